@@ -1,0 +1,130 @@
+/*
+ * kernels/kernel - what a device can do
+ *
+ * A kernel is one op on one device. The planner fills an lx_call with final addresses (the arena is
+ * placed before), calls `prepare` once and `run` every step. Planning may fail; running may not: no
+ * allocation, no error, except at lx_device_sync that ends the step.
+ *
+ * Layout: activations are channels-last, [B, h, w, C] and [B, T, C], contiguous. Weights keep the
+ * file's order (conv [Co, Ci, kh, kw], linear [N, K]); a kernel that wants another packs it in
+ * prepare, through lx_pack_cache, so that plans of several shapes share one packed copy.
+ *
+ * Adding an op: a line in ops.def (a missing kernel is then a link error), kernels/<op>.h with its
+ * formula, kernels/cpu/<op>.c, src/graph/op/<op>.c, tests/kernels/<op>.c.
+ */
+#ifndef LX_KERNELS_KERNEL_H
+#define LX_KERNELS_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/dtype.h"
+#include "src/base/error.h"
+
+typedef enum lx_op_id {
+#define LX_OP(name, inputs, outputs) LX_OP_##name,
+#include "kernels/ops.def"
+#undef LX_OP
+    LX_OP_COUNT
+} lx_op_id;
+
+enum { LX_CALL_MAX_IN = 6, LX_CALL_MAX_OUT = 3 };
+
+/* An operand. Absent optional operands have n_dims = -1 and data = NULL. */
+typedef struct lx_arg {
+    void *data;
+    lx_dtype dtype;
+    int n_dims;
+    int64_t shape[LX_MAX_DIMS];
+    bool is_frozen; /* constant for the life of the plan: may be packed once */
+} lx_arg;
+
+typedef enum lx_loss_type { LX_LOSS_L2, LX_LOSS_L1, LX_LOSS_HUBER, LX_LOSS_SMOOTH_L1 } lx_loss_type;
+
+/* Attributes, one member per family of ops; each op's header says which it reads. */
+typedef union lx_attrs {
+    struct {
+        int stride, pad_top, pad_left, pad_bottom, pad_right;
+    } conv;
+    struct {
+        float scale;
+    } linear; /* linear, linear_dx, linear_dw, scale */
+    struct {
+        int n_heads;
+        bool is_causal;
+        float scale; /* of q k^T, 1/sqrt(head dim) */
+    } attention;
+    struct {
+        int n_groups; /* group_norm only; 0 = layer_norm (norm_dwb) */
+        float eps;
+        bool has_silu; /* group_norm: y = silu(norm(x)) */
+    } norm;
+    struct {
+        int dim;
+        int64_t begin, end;
+    } slice;
+    struct {
+        int64_t h, w;
+    } size;
+    struct {
+        int dims[LX_MAX_DIMS]; /* output dimension i is input dimension dims[i] */
+    } permute;
+    struct {
+        lx_loss_type type;
+        const float *huber_c; /* [1000] per timestep, borrowed; NULL for L1, L2 */
+        const float *weight;  /* [1000] per timestep (SNR weights), borrowed; NULL = 1 */
+    } loss;
+} lx_attrs;
+
+typedef struct lx_device lx_device;
+
+typedef struct lx_call {
+    lx_op_id op;
+    int n_in, n_out;
+    lx_arg in[LX_CALL_MAX_IN];
+    lx_arg out[LX_CALL_MAX_OUT];
+    lx_attrs attrs;
+    const char *label; /* model path, for errors and profiles; borrowed */
+    void *state;       /* made by prepare, freed by release */
+    void *scratch;     /* set by the planner: scratch_bytes, shared between calls */
+    size_t scratch_bytes;
+} lx_call;
+
+typedef struct lx_kernel {
+    /* Once per plan; optional. First called with data pointers still NULL to learn scratch_bytes
+     * (is_sizing true: must only set scratch_bytes), then with final addresses. */
+    int (*prepare)(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err);
+    void (*run)(lx_device *dev, const lx_call *call);
+    void (*release)(lx_device *dev, lx_call *call); /* optional */
+} lx_kernel;
+
+struct lx_device {
+    const char *name;          /* "cpu" */
+    const lx_kernel *kernels;  /* [LX_OP_COUNT] */
+    int (*alloc)(lx_device *dev, void **out, size_t bytes, lx_error *err); /* 64-byte aligned, zeroed */
+    void (*free)(lx_device *dev, void *memory);
+    int (*upload)(lx_device *dev, void *dst, const void *src, size_t bytes, lx_error *err);
+    int (*download)(lx_device *dev, void *dst, const void *src, size_t bytes, lx_error *err);
+    int (*sync)(lx_device *dev, lx_error *err);
+    void (*close)(lx_device *dev);
+    void *context;
+    size_t bytes_now, bytes_peak; /* what alloc and packing hold */
+};
+
+/* threads 0: all cores this process may use. */
+int lx_device_open_cpu(lx_device **out, int threads, lx_error *err);
+void lx_device_close(lx_device *dev); /* NULL is fine */
+
+const char *lx_op_name(lx_op_id op);
+
+/*
+ * Packed copies of frozen weights, shared between calls and plans of one device: looked up by
+ * (data address of the weight, layout tag); reference counted.
+ * get: *packed is NULL when it must be filled by the caller (then bytes are allocated for it).
+ */
+int lx_pack_get(lx_device *dev, const void *weight, uint64_t layout, size_t bytes,
+                void **packed, bool *is_new, lx_error *err);
+void lx_pack_put(lx_device *dev, const void *weight, uint64_t layout);
+
+#endif

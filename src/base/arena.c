@@ -1,0 +1,119 @@
+#include "src/base/arena.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+
+enum { BLOCK_BYTES = 64 * 1024 };
+
+typedef struct block {
+    struct block *next;
+    size_t size, used;
+    _Alignas(16) unsigned char bytes[];
+} block;
+
+struct lx_arena {
+    block *head;
+};
+
+lx_arena *lx_arena_new(void)
+{
+    return lx_calloc(1, sizeof(lx_arena));
+}
+
+void lx_arena_free(lx_arena *arena)
+{
+    if (!arena)
+        return;
+    for (block *b = arena->head, *next; b; b = next) {
+        next = b->next;
+        lx_free(b);
+    }
+    lx_free(arena);
+}
+
+void lx_arena_reset(lx_arena *arena)
+{
+    block *keep = NULL;
+    for (block *b = arena->head, *next; b; b = next) {
+        next = b->next;
+        if (!keep && b->size == BLOCK_BYTES) {
+            keep = b;
+            keep->used = 0;
+            keep->next = NULL;
+        } else {
+            lx_free(b);
+        }
+    }
+    arena->head = keep;
+}
+
+void *lx_arena_alloc(lx_arena *arena, size_t bytes)
+{
+    block *b = arena->head;
+    size_t total;
+    void *memory;
+
+    if (!lx_add_size(&bytes, bytes, 15))
+        return NULL;
+    bytes &= ~(size_t)15;
+    if (!b || b->size - b->used < bytes) {
+        size_t size = bytes > BLOCK_BYTES / 4 ? bytes : BLOCK_BYTES;
+        if (!lx_add_size(&total, size, sizeof(block)) || !(b = lx_alloc(total)))
+            return NULL;
+        b->size = size;
+        b->used = 0;
+        if (size != BLOCK_BYTES && arena->head) { /* a large one goes behind the open block */
+            b->next = arena->head->next;
+            arena->head->next = b;
+        } else {
+            b->next = arena->head;
+            arena->head = b;
+        }
+    }
+    memory = b->bytes + b->used;
+    b->used += bytes;
+    return memory;
+}
+
+void *lx_arena_calloc(lx_arena *arena, size_t n, size_t bytes)
+{
+    size_t total;
+    void *memory;
+    if (!lx_mul_size(&total, n, bytes) || !(memory = lx_arena_alloc(arena, total)))
+        return NULL;
+    return memset(memory, 0, total);
+}
+
+char *lx_arena_strndup(lx_arena *arena, const char *text, size_t n)
+{
+    char *copy = lx_arena_alloc(arena, n + 1);
+    if (copy) {
+        memcpy(copy, text, n);
+        copy[n] = '\0';
+    }
+    return copy;
+}
+
+char *lx_arena_strdup(lx_arena *arena, const char *text)
+{
+    return lx_arena_strndup(arena, text, strlen(text));
+}
+
+char *lx_arena_printf(lx_arena *arena, const char *fmt, ...)
+{
+    va_list args;
+    char *text;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (n < 0 || !(text = lx_arena_alloc(arena, (size_t)n + 1)))
+        return NULL;
+    va_start(args, fmt);
+    vsnprintf(text, (size_t)n + 1, fmt, args);
+    va_end(args);
+    return text;
+}

@@ -1,0 +1,54 @@
+/*
+ * base/file - whole files: read, map, and write so that a half-written one is never seen
+ *
+ * Writing: a temporary file in the same folder, fsync, rename over the name, fsync of the folder.
+ * The old file stays whole until the rename.
+ */
+#ifndef LX_BASE_FILE_H
+#define LX_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/error.h"
+#include "src/base/sha256.h"
+#include "src/base/str.h"
+
+/* All of a regular file of at most `limit` bytes. LX_ELIMIT beyond it. */
+int lx_file_read(lx_str *out, const char *path, size_t limit, lx_error *err);
+
+/* A read-only mapping of a regular file (an empty file maps to data "" and size 0). */
+typedef struct lx_mapping {
+    const unsigned char *data;
+    size_t size;
+} lx_mapping;
+int lx_file_map(lx_mapping *out, const char *path, lx_error *err);
+void lx_file_unmap(lx_mapping *map);
+
+int lx_file_hash(lx_hash *out, const char *path, lx_error *err);
+bool lx_file_exists(const char *path);
+bool lx_file_is_dir(const char *path);
+int lx_make_dirs(const char *path, lx_error *err); /* like mkdir -p */
+
+/* A file being replaced. Write, then commit or abort (abort after commit does nothing). */
+typedef struct lx_new_file lx_new_file;
+int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err);
+int lx_new_file_write(lx_new_file *file, const void *data, size_t n, lx_error *err);
+int lx_new_file_commit(lx_new_file *file, lx_error *err); /* durable when it returns 0 */
+void lx_new_file_close(lx_new_file *file);                /* removes what was not committed */
+
+int lx_file_write(const char *path, const void *data, size_t n, lx_error *err);
+
+/* Sorted (bytewise) names in a folder, "." and ".." left out. Free with lx_dir_free. */
+typedef struct lx_dir {
+    char **names;
+    size_t count, capacity;
+} lx_dir;
+int lx_dir_list(lx_dir *out, const char *path, lx_error *err);
+void lx_dir_free(lx_dir *dir);
+
+const char *lx_path_base(const char *path); /* after the last '/' */
+const char *lx_path_ext(const char *path);  /* ".png" with its dot, or "" */
+
+#endif

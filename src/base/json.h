@@ -1,0 +1,40 @@
+/*
+ * base/json - strict JSON in, canonical JSON out (cJSON underneath)
+ *
+ * Reading checks first what cJSON lets pass: UTF-8, nesting depth (no recursion before the check),
+ * number syntax, NaN, trailing bytes, lone surrogates, duplicate keys. Errors name the byte offset.
+ */
+#ifndef LX_BASE_JSON_H
+#define LX_BASE_JSON_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "src/base/error.h"
+#include "src/base/str.h"
+
+enum { LX_JSON_DEPTH = 64 };
+
+/* Parses exactly n bytes; free with cJSON_Delete. cJSON's memory comes from base/alloc. */
+int lx_json_parse(cJSON **out, const char *text, size_t n, lx_error *err);
+
+/*
+ * Canonical form: keys sorted bytewise, no spaces, shortest number that reads back equal
+ * (integers below 2^53 without a point), minimal escapes. Equal values give equal bytes, so the
+ * hash of it names the value.
+ */
+int lx_json_canonical(lx_str *out, const cJSON *value, lx_error *err);
+
+/* As people read it: two spaces, keys in the order given. */
+int lx_json_pretty(lx_str *out, const cJSON *value, lx_error *err);
+
+/* Borrowed members; NULL / the default when absent or of another type. */
+const char *lx_json_text(const cJSON *object, const char *key);
+double lx_json_number(const cJSON *object, const char *key, double otherwise);
+bool lx_json_bool(const cJSON *object, const char *key, bool otherwise);
+
+/* Shortest decimal that reads back to the same double ("1e-05" style exponents as in JSON). */
+void lx_format_double(char out[32], double x);
+
+#endif

@@ -1,0 +1,319 @@
+#include "src/base/str.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+
+void lx_str_release(lx_str *s)
+{
+    lx_free(s->data);
+    *s = (lx_str)LX_STR_INIT;
+}
+
+void lx_str_clear(lx_str *s)
+{
+    s->len = 0;
+    s->failed = false;
+    if (s->data)
+        s->data[0] = '\0';
+}
+
+static bool reserve(lx_str *s, size_t more)
+{
+    size_t need;
+    if (s->failed || !lx_add_size(&need, s->len, more) || !lx_add_size(&need, need, 1) ||
+        lx_grow(&s->data, &s->capacity, need, 1) < 0) {
+        s->failed = true;
+        return false;
+    }
+    return true;
+}
+
+void lx_str_append(lx_str *s, const char *bytes, size_t n)
+{
+    if (!reserve(s, n))
+        return;
+    if (n)
+        memcpy(s->data + s->len, bytes, n);
+    s->len += n;
+    s->data[s->len] = '\0';
+}
+
+void lx_str_puts(lx_str *s, const char *text)
+{
+    lx_str_append(s, text, strlen(text));
+}
+
+void lx_str_putc(lx_str *s, char c)
+{
+    lx_str_append(s, &c, 1);
+}
+
+void lx_str_printf(lx_str *s, const char *fmt, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (n < 0 || !reserve(s, (size_t)n)) {
+        s->failed = true;
+        return;
+    }
+    va_start(args, fmt);
+    vsnprintf(s->data + s->len, (size_t)n + 1, fmt, args);
+    va_end(args);
+    s->len += (size_t)n;
+}
+
+void lx_str_put_utf8(lx_str *s, uint32_t c)
+{
+    char b[4];
+    size_t n = 0;
+    if (c < 0x80) {
+        b[n++] = (char)c;
+    } else if (c < 0x800) {
+        b[n++] = (char)(0xC0 | c >> 6);
+        b[n++] = (char)(0x80 | (c & 63));
+    } else if (c < 0x10000) {
+        b[n++] = (char)(0xE0 | c >> 12);
+        b[n++] = (char)(0x80 | (c >> 6 & 63));
+        b[n++] = (char)(0x80 | (c & 63));
+    } else {
+        b[n++] = (char)(0xF0 | c >> 18);
+        b[n++] = (char)(0x80 | (c >> 12 & 63));
+        b[n++] = (char)(0x80 | (c >> 6 & 63));
+        b[n++] = (char)(0x80 | (c & 63));
+    }
+    lx_str_append(s, b, n);
+}
+
+const char *lx_str_text(const lx_str *s)
+{
+    return s->data ? s->data : "";
+}
+
+int lx_str_check(const lx_str *s, lx_error *err)
+{
+    return s->failed ? lx_oom(err) : LX_OK;
+}
+
+char *lx_str_detach(lx_str *s)
+{
+    char *text = NULL;
+    if (!s->failed)
+        text = s->data ? s->data : lx_strdup("");
+    if (text)
+        *s = (lx_str)LX_STR_INIT;
+    else
+        lx_str_release(s);
+    return text;
+}
+
+bool lx_starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool lx_ends_with(const char *text, const char *suffix)
+{
+    size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && memcmp(text + n - m, suffix, m) == 0;
+}
+
+uint32_t lx_utf8_next(const char **p, const char *end)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *s = (const unsigned char *)*p;
+    size_t left = (size_t)(end - *p), n;
+    uint32_t c;
+
+    (*p)++;
+    if (s[0] < 0x80)
+        return s[0];
+    if (s[0] >= 0xF0 && s[0] <= 0xF4) {
+        n = 4;
+        c = s[0] & 7;
+    } else if (s[0] >= 0xE0 && s[0] < 0xF0) {
+        n = 3;
+        c = s[0] & 15;
+    } else if (s[0] >= 0xC2 && s[0] < 0xE0) {
+        n = 2;
+        c = s[0] & 31;
+    } else {
+        return UINT32_MAX;
+    }
+    if (left < n)
+        return UINT32_MAX;
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xC0) != 0x80)
+            return UINT32_MAX;
+        c = c << 6 | (s[i] & 63);
+    }
+    if (c < least[n] || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
+        return UINT32_MAX;
+    *p += n - 1;
+    return c;
+}
+
+size_t lx_utf8_check(const char *bytes, size_t n)
+{
+    const char *p = bytes, *end = bytes + n;
+    while (p < end) {
+        const char *at = p;
+        if (lx_utf8_next(&p, end) == UINT32_MAX)
+            return (size_t)(at - bytes);
+    }
+    return n;
+}
+
+/* Controls, and the bidi characters that reorder what a reader sees. */
+static bool is_unsafe(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || c == 0x200E || c == 0x200F ||
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;
+}
+
+void lx_escape_terminal(lx_str *out, const char *text, size_t n, bool one_line)
+{
+    const char *p = text, *end = text + n;
+    while (p < end) {
+        const char *at = p;
+        uint32_t c = lx_utf8_next(&p, end);
+        if (c == UINT32_MAX)
+            lx_str_printf(out, "\\x%02x", (unsigned char)*at);
+        else if (!one_line && (c == '\n' || c == '\t'))
+            lx_str_putc(out, (char)c);
+        else if (c == '\n')
+            lx_str_puts(out, "\\n");
+        else if (c == '\t')
+            lx_str_puts(out, "\\t");
+        else if (is_unsafe(c))
+            lx_str_printf(out, c < 0x80 ? "\\x%02x" : "\\u{%x}", c);
+        else
+            lx_str_append(out, at, (size_t)(p - at));
+    }
+}
+
+void lx_escape_html(lx_str *out, const char *text, size_t n)
+{
+    const char *p = text, *end = text + n;
+    while (p < end) {
+        const char *at = p;
+        uint32_t c = lx_utf8_next(&p, end);
+        switch (c) {
+        case '&':
+            lx_str_puts(out, "&amp;");
+            break;
+        case '<':
+            lx_str_puts(out, "&lt;");
+            break;
+        case '>':
+            lx_str_puts(out, "&gt;");
+            break;
+        case '"':
+            lx_str_puts(out, "&quot;");
+            break;
+        case '\'':
+            lx_str_puts(out, "&#39;");
+            break;
+        case '\n':
+        case '\t':
+            lx_str_putc(out, (char)c);
+            break;
+        case UINT32_MAX:
+            lx_str_puts(out, "\xEF\xBF\xBD");
+            break;
+        default:
+            if (is_unsafe(c))
+                lx_str_printf(out, "\\u{%x}", c);
+            else
+                lx_str_append(out, at, (size_t)(p - at));
+        }
+    }
+}
+
+void lx_escape_json(lx_str *out, const char *text, size_t n)
+{
+    const char *p = text, *end = text + n;
+    lx_str_putc(out, '"');
+    while (p < end) {
+        const char *at = p;
+        uint32_t c = lx_utf8_next(&p, end);
+        if (c == '"' || c == '\\') {
+            lx_str_putc(out, '\\');
+            lx_str_putc(out, (char)c);
+        } else if (c == '\n') {
+            lx_str_puts(out, "\\n");
+        } else if (c == '\r') {
+            lx_str_puts(out, "\\r");
+        } else if (c == '\t') {
+            lx_str_puts(out, "\\t");
+        } else if (c == UINT32_MAX) {
+            lx_str_puts(out, "\\ufffd");
+        } else if (is_unsafe(c)) {
+            lx_str_printf(out, "\\u%04x", c);
+        } else {
+            lx_str_append(out, at, (size_t)(p - at));
+        }
+    }
+    lx_str_putc(out, '"');
+}
+
+void lx_escape_csv(lx_str *out, const char *text, size_t n)
+{
+    bool defuse = n && memchr("=+-@\t\r", text[0], 6);
+    bool quote = defuse;
+    for (size_t i = 0; i < n && !quote; i++)
+        quote = text[i] == '"' || text[i] == ',' || text[i] == '\n' || text[i] == '\r';
+    if (!quote) {
+        lx_escape_terminal(out, text, n, true);
+        return;
+    }
+    lx_str_putc(out, '"');
+    if (defuse)
+        lx_str_putc(out, '\'');
+    for (size_t i = 0, from = 0; i <= n; i++) {
+        if (i < n && text[i] != '"')
+            continue;
+        lx_escape_terminal(out, text + from, i - from, false);
+        if (i < n)
+            lx_str_puts(out, "\"\"");
+        from = i + 1;
+    }
+    lx_str_putc(out, '"');
+}
+
+static int fold(char c)
+{
+    return c == '-' ? '_' : tolower((unsigned char)c);
+}
+
+int lx_name_distance(const char *a, const char *b)
+{
+    enum { MOST = 64 };
+    int row[MOST + 1];
+    size_t n = strlen(a), m = strlen(b);
+
+    if (n > MOST || m > MOST)
+        return 1000;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= m; j++) {
+            int best = diagonal + (fold(a[i - 1]) != fold(b[j - 1]));
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[m];
+}

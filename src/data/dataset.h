@@ -1,0 +1,120 @@
+/*
+ * data/dataset - what will be trained on, before any pixel is read
+ *
+ * Folders in sd-scripts' convention: train_data_dir/N_class tokens/IMAGE with IMAGE.caption beside
+ * it; reg_data_dir likewise. Rules and their sources: docs/guide/dataset.md; peer: sd-scripts
+ * library/train_util.py, config_util.py. Goldens: data/.
+ *
+ * Order of use: lx_dataset_scan (names, captions, sizes from headers; findings collected, among
+ * them the caption trap), lx_dataset_check (stops with the fix), lx_dataset_plan (reg balancing,
+ * buckets, batches), then data/loader.h.
+ */
+#ifndef LX_DATA_DATASET_H
+#define LX_DATA_DATASET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/arena.h"
+#include "src/base/error.h"
+#include "src/base/sha256.h"
+
+typedef struct lx_dataset_config {
+    const char *train_data_dir, *reg_data_dir;
+    const char *caption_extension; /* ".caption" */
+    bool caption_extension_given;
+    int width, height;             /* resolution */
+    int batch_size;
+    bool enable_bucket, bucket_no_upscale;
+    int min_bucket_reso, max_bucket_reso, bucket_reso_steps;
+    bool shuffle_caption, flip_aug, color_aug, random_crop;
+    int keep_tokens;
+    const char *caption_separator, *keep_tokens_separator, *secondary_separator;
+    const char *caption_prefix, *caption_suffix;
+    double caption_dropout_rate, caption_tag_dropout_rate;
+    int caption_dropout_every_n_epochs;
+    int token_warmup_min;
+    double token_warmup_step;
+    bool enable_wildcard, weighted_captions;
+    bool cache_latents;
+    bool allow_untagged;           /* --allow-untagged: go on although captions are not read */
+    bool skip_bad_images;          /* --skip-bad-images */
+    const char *background;        /* colour under transparency, "white" */
+} lx_dataset_config;
+
+void lx_dataset_config_defaults(lx_dataset_config *config);
+
+typedef struct lx_image {
+    const char *path;      /* as found: dir/name */
+    const char *caption;   /* after prefix/suffix rules of reading; never NULL */
+    bool has_caption_file;
+    int folder;            /* index in lx_dataset.folders */
+    int width, height;     /* from the header, EXIF not applied */
+    int repeats;           /* after reg balancing */
+    bool is_reg;
+    bool has_alpha, is_palette;
+    int bucket;            /* index in lx_dataset.buckets, after plan */
+    int resized_w, resized_h;
+    lx_hash hash;          /* of the file's bytes, filled by lx_dataset_hash */
+    lx_hash caption_hash;  /* of the caption text as trained */
+    int64_t file_bytes;
+} lx_image;
+
+typedef struct lx_folder {
+    const char *path, *name; /* "10_iwl 1girl" */
+    const char *class_tokens;
+    int repeats;
+    bool is_reg;
+    size_t n_images, n_captions; /* images, and images whose caption file was read */
+} lx_folder;
+
+typedef struct lx_bucket {
+    int width, height;
+    size_t n_images, n_samples; /* distinct, and with repeats */
+    double mean_ar_error;
+} lx_bucket;
+
+/* A finding of the scan: what the user must or may know. */
+typedef enum lx_finding_kind {
+    LX_FINDING_NOTE, LX_FINDING_WARNING, LX_FINDING_STOP
+} lx_finding_kind;
+typedef struct lx_finding {
+    lx_finding_kind kind;
+    const char *code; /* "caption-trap", "wrong-level", "alpha", "palette", "bad-image", ... */
+    const char *text; /* what, where, how to fix */
+} lx_finding;
+
+typedef struct lx_dataset {
+    lx_arena *arena;
+    lx_dataset_config config;
+    lx_folder *folders;
+    size_t n_folders;
+    lx_image *images;
+    size_t n_images;
+    lx_bucket *buckets;
+    size_t n_buckets;
+    lx_finding *findings;
+    size_t n_findings;
+    size_t n_train_samples, n_reg_samples;  /* with repeats, after balancing */
+    size_t n_batches;                       /* per epoch */
+    double mean_ar_error;
+} lx_dataset;
+
+int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error *err);
+void lx_dataset_free(lx_dataset *dataset);
+
+/* LX_ECHECK with the first STOP finding's text (caption trap unless allow_untagged, no images, a
+ * corrupt image unless skip_bad_images, ...). */
+int lx_dataset_check(const lx_dataset *dataset, lx_error *err);
+int lx_dataset_plan(lx_dataset *dataset, lx_error *err);
+int lx_dataset_hash(lx_dataset *dataset, lx_error *err);
+
+/* Steps: the peer's arithmetic (sd-scripts.md 2.5). */
+typedef struct lx_step_count {
+    int64_t batches_per_epoch, steps_per_epoch, epochs, total_steps;
+} lx_step_count;
+lx_step_count lx_dataset_steps(const lx_dataset *dataset, int max_train_steps,
+                               int max_train_epochs, int gradient_accumulation_steps);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * format/safetensors - writing .safetensors (reading: tensor_file.h)
+ *
+ * Canonical: tensors by dtype (alignment order) then name, metadata keys sorted, compact JSON,
+ * header padded with spaces to 8 bytes. The same content gives the same bytes. Written to a
+ * temporary file, synced, renamed.
+ */
+#ifndef LX_FORMAT_SAFETENSORS_H
+#define LX_FORMAT_SAFETENSORS_H
+
+#include "src/format/tensor_file.h"
+
+typedef struct lx_metadata_entry {
+    const char *key, *value;
+} lx_metadata_entry;
+
+/* Sorts nothing in place: tensors and metadata may come in any order. Names must be unique. */
+int lx_safetensors_write(const char *path, const lx_tensor_view *tensors, size_t n_tensors,
+                         const lx_metadata_entry *metadata, size_t n_metadata,
+                         lx_error *err);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * format/tensor_file - named tensors of any container
+ *
+ * One read-only view over .safetensors, .ckpt/.pt/.bin (zip or legacy pickle) and a folder of
+ * several of them. Data is borrowed from the mapping (or, for compressed or strided storages, from
+ * a copy the file owns) and may lie at any address: convert with lx_to_f32 or memcpy.
+ */
+#ifndef LX_FORMAT_TENSOR_FILE_H
+#define LX_FORMAT_TENSOR_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/dtype.h"
+#include "src/base/error.h"
+
+typedef struct lx_tensor_view {
+    const char *name; /* NUL-terminated; names with a NUL byte are refused on reading */
+    lx_dtype dtype;
+    int n_dims;
+    int64_t shape[LX_MAX_DIMS];
+    size_t n_elements;
+    const void *data; /* C order, little endian */
+    size_t bytes;
+} lx_tensor_view;
+
+typedef struct lx_tensor_file lx_tensor_file;
+
+/* By content, not by extension. The error names the byte offset or the key, not the path. */
+int lx_tensor_file_open(lx_tensor_file **out, const char *path, lx_error *err);
+void lx_tensor_file_close(lx_tensor_file *file);
+
+size_t lx_tensor_file_count(const lx_tensor_file *file);
+const lx_tensor_view *lx_tensor_file_at(const lx_tensor_file *file, size_t i); /* file order */
+const lx_tensor_view *lx_tensor_file_find(const lx_tensor_file *file, const char *name);
+
+/* safetensors' __metadata__; zero entries for other containers. Key order of the file. */
+size_t lx_tensor_file_metadata_count(const lx_tensor_file *file);
+void lx_tensor_file_metadata_at(const lx_tensor_file *file, size_t i, const char **key,
+                                const char **value);
+const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key);
+
+/* "safetensors", "torch zip", "torch legacy" */
+const char *lx_tensor_file_format(const lx_tensor_file *file);
+
+/* Things worth telling that are no error (duplicate keys, unknown pickle globals skipped). */
+size_t lx_tensor_file_note_count(const lx_tensor_file *file);
+const char *lx_tensor_file_note(const lx_tensor_file *file, size_t i);
+
+#endif

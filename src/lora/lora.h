@@ -1,0 +1,67 @@
+/*
+ * lora/lora - the modules of one LoRA, in memory
+ *
+ * A module is a low-rank update of one layer:  delta = strength * (alpha / rank) * up x down
+ *     down   [rank, in]   or [rank, in, kh, kw]   `lora_down.weight`
+ *     up     [out, rank]  or [out, rank, 1, 1]    `lora_up.weight`
+ *     alpha  scalar; a module without one has alpha = rank
+ * Source: Hu et al. 2021, arXiv:2106.09685; names and targets as in sd-scripts networks/lora.py.
+ *
+ * Two views: lx_lora (this file) holds trainable device parameters for a base model; lora/file.h
+ * reads any LoRA file of any dialect on the host for inspect, merge and convert.
+ */
+#ifndef LX_LORA_LORA_H
+#define LX_LORA_LORA_H
+
+#include "src/model/builder.h"
+
+typedef struct lx_lora_module {
+    const char *name;  /* "lora_unet_down_blocks_0_attentions_0_proj_in" */
+    const char *layer; /* "down_blocks.0.attentions.0.proj_in" */
+    lx_part part;
+    int rank;
+    float alpha;
+    lx_param down, up; /* f32; gradient buffers when trainable */
+    bool is_conv;      /* down is a kh x kw convolution */
+} lx_lora_module;
+
+typedef struct lx_lora {
+    lx_lora_module *modules; /* text encoder first, then UNet down, up, mid: the peer's order */
+    size_t count;
+    float *values, *gradients; /* one slab each, in module order (down, up); device memory */
+    size_t n_values;
+    float multiplier; /* 1 while training */
+    lx_device *dev;
+    struct lx_arena *arena; /* names */
+} lx_lora;
+
+/* What --network_dim and friends ask for. */
+typedef struct lx_lora_spec {
+    int rank;             /* network_dim; 4 when not given */
+    double alpha;         /* network_alpha; 0 = rank */
+    int conv_rank;        /* 0 = no convolutions */
+    double conv_alpha;
+    bool has_unet, has_text_encoder;
+} lx_lora_spec;
+
+/*
+ * Modules for every target layer of the checkpoint (192 + 72 for SD 1.5 and rank only; 278 UNet
+ * modules with conv_rank). down: uniform +-1/sqrt(fan_in) (Kaiming, a = sqrt 5) from the stream
+ * (seed, LX_RNG_INIT, 0, hash of name); up: zeros.
+ */
+int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
+                   const lx_lora_spec *spec, uint64_t seed, lx_error *err);
+/*
+ * From a file in the kohya dialect; ranks and alphas from the file. is_trainable false: no gradient
+ * buffers (sampling).
+ */
+int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
+                 const char *path, bool is_trainable, lx_error *err);
+void lx_lora_free(lx_lora *lora);
+
+/* The hook for lx_builder: y + multiplier * alpha/rank * up(down(x)) for layers with a module.
+ * hook_context is the lx_lora. */
+lx_tensor *lx_lora_inject(void *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
+                          lx_tensor *y);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * model/checkpoint - the weights of an SD 1.x model, by one set of names
+ *
+ * Opens a single file (.safetensors, .ckpt) with LDM keys or a diffusers folder and answers by
+ * diffusers' module names, which are also what LoRA names are made of:
+ *
+ *     unet/down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight
+ *     te/text_model.encoder.layers.0.self_attn.q_proj.weight
+ *     vae/encoder.down_blocks.0.resnets.0.conv1.weight
+ *
+ * All sizes (widths, depth, context size) come from the shapes; only the number of CLIP heads cannot
+ * (width 768: 12, else lx_sd_config.text_heads from the caller or metadata lx.text_encoder_heads).
+ * Key tables: src/model/keys.c.
+ */
+#ifndef LX_MODEL_CHECKPOINT_H
+#define LX_MODEL_CHECKPOINT_H
+
+#include "src/format/tensor_file.h"
+#include "src/graph/graph.h"
+
+typedef enum lx_part { LX_UNET, LX_TEXT_ENCODER, LX_VAE, LX_PART_COUNT } lx_part;
+
+typedef struct lx_checkpoint lx_checkpoint;
+
+/* vae_path: a replacement VAE (file or folder) or NULL. Errors name the file and the key. */
+int lx_checkpoint_open(lx_checkpoint **out, const char *path, const char *vae_path,
+                       lx_error *err);
+void lx_checkpoint_close(lx_checkpoint *ckpt);
+
+/* Borrowed view by part and diffusers name; NULL when absent. 1x1 convs and linears keep the
+ * shape of the file. */
+const lx_tensor_view *lx_checkpoint_find(const lx_checkpoint *ckpt, lx_part part,
+                                         const char *name);
+const char *lx_checkpoint_metadata(const lx_checkpoint *ckpt, const char *key);
+
+/*
+ * The weight as a frozen parameter on `dev`, converted to `dtype` (f32 now) at the first request
+ * and kept until lx_checkpoint_unload(part) or close. 0, or LX_EFORMAT naming the missing key.
+ */
+int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_part part,
+                        const char *name, lx_dtype dtype, lx_error *err);
+void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part);
+
+/* kohya's hashes: model_hash (8 digits, AutoV1) and the SHA-256 of the file, as hex. A folder has
+ * neither: "" is returned. */
+int lx_checkpoint_hashes(char old_hash[9], char sha256[65], const char *path, lx_error *err);
+
+/* Read from shapes. */
+typedef struct lx_sd_config {
+    int unet_channels[4];  /* 320, 640, 1280, 1280 */
+    int context_size;      /* 768 */
+    int unet_heads;        /* 8 at every level (cannot be told from shapes) */
+    int text_width, text_layers, text_heads, vocab_size, text_positions;
+    int vae_channels[4];
+    int latent_channels;   /* 4 */
+} lx_sd_config;
+/* text_heads: 0 = metadata, else 12 at width 768, else LX_EUSAGE naming --text_encoder_heads. */
+int lx_checkpoint_config(lx_sd_config *out, const lx_checkpoint *ckpt, int text_heads,
+                         lx_error *err);
+
+#endif

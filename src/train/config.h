@@ -1,0 +1,78 @@
+/*
+ * train/config - everything that determines a training, resolved
+ *
+ * Field names and meanings are sd-scripts' flags (docs/flags.md). cmd/train_flags.c fills it from
+ * argv, TOML or a pasted command line; src/train reads it. Strings are borrowed from the command's
+ * arena. Zero-initialise, then lx_train_config_defaults.
+ */
+#ifndef LX_TRAIN_CONFIG_H
+#define LX_TRAIN_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/kernel.h"
+#include "src/base/dtype.h"
+#include "src/base/error.h"
+#include "src/data/dataset.h"
+#include "src/lora/lora.h"
+
+typedef enum lx_optimizer_type { LX_OPTIMIZER_ADAMW } lx_optimizer_type;
+
+typedef enum lx_lr_scheduler {
+    LX_LR_CONSTANT, LX_LR_CONSTANT_WITH_WARMUP, LX_LR_LINEAR, LX_LR_COSINE,
+    LX_LR_COSINE_WITH_RESTARTS, LX_LR_POLYNOMIAL
+} lx_lr_scheduler;
+
+typedef struct lx_train_config {
+    const char *pretrained_model_name_or_path, *vae;
+    int text_encoder_heads; /* 0 = from the checkpoint */
+    lx_dataset_config data; /* train_data_dir, reg_data_dir, resolution, captions, buckets ... */
+
+    const char *output_dir, *output_name;
+    lx_dtype save_dtype;    /* save_precision; LX_F32 when not given */
+    bool save_dtype_given;
+    const char *save_model_as; /* "safetensors" */
+    int save_every_n_epochs, save_every_n_steps, save_n_epoch_ratio;
+    int save_last_n_epochs, save_last_n_steps;
+
+    lx_lora_spec network;
+    bool network_alpha_given, network_dim_given;
+    const char *network_weights;
+
+    double learning_rate, unet_lr, text_encoder_lr; /* resolved: unet_lr falls back */
+    bool unet_lr_given, text_encoder_lr_given;
+    lx_optimizer_type optimizer_type;
+    double beta1, beta2, eps, weight_decay;
+    double max_grad_norm;
+    lx_lr_scheduler lr_scheduler;
+    double lr_warmup_steps; /* < 1: fraction of all steps */
+    int lr_scheduler_num_cycles;
+    double lr_scheduler_power;
+
+    int max_train_steps, max_train_epochs; /* epochs > 0 wins */
+    int gradient_accumulation_steps;
+    uint64_t seed;
+    bool seed_given;
+
+    int clip_skip;         /* 0 = not given (last layer) */
+    int max_token_length;  /* 75, 150, 225 */
+    double noise_offset;   /* 0 = off */
+    double min_snr_gamma;  /* 0 = off */
+    double prior_loss_weight;
+    int min_timestep, max_timestep; /* [min, max) */
+    bool v_parameterization;
+    lx_loss_type loss_type;
+
+    const char *training_comment;
+    bool no_metadata;
+    int threads; /* 0 = all */
+    size_t max_memory; /* bytes; 0 = no limit */
+} lx_train_config;
+
+void lx_train_config_defaults(lx_train_config *config);
+
+/* Combinations that make no sense, with the flags named (LX_EUSAGE). */
+int lx_train_config_check(const lx_train_config *config, lx_error *err);
+
+#endif

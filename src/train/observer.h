@@ -1,0 +1,46 @@
+/*
+ * train/observer - what a training tells the world
+ *
+ * src/train does not know the store or the terminal; it calls these. cmd/train.c connects them to a
+ * run and to the progress line. Any member may be NULL. A callback that fails ends the training
+ * with its error.
+ */
+#ifndef LX_TRAIN_OBSERVER_H
+#define LX_TRAIN_OBSERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/error.h"
+
+typedef struct lx_step_report {
+    int64_t step, total_steps;     /* optimizer updates, from 1 */
+    int epoch, total_epochs;       /* from 1 */
+    double loss;                   /* mean over the micro-steps of this step */
+    double average_loss;           /* the peer's avr_loss: mean of the last epoch-length window */
+    double lr_unet, lr_text_encoder;
+    double grad_norm;              /* before clipping */
+    double seconds;                /* of this step */
+    int64_t images_seen;
+} lx_step_report;
+
+typedef struct lx_checkpoint_report {
+    const char *path;      /* the file, final name, durable */
+    int64_t step;
+    int epoch;
+    int is_last;
+    const char *sha256;    /* of the file */
+} lx_checkpoint_report;
+
+typedef struct lx_observer {
+    void *context;
+    /* Long parts before the first step: "caching latents", done of total. */
+    int (*on_phase)(void *context, const char *phase, int64_t done, int64_t total, lx_error *err);
+    int (*on_step)(void *context, const lx_step_report *report, lx_error *err);
+    int (*on_checkpoint)(void *context, const lx_checkpoint_report *report, lx_error *err);
+    void (*on_note)(void *context, const char *text); /* worth telling, no error */
+    /* Asked between steps: nonzero ends the training cleanly (save, LX_EINTERRUPTED). */
+    int (*should_stop)(void *context);
+} lx_observer;
+
+#endif
