@@ -17,12 +17,13 @@
 #include "src/data/dataset.h"
 #include "src/lora/lora.h"
 
+#include "src/train/schedule.h"
+
 typedef enum lx_optimizer_type { LX_OPTIMIZER_ADAMW } lx_optimizer_type;
 
-typedef enum lx_lr_scheduler {
-    LX_LR_CONSTANT, LX_LR_CONSTANT_WITH_WARMUP, LX_LR_LINEAR, LX_LR_COSINE,
-    LX_LR_COSINE_WITH_RESTARTS, LX_LR_POLYNOMIAL
-} lx_lr_scheduler;
+typedef enum lx_huber_schedule {
+    LX_HUBER_SNR, LX_HUBER_CONSTANT, LX_HUBER_EXPONENTIAL
+} lx_huber_schedule;
 
 typedef struct lx_train_config {
     const char *pretrained_model_name_or_path, *vae;
@@ -46,9 +47,11 @@ typedef struct lx_train_config {
     double beta1, beta2, eps, weight_decay;
     double max_grad_norm;
     lx_lr_scheduler lr_scheduler;
-    double lr_warmup_steps; /* < 1: fraction of all steps */
+    double lr_warmup_steps, lr_decay_steps; /* < 1: fraction of all steps */
     int lr_scheduler_num_cycles;
     double lr_scheduler_power;
+    int lr_scheduler_timescale;       /* inverse_sqrt; 0 = not given */
+    double lr_scheduler_min_lr_ratio; /* < 0 = not given */
 
     int max_train_steps, max_train_epochs; /* epochs > 0 wins */
     int gradient_accumulation_steps;
@@ -57,12 +60,25 @@ typedef struct lx_train_config {
 
     int clip_skip;         /* 0 = not given (last layer) */
     int max_token_length;  /* 75, 150, 225 */
-    double noise_offset;   /* 0 = off */
-    double min_snr_gamma;  /* 0 = off */
     double prior_loss_weight;
     int min_timestep, max_timestep; /* [min, max) */
+    /* noise */
+    double noise_offset; /* 0 = off */
+    bool noise_offset_random_strength;
+    double adaptive_noise_scale; /* 0 = off */
+    int multires_noise_iterations; /* 0 = off */
+    double multires_noise_discount;
+    double ip_noise_gamma; /* 0 = off */
+    bool ip_noise_gamma_random_strength;
+    bool zero_terminal_snr;
+    /* target and loss */
     bool v_parameterization;
+    double min_snr_gamma; /* 0 = off */
+    bool debiased_estimation_loss, scale_v_pred_loss_like_noise_pred;
+    double v_pred_like_loss; /* 0 = off */
     lx_loss_type loss_type;
+    lx_huber_schedule huber_schedule;
+    double huber_c, huber_scale;
 
     const char *training_comment;
     bool no_metadata;
