@@ -9,6 +9,18 @@
  * file's order (conv [Co, Ci, kh, kw], linear [N, K]); a kernel that wants another packs it in
  * prepare, through lx_pack_cache, so that plans of several shapes share one packed copy.
  *
+ * Optional operands are marked ? in ops.def. Outputs may be absent too, when nobody reads them: stats
+ * of a norm, lse of attention, dpred of loss, each of dq, dk, dv and of norm_dwb's dw, db.
+ *
+ * In place: the planner may give the first output the very address of an input of the same size that
+ * dies with the call, for these operands (src/graph/alias.c) and no others:
+ *   add of linear, linear_dx, conv2d, group_norm_dx, layer_norm_dx      (y == add: accumulate into y)
+ *   any of silu, gelu, quick_gelu, softmax, scale and their _dx; x, y of mul_add
+ *   a of add, and b when it is not broadcast
+ *   x of group_norm and layer_norm; dy or x of group_norm_dx and layer_norm_dx
+ *     (statistics are taken over whole groups or rows before any element of them is written)
+ * Otherwise inputs, outputs and scratch never overlap.
+ *
  * Adding an op: a line in ops.def (a missing kernel is then a link error), kernels/<op>.h with its
  * formula, kernels/cpu/<op>.c, src/graph/op/<op>.c, tests/kernels/<op>.c.
  */
@@ -89,11 +101,15 @@ typedef struct lx_call {
     void *state;       /* made by prepare, freed by release */
     void *scratch;     /* set by the planner: scratch_bytes, shared between calls */
     size_t scratch_bytes;
+    /* Set by prepare when sizing: the packed copy of a frozen weight that this call will get from
+     * lx_pack_get, so that a plan is known to the byte before any memory is taken. 0 = none. */
+    size_t packed_bytes;
+    uint64_t packed_layout; /* its layout tag: calls of one weight and layout share the copy */
 } lx_call;
 
 typedef struct lx_kernel {
     /* Once per plan; optional. First called with data pointers still NULL to learn scratch_bytes
-     * (is_sizing true: must only set scratch_bytes), then with final addresses. */
+     * and packed_bytes (is_sizing true: must only set those), then with final addresses. */
     int (*prepare)(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err);
     void (*run)(lx_device *dev, const lx_call *call);
     void (*release)(lx_device *dev, lx_call *call); /* optional */
