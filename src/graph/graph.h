@@ -81,6 +81,7 @@ void lx_graph_want_gradient(lx_graph *g, lx_tensor *input);
 typedef struct lx_plan_options {
     bool dry_run;       /* sizes only: no memory is taken, run is not allowed */
     size_t max_bytes;   /* 0 = no limit; else recompute segments until the arena fits, or LX_ELIMIT */
+    lx_plan *arena_of;  /* share the arena of this plan, which must outlive the new one; NULL = own */
 } lx_plan_options;
 
 typedef struct lx_plan_memory {
@@ -93,7 +94,8 @@ typedef struct lx_plan_memory {
 
 /*
  * The plan borrows the graph and the device. Plans that never run at the same time may share an
- * arena: pass the largest first through `arena_of` (NULL = its own).
+ * arena through options->arena_of: make the largest first; a plan that does not fit it takes an
+ * arena of its own.
  */
 int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev, const lx_plan_options *options,
                 lx_error *err);

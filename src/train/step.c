@@ -1,0 +1,352 @@
+#include "src/train/step.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/model/builder.h"
+
+/* One shape, built and planned. */
+typedef struct shape_plan {
+    int batch, n_chunks;
+    int64_t h, w;
+    lx_graph *graph;
+    lx_plan *plan;
+} shape_plan;
+
+struct lx_step {
+    lx_step_model model;
+    lx_noise_schedule noise;
+    float weight[LX_TIMESTEPS], huber_c[LX_TIMESTEPS];
+    bool *is_used; /* per module: the graph reaches it */
+    lx_trainable *trainables;
+    size_t n_trainables;
+    shape_plan *plans;
+    size_t n_plans, plan_capacity, last;
+    float *scalars; /* 4 x B: coefficients and scaled weights */
+    size_t scalar_capacity;
+};
+
+static bool is_trained(const lx_train_config *c, lx_part part)
+{
+    return part == LX_UNET ? c->network.has_unet && c->unet_lr != 0
+                           : c->network.has_text_encoder && c->text_encoder_lr != 0;
+}
+
+static bool is_applied(const lx_train_config *c, lx_part part)
+{
+    return part == LX_UNET ? c->network.has_unet : c->network.has_text_encoder;
+}
+
+/* Without a gradient buffer a factor is a frozen weight to the graph. */
+static void freeze_untrained(lx_step *step)
+{
+    lx_lora *lora = step->model.lora;
+    for (size_t i = 0; i < lora->count; i++)
+        if (!is_trained(step->model.config, lora->modules[i].part))
+            lora->modules[i].down.gradient = lora->modules[i].up.gradient = NULL;
+}
+
+static size_t param_size(const lx_param *p)
+{
+    size_t n = 1;
+    for (int i = 0; i < p->n_dims; i++)
+        n *= (size_t)p->shape[i];
+    return n;
+}
+
+static void list_trainables(lx_step *step)
+{
+    const lx_train_config *c = step->model.config;
+    lx_lora *lora = step->model.lora;
+    for (size_t i = 0; i < lora->count; i++) {
+        lx_param *params[2] = {&lora->modules[i].down, &lora->modules[i].up};
+        for (int k = 0; k < 2; k++)
+            step->trainables[2 * i + (size_t)k] = (lx_trainable){
+                .value = params[k]->value,
+                .gradient = params[k]->gradient,
+                .n = param_size(params[k]),
+                .lr = lora->modules[i].part == LX_UNET ? c->unet_lr : c->text_encoder_lr,
+            };
+    }
+    step->n_trainables = 2 * lora->count;
+}
+
+int lx_step_new(lx_step **out, const lx_step_model *model, lx_error *err)
+{
+    lx_step *step = lx_calloc(1, sizeof *step);
+    if (!step)
+        return lx_oom(err);
+    step->model = *model;
+    step->is_used = lx_calloc(model->lora->count, sizeof *step->is_used);
+    step->trainables = lx_calloc(2 * model->lora->count, sizeof *step->trainables);
+    if (!step->is_used || !step->trainables) {
+        lx_step_free(step);
+        return lx_oom(err);
+    }
+    lx_noise_schedule_init(&step->noise, model->config->zero_terminal_snr);
+    lx_loss_weights(step->weight, &step->noise, model->config);
+    lx_huber_c(step->huber_c, &step->noise, model->config);
+    freeze_untrained(step);
+    list_trainables(step);
+    *out = step;
+    return LX_OK;
+}
+
+void lx_step_free(lx_step *step)
+{
+    if (!step)
+        return;
+    for (size_t i = step->n_plans; i-- > 0;) { /* the first owns the arena of the others */
+        lx_plan_free(step->plans[i].plan);
+        lx_graph_free(step->plans[i].graph);
+    }
+    lx_free(step->plans);
+    lx_free(step->scalars);
+    lx_free(step->is_used);
+    lx_free(step->trainables);
+    lx_free(step);
+}
+
+/* The LoRA's hook, which also notes which modules the graph reaches. */
+static lx_tensor *inject(void *context, lx_builder *b, const lx_layer *layer, lx_tensor *x,
+                         lx_tensor *y)
+{
+    lx_step *step = context;
+    lx_lora *lora = step->model.lora;
+    lx_tensor *with;
+
+    if (!is_applied(step->model.config, layer->part))
+        return y;
+    with = lx_lora_inject(lora, b, layer, x, y);
+    if (with != y)
+        for (size_t i = 0; i < lora->count; i++)
+            if (lora->modules[i].part == layer->part &&
+                strcmp(lora->modules[i].layer, layer->name) == 0)
+                step->is_used[i] = true;
+    return with;
+}
+
+static lx_tensor *input4(lx_graph *g, const char *name, int64_t a, int64_t b, int64_t c,
+                         int64_t d)
+{
+    const int64_t shape[4] = {a, b, c, d};
+    return lx_graph_input(g, name, LX_F32, 4, shape);
+}
+
+/* [B, 4, h, w] in the file's order -> [B, h, w, 4] as the graph computes. */
+static lx_tensor *channels_last(lx_graph *g, lx_tensor *x)
+{
+    static const int dims[4] = {0, 2, 3, 1};
+    return lx_op_permute(g, x, dims);
+}
+
+static void keep(lx_step *step, lx_graph *g, const char *name, lx_tensor *t)
+{
+    static const int dims[4] = {0, 3, 1, 2};
+    if (step->model.keeps_intermediates)
+        lx_graph_output(g, name, t->n_dims == 4 ? lx_op_permute(g, t, dims) : t);
+}
+
+static lx_tensor *build_context(lx_step *step, lx_builder *b, const shape_plan *s)
+{
+    const lx_train_config *c = step->model.config;
+    const int64_t ids_shape[3] = {s->batch, s->n_chunks, 77};
+    const int64_t weight_shape[2] = {s->batch, s->n_chunks * 75 + 2};
+    lx_tensor *ids = lx_graph_input(b->graph, "input_ids", LX_I64, 3, ids_shape);
+    lx_tensor *weights = NULL;
+
+    if (c->data.weighted_captions)
+        weights = lx_graph_input(b->graph, "token_weights", LX_F32, 2, weight_shape);
+    b->part = LX_TEXT_ENCODER;
+    return lx_clip_text_build(b, ids, c->clip_skip ? c->clip_skip : 1, weights);
+}
+
+static int build(lx_step *step, shape_plan *s, lx_error *err)
+{
+    const lx_step_model *m = &step->model;
+    const lx_train_config *c = m->config;
+    lx_graph *g = s->graph;
+    lx_builder b = {
+        .graph = g,
+        .checkpoint = m->checkpoint,
+        .dev = m->dev,
+        .config = m->sd,
+        .dtype = LX_F32,
+        .hook = inject,
+        .hook_context = step,
+    };
+    const int64_t per_sample[1] = {s->batch};
+    lx_tensor *latents = channels_last(g, input4(g, "latents", s->batch, 4, s->h, s->w));
+    lx_tensor *noise = channels_last(g, input4(g, "noise", s->batch, 4, s->h, s->w));
+    lx_tensor *input_noise = noise, *target = noise;
+    lx_tensor *t = lx_graph_input(g, "timesteps", LX_I64, 1, per_sample);
+    lx_tensor *signal = lx_graph_input(g, "signal", LX_F32, 1, per_sample);
+    lx_tensor *sigma = lx_graph_input(g, "sigma", LX_F32, 1, per_sample);
+    lx_tensor *weights = lx_graph_input(g, "loss_weights", LX_F32, 1, per_sample);
+    lx_tensor *context, *noisy, *pred, *loss;
+
+    if (c->ip_noise_gamma > 0)
+        input_noise =
+            channels_last(g, input4(g, "input_noise", s->batch, 4, s->h, s->w));
+    context = build_context(step, &b, s);
+    keep(step, g, "encoder_hidden_states", context);
+    noisy = lx_op_mul_add(g, signal, latents, sigma, input_noise);
+    keep(step, g, "noisy_latents", noisy);
+    b.part = LX_UNET;
+    pred = lx_unet_build(&b, noisy, t, context);
+    keep(step, g, "noise_pred", pred);
+    if (c->v_parameterization) {
+        lx_tensor *minus = lx_op_scale(g, sigma, -1.0f);
+        target = lx_op_mul_add(g, signal, noise, minus, latents);
+    }
+    loss = lx_op_loss(g, pred, target, t, weights, c->loss_type, step->huber_c, step->weight);
+    lx_graph_output(g, "loss", loss);
+    return lx_graph_backward(g, loss, err);
+}
+
+static void mark_gradients(lx_step *step)
+{
+    for (size_t i = 0; i < step->model.lora->count; i++)
+        for (size_t k = 2 * i; k < 2 * i + 2; k++)
+            step->trainables[k].has_gradient =
+                step->is_used[i] && step->trainables[k].gradient != NULL;
+}
+
+static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w, int n_chunks,
+                     lx_error *err)
+{
+    shape_plan s = {.batch = batch, .h = h, .w = w, .n_chunks = n_chunks};
+    lx_plan_options options = {.max_bytes = step->model.config->max_memory};
+    int rc;
+
+    for (size_t i = 0; i < step->n_plans; i++) {
+        const shape_plan *p = &step->plans[i];
+        if (p->batch == batch && p->h == h && p->w == w && p->n_chunks == n_chunks) {
+            *out = i;
+            return LX_OK;
+        }
+    }
+    if (!(s.graph = lx_graph_new()) ||
+        lx_grow(&step->plans, &step->plan_capacity, step->n_plans + 1, sizeof s) < 0) {
+        lx_graph_free(s.graph);
+        return lx_oom(err);
+    }
+    if (step->n_plans)
+        options.arena_of = step->plans[0].plan;
+    if ((rc = build(step, &s, err)) < 0 ||
+        (rc = lx_plan_new(&s.plan, s.graph, step->model.dev, &options, err)) < 0) {
+        lx_within(err, "a batch of %d at %lldx%lld", batch, (long long)w * 8, (long long)h * 8);
+        lx_graph_free(s.graph);
+        return rc;
+    }
+    mark_gradients(step);
+    *out = step->n_plans;
+    step->plans[step->n_plans++] = s;
+    return LX_OK;
+}
+
+int lx_step_prepare(lx_step *step, int batch, int64_t h, int64_t w, int n_chunks,
+                    lx_plan_memory *memory, lx_error *err)
+{
+    size_t i;
+    int rc = find_plan(&i, step, batch, h, w, n_chunks, err);
+    if (rc == LX_OK && memory)
+        *memory = lx_plan_memory_of(step->plans[i].plan);
+    return rc;
+}
+
+void lx_step_zero_gradients(lx_step *step)
+{
+    lx_lora *lora = step->model.lora;
+    if (lora->gradients)
+        memset(lora->gradients, 0, lora->n_values * sizeof(float));
+}
+
+/* Coefficients of x_t and the weights times the share, per sample. */
+static int set_scalars(lx_step *step, lx_plan *plan, const lx_step_inputs *in, double share,
+                       lx_error *err)
+{
+    size_t n = (size_t)in->batch, bytes = n * sizeof(float);
+    float *signal, *sigma, *weight;
+    int rc;
+
+    if (lx_grow(&step->scalars, &step->scalar_capacity, 3 * n, sizeof(float)) < 0)
+        return lx_oom(err);
+    signal = step->scalars;
+    sigma = signal + n;
+    weight = sigma + n;
+    for (size_t i = 0; i < n; i++) {
+        float abar;
+        if (in->timesteps[i] < 0 || in->timesteps[i] >= LX_TIMESTEPS)
+            return lx_fail(err, LX_EFORMAT, "timestep %lld is not in 0..999",
+                           (long long)in->timesteps[i]);
+        abar = step->noise.alphas_cumprod[in->timesteps[i]];
+        signal[i] = sqrtf(abar);
+        sigma[i] = sqrtf(1.0f - abar);
+        weight[i] = (float)(in->loss_weights[i] * share);
+    }
+    if ((rc = lx_plan_set(plan, "signal", signal, bytes, err)) < 0 ||
+        (rc = lx_plan_set(plan, "sigma", sigma, bytes, err)) < 0)
+        return rc;
+    return lx_plan_set(plan, "loss_weights", weight, bytes, err);
+}
+
+static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx_error *err)
+{
+    const lx_train_config *c = step->model.config;
+    size_t n = (size_t)in->batch;
+    size_t cells = n * 4 * (size_t)(in->h * in->w) * sizeof(float);
+    size_t ids = n * (size_t)in->n_chunks * 77 * sizeof(int64_t);
+    size_t weights = n * ((size_t)in->n_chunks * 75 + 2) * sizeof(float);
+    int rc;
+
+    if ((rc = lx_plan_set(plan, "latents", in->latents, cells, err)) < 0 ||
+        (rc = lx_plan_set(plan, "noise", in->noise, cells, err)) < 0 ||
+        (rc = lx_plan_set(plan, "timesteps", in->timesteps, n * sizeof(int64_t), err)) < 0 ||
+        (rc = lx_plan_set(plan, "input_ids", in->input_ids, ids, err)) < 0)
+        return rc;
+    if (c->ip_noise_gamma > 0 &&
+        (rc = lx_plan_set(plan, "input_noise", in->input_noise ? in->input_noise : in->noise,
+                          cells, err)) < 0)
+        return rc;
+    if (!c->data.weighted_captions)
+        return LX_OK;
+    lx_assert(in->token_weights);
+    return lx_plan_set(plan, "token_weights", in->token_weights, weights, err);
+}
+
+int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double share,
+                lx_error *err)
+{
+    lx_plan *plan;
+    float scaled;
+    int rc;
+
+    if ((rc = find_plan(&step->last, step, in->batch, in->h, in->w, in->n_chunks, err)) < 0)
+        return rc;
+    plan = step->plans[step->last].plan;
+    if ((rc = set_scalars(step, plan, in, share, err)) < 0 ||
+        (rc = set_inputs(step, plan, in, err)) < 0 || (rc = lx_plan_run(plan, err)) < 0 ||
+        (rc = lx_plan_get(plan, "loss", &scaled, sizeof scaled, err)) < 0)
+        return rc;
+    *loss = (double)scaled / share;
+    return LX_OK;
+}
+
+const lx_trainable *lx_step_trainables(const lx_step *step, size_t *count)
+{
+    *count = step->n_trainables;
+    return step->trainables;
+}
+
+int lx_step_intermediate(lx_step *step, const char *name, float *data, size_t n,
+                         lx_error *err)
+{
+    return lx_plan_get(step->plans[step->last].plan, name, data, n * sizeof(float), err);
+}
+
+lx_plan *lx_step_last_plan(lx_step *step)
+{
+    return step->n_plans ? step->plans[step->last].plan : NULL;
+}
