@@ -1,0 +1,86 @@
+#include "src/train/config.h"
+
+#include <string.h>
+
+void lx_train_config_defaults(lx_train_config *c)
+{
+    memset(c, 0, sizeof *c);
+    lx_dataset_config_defaults(&c->data);
+    c->save_dtype = LX_F32;
+    c->save_model_as = "safetensors";
+    c->network = (lx_lora_spec){
+        .rank = 4, .alpha = 1, .conv_alpha = 1, .has_unet = true, .has_text_encoder = true};
+    c->learning_rate = c->unet_lr = c->text_encoder_lr = 2e-6;
+    c->beta1 = 0.9;
+    c->beta2 = 0.999;
+    c->eps = 1e-8;
+    c->weight_decay = 0.01;
+    c->max_grad_norm = 1.0;
+    c->lr_scheduler = LX_LR_CONSTANT;
+    c->lr_scheduler_num_cycles = 1;
+    c->lr_scheduler_power = 1;
+    c->lr_scheduler_min_lr_ratio = -1;
+    c->max_train_steps = 1600;
+    c->gradient_accumulation_steps = 1;
+    c->max_token_length = 75;
+    c->prior_loss_weight = 1;
+    c->max_timestep = 1000;
+    c->multires_noise_discount = 0.3;
+    c->loss_type = LX_LOSS_L2;
+    c->huber_schedule = LX_HUBER_SNR;
+    c->huber_c = 0.1;
+    c->huber_scale = 1;
+}
+
+/* Each row is a claim that must hold and what to say when it does not. */
+static int check_numbers(const lx_train_config *c, lx_error *err)
+{
+    const struct {
+        bool holds;
+        const char *text;
+    } claims[] = {
+        {c->network.rank >= 1 && c->network.rank <= 4096,
+         "--network_dim must be between 1 and 4096"},
+        {c->network.alpha >= 0, "--network_alpha must not be negative"},
+        {c->network.conv_rank >= 0 && c->network.conv_rank <= 4096,
+         "--network_args conv_dim must be between 0 and 4096"},
+        {c->gradient_accumulation_steps >= 1, "--gradient_accumulation_steps must be at least 1"},
+        {c->max_train_epochs >= 0, "--max_train_epochs must not be negative"},
+        {c->max_train_epochs > 0 || c->max_train_steps >= 1,
+         "--max_train_steps must be at least 1"},
+        {c->max_grad_norm >= 0, "--max_grad_norm must not be negative (0 turns clipping off)"},
+        {c->clip_skip >= 0, "--clip_skip must not be negative"},
+        {c->max_token_length == 75 || c->max_token_length == 150 || c->max_token_length == 225,
+         "--max_token_length must be 150 or 225 (75 when it is left out)"},
+        {c->min_timestep >= 0 && c->max_timestep <= 1000 && c->min_timestep <= c->max_timestep &&
+             c->min_timestep < 1000,
+         "--min_timestep and --max_timestep must lie in 0..1000, the first not above the second"},
+        {c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1,
+         "--optimizer_args betas must lie in [0, 1)"},
+        {c->eps > 0, "--optimizer_args eps must be above 0"},
+    };
+    for (size_t i = 0; i < sizeof claims / sizeof *claims; i++)
+        if (!claims[i].holds)
+            return lx_fail(err, LX_EUSAGE, "%s", claims[i].text);
+    return LX_OK;
+}
+
+int lx_train_config_check(const lx_train_config *c, lx_error *err)
+{
+    int rc = check_numbers(c, err);
+    if (rc < 0)
+        return rc;
+    if (!c->network.has_unet && !c->network.has_text_encoder)
+        return lx_fail(err, LX_EUSAGE,
+                       "--network_train_unet_only and --network_train_text_encoder_only exclude "
+                       "each other: nothing would be trained");
+    if (c->adaptive_noise_scale != 0 && c->noise_offset == 0)
+        return lx_fail(err, LX_EUSAGE, "--adaptive_noise_scale needs --noise_offset");
+    if (c->scale_v_pred_loss_like_noise_pred && !c->v_parameterization)
+        return lx_fail(err, LX_EUSAGE,
+                       "--scale_v_pred_loss_like_noise_pred needs --v_parameterization");
+    if (c->v_pred_like_loss > 0 && c->v_parameterization)
+        return lx_fail(err, LX_EUSAGE,
+                       "--v_pred_like_loss cannot be used with --v_parameterization");
+    return LX_OK;
+}

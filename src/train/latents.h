@@ -1,0 +1,24 @@
+/*
+ * train/latents - the VAE encoder as the loader's callback
+ *
+ * One graph per image size, kept while images of that size come; the VAE's weights are dropped when
+ * the cache is full (lx_latents_free unloads them).
+ */
+#ifndef LX_TRAIN_LATENTS_H
+#define LX_TRAIN_LATENTS_H
+
+#include "src/model/builder.h"
+
+typedef struct lx_latents lx_latents;
+
+/* Borrows all three. */
+int lx_latents_new(lx_latents **out, lx_device *dev, lx_checkpoint *checkpoint,
+                   const lx_sd_config *sd, lx_error *err);
+void lx_latents_free(lx_latents *latents);
+
+/* An lx_encode_image (data/loader.h); context is the lx_latents.
+ * x [3, H, W] in -1..1 -> mean, logvar [4, H/8, W/8]. */
+int lx_latents_encode(void *context, const float *x, int width, int height, float *mean,
+                      float *logvar, lx_error *err);
+
+#endif
