@@ -8,6 +8,7 @@ void lx_train_config_defaults(lx_train_config *c)
     lx_dataset_config_defaults(&c->data);
     c->save_dtype = LX_F32;
     c->save_model_as = "safetensors";
+    c->mixed_precision = "no";
     c->network = (lx_lora_spec){
         .rank = 4, .alpha = 1, .conv_alpha = 1, .has_unet = true, .has_text_encoder = true};
     c->learning_rate = c->unet_lr = c->text_encoder_lr = 2e-6;

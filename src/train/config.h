@@ -80,8 +80,15 @@ typedef struct lx_train_config {
     lx_huber_schedule huber_schedule;
     double huber_c, huber_scale;
 
+    /* said in the metadata only */
     const char *training_comment;
     bool no_metadata;
+    const char *optimizer_args; /* "k=v,k=v" as given; NULL = none */
+    const char *network_args;   /* JSON object of the pairs as given; NULL = none */
+    const char *mixed_precision; /* "no", "fp16", "bf16" */
+    bool gradient_checkpointing, lowram;
+    const char *metadata_title, *metadata_author, *metadata_description, *metadata_license,
+        *metadata_tags;
     int threads; /* 0 = all */
     size_t max_memory; /* bytes; 0 = no limit */
 } lx_train_config;
