@@ -14,7 +14,7 @@ typedef struct lx_builder lx_builder;
 
 typedef struct lx_layer {
     lx_part part;
-    const char *name;   /* "down_blocks.0.resnets.0.conv1" */
+    const char *name;   /* whole: "down_blocks.0.resnets.0.conv1" */
     bool is_conv;       /* a convolution with a window larger than 1x1 (else linear or 1x1) */
     int stride;
     int pad[4];
@@ -23,6 +23,8 @@ typedef struct lx_layer {
 /* x: the layer's input, y: what the frozen layer gave; returns what takes y's place. */
 typedef lx_tensor *(*lx_layer_hook)(void *context, lx_builder *b, const lx_layer *layer,
                                     lx_tensor *x, lx_tensor *y);
+
+enum { LX_LAYER_NAME = 160, LX_LAYER_DEPTH = 8 };
 
 struct lx_builder {
     lx_graph *graph;
@@ -33,16 +35,45 @@ struct lx_builder {
     lx_dtype dtype; /* of weights and activations: LX_F32 */
     lx_layer_hook hook; /* NULL = the plain model */
     void *hook_context;
+    bool has_trace; /* every named layer and block becomes an output "trace.<name>" */
+    char path[LX_LAYER_NAME]; /* where the walk is; begins empty */
+    int depth, path_ends[LX_LAYER_DEPTH];
 };
 
-/* `name` is relative to the part: "mid_block.resnets.0.conv1" (".weight", ".bias" are added). */
-lx_tensor *lx_build_linear(lx_builder *b, const char *name, lx_tensor *x);
+/* "name" relative to where the walk is. Blocks nest; pop names the block's result. */
+void lx_build_push(lx_builder *b, const char *fmt, ...) LX_PRINTF(2, 3);
+lx_tensor *lx_build_pop(lx_builder *b, lx_tensor *result); /* returns result */
+
+/*
+ * `name` is relative to the block: "conv1" inside "mid_block.resnets.0" (".weight", ".bias" are
+ * added). A missing weight is the graph's error (lx_graph_check).
+ */
+lx_tensor *lx_build_linear(lx_builder *b, const char *name, lx_tensor *x); /* or a 1x1 conv */
+/* pad: top, left, bottom, right. A 1x1 window becomes a linear. */
 lx_tensor *lx_build_conv(lx_builder *b, const char *name, lx_tensor *x, int stride,
                          const int pad[4]);
 lx_tensor *lx_build_group_norm(lx_builder *b, const char *name, lx_tensor *x, float eps,
-                               bool has_silu);
-lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name, lx_tensor *x);
-lx_tensor *lx_build_weight(lx_builder *b, const char *name); /* full name with suffix */
+                               bool has_silu); /* 32 groups */
+lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name, lx_tensor *x); /* eps 1e-5 */
+lx_tensor *lx_build_weight(lx_builder *b, const char *name); /* with its suffix */
+bool lx_build_has(const lx_builder *b, const char *name);    /* a weight, with its suffix */
+/* The output "trace.<path>.<name>" when tracing, for what is no layer ("time_proj"). */
+void lx_build_trace(lx_builder *b, const char *name, lx_tensor *x);
+
+/* ---- blocks of both UNet and VAE (src/model/block.c) -------------------------------------- */
+
+extern const int lx_pad_same[4]; /* 1, 1, 1, 1: a 3x3 window keeps the size */
+extern const int lx_pad_none[4];
+
+/*
+ * Residual block: norm, SiLU, 3x3, (+ the time's shift), norm, SiLU, 3x3, + x (through a 1x1 where
+ * the width changes). silu_time [B, D]: NULL in the VAE.
+ */
+lx_tensor *lx_build_resnet(lx_builder *b, int i, lx_tensor *x, lx_tensor *silu_time, float eps);
+/* Nearest neighbour to h x w, then a 3x3. */
+lx_tensor *lx_build_upsampler(lx_builder *b, lx_tensor *x, int64_t h, int64_t w);
+/* A 3x3 with stride 2. */
+lx_tensor *lx_build_downsampler(lx_builder *b, lx_tensor *x, const int pad[4]);
 
 /* ---- the three models -------------------------------------------------------------------- */
 
@@ -58,7 +89,7 @@ lx_tensor *lx_clip_text_build(lx_builder *b, lx_tensor *ids, int clip_skip,
 /* x [B, h, w, 4], t i64 [B], context [B, T, D] -> noise_pred [B, h, w, 4]. */
 lx_tensor *lx_unet_build(lx_builder *b, lx_tensor *x, lx_tensor *t, lx_tensor *context);
 
-/* x [B, H, W, 3] in -1..1 -> moments [B, H/8, W/8, 8] (mean, then logvar, after quant_conv). */
+/* x [B, H, W, 3] in -1..1, H and W multiples of 8 -> moments [B, H/8, W/8, 8] (mean, then logvar, after quant_conv). */
 lx_tensor *lx_vae_encode_build(lx_builder *b, lx_tensor *x);
 /* z [B, h, w, 4] (already divided by 0.18215) -> x [B, 8h, 8w, 3]. */
 lx_tensor *lx_vae_decode_build(lx_builder *b, lx_tensor *z);

@@ -22,7 +22,13 @@ typedef enum lx_part { LX_UNET, LX_TEXT_ENCODER, LX_VAE, LX_PART_COUNT } lx_part
 
 typedef struct lx_checkpoint lx_checkpoint;
 
-/* vae_path: a replacement VAE (file or folder) or NULL. Errors name the file and the key. */
+/*
+ * vae_path: a replacement VAE (file or folder) or NULL. Errors name the file and the key.
+ * Close gives back the parameters too, so devices are closed after checkpoints.
+ *
+ *   LX_EFORMAT       no UNet in it, or two keys for one weight
+ *   LX_EUNSUPPORTED  another architecture (SDXL, SD 2.x ...), named
+ */
 int lx_checkpoint_open(lx_checkpoint **out, const char *path, const char *vae_path,
                        lx_error *err);
 void lx_checkpoint_close(lx_checkpoint *ckpt);
@@ -31,7 +37,12 @@ void lx_checkpoint_close(lx_checkpoint *ckpt);
  * shape of the file. */
 const lx_tensor_view *lx_checkpoint_find(const lx_checkpoint *ckpt, lx_part part,
                                          const char *name);
+/* All weights of a part, in the order of the file. `name` may be NULL. */
+size_t lx_checkpoint_count(const lx_checkpoint *ckpt, lx_part part);
+const lx_tensor_view *lx_checkpoint_at(const lx_checkpoint *ckpt, lx_part part, size_t i,
+                                       const char **name);
 const char *lx_checkpoint_metadata(const lx_checkpoint *ckpt, const char *key);
+const char *lx_part_name(lx_part part); /* "UNet", "text encoder", "VAE" */
 
 /*
  * The weight as a frozen parameter on `dev`, converted to `dtype` (f32 now) at the first request
@@ -39,6 +50,7 @@ const char *lx_checkpoint_metadata(const lx_checkpoint *ckpt, const char *key);
  */
 int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_part part,
                         const char *name, lx_dtype dtype, lx_error *err);
+/* dev NULL: from every device. Plans that name these parameters are freed before. */
 void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part);
 
 /* kohya's hashes: model_hash (8 digits, AutoV1) and the SHA-256 of the file, as hex. A folder has
@@ -54,7 +66,8 @@ typedef struct lx_sd_config {
     int vae_channels[4];
     int latent_channels;   /* 4 */
 } lx_sd_config;
-/* text_heads: 0 = metadata, else 12 at width 768, else LX_EUSAGE naming --text_encoder_heads. */
+/* text_heads: 0 = metadata or the folder's config.json, else 12 at width 768, else LX_EUSAGE naming
+ * --text_encoder_heads. A checkpoint without VAE gives zeros for it. */
 int lx_checkpoint_config(lx_sd_config *out, const lx_checkpoint *ckpt, int text_heads,
                          lx_error *err);
 

@@ -1,0 +1,101 @@
+/* The weights on devices. */
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/model/checkpoint_internal.h"
+
+enum { CHUNK = 1 << 18 }; /* elements converted at a time: 1 MiB of f32 stays in the cache */
+
+/* Converts piece by piece, so that a weight is never held twice on the host. */
+static int upload_f32(lx_device *dev, float *dst, const lx_tensor_view *view, lx_error *err)
+{
+    size_t item = (size_t)lx_dtype_bits(view->dtype) / 8;
+    float *chunk = lx_alloc_aligned(CHUNK * sizeof(float));
+    int rc = 0;
+
+    if (!chunk)
+        return lx_oom(err);
+    for (size_t done = 0; done < view->n_elements && rc == 0; done += CHUNK) {
+        size_t n = view->n_elements - done < CHUNK ? view->n_elements - done : CHUNK;
+
+        if ((rc = lx_to_f32(chunk, (const char *)view->data + done * item, view->dtype, n)) < 0)
+            lx_fail(err, rc, "weights of type %s cannot be read as numbers",
+                    lx_dtype_name(view->dtype));
+        else
+            rc = dev->upload(dev, dst + done, chunk, n * sizeof(float), err);
+    }
+    lx_free_aligned(chunk);
+    return rc;
+}
+
+static int make_copy(lx_checkpoint_copy **out, lx_checkpoint_entry *entry, lx_device *dev,
+                     lx_error *err)
+{
+    const lx_tensor_view *view = entry->view;
+    lx_checkpoint_copy *copy = lx_calloc(1, sizeof(*copy));
+    size_t bytes;
+    int rc;
+
+    if (!copy)
+        return lx_oom(err);
+    copy->dev = dev;
+    copy->param = (lx_param){.name = entry->name, .dtype = LX_F32, .n_dims = view->n_dims};
+    memcpy(copy->param.shape, view->shape, sizeof(view->shape));
+    if (!lx_mul_size(&bytes, view->n_elements, sizeof(float)))
+        rc = lx_fail(err, LX_ELIMIT, "%zu elements are too many", view->n_elements);
+    else
+        rc = dev->alloc(dev, &copy->param.value, bytes, err);
+    if (rc == 0 && (rc = upload_f32(dev, copy->param.value, view, err)) < 0)
+        dev->free(dev, copy->param.value);
+    if (rc < 0) {
+        lx_within(err, "%s", view->name);
+        lx_free(copy);
+        return rc;
+    }
+    copy->next = entry->copies;
+    entry->copies = copy;
+    *out = copy;
+    return 0;
+}
+
+int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_part part,
+                        const char *name, lx_dtype dtype, lx_error *err)
+{
+    lx_checkpoint_entry *entry = lx_checkpoint__entry(ckpt, part, name);
+    lx_checkpoint_copy *copy;
+    int rc;
+
+    if (!entry)
+        return lx_fail(err, LX_EFORMAT, "the %s has no weight %s", lx_part_name(part), name);
+    if (dtype != LX_F32)
+        return lx_fail(err, LX_EUNSUPPORTED, "weights are held as F32, not %s",
+                       lx_dtype_name(dtype));
+    for (copy = entry->copies; copy && copy->dev != dev; copy = copy->next)
+        ;
+    if (!copy && (rc = make_copy(&copy, entry, dev, err)) < 0)
+        return rc;
+    *out = &copy->param;
+    return 0;
+}
+
+/* dev NULL: on every device. */
+void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part)
+{
+    lx_checkpoint_table *table = &ckpt->parts[part];
+
+    for (size_t i = 0; i < table->count; i++) {
+        lx_checkpoint_copy **at = &table->entries[i].copies;
+
+        while (*at) {
+            lx_checkpoint_copy *copy = *at;
+
+            if (dev && copy->dev != dev) {
+                at = &copy->next;
+                continue;
+            }
+            *at = copy->next;
+            copy->dev->free(copy->dev, copy->param.value);
+            lx_free(copy);
+        }
+    }
+}
