@@ -13,6 +13,7 @@
 #ifndef LX_LORA_LORA_H
 #define LX_LORA_LORA_H
 
+#include "src/format/safetensors.h"
 #include "src/model/builder.h"
 
 typedef struct lx_lora_module {
@@ -63,5 +64,27 @@ void lx_lora_free(lx_lora *lora);
  * hook_context is the lx_lora. */
 lx_tensor *lx_lora_inject(void *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
                           lx_tensor *y);
+
+/* ---- saving ------------------------------------------------------------------------------- */
+
+/* The file's tensors in host memory, for the writer and for hashes of the data. */
+typedef struct lx_lora_tensors {
+    lx_tensor_view *views; /* NAME.lora_down.weight, NAME.lora_up.weight, NAME.alpha */
+    size_t count;
+    void *data;
+    struct lx_arena *arena;
+} lx_lora_tensors;
+
+/*
+ * dtype: of the factors and alphas. has_integer_alpha: alphas as I64, which is what the peer writes
+ * when network_alpha was left at its default (a Python int) and no save_precision casts it.
+ */
+int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dtype,
+                        bool has_integer_alpha, lx_error *err);
+void lx_lora_tensors_free(lx_lora_tensors *tensors);
+
+/* tensors_new and lx_safetensors_write in one. */
+int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
+                 const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
 
 #endif

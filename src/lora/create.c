@@ -1,0 +1,103 @@
+/* A new LoRA for a checkpoint. */
+#include <math.h>
+
+#include "src/base/alloc.h"
+#include "src/base/rng.h"
+#include "src/lora/module.h"
+
+/* The rank and alpha that the spec gives to a layer; false = no module. */
+static bool choose(int *rank, double *alpha, const lx_lora_spec *spec,
+                   const lx_lora_target *target)
+{
+    bool has_part = target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder;
+    bool is_conv = target->kind == LX_TARGET_CONV;
+
+    if (!has_part || target->kind == LX_TARGET_OTHER ||
+        (target->kind != LX_TARGET_LINEAR && spec->conv_rank <= 0))
+        return false;
+    *rank = is_conv ? spec->conv_rank : spec->rank;
+    *alpha = is_conv ? spec->conv_alpha : spec->alpha;
+    if (*alpha == 0)
+        *alpha = *rank;
+    return true;
+}
+
+/*
+ * down: PyTorch's kaiming_uniform_(a = sqrt 5), which is uniform +-1/sqrt(fan in). The stream is
+ * named after the module, so a module begins the same whichever others there are.
+ */
+static void draw_down(float *out, const lx_lora_module *module, uint64_t seed)
+{
+    lx_rng rng = lx_rng_stream(seed, LX_RNG_INIT, 0, lx_hash_name(module->name));
+    size_t n = lx_lora__size(&module->down);
+    double bound = 1.0 / sqrt((double)(n / (size_t)module->rank));
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)((2.0 * lx_rng_uniform(&rng) - 1.0) * bound);
+}
+
+/* Ups are zero already: device memory comes zeroed. */
+static int initialise(lx_lora *lora, uint64_t seed, lx_error *err)
+{
+    float *values = NULL;
+    size_t largest = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < lora->count; i++) {
+        size_t n = lx_lora__size(&lora->modules[i].down);
+
+        largest = n > largest ? n : largest;
+    }
+    if (!(values = lx_alloc(largest * sizeof(float))))
+        return lx_oom(err);
+    for (size_t i = 0; i < lora->count && rc == 0; i++) {
+        lx_param *down = &lora->modules[i].down;
+
+        draw_down(values, &lora->modules[i], seed);
+        rc = lora->dev->upload(lora->dev, down->value, values,
+                               lx_lora__size(down) * sizeof(float), err);
+    }
+    lx_free(values);
+    return rc;
+}
+
+int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
+                   const lx_lora_spec *spec, uint64_t seed, lx_error *err)
+{
+    enum { MAX_RANK = 1 << 16 };
+    lx_lora_targets targets = {0};
+    lx_arena *arena = lx_arena_new();
+    lx_lora *lora = NULL;
+    int rc;
+
+    *out = NULL;
+    if (!arena) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    if (spec->rank < 1 || spec->rank > MAX_RANK || spec->conv_rank > MAX_RANK) {
+        rc = lx_fail(err, LX_EUSAGE, "a rank of %d makes no sense: 1 to %d is possible",
+                     spec->conv_rank > MAX_RANK ? spec->conv_rank : spec->rank, MAX_RANK);
+        goto done;
+    }
+    if ((rc = lx_lora__targets(&targets, arena, ckpt, config, err)) < 0 ||
+        (rc = lx_lora__new(&lora, dev, targets.count, err)) < 0)
+        goto done;
+    for (size_t i = 0; i < targets.count; i++) {
+        double alpha;
+        int rank;
+
+        if (choose(&rank, &alpha, spec, &targets.items[i]) &&
+            (rc = lx_lora__add(lora, &targets.items[i], rank, (float)alpha, err)) < 0)
+            goto done;
+    }
+    if ((rc = lx_lora__place(lora, true, err)) < 0 || (rc = initialise(lora, seed, err)) < 0)
+        goto done;
+    *out = lora;
+    lora = NULL;
+done:
+    lx_lora_free(lora);
+    lx_free(targets.items);
+    lx_arena_free(arena);
+    return rc;
+}

@@ -1,0 +1,214 @@
+/* LoRA files in the kohya dialect. Names: docs/formats, "kohya". */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/lora/module.h"
+
+/* What a file holds for one target. */
+typedef struct found_module {
+    const lx_tensor_view *down, *up, *alpha;
+} found_module;
+
+/* "NAME.lora_down.weight" -> the slot for it; NULL when the suffix is not one of kohya's. */
+static const lx_tensor_view **slot_of(found_module *found, const char *suffix)
+{
+    if (strcmp(suffix, ".lora_down.weight") == 0)
+        return &found->down;
+    if (strcmp(suffix, ".lora_up.weight") == 0)
+        return &found->up;
+    if (strcmp(suffix, ".alpha") == 0)
+        return &found->alpha;
+    return NULL;
+}
+
+static int target_of(const lx_lora_targets *targets, const char *name, size_t n)
+{
+    for (size_t i = 0; i < targets->count; i++)
+        if (strncmp(targets->items[i].name, name, n) == 0 && targets->items[i].name[n] == 0)
+            return (int)i;
+    return -1;
+}
+
+static int sort_tensors(found_module *found, const lx_lora_targets *targets,
+                        const lx_tensor_file *file, lx_error *err)
+{
+    for (size_t i = 0; i < lx_tensor_file_count(file); i++) {
+        const lx_tensor_view *view = lx_tensor_file_at(file, i);
+        const char *suffix = strchr(view->name, '.');
+        const lx_tensor_view **slot = NULL;
+        found_module none;
+        int target;
+
+        if (strncmp(view->name, "lora_", 5) != 0 || !suffix)
+            return lx_fail(err, LX_EUNSUPPORTED,
+                           "\"%s\" is not a name of a LoRA in kohya's format", view->name);
+        if (!slot_of(&none, suffix))
+            return lx_fail(err, LX_EUNSUPPORTED,
+                           "\"%s\" is not part of a plain LoRA (LoHa, LoKr, DoRA and the like "
+                           "cannot be loaded onto a model)",
+                           view->name);
+        target = target_of(targets, view->name, (size_t)(suffix - view->name));
+        if (target < 0)
+            return lx_fail(err, LX_EMISMATCH,
+                           "\"%s\": the base model has no such layer (a LoRA of another kind of "
+                           "model?)",
+                           view->name);
+        slot = slot_of(&found[target], suffix);
+        *slot = view;
+    }
+    return 0;
+}
+
+/* The dimension, or 1 beyond the last, so that [r, n] and [r, n, 1, 1] are the same. */
+static int64_t dim(const lx_tensor_view *view, int i)
+{
+    return i < view->n_dims ? view->shape[i] : 1;
+}
+
+static int check_shapes(const found_module *found, const lx_lora_target *target, lx_error *err)
+{
+    enum { MAX_RANK = 1 << 16 };
+    const lx_tensor_view *down = found->down, *up = found->up, *w = target->weight;
+
+    if (!down || !up)
+        return lx_fail(err, LX_EFORMAT, "%s has no lora_%s.weight", target->name,
+                       down ? "up" : "down");
+    if ((down->n_dims != 2 && down->n_dims != 4) || (up->n_dims != 2 && up->n_dims != 4))
+        return lx_fail(err, LX_EFORMAT, "%s: up has %d dimensions, down %d; both must be matrices "
+                       "or convolutions", target->name, up->n_dims, down->n_dims);
+    if (down->shape[0] != up->shape[1])
+        return lx_fail(err, LX_EMISMATCH, "%s: up has rank %lld, down has rank %lld",
+                       target->name, (long long)up->shape[1], (long long)down->shape[0]);
+    if (down->shape[0] < 1 || down->shape[0] > MAX_RANK)
+        return lx_fail(err, LX_EFORMAT, "%s: a rank of %lld makes no sense", target->name,
+                       (long long)down->shape[0]);
+    for (int i = 1; i < 4; i++)
+        if (dim(down, i) != dim(w, i))
+            return lx_fail(err, LX_EMISMATCH,
+                           "%s: down takes [%lld, %lld, %lld], the base model's layer "
+                           "[%lld, %lld, %lld]",
+                           target->name, (long long)dim(down, 1), (long long)dim(down, 2),
+                           (long long)dim(down, 3), (long long)dim(w, 1), (long long)dim(w, 2),
+                           (long long)dim(w, 3));
+    if (up->shape[0] != w->shape[0] || dim(up, 2) != 1 || dim(up, 3) != 1)
+        return lx_fail(err, LX_EMISMATCH, "%s: up gives %lld values, the base model's layer %lld",
+                       target->name, (long long)up->shape[0], (long long)w->shape[0]);
+    return 0;
+}
+
+/* Any dtype: F16, BF16 and F32 from trainers, I64 when the peer's default 1 was saved. */
+static int read_alpha(float *out, const found_module *found, const char *name, lx_error *err)
+{
+    int rc;
+
+    *out = (float)found->down->shape[0];
+    if (!found->alpha)
+        return 0;
+    if (found->alpha->n_elements != 1)
+        return lx_fail(err, LX_EFORMAT, "%s.alpha has %zu values, not one", name,
+                       found->alpha->n_elements);
+    if ((rc = lx_to_f32(out, found->alpha->data, found->alpha->dtype, 1)) < 0)
+        return lx_fail(err, rc, "%s.alpha: a number of type %s cannot be read", name,
+                       lx_dtype_name(found->alpha->dtype));
+    if (!isfinite(*out))
+        return lx_fail(err, LX_EFORMAT, "%s.alpha is not a finite number", name);
+    return 0;
+}
+
+static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *view, lx_error *err)
+{
+    float *values = lx_alloc(view->n_elements * sizeof(float));
+    int rc;
+
+    if (!values)
+        return lx_oom(err);
+    if ((rc = lx_to_f32(values, view->data, view->dtype, view->n_elements)) < 0)
+        lx_fail(err, rc, "%s: values of type %s cannot be read", view->name,
+                lx_dtype_name(view->dtype));
+    else
+        rc = lora->dev->upload(lora->dev, param->value, values,
+                               view->n_elements * sizeof(float), err);
+    lx_free(values);
+    return rc;
+}
+
+static int add_found(lx_lora *lora, const lx_lora_targets *targets, const found_module *found,
+                     lx_error *err)
+{
+    for (size_t i = 0; i < targets->count; i++) {
+        const lx_lora_target *target = &targets->items[i];
+        float alpha;
+        int rc;
+
+        if (!found[i].down && !found[i].up && !found[i].alpha)
+            continue;
+        if ((rc = check_shapes(&found[i], target, err)) < 0 ||
+            (rc = read_alpha(&alpha, &found[i], target->name, err)) < 0 ||
+            (rc = lx_lora__add(lora, target, (int)found[i].down->shape[0], alpha, err)) < 0)
+            return rc;
+    }
+    if (lora->count == 0)
+        return lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
+    return 0;
+}
+
+static int upload_found(lx_lora *lora, const lx_lora_targets *targets, const found_module *found,
+                        lx_error *err)
+{
+    size_t next = 0;
+    int rc;
+
+    for (size_t i = 0; i < targets->count; i++) {
+        lx_lora_module *module = &lora->modules[next];
+
+        if (!found[i].down)
+            continue;
+        if ((rc = upload(lora, &module->down, found[i].down, err)) < 0 ||
+            (rc = upload(lora, &module->up, found[i].up, err)) < 0)
+            return rc;
+        next++;
+    }
+    return 0;
+}
+
+int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
+                 const char *path, bool is_trainable, lx_error *err)
+{
+    lx_lora_targets targets = {0};
+    lx_arena *arena = lx_arena_new();
+    lx_tensor_file *file = NULL;
+    found_module *found = NULL;
+    lx_lora *lora = NULL;
+    int rc;
+
+    *out = NULL;
+    if (!arena) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    if ((rc = lx_lora__targets(&targets, arena, ckpt, config, err)) < 0)
+        goto done;
+    if (!(found = lx_calloc(targets.count, sizeof(*found)))) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    if ((rc = lx_tensor_file_open(&file, path, err)) < 0 ||
+        (rc = sort_tensors(found, &targets, file, err)) < 0 ||
+        (rc = lx_lora__new(&lora, dev, targets.count, err)) < 0 ||
+        (rc = add_found(lora, &targets, found, err)) < 0 ||
+        (rc = lx_lora__place(lora, is_trainable, err)) < 0 ||
+        (rc = upload_found(lora, &targets, found, err)) < 0) {
+        lx_within(err, "%s", path);
+        goto done;
+    }
+    *out = lora;
+    lora = NULL;
+done:
+    lx_lora_free(lora);
+    lx_tensor_file_close(file);
+    lx_free(found);
+    lx_free(targets.items);
+    lx_arena_free(arena);
+    return rc;
+}

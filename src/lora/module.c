@@ -1,0 +1,269 @@
+#include "src/lora/module.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+
+/* ---- the list of layers ------------------------------------------------------------------- */
+
+static const char *const transformer_layers[] = {
+    "proj_in",
+    "transformer_blocks.0.attn1.to_q",
+    "transformer_blocks.0.attn1.to_k",
+    "transformer_blocks.0.attn1.to_v",
+    "transformer_blocks.0.attn1.to_out.0",
+    "transformer_blocks.0.ff.net.0.proj",
+    "transformer_blocks.0.ff.net.2",
+    "transformer_blocks.0.attn2.to_q",
+    "transformer_blocks.0.attn2.to_k",
+    "transformer_blocks.0.attn2.to_v",
+    "transformer_blocks.0.attn2.to_out.0",
+    "proj_out",
+};
+
+static const char *const text_layers[] = {
+    "self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj",
+    "self_attn.out_proj", "mlp.fc1", "mlp.fc2",
+};
+
+#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A walk over the layers of one checkpoint; after an error it does nothing more. */
+typedef struct target_walk {
+    lx_lora_targets *out;
+    lx_arena *arena;
+    const lx_checkpoint *ckpt;
+    lx_part part;
+    int rc;
+    lx_error *err;
+} target_walk;
+
+static bool has_layer(const target_walk *walk, const char *layer)
+{
+    char key[LX_LAYER_NAME + 32];
+
+    snprintf(key, sizeof(key), "%s.weight", layer);
+    return lx_checkpoint_find(walk->ckpt, walk->part, key) != NULL;
+}
+
+static int add_target(target_walk *walk, lx_lora_target_kind kind, const char *layer)
+{
+    lx_lora_target target = {.part = walk->part, .kind = kind};
+    char key[LX_LAYER_NAME + 32];
+    char *name;
+    int n_dims;
+
+    snprintf(key, sizeof(key), "%s.weight", layer);
+    target.weight = lx_checkpoint_find(walk->ckpt, walk->part, key);
+    if (!target.weight)
+        return lx_fail(walk->err, LX_EFORMAT, "the %s has no weight %s",
+                       lx_part_name(walk->part), key);
+    n_dims = target.weight->n_dims;
+    if (n_dims != 2 && n_dims != 4)
+        return lx_fail(walk->err, LX_EFORMAT, "%s: %d dimensions where 2 or 4 are expected",
+                       target.weight->name, n_dims);
+    name = lx_arena_printf(walk->arena, "%s_%s",
+                           walk->part == LX_UNET ? "lora_unet" : "lora_te", layer);
+    target.layer = lx_arena_strdup(walk->arena, layer);
+    if (!name || !target.layer)
+        return lx_oom(walk->err);
+    for (char *c = name; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    target.name = name;
+    if (lx_grow(&walk->out->items, &walk->out->capacity, walk->out->count + 1,
+                sizeof(target)) < 0)
+        return lx_oom(walk->err);
+    walk->out->items[walk->out->count++] = target;
+    return 0;
+}
+
+static void visit(target_walk *walk, lx_lora_target_kind kind, const char *block,
+                  const char *leaf)
+{
+    char layer[LX_LAYER_NAME];
+
+    snprintf(layer, sizeof(layer), "%s.%s", block, leaf);
+    if (walk->rc == 0)
+        walk->rc = add_target(walk, kind, layer);
+}
+
+static void visit_transformer(target_walk *walk, const char *block, int i)
+{
+    char path[LX_LAYER_NAME];
+
+    snprintf(path, sizeof(path), "%s.attentions.%d", block, i);
+    for (size_t k = 0; k < N_OF(transformer_layers); k++)
+        visit(walk, LX_TARGET_LINEAR, path, transformer_layers[k]);
+}
+
+static void visit_resnet(target_walk *walk, const char *block, int i)
+{
+    char path[LX_LAYER_NAME], shortcut[LX_LAYER_NAME + 16];
+
+    snprintf(path, sizeof(path), "%s.resnets.%d", block, i);
+    visit(walk, LX_TARGET_CONV, path, "conv1");
+    visit(walk, LX_TARGET_RESNET, path, "time_emb_proj");
+    visit(walk, LX_TARGET_CONV, path, "conv2");
+    snprintf(shortcut, sizeof(shortcut), "%s.conv_shortcut", path);
+    if (has_layer(walk, shortcut))
+        visit(walk, LX_TARGET_RESNET, path, "conv_shortcut");
+}
+
+static void visit_unet(target_walk *walk)
+{
+    static const char *const others[] = {"conv_in", "conv_out", "time_embedding.linear_1",
+                                         "time_embedding.linear_2"};
+    char block[32];
+
+    for (int level = 0; level < 4; level++) {
+        snprintf(block, sizeof(block), "down_blocks.%d", level);
+        for (int i = 0; level < 3 && i < 2; i++)
+            visit_transformer(walk, block, i);
+        for (int i = 0; i < 2; i++)
+            visit_resnet(walk, block, i);
+        if (level < 3)
+            visit(walk, LX_TARGET_CONV, block, "downsamplers.0.conv");
+    }
+    for (int level = 0; level < 4; level++) {
+        snprintf(block, sizeof(block), "up_blocks.%d", level);
+        for (int i = 0; level > 0 && i < 3; i++)
+            visit_transformer(walk, block, i);
+        for (int i = 0; i < 3; i++)
+            visit_resnet(walk, block, i);
+        if (level < 3)
+            visit(walk, LX_TARGET_CONV, block, "upsamplers.0.conv");
+    }
+    visit_transformer(walk, "mid_block", 0);
+    visit_resnet(walk, "mid_block", 0);
+    visit_resnet(walk, "mid_block", 1);
+    for (size_t i = 0; i < N_OF(others); i++)
+        if (walk->rc == 0 && has_layer(walk, others[i]))
+            walk->rc = add_target(walk, LX_TARGET_OTHER, others[i]);
+}
+
+int lx_lora__targets(lx_lora_targets *out, lx_arena *arena, const lx_checkpoint *ckpt,
+                     const lx_sd_config *config, lx_error *err)
+{
+    target_walk walk = {out, arena, ckpt, LX_TEXT_ENCODER, 0, err};
+
+    for (int i = 0; i < config->text_layers; i++) {
+        char block[64];
+
+        snprintf(block, sizeof(block), "text_model.encoder.layers.%d", i);
+        for (size_t k = 0; k < N_OF(text_layers); k++)
+            visit(&walk, LX_TARGET_LINEAR, block, text_layers[k]);
+    }
+    walk.part = LX_UNET;
+    visit_unet(&walk);
+    return walk.rc;
+}
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+size_t lx_lora__size(const lx_param *param)
+{
+    size_t n = 1;
+
+    for (int i = 0; i < param->n_dims; i++)
+        n *= (size_t)param->shape[i];
+    return n;
+}
+
+int lx_lora__new(lx_lora **out, lx_device *dev, size_t capacity, lx_error *err)
+{
+    lx_lora *lora = lx_calloc(1, sizeof(*lora));
+
+    *out = NULL;
+    if (!lora)
+        return lx_oom(err);
+    lora->dev = dev;
+    lora->multiplier = 1.0f;
+    lora->arena = lx_arena_new();
+    lora->modules = lx_calloc(capacity ? capacity : 1, sizeof(*lora->modules));
+    if (!lora->arena || !lora->modules) {
+        lx_lora_free(lora);
+        return lx_oom(err);
+    }
+    *out = lora;
+    return 0;
+}
+
+/* down [R, in, (kh, kw)] and up [out, R, (1, 1)] of a weight [out, in, (kh, kw)]. */
+static void set_shapes(lx_lora_module *module, const lx_tensor_view *weight)
+{
+    module->down.n_dims = module->up.n_dims = weight->n_dims;
+    memcpy(module->down.shape, weight->shape, sizeof(weight->shape));
+    module->down.shape[0] = module->rank;
+    module->up.shape[0] = weight->shape[0];
+    module->up.shape[1] = module->rank;
+    for (int i = 2; i < weight->n_dims; i++)
+        module->up.shape[i] = 1;
+    module->is_conv = weight->n_dims == 4 && (weight->shape[2] > 1 || weight->shape[3] > 1);
+}
+
+int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float alpha,
+                 lx_error *err)
+{
+    lx_lora_module *module = &lora->modules[lora->count];
+
+    *module = (lx_lora_module){
+        .name = lx_arena_strdup(lora->arena, target->name),
+        .layer = lx_arena_strdup(lora->arena, target->layer),
+        .part = target->part,
+        .rank = rank,
+        .alpha = alpha,
+    };
+    if (!module->name || !module->layer)
+        return lx_oom(err);
+    module->down.dtype = module->up.dtype = LX_F32;
+    module->down.name = lx_arena_printf(lora->arena, "%s.lora_down.weight", target->name);
+    module->up.name = lx_arena_printf(lora->arena, "%s.lora_up.weight", target->name);
+    if (!module->down.name || !module->up.name)
+        return lx_oom(err);
+    set_shapes(module, target->weight);
+    lora->count++;
+    return 0;
+}
+
+int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err)
+{
+    size_t n = 0, bytes;
+    int rc;
+
+    for (size_t i = 0; i < lora->count; i++)
+        n += lx_lora__size(&lora->modules[i].down) + lx_lora__size(&lora->modules[i].up);
+    if (!lx_mul_size(&bytes, n, sizeof(float)))
+        return lx_fail(err, LX_ELIMIT, "a LoRA of %zu values is too large", n);
+    lora->n_values = n;
+    if ((rc = lora->dev->alloc(lora->dev, (void **)&lora->values, bytes, err)) < 0)
+        return rc;
+    if (is_trainable &&
+        (rc = lora->dev->alloc(lora->dev, (void **)&lora->gradients, bytes, err)) < 0)
+        return rc;
+    n = 0;
+    for (size_t i = 0; i < lora->count; i++) {
+        lx_param *params[2] = {&lora->modules[i].down, &lora->modules[i].up};
+
+        for (int k = 0; k < 2; k++) {
+            params[k]->value = lora->values + n;
+            params[k]->gradient = is_trainable ? lora->gradients + n : NULL;
+            n += lx_lora__size(params[k]);
+        }
+    }
+    return 0;
+}
+
+void lx_lora_free(lx_lora *lora)
+{
+    if (!lora)
+        return;
+    if (lora->values)
+        lora->dev->free(lora->dev, lora->values);
+    if (lora->gradients)
+        lora->dev->free(lora->dev, lora->gradients);
+    lx_free(lora->modules);
+    lx_arena_free(lora->arena);
+    lx_free(lora);
+}

@@ -1,0 +1,46 @@
+/*
+ * lora/module - which layers a LoRA can adapt, and the memory of its factors
+ *
+ * Shared by create.c and load.c. The list and its order are those of sd-scripts' networks/lora.py:
+ * text encoder, then UNet down, up, mid; in a block attentions before resnets before samplers.
+ */
+#ifndef LX_LORA_MODULE_H
+#define LX_LORA_MODULE_H
+
+#include "src/lora/lora.h"
+
+typedef enum lx_lora_target_kind {
+    LX_TARGET_LINEAR,  /* linears and 1x1 convs of transformers and the text encoder */
+    LX_TARGET_RESNET,  /* time_emb_proj, conv_shortcut: network_dim, but only with conv_dim */
+    LX_TARGET_CONV,    /* 3x3 convolutions: conv_dim */
+    LX_TARGET_OTHER    /* conv_in, conv_out, time_embedding: never created, but found in files */
+} lx_lora_target_kind;
+
+typedef struct lx_lora_target {
+    lx_part part;
+    lx_lora_target_kind kind;
+    const char *layer, *name;     /* of the arena */
+    const lx_tensor_view *weight; /* of the checkpoint */
+} lx_lora_target;
+
+typedef struct lx_lora_targets {
+    lx_lora_target *items; /* lx_free */
+    size_t count, capacity;
+} lx_lora_targets;
+
+/* Every adaptable layer of the checkpoint, in order. LX_EFORMAT when one is missing. */
+int lx_lora__targets(lx_lora_targets *out, lx_arena *arena, const lx_checkpoint *ckpt,
+                     const lx_sd_config *config, lx_error *err);
+
+/*
+ * A LoRA with room for `capacity` modules, whose factors have shapes but no memory yet
+ * (lx_lora__add), and then the memory: one slab of values, one of gradients when trainable.
+ */
+int lx_lora__new(lx_lora **out, lx_device *dev, size_t capacity, lx_error *err);
+int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float alpha,
+                 lx_error *err);
+int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err);
+
+size_t lx_lora__size(const lx_param *param); /* elements */
+
+#endif

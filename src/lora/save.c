@@ -1,0 +1,122 @@
+/* A LoRA as a file in the kohya dialect. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/lora/lora.h"
+
+/* Bytes of n values of a whole-byte dtype. */
+static size_t bytes_of(lx_dtype dtype, size_t n)
+{
+    return n * (size_t)lx_dtype_bits(dtype) / 8;
+}
+
+static void describe(lx_tensor_view *view, const lx_param *param, lx_dtype dtype, void *data)
+{
+    *view = (lx_tensor_view){
+        .name = param->name, .dtype = dtype, .n_dims = param->n_dims, .n_elements = 1};
+    memcpy(view->shape, param->shape, sizeof(view->shape));
+    for (int i = 0; i < param->n_dims; i++)
+        view->n_elements *= (size_t)param->shape[i];
+    view->data = data;
+    view->bytes = bytes_of(dtype, view->n_elements);
+}
+
+static int describe_alpha(lx_tensor_view *view, lx_lora_tensors *tensors,
+                          const lx_lora_module *module, lx_dtype dtype, lx_error *err)
+{
+    int64_t whole = (int64_t)module->alpha;
+    void *data = lx_arena_alloc(tensors->arena, sizeof(whole));
+    int rc = 0;
+
+    *view = (lx_tensor_view){
+        .name = lx_arena_printf(tensors->arena, "%s.alpha", module->name),
+        .dtype = dtype,
+        .n_elements = 1,
+        .data = data,
+        .bytes = bytes_of(dtype, 1),
+    };
+    if (!data || !view->name)
+        return lx_oom(err);
+    if (dtype == LX_I64)
+        memcpy(data, &whole, sizeof(whole));
+    else
+        rc = lx_from_f32(data, dtype, &module->alpha, 1);
+    return rc < 0 ? lx_fail(err, rc, "a LoRA cannot be saved as %s", lx_dtype_name(dtype)) : 0;
+}
+
+static int convert(lx_lora_tensors *tensors, const lx_lora *lora, const float *values,
+                   lx_dtype dtype, lx_dtype alpha_dtype, lx_error *err)
+{
+    char *at = tensors->data;
+    size_t n = 0;
+    int rc;
+
+    for (size_t i = 0; i < lora->count; i++) {
+        const lx_param *params[2] = {&lora->modules[i].down, &lora->modules[i].up};
+
+        for (int k = 0; k < 2; k++) {
+            lx_tensor_view *view = &tensors->views[tensors->count++];
+
+            describe(view, params[k], dtype, at);
+            if ((rc = lx_from_f32(at, dtype, values + n, view->n_elements)) < 0)
+                return lx_fail(err, rc, "a LoRA cannot be saved as %s", lx_dtype_name(dtype));
+            n += view->n_elements;
+            at += view->bytes;
+        }
+        if ((rc = describe_alpha(&tensors->views[tensors->count++], tensors, &lora->modules[i],
+                                 alpha_dtype, err)) < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dtype,
+                        bool has_integer_alpha, lx_error *err)
+{
+    lx_lora_tensors *tensors = lx_calloc(1, sizeof(*tensors));
+    float *values = lx_alloc(lora->n_values * sizeof(float));
+    int rc;
+
+    *out = NULL;
+    if (!tensors || !values || !(tensors->arena = lx_arena_new()) ||
+        !(tensors->views = lx_calloc(lora->count * 3 + 1, sizeof(*tensors->views))) ||
+        !(tensors->data = lx_alloc(bytes_of(dtype, lora->n_values) + 1))) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    if ((rc = lora->dev->download(lora->dev, values, lora->values,
+                                  lora->n_values * sizeof(float), err)) < 0 ||
+        (rc = lora->dev->sync(lora->dev, err)) < 0 ||
+        (rc = convert(tensors, lora, values, dtype, has_integer_alpha ? LX_I64 : dtype, err)) < 0)
+        goto done;
+    *out = tensors;
+    tensors = NULL;
+done:
+    lx_lora_tensors_free(tensors);
+    lx_free(values);
+    return rc;
+}
+
+void lx_lora_tensors_free(lx_lora_tensors *tensors)
+{
+    if (!tensors)
+        return;
+    lx_free(tensors->views);
+    lx_free(tensors->data);
+    lx_arena_free(tensors->arena);
+    lx_free(tensors);
+}
+
+int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
+                 const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+{
+    lx_lora_tensors *tensors = NULL;
+    int rc;
+
+    if ((rc = lx_lora_tensors_new(&tensors, lora, dtype, has_integer_alpha, err)) == 0)
+        rc = lx_safetensors_write(path, tensors->views, tensors->count, metadata, n_metadata,
+                                  err);
+    lx_lora_tensors_free(tensors);
+    return rc;
+}
