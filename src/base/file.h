@@ -3,6 +3,8 @@
  *
  * Writing: a temporary file in the same folder, fsync, rename over the name, fsync of the folder.
  * The old file stays whole until the rename.
+ *
+ * Errors name the path, except those of the two functions that say so.
  */
 #ifndef LX_BASE_FILE_H
 #define LX_BASE_FILE_H
@@ -25,6 +27,11 @@ typedef struct lx_mapping {
 } lx_mapping;
 int lx_file_map(lx_mapping *out, const char *path, lx_error *err);
 void lx_file_unmap(lx_mapping *map);
+
+/* The two halves of lx_file_map, for those whose callers name the path. Folders, FIFOs and devices
+ * are refused; *fd is to be closed with lx_io_get()->close. */
+int lx_file_open_regular(int *fd, size_t *size, const char *path, lx_error *err);
+int lx_file_map_fd(lx_mapping *out, int fd, size_t size, lx_error *err);
 
 int lx_file_hash(lx_hash *out, const char *path, lx_error *err);
 bool lx_file_exists(const char *path);

@@ -1,0 +1,314 @@
+#include "src/base/json_reader.h"
+
+#include <string.h>
+
+enum { VALUE, VALUE_OR_END, KEY, KEY_OR_END, COMMA_OR_END, NOTHING };
+
+lx_json_reader lx_json_reader_of(const char *text, size_t n)
+{
+    return (lx_json_reader){.text = text, .n = n, .wants = VALUE};
+}
+
+static int fail_at(lx_error *err, size_t at, const char *what)
+{
+    return lx_fail(err, LX_EFORMAT, "%s at byte %zu", what, at);
+}
+
+static void skip_space(lx_json_reader *r)
+{
+    while (r->at < r->n && (r->text[r->at] == ' ' || r->text[r->at] == '\t' ||
+                            r->text[r->at] == '\n' || r->text[r->at] == '\r'))
+        r->at++;
+}
+
+/* Four hexadecimal digits, or -1. */
+static int read_hex4(const char *p, const char *end)
+{
+    int value = 0;
+
+    if (end - p < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
+        if (digit < 0)
+            return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* Checks the escape at text[*at] == '\\' and moves behind it. */
+static int check_escape(const lx_json_reader *r, size_t *at, lx_error *err)
+{
+    const char *end = r->text + r->n, *p = r->text + *at;
+    int unit;
+
+    if (end - p < 2)
+        return fail_at(err, *at, "JSON: text without an end");
+    if (p[1] && strchr("\"\\/bfnrt", p[1])) {
+        *at += 2;
+        return LX_OK;
+    }
+    if (p[1] != 'u' || (unit = read_hex4(p + 2, end)) < 0)
+        return fail_at(err, *at, "JSON: invalid escape");
+    *at += 6;
+    if (unit < 0xD800 || unit > 0xDFFF)
+        return LX_OK;
+    if (unit < 0xDC00 && end - p >= 8 && p[6] == '\\' && p[7] == 'u') {
+        int low = read_hex4(p + 8, end);
+        if (low >= 0xDC00 && low <= 0xDFFF) {
+            *at += 6;
+            return LX_OK;
+        }
+    }
+    return fail_at(err, (size_t)(p - r->text), "JSON: half of a surrogate pair");
+}
+
+static int read_string(lx_json_reader *r, lx_error *err)
+{
+    size_t at = r->at + 1;
+    int rc;
+
+    while (at < r->n) {
+        unsigned char c = (unsigned char)r->text[at];
+        if (c == '"') {
+            r->token = r->text + r->at + 1;
+            r->token_n = at - r->at - 1;
+            r->at = at + 1;
+            return LX_OK;
+        }
+        if (c == '\\') {
+            if ((rc = check_escape(r, &at, err)) < 0)
+                return rc;
+        } else if (c < 0x20) {
+            return fail_at(err, at, "JSON: raw control character in a text");
+        } else if (c < 0x80) {
+            at++;
+        } else {
+            const char *p = r->text + at;
+            if (lx_utf8_next(&p, r->text + r->n) == UINT32_MAX)
+                return fail_at(err, at, "JSON: invalid UTF-8");
+            at = (size_t)(p - r->text);
+        }
+    }
+    return fail_at(err, r->at, "JSON: text without an end, begun");
+}
+
+static size_t skip_digits(const lx_json_reader *r, size_t at)
+{
+    while (at < r->n && r->text[at] >= '0' && r->text[at] <= '9')
+        at++;
+    return at;
+}
+
+/* -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)? */
+static int read_number(lx_json_reader *r, lx_error *err)
+{
+    size_t at = r->at, digits;
+
+    at += r->text[at] == '-';
+    digits = at;
+    at = skip_digits(r, at);
+    if (at == digits || (r->text[digits] == '0' && at > digits + 1))
+        return fail_at(err, r->at, "JSON: invalid number");
+    if (at < r->n && r->text[at] == '.') {
+        digits = ++at;
+        if ((at = skip_digits(r, at)) == digits)
+            return fail_at(err, r->at, "JSON: invalid number");
+    }
+    if (at < r->n && (r->text[at] == 'e' || r->text[at] == 'E')) {
+        at++;
+        at += at < r->n && (r->text[at] == '+' || r->text[at] == '-');
+        digits = at;
+        if ((at = skip_digits(r, at)) == digits)
+            return fail_at(err, r->at, "JSON: invalid number");
+    }
+    r->token = r->text + r->at;
+    r->token_n = at - r->at;
+    r->at = at;
+    return LX_OK;
+}
+
+static bool read_word(lx_json_reader *r, const char *word)
+{
+    size_t n = strlen(word);
+    if (r->n - r->at < n || memcmp(r->text + r->at, word, n))
+        return false;
+    r->token = r->text + r->at;
+    r->token_n = n;
+    r->at += n;
+    return true;
+}
+
+static int open_container(lx_json_reader *r, bool is_object, lx_error *err)
+{
+    if (r->depth == LX_JSON_DEPTH)
+        return lx_fail(err, LX_ELIMIT, "JSON: nested deeper than %d at byte %zu", LX_JSON_DEPTH,
+                       r->at);
+    r->is_object[r->depth++] = is_object;
+    r->wants = is_object ? KEY_OR_END : VALUE_OR_END;
+    r->at++;
+    return is_object ? LX_JSON_OBJECT : LX_JSON_ARRAY;
+}
+
+static int close_container(lx_json_reader *r)
+{
+    r->depth--;
+    r->wants = r->depth ? COMMA_OR_END : NOTHING;
+    r->at++;
+    return r->is_object[r->depth] ? LX_JSON_OBJECT_END : LX_JSON_ARRAY_END;
+}
+
+static int read_value(lx_json_reader *r, lx_error *err)
+{
+    char c = r->text[r->at];
+    int kind, rc;
+
+    if (c == '{' || c == '[')
+        return open_container(r, c == '{', err);
+    if (c == '"') {
+        kind = LX_JSON_STRING;
+        if ((rc = read_string(r, err)) < 0)
+            return rc;
+    } else if (c == '-' || (c >= '0' && c <= '9')) {
+        kind = LX_JSON_NUMBER;
+        if ((rc = read_number(r, err)) < 0)
+            return rc;
+    } else if (read_word(r, "true")) {
+        kind = LX_JSON_TRUE;
+    } else if (read_word(r, "false")) {
+        kind = LX_JSON_FALSE;
+    } else if (read_word(r, "null")) {
+        kind = LX_JSON_NULL;
+    } else {
+        return fail_at(err, r->at, "JSON: not a value");
+    }
+    r->wants = r->depth ? COMMA_OR_END : NOTHING;
+    return kind;
+}
+
+static int read_key(lx_json_reader *r, lx_error *err)
+{
+    int rc;
+
+    if (r->text[r->at] != '"')
+        return fail_at(err, r->at, "JSON: a key in double quotes is needed");
+    if ((rc = read_string(r, err)) < 0)
+        return rc;
+    skip_space(r);
+    if (r->at == r->n || r->text[r->at] != ':')
+        return fail_at(err, r->at, "JSON: ':' is missing");
+    r->at++;
+    r->wants = VALUE;
+    return LX_JSON_KEY;
+}
+
+int lx_json_next(lx_json_reader *r, lx_error *err)
+{
+    char closing = r->depth && r->is_object[r->depth - 1] ? '}' : ']';
+
+    skip_space(r);
+    r->offset = r->at;
+    if (r->wants == NOTHING)
+        return r->at == r->n ? LX_JSON_DONE
+                             : fail_at(err, r->at, "JSON: something after the value");
+    if (r->at == r->n)
+        return fail_at(err, r->at, "JSON: ends too early");
+    if (r->wants == COMMA_OR_END) {
+        if (r->text[r->at] == closing)
+            return close_container(r);
+        if (r->text[r->at] != ',')
+            return fail_at(err, r->at, "JSON: ',' is missing");
+        r->at++;
+        skip_space(r);
+        r->offset = r->at;
+        if (r->at == r->n)
+            return fail_at(err, r->at, "JSON: ends too early");
+        r->wants = closing == '}' ? KEY : VALUE;
+    } else if ((r->wants == KEY_OR_END || r->wants == VALUE_OR_END) &&
+               r->text[r->at] == closing) {
+        return close_container(r);
+    }
+    return r->wants == KEY || r->wants == KEY_OR_END ? read_key(r, err) : read_value(r, err);
+}
+
+int lx_json_skip(lx_json_reader *r, int kind, lx_error *err)
+{
+    int outside = r->depth - 1;
+
+    if (kind != LX_JSON_OBJECT && kind != LX_JSON_ARRAY)
+        return LX_OK;
+    while (r->depth > outside)
+        if ((kind = lx_json_next(r, err)) < 0)
+            return kind;
+    return LX_OK;
+}
+
+/* The code point at *p of a text already checked, escapes resolved. */
+static uint32_t next_char(const char **p, const char *end)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    uint32_t unit;
+    char c;
+
+    if (**p != '\\')
+        return lx_utf8_next(p, end);
+    c = (*p)[1];
+    *p += 2;
+    if (c != 'u')
+        return (unsigned char)to[strchr(from, c) - from];
+    unit = (uint32_t)read_hex4(*p, end);
+    *p += 4;
+    if (unit >= 0xD800 && unit < 0xDC00) {
+        unit = 0x10000 + ((unit - 0xD800) << 10) + ((uint32_t)read_hex4(*p + 2, end) - 0xDC00);
+        *p += 6;
+    }
+    return unit;
+}
+
+void lx_json_unescape(lx_str *out, const lx_json_reader *r)
+{
+    const char *p = r->token, *end = p + r->token_n;
+
+    if (!memchr(p, '\\', r->token_n)) {
+        lx_str_append(out, p, r->token_n);
+        return;
+    }
+    while (p < end)
+        lx_str_put_utf8(out, next_char(&p, end));
+}
+
+/* UTF-8 sorts bytewise as its code points do. */
+int lx_json_compare(const char *a, size_t na, const char *b, size_t nb)
+{
+    const char *end_a = a + na, *end_b = b + nb;
+
+    if (!memchr(a, '\\', na) && !memchr(b, '\\', nb)) {
+        int order = memcmp(a, b, na < nb ? na : nb);
+        return order ? order : (na > nb) - (na < nb);
+    }
+    while (a < end_a && b < end_b) {
+        uint32_t x = next_char(&a, end_a), y = next_char(&b, end_b);
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    return (a < end_a) - (b < end_b);
+}
+
+bool lx_json_u64(uint64_t *out, const lx_json_reader *r)
+{
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < r->token_n; i++) {
+        char c = r->token[i];
+        if (c < '0' || c > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(c - '0'), &value))
+            return false;
+    }
+    *out = value;
+    return r->token_n > 0;
+}

@@ -1,0 +1,205 @@
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/base/alloc.h"
+#include "src/base/json.h"
+#include "src/base/rng.h"
+
+static void expect_refused(const char *text, size_t n, const char *part)
+{
+    lx_error err = {0};
+    cJSON *tree = NULL;
+    int rc = lx_json_parse(&tree, text, n, &err);
+    if (rc == LX_OK || !strstr(err.text, part))
+        fail_msg("%.60s: rc %d, \"%s\" lacks \"%s\"", text, rc, err.text, part);
+    assert_null(tree);
+}
+
+static void test_base_json__strict_where_cjson_is_not(void **state)
+{
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"", "at byte 0"},
+        {"  ", "at byte 2"},
+        {"{\"a\":1} x", "at byte 8"},
+        {"{\"a\":1,\"a\":2}", "duplicate key \"a\" at byte 7"},
+        {"{\"a\":1,\"\\u0061\":2}", "at byte 7"},
+        {"{\"lr\":NaN}", "at byte 6"},
+        {"[Infinity]", "at byte 1"},
+        {"[1e999]", "at byte 1"},
+        {"[01]", "at byte 1"},
+        {"[1.]", "at byte 1"},
+        {"[.5]", "at byte 1"},
+        {"[+1]", "at byte 1"},
+        {"[1,]", "at byte 3"},
+        {"{\"a\":1,}", "at byte 7"},
+        {"{a:1}", "at byte 1"},
+        {"{\"a\" 1}", "at byte 5"},
+        {"['a']", "at byte 1"},
+        {"[1 2]", "at byte 3"},
+        {"[\"a\nb\"]", "at byte 3"},
+        {"[\"\\x\"]", "at byte 2"},
+        {"[\"\\ud800\"]", "at byte 2"},
+        {"[\"\\udc00\"]", "at byte 2"},
+        {"[\"\\ud800\\u0041\"]", "at byte 2"},
+        {"[\"\\u12g4\"]", "at byte 2"},
+        {"[\"a\\u0000\"]", "at byte 3"},
+        {"[\"\xC0\xAF\"]", "at byte 2"},
+        {"[\"\xED\xA0\x80\"]", "at byte 2"},
+        {"\xEF\xBB\xBF{}", "at byte 0"},
+        {"[tru]", "at byte 1"},
+        {"[\"a", "at byte 1"},
+        {"{\"a\":{\"b\":1", "at byte 11"},
+        {"]", "at byte 0"},
+        {"[}", "at byte 1"},
+        {"/* */ {}", "at byte 0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_refused(cases[i].text, strlen(cases[i].text), cases[i].part);
+    expect_refused("{}\0", 3, "at byte 2");
+}
+
+static void test_base_json__depth_is_counted_not_recursed(void **state)
+{
+    size_t n = 200000;
+    char *deep = malloc(n);
+    cJSON *tree;
+    lx_error err;
+
+    memset(deep, '[', n);
+    expect_refused(deep, n, "deeper than 64 at byte 64");
+    memset(deep + 64, ']', 64);
+    assert_int_equal(lx_json_parse(&tree, deep, 128, &err), 0);
+    cJSON_Delete(tree);
+    free(deep);
+}
+
+static void test_base_json__equal_keys_in_different_objects_are_fine(void **state)
+{
+    const char *text = "{\"a\":{\"a\":[{\"a\":1},{\"a\":2}]},\"b\":{\"a\":null}} \n";
+    cJSON *tree;
+    assert_int_equal(lx_json_parse(&tree, text, strlen(text), NULL), 0);
+    cJSON_Delete(tree);
+}
+
+static void canonical(const char *text, const char *want)
+{
+    lx_str out = LX_STR_INIT;
+    lx_error err = {0};
+    cJSON *tree;
+    if (lx_json_parse(&tree, text, strlen(text), &err) < 0)
+        fail_msg("%s: %s", text, err.text);
+    assert_int_equal(lx_json_canonical(&out, tree, &err), 0);
+    assert_string_equal(lx_str_text(&out), want);
+    cJSON_Delete(tree);
+    lx_str_release(&out);
+}
+
+static void test_base_json__canonical_form(void **state)
+{
+    canonical("{ \"b\" : 1.0, \"a\": [ true, null, \"x\\u0041\\n\" ], \"B\": {} }",
+              "{\"B\":{},\"a\":[true,null,\"xA\\n\"],\"b\":1}");
+    canonical("[0.1, 1e-05, 1e22, -0.0, 9007199254740991, 1e-7, 123456.75, 5e-324]",
+              "[0.1,1e-05,1e+22,0,9007199254740991,1e-07,123456.75,5e-324]");
+    canonical("[1e15, 1e16, 0.0001, 0.00012, 100, 1.7976931348623157e308]",
+              "[1000000000000000,1e+16,0.0001,0.00012,100,1.7976931348623157e+308]");
+    canonical("\"\\ud83d\\ude00 \\u00e9/\\\"\"", "\"\xF0\x9F\x98\x80 \xC3\xA9/\\\"\"");
+}
+
+static void test_base_json__numbers_read_back_equal(void **state)
+{
+    lx_rng rng = lx_rng_stream(11, LX_RNG_TEST, 0, 0);
+    for (int i = 0; i < 20000; i++) {
+        uint64_t bits = (uint64_t)lx_rng_u32(&rng) << 32 | lx_rng_u32(&rng);
+        char text[32], shorter[40];
+        double x;
+        memcpy(&x, &bits, sizeof x);
+        if (!isfinite(x))
+            continue;
+        lx_format_double(text, x);
+        assert_true(strtod(text, NULL) == x);
+        snprintf(shorter, sizeof shorter, "%.15g", x);
+        if (strtod(shorter, NULL) == x)
+            assert_true(strlen(text) <= strlen(shorter) + 1);
+    }
+}
+
+static void test_base_json__pretty_keeps_the_order(void **state)
+{
+    const char *text = "{\"b\":[1,{\"c\":2}],\"a\":{},\"d\":[]}";
+    lx_str out = LX_STR_INIT;
+    cJSON *tree;
+    assert_int_equal(lx_json_parse(&tree, text, strlen(text), NULL), 0);
+    assert_int_equal(lx_json_pretty(&out, tree, NULL), 0);
+    assert_string_equal(lx_str_text(&out), "{\n  \"b\": [\n    1,\n    {\n      \"c\": 2\n    }\n"
+                                           "  ],\n  \"a\": {},\n  \"d\": []\n}");
+    cJSON_Delete(tree);
+    lx_str_release(&out);
+}
+
+static void test_base_json__members_or_their_default(void **state)
+{
+    const char *text = "{\"s\":\"x\",\"n\":2.5,\"t\":true}";
+    cJSON *tree;
+    assert_int_equal(lx_json_parse(&tree, text, strlen(text), NULL), 0);
+    assert_string_equal(lx_json_text(tree, "s"), "x");
+    assert_null(lx_json_text(tree, "S"));
+    assert_null(lx_json_text(tree, "n"));
+    assert_true(lx_json_number(tree, "n", 1) == 2.5 && lx_json_number(tree, "t", 7) == 7);
+    assert_true(lx_json_bool(tree, "t", false) && lx_json_bool(tree, "q", true));
+    cJSON_Delete(tree);
+}
+
+static void test_base_json__what_json_cannot_say_is_refused(void **state)
+{
+    cJSON *array = cJSON_CreateArray();
+    lx_str out = LX_STR_INIT;
+    cJSON_AddItemToArray(array, cJSON_CreateNumber(NAN));
+    assert_int_equal(lx_json_canonical(&out, array, NULL), LX_EFORMAT);
+    cJSON_Delete(array);
+    lx_str_release(&out);
+}
+
+static void test_base_json__every_failed_allocation_is_told(void **state)
+{
+    const char *text = "{\"b\":[1,{\"c\":\"text\"}],\"a\":{},\"d\":[]}";
+    for (size_t n = 1;; n++) {
+        lx_str out = LX_STR_INIT;
+        cJSON *tree = NULL;
+        lx_error err = {0};
+        int rc;
+        lx_alloc_fail_at(n, false);
+        if ((rc = lx_json_parse(&tree, text, strlen(text), &err)) == LX_OK)
+            rc = lx_json_canonical(&out, tree, &err);
+        lx_alloc_fail_at(0, false);
+        cJSON_Delete(tree);
+        lx_str_release(&out);
+        if (rc == LX_OK)
+            break;
+        assert_int_equal(rc, LX_ENOMEM);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_base_json__strict_where_cjson_is_not),
+        cmocka_unit_test(test_base_json__depth_is_counted_not_recursed),
+        cmocka_unit_test(test_base_json__equal_keys_in_different_objects_are_fine),
+        cmocka_unit_test(test_base_json__canonical_form),
+        cmocka_unit_test(test_base_json__numbers_read_back_equal),
+        cmocka_unit_test(test_base_json__pretty_keeps_the_order),
+        cmocka_unit_test(test_base_json__members_or_their_default),
+        cmocka_unit_test(test_base_json__what_json_cannot_say_is_refused),
+        cmocka_unit_test(test_base_json__every_failed_allocation_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
