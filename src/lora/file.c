@@ -1,0 +1,422 @@
+#include "src/lora/file.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/str.h"
+
+/* Longer suffixes first: the first that fits wins. */
+static const struct {
+    const char *suffix;
+    lx_lora_role role;
+} suffixes[] = {
+    {".lora_linear_layer.down.weight", LX_ROLE_DOWN},
+    {".lora_linear_layer.up.weight", LX_ROLE_UP},
+    {".lora_magnitude_vector.weight", LX_ROLE_DORA},
+    {".lora_magnitude_vector", LX_ROLE_DORA},
+    {".lora_A.default.weight", LX_ROLE_DOWN},
+    {".lora_B.default.weight", LX_ROLE_UP},
+    {".lora_down.weight", LX_ROLE_DOWN},
+    {".lora_up.weight", LX_ROLE_UP},
+    {".lora_mid.weight", LX_ROLE_MID},
+    {"_lora_down.weight", LX_ROLE_DOWN},
+    {"_lora_up.weight", LX_ROLE_UP},
+    {".lora.down.weight", LX_ROLE_DOWN},
+    {".lora.up.weight", LX_ROLE_UP},
+    {"_lora.down.weight", LX_ROLE_DOWN},
+    {"_lora.up.weight", LX_ROLE_UP},
+    {".lora_A.weight", LX_ROLE_DOWN},
+    {".lora_B.weight", LX_ROLE_UP},
+    {".lora_B.bias", LX_ROLE_UP_BIAS},
+    {".oft_R.weight", LX_ROLE_OFT_R},
+    {".dora_scale", LX_ROLE_DORA},
+    {".magnitude", LX_ROLE_DORA},
+    {".oft_blocks", LX_ROLE_OFT_BLOCKS},
+    {".rescale", LX_ROLE_OFT_RESCALE},
+    {".hada_w1_a", LX_ROLE_HADA_W1_A},
+    {".hada_w1_b", LX_ROLE_HADA_W1_B},
+    {".hada_w2_a", LX_ROLE_HADA_W2_A},
+    {".hada_w2_b", LX_ROLE_HADA_W2_B},
+    {".hada_t1", LX_ROLE_HADA_T1},
+    {".hada_t2", LX_ROLE_HADA_T2},
+    {".lokr_w1_a", LX_ROLE_LOKR_W1_A},
+    {".lokr_w1_b", LX_ROLE_LOKR_W1_B},
+    {".lokr_w2_a", LX_ROLE_LOKR_W2_A},
+    {".lokr_w2_b", LX_ROLE_LOKR_W2_B},
+    {".lokr_t2", LX_ROLE_LOKR_T2},
+    {".lokr_w1", LX_ROLE_LOKR_W1},
+    {".lokr_w2", LX_ROLE_LOKR_W2},
+    {".on_input", LX_ROLE_IA3_ON_INPUT},
+    {".a1.weight", LX_ROLE_GLORA_A1},
+    {".a2.weight", LX_ROLE_GLORA_A2},
+    {".b1.weight", LX_ROLE_GLORA_B1},
+    {".b2.weight", LX_ROLE_GLORA_B2},
+    {".bm.weight", LX_ROLE_GLORA_BM},
+    {".w_norm", LX_ROLE_W_NORM},
+    {".b_norm", LX_ROLE_B_NORM},
+    {".diff_b", LX_ROLE_DIFF_B},
+    {".diff", LX_ROLE_DIFF},
+    {".lora_A", LX_ROLE_DOWN},
+    {".lora_B", LX_ROLE_UP},
+    {".alpha", LX_ROLE_ALPHA},
+    {".scale", LX_ROLE_SCALE},
+    {":down", LX_ROLE_DOWN},
+    {":up", LX_ROLE_UP},
+    {".weight", LX_ROLE_IA3_WEIGHT},
+};
+
+/* `.lora_A.NAME.weight` of an adapter that is not called default. */
+static bool split_named_adapter(const char *key, size_t *stem, lx_lora_role *role)
+{
+    const char *at = strstr(key, ".lora_A.");
+    *role = LX_ROLE_DOWN;
+    if (!at) {
+        at = strstr(key, ".lora_B.");
+        *role = LX_ROLE_UP;
+    }
+    if (!at || !lx_ends_with(key, ".weight"))
+        return false;
+    *stem = (size_t)(at - key);
+    return true;
+}
+
+static bool split_key(const char *key, size_t *stem, lx_lora_role *role)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        size_t m = strlen(suffixes[i].suffix);
+        if (n > m && memcmp(key + n - m, suffixes[i].suffix, m) == 0) {
+            if (suffixes[i].role == LX_ROLE_IA3_WEIGHT && split_named_adapter(key, stem, role))
+                return true;
+            *stem = n - m;
+            *role = suffixes[i].role;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- collecting -------------------------------------------------------------------------- */
+
+/* Open addressing over module names; sized to the number of tensors, so it is never full. */
+typedef struct name_index {
+    size_t *slots; /* index + 1; 0 = free */
+    size_t size;
+} name_index;
+
+static size_t hash_bytes(const char *s, size_t n)
+{
+    uint64_t h = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)s[i]) * 0x100000001B3u;
+    return (size_t)(h ^ h >> 29);
+}
+
+static lx_lora_entry *entry_for(lx_lora_file *f, name_index *index, const char *key, size_t stem)
+{
+    size_t at = hash_bytes(key, stem) % index->size;
+    lx_lora_entry *e;
+
+    for (; index->slots[at]; at = (at + 1) % index->size) {
+        e = &f->modules[index->slots[at] - 1];
+        if (strncmp(e->name, key, stem) == 0 && !e->name[stem])
+            return e;
+    }
+    e = &f->modules[f->n_modules];
+    memset(e, 0, sizeof *e);
+    if (!(e->name = lx_arena_strndup(f->arena, key, stem)))
+        return NULL;
+    index->slots[at] = ++f->n_modules;
+    return e;
+}
+
+static bool is_embedding(const lx_tensor_view *t)
+{
+    return lx_starts_with(t->name, "bundle_emb.") || strcmp(t->name, "emb_params") == 0 ||
+           strstr(t->name, "string_to_param") || (t->name[0] == '<' && t->n_dims <= 2);
+}
+
+static int collect(lx_lora_file *f, lx_error *err)
+{
+    size_t n = lx_tensor_file_count(f->file);
+    name_index index = {.size = 2 * n + 1};
+    int rc = LX_OK;
+
+    f->modules = lx_arena_calloc(f->arena, n, sizeof *f->modules);
+    f->unknown = lx_arena_calloc(f->arena, n, sizeof *f->unknown);
+    f->embeddings = lx_arena_calloc(f->arena, n, sizeof *f->embeddings);
+    index.slots = lx_calloc(index.size, sizeof *index.slots);
+    if (!f->modules || !f->unknown || !f->embeddings || !index.slots) {
+        lx_free(index.slots);
+        return lx_oom(err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const lx_tensor_view *t = lx_tensor_file_at(f->file, i);
+        lx_lora_entry *e;
+        lx_lora_role role;
+        size_t stem;
+        if (is_embedding(t)) {
+            f->embeddings[f->n_embeddings++] = t;
+        } else if (!split_key(t->name, &stem, &role)) {
+            f->unknown[f->n_unknown++] = t;
+        } else if (!(e = entry_for(f, &index, t->name, stem))) {
+            rc = lx_oom(err);
+            break;
+        } else if (e->tensors[role]) {
+            rc = lx_fail(err, LX_EFORMAT, "%s: two tensors have the same role: %s and %s",
+                         e->name, e->tensors[role]->name, t->name);
+            break;
+        } else {
+            e->tensors[role] = t;
+        }
+    }
+    lx_free(index.slots);
+    return rc;
+}
+
+/* ---- understanding one module ------------------------------------------------------------ */
+
+static bool has(const lx_lora_entry *e, lx_lora_role role)
+{
+    return e->tensors[role] != NULL;
+}
+
+/* false: the tensors make no module; they go to the unknown ones. */
+static bool find_kind(lx_lora_entry *e)
+{
+    if (has(e, LX_ROLE_UP) || has(e, LX_ROLE_DOWN))
+        e->kind = has(e, LX_ROLE_MID) ? LX_KIND_TUCKER : LX_KIND_LORA;
+    else if (has(e, LX_ROLE_HADA_W1_A) || has(e, LX_ROLE_HADA_W2_A))
+        e->kind = LX_KIND_LOHA;
+    else if (has(e, LX_ROLE_LOKR_W1) || has(e, LX_ROLE_LOKR_W1_A) || has(e, LX_ROLE_LOKR_W2) ||
+             has(e, LX_ROLE_LOKR_W2_A))
+        e->kind = LX_KIND_LOKR;
+    else if (has(e, LX_ROLE_GLORA_A1))
+        e->kind = LX_KIND_GLORA;
+    else if (has(e, LX_ROLE_OFT_BLOCKS) || has(e, LX_ROLE_OFT_R))
+        e->kind = LX_KIND_OFT;
+    else if (has(e, LX_ROLE_DIFF) || has(e, LX_ROLE_DIFF_B))
+        e->kind = LX_KIND_FULL;
+    else if (has(e, LX_ROLE_W_NORM) || has(e, LX_ROLE_B_NORM))
+        e->kind = LX_KIND_NORM;
+    else if (has(e, LX_ROLE_IA3_WEIGHT) && has(e, LX_ROLE_IA3_ON_INPUT))
+        e->kind = LX_KIND_IA3;
+    else
+        return false;
+    e->has_dora = has(e, LX_ROLE_DORA);
+    return true;
+}
+
+static int64_t dim(const lx_tensor_view *t, int i)
+{
+    return t && t->n_dims > i ? t->shape[i] : 0;
+}
+
+static int find_rank(lx_lora_entry *e, lx_error *err)
+{
+    const lx_tensor_view *up = e->tensors[LX_ROLE_UP], *down = e->tensors[LX_ROLE_DOWN];
+    switch (e->kind) {
+    case LX_KIND_LORA:
+    case LX_KIND_TUCKER:
+        if (!up || !down)
+            return lx_fail(err, LX_EFORMAT, "%s: has %s but no %s", e->name,
+                           up ? up->name : down->name, up ? "down" : "up");
+        if (up->n_dims < 2 || down->n_dims < 2)
+            return lx_fail(err, LX_EFORMAT, "%s: up and down must have at least 2 dimensions",
+                           e->name);
+        e->rank = down->shape[0];
+        if (up->shape[1] != e->rank)
+            return lx_fail(err, LX_EFORMAT, "%s: up has rank %lld, down has rank %lld", e->name,
+                           (long long)up->shape[1], (long long)e->rank);
+        if (e->rank < 1)
+            return lx_fail(err, LX_EFORMAT, "%s: rank 0", e->name);
+        return LX_OK;
+    case LX_KIND_LOHA:
+        e->rank = dim(e->tensors[LX_ROLE_HADA_W1_B], 0);
+        return LX_OK;
+    case LX_KIND_LOKR:
+        e->rank = dim(e->tensors[LX_ROLE_LOKR_W2_A], 1);
+        if (!e->rank)
+            e->rank = dim(e->tensors[LX_ROLE_LOKR_W1_A], 1);
+        return LX_OK;
+    case LX_KIND_GLORA:
+        e->rank = dim(e->tensors[LX_ROLE_GLORA_A1], 0);
+        return LX_OK;
+    default:
+        return LX_OK;
+    }
+}
+
+static int find_alpha(lx_lora_entry *e, lx_error *err)
+{
+    const lx_tensor_view *t = e->tensors[LX_ROLE_ALPHA];
+    e->alpha = (double)e->rank;
+    if (!t)
+        return LX_OK;
+    if (t->n_elements != 1 || lx_to_f64(&e->alpha, t->data, t->dtype, 1) < 0)
+        return lx_fail(err, LX_EFORMAT, "%s: must be one number, has shape of %zu elements",
+                       t->name, t->n_elements);
+    if (!isfinite(e->alpha))
+        return lx_fail(err, LX_EFORMAT, "%s: is %g", t->name, e->alpha);
+    e->has_alpha = true;
+    /* kohya reads 0 as "alpha = rank", and such files were trained by it. */
+    if (e->alpha == 0)
+        e->alpha = (double)e->rank;
+    return LX_OK;
+}
+
+static lx_lora_part part_of(const char *name)
+{
+    static const struct {
+        const char *prefix;
+        lx_lora_part part;
+    } prefixes[] = {
+        {"lora_unet_", LX_LORA_UNET},         {"lora_te1_", LX_LORA_TEXT_ENCODER},
+        {"lora_te2_", LX_LORA_TEXT_ENCODER_2}, {"lora_te3_", LX_LORA_TEXT_ENCODER_3},
+        {"lora_te_", LX_LORA_TEXT_ENCODER},   {"unet.", LX_LORA_UNET},
+        {"unet:", LX_LORA_UNET},              {"text_encoder.", LX_LORA_TEXT_ENCODER},
+        {"text_encoder:", LX_LORA_TEXT_ENCODER}, {"text_encoder_2.", LX_LORA_TEXT_ENCODER_2},
+        {"text_encoder_3.", LX_LORA_TEXT_ENCODER_3},
+        {"down_blocks.", LX_LORA_UNET},       {"up_blocks.", LX_LORA_UNET},
+        {"mid_block.", LX_LORA_UNET},         {"base_model.model.down_blocks.", LX_LORA_UNET},
+        {"base_model.model.up_blocks.", LX_LORA_UNET},
+        {"base_model.model.mid_block.", LX_LORA_UNET},
+        {"base_model.model.text_model.", LX_LORA_TEXT_ENCODER},
+        {"base_model.model.unet.", LX_LORA_UNET},
+        {"base_model.model.text_encoder.", LX_LORA_TEXT_ENCODER},
+    };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (lx_starts_with(name, prefixes[i].prefix))
+            return prefixes[i].part;
+    return LX_LORA_OTHER;
+}
+
+static void reject(lx_lora_file *f, const lx_lora_entry *e)
+{
+    for (int r = 0; r < LX_ROLE_COUNT; r++)
+        if (e->tensors[r])
+            f->unknown[f->n_unknown++] = e->tensors[r];
+}
+
+static int understand(lx_lora_file *f, lx_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_modules; i++) {
+        lx_lora_entry *e = &f->modules[i];
+        int rc;
+        if (!find_kind(e)) {
+            reject(f, e);
+            continue;
+        }
+        if ((rc = find_rank(e, err)) < 0 || (rc = find_alpha(e, err)) < 0)
+            return rc;
+        e->part = part_of(e->name);
+        f->modules[n++] = *e;
+    }
+    f->n_modules = n;
+    return LX_OK;
+}
+
+/* ---- the family -------------------------------------------------------------------------- */
+
+static const char *family_of_key(const char *key)
+{
+    if (strchr(key, ':'))
+        return "cloneofsimo";
+    if (lx_starts_with(key, "base_model.model."))
+        return "PEFT";
+    if (strstr(key, ".processor.qkv_lora"))
+        return "XLabs";
+    if (strstr(key, ".processor."))
+        return "diffusers (old processors)";
+    if (lx_starts_with(key, "diffusion_model."))
+        return "generic (original model names)";
+    if (lx_starts_with(key, "lora_unet_unet_") || strstr(key, "_lora_down.weight"))
+        return "kohya, damaged by a conversion";
+    if (lx_starts_with(key, "lora_"))
+        return "kohya";
+    if (lx_starts_with(key, "lycoris_"))
+        return "LyCORIS";
+    if (strstr(key, ".lora_linear_layer.") || strstr(key, ".lora.down.") ||
+        strstr(key, ".lora.up.") || lx_starts_with(key, "unet.") ||
+        lx_starts_with(key, "text_encoder.") || lx_starts_with(key, "transformer."))
+        return "diffusers";
+    return "unknown";
+}
+
+static const char *first_key(const lx_lora_entry *e)
+{
+    for (int r = 0; r < LX_ROLE_COUNT; r++)
+        if (e->tensors[r])
+            return e->tensors[r]->name;
+    return e->name;
+}
+
+int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err)
+{
+    lx_lora_file *f = lx_calloc(1, sizeof *f);
+    int rc;
+
+    if (!f || !(f->arena = lx_arena_new())) {
+        lx_free(f);
+        return lx_oom(err);
+    }
+    if ((rc = lx_tensor_file_open(&f->file, path, err)) < 0 || (rc = collect(f, err)) < 0 ||
+        (rc = understand(f, err)) < 0) {
+        lx_lora_file_close(f);
+        return rc;
+    }
+    f->family = f->n_modules ? family_of_key(first_key(&f->modules[0])) : "none";
+    *out = f;
+    return LX_OK;
+}
+
+void lx_lora_file_close(lx_lora_file *f)
+{
+    if (!f)
+        return;
+    lx_tensor_file_close(f->file);
+    lx_arena_free(f->arena);
+    lx_free(f);
+}
+
+const char *lx_lora_kind_name(lx_lora_kind kind)
+{
+    static const char *const names[LX_KIND_COUNT] = {
+        [LX_KIND_LORA] = "LoRA", [LX_KIND_TUCKER] = "LoCon (Tucker)", [LX_KIND_LOHA] = "LoHa",
+        [LX_KIND_LOKR] = "LoKr", [LX_KIND_FULL] = "full difference", [LX_KIND_NORM] = "norm",
+        [LX_KIND_IA3] = "IA3",   [LX_KIND_GLORA] = "GLoRA",          [LX_KIND_OFT] = "OFT",
+    };
+    return names[kind];
+}
+
+const char *lx_lora_part_name(lx_lora_part part)
+{
+    static const char *const names[LX_LORA_PART_COUNT] = {
+        [LX_LORA_UNET] = "UNet",
+        [LX_LORA_TEXT_ENCODER] = "text encoder",
+        [LX_LORA_TEXT_ENCODER_2] = "text encoder 2",
+        [LX_LORA_TEXT_ENCODER_3] = "text encoder 3",
+        [LX_LORA_OTHER] = "model",
+    };
+    return names[part];
+}
+
+double lx_lora_entry_scale(const lx_lora_entry *e)
+{
+    double scale;
+    if (e->tensors[LX_ROLE_SCALE] && e->tensors[LX_ROLE_SCALE]->n_elements == 1 &&
+        lx_to_f64(&scale, e->tensors[LX_ROLE_SCALE]->data, e->tensors[LX_ROLE_SCALE]->dtype, 1) ==
+            0)
+        return scale;
+    return e->rank ? e->alpha / (double)e->rank : 1.0;
+}
+
+const lx_lora_entry *lx_lora_file_find(const lx_lora_file *f, const char *name)
+{
+    for (size_t i = 0; i < f->n_modules; i++)
+        if (strcmp(f->modules[i].name, name) == 0)
+            return &f->modules[i];
+    return NULL;
+}

@@ -1,0 +1,335 @@
+#include "src/lora/verdict.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/json.h"
+
+static cJSON *parse_value(const lx_tensor_file *file, const char *key, const char **problem,
+                          lx_arena *arena)
+{
+    const char *text = lx_tensor_file_metadata(file, key);
+    cJSON *value = NULL;
+    lx_error err;
+
+    if (text && lx_json_parse(&value, text, strlen(text), &err) < 0) {
+        if (problem)
+            *problem = lx_arena_printf(arena, "%s is damaged: %s", key, err.text);
+        return NULL;
+    }
+    return value;
+}
+
+/* ---- tags -------------------------------------------------------------------------------- */
+
+static size_t count_tags(const cJSON *root)
+{
+    const cJSON *folder, *tag;
+    size_t n = 0;
+    cJSON_ArrayForEach(folder, root) cJSON_ArrayForEach(tag, folder) n++;
+    return n;
+}
+
+int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena, lx_error *err)
+{
+    const cJSON *folder, *tag;
+    cJSON *root;
+    size_t n;
+
+    *out = (lx_tag_list){0};
+    root = parse_value(file, "ss_tag_frequency", &out->problem, arena);
+    if (!root)
+        return LX_OK;
+    n = count_tags(root);
+    if (!(out->tags = lx_arena_calloc(arena, n, sizeof *out->tags))) {
+        cJSON_Delete(root);
+        return lx_oom(err);
+    }
+    cJSON_ArrayForEach(folder, root)
+    {
+        cJSON_ArrayForEach(tag, folder)
+        {
+            lx_tag_count *t = &out->tags[out->count++];
+            t->folder = lx_arena_strdup(arena, folder->string ? folder->string : "");
+            t->tag = lx_arena_strdup(arena, tag->string ? tag->string : "");
+            t->count = cJSON_IsNumber(tag) ? (int64_t)tag->valuedouble : 0;
+            if (!t->folder || !t->tag) {
+                cJSON_Delete(root);
+                return lx_oom(err);
+            }
+        }
+    }
+    cJSON_Delete(root);
+    return LX_OK;
+}
+
+const char *lx_caption_verdict_name(lx_caption_verdict verdict)
+{
+    static const char *const names[] = {
+        [LX_CAPTIONS_UNKNOWN] = "cannot be told",
+        [LX_CAPTIONS_READ] = "read",
+        [LX_CAPTIONS_FOLDER_WORDS] = "not read (folder words only)",
+        [LX_CAPTIONS_PARTLY] = "read in part",
+        [LX_CAPTIONS_EMPTY] = "empty",
+        [LX_CAPTIONS_DROPPED] = "dropped in training",
+    };
+    return names[verdict];
+}
+
+/* ---- the rules --------------------------------------------------------------------------- */
+
+static int decide(lx_verdict *v, lx_caption_verdict captions, const char *strength,
+                  const char *rule, char *text, lx_error *err)
+{
+    if (!text)
+        return lx_oom(err);
+    *v = (lx_verdict){captions, strength, rule, text};
+    return LX_OK;
+}
+
+/* "10_nhh 1girl" -> "nhh 1girl", lower-cased; NULL if it has no N_ form. */
+static char *folder_words(lx_arena *arena, const char *folder)
+{
+    const char *at = folder;
+    char *words;
+    while (*at == ' ' || *at == '+')
+        at++;
+    if (!isdigit((unsigned char)*at))
+        return NULL;
+    while (isdigit((unsigned char)*at))
+        at++;
+    if (*at != '_')
+        return NULL;
+    words = lx_arena_strdup(arena, at + 1);
+    for (char *p = words; p && *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return words;
+}
+
+/* Does the comma part at *rest equal the tag? Parts are stripped. */
+static bool next_part(const char **rest, const char **part, size_t *n)
+{
+    const char *start, *end;
+    if (!*rest)
+        return false;
+    start = *rest;
+    end = strchr(start, ',');
+    *rest = end ? end + 1 : NULL;
+    if (!end)
+        end = start + strlen(start);
+    while (start < end && isspace((unsigned char)*start))
+        start++;
+    while (end > start && isspace((unsigned char)end[-1]))
+        end--;
+    *part = start;
+    *n = (size_t)(end - start);
+    return true;
+}
+
+typedef enum folder_state {
+    FOLDER_CAPTIONS, FOLDER_WORDS_ONLY, FOLDER_WORDS_PARTLY, FOLDER_EMPTY, FOLDER_UNKNOWN
+} folder_state;
+
+static const cJSON *member_fold(const cJSON *object, const char *key, size_t n)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object)
+    {
+        if (!item->string)
+            continue;
+        const char *s = item->string;
+        size_t m = strlen(s);
+        while (m && isspace((unsigned char)*s))
+            s++, m--;
+        while (m && isspace((unsigned char)s[m - 1]))
+            m--;
+        if (m == n && strncasecmp(s, key, n) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+/* How many of a folder's images were trained on its words; -1 if not as one unit. */
+static folder_state look_at_folder(const cJSON *tags, const char *words, double n_images,
+                                   double *n_lost)
+{
+    const char *rest = words, *part;
+    size_t n, n_parts = 0, n_tags = (size_t)cJSON_GetArraySize(tags);
+    double least = n_images;
+
+    *n_lost = 0;
+    if (!n_tags)
+        return FOLDER_EMPTY;
+    if (!words || n_images <= 0)
+        return FOLDER_UNKNOWN;
+    while (next_part(&rest, &part, &n)) {
+        const cJSON *item;
+        if (!n)
+            continue;
+        n_parts++;
+        item = member_fold(tags, part, n);
+        if (!item || !cJSON_IsNumber(item))
+            return FOLDER_CAPTIONS;
+        least = item->valuedouble < least ? item->valuedouble : least;
+    }
+    if (!n_parts)
+        return FOLDER_UNKNOWN;
+    if (n_parts == n_tags && least == n_images)
+        return FOLDER_WORDS_ONLY;
+    if (n_parts < n_tags && least < n_images && least > 0 && strchr(words, ' ')) {
+        *n_lost = least;
+        return FOLDER_WORDS_PARTLY;
+    }
+    return FOLDER_CAPTIONS;
+}
+
+typedef struct census {
+    size_t n_folders, n_words_only, n_empty, n_partly, n_captions;
+    double n_images, n_lost;
+    const char *example, *words; /* of a folder with words only */
+} census;
+
+static void look_at_all(census *c, const cJSON *frequency, const cJSON *dirs, const cJSON *reg,
+                        lx_arena *arena)
+{
+    const cJSON *folder;
+    cJSON_ArrayForEach(folder, frequency)
+    {
+        const cJSON *facts;
+        double n_images, lost;
+        char *words;
+        if (!folder->string || cJSON_GetObjectItemCaseSensitive(reg, folder->string))
+            continue;
+        facts = cJSON_GetObjectItemCaseSensitive(dirs, folder->string);
+        n_images = lx_json_number(facts, "img_count", 0);
+        words = folder_words(arena, folder->string);
+        if (facts && n_images == 0)
+            continue; /* a folder without images says nothing */
+        c->n_folders++;
+        c->n_images += n_images;
+        switch (look_at_folder(folder, words, n_images, &lost)) {
+        case FOLDER_WORDS_ONLY:
+            c->n_words_only++;
+            c->example = folder->string;
+            c->words = words;
+            break;
+        case FOLDER_WORDS_PARTLY:
+            c->n_partly++;
+            c->n_lost += lost;
+            c->example = folder->string;
+            c->words = words;
+            break;
+        case FOLDER_EMPTY:
+            c->n_empty++;
+            break;
+        case FOLDER_CAPTIONS:
+            c->n_captions++;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static double number_of(const lx_tensor_file *file, const char *key)
+{
+    const char *text = lx_tensor_file_metadata(file, key);
+    return text ? strtod(text, NULL) : 0;
+}
+
+static int decide_from_tags(lx_verdict *v, const census *c, lx_arena *arena, lx_error *err)
+{
+    if (c->n_words_only && c->n_words_only == c->n_folders)
+        return decide(v, LX_CAPTIONS_FOLDER_WORDS, "proves", "A1",
+                      lx_arena_printf(arena,
+                                      "no caption was read: every image was trained on the "
+                                      "folder's words \"%s\" alone. If there were caption files, "
+                                      "train again with --caption_extension (.txt)",
+                                      c->words),
+                      err);
+    if (c->n_words_only || c->n_partly)
+        return decide(v, LX_CAPTIONS_PARTLY, c->n_words_only ? "proves" : "suggests",
+                      c->n_words_only ? "A1" : "A2",
+                      c->n_words_only
+                          ? lx_arena_printf(arena,
+                                            "in %zu of %zu folders (for example \"%s\") no "
+                                            "caption was read",
+                                            c->n_words_only, c->n_folders, c->example)
+                          : lx_arena_printf(arena,
+                                            "%.0f images of \"%s\" seem to have been trained on "
+                                            "\"%s\" alone, for want of a caption file",
+                                            c->n_lost, c->example, c->words),
+                      err);
+    if (c->n_empty && c->n_empty == c->n_folders)
+        return decide(v, LX_CAPTIONS_EMPTY, "proves", "A3",
+                      lx_arena_strdup(arena, "all captions were empty"), err);
+    if (c->n_captions)
+        return decide(v, LX_CAPTIONS_READ, "proves", "A0",
+                      lx_arena_printf(arena, "captions were read in %zu of %zu folders",
+                                      c->n_captions, c->n_folders),
+                      err);
+    return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
+                  lx_arena_strdup(arena, "the tag frequencies do not tell"), err);
+}
+
+static int decide_dropped(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena,
+                          lx_error *err)
+{
+    const char *flag = NULL;
+    if (number_of(file, "ss_caption_dropout_rate") >= 0.99)
+        flag = "--caption_dropout_rate";
+    else if (number_of(file, "ss_caption_dropout_every_n_epochs") == 1)
+        flag = "--caption_dropout_every_n_epochs 1";
+    else if (number_of(file, "ss_caption_tag_dropout_rate") >= 0.99)
+        flag = "--caption_tag_dropout_rate";
+    if (!flag)
+        return 1;
+    return decide(v, LX_CAPTIONS_DROPPED, "proves", "A7",
+                  lx_arena_printf(arena, "%s dropped the captions in training", flag), err);
+}
+
+static bool has_training_keys(const lx_tensor_file *file)
+{
+    for (size_t i = 0; i < lx_tensor_file_metadata_count(file); i++) {
+        const char *key, *value;
+        lx_tensor_file_metadata_at(file, i, &key, &value);
+        if (strncmp(key, "ss_", 3) == 0)
+            return true;
+    }
+    return false;
+}
+
+int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena, lx_error *err)
+{
+    const char *problem = NULL;
+    cJSON *frequency, *dirs, *reg;
+    census c = {0};
+    int rc;
+
+    if (!has_training_keys(file))
+        return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A5",
+                      lx_arena_strdup(arena, "the file carries no training metadata"), err);
+    if ((rc = decide_dropped(v, file, arena, err)) <= 0)
+        return rc;
+    /* ai-toolkit writes a made-up {"1_TRIGGER": {"TRIGGER": 1}} whatever was trained. */
+    if (lx_tensor_file_metadata(file, "software"))
+        return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
+                      lx_arena_strdup(arena, "this trainer's tag frequencies are made up"), err);
+    frequency = parse_value(file, "ss_tag_frequency", &problem, arena);
+    if (!cJSON_IsObject(frequency)) {
+        cJSON_Delete(frequency);
+        return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
+                      lx_arena_strdup(arena, problem ? problem
+                                                     : "the file carries no tag frequencies"),
+                      err);
+    }
+    dirs = parse_value(file, "ss_dataset_dirs", NULL, arena);
+    reg = parse_value(file, "ss_reg_dataset_dirs", NULL, arena);
+    look_at_all(&c, frequency, dirs, reg, arena);
+    rc = decide_from_tags(v, &c, arena, err);
+    cJSON_Delete(frequency);
+    cJSON_Delete(dirs);
+    cJSON_Delete(reg);
+    return rc;
+}
