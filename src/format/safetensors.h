@@ -19,4 +19,14 @@ int lx_safetensors_write(const char *path, const lx_tensor_view *tensors, size_t
                          const lx_metadata_entry *metadata, size_t n_metadata,
                          lx_error *err);
 
+/*
+ * The very bytes that lx_safetensors_write would write, in order, to a callback (hashes, pipes).
+ * *header_bytes (8 + header) is set before the first call.
+ */
+typedef int (*lx_write_bytes)(void *context, const void *data, size_t n, lx_error *err);
+int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_bytes,
+                          const lx_tensor_view *tensors, size_t n_tensors,
+                          const lx_metadata_entry *metadata, size_t n_metadata,
+                          lx_error *err);
+
 #endif
