@@ -1,0 +1,70 @@
+/*
+ * kernels/cpu/cpu - what the CPU kernels share
+ *
+ * Every op has a plain kernel, written after the contract and nothing else: sums in f64, one
+ * thread. It is the specification the fast ones are tested against, and the kernel itself where
+ * speed does not matter. table.c says which is used.
+ */
+#ifndef LX_KERNELS_CPU_CPU_H
+#define LX_KERNELS_CPU_CPU_H
+
+#include "kernels/kernel.h"
+
+/* lx_plain_<op>: the specification. */
+#define LX_OP(name, inputs, outputs) void lx_plain_##name(lx_device *dev, const lx_call *call);
+#include "kernels/ops.def"
+#undef LX_OP
+
+/* One plain kernel per op, for tests. */
+extern const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT];
+extern const lx_kernel lx_cpu_kernels[LX_OP_COUNT];
+
+int lx_cpu_threads(const lx_device *dev);
+
+static inline bool lx_arg_present(const lx_arg *arg)
+{
+    return arg->n_dims >= 0;
+}
+
+static inline int64_t lx_arg_count(const lx_arg *arg)
+{
+    int64_t n = 1;
+    for (int i = 0; i < arg->n_dims; i++)
+        n *= arg->shape[i];
+    return n;
+}
+
+/* The last dimension; 1 for a scalar. */
+static inline int64_t lx_arg_width(const lx_arg *arg)
+{
+    return arg->n_dims > 0 ? arg->shape[arg->n_dims - 1] : 1;
+}
+
+/* All dimensions but the last, as one. */
+static inline int64_t lx_arg_rows(const lx_arg *arg)
+{
+    int64_t n = 1;
+    for (int i = 0; i + 1 < arg->n_dims; i++)
+        n *= arg->shape[i];
+    return n;
+}
+
+/* NULL when absent, so that `if (bias)` reads as it should. */
+static inline const float *lx_in_f32(const lx_call *call, int i)
+{
+    return i < call->n_in ? call->in[i].data : NULL;
+}
+
+static inline float *lx_out_f32(const lx_call *call, int i)
+{
+    return i < call->n_out ? call->out[i].data : NULL;
+}
+
+/* Element i of a weight that is F32 or F16. */
+static inline float lx_weight_at(const lx_arg *w, int64_t i)
+{
+    return w->dtype == LX_F16 ? lx_f32_from_f16(((const uint16_t *)w->data)[i])
+                              : ((const float *)w->data)[i];
+}
+
+#endif
