@@ -39,10 +39,11 @@ void lx_build_trace(lx_builder *b, const char *name, lx_tensor *x)
 {
     char full[LX_LAYER_NAME], label[LX_LAYER_NAME + 8];
 
-    if (!b->has_trace)
+    if (!b->traces)
         return;
     snprintf(label, sizeof(label), "trace.%s", name ? full_name(b, full, name) : b->path);
     lx_graph_output(b->graph, label, x);
+    lx_str_printf(b->traces, "%s\n", label);
 }
 
 lx_tensor *lx_build_pop(lx_builder *b, lx_tensor *result)

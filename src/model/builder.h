@@ -35,7 +35,8 @@ struct lx_builder {
     lx_dtype dtype; /* of weights and activations: LX_F32 */
     lx_layer_hook hook; /* NULL = the plain model */
     void *hook_context;
-    bool has_trace; /* every named layer and block becomes an output "trace.<name>" */
+    struct lx_str *traces; /* not NULL: every named layer and block becomes an output
+                            * "trace.<name>", and the names are listed here, each with a newline */
     char path[LX_LAYER_NAME]; /* where the walk is; begins empty */
     int depth, path_ends[LX_LAYER_DEPTH];
 };
