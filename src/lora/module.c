@@ -91,7 +91,7 @@ static void visit(target_walk *walk, lx_lora_target_kind kind, const char *block
 
 static void visit_transformer(target_walk *walk, const char *block, int i)
 {
-    char path[LX_LAYER_NAME];
+    char path[64];
 
     snprintf(path, sizeof(path), "%s.attentions.%d", block, i);
     for (size_t k = 0; k < N_OF(transformer_layers); k++)
@@ -100,7 +100,7 @@ static void visit_transformer(target_walk *walk, const char *block, int i)
 
 static void visit_resnet(target_walk *walk, const char *block, int i)
 {
-    char path[LX_LAYER_NAME], shortcut[LX_LAYER_NAME + 16];
+    char path[64], shortcut[96];
 
     snprintf(path, sizeof(path), "%s.resnets.%d", block, i);
     visit(walk, LX_TARGET_CONV, path, "conv1");
