@@ -102,11 +102,29 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev, const lx_plan_option
 void lx_plan_free(lx_plan *plan);
 lx_plan_memory lx_plan_memory_of(const lx_plan *plan);
 
-/* Host to input / output to host, by name; bytes must match the tensor. */
+/*
+ * Host to input / output to host, by name; bytes must match the tensor. An input keeps its value
+ * from run to run, unless another plan ran in the shared arena.
+ */
 int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes, lx_error *err);
 int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes, lx_error *err);
 const lx_tensor *lx_plan_output(const lx_plan *plan, const char *output); /* shape; NULL if none */
 
 int lx_plan_run(lx_plan *plan, lx_error *err); /* all calls, then sync */
+
+/*
+ * Where the time goes: while on, every call is followed by a sync and timed on its own. Turning it
+ * on starts from zero; off (the default) costs nothing and keeps the numbers readable.
+ */
+typedef struct lx_profile_row {
+    lx_op_id op;
+    const char *label; /* of one call; "" in sums */
+    size_t n_calls, n_runs;
+    double seconds, flops; /* of all runs */
+} lx_profile_row;
+
+int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err);
+lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t call); /* call < n_calls */
+void lx_plan_profile_by_op(const lx_plan *plan, lx_profile_row rows[LX_OP_COUNT]);
 
 #endif

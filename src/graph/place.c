@@ -1,0 +1,289 @@
+/*
+ * graph/place - who may share bytes with whom
+ *
+ * A buffer is alive from the step that writes it to the last one that reads it (through any view);
+ * two buffers whose lives touch get bytes apart. An op that may work in place and whose operand dies
+ * there continues the operand's buffer. Scratch is a buffer alive during one step, so it lies in
+ * whatever is free just then.
+ *
+ * Offsets are chosen greedily, largest buffer first, each into the tightest gap between those that
+ * are alive with it (the "greedy by size" of Pisarchyk and Lee 2020, arXiv:2001.03288, who found it
+ * within a few percent of the lower bound on networks). The lower bound, live_bytes, is computed as
+ * well; a second order (by life, then size) is tried when the first one misses it.
+ */
+#include "src/graph/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+
+void lx_placement_release(lx_placement *p)
+{
+    lx_free(p->buffers);
+    lx_free(p->buffer_of);
+    lx_free(p->scratch_buffer_of);
+    *p = (lx_placement){0};
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + LX_ARENA_ALIGNMENT - 1) / LX_ARENA_ALIGNMENT * LX_ARENA_ALIGNMENT;
+}
+
+static int new_buffer(lx_placement *p, size_t bytes, int first, int last)
+{
+    if (lx_grow(&p->buffers, &p->buffers_capacity, p->n_buffers + 1, sizeof *p->buffers) < 0)
+        return -1;
+    p->buffers[p->n_buffers] = (lx_buffer){aligned(bytes), 0, first, last};
+    return (int)p->n_buffers++;
+}
+
+/* By id of a root: the last step that reads it; -1 for none. */
+static void find_last_uses(const lx_schedule *s, int *last)
+{
+    for (size_t id = 0; id < s->n_tensors; id++)
+        last[id] = s->is_kept[id] ? (int)s->n_steps : -1;
+    for (size_t i = 0; i < s->n_steps; i++)
+        for (int k = 0; k < s->steps[i].n_in; k++)
+            if (s->steps[i].in[k]) {
+                int root = lx_schedule__root(s, s->steps[i].in[k]);
+                if (last[root] < (int)i)
+                    last[root] = (int)i;
+            }
+}
+
+/* The buffer of operand k if out[0] of step i may go on in it, else -1. */
+static int inherited(const lx_placement *p, const lx_schedule *s, int i, int k, unsigned mask)
+{
+    const lx_node *step = &s->steps[i];
+    int root = lx_schedule__root(s, step->in[k]), buffer = p->buffer_of[root];
+
+    if (buffer < 0 || lx_full(s->tensors[root])->kind != LX_TENSOR_ACTIVATION ||
+        p->buffers[buffer].last != i ||
+        lx_tensor__bytes(step->in[k]) != lx_tensor__bytes(step->out[0]))
+        return -1;
+    for (int other = 0; other < step->n_in; other++)
+        if (step->in[other] && !(mask & 1u << other) &&
+            p->buffer_of[lx_schedule__root(s, step->in[other])] == buffer)
+            return -1;
+    return buffer;
+}
+
+static int buffer_of_result(lx_placement *p, const lx_schedule *s, int i, int k, int last)
+{
+    const lx_node *step = &s->steps[i];
+    unsigned mask = k == 0 ? lx_op__overwritable(step) : 0;
+
+    if (last < i) /* nobody reads it, but it is written */
+        last = i;
+    for (int from = 0; from < step->n_in; from++) {
+        int buffer;
+        if (!(mask & 1u << from) || !step->in[from] ||
+            (buffer = inherited(p, s, i, from, mask)) < 0)
+            continue;
+        p->buffers[buffer].last = last;
+        return buffer;
+    }
+    return new_buffer(p, lx_tensor__bytes(step->out[k]), i, last);
+}
+
+static int place_results(lx_placement *p, const lx_schedule *s, int i, const int *last)
+{
+    const lx_node *step = &s->steps[i];
+
+    for (int k = 0; k < step->n_out; k++) {
+        int root;
+        if (!step->out[k])
+            continue;
+        root = lx_schedule__root(s, step->out[k]);
+        if (lx_full(s->tensors[root])->kind != LX_TENSOR_ACTIVATION)
+            continue;
+        lx_assert(p->buffer_of[root] < 0);
+        p->buffer_of[root] = buffer_of_result(p, s, i, k, last[root]);
+        if (p->buffer_of[root] < 0)
+            return LX_ENOMEM;
+    }
+    if (s->scratch && s->scratch[i]) {
+        p->scratch_buffer_of[i] = new_buffer(p, s->scratch[i], i, i);
+        if (p->scratch_buffer_of[i] < 0)
+            return LX_ENOMEM;
+    }
+    return LX_OK;
+}
+
+/* Inputs stay for the whole plan, so that one that does not change is set once. */
+static int place_inputs(lx_placement *p, const lx_schedule *s)
+{
+    for (size_t id = 0; id < s->n_tensors; id++) {
+        if (lx_full(s->tensors[id])->kind != LX_TENSOR_INPUT)
+            continue;
+        p->buffer_of[id] = new_buffer(p, lx_tensor__bytes(s->tensors[id]), 0, (int)s->n_steps);
+        if (p->buffer_of[id] < 0)
+            return LX_ENOMEM;
+    }
+    return LX_OK;
+}
+
+static int measure_live(lx_placement *p, const lx_schedule *s)
+{
+    /* change[i]: bytes born at step i less bytes that died before it */
+    size_t *born = lx_calloc(s->n_steps + 2, sizeof *born);
+    size_t *died = lx_calloc(s->n_steps + 3, sizeof *died);
+    size_t now = 0;
+
+    if (!born || !died) {
+        lx_free(born);
+        lx_free(died);
+        return LX_ENOMEM;
+    }
+    for (size_t b = 0; b < p->n_buffers; b++) {
+        born[p->buffers[b].first] += p->buffers[b].bytes;
+        died[p->buffers[b].last + 1] += p->buffers[b].bytes;
+    }
+    p->live_bytes = 0;
+    for (size_t i = 0; i <= s->n_steps; i++) {
+        now = now - died[i] + born[i];
+        if (p->live_bytes < now)
+            p->live_bytes = now;
+    }
+    lx_free(born);
+    lx_free(died);
+    return LX_OK;
+}
+
+int lx_placement_lifetimes(lx_placement *p, const lx_schedule *s, lx_error *err)
+{
+    int *last = lx_calloc(s->n_tensors + 1, sizeof *last), rc = LX_ENOMEM;
+
+    *p = (lx_placement){0};
+    p->buffer_of = lx_calloc(s->n_tensors + 1, sizeof *p->buffer_of);
+    p->scratch_buffer_of = lx_calloc(s->n_steps + 1, sizeof *p->scratch_buffer_of);
+    if (!last || !p->buffer_of || !p->scratch_buffer_of)
+        goto done;
+    for (size_t id = 0; id < s->n_tensors; id++)
+        p->buffer_of[id] = -1;
+    for (size_t i = 0; i < s->n_steps; i++)
+        p->scratch_buffer_of[i] = -1;
+    find_last_uses(s, last);
+    rc = place_inputs(p, s);
+    for (size_t i = 0; i < s->n_steps && rc == LX_OK; i++)
+        rc = place_results(p, s, (int)i, last);
+    if (rc == LX_OK)
+        rc = measure_live(p, s);
+done:
+    lx_free(last);
+    if (rc < 0) {
+        lx_placement_release(p);
+        return lx_oom(err);
+    }
+    return LX_OK;
+}
+
+/* ---- offsets ----------------------------------------------------------------------------- */
+
+typedef struct ranked {
+    size_t key, bytes;
+    int buffer;
+} ranked;
+
+static int by_rank(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+
+    if (x->key != y->key)
+        return x->key > y->key ? -1 : 1;
+    if (x->bytes != y->bytes)
+        return x->bytes > y->bytes ? -1 : 1;
+    return x->buffer < y->buffer ? -1 : x->buffer > y->buffer;
+}
+
+static bool live_together(const lx_buffer *a, const lx_buffer *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
+
+/* The tightest gap among the placed ones (`placed`: indices sorted by offset), else the end. */
+static size_t find_offset(const lx_buffer *buffers, const int *placed, size_t n,
+                          const lx_buffer *b)
+{
+    size_t end = 0, best = 0, best_gap = SIZE_MAX;
+
+    for (size_t i = 0; i < n; i++) {
+        const lx_buffer *other = &buffers[placed[i]];
+        if (!live_together(other, b))
+            continue;
+        if (other->offset > end && other->offset - end >= b->bytes &&
+            other->offset - end < best_gap) {
+            best_gap = other->offset - end;
+            best = end;
+        }
+        if (end < other->offset + other->bytes)
+            end = other->offset + other->bytes;
+    }
+    return best_gap == SIZE_MAX ? end : best;
+}
+
+static size_t assign(lx_buffer *buffers, size_t n, const ranked *order, int *placed)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        lx_buffer *b = &buffers[order[i].buffer];
+        size_t at = i;
+        b->offset = find_offset(buffers, placed, i, b);
+        if (total < b->offset + b->bytes)
+            total = b->offset + b->bytes;
+        while (at > 0 && buffers[placed[at - 1]].offset > b->offset) {
+            placed[at] = placed[at - 1];
+            at--;
+        }
+        placed[at] = order[i].buffer;
+    }
+    return total;
+}
+
+static size_t life(const lx_buffer *b)
+{
+    return (size_t)(b->last - b->first + 1);
+}
+
+int lx_placement_init(lx_placement *p, const lx_schedule *s, lx_error *err)
+{
+    int rc = lx_placement_lifetimes(p, s, err), *placed = NULL;
+    lx_buffer *second = NULL;
+    ranked *order = NULL;
+    size_t bytes;
+
+    if (rc < 0)
+        return rc;
+    placed = lx_calloc(p->n_buffers + 1, sizeof *placed);
+    order = lx_calloc(p->n_buffers + 1, sizeof *order);
+    second = lx_calloc(p->n_buffers + 1, sizeof *second);
+    if (!placed || !order || !second) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    for (size_t i = 0; i < p->n_buffers; i++)
+        order[i] = (ranked){p->buffers[i].bytes, p->buffers[i].bytes, (int)i};
+    qsort(order, p->n_buffers, sizeof *order, by_rank);
+    p->bytes = assign(p->buffers, p->n_buffers, order, placed);
+    if (p->bytes > p->live_bytes) {
+        memcpy(second, p->buffers, p->n_buffers * sizeof *second);
+        for (size_t i = 0; i < p->n_buffers; i++)
+            order[i] = (ranked){life(&second[i]), second[i].bytes, (int)i};
+        qsort(order, p->n_buffers, sizeof *order, by_rank);
+        bytes = assign(second, p->n_buffers, order, placed);
+        if (bytes < p->bytes) {
+            memcpy(p->buffers, second, p->n_buffers * sizeof *second);
+            p->bytes = bytes;
+        }
+    }
+done:
+    lx_free(placed);
+    lx_free(order);
+    lx_free(second);
+    if (rc < 0)
+        lx_placement_release(p);
+    return rc;
+}

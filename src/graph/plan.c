@@ -1,0 +1,298 @@
+#include "src/graph/plan.h"
+
+#include <string.h>
+
+#include "src/base/alloc.h"
+
+static const lx_kernel *kernel_of(const lx_plan *plan, const lx_call *call)
+{
+    return &plan->dev->kernels[call->op];
+}
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+static lx_arg argument(const lx_tensor *t)
+{
+    lx_arg arg = {.n_dims = -1};
+
+    if (!t)
+        return arg;
+    arg.dtype = t->dtype;
+    arg.n_dims = t->n_dims;
+    memcpy(arg.shape, t->shape, sizeof arg.shape);
+    arg.is_frozen = lx_full(t)->kind == LX_TENSOR_PARAM && !lx_full(t)->param->gradient;
+    return arg;
+}
+
+static lx_call call_of(const lx_node *step)
+{
+    lx_call call = {
+        .op = (lx_op_id)step->op,
+        .n_in = step->n_in,
+        .n_out = step->n_out,
+        .attrs = step->attrs,
+        .label = step->label,
+    };
+    for (int k = 0; k < LX_CALL_MAX_IN; k++)
+        call.in[k] = argument(k < step->n_in ? step->in[k] : NULL);
+    for (int k = 0; k < LX_CALL_MAX_OUT; k++)
+        call.out[k] = argument(k < step->n_out ? step->out[k] : NULL);
+    return call;
+}
+
+static int prepare(lx_plan *plan, lx_call *call, bool is_sizing, lx_error *err)
+{
+    const lx_kernel *kernel = kernel_of(plan, call);
+    int rc;
+
+    if (!kernel->run)
+        return lx_fail(err, LX_EUNSUPPORTED, "%s: %s: not available on %s", call->label,
+                       lx_op_name(call->op), plan->dev->name);
+    if (!kernel->prepare)
+        return LX_OK;
+    rc = kernel->prepare(plan->dev, call, is_sizing, err);
+    if (rc < 0)
+        lx_within(err, "%s: %s", call->label, lx_op_name(call->op));
+    return rc;
+}
+
+/* A weight packed one way, to count it once; the frozen weight is always operand 1. */
+typedef struct packed {
+    int tensor;
+    uint64_t layout;
+} packed;
+
+static bool is_new_pack(packed *seen, size_t *n, packed one)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (seen[i].tensor == one.tensor && seen[i].layout == one.layout)
+            return false;
+    seen[(*n)++] = one;
+    return true;
+}
+
+/* Asks the device for the scratch and the packed weights of every step. */
+static int size_steps(lx_plan *plan, lx_error *err)
+{
+    lx_schedule *s = &plan->schedule;
+    packed *seen = lx_calloc(s->n_steps + 1, sizeof *seen);
+    size_t n_seen = 0;
+    int rc = LX_OK;
+
+    s->scratch = lx_calloc(s->n_steps + 1, sizeof *s->scratch);
+    if (!s->scratch || !seen)
+        rc = lx_oom(err);
+    for (size_t i = 0; i < s->n_steps && rc == LX_OK; i++) {
+        lx_call call = call_of(&s->steps[i]);
+        rc = prepare(plan, &call, true, err);
+        s->scratch[i] = call.scratch_bytes;
+        if (call.packed_bytes && s->steps[i].in[1] &&
+            is_new_pack(seen, &n_seen,
+                        (packed){lx_schedule__root(s, s->steps[i].in[1]), call.packed_layout}))
+            plan->memory.packed_bytes += call.packed_bytes;
+    }
+    lx_free(seen);
+    return rc;
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static void *address(const lx_plan *plan, const lx_tensor *t)
+{
+    int root = lx_schedule__root(&plan->schedule, t);
+    const lx_tensor_full *full = lx_full(plan->schedule.tensors[root]);
+
+    if (full->kind == LX_TENSOR_PARAM)
+        return full->param->value;
+    if (full->kind == LX_TENSOR_PARAM_GRADIENT)
+        return full->param->gradient;
+    if (plan->placement.buffer_of[root] < 0) /* an output no step writes */
+        return NULL;
+    return (char *)plan->arena->memory +
+           plan->placement.buffers[plan->placement.buffer_of[root]].offset;
+}
+
+/* An arena that is large enough is shared; for a larger plan a second one is made. */
+static int take_arena(lx_plan *plan, lx_plan *other, lx_error *err)
+{
+    if (other && other->arena && other->arena->bytes >= plan->placement.bytes) {
+        plan->arena = other->arena;
+        plan->arena->n_users++;
+        return LX_OK;
+    }
+    if (!(plan->arena = lx_calloc(1, sizeof *plan->arena)))
+        return lx_oom(err);
+    plan->arena->n_users = 1;
+    plan->arena->bytes = plan->placement.bytes;
+    return plan->dev->alloc(plan->dev, &plan->arena->memory, plan->placement.bytes, err);
+}
+
+static void drop_arena(lx_plan *plan)
+{
+    if (!plan->arena || --plan->arena->n_users > 0)
+        return;
+    plan->dev->free(plan->dev, plan->arena->memory);
+    lx_free(plan->arena);
+}
+
+static int place_operand(const lx_plan *plan, const lx_call *call, const lx_tensor *t,
+                         lx_arg *arg, lx_error *err)
+{
+    if (!t)
+        return LX_OK;
+    arg->data = address(plan, t);
+    if (!arg->data)
+        return lx_fail(err, LX_EINTERNAL, "%s: %s: parameter %s has no memory", call->label,
+                       lx_op_name(call->op), t->label);
+    return LX_OK;
+}
+
+static int prepare_calls(lx_plan *plan, lx_error *err)
+{
+    size_t held = plan->dev->bytes_now;
+
+    for (size_t i = 0; i < plan->n_calls; i++) {
+        const lx_node *step = &plan->schedule.steps[i];
+        lx_call *call = &plan->calls[i];
+        int rc = LX_OK, scratch = plan->placement.scratch_buffer_of[i];
+
+        for (int k = 0; k < step->n_in && rc == LX_OK; k++)
+            rc = place_operand(plan, call, step->in[k], &call->in[k], err);
+        for (int k = 0; k < step->n_out && rc == LX_OK; k++)
+            rc = place_operand(plan, call, step->out[k], &call->out[k], err);
+        if (rc < 0)
+            return rc;
+        call->scratch_bytes = plan->schedule.scratch[i];
+        if (scratch >= 0)
+            call->scratch =
+                (char *)plan->arena->memory + plan->placement.buffers[scratch].offset;
+        if ((rc = prepare(plan, call, false, err)) < 0)
+            return rc;
+        plan->n_prepared++;
+    }
+    plan->memory.packed_bytes = plan->dev->bytes_now - held;
+    return LX_OK;
+}
+
+/* ---- a plan's life ----------------------------------------------------------------------- */
+
+static int make_calls(lx_plan *plan, lx_error *err)
+{
+    const lx_schedule *s = &plan->schedule;
+
+    plan->n_calls = s->n_steps;
+    plan->calls = lx_calloc(s->n_steps + 1, sizeof *plan->calls);
+    plan->flops = lx_calloc(s->n_steps + 1, sizeof *plan->flops);
+    if (!plan->calls || !plan->flops)
+        return lx_oom(err);
+    for (size_t i = 0; i < s->n_steps; i++) {
+        plan->calls[i] = call_of(&s->steps[i]);
+        plan->flops[i] = lx_op__flops(&s->steps[i]);
+        plan->memory.flops += plan->flops[i];
+        if (plan->memory.scratch_bytes < s->scratch[i])
+            plan->memory.scratch_bytes = s->scratch[i];
+    }
+    plan->memory.arena_bytes = plan->placement.bytes;
+    plan->memory.n_calls = plan->n_calls;
+    plan->memory.n_recomputed = s->n_recomputed;
+    return LX_OK;
+}
+
+int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev, const lx_plan_options *options,
+                lx_error *err)
+{
+    lx_plan *plan;
+    int rc;
+
+    if ((rc = lx_graph_check(g, err)) < 0)
+        return rc;
+    if (!(plan = lx_calloc(1, sizeof *plan)))
+        return lx_oom(err);
+    plan->graph = g;
+    plan->dev = dev;
+    plan->is_dry = options->dry_run;
+    if ((rc = lx_schedule_init(&plan->schedule, g, err)) < 0 ||
+        (rc = size_steps(plan, err)) < 0 ||
+        (options->max_bytes &&
+         (rc = lx_schedule_recompute(&plan->schedule, options->max_bytes, err)) < 0) ||
+        (rc = lx_placement_init(&plan->placement, &plan->schedule, err)) < 0 ||
+        (rc = make_calls(plan, err)) < 0)
+        goto done;
+    if (!plan->is_dry && ((rc = take_arena(plan, options->arena_of, err)) < 0 ||
+                          (rc = prepare_calls(plan, err)) < 0))
+        goto done;
+    *out = plan;
+    plan = NULL;
+done:
+    lx_plan_free(plan);
+    return rc;
+}
+
+void lx_plan_free(lx_plan *plan)
+{
+    if (!plan)
+        return;
+    for (size_t i = 0; i < plan->n_prepared; i++) {
+        const lx_kernel *kernel = kernel_of(plan, &plan->calls[i]);
+        if (kernel->release)
+            kernel->release(plan->dev, &plan->calls[i]);
+    }
+    drop_arena(plan);
+    lx_placement_release(&plan->placement);
+    lx_schedule_release(&plan->schedule);
+    lx_free(plan->calls);
+    lx_free(plan->flops);
+    lx_free(plan->seconds);
+    lx_free(plan);
+}
+
+lx_plan_memory lx_plan_memory_of(const lx_plan *plan)
+{
+    return plan->memory;
+}
+
+/* ---- inputs and outputs ------------------------------------------------------------------ */
+
+static const lx_tensor *find(const lx_graph_name *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i].name, name) == 0)
+            return names[i].tensor;
+    return NULL;
+}
+
+static int check_transfer(const lx_plan *plan, const char *what, const char *name,
+                          const lx_tensor *t, size_t bytes, lx_error *err)
+{
+    char text[LX_SHAPE_TEXT];
+
+    if (!t)
+        return lx_fail(err, LX_EINTERNAL, "the plan has no %s %s", what, name);
+    if (plan->is_dry)
+        return lx_fail(err, LX_EINTERNAL, "%s %s: a dry run has no memory", what, name);
+    if (bytes != lx_tensor__bytes(t))
+        return lx_fail(err, LX_EMISMATCH, "%s %s is %s, %zu bytes: %zu bytes are given", what,
+                       name, lx_tensor__text(text, t), lx_tensor__bytes(t), bytes);
+    if (!address(plan, t))
+        return lx_fail(err, LX_EINTERNAL, "%s %s has no memory", what, name);
+    return LX_OK;
+}
+
+int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes, lx_error *err)
+{
+    const lx_tensor *t = find(plan->graph->inputs, plan->graph->n_inputs, input);
+    int rc = check_transfer(plan, "input", input, t, bytes, err);
+    return rc < 0 ? rc : plan->dev->upload(plan->dev, address(plan, t), data, bytes, err);
+}
+
+int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes, lx_error *err)
+{
+    const lx_tensor *t = lx_plan_output(plan, output);
+    int rc = check_transfer(plan, "output", output, t, bytes, err);
+    return rc < 0 ? rc : plan->dev->download(plan->dev, data, address(plan, t), bytes, err);
+}
+
+const lx_tensor *lx_plan_output(const lx_plan *plan, const char *output)
+{
+    return find(plan->graph->outputs, plan->graph->n_outputs, output);
+}
