@@ -15,6 +15,7 @@
 #include "cmd/option.h"
 #include "src/base/arena.h"
 #include "src/base/error.h"
+#include "src/base/str.h"
 
 typedef struct lx_cli {
     lx_arena *arena;        /* the command's memory */
@@ -24,8 +25,10 @@ typedef struct lx_cli {
     int columns;
     const char *store_path; /* --store, or NULL */
     bool is_verbose, is_quiet;
-    int argc;               /* the command's own words, as given */
+    const char *name;       /* in front of the error line: "merge", "debug eval" */
+    int argc;               /* the command's own words, as given, without its name */
     char **argv;
+    int write_error;        /* errno of the first write to stdout that failed, or 0 */
 } lx_cli;
 
 typedef struct lx_command {
@@ -33,7 +36,8 @@ typedef struct lx_command {
     const char *summary; /* one line of `lx help` */
     const char *usage;   /* "FILE..." after the options */
     const char *help;    /* paragraphs and examples of --help */
-    const lx_option *options; /* NULL: the command parses argv itself (train, run, debug) */
+    const lx_option *options; /* NULL: the command parses argv itself (run, debug) */
+    bool parses_itself;  /* options are for help, man and completion only (train) */
     size_t args_size;    /* of the struct the options fill, zeroed first */
     int (*run)(lx_cli *cli, void *args, lx_error *err);
     bool is_hidden;      /* left out of `lx help` */
@@ -43,6 +47,27 @@ typedef struct lx_command {
 #include "cmd/commands.def"
 #undef LX_COMMAND
 
+extern const lx_command *const lx_commands[]; /* ends with NULL */
+/* LX_EUSAGE with the nearest name. */
+int lx_command_find(const lx_command **out, const char *name, lx_error *err);
+
+/* --store, --quiet, --verbose: taken before the command and after it. */
+extern const lx_option lx_global_options[];
+typedef struct lx_globals {
+    const char *store;
+    bool is_quiet, is_verbose, wants_help;
+} lx_globals;
+void lx_cli_apply_globals(lx_cli *cli, const lx_globals *globals);
+
+/* "lx merge [options] FILE...", as --help and the man page show it. */
+const char *lx_command_synopsis(const lx_command *command, lx_arena *arena);
+/* The whole of `lx CMD --help` / `lx help` appended to out. */
+void lx_help_command(lx_str *out, const lx_command *command, lx_arena *arena, int columns);
+void lx_help_overview(lx_str *out);
+
+/* The streams, the terminal and the environment (NO_COLOR, COLUMNS). arena is the caller's. */
+void lx_cli_init(lx_cli *cli, lx_arena *arena, FILE *out, FILE *err);
+
 /* printf to cli->out / to cli->err; text from files goes through %s only after escaping. */
 void lx_print(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
 void lx_message(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
@@ -50,8 +75,18 @@ void lx_message(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
  * memory). */
 const char *lx_safe(lx_cli *cli, const char *text);
 
-/* Ctrl-C: the first sets a flag, the second leaves at once with 130. */
+/*
+ * Ctrl-C and SIGTERM: the first sets a flag, the second leaves at once with 130. A command that
+ * never installs them dies of the first, as usual.
+ */
 void lx_signals_install(void);
 int lx_signals_pending(void); /* 0, or the number of the signal */
+/* True once after the terminal changed its size (SIGWINCH); lx_cli_columns asks for the new one. */
+bool lx_signals_resized(void);
+int lx_cli_columns(const lx_cli *cli);
+/* A write to a closed pipe is an error to report, not a death in the middle of a transaction; main
+ * ends the process by SIGPIPE after the command has cleaned up. */
+void lx_signals_ignore_pipe(void);
+void lx_signals_die_of_pipe(void);
 
 #endif

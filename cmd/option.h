@@ -14,6 +14,7 @@
 
 #include "src/base/arena.h"
 #include "src/base/error.h"
+#include "src/base/str.h"
 
 typedef enum lx_option_kind {
     LX_OPTION_FLAG,   /* bool */
@@ -59,6 +60,26 @@ typedef struct lx_option {
 /* Fills `args` (zeroed by the caller, defaults already in it). LX_EUSAGE with the remedy. */
 int lx_options_parse(void *args, const lx_option *options, int argc, char **argv,
                      lx_arena *arena, lx_error *err);
+
+/*
+ * The same for several tables that fill different structs: a command's own and the global ones. On
+ * a clash of names the first set wins. `rest` not NULL: stop at the first word that is no option
+ * and tell its index there (options in front of a command's name).
+ */
+typedef struct lx_option_set {
+    const lx_option *options;
+    void *args;
+} lx_option_set;
+int lx_option_sets_parse(const lx_option_set *sets, size_t n_sets, int argc, char **argv,
+                         int *rest, lx_arena *arena, lx_error *err);
+
+/* Equal but for - and _. */
+bool lx_option_name_is(const char *a, const char *b, size_t n);
+/* A word argparse takes for an option: begins with '-', is longer than that and no number. */
+bool lx_is_option_word(const char *word);
+
+/* One paragraph per option, for --help. */
+void lx_options_help(lx_str *out, const lx_option *options, int columns);
 
 /* Strict numbers: the whole text, no overflow, finite. */
 int lx_parse_int(int64_t *out, const char *text, lx_error *err);

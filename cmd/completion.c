@@ -1,0 +1,85 @@
+/* lx completion - a script that lets the shell complete commands, options and files */
+#include <string.h>
+
+#include "cmd/cli.h"
+
+struct completion_args {
+    lx_words shells;
+};
+
+static const lx_option options[] = {
+    LX_ARGS(struct completion_args, shells, "SHELL", "bash"), LX_OPTION_END};
+
+static void put_words(lx_str *out, const lx_option *o)
+{
+    for (; o && o->name; o++)
+        if (o->kind != LX_OPTION_ARGS)
+            lx_str_printf(out, " --%s", o->name);
+}
+
+/* After the command its options are offered for a word that begins with '-', else files. */
+static void put_bash(lx_str *out)
+{
+    lx_str_puts(out, "# source <(lx completion bash)\n"
+                     "_lx() {\n"
+                     "    local word=${COMP_WORDS[COMP_CWORD]} command='' i words=''\n"
+                     "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                     "        case ${COMP_WORDS[i]} in\n"
+                     "        --store) ((i++)) ;;\n"
+                     "        -*) ;;\n"
+                     "        *) command=${COMP_WORDS[i]}; break ;;\n"
+                     "        esac\n"
+                     "    done\n"
+                     "    case $command in\n"
+                     "    '') words='--version");
+    put_words(out, lx_global_options);
+    for (size_t i = 0; lx_commands[i]; i++)
+        if (!lx_commands[i]->is_hidden)
+            lx_str_printf(out, " %s", lx_commands[i]->name);
+    lx_str_puts(out, "' ;;\n");
+    for (size_t i = 0; lx_commands[i]; i++) {
+        if (lx_commands[i]->is_hidden)
+            continue;
+        lx_str_printf(out, "    %s) words='", lx_commands[i]->name);
+        if (strcmp(lx_commands[i]->name, "help") == 0)
+            for (size_t k = 0; lx_commands[k]; k++)
+                lx_str_printf(out, "%s%s", k ? " " : "",
+                              lx_commands[k]->is_hidden ? "" : lx_commands[k]->name);
+        put_words(out, lx_commands[i]->options);
+        put_words(out, lx_global_options);
+        lx_str_puts(out, "' ;;\n");
+    }
+    lx_str_puts(out, "    esac\n"
+                     "    COMPREPLY=()\n"
+                     "    if [[ $word == -* || -z $command || $command == help ]]; then\n"
+                     "        COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
+                     "    fi\n"
+                     "}\n"
+                     "complete -o default -F _lx lx\n");
+}
+
+static int run(lx_cli *cli, void *args, lx_error *err)
+{
+    const struct completion_args *a = args;
+    lx_str text = LX_STR_INIT;
+    int rc;
+
+    if (a->shells.count != 1 || strcmp(a->shells.items[0], "bash") != 0)
+        return lx_fail(err, LX_EUSAGE, "name the shell: lx completion bash");
+    put_bash(&text);
+    if ((rc = lx_str_check(&text, err)) == 0)
+        lx_print(cli, "%s", lx_str_text(&text));
+    lx_str_release(&text);
+    return rc;
+}
+
+const lx_command lx_cmd_completion = {
+    .name = "completion",
+    .summary = "print a completion script for the shell",
+    .usage = "bash",
+    .help = "Prints a script that completes commands, options and file names:\n\n"
+            "    source <(lx completion bash)",
+    .options = options,
+    .args_size = sizeof(struct completion_args),
+    .run = run,
+};

@@ -1,0 +1,17 @@
+/*
+ * cmd/debug - hidden commands for tests and for building the docs (docs/testing.md)
+ *
+ * A line in debug.def adds one. argv holds the words after the name; the command prints to cli->out
+ * and returns as any command does.
+ */
+#ifndef LX_CMD_DEBUG_H
+#define LX_CMD_DEBUG_H
+
+#include "cmd/cli.h"
+
+#define LX_DEBUG(name, function, summary)                                                \
+    int function(lx_cli *cli, int argc, char **argv, lx_error *err);
+#include "cmd/debug.def"
+#undef LX_DEBUG
+
+#endif

@@ -1,0 +1,60 @@
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cli.h"
+
+static volatile sig_atomic_t pending;
+static volatile sig_atomic_t resized;
+
+static void on_stop(int number)
+{
+    if (pending)
+        _exit(130); /* the store survives this: it survives kill -9 */
+    pending = number;
+}
+
+static void on_resize(int number)
+{
+    (void)number;
+    resized = 1;
+}
+
+void lx_signals_install(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    /* Reads and writes go on: whoever waits asks lx_signals_pending between them. */
+    action.sa_flags = SA_RESTART;
+    action.sa_handler = on_stop;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_resize;
+    sigaction(SIGWINCH, &action, NULL);
+}
+
+int lx_signals_pending(void)
+{
+    return pending;
+}
+
+bool lx_signals_resized(void)
+{
+    bool was = resized != 0;
+    resized = 0;
+    return was;
+}
+
+void lx_signals_ignore_pipe(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+}
+
+void lx_signals_die_of_pipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
