@@ -85,3 +85,23 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
                        "--v_pred_like_loss cannot be used with --v_parameterization");
     return LX_OK;
 }
+
+lx_schedule lx_train_schedule(const lx_train_config *c, int64_t total)
+{
+    return (lx_schedule){
+        .kind = c->lr_scheduler,
+        .total = total,
+        .warmup = lx_schedule_steps(c->lr_warmup_steps, total),
+        .decay = lx_schedule_steps(c->lr_decay_steps, total),
+        .cycles = c->lr_scheduler_num_cycles,
+        .power = c->lr_scheduler_power,
+        .learning_rate = c->learning_rate,
+        .timescale = c->lr_scheduler_timescale,
+        .min_lr_ratio = c->lr_scheduler_min_lr_ratio,
+    };
+}
+
+lx_optimizer_config lx_train_optimizer(const lx_train_config *c)
+{
+    return (lx_optimizer_config){c->beta1, c->beta2, c->eps, c->weight_decay};
+}

@@ -17,6 +17,7 @@
 #include "src/data/dataset.h"
 #include "src/lora/lora.h"
 
+#include "src/train/optimizer.h"
 #include "src/train/schedule.h"
 
 typedef enum lx_optimizer_type { LX_OPTIMIZER_ADAMW } lx_optimizer_type;
@@ -94,6 +95,10 @@ typedef struct lx_train_config {
 } lx_train_config;
 
 void lx_train_config_defaults(lx_train_config *config);
+
+/* The schedule over `total` optimizer steps, and the optimizer's settings. */
+lx_schedule lx_train_schedule(const lx_train_config *config, int64_t total);
+lx_optimizer_config lx_train_optimizer(const lx_train_config *config);
 
 /* Combinations that make no sense, with the flags named (LX_EUSAGE). */
 int lx_train_config_check(const lx_train_config *config, lx_error *err);
