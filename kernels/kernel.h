@@ -125,6 +125,7 @@ struct lx_device {
     int (*sync)(lx_device *dev, lx_error *err);
     void (*close)(lx_device *dev);
     void *context;
+    bool uses_host_memory; /* its addresses are the host's: a mapped file can be an operand */
     size_t bytes_now, bytes_peak; /* what alloc and packing hold */
 };
 

@@ -159,6 +159,7 @@ int lx_device_open_cpu(lx_device **out, int threads, lx_error *err)
         .sync = cpu_sync,
         .close = cpu_close,
         .context = ctx,
+        .uses_host_memory = true,
     };
     *out = dev;
     return LX_OK;

@@ -83,7 +83,15 @@ int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dty
                         bool has_integer_alpha, lx_error *err);
 void lx_lora_tensors_free(lx_lora_tensors *tensors);
 
-/* tensors_new and lx_safetensors_write in one. */
+/*
+ * What the peer writes of a file into its metadata: sshs_model_hash, the SHA-256 of the tensors'
+ * bytes, and sshs_legacy_hash, 8 digits of 64 KiB at 1 MiB of the file as it would be with the
+ * `ss_` entries alone. Source: sd-scripts library/train_util.py precalculate_safetensors_hashes.
+ */
+int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tensors *tensors,
+                   const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
+
+/* Writes the file. Both hashes are added to the metadata unless that is empty. */
 int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
                  const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
 

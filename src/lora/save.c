@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/sha256.h"
+#include "src/base/str.h"
 #include "src/lora/lora.h"
 
 /* Bytes of n values of a whole-byte dtype. */
@@ -108,15 +110,93 @@ void lx_lora_tensors_free(lx_lora_tensors *tensors)
     lx_free(tensors);
 }
 
+/* ---- hashes ------------------------------------------------------------------------------- */
+
+/* Bytes of the file that the peer's old hash is of: the rule of the first web UIs. */
+enum { LEGACY_BEGIN = 0x100000, LEGACY_END = 0x110000 };
+
+typedef struct hashing {
+    lx_sha256 data, legacy;
+    size_t header_bytes, offset;
+} hashing;
+
+/* The part of [offset, offset + n) in [begin, end) goes to the hash. */
+static void hash_range(lx_sha256 *hash, const char *bytes, size_t offset, size_t n, size_t begin,
+                       size_t end)
+{
+    size_t from = offset > begin ? offset : begin;
+    size_t to = offset + n < end ? offset + n : end;
+
+    if (from < to)
+        lx_sha256_update(hash, bytes + (from - offset), to - from);
+}
+
+static int hash_bytes(void *context, const void *data, size_t n, lx_error *err)
+{
+    hashing *h = context;
+
+    hash_range(&h->data, data, h->offset, n, h->header_bytes, SIZE_MAX);
+    hash_range(&h->legacy, data, h->offset, n, LEGACY_BEGIN, LEGACY_END);
+    h->offset += n;
+    return 0;
+}
+
+int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tensors *tensors,
+                   const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+{
+    lx_metadata_entry *training = lx_alloc((n_metadata + 1) * sizeof(*training));
+    hashing h = {.offset = 0};
+    char hex[LX_HASH_HEX + 1];
+    lx_hash hash;
+    size_t n = 0;
+    int rc;
+
+    if (!training)
+        return lx_oom(err);
+    for (size_t i = 0; i < n_metadata; i++)
+        if (lx_starts_with(metadata[i].key, "ss_"))
+            training[n++] = metadata[i];
+    lx_sha256_init(&h.data);
+    lx_sha256_init(&h.legacy);
+    rc = lx_safetensors_stream(hash_bytes, &h, &h.header_bytes, tensors->views, tensors->count,
+                               training, n, err);
+    lx_free(training);
+    if (rc < 0)
+        return rc;
+    hash = lx_sha256_final(&h.data);
+    lx_hash_hex(model_hash, &hash);
+    hash = lx_sha256_final(&h.legacy);
+    lx_hash_hex(hex, &hash);
+    memcpy(legacy_hash, hex, 8);
+    legacy_hash[8] = 0;
+    return 0;
+}
+
+/* ---- file --------------------------------------------------------------------------------- */
+
 int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
                  const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
 {
     lx_lora_tensors *tensors = NULL;
+    lx_metadata_entry *all = lx_alloc((n_metadata + 2) * sizeof(*all));
+    char model_hash[65], legacy_hash[9];
     int rc;
 
-    if ((rc = lx_lora_tensors_new(&tensors, lora, dtype, has_integer_alpha, err)) == 0)
-        rc = lx_safetensors_write(path, tensors->views, tensors->count, metadata, n_metadata,
-                                  err);
+    if (!all)
+        return lx_oom(err);
+    if ((rc = lx_lora_tensors_new(&tensors, lora, dtype, has_integer_alpha, err)) < 0)
+        goto done;
+    if (n_metadata > 0) {
+        memcpy(all, metadata, n_metadata * sizeof(*all));
+        if ((rc = lx_lora_hashes(model_hash, legacy_hash, tensors, metadata, n_metadata,
+                                 err)) < 0)
+            goto done;
+        all[n_metadata++] = (lx_metadata_entry){"sshs_model_hash", model_hash};
+        all[n_metadata++] = (lx_metadata_entry){"sshs_legacy_hash", legacy_hash};
+    }
+    rc = lx_safetensors_write(path, tensors->views, tensors->count, all, n_metadata, err);
+done:
     lx_lora_tensors_free(tensors);
+    lx_free(all);
     return rc;
 }

@@ -73,16 +73,31 @@ static lx_tensor *no_weight(lx_builder *b, const char *full, const lx_error *err
     return lx_graph_input(b->graph, full, b->dtype, 1, one);
 }
 
-lx_tensor *lx_build_weight(lx_builder *b, const char *name)
+static lx_tensor *weight_as(lx_builder *b, const char *name, bool may_be_narrow)
 {
     char full[LX_LAYER_NAME];
+    const lx_tensor_view *view;
+    lx_dtype dtype = b->dtype;
     lx_param *param;
     lx_error err = {0};
 
-    if (lx_checkpoint_param(&param, b->checkpoint, b->dev, b->part, full_name(b, full, name),
-                            b->dtype, &err) < 0)
+    full_name(b, full, name);
+    view = lx_checkpoint_find(b->checkpoint, b->part, full);
+    if (may_be_narrow && view && view->dtype == LX_F16)
+        dtype = LX_F16;
+    if (lx_checkpoint_param(&param, b->checkpoint, b->dev, b->part, full, dtype, &err) < 0)
         return no_weight(b, full, &err);
     return lx_graph_param(b->graph, param);
+}
+
+lx_tensor *lx_build_weight(lx_builder *b, const char *name)
+{
+    return weight_as(b, name, false);
+}
+
+lx_tensor *lx_build_table(lx_builder *b, const char *name)
+{
+    return weight_as(b, name, true);
 }
 
 static lx_tensor *weight_of(lx_builder *b, const char *layer, const char *suffix)
@@ -91,6 +106,15 @@ static lx_tensor *weight_of(lx_builder *b, const char *layer, const char *suffix
 
     snprintf(name, sizeof(name), "%s.%s", layer, suffix);
     return lx_build_weight(b, name);
+}
+
+/* Of a linear or a convolution. */
+static lx_tensor *matrix_of(lx_builder *b, const char *layer)
+{
+    char name[LX_LAYER_NAME];
+
+    snprintf(name, sizeof(name), "%s.weight", layer);
+    return lx_build_table(b, name);
 }
 
 /* Only the projections of the UNet's attention have none; elsewhere a missing one is damage. */
@@ -127,7 +151,7 @@ lx_tensor *lx_build_linear(lx_builder *b, const char *name, lx_tensor *x)
     lx_tensor *w, *bias, *y;
 
     lx_graph_push(b->graph, name);
-    w = weight_of(b, name, "weight");
+    w = matrix_of(b, name);
     bias = bias_of(b, name);
     y = lx_op_linear(b->graph, x, w, bias, 1.0f);
     y = hooked(b, name, false, 1, lx_pad_none, x, y);
@@ -149,7 +173,7 @@ lx_tensor *lx_build_conv(lx_builder *b, const char *name, lx_tensor *x, int stri
         (view->n_dims == 2 || (view->n_dims == 4 && view->shape[2] == 1 && view->shape[3] == 1)))
         return lx_build_linear(b, name, x);
     lx_graph_push(b->graph, name);
-    w = weight_of(b, name, "weight");
+    w = matrix_of(b, name);
     bias = bias_of(b, name);
     y = lx_op_conv2d(b->graph, x, w, bias, stride, pad);
     y = hooked(b, name, true, stride, pad, x, y);

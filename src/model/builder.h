@@ -56,7 +56,9 @@ lx_tensor *lx_build_conv(lx_builder *b, const char *name, lx_tensor *x, int stri
 lx_tensor *lx_build_group_norm(lx_builder *b, const char *name, lx_tensor *x, float eps,
                                bool has_silu); /* 32 groups */
 lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name, lx_tensor *x); /* eps 1e-5 */
-lx_tensor *lx_build_weight(lx_builder *b, const char *name); /* with its suffix */
+lx_tensor *lx_build_weight(lx_builder *b, const char *name); /* with its suffix; b->dtype */
+/* The same, but F16 where the file has it so: what linear, conv2d and embedding multiply by. */
+lx_tensor *lx_build_table(lx_builder *b, const char *name);
 bool lx_build_has(const lx_builder *b, const char *name);    /* a weight, with its suffix */
 /* The output "trace.<path>.<name>" when tracing, for what is no layer ("time_proj"). */
 void lx_build_trace(lx_builder *b, const char *name, lx_tensor *x);

@@ -45,8 +45,11 @@ const char *lx_checkpoint_metadata(const lx_checkpoint *ckpt, const char *key);
 const char *lx_part_name(lx_part part); /* "UNet", "text encoder", "VAE" */
 
 /*
- * The weight as a frozen parameter on `dev`, converted to `dtype` (f32 now) at the first request
- * and kept until lx_checkpoint_unload(part) or close. 0, or LX_EFORMAT naming the missing key.
+ * The weight as a frozen parameter on `dev`, made at the first request and kept until
+ * lx_checkpoint_unload(part) or close. dtype: LX_F32, or LX_F16 for a weight that the file holds so
+ * (conv, linear and embedding take it; widening is exact). Where the device computes in host memory
+ * and the file has the dtype asked for, the parameter is the mapped file itself and costs nothing.
+ * 0, or LX_EFORMAT naming the missing key.
  */
 int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_part part,
                         const char *name, lx_dtype dtype, lx_error *err);

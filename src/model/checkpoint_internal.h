@@ -7,10 +7,11 @@
 #include "src/base/arena.h"
 #include "src/model/checkpoint.h"
 
-/* One weight on one device. */
+/* One weight on one device in one dtype. */
 typedef struct lx_checkpoint_copy {
     lx_param param;
     lx_device *dev;
+    bool is_borrowed; /* the file's own bytes */
     struct lx_checkpoint_copy *next;
 } lx_checkpoint_copy;
 

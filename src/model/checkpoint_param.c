@@ -28,26 +28,48 @@ static int upload_f32(lx_device *dev, float *dst, const lx_tensor_view *view, lx
     return rc;
 }
 
+static bool can_borrow(const lx_device *dev, const lx_tensor_view *view, lx_dtype dtype)
+{
+    size_t item = (size_t)lx_dtype_bits(dtype) / 8;
+
+    return dev->uses_host_memory && view->dtype == dtype && (uintptr_t)view->data % item == 0;
+}
+
+static int fill_copy(lx_checkpoint_copy *copy, const lx_tensor_view *view, lx_error *err)
+{
+    lx_device *dev = copy->dev;
+    size_t item = (size_t)lx_dtype_bits(copy->param.dtype) / 8, bytes;
+    int rc;
+
+    if (can_borrow(dev, view, copy->param.dtype)) {
+        copy->is_borrowed = true;
+        copy->param.value = (void *)(uintptr_t)view->data; /* frozen: nobody writes to it */
+        return 0;
+    }
+    if (!lx_mul_size(&bytes, view->n_elements, item))
+        return lx_fail(err, LX_ELIMIT, "%zu elements are too many", view->n_elements);
+    if ((rc = dev->alloc(dev, &copy->param.value, bytes, err)) < 0)
+        return rc;
+    rc = copy->param.dtype == LX_F32 ? upload_f32(dev, copy->param.value, view, err)
+                                     : dev->upload(dev, copy->param.value, view->data, bytes, err);
+    if (rc < 0)
+        dev->free(dev, copy->param.value);
+    return rc;
+}
+
 static int make_copy(lx_checkpoint_copy **out, lx_checkpoint_entry *entry, lx_device *dev,
-                     lx_error *err)
+                     lx_dtype dtype, lx_error *err)
 {
     const lx_tensor_view *view = entry->view;
     lx_checkpoint_copy *copy = lx_calloc(1, sizeof(*copy));
-    size_t bytes;
     int rc;
 
     if (!copy)
         return lx_oom(err);
     copy->dev = dev;
-    copy->param = (lx_param){.name = entry->name, .dtype = LX_F32, .n_dims = view->n_dims};
+    copy->param = (lx_param){.name = entry->name, .dtype = dtype, .n_dims = view->n_dims};
     memcpy(copy->param.shape, view->shape, sizeof(view->shape));
-    if (!lx_mul_size(&bytes, view->n_elements, sizeof(float)))
-        rc = lx_fail(err, LX_ELIMIT, "%zu elements are too many", view->n_elements);
-    else
-        rc = dev->alloc(dev, &copy->param.value, bytes, err);
-    if (rc == 0 && (rc = upload_f32(dev, copy->param.value, view, err)) < 0)
-        dev->free(dev, copy->param.value);
-    if (rc < 0) {
+    if ((rc = fill_copy(copy, view, err)) < 0) {
         lx_within(err, "%s", view->name);
         lx_free(copy);
         return rc;
@@ -67,12 +89,13 @@ int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_
 
     if (!entry)
         return lx_fail(err, LX_EFORMAT, "the %s has no weight %s", lx_part_name(part), name);
-    if (dtype != LX_F32)
-        return lx_fail(err, LX_EUNSUPPORTED, "weights are held as F32, not %s",
-                       lx_dtype_name(dtype));
-    for (copy = entry->copies; copy && copy->dev != dev; copy = copy->next)
-        ;
-    if (!copy && (rc = make_copy(&copy, entry, dev, err)) < 0)
+    if (dtype != LX_F32 && (dtype != LX_F16 || entry->view->dtype != dtype))
+        return lx_fail(err, LX_EUNSUPPORTED, "%s is %s in the file and cannot be held as %s",
+                       name, lx_dtype_name(entry->view->dtype), lx_dtype_name(dtype));
+    copy = entry->copies;
+    while (copy && (copy->dev != dev || copy->param.dtype != dtype))
+        copy = copy->next;
+    if (!copy && (rc = make_copy(&copy, entry, dev, dtype, err)) < 0)
         return rc;
     *out = &copy->param;
     return 0;
@@ -94,7 +117,8 @@ void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part)
                 continue;
             }
             *at = copy->next;
-            copy->dev->free(copy->dev, copy->param.value);
+            if (!copy->is_borrowed)
+                copy->dev->free(copy->dev, copy->param.value);
             lx_free(copy);
         }
     }

@@ -18,7 +18,7 @@ static lx_tensor *embeddings(lx_builder *b, lx_tensor *ids)
         lx_graph_fail(g, LX_EMISMATCH, "%lld tokens a chunk, the text encoder has %d positions",
                       (long long)n_tokens, b->config->text_positions);
     lx_build_push(b, "embeddings");
-    x = lx_op_embedding(g, ids, lx_build_weight(b, "token_embedding.weight"));
+    x = lx_op_embedding(g, ids, lx_build_table(b, "token_embedding.weight"));
     positions = lx_build_weight(b, "position_embedding.weight"); /* [77, D] */
     /* The same for every row: a row is one long vector and the positions its bias. */
     x = lx_op_add(g, lx_op_reshape(g, x, 2, flat), lx_op_reshape(g, positions, 1, one_row));
