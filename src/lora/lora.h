@@ -86,7 +86,8 @@ void lx_lora_tensors_free(lx_lora_tensors *tensors);
 /*
  * What the peer writes of a file into its metadata: sshs_model_hash, the SHA-256 of the tensors'
  * bytes, and sshs_legacy_hash, 8 digits of 64 KiB at 1 MiB of the file as it would be with the
- * `ss_` entries alone. Source: sd-scripts library/train_util.py precalculate_safetensors_hashes.
+ * `ss_` entries alone (of which there is at least one, as in every trained LoRA).
+ * Source: sd-scripts library/train_util.py precalculate_safetensors_hashes.
  */
 int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tensors *tensors,
                    const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
