@@ -1,0 +1,12 @@
+# Turns SQL files into a C header: cmake -DOUT=... -DFILES=a;b -P embed.cmake
+set(text "/* Made from schema/store by schema/embed.cmake. */\n")
+set(list "")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND text "static const char schema_${name}[] = {${bytes}0};\n")
+  string(APPEND list "schema_${name}, ")
+endforeach()
+string(APPEND text "static const char *const store_migrations[] = {${list}};\n")
+file(WRITE ${OUT} "${text}")

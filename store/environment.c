@@ -1,0 +1,145 @@
+/* The machine a run ran on, and whether its process still lives. */
+#include <cjson/cJSON.h>
+#include <git2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include "src/base/alloc.h"
+#include "src/base/json.h"
+#include "store/internal.h"
+#include "store/scrub.h"
+
+extern char **environ;
+
+/* Only these enter the store; anything else may be a secret. */
+static bool is_allowed(const char *entry)
+{
+    static const char *const prefixes[] = {"LX_", "OMP_", "CUDA_VISIBLE_DEVICES=", "DNNL_",
+                                           "ONEDNN_", "SLURM_JOB_ID=", "SLURM_ARRAY_TASK_ID=",
+                                           "LANG=", "LC_ALL=", "TZ="};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (lx_starts_with(entry, prefixes[i]))
+            return true;
+    return false;
+}
+
+static void add_variables(cJSON *root)
+{
+    cJSON *variables = cJSON_AddObjectToObject(root, "variables");
+    for (char **e = environ; e && *e; e++) {
+        char *equals = strchr(*e, '=');
+        char name[128];
+        if (!equals || !is_allowed(*e) || (size_t)(equals - *e) >= sizeof name)
+            continue;
+        memcpy(name, *e, (size_t)(equals - *e));
+        name[equals - *e] = '\0';
+        if (!lx_is_secret_name(name) && lx_utf8_check(equals + 1, strlen(equals + 1)) ==
+                                            strlen(equals + 1))
+            cJSON_AddStringToObject(variables, name, equals + 1);
+    }
+}
+
+static void add_cpu(cJSON *root)
+{
+    char line[512], *colon;
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (lx_starts_with(line, "model name") && (colon = strchr(line, ':'))) {
+            line[strcspn(line, "\n")] = '\0';
+            cJSON_AddStringToObject(root, "cpu", colon + 2);
+            break;
+        }
+    if (f)
+        fclose(f);
+    cJSON_AddNumberToObject(root, "cores", (double)sysconf(_SC_NPROCESSORS_ONLN));
+    cJSON_AddNumberToObject(root, "memory",
+                            (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
+}
+
+static void add_versions(cJSON *root)
+{
+    cJSON *versions = cJSON_AddObjectToObject(root, "versions");
+    int major = 0, minor = 0, patch = 0;
+    char git[32];
+    git_libgit2_version(&major, &minor, &patch);
+    snprintf(git, sizeof git, "%d.%d.%d", major, minor, patch);
+    cJSON_AddStringToObject(versions, "lx", LX_VERSION);
+    cJSON_AddStringToObject(versions, "sqlite", sqlite3_libversion());
+    cJSON_AddStringToObject(versions, "zstd", ZSTD_versionString());
+    cJSON_AddStringToObject(versions, "libgit2", git);
+}
+
+char *store__environment(void)
+{
+    cJSON *root = cJSON_CreateObject();
+    lx_str text = LX_STR_INIT;
+    struct utsname system;
+    char *out = NULL;
+
+    if (uname(&system) == 0) {
+        cJSON_AddStringToObject(root, "system", system.sysname);
+        cJSON_AddStringToObject(root, "kernel", system.release);
+        cJSON_AddStringToObject(root, "machine", system.machine);
+    }
+    add_cpu(root);
+    add_versions(root);
+    add_variables(root);
+    if (root && lx_json_canonical(&text, root, NULL) == LX_OK)
+        out = lx_str_detach(&text);
+    lx_str_release(&text);
+    cJSON_Delete(root);
+    return out;
+}
+
+/* ---- processes --------------------------------------------------------------------------- */
+
+static void read_boot_id(char out[40])
+{
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    out[0] = '\0';
+    if (f && fgets(out, 40, f))
+        out[strcspn(out, "\n")] = '\0';
+    if (f)
+        fclose(f);
+}
+
+/* Field 22 of /proc/PID/stat, in ticks since boot; 0 when there is no such process. */
+static int64_t start_of(int64_t pid)
+{
+    char path[64], text[1024], *at;
+    long long start = 0;
+    size_t n;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+    if (!(f = fopen(path, "re")))
+        return 0;
+    n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    at = strrchr(text, ')'); /* the name may hold anything */
+    for (int field = 2; at && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    if (at)
+        sscanf(at, " %lld", &start);
+    return start;
+}
+
+store__process store__this_process(void)
+{
+    store__process p = {.pid = getpid()};
+    read_boot_id(p.boot_id);
+    p.start = start_of(p.pid);
+    return p;
+}
+
+bool store__is_alive(const char *boot_id, int64_t pid, int64_t start)
+{
+    char now[40];
+    read_boot_id(now);
+    return boot_id && strcmp(now, boot_id) == 0 && start && start_of(pid) == start;
+}
