@@ -344,19 +344,17 @@ static double triangular(uint64_t base, uint64_t i)
     return ((double)(z >> 40) - (double)((z >> 16) & 0xFFFFFF)) / 16777216.0;
 }
 
-/* Straight from f64: by way of f32 would round twice. Finite values below 65504 only. */
+/* Straight from f64, to nearest even: by way of f32 would round twice. |x| below 65504 only. */
 static uint16_t half_of(double x)
 {
     double a = fabs(x);
-    unsigned sign = x < 0 ? 0x8000u : 0;
-    int e;
+    uint64_t sign = x < 0 ? 0x8000u : 0, bits;
 
-    if (a < 0x1p-14)
-        return (uint16_t)(sign | (unsigned)rint(a * 0x1p24));
-    frexp(a, &e);
-    e--; /* a = 1.m * 2^e */
-    return (uint16_t)(sign | (((unsigned)(e + 15) << 10) +
-                              ((unsigned)rint(ldexp(a, 10 - e)) - 1024u)));
+    if (a < 0x1p-14) /* subnormal halves are multiples of 2^-24 */
+        return (uint16_t)(sign | (uint64_t)rint(a * 0x1p24));
+    memcpy(&bits, &a, sizeof(bits));
+    bits += ((uint64_t)1 << 41) - 1 + ((bits >> 42) & 1); /* 52 bits of fraction to 10 */
+    return (uint16_t)(sign | ((bits >> 42) - ((1023 - 15) << 10)));
 }
 
 static void fill(uint16_t *out, const weight *w, const law *l, uint64_t base, size_t first,
