@@ -8,6 +8,7 @@
 #ifndef LX_KERNELS_CPU_CPU_H
 #define LX_KERNELS_CPU_CPU_H
 
+#include "kernels/cpu/isa.h"
 #include "kernels/kernel.h"
 
 /* lx_plain_<op>: the specification. */
@@ -17,9 +18,11 @@
 
 /* One plain kernel per op, for tests. */
 extern const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT];
-extern const lx_kernel lx_cpu_kernels[LX_OP_COUNT];
+/* The kernels of the device; an op without one does not link. */
+void lx_cpu_fill_kernels(lx_kernel table[LX_OP_COUNT]);
 
 int lx_cpu_threads(const lx_device *dev);
+const lx_isa *lx_cpu_isa(const lx_device *dev);
 
 static inline bool lx_arg_present(const lx_arg *arg)
 {

@@ -18,6 +18,8 @@ typedef struct pack {
 
 typedef struct context {
     int threads;
+    const lx_isa *isa;
+    lx_kernel kernels[LX_OP_COUNT];
     pack *packs;
     size_t n_packs, capacity;
 } context;
@@ -117,6 +119,11 @@ int lx_cpu_threads(const lx_device *dev)
     return ((const context *)dev->context)->threads;
 }
 
+const lx_isa *lx_cpu_isa(const lx_device *dev)
+{
+    return ((const context *)dev->context)->isa;
+}
+
 static void cpu_close(lx_device *dev)
 {
     context *ctx = dev->context;
@@ -149,9 +156,11 @@ int lx_device_open_cpu(lx_device **out, int threads, lx_error *err)
         return lx_oom(err);
     }
     ctx->threads = threads > 0 ? threads : usable_cores();
+    ctx->isa = lx_isa_get();
+    lx_cpu_fill_kernels(ctx->kernels);
     *dev = (lx_device){
         .name = "cpu",
-        .kernels = lx_cpu_kernels,
+        .kernels = ctx->kernels,
         .alloc = cpu_alloc,
         .free = cpu_free,
         .upload = cpu_copy,

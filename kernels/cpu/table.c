@@ -26,8 +26,10 @@ const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT] = {
 #undef LX_OP
 };
 
-const lx_kernel lx_cpu_kernels[LX_OP_COUNT] = {
-#define LX_OP(name, inputs, outputs) [LX_OP_##name] = {.run = lx_plain_##name},
+void lx_cpu_fill_kernels(lx_kernel table[LX_OP_COUNT])
+{
+#define LX_OP(name, inputs, outputs) table[LX_OP_##name] = lx_cpu_##name;
 #include "kernels/ops.def"
 #undef LX_OP
-};
+}
+

@@ -1,0 +1,357 @@
+#include "kernels/cpu/gemm.h"
+
+#include <omp.h>
+#include <string.h>
+
+enum {
+    KC = 320,           /* most terms of a block: a panel of B (20 KB) stays in the first cache */
+    MC = 96,            /* rows of a block of A (120 KB): stays in the second cache */
+    NC = 1024,          /* columns of a block of B */
+    A_STEP = KC + 16,   /* no power of two, which would put all rows into the same cache lines */
+    /* Floats of scratch per thread: A, B, and a panel's source widened to f32. */
+    A_FLOATS = MC * A_STEP,
+    B_FLOATS = KC * NC,
+    WIDE_FLOATS = KC * LX_NR_MAX,
+    THREAD_FLOATS = A_FLOATS + B_FLOATS + WIDE_FLOATS
+};
+
+size_t lx_gemm_scratch(const lx_device *dev)
+{
+    return (size_t)lx_cpu_threads(dev) * THREAD_FLOATS * sizeof(float);
+}
+
+/* A run of channels under all taps: the terms of one block, tap by tap. */
+typedef struct block {
+    int64_t c0;
+    int c, terms; /* terms = c * T */
+} block;
+
+/* What one thread works with. */
+typedef struct worker {
+    const lx_isa *isa;
+    const lx_gemm *g;
+    float *a, *b, *wide;
+    int order[KC]; /* term in the weight's order -> term in the block's */
+} worker;
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Channels per block: even parts of C, a multiple of 8 where there are that many. */
+static int channels_per_block(const lx_gemm *g)
+{
+    int64_t most = KC / g->T, parts, each;
+
+    if (most >= 8)
+        most -= most % 8;
+    parts = (g->C + most - 1) / most;
+    each = (g->C + parts - 1) / parts;
+    return (int)min64((each + 7) / 8 * 8, most);
+}
+
+/* ---- A ----------------------------------------------------------------------------------- */
+
+/* Where grid cell m stands: its source under the tap (0, 0), and the start of its image. */
+typedef struct cell {
+    int64_t u, v, i, j;
+    const float *image;
+} cell;
+
+static cell cell_at(const lx_pixels *p, const float *x, int64_t m)
+{
+    const int64_t v = m % p->gw, u = m / p->gw % p->gh, b = m / p->gw / p->gh;
+
+    return (cell){u, v, u * p->step, v * p->step, x + b * p->h * p->w * p->width};
+}
+
+/* The next one; without the divisions, which would cost as much as the copying. */
+static void cell_advance(cell *c, const lx_pixels *p)
+{
+    c->j += p->step;
+    if (++c->v < p->gw)
+        return;
+    c->v = c->j = 0;
+    c->i += p->step;
+    if (++c->u < p->gh)
+        return;
+    c->u = c->i = 0;
+    c->image += p->h * p->w * p->width;
+}
+
+/* Source of a cell under tap t, or NULL outside the image. */
+static const float *cell_pixel(const cell *c, const lx_pixels *p, int t)
+{
+    const int64_t i = c->i + p->down[t], j = c->j + p->right[t];
+
+    if ((uint64_t)i >= (uint64_t)p->h || (uint64_t)j >= (uint64_t)p->w)
+        return NULL;
+    return c->image + (i * p->w + j) * p->width;
+}
+
+static void copy_or_zero(float *dst, const float *src, int64_t n)
+{
+    if (src)
+        memcpy(dst, src, (size_t)n * sizeof *dst);
+    else
+        memset(dst, 0, (size_t)n * sizeof *dst);
+}
+
+static void lay_pixels(const worker *w, const block *k, int64_t m0, int64_t n)
+{
+    const lx_gemm *g = w->g;
+    cell c = cell_at(g->pixels, g->a, m0);
+
+    for (int64_t m = 0; m < n; m++, cell_advance(&c, g->pixels))
+        for (int t = 0; t < g->T; t++) {
+            const float *pixel = cell_pixel(&c, g->pixels, t);
+            copy_or_zero(w->a + m * A_STEP + t * k->c, pixel ? pixel + k->c0 : NULL, k->c);
+        }
+}
+
+static void lay_columns(const worker *w, const block *k, int64_t m0, int64_t n)
+{
+    const lx_gemm *g = w->g;
+
+    for (int64_t c = 0; c < k->c; c++) {
+        const float *from = g->a + (k->c0 + c) * g->a_step + m0;
+        for (int64_t m = 0; m < n; m++)
+            w->a[m * A_STEP + c] = from[m];
+    }
+}
+
+/* Rows m0 .. m0+n-1 of A, and zeros up to a whole register tile. */
+static void lay_a(const worker *w, const block *k, int64_t m0, int64_t n)
+{
+    const lx_gemm *g = w->g;
+
+    if (g->a_kind == LX_A_PIXELS)
+        lay_pixels(w, k, m0, n);
+    else if (g->a_kind == LX_A_COLUMNS)
+        lay_columns(w, k, m0, n);
+    else
+        for (int64_t m = 0; m < n; m++)
+            copy_or_zero(w->a + m * A_STEP, g->a + (m0 + m) * g->a_step + k->c0, k->c);
+    for (; n % w->isa->mr; n++)
+        copy_or_zero(w->a + n * A_STEP, NULL, k->terms);
+}
+
+/* ---- B ----------------------------------------------------------------------------------- */
+
+/* `n` elements at index `at` of the weight, as f32: in place, or widened into `wide`. */
+static const float *weight_run(const worker *w, float *wide, int64_t at, int64_t n)
+{
+    if (w->g->b_dtype == LX_F16) {
+        w->isa->widen_f16(wide, (const uint16_t *)w->g->b + at, n);
+        return wide;
+    }
+    return (const float *)w->g->b + at;
+}
+
+/* Each column's terms lie together in memory: [c][t] of one n. Turns them into rows of columns. */
+static void lay_panel_turned(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+{
+    const lx_gemm *g = w->g;
+    const float *src = (const float *)g->b + n0 * g->b_n + k->c0 * g->b_c;
+    int64_t step = g->b_n;
+
+    if (g->b_dtype == LX_F16) {
+        for (int n = 0; n < cols; n++)
+            weight_run(w, w->wide + n * KC, (n0 + n) * g->b_n + k->c0 * g->b_c, k->terms);
+        src = w->wide;
+        step = KC;
+    }
+    w->isa->pack_turned(dst, src, step, cols, k->terms, w->order);
+}
+
+/* The columns of a term lie b_n apart, with the taps between them: [n][t] of one c. */
+static void lay_panel_spread(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+{
+    const lx_gemm *g = w->g;
+    const int nr = w->isa->nr;
+    /* The last column's own taps end the run: not b_n further, which may be past the weight. */
+    const int64_t run = (cols - 1) * g->b_n + (g->b_n > 1 ? g->b_n : 1);
+
+    for (int c = 0; c < k->c; c++) {
+        const float *src = weight_run(w, w->wide, n0 * g->b_n + (k->c0 + c) * g->b_c, run);
+        for (int t = 0; t < g->T; t++) {
+            float *to = dst + (int64_t)(t * k->c + c) * nr;
+            if (g->b_n == 1 && cols == nr)
+                memcpy(to, src, (size_t)nr * sizeof *to);
+            else
+                w->isa->pack_spread(to, src + g->tap_of[t] * g->b_t, g->b_n, cols);
+        }
+    }
+}
+
+/* B(n, c) is channel n of pixel c. */
+static void lay_panel_pixels(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+{
+    const int nr = w->isa->nr;
+
+    cell at = cell_at(w->g->pixels, w->g->b, k->c0);
+
+    for (int c = 0; c < k->c; c++, dst += nr, cell_advance(&at, w->g->pixels)) {
+        const float *pixel = cell_pixel(&at, w->g->pixels, 0);
+        copy_or_zero(dst, pixel ? pixel + n0 : NULL, cols);
+        copy_or_zero(dst + cols, NULL, nr - cols);
+    }
+}
+
+/* Any strides, element by element: windows of which only some taps take part. */
+static void lay_panel_any(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+{
+    const lx_gemm *g = w->g;
+    const int nr = w->isa->nr;
+    float one;
+
+    for (int t = 0; t < g->T; t++)
+        for (int c = 0; c < k->c; c++, dst += nr)
+            for (int n = 0; n < nr; n++)
+                dst[n] = n >= cols ? 0
+                                   : *weight_run(w, &one,
+                                                 (n0 + n) * g->b_n + (k->c0 + c) * g->b_c +
+                                                     g->tap_of[t] * g->b_t,
+                                                 1);
+}
+
+static void lay_panel(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+{
+    const lx_gemm *g = w->g;
+
+    if (g->b_kind == LX_B_PIXELS)
+        lay_panel_pixels(w, dst, k, n0, cols);
+    else if (g->has_all_taps && g->b_c == g->T)
+        lay_panel_turned(w, dst, k, n0, cols);
+    else if (g->b_n < g->b_c && g->b_n * w->isa->nr <= WIDE_FLOATS)
+        lay_panel_spread(w, dst, k, n0, cols);
+    else
+        lay_panel_any(w, dst, k, n0, cols);
+}
+
+static void lay_b(const worker *w, const block *k, int64_t n0, int64_t n1)
+{
+    const int nr = w->isa->nr;
+
+    for (int64_t n = n0; n < n1; n += nr)
+        lay_panel(w, w->b + (n - n0) * k->terms, k, n, (int)min64(nr, n1 - n));
+}
+
+/* ---- y ----------------------------------------------------------------------------------- */
+
+static int64_t row_of_y(const lx_gemm *g, const lx_pixels *p, int64_t m)
+{
+    if (!g->out_step)
+        return m * g->y_step;
+    const int64_t v = m % p->gw, u = m / p->gw % p->gh, b = m / p->gw / p->gh;
+    const int64_t i = u * g->out_step + g->out_down, j = v * g->out_step + g->out_right;
+    return ((b * g->out_h + i) * g->out_w + j) * g->y_step;
+}
+
+/* One block of A (n_rows from m0) times one block of B (columns n0..n1), added to y. */
+static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows, int64_t n0,
+                     int64_t n1)
+{
+    const lx_gemm *g = w->g;
+    const lx_isa *isa = w->isa;
+    const bool is_first = k->c0 == 0;
+    const float *from = is_first ? g->add : g->y;
+    float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64)));
+    int64_t at[MC];
+
+    for (int64_t m = 0; m < n_rows; m++)
+        at[m] = row_of_y(g, g->pixels, m0 + m);
+    for (int64_t n = n0; n < n1; n += isa->nr) {
+        const int cols = (int)min64(isa->nr, n1 - n);
+        const float *panel = w->b + (n - n0) * k->terms;
+
+        for (int64_t m = 0; m < n_rows; m += isa->mr) {
+            const int rows = (int)min64(isa->mr, n_rows - m);
+            float *y[LX_MR_MAX];
+            const float *add[LX_MR_MAX];
+
+            for (int i = 0; i < rows; i++) {
+                y[i] = g->y + at[m + i] + n;
+                add[i] = from ? from + at[m + i] + n : NULL;
+            }
+            isa->product(acc, isa->nr, w->a + m * A_STEP, A_STEP, panel, isa->nr, k->terms,
+                         cols <= isa->nr / 2);
+            isa->store(y, from ? add : NULL, is_first && g->bias ? g->bias + n : NULL, g->scale, acc,
+                       rows, cols);
+        }
+    }
+}
+
+/* Rows m0..m1 and columns n0..n1 of y, by one thread. */
+static void run_part(worker *w, int64_t m0, int64_t m1, int64_t n0, int64_t n1)
+{
+    const lx_gemm *g = w->g;
+    const int per_block = channels_per_block(g);
+
+    for (int64_t nb = n0; nb < n1; nb += NC) {
+        const int64_t ne = min64(nb + NC, n1);
+        for (int64_t c0 = 0; c0 < g->C; c0 += per_block) {
+            block k = {.c0 = c0, .c = (int)min64(per_block, g->C - c0)};
+            k.terms = k.c * g->T;
+            for (int i = 0; i < k.terms; i++)
+                w->order[i] = i % g->T * k.c + i / g->T;
+            lay_b(w, &k, nb, ne);
+            for (int64_t mb = m0; mb < m1; mb += MC) {
+                lay_a(w, &k, mb, min64(MC, m1 - mb));
+                multiply(w, &k, mb, min64(MC, m1 - mb), nb, ne);
+            }
+        }
+    }
+}
+
+/*
+ * How many threads share the rows; the others share the columns. Each lays out its own A and B, so
+ * the cost of a division is the largest part's: products, 0.1 of a product's time per 16 columns
+ * for a term of A, three times that for one of B.
+ */
+static int threads_along_rows(const lx_gemm *g, const lx_isa *isa, int threads)
+{
+    double best = 0;
+    int chosen = 1;
+
+    for (int rows = 1; rows <= threads; rows++) {
+        if (threads % rows)
+            continue;
+        const int cols = threads / rows;
+        const int64_t tiles = (g->M + isa->mr - 1) / isa->mr, panels = (g->N + isa->nr - 1) / isa->nr;
+        const double m = (double)((tiles + rows - 1) / rows) * isa->mr;
+        const double n = (double)((panels + cols - 1) / cols) * isa->nr;
+        const double cost = m * n + 1.6 * m + 5 * n;
+        if (best == 0 || cost < best) {
+            best = cost;
+            chosen = rows;
+        }
+    }
+    return chosen;
+}
+
+/* Part i of n of `count` units of `unit` each, clipped to `end`. */
+static int64_t part(int64_t end, int unit, int i, int n)
+{
+    return min64((end + unit - 1) / unit * i / n * unit, end);
+}
+
+void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch)
+{
+    const lx_isa *isa = lx_cpu_isa(dev);
+    const int threads = lx_cpu_threads(dev);
+    const int rows = threads_along_rows(g, isa, threads), cols = threads / rows;
+
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int i = 0; i < threads; i++) {
+        float *mine = (float *)scratch + (size_t)i * THREAD_FLOATS;
+        worker w = {.isa = isa,
+                    .g = g,
+                    .a = mine,
+                    .b = mine + A_FLOATS,
+                    .wide = mine + A_FLOATS + B_FLOATS};
+        run_part(&w, part(g->M, isa->mr, i / cols, rows), part(g->M, isa->mr, i / cols + 1, rows),
+                 part(g->N, isa->nr, i % cols, cols), part(g->N, isa->nr, i % cols + 1, cols));
+    }
+}

@@ -1,0 +1,26 @@
+#include "kernels/cpu/isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+/* LX_CPU_ISA=base|avx2|avx512 asks for less than the machine has, to compare or to reproduce. */
+static bool is_wanted(const lx_isa *isa)
+{
+    const char *name = getenv("LX_CPU_ISA");
+    return !name || strcmp(name, isa->name) == 0;
+}
+#endif
+
+const lx_isa *lx_isa_get(void)
+{
+#if defined(__x86_64__)
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                          __builtin_cpu_supports("f16c");
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && is_wanted(&lx_isa_avx512))
+        return &lx_isa_avx512;
+    if (has_avx2 && is_wanted(&lx_isa_avx2))
+        return &lx_isa_avx2;
+#endif
+    return &lx_isa_base;
+}

@@ -1,0 +1,95 @@
+/*
+ * kernels/cpu/isa - the inner loops, once per instruction set
+ *
+ * isa_body.h is compiled three times: for what every machine of the architecture has (isa_base.c),
+ * for AVX2 with FMA, and for AVX-512. lx_isa_get picks the best one this machine has. Threads and
+ * shapes are the business of the ops; a loop here sees plain rows.
+ *
+ * Every loop gives each element the same arithmetic wherever it stands in its row and whatever
+ * range the caller cut the work into; that is what makes results independent of the thread count.
+ */
+#ifndef LX_KERNELS_CPU_ISA_H
+#define LX_KERNELS_CPU_ISA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    LX_MR_MAX = 12, /* rows and columns of the largest register tile */
+    LX_NR_MAX = 32
+};
+
+typedef struct lx_isa {
+    const char *name;
+    int mr, nr; /* register tile of product; nr is two vectors */
+
+    /*
+     * acc[i*ld + j] = sum over k of a[i*lda + k] * b[k*ldb + j], i < mr, j < nr (only j < nr/2 when
+     * is_half). All mr rows of a are read.
+     */
+    void (*product)(float *acc, int64_t ld, const float *a, int64_t lda, const float *b, int64_t ldb,
+                    int64_t k, bool is_half);
+    /* y[i][j] = add[i][j] + bias[j] + scale * acc[i*nr + j]; add and bias may be NULL. */
+    void (*store)(float *const *y, const float *const *add, const float *bias, float scale,
+                  const float *acc, int rows, int cols);
+
+    /* dst[perm[j]*nr + n] = src[n*ld + j] for j < k, n < cols; zero for cols <= n < nr. */
+    void (*pack_turned)(float *dst, const float *src, int64_t ld, int cols, int k, const int *perm);
+    /* dst[n] = src[n*step], n < nr; zero from cols on. */
+    void (*pack_spread)(float *dst, const float *src, int64_t step, int cols);
+    void (*widen_f16)(float *dst, const uint16_t *src, int64_t n);
+
+    float (*row_max)(const float *x, int64_t n);
+    float (*row_dot)(const float *x, const float *y, int64_t n);
+    /* y = exp(scale*x - shift); returns the sum. */
+    float (*row_exp)(float *y, const float *x, int64_t n, float scale, float shift);
+    /* y = exp(scale*x - shift[i]) */
+    void (*row_exp_each)(float *y, const float *x, int64_t n, float scale, const float *shift);
+    /* y = p * (x - d) * scale, of attention's gradient */
+    void (*row_score_slope)(float *y, const float *p, const float *x, const float *d, float scale,
+                            int64_t n);
+    void (*row_scale)(float *y, const float *x, float factor, int64_t n);
+
+    void (*silu)(float *y, const float *x, int64_t n);
+    void (*silu_dx)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*gelu)(float *y, const float *x, int64_t n);
+    void (*gelu_dx)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*quick_gelu)(float *y, const float *x, int64_t n);
+    void (*quick_gelu_dx)(float *dx, const float *dy, const float *x, int64_t n);
+    void (*geglu)(float *y, const float *a, const float *g, int64_t n);
+    void (*geglu_dx)(float *da, float *dg, const float *dy, const float *a, const float *g,
+                     int64_t n);
+
+    /* Sums over the rows of a matrix, one row per call: sum[j] += x[j], squares[j] += x[j]^2. */
+    void (*column_sum)(double *sum, const float *x, int64_t n);
+    void (*column_moments)(double *sum, double *squares, const float *x, int64_t n);
+
+    /*
+     * group_norm with mean and rstd folded into w and b per channel: z = x*w + b.
+     * norm_row:    y = z, or silu(z)
+     * norm_sums:   g = dy * w (times silu'(z) if asked); sum += g, dot += g*x
+     * norm_finish: dx = add + g - p - q*x; add may be NULL
+     */
+    void (*norm_row)(float *y, const float *x, const float *w, const float *b, bool has_silu,
+                     int64_t n);
+    void (*norm_sums)(double *sum, double *dot, const float *dy, const float *x, const float *w,
+                      const float *b, bool has_silu, int64_t n);
+    void (*norm_finish)(float *dx, const float *dy, const float *x, const float *w, const float *b,
+                        const float *p, const float *q, const float *add, bool has_silu, int64_t n);
+
+    void (*layer_norm_row)(float *y, float stats[2], const float *x, const float *w, const float *b,
+                           float eps, int64_t n);
+    void (*layer_norm_dx_row)(float *dx, const float *dy, const float *x, const float *w,
+                              const float *add, const float stats[2], int64_t n);
+    void (*softmax_dx_row)(float *dx, const float *dy, const float *y, int64_t n);
+    void (*add)(float *y, const float *a, const float *b, int64_t n);
+} lx_isa;
+
+const lx_isa *lx_isa_get(void);
+
+extern const lx_isa lx_isa_base;
+#if defined(__x86_64__)
+extern const lx_isa lx_isa_avx2, lx_isa_avx512;
+#endif
+
+#endif

@@ -1,0 +1,612 @@
+/*
+ * The loops of kernels/cpu/isa.h for one instruction set. The file that includes this defines
+ *
+ *   VL, VLOG           floats in a vector and its logarithm
+ *   MR                 rows of the register tile; its columns are 2*VL
+ *   FMA(a, b, c)       a*b + c on vectors, rounded once where the machine can
+ *   ISA                the lx_isa to define, ISA_NAME its name
+ *
+ * Vectors are the compilers' vector types. The rest of a row is done by the same vector code on a
+ * padded copy, so that an element's arithmetic does not depend on its place.
+ */
+#include "kernels/cpu/isa.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/dtype.h"
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+
+INLINE vf load(const float *p)
+{
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(float *p, vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+/* The first n floats (at most a vector), zeros behind them. */
+INLINE vf load_some(const float *p, int64_t n)
+{
+    vf v = {0};
+    if (n >= VL)
+        return load(p);
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+INLINE void store_some(float *p, vf v, int64_t n)
+{
+    if (n >= VL)
+        store(p, v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+INLINE vf all(float x)
+{
+    return x - (vf){0};
+}
+
+INLINE vf choose(vi mask, vf yes, vf no)
+{
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+/*
+ * exp to 1 ulp: 2^n p(r), n = round(x / ln 2), p a minimax polynomial on |r| <= ln(2)/2, error
+ * 4e-9. 2^n is applied in two halves so that results down to the smallest denormal and up to
+ * infinity come out by themselves. NaN gives NaN.
+ */
+INLINE vf vexp(vf x)
+{
+    const vf magic = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    x = choose(x > all(89.0f), all(89.0f), x);
+    x = choose(x < all(-104.0f), all(-104.0f), x);
+    vf shifted = FMA(x, all(1.44269504f), magic);
+    vi n = (vi)shifted - (vi)magic;
+    vf whole = shifted - magic;
+    vf r = FMA(whole, all(-0.693145751953125f), x);
+    r = FMA(whole, all(-1.42860682e-6f), r);
+    vf p = FMA(all(1.39517058e-3f), r, all(8.36959004e-3f));
+    p = FMA(p, r, all(4.16661874e-2f));
+    p = FMA(p, r, all(1.66665130e-1f));
+    p = FMA(p, r, all(5.00000010e-1f));
+    p = FMA(p, r * r, r) + all(1.0f);
+    vi half = n >> 1;
+    return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
+}
+
+INLINE vf sigmoid(vf x)
+{
+    return all(1.0f) / (all(1.0f) + vexp(-x));
+}
+
+/*
+ * erf, error 1 ulp of 1: x p(x^2) up to |x| = 1, beyond it 1 - exp(q(|x|)) with q a minimax fit of
+ * log(erfc) on 1..4 weighted by erfc (error 1e-9). From 4 on it is 1 to the last bit.
+ */
+INLINE vf verf(vf x)
+{
+    const vi sign = (vi)x & (vi)all(-0.0f);
+    const vf t = (vf)((vi)x ^ sign), s = x * x;
+    vf p = FMA(all(7.88912318e-5f), s, all(-8.02084237e-4f));
+    p = FMA(p, s, all(5.18953546e-3f));
+    p = FMA(p, s, all(-2.68544447e-2f));
+    p = FMA(p, s, all(1.12836002e-1f));
+    p = FMA(p, s, all(-3.76126271e-1f));
+    p = FMA(p, s, all(1.12837917e0f)) * x;
+    vf u = choose(t > all(4.0f), all(4.0f), t);
+    vf q = FMA(all(1.85573394e-4f), u, all(-2.93960656e-3f));
+    q = FMA(q, u, all(2.18053154e-2f));
+    q = FMA(q, u, all(-1.03037363e-1f));
+    q = FMA(q, u, all(-6.38225684e-1f));
+    q = FMA(q, u, all(-1.12704003e0f));
+    q = FMA(q, u, all(-3.53720470e-4f));
+    q = all(1.0f) - vexp(q);
+    return choose(t > all(1.0f), (vf)((vi)q | sign), p);
+}
+
+INLINE vf silu_of(vf x)
+{
+    return x * sigmoid(x);
+}
+
+INLINE vf silu_slope(vf x)
+{
+    vf s = sigmoid(x);
+    return s * FMA(x, all(1.0f) - s, all(1.0f));
+}
+
+INLINE vf quick_gelu_of(vf x)
+{
+    return x * sigmoid(x * all(1.702f));
+}
+
+INLINE vf quick_gelu_slope(vf x)
+{
+    vf s = sigmoid(x * all(1.702f));
+    return s * FMA(x * all(1.702f), all(1.0f) - s, all(1.0f));
+}
+
+INLINE vf normal_cdf(vf x)
+{
+    return FMA(all(0.5f), verf(x * all(0.70710678f)), all(0.5f));
+}
+
+INLINE vf gelu_of(vf x)
+{
+    return x * normal_cdf(x);
+}
+
+INLINE vf gelu_slope(vf x)
+{
+    vf density = all(0.39894228f) * vexp(all(-0.5f) * x * x);
+    return FMA(x, density, normal_cdf(x));
+}
+
+#define MAP(name, expression)                                                                \
+    static void name(float *y, const float *x, int64_t n)                                    \
+    {                                                                                        \
+        int64_t i = 0;                                                                       \
+        for (; i + VL <= n; i += VL) {                                                       \
+            vf v = load(x + i);                                                              \
+            store(y + i, expression);                                                        \
+        }                                                                                    \
+        if (i < n) {                                                                         \
+            vf v = load_some(x + i, n - i);                                                  \
+            store_some(y + i, expression, n - i);                                            \
+        }                                                                                    \
+    }
+#define MAP_SLOPE(name, slope)                                                               \
+    static void name(float *dx, const float *dy, const float *x, int64_t n)                  \
+    {                                                                                        \
+        int64_t i = 0;                                                                       \
+        for (; i + VL <= n; i += VL)                                                         \
+            store(dx + i, load(dy + i) * slope(load(x + i)));                                \
+        if (i < n)                                                                           \
+            store_some(dx + i, load_some(dy + i, n - i) * slope(load_some(x + i, n - i)),    \
+                       n - i);                                                               \
+    }
+
+MAP(isa_silu, silu_of(v))
+MAP(isa_gelu, gelu_of(v))
+MAP(isa_quick_gelu, quick_gelu_of(v))
+MAP_SLOPE(isa_silu_dx, silu_slope)
+MAP_SLOPE(isa_gelu_dx, gelu_slope)
+MAP_SLOPE(isa_quick_gelu_dx, quick_gelu_slope)
+
+static void isa_row_scale(float *y, const float *x, float factor, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        store(y + i, load(x + i) * all(factor));
+    for (; i < n; i++)
+        y[i] = x[i] * factor;
+}
+
+static void isa_add(float *y, const float *a, const float *b, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        store(y + i, load(a + i) + load(b + i));
+    for (; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void isa_geglu(float *y, const float *a, const float *g, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        store(y + i, load(a + i) * gelu_of(load(g + i)));
+    if (i < n)
+        store_some(y + i, load_some(a + i, n - i) * gelu_of(load_some(g + i, n - i)), n - i);
+}
+
+INLINE void geglu_slopes(vf *da, vf *dg, vf dy, vf a, vf g)
+{
+    vf cdf = normal_cdf(g), density = all(0.39894228f) * vexp(all(-0.5f) * g * g);
+    *da = dy * (g * cdf);
+    *dg = dy * a * FMA(g, density, cdf);
+}
+
+static void isa_geglu_dx(float *da, float *dg, const float *dy, const float *a, const float *g,
+                         int64_t n)
+{
+    int64_t i = 0;
+    vf va, vg;
+    for (; i + VL <= n; i += VL) {
+        geglu_slopes(&va, &vg, load(dy + i), load(a + i), load(g + i));
+        store(da + i, va);
+        store(dg + i, vg);
+    }
+    if (i < n) {
+        geglu_slopes(&va, &vg, load_some(dy + i, n - i), load_some(a + i, n - i),
+                     load_some(g + i, n - i));
+        store_some(da + i, va, n - i);
+        store_some(dg + i, vg, n - i);
+    }
+}
+
+/* Lanes added pairwise, in an order that is always the same. */
+INLINE float lane_sum(vf v)
+{
+    float lanes[VL];
+    store(lanes, v);
+    for (int step = VL / 2; step; step /= 2)
+        for (int i = 0; i < step; i++)
+            lanes[i] += lanes[i + step];
+    return lanes[0];
+}
+
+/* A NaN is passed over here and comes out of the exponentials that follow. */
+static float isa_row_max(const float *x, int64_t n)
+{
+    float lanes[VL], max = -INFINITY;
+    int64_t i = 0;
+    vf best = all(-INFINITY);
+
+    for (; i + VL <= n; i += VL) {
+        vf v = load(x + i);
+        best = choose(v > best, v, best);
+    }
+    store(lanes, best);
+    for (int j = 0; j < VL; j++)
+        max = lanes[j] > max ? lanes[j] : max;
+    for (; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static float isa_row_dot(const float *x, const float *y, int64_t n)
+{
+    vf s0 = {0}, s1 = {0};
+    int64_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        s0 = FMA(load(x + i), load(y + i), s0);
+        s1 = FMA(load(x + i + VL), load(y + i + VL), s1);
+    }
+    for (; i < n; i += VL) {
+        int64_t m = n - i < VL ? n - i : VL;
+        s0 = FMA(load_some(x + i, m), load_some(y + i, m), s0);
+    }
+    return lane_sum(s0 + s1);
+}
+
+static float isa_row_exp(float *y, const float *x, int64_t n, float scale, float shift)
+{
+    vf sum = {0};
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        vf v = vexp(FMA(load(x + i), all(scale), all(-shift)));
+        store(y + i, v);
+        sum += v;
+    }
+    if (i < n) {
+        vf v = vexp(FMA(load_some(x + i, n - i), all(scale), all(-shift)));
+        store_some(y + i, v, n - i);
+        sum += load_some(y + i, n - i);
+    }
+    return lane_sum(sum);
+}
+
+static void isa_row_exp_each(float *y, const float *x, int64_t n, float scale, const float *shift)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        store(y + i, vexp(FMA(load(x + i), all(scale), -load(shift + i))));
+    if (i < n)
+        store_some(y + i,
+                   vexp(FMA(load_some(x + i, n - i), all(scale), -load_some(shift + i, n - i))),
+                   n - i);
+}
+
+static void isa_row_score_slope(float *y, const float *p, const float *x, const float *d,
+                                float scale, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        store(y + i, load(p + i) * (load(x + i) - load(d + i)) * all(scale));
+    for (; i < n; i++)
+        y[i] = p[i] * (x[i] - d[i]) * scale;
+}
+
+static void isa_column_sum(double *sum, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += x[i];
+}
+
+static void isa_column_moments(double *sum, double *squares, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double v = x[i];
+        sum[i] += v;
+        squares[i] += v * v;
+    }
+}
+
+static void isa_norm_row(float *y, const float *x, const float *w, const float *b, bool has_silu,
+                         int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        vf z = FMA(load_some(x + i, n - i), load_some(w + i, n - i), load_some(b + i, n - i));
+        store_some(y + i, has_silu ? silu_of(z) : z, n - i);
+    }
+}
+
+INLINE vf norm_gradient(vf dy, vf x, vf w, vf b, bool has_silu)
+{
+    return has_silu ? dy * silu_slope(FMA(x, w, b)) * w : dy * w;
+}
+
+static void isa_norm_sums(double *sum, double *dot, const float *dy, const float *x, const float *w,
+                          const float *b, bool has_silu, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        const int64_t m = n - i < VL ? n - i : VL;
+        float g[VL];
+        store(g, norm_gradient(load_some(dy + i, m), load_some(x + i, m), load_some(w + i, m),
+                               load_some(b + i, m), has_silu));
+        for (int64_t j = 0; j < m; j++) {
+            sum[i + j] += g[j];
+            dot[i + j] += (double)g[j] * x[i + j];
+        }
+    }
+}
+
+static void isa_norm_finish(float *dx, const float *dy, const float *x, const float *w,
+                            const float *b, const float *p, const float *q, const float *add,
+                            bool has_silu, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        const int64_t m = n - i;
+        vf v = load_some(x + i, m);
+        vf g = norm_gradient(load_some(dy + i, m), v, load_some(w + i, m), load_some(b + i, m),
+                             has_silu);
+        g = g - FMA(load_some(q + i, m), v, load_some(p + i, m));
+        store_some(dx + i, add ? load_some(add + i, m) + g : g, m);
+    }
+}
+
+static void isa_layer_norm_row(float *y, float stats[2], const float *x, const float *w,
+                               const float *b, float eps, int64_t n)
+{
+    vf sum = {0}, squares = {0}, d;
+    float mean, rstd;
+    int64_t i;
+
+    for (i = 0; i < n; i += VL)
+        sum += load_some(x + i, n - i);
+    mean = lane_sum(sum) / (float)n;
+    for (i = 0; i + VL <= n; i += VL) {
+        d = load(x + i) - all(mean);
+        squares = FMA(d, d, squares);
+    }
+    if (i < n) {
+        float rest[VL] = {0};
+        for (int64_t j = 0; j < n - i; j++)
+            rest[j] = x[i + j] - mean;
+        d = load(rest);
+        squares = FMA(d, d, squares);
+    }
+    rstd = 1 / sqrtf(lane_sum(squares) / (float)n + eps);
+    for (i = 0; i < n; i += VL) {
+        d = (load_some(x + i, n - i) - all(mean)) * all(rstd);
+        store_some(y + i, FMA(d, load_some(w + i, n - i), load_some(b + i, n - i)), n - i);
+    }
+    stats[0] = mean;
+    stats[1] = rstd;
+}
+
+static void isa_layer_norm_dx_row(float *dx, const float *dy, const float *x, const float *w,
+                                  const float *add, const float stats[2], int64_t n)
+{
+    const vf mean = all(stats[0]), rstd = all(stats[1]);
+    vf sum = {0}, dot = {0};
+
+    for (int64_t i = 0; i < n; i += VL) {
+        int64_t m = n - i < VL ? n - i : VL;
+        vf g = load_some(dy + i, m) * load_some(w + i, m);
+        sum += g;
+        dot = FMA(g, (load_some(x + i, m) - mean) * rstd, dot);
+    }
+    const vf mean_g = all(lane_sum(sum) / (float)n), mean_dot = all(lane_sum(dot) / (float)n);
+    for (int64_t i = 0; i < n; i += VL) {
+        int64_t m = n - i < VL ? n - i : VL;
+        vf xhat = (load_some(x + i, m) - mean) * rstd;
+        vf g = load_some(dy + i, m) * load_some(w + i, m);
+        g = rstd * (g - FMA(xhat, mean_dot, mean_g));
+        store_some(dx + i, add ? load_some(add + i, m) + g : g, m);
+    }
+}
+
+static void isa_softmax_dx_row(float *dx, const float *dy, const float *y, int64_t n)
+{
+    const float dot = isa_row_dot(dy, y, n);
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = y[i] * (dy[i] - dot);
+}
+
+static void isa_widen_f16(float *dst, const uint16_t *src, int64_t n)
+{
+    int64_t i = 0;
+#ifdef __F16C__
+    for (; i + 8 <= n; i += 8) {
+        __m128i half;
+        memcpy(&half, src + i, sizeof half);
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(half));
+    }
+#endif
+    for (; i < n; i++)
+        dst[i] = lx_f32_from_f16(src[i]);
+}
+
+#ifdef __AVX2__
+/* 8 rows of 8, turned; row j goes to dst + perm[j] * NR. */
+INLINE void turn_8x8(float *dst, const float *src, int64_t ld, const int *perm)
+{
+    __m256 r[8], t[8];
+
+    for (int i = 0; i < 8; i++)
+        r[i] = _mm256_loadu_ps(src + i * ld);
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(dst + perm[i] * 2 * VL, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(dst + perm[i + 4] * 2 * VL, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+#endif
+
+static void isa_pack_turned(float *dst, const float *src, int64_t ld, int cols, int k,
+                            const int *perm)
+{
+    int n = 0;
+#ifdef __AVX2__
+    for (; n + 8 <= cols; n += 8) {
+        int j = 0;
+        for (; j + 8 <= k; j += 8)
+            turn_8x8(dst + n, src + n * ld + j, ld, perm + j);
+        for (; j < k; j++)
+            for (int i = 0; i < 8; i++)
+                dst[perm[j] * 2 * VL + n + i] = src[(n + i) * ld + j];
+    }
+#endif
+    for (; n < cols; n++)
+        for (int j = 0; j < k; j++)
+            dst[perm[j] * 2 * VL + n] = src[n * ld + j];
+    for (; n < 2 * VL; n++)
+        for (int j = 0; j < k; j++)
+            dst[perm[j] * 2 * VL + n] = 0;
+}
+
+static void isa_pack_spread(float *dst, const float *src, int64_t step, int cols)
+{
+    int n = 0;
+#ifdef __AVX2__
+    const __m256i at = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                          _mm256_set1_epi32((int)step));
+    for (; n + 8 <= cols; n += 8)
+        _mm256_storeu_ps(dst + n, _mm256_i32gather_ps(src + n * step, at, 4));
+#endif
+    for (; n < cols; n++)
+        dst[n] = src[n * step];
+    for (; n < 2 * VL; n++)
+        dst[n] = 0;
+}
+
+/* The accumulators stay in registers: MR rows of two vectors, or of one. */
+#define PRODUCT_STEP(columns)                                                                \
+    {                                                                                        \
+        vf b0 = load(b), b1 = columns == 2 ? load(b + VL) : b0;                              \
+        _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)                                \
+        {                                                                                    \
+            vf x = all(a[i * lda]);                                                          \
+            c0[i] = FMA(x, b0, c0[i]);                                                       \
+            if (columns == 2)                                                                \
+                c1[i] = FMA(x, b1, c1[i]);                                                   \
+        }                                                                                    \
+        a++;                                                                                 \
+        b += ldb;                                                                            \
+    }
+
+static void isa_product(float *acc, int64_t ld, const float *a, int64_t lda, const float *b,
+                        int64_t ldb, int64_t k, bool is_half)
+{
+    vf c0[MR], c1[MR];
+
+    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
+        c0[i] = c1[i] = (vf){0};
+    if (is_half)
+        for (; k; k--)
+            PRODUCT_STEP(1)
+    else
+        for (; k; k--)
+            PRODUCT_STEP(2)
+    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
+    {
+        store(acc + i * ld, c0[i]);
+        if (!is_half)
+            store(acc + i * ld + VL, c1[i]);
+    }
+}
+
+static void isa_store(float *const *y, const float *const *add, const float *bias, float scale,
+                      const float *acc, int rows, int cols)
+{
+    for (int i = 0; i < rows; i++, acc += 2 * VL) {
+        float *to = y[i];
+        const float *from = add ? add[i] : NULL;
+        if (cols == 2 * VL) {
+            vf v0 = load(acc) * all(scale), v1 = load(acc + VL) * all(scale);
+            if (bias) {
+                v0 = v0 + load(bias);
+                v1 = v1 + load(bias + VL);
+            }
+            store(to, from ? v0 + load(from) : v0);
+            store(to + VL, from ? v1 + load(from + VL) : v1);
+            continue;
+        }
+        for (int j = 0; j < cols; j++) {
+            float v = acc[j] * scale;
+            if (bias)
+                v = v + bias[j];
+            to[j] = from ? v + from[j] : v;
+        }
+    }
+}
+
+const lx_isa ISA = {
+    .name = ISA_NAME,
+    .mr = MR,
+    .nr = 2 * VL,
+    .product = isa_product,
+    .store = isa_store,
+    .pack_turned = isa_pack_turned,
+    .pack_spread = isa_pack_spread,
+    .widen_f16 = isa_widen_f16,
+    .row_max = isa_row_max,
+    .row_dot = isa_row_dot,
+    .row_exp = isa_row_exp,
+    .row_exp_each = isa_row_exp_each,
+    .row_score_slope = isa_row_score_slope,
+    .row_scale = isa_row_scale,
+    .silu = isa_silu,
+    .silu_dx = isa_silu_dx,
+    .gelu = isa_gelu,
+    .gelu_dx = isa_gelu_dx,
+    .quick_gelu = isa_quick_gelu,
+    .quick_gelu_dx = isa_quick_gelu_dx,
+    .geglu = isa_geglu,
+    .geglu_dx = isa_geglu_dx,
+    .column_sum = isa_column_sum,
+    .column_moments = isa_column_moments,
+    .norm_row = isa_norm_row,
+    .norm_sums = isa_norm_sums,
+    .norm_finish = isa_norm_finish,
+    .layer_norm_row = isa_layer_norm_row,
+    .layer_norm_dx_row = isa_layer_norm_dx_row,
+    .softmax_dx_row = isa_softmax_dx_row,
+    .add = isa_add,
+};

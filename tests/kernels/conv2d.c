@@ -1,0 +1,124 @@
+/* conv2d, conv2d_dx and conv2d_dw against the plain ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/support/kernel_case.h"
+
+static const struct {
+    int B, h, w, Ci, Co, k, stride, pad[4]; /* top, left, bottom, right */
+} shapes[] = {
+    {1, 8, 8, 4, 32, 3, 1, {1, 1, 1, 1}},     {2, 9, 13, 32, 32, 3, 1, {1, 1, 1, 1}},
+    {1, 8, 6, 40, 17, 3, 2, {1, 1, 1, 1}},    {2, 7, 8, 33, 64, 3, 2, {0, 0, 1, 1}},
+    {1, 1, 1, 5, 3, 3, 1, {1, 1, 1, 1}},      {3, 5, 7, 70, 30, 1, 1, {0, 0, 0, 0}},
+    {1, 5, 5, 8, 8, 1, 2, {0, 0, 0, 0}},      {1, 11, 10, 3, 7, 5, 3, {2, 1, 0, 2}},
+    {1, 12, 12, 6, 5, 9, 1, {4, 4, 4, 4}},    {1, 64, 3, 16, 4, 3, 1, {1, 1, 1, 1}},
+    {1, 4, 4, 320, 320, 3, 1, {1, 1, 1, 1}},  {2, 8, 8, 96, 1030, 3, 1, {1, 1, 1, 1}},
+    {1, 2, 2, 1, 1, 3, 2, {1, 1, 1, 1}},      {1, 8, 8, 64, 4, 3, 1, {1, 1, 1, 1}},
+};
+
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+static int out_size(int n, int k, int stride, int pad)
+{
+    return (n + pad - k) / stride + 1;
+}
+
+static int out_h(int i)
+{
+    return out_size(shapes[i].h, shapes[i].k, shapes[i].stride, shapes[i].pad[0] + shapes[i].pad[2]);
+}
+
+static int out_w(int i)
+{
+    return out_size(shapes[i].w, shapes[i].k, shapes[i].stride, shapes[i].pad[1] + shapes[i].pad[3]);
+}
+
+static lx_case *new_case(lx_op_id op, int i)
+{
+    lx_case *c = lx_case_new(op);
+    lx_attrs *a = lx_case_attrs(c);
+
+    a->conv.stride = shapes[i].stride;
+    a->conv.pad_top = shapes[i].pad[0];
+    a->conv.pad_left = shapes[i].pad[1];
+    a->conv.pad_bottom = shapes[i].pad[2];
+    a->conv.pad_right = shapes[i].pad[3];
+    return c;
+}
+
+static void x(lx_case *c, int i)
+{
+    lx_case_in(c, 0, 1, shapes[i].B, shapes[i].h, shapes[i].w, shapes[i].Ci, -1);
+}
+
+static void y(lx_case *c, int i)
+{
+    lx_case_in(c, 0, 1, shapes[i].B, out_h(i), out_w(i), shapes[i].Co, -1);
+}
+
+static void weight(lx_case *c, int i, bool is_f16)
+{
+    if (is_f16)
+        lx_case_in_f16(c, 0.1, shapes[i].Co, shapes[i].Ci, shapes[i].k, shapes[i].k, -1);
+    else
+        lx_case_in(c, 0, 0.1, shapes[i].Co, shapes[i].Ci, shapes[i].k, shapes[i].k, -1);
+}
+
+static void test_conv2d__agrees_with_plain(void **state)
+{
+    for (int i = 0; i < N_SHAPES; i++)
+        for (int what = 0; what < 16; what += 3) { /* 1 bias, 2 add, 4 in place, 8 F16 */
+            lx_case *c = new_case(LX_OP_conv2d, i);
+            x(c, i);
+            weight(c, i, what & 8);
+            if (what & 1)
+                lx_case_in(c, 0, 1, shapes[i].Co, -1);
+            else
+                lx_case_absent_in(c);
+            if (what & 6)
+                y(c, i);
+            if (what & 4)
+                lx_case_in_place(c, 3);
+            lx_case_out(c, shapes[i].B, out_h(i), out_w(i), shapes[i].Co, -1);
+            lx_case_check(c, 2e-6);
+            lx_case_free(c);
+        }
+}
+
+static void test_conv2d_dx__agrees_with_plain(void **state)
+{
+    for (int i = 0; i < N_SHAPES; i++)
+        for (int is_f16 = 0; is_f16 < 2; is_f16++) {
+            lx_case *c = new_case(LX_OP_conv2d_dx, i);
+            y(c, i);
+            weight(c, i, is_f16);
+            lx_case_out(c, shapes[i].B, shapes[i].h, shapes[i].w, shapes[i].Ci, -1);
+            lx_case_check(c, 2e-6);
+            lx_case_free(c);
+        }
+}
+
+static void test_conv2d_dw__adds_to_what_is_there(void **state)
+{
+    for (int i = 0; i < N_SHAPES; i++) {
+        lx_case *c = new_case(LX_OP_conv2d_dw, i);
+        y(c, i);
+        x(c, i);
+        lx_case_out_sum(c, shapes[i].Co, shapes[i].Ci, shapes[i].k, shapes[i].k, -1);
+        lx_case_check(c, 2e-6);
+        lx_case_free(c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv2d__agrees_with_plain),
+        cmocka_unit_test(test_conv2d_dx__agrees_with_plain),
+        cmocka_unit_test(test_conv2d_dw__adds_to_what_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

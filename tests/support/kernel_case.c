@@ -1,0 +1,363 @@
+#include "tests/support/kernel_case.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/cpu/cpu.h"
+#include "src/base/rng.h"
+
+enum { GUARD = 64, MOST = LX_CALL_MAX_IN + LX_CALL_MAX_OUT };
+
+/* An operand as it was made, its bytes without the guards. */
+typedef struct operand {
+    lx_arg arg;
+    void *bytes;
+    size_t size;
+} operand;
+
+struct lx_case {
+    lx_op_id op;
+    lx_attrs attrs;
+    int n_in, n_out, in_place;
+    operand in[LX_CALL_MAX_IN], out[LX_CALL_MAX_OUT];
+    void *result[LX_CALL_MAX_OUT]; /* of the last run */
+};
+
+static void *need(void *memory)
+{
+    assert_non_null(memory);
+    return memory;
+}
+
+lx_case *lx_case_new(lx_op_id op)
+{
+    lx_case *c = need(calloc(1, sizeof *c));
+
+    c->op = op;
+    c->in_place = -1;
+    return c;
+}
+
+lx_attrs *lx_case_attrs(lx_case *c)
+{
+    return &c->attrs;
+}
+
+static void set_shape(lx_arg *arg, va_list dims)
+{
+    for (int64_t n; (n = va_arg(dims, int)) >= 0;)
+        arg->shape[arg->n_dims++] = n;
+}
+
+static void make(operand *o, lx_dtype dtype)
+{
+    o->arg.dtype = dtype;
+    o->size = (size_t)lx_arg_count(&o->arg) * (size_t)lx_dtype_bits(dtype) / 8;
+    o->bytes = need(calloc(1, o->size + 1));
+}
+
+static void draw(operand *o, const lx_case *c, int stream, double mean, double std)
+{
+    const lx_rng rng = lx_rng_stream(7, LX_RNG_TEST, (uint64_t)c->op, (uint64_t)stream);
+    const size_t n = (size_t)lx_arg_count(&o->arg);
+    float *x = need(malloc((n + 4) * sizeof *x));
+
+    lx_rng_normal(x, n, 0, &rng);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(mean + std * x[i]);
+    assert_int_equal(lx_from_f32(o->bytes, o->arg.dtype, x, n), 0);
+    free(x);
+}
+
+static operand *next_in(lx_case *c)
+{
+    assert_true(c->n_in < LX_CALL_MAX_IN);
+    return &c->in[c->n_in++];
+}
+
+void lx_case_in(lx_case *c, double mean, double std, ...)
+{
+    operand *o = next_in(c);
+    va_list dims;
+
+    va_start(dims, std);
+    set_shape(&o->arg, dims);
+    va_end(dims);
+    make(o, LX_F32);
+    draw(o, c, c->n_in, mean, std);
+}
+
+void lx_case_in_f16(lx_case *c, double std, ...)
+{
+    operand *o = next_in(c);
+    va_list dims;
+
+    va_start(dims, std);
+    set_shape(&o->arg, dims);
+    va_end(dims);
+    make(o, LX_F16);
+    o->arg.is_frozen = true;
+    draw(o, c, c->n_in, 0, std);
+}
+
+void lx_case_in_i64(lx_case *c, int64_t n, const int64_t *values)
+{
+    operand *o = next_in(c);
+
+    o->arg.n_dims = 1;
+    o->arg.shape[0] = n;
+    make(o, LX_I64);
+    memcpy(o->bytes, values, o->size);
+}
+
+void lx_case_in_data(lx_case *c, const float *values, ...)
+{
+    operand *o = next_in(c);
+    va_list dims;
+
+    va_start(dims, values);
+    set_shape(&o->arg, dims);
+    va_end(dims);
+    make(o, LX_F32);
+    memcpy(o->bytes, values, o->size);
+}
+
+void lx_case_absent_in(lx_case *c)
+{
+    next_in(c)->arg.n_dims = -1;
+}
+
+static operand *next_out(lx_case *c)
+{
+    assert_true(c->n_out < LX_CALL_MAX_OUT);
+    return &c->out[c->n_out++];
+}
+
+void lx_case_out(lx_case *c, ...)
+{
+    operand *o = next_out(c);
+    va_list dims;
+
+    va_start(dims, c);
+    set_shape(&o->arg, dims);
+    va_end(dims);
+    make(o, LX_F32);
+    memset(o->bytes, 0xff, o->size); /* NaN: what is not written shows */
+}
+
+void lx_case_out_sum(lx_case *c, ...)
+{
+    operand *o = next_out(c);
+    va_list dims;
+
+    va_start(dims, c);
+    set_shape(&o->arg, dims);
+    va_end(dims);
+    make(o, LX_F32);
+    draw(o, c, 100 + c->n_out, 0, 1);
+}
+
+void lx_case_absent_out(lx_case *c)
+{
+    next_out(c)->arg.n_dims = -1;
+}
+
+void lx_case_in_place(lx_case *c, int i)
+{
+    c->in_place = i;
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+/* The bytes between two guards, 64-byte aligned. */
+static char *guarded(size_t size)
+{
+    char *block = need(aligned_alloc(64, (size + 2 * GUARD + 63) / 64 * 64));
+
+    memset(block, 0xa5, size + 2 * GUARD);
+    return block + GUARD;
+}
+
+static void release_guarded(const char *what, char *bytes, size_t size)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        if ((unsigned char)bytes[(int64_t)i - GUARD] != 0xa5 ||
+            (unsigned char)bytes[size + i] != 0xa5)
+            fail_msg("%s: written outside its memory", what);
+    free(bytes - GUARD);
+}
+
+static void place(lx_arg *arg, const operand *o)
+{
+    *arg = o->arg;
+    if (arg->n_dims < 0)
+        return;
+    arg->data = guarded(o->size);
+    memcpy(arg->data, o->bytes, o->size);
+}
+
+static void fill_call(lx_call *call, const lx_case *c, bool is_plain)
+{
+    *call = (lx_call){
+        .op = c->op, .n_in = c->n_in, .n_out = c->n_out, .attrs = c->attrs, .label = "case"};
+    for (int i = 0; i < c->n_out; i++)
+        place(&call->out[i], &c->out[i]);
+    for (int i = 0; i < c->n_in; i++) {
+        if (i == c->in_place && !is_plain) {
+            call->in[i] = c->in[i].arg;
+            call->in[i].data = call->out[0].data;
+            memcpy(call->out[0].data, c->in[i].bytes, c->in[i].size);
+            continue;
+        }
+        place(&call->in[i], &c->in[i]);
+    }
+}
+
+static void drop_call(lx_call *call, lx_case *c, bool is_plain)
+{
+    for (int i = 0; i < c->n_in; i++)
+        if (call->in[i].data && (is_plain || i != c->in_place)) {
+            assert_memory_equal(call->in[i].data, c->in[i].bytes, c->in[i].size);
+            release_guarded(lx_op_name(c->op), call->in[i].data, c->in[i].size);
+        }
+    for (int i = 0; i < c->n_out; i++) {
+        if (!call->out[i].data)
+            continue;
+        free(c->result[i]);
+        c->result[i] = need(malloc(c->out[i].size + 1));
+        memcpy(c->result[i], call->out[i].data, c->out[i].size);
+        release_guarded(lx_op_name(c->op), call->out[i].data, c->out[i].size);
+    }
+}
+
+/* threads 0: the plain kernel. */
+static void run(lx_case *c, int threads)
+{
+    lx_device *dev;
+    lx_call call;
+    lx_error err = {0};
+
+    assert_int_equal(lx_device_open_cpu(&dev, threads ? threads : 1, &err), 0);
+    const lx_kernel *kernel = threads ? &dev->kernels[c->op] : &lx_cpu_plain_kernels[c->op];
+    fill_call(&call, c, !threads);
+    if (kernel->prepare) {
+        lx_call sizing = call;
+        for (int i = 0; i < MOST; i++)
+            (i < LX_CALL_MAX_IN ? &sizing.in[i] : &sizing.out[i - LX_CALL_MAX_IN])->data = NULL;
+        assert_int_equal(kernel->prepare(dev, &sizing, true, &err), 0);
+        call.scratch_bytes = sizing.scratch_bytes;
+        call.scratch = guarded(call.scratch_bytes);
+        memset(call.scratch, 0xff, call.scratch_bytes);
+        assert_int_equal(kernel->prepare(dev, &call, false, &err), 0);
+    }
+    kernel->run(dev, &call);
+    if (kernel->release)
+        kernel->release(dev, &call);
+    if (call.scratch)
+        release_guarded("scratch", call.scratch, call.scratch_bytes);
+    drop_call(&call, c, !threads);
+    assert_int_equal(dev->bytes_now, 0);
+    lx_device_close(dev);
+}
+
+static void describe(char *text, size_t n, const lx_case *c)
+{
+    size_t at = (size_t)snprintf(text, n, "%s", lx_op_name(c->op));
+
+    for (int i = 0; i < c->n_in; i++)
+        for (int d = -1; d < c->in[i].arg.n_dims && at < n; d++)
+            at += (size_t)(d < 0 ? snprintf(text + at, n - at, " |")
+                                 : snprintf(text + at, n - at, " %d", (int)c->in[i].arg.shape[d]));
+}
+
+/* |a - b| / |b|; infinity with a NaN, unless b has it at the same place. */
+static double relative_error(const float *a, const float *b, size_t n)
+{
+    double difference = 0, size = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(a[i]) != isnan(b[i]))
+            return INFINITY;
+        if (isnan(b[i]))
+            continue;
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        size += (double)b[i] * b[i];
+    }
+    return difference == 0 ? 0 : sqrt(difference / size);
+}
+
+static void compare(const lx_case *c, int i, const float *plain, const char *what, double limit)
+{
+    const float *got = c->result[i];
+    const size_t n = c->out[i].size / sizeof *got;
+    const double error = relative_error(got, plain, n);
+    size_t worst = 0;
+
+    if (error <= limit)
+        return;
+    for (size_t j = 0; j < n; j++)
+        if (!(fabs((double)got[j] - plain[j]) <= fabs((double)got[worst] - plain[worst])))
+            worst = j;
+    fail_msg("%s: output %d is off by %.3g (limit %.3g), worst at %zu: %.9g, plain %.9g", what, i,
+             error, limit, worst, (double)got[worst], (double)plain[worst]);
+}
+
+void lx_case_check(lx_case *c, double limit)
+{
+    void *plain[LX_CALL_MAX_OUT] = {0}, *one[LX_CALL_MAX_OUT] = {0};
+    char what[512];
+
+    describe(what, sizeof what, c);
+    for (int threads = 0; threads <= 3; threads++) {
+        run(c, threads);
+        for (int i = 0; i < c->n_out; i++) {
+            if (!c->result[i])
+                continue;
+            if (threads >= 1)
+                compare(c, i, plain[i], what, limit);
+            if (threads >= 2 && memcmp(one[i], c->result[i], c->out[i].size) != 0)
+                fail_msg("%s: output %d differs between 1 and %d threads", what, i, threads);
+            if (threads <= 1) {
+                void **kept = threads ? one : plain;
+                kept[i] = c->result[i];
+                c->result[i] = NULL;
+            }
+        }
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        free(plain[i]);
+        free(one[i]);
+    }
+}
+
+void lx_case_run(lx_case *c)
+{
+    run(c, 1);
+}
+
+float *lx_case_output(lx_case *c, int i)
+{
+    return c->result[i];
+}
+
+float *lx_case_input(lx_case *c, int i)
+{
+    return c->in[i].bytes;
+}
+
+void lx_case_free(lx_case *c)
+{
+    for (int i = 0; i < c->n_in; i++)
+        free(c->in[i].bytes);
+    for (int i = 0; i < c->n_out; i++) {
+        free(c->out[i].bytes);
+        free(c->result[i]);
+    }
+    free(c);
+}

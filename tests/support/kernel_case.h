@@ -1,0 +1,45 @@
+/*
+ * support/kernel_case - one call of a kernel with made-up operands, against the plain kernel
+ *
+ * Order of use: lx_case_new, lx_case_in.. and lx_case_out.. in the order of ops.def, lx_case_check,
+ * lx_case_free. Values are drawn from a stream named after the op and the operand, so that a
+ * failure can be repeated.
+ */
+#ifndef LX_TESTS_KERNEL_CASE_H
+#define LX_TESTS_KERNEL_CASE_H
+
+#include "kernels/kernel.h"
+
+typedef struct lx_case lx_case;
+
+lx_case *lx_case_new(lx_op_id op);
+lx_attrs *lx_case_attrs(lx_case *c);
+
+/* Standard normals times `std`, plus `mean`. Dimensions end with -1. */
+void lx_case_in(lx_case *c, double mean, double std, ...);
+void lx_case_in_f16(lx_case *c, double std, ...); /* a frozen weight in F16 */
+void lx_case_in_i64(lx_case *c, int64_t n, const int64_t *values);
+void lx_case_in_data(lx_case *c, const float *values, ...);
+void lx_case_absent_in(lx_case *c);
+void lx_case_out(lx_case *c, ...);
+void lx_case_out_sum(lx_case *c, ...); /* one that is added to: begins as random numbers */
+void lx_case_absent_out(lx_case *c);
+
+/* Let input i share the first output's memory in all but the plain run. */
+void lx_case_in_place(lx_case *c, int i);
+
+/*
+ * Runs the plain kernel, then the device's with 1, 2 and 3 threads. Fails the test unless every
+ * output is within `limit` (relative L2) of the plain one, the same to the bit for every number of
+ * threads, and nothing was written outside the outputs and the scratch that was asked for.
+ */
+void lx_case_check(lx_case *c, double limit);
+
+/* Runs the device's kernel with one thread; its first outputs for comparison elsewhere. */
+void lx_case_run(lx_case *c);
+float *lx_case_output(lx_case *c, int i);
+float *lx_case_input(lx_case *c, int i);
+
+void lx_case_free(lx_case *c);
+
+#endif
