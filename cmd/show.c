@@ -1,0 +1,341 @@
+/* lx show - all that is recorded of one run */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/cli.h"
+#include "src/base/json.h"
+#include "src/base/str.h"
+#include "store/query.h"
+
+struct show_args {
+    bool json, diff;
+    lx_words runs;
+};
+
+static const lx_option options[] = {
+    LX_FLAG(struct show_args, json, 'j', "json", "print one JSON object, curves included"),
+    LX_FLAG(struct show_args, diff, 0, "diff", "print the recorded diff of the work tree"),
+    LX_ARGS(struct show_args, runs, "RUN", "id, the beginning of one, or a name"),
+    LX_OPTION_END,
+};
+
+typedef struct detail {
+    lx_run_row row;
+    lx_run_texts texts;
+    lx_curve *curves;
+    size_t n_curves;
+    lx_artifact_row *artifacts;
+    size_t n_artifacts;
+} detail;
+
+static int read_detail(detail *d, lx_store *store, const char *name, lx_arena *arena,
+                       lx_error *err)
+{
+    int rc;
+    if ((rc = lx_query_find(&d->row, store, name, arena, err)) < 0 ||
+        (rc = lx_query_texts(&d->texts, store, &d->row, arena, err)) < 0 ||
+        (rc = lx_query_curves(&d->curves, &d->n_curves, store, &d->row, arena, err)) < 0)
+        return rc;
+    return lx_query_artifacts(&d->artifacts, &d->n_artifacts, store, &d->row, arena, err);
+}
+
+static cJSON *parse(const char *text)
+{
+    cJSON *value = NULL;
+    if (text && lx_json_parse(&value, text, strlen(text), NULL) < 0)
+        return NULL;
+    return value;
+}
+
+/* ---- text -------------------------------------------------------------------------------- */
+
+static void line(lx_cli *cli, const char *name, const char *text)
+{
+    if (text && *text)
+        lx_print(cli, "  %-12s %s\n", name, lx_safe(cli, text));
+}
+
+static const char *time_text(lx_arena *arena, double seconds)
+{
+    time_t t = (time_t)seconds;
+    struct tm local;
+    char *text = lx_arena_calloc(arena, 1, 32);
+    if (text && localtime_r(&t, &local))
+        strftime(text, 32, "%Y-%m-%d %H:%M:%S", &local);
+    return text;
+}
+
+static void show_identity(lx_cli *cli, const detail *d)
+{
+    const lx_run_row *r = &d->row;
+    lx_print(cli, "run %s  %s\n", r->id, lx_safe(cli, r->name));
+    line(cli, "status", r->status);
+    line(cli, "message", r->message);
+    line(cli, "started", time_text(cli->arena, r->started));
+    if (r->ended > 0)
+        line(cli, "took", lx_arena_printf(cli->arena, "%.1f s", r->ended - r->started));
+    line(cli, "spec", r->spec);
+    line(cli, "seed", r->seed);
+    line(cli, "command", d->texts.command_line);
+}
+
+/* "key value" pairs of a flat JSON object, wrapped by the terminal. */
+static void show_flags(lx_cli *cli, const char *text)
+{
+    cJSON *root = parse(text);
+    const cJSON *item;
+    lx_str out = LX_STR_INIT;
+    cJSON_ArrayForEach(item, root)
+    {
+        char *value = cJSON_IsString(item) ? NULL : cJSON_PrintUnformatted(item);
+        lx_str_printf(&out, "%s--%s", out.len ? " " : "", item->string ? item->string : "");
+        if (!cJSON_IsTrue(item))
+            lx_str_printf(&out, " %s", value ? value : item->valuestring);
+        cJSON_free(value);
+    }
+    line(cli, "flags given", lx_str_text(&out));
+    lx_str_release(&out);
+    cJSON_Delete(root);
+}
+
+static void show_inputs(lx_cli *cli, const detail *d)
+{
+    cJSON *data = parse(d->texts.dataset), *base = parse(d->texts.base_model);
+    cJSON *git = parse(d->texts.git);
+    const cJSON *folder;
+    const char *commit = lx_json_text(git, "commit"), *branch = lx_json_text(git, "branch");
+
+    if (base)
+        line(cli, "base model",
+             lx_arena_printf(cli->arena, "%s  sha256 %.16s", lx_json_text(base, "path"),
+                             lx_json_text(base, "sha256") ? lx_json_text(base, "sha256") : "-"));
+    if (data)
+        line(cli, "images", lx_arena_printf(cli->arena, "%g",
+                                            lx_json_number(data, "images", 0)));
+    cJSON_ArrayForEach(folder, cJSON_GetObjectItemCaseSensitive(data, "folders"))
+        line(cli, lx_json_bool(folder, "is_reg", false) ? "reg folder" : "folder",
+             lx_json_text(folder, "name"));
+    if (commit)
+        line(cli, "git",
+             lx_arena_printf(cli->arena, "%.12s on %s%s", commit, branch ? branch : "?",
+                             d->texts.diff && *d->texts.diff ? ", with uncommitted changes"
+                                                             : ", clean"));
+    line(cli, "git", lx_json_text(git, "problem"));
+    cJSON_Delete(data);
+    cJSON_Delete(base);
+    cJSON_Delete(git);
+}
+
+/* ---- a curve as a picture ---------------------------------------------------------------- */
+
+enum { PLOT_ROWS = 8, PLOT_MOST = 120 };
+
+/* Means of `columns` equal stretches of the curve; NaN where there is none. */
+static void squeeze(double *out, int columns, const lx_curve *c)
+{
+    for (int i = 0; i < columns; i++) {
+        size_t from = c->n * (size_t)i / (size_t)columns;
+        size_t to = c->n * ((size_t)i + 1) / (size_t)columns, n = 0;
+        double sum = 0;
+        if (to == from)
+            to = from + 1;
+        for (size_t k = from; k < to && k < c->n; k++)
+            if (isfinite(c->values[k])) {
+                sum += c->values[k];
+                n++;
+            }
+        out[i] = n ? sum / (double)n : (double)NAN;
+    }
+}
+
+static void plot(lx_cli *cli, const lx_curve *c)
+{
+    double means[PLOT_MOST], least = INFINITY, most = -INFINITY;
+    int columns = cli->columns - 14;
+
+    columns = columns > PLOT_MOST ? PLOT_MOST : columns < 10 ? 10 : columns;
+    if ((size_t)columns > c->n)
+        columns = (int)c->n;
+    squeeze(means, columns, c);
+    for (int i = 0; i < columns; i++) {
+        least = means[i] < least ? means[i] : least;
+        most = means[i] > most ? means[i] : most;
+    }
+    if (!(most >= least))
+        return;
+    lx_print(cli, "  %s, steps %lld to %lld\n", lx_safe(cli, c->key), (long long)c->steps[0],
+             (long long)c->steps[c->n - 1]);
+    for (int row = PLOT_ROWS - 1; row >= 0; row--) {
+        char text[PLOT_MOST + 1];
+        for (int i = 0; i < columns; i++) {
+            double share = most > least ? (means[i] - least) / (most - least) : 0;
+            int at = (int)(share * (PLOT_ROWS - 1) + 0.5);
+            text[i] = isnan(means[i]) ? ' ' : at == row ? '*' : ' ';
+        }
+        text[columns] = '\0';
+        if (row == PLOT_ROWS - 1 || row == 0)
+            lx_print(cli, "  %9.4g |%s\n", row ? most : least, text);
+        else
+            lx_print(cli, "  %9s |%s\n", "", text);
+    }
+}
+
+static const lx_curve *find_curve(const detail *d, const char *key)
+{
+    for (size_t i = 0; i < d->n_curves; i++)
+        if (strcmp(d->curves[i].key, key) == 0 && d->curves[i].n)
+            return &d->curves[i];
+    return NULL;
+}
+
+static void show_curves(lx_cli *cli, const detail *d)
+{
+    const lx_curve *loss = find_curve(d, "loss");
+    for (size_t i = 0; i < d->n_curves; i++) {
+        const lx_curve *c = &d->curves[i];
+        if (c->n)
+            line(cli, i ? "" : "curves",
+                 lx_arena_printf(cli->arena, "%-16s %6zu points, last %.6g at step %lld", c->key,
+                                 c->n, c->values[c->n - 1], (long long)c->steps[c->n - 1]));
+    }
+    if (loss && loss->n > 1)
+        plot(cli, loss);
+}
+
+static void show_artifacts(lx_cli *cli, const detail *d)
+{
+    for (size_t i = 0; i < d->n_artifacts; i++) {
+        const lx_artifact_row *a = &d->artifacts[i];
+        line(cli, i ? "" : "artifacts",
+             lx_arena_printf(cli->arena, "%-8s %s  step %lld, %lld bytes, sha256 %.16s", a->role,
+                             a->name, (long long)a->step, (long long)a->size, a->object));
+    }
+}
+
+/* ---- JSON -------------------------------------------------------------------------------- */
+
+static void add_parsed(cJSON *root, const char *key, const char *text)
+{
+    cJSON *value = parse(text);
+    if (value)
+        cJSON_AddItemToObject(root, key, value);
+}
+
+static void add_curves(cJSON *root, const detail *d)
+{
+    cJSON *curves = cJSON_AddObjectToObject(root, "curves");
+    for (size_t i = 0; i < d->n_curves; i++) {
+        const lx_curve *c = &d->curves[i];
+        cJSON *o = cJSON_AddObjectToObject(curves, c->key);
+        cJSON *steps = cJSON_AddArrayToObject(o, "steps");
+        cJSON *values = cJSON_AddArrayToObject(o, "values");
+        for (size_t k = 0; k < c->n; k++) {
+            cJSON_AddItemToArray(steps, cJSON_CreateNumber((double)c->steps[k]));
+            cJSON_AddItemToArray(values, isfinite(c->values[k])
+                                             ? cJSON_CreateNumber(c->values[k])
+                                             : cJSON_CreateNull());
+        }
+    }
+}
+
+static int show_json(lx_cli *cli, const detail *d, lx_error *err)
+{
+    cJSON *root = cJSON_CreateObject(), *list;
+    lx_str out = LX_STR_INIT;
+    int rc;
+
+    cJSON_AddStringToObject(root, "id", d->row.id);
+    cJSON_AddStringToObject(root, "name", d->row.name);
+    cJSON_AddStringToObject(root, "kind", d->row.kind);
+    cJSON_AddStringToObject(root, "status", d->row.status);
+    cJSON_AddStringToObject(root, "message", d->row.message);
+    cJSON_AddNumberToObject(root, "started", d->row.started);
+    if (d->row.ended > 0)
+        cJSON_AddNumberToObject(root, "ended", d->row.ended);
+    cJSON_AddStringToObject(root, "spec_hash", d->row.spec);
+    cJSON_AddStringToObject(root, "seed", d->row.seed);
+    cJSON_AddStringToObject(root, "command_line",
+                            d->texts.command_line ? d->texts.command_line : "");
+    add_parsed(root, "flags_given", d->texts.flags_given);
+    add_parsed(root, "flags", d->texts.flags);
+    add_parsed(root, "spec", d->texts.spec);
+    add_parsed(root, "dataset", d->texts.dataset);
+    add_parsed(root, "base_model", d->texts.base_model);
+    add_parsed(root, "environment", d->texts.environment);
+    add_parsed(root, "git", d->texts.git);
+    if (d->texts.diff)
+        cJSON_AddStringToObject(root, "diff", d->texts.diff);
+    list = cJSON_AddArrayToObject(root, "artifacts");
+    for (size_t i = 0; i < d->n_artifacts; i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, o);
+        cJSON_AddStringToObject(o, "role", d->artifacts[i].role);
+        cJSON_AddStringToObject(o, "name", d->artifacts[i].name);
+        cJSON_AddStringToObject(o, "sha256", d->artifacts[i].object);
+        cJSON_AddNumberToObject(o, "step", (double)d->artifacts[i].step);
+        cJSON_AddNumberToObject(o, "bytes", (double)d->artifacts[i].size);
+    }
+    add_curves(root, d);
+    if ((rc = lx_json_pretty(&out, root, err)) == LX_OK)
+        lx_print(cli, "%s\n", lx_str_text(&out));
+    lx_str_release(&out);
+    cJSON_Delete(root);
+    return rc;
+}
+
+/* ---- the command ------------------------------------------------------------------------- */
+
+static int show_one(lx_cli *cli, const struct show_args *args, lx_store *store, const char *name,
+                    lx_error *err)
+{
+    detail d = {0};
+    int rc = read_detail(&d, store, name, cli->arena, err);
+    if (rc < 0)
+        return rc;
+    if (args->json)
+        return show_json(cli, &d, err);
+    show_identity(cli, &d);
+    show_flags(cli, d.texts.flags_given);
+    show_inputs(cli, &d);
+    show_curves(cli, &d);
+    show_artifacts(cli, &d);
+    if (args->diff && d.texts.diff) {
+        lx_str out = LX_STR_INIT;
+        lx_escape_terminal(&out, d.texts.diff, strlen(d.texts.diff), false);
+        lx_print(cli, "%s", lx_str_text(&out));
+        lx_str_release(&out);
+    }
+    return LX_OK;
+}
+
+static int run(lx_cli *cli, void *args_, lx_error *err)
+{
+    const struct show_args *args = args_;
+    lx_store *store = NULL;
+    int rc;
+
+    if (!args->runs.count)
+        return lx_fail(err, LX_EUSAGE, "which run? lx runs lists them");
+    if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < args->runs.count && rc == LX_OK; i++)
+        rc = show_one(cli, args, store, args->runs.items[i], err);
+    lx_store_close(store);
+    return rc;
+}
+
+const lx_command lx_cmd_show = {
+    .name = "show",
+    .summary = "tell all that is recorded of a run",
+    .usage = "RUN...",
+    .help = "Identity, flags, data, base model, git state, curves and files of a run.\n"
+            "\n"
+            "Examples:\n"
+            "  lx show 3f2a\n"
+            "  lx show hifumi --json | jq .curves.loss.values[-1]\n",
+    .options = options,
+    .args_size = sizeof(struct show_args),
+    .run = run,
+};

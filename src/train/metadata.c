@@ -1,0 +1,391 @@
+#include "src/train/metadata.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/data/facts.h"
+#include "src/model/checkpoint.h"
+
+void lx_metadata_init(lx_metadata *m, lx_arena *arena)
+{
+    *m = (lx_metadata){.arena = arena};
+}
+
+void lx_metadata_release(lx_metadata *m)
+{
+    lx_free(m->entries);
+    *m = (lx_metadata){0};
+}
+
+static lx_metadata_entry *find(const lx_metadata *m, const char *key)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (strcmp(m->entries[i].key, key) == 0)
+            return &m->entries[i];
+    return NULL;
+}
+
+void lx_metadata_set(lx_metadata *m, const char *key, const char *value)
+{
+    lx_metadata_entry *entry = find(m, key);
+    char *text = lx_arena_strdup(m->arena, value);
+
+    if (!entry && text &&
+        lx_grow(&m->entries, &m->capacity, m->count + 1, sizeof *m->entries) == 0 &&
+        (m->entries[m->count].key = lx_arena_strdup(m->arena, key)))
+        entry = &m->entries[m->count++];
+    if (!entry || !text) {
+        m->failed = true;
+        return;
+    }
+    entry->value = text;
+}
+
+const char *lx_metadata_get(const lx_metadata *m, const char *key)
+{
+    const lx_metadata_entry *entry = find(m, key);
+    return entry ? entry->value : NULL;
+}
+
+/* The shortest digits that read back equal; exponent form below 1e-4 and from 1e16 on. */
+void lx_python_float(char out[40], double x)
+{
+    char digits[40], *e;
+    int precision, exponent;
+
+    if (!isfinite(x)) {
+        snprintf(out, 40, "%s", isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
+        return;
+    }
+    for (precision = 0; precision < 17; precision++) {
+        snprintf(digits, sizeof digits, "%.*e", precision, x);
+        if (strtod(digits, NULL) == x)
+            break;
+    }
+    e = strchr(digits, 'e');
+    exponent = atoi(e + 1);
+    if (x != 0 && (exponent < -4 || exponent >= 16)) {
+        *e = '\0';
+        snprintf(out, 40, "%.20se%c%02d", digits, exponent < 0 ? '-' : '+',
+                 exponent < 0 ? -exponent : exponent);
+    } else {
+        int decimals = precision - exponent;
+        snprintf(out, 40, "%.*f", decimals < 1 ? 1 : decimals, x);
+    }
+}
+
+static void set_float(lx_metadata *m, const char *key, double x)
+{
+    char text[40];
+    lx_python_float(text, x);
+    lx_metadata_set(m, key, text);
+}
+
+static void set_int(lx_metadata *m, const char *key, int64_t x)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)x);
+    lx_metadata_set(m, key, text);
+}
+
+static void set_bool(lx_metadata *m, const char *key, bool x)
+{
+    lx_metadata_set(m, key, x ? "True" : "False");
+}
+
+static void set_text(lx_metadata *m, const char *key, const char *x)
+{
+    lx_metadata_set(m, key, x ? x : "None");
+}
+
+/* 0 means that the flag was not given. */
+static void set_float_or_none(lx_metadata *m, const char *key, double x)
+{
+    if (x != 0)
+        set_float(m, key, x);
+    else
+        lx_metadata_set(m, key, "None");
+}
+
+static void set_int_or_none(lx_metadata *m, const char *key, int64_t x)
+{
+    if (x != 0)
+        set_int(m, key, x);
+    else
+        lx_metadata_set(m, key, "None");
+}
+
+static void set_steps_or_share(lx_metadata *m, const char *key, double x)
+{
+    if (x >= 1 || x == 0)
+        set_int(m, key, (int64_t)x);
+    else
+        set_float(m, key, x);
+}
+
+/* Features lx does not have: the peer writes their defaults, and readers expect the keys. */
+static void set_absent_features(lx_metadata *m)
+{
+    static const char *const none[] = {
+        "ss_network_dropout", "ss_scale_weight_norms", "ss_face_crop_aug_range",
+        "ss_resize_interpolation", "ss_validation_seed", "ss_max_validation_steps",
+        "ss_validate_every_n_epochs", "ss_validate_every_n_steps"};
+    static const char *const off[] = {"ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet", "ss_v2"};
+
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        lx_metadata_set(m, none[i], "None");
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
+        lx_metadata_set(m, off[i], "False");
+    lx_metadata_set(m, "ss_num_validation_images", "0");
+    lx_metadata_set(m, "ss_validation_split", "0.0");
+}
+
+static void set_network(lx_metadata *m, const lx_train_config *c)
+{
+    lx_metadata_set(m, "ss_network_module", "networks.lora");
+    if (c->network_dim_given)
+        set_int(m, "ss_network_dim", c->network.rank);
+    else
+        lx_metadata_set(m, "ss_network_dim", "None");
+    if (c->network_alpha_given)
+        set_float(m, "ss_network_alpha", c->network.alpha);
+    else
+        lx_metadata_set(m, "ss_network_alpha", "1");
+    if (c->network_args)
+        lx_metadata_set(m, "ss_network_args", c->network_args);
+    lx_metadata_set(m, "ss_base_model_version", c->v_parameterization ? "sd_v1_v" : "sd_v1");
+}
+
+static void set_optimizer(lx_metadata *m, const lx_train_config *c)
+{
+    const char *name = "torch.optim.adamw.AdamW";
+    const char *with = c->optimizer_args
+                           ? lx_arena_printf(m->arena, "%s(%s)", name, c->optimizer_args)
+                           : name;
+    if (with)
+        lx_metadata_set(m, "ss_optimizer", with);
+    else
+        m->failed = true;
+    set_float(m, "ss_learning_rate", c->learning_rate);
+    if (c->unet_lr_given)
+        set_float(m, "ss_unet_lr", c->unet_lr);
+    else
+        lx_metadata_set(m, "ss_unet_lr", "None");
+    if (c->text_encoder_lr_given)
+        set_float(m, "ss_text_encoder_lr", c->text_encoder_lr);
+    else
+        lx_metadata_set(m, "ss_text_encoder_lr", "None");
+    lx_metadata_set(m, "ss_lr_scheduler", lx_lr_scheduler_names[c->lr_scheduler]);
+    set_steps_or_share(m, "ss_lr_warmup_steps", c->lr_warmup_steps);
+    set_float(m, "ss_max_grad_norm", c->max_grad_norm);
+    set_int(m, "ss_gradient_accumulation_steps", c->gradient_accumulation_steps);
+    set_bool(m, "ss_gradient_checkpointing", c->gradient_checkpointing);
+    set_bool(m, "ss_lowram", c->lowram);
+    set_text(m, "ss_mixed_precision", c->mixed_precision);
+}
+
+static void set_loss(lx_metadata *m, const lx_train_config *c)
+{
+    static const char *const losses[] = {"l2", "l1", "huber", "smooth_l1"};
+    static const char *const schedules[] = {"snr", "constant", "exponential"};
+
+    set_float_or_none(m, "ss_noise_offset", c->noise_offset);
+    set_bool(m, "ss_noise_offset_random_strength", c->noise_offset_random_strength);
+    set_float_or_none(m, "ss_adaptive_noise_scale", c->adaptive_noise_scale);
+    set_int_or_none(m, "ss_multires_noise_iterations", c->multires_noise_iterations);
+    set_float(m, "ss_multires_noise_discount", c->multires_noise_discount);
+    set_float_or_none(m, "ss_ip_noise_gamma", c->ip_noise_gamma);
+    set_bool(m, "ss_ip_noise_gamma_random_strength", c->ip_noise_gamma_random_strength);
+    set_bool(m, "ss_zero_terminal_snr", c->zero_terminal_snr);
+    set_float_or_none(m, "ss_min_snr_gamma", c->min_snr_gamma);
+    set_bool(m, "ss_debiased_estimation", c->debiased_estimation_loss);
+    lx_metadata_set(m, "ss_loss_type", losses[c->loss_type]);
+    lx_metadata_set(m, "ss_huber_schedule", schedules[c->huber_schedule]);
+    set_float(m, "ss_huber_c", c->huber_c);
+    set_float(m, "ss_huber_scale", c->huber_scale);
+    set_float(m, "ss_prior_loss_weight", c->prior_loss_weight);
+}
+
+static void set_captions(lx_metadata *m, const lx_dataset_config *d)
+{
+    set_bool(m, "ss_shuffle_caption", d->shuffle_caption);
+    set_int(m, "ss_keep_tokens", d->keep_tokens);
+    set_float(m, "ss_caption_dropout_rate", d->caption_dropout_rate);
+    set_int(m, "ss_caption_dropout_every_n_epochs", d->caption_dropout_every_n_epochs);
+    set_float(m, "ss_caption_tag_dropout_rate", d->caption_tag_dropout_rate);
+    lx_metadata_set(m, "lx.caption_extension", d->caption_extension);
+}
+
+static void set_images(lx_metadata *m, const lx_dataset *dataset)
+{
+    const lx_dataset_config *d = &dataset->config;
+    char text[64];
+
+    snprintf(text, sizeof text, "(%d, %d)", d->width, d->height);
+    lx_metadata_set(m, "ss_resolution", text);
+    set_bool(m, "ss_color_aug", d->color_aug);
+    set_bool(m, "ss_flip_aug", d->flip_aug);
+    set_bool(m, "ss_random_crop", d->random_crop);
+    set_bool(m, "ss_cache_latents", d->cache_latents);
+    set_bool(m, "ss_enable_bucket", d->enable_bucket);
+    set_bool(m, "ss_bucket_no_upscale", d->bucket_no_upscale);
+    if (d->enable_bucket) {
+        set_int(m, "ss_min_bucket_reso", d->min_bucket_reso);
+        set_int(m, "ss_max_bucket_reso", d->max_bucket_reso);
+    } else {
+        lx_metadata_set(m, "ss_min_bucket_reso", "None");
+        lx_metadata_set(m, "ss_max_bucket_reso", "None");
+    }
+    set_int(m, "ss_batch_size_per_device", d->batch_size);
+    set_int(m, "ss_total_batch_size", d->batch_size);
+}
+
+static int set_dataset_facts(lx_metadata *m, const lx_dataset *dataset, lx_error *err)
+{
+    lx_dataset_facts facts;
+    int rc = lx_dataset_facts_of(&facts, dataset, m->arena, err);
+    if (rc < 0)
+        return rc;
+    set_int(m, "ss_num_train_images", facts.n_train_images);
+    set_int(m, "ss_num_reg_images", facts.n_reg_images);
+    lx_metadata_set(m, "ss_dataset_dirs", facts.dataset_dirs);
+    lx_metadata_set(m, "ss_reg_dataset_dirs", facts.reg_dataset_dirs);
+    lx_metadata_set(m, "ss_tag_frequency", facts.tag_frequency);
+    lx_metadata_set(m, "ss_bucket_info", facts.bucket_info);
+    return LX_OK;
+}
+
+static int set_model(lx_metadata *m, const char *path, const char *name_key,
+                     const char *old_key, const char *new_key, lx_error *err)
+{
+    char old_hash[9], sha256[LX_HASH_HEX + 1];
+    int rc = lx_checkpoint_hashes(old_hash, sha256, path, err);
+    if (rc < 0)
+        return rc;
+    lx_metadata_set(m, name_key, lx_path_base(path));
+    if (old_hash[0])
+        lx_metadata_set(m, old_key, old_hash);
+    if (sha256[0])
+        lx_metadata_set(m, new_key, sha256);
+    return LX_OK;
+}
+
+static void set_modelspec(lx_metadata *m, const lx_train_config *c)
+{
+    const struct {
+        const char *key, *value;
+    } given[] = {{"modelspec.author", c->metadata_author},
+                 {"modelspec.description", c->metadata_description},
+                 {"modelspec.license", c->metadata_license},
+                 {"modelspec.tags", c->metadata_tags}};
+    char text[64];
+
+    lx_metadata_set(m, "modelspec.sai_model_spec", "1.0.1");
+    lx_metadata_set(m, "modelspec.architecture", "stable-diffusion-v1/lora");
+    lx_metadata_set(m, "modelspec.implementation", "diffusers");
+    lx_metadata_set(m, "modelspec.implementation_version", "lx/" LX_VERSION);
+    lx_metadata_set(m, "modelspec.prediction_type", c->v_parameterization ? "v" : "epsilon");
+    snprintf(text, sizeof text, "%dx%d", c->data.width, c->data.height);
+    lx_metadata_set(m, "modelspec.resolution", text);
+    lx_metadata_set(m, "modelspec.title",
+                    c->metadata_title ? c->metadata_title
+                    : c->output_name  ? c->output_name
+                                      : "LoRA");
+    if (c->clip_skip)
+        set_int(m, "modelspec.encoder_layer", c->clip_skip);
+    if (c->min_timestep != 0 || c->max_timestep != 1000) {
+        snprintf(text, sizeof text, "%d,%d", c->min_timestep, c->max_timestep);
+        lx_metadata_set(m, "modelspec.timestep_range", text);
+    }
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].value)
+            lx_metadata_set(m, given[i].key, given[i].value);
+}
+
+static void set_identity(lx_metadata *m, const lx_train_identity *identity)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)identity->session_id);
+    lx_metadata_set(m, "ss_session_id", text);
+    lx_metadata_set(m, "ss_training_started_at", identity->started_at);
+    lx_metadata_set(m, "lx.version", LX_VERSION);
+    if (identity->run_id)
+        lx_metadata_set(m, "lx.run_id", identity->run_id);
+    if (identity->spec_hash)
+        lx_metadata_set(m, "lx.spec_hash", identity->spec_hash);
+}
+
+int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c, const lx_dataset *dataset,
+                            const lx_step_count *steps, const lx_train_identity *identity,
+                            lx_error *err)
+{
+    int rc;
+
+    set_identity(m, identity);
+    set_absent_features(m);
+    set_network(m, c);
+    set_optimizer(m, c);
+    set_loss(m, c);
+    set_captions(m, &dataset->config);
+    set_images(m, dataset);
+    set_modelspec(m, c);
+    set_int(m, "ss_num_batches_per_epoch", steps->batches_per_epoch);
+    set_int(m, "ss_num_epochs", steps->epochs);
+    set_int(m, "ss_max_train_steps", steps->total_steps);
+    set_int_or_none(m, "ss_clip_skip", c->clip_skip);
+    if (c->max_token_length != 75)
+        set_int(m, "ss_max_token_length", c->max_token_length);
+    else
+        lx_metadata_set(m, "ss_max_token_length", "None");
+    lx_metadata_set(m, "ss_seed", lx_arena_printf(m->arena, "%llu", (unsigned long long)c->seed));
+    set_text(m, "ss_output_name", c->output_name);
+    set_text(m, "ss_training_comment", c->training_comment);
+    /* Not trained by the peer: the key stays so that readers find it, and says who did. */
+    lx_metadata_set(m, "ss_sd_scripts_commit_hash", "(unknown)");
+    if ((rc = set_dataset_facts(m, dataset, err)) < 0 ||
+        (rc = set_model(m, c->pretrained_model_name_or_path, "ss_sd_model_name",
+                        "ss_sd_model_hash", "ss_new_sd_model_hash", err)) < 0)
+        return rc;
+    if (c->vae && (rc = set_model(m, c->vae, "ss_vae_name", "ss_vae_hash", "ss_new_vae_hash",
+                                  err)) < 0)
+        return rc;
+    return m->failed ? lx_oom(err) : LX_OK;
+}
+
+void lx_metadata_of_save(lx_metadata *m, const lx_train_config *c, int epoch, int64_t step,
+                         double finished_at)
+{
+    time_t now = (time_t)finished_at;
+    struct tm local;
+    char text[64];
+
+    set_int(m, "ss_epoch", epoch);
+    set_int(m, "ss_steps", step);
+    set_float(m, "ss_training_finished_at", finished_at);
+    if (localtime_r(&now, &local)) {
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &local);
+        lx_metadata_set(m, "modelspec.date", text);
+    }
+}
+
+void lx_metadata_reduce(lx_metadata *m)
+{
+    static const char *const kept[] = {"ss_v2", "ss_base_model_version", "ss_network_module",
+                                       "ss_network_dim", "ss_network_alpha",
+                                       "ss_network_args"};
+    size_t n = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        bool keeps = lx_starts_with(m->entries[i].key, "modelspec.");
+        for (size_t k = 0; k < sizeof kept / sizeof *kept; k++)
+            keeps = keeps || strcmp(m->entries[i].key, kept[k]) == 0;
+        if (keeps)
+            m->entries[n++] = m->entries[i];
+    }
+    m->count = n;
+}

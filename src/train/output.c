@@ -1,0 +1,144 @@
+#include "src/train/output.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "src/base/file.h"
+#include "src/base/io.h"
+#include "src/base/str.h"
+#include "src/lora/lora.h"
+
+int lx_output_epoch_period(const lx_output *o)
+{
+    const lx_train_config *c = o->config;
+    if (c->save_n_epoch_ratio > 0) {
+        int period = o->total_epochs / c->save_n_epoch_ratio;
+        return period < 1 ? 1 : period;
+    }
+    return c->save_every_n_epochs > 0 ? c->save_every_n_epochs : 0;
+}
+
+static void put_dir(lx_str *path, const lx_train_config *c)
+{
+    lx_str_clear(path);
+    if (c->output_dir)
+        lx_str_printf(path, "%s/", c->output_dir);
+}
+
+static void epoch_path(lx_str *path, const lx_train_config *c, int epoch)
+{
+    put_dir(path, c);
+    lx_str_printf(path, "%s-%06d.%s", c->output_name ? c->output_name : "epoch", epoch,
+                  c->save_model_as);
+}
+
+static void step_path(lx_str *path, const lx_train_config *c, int64_t step)
+{
+    put_dir(path, c);
+    lx_str_printf(path, "%s-step%08lld.%s", c->output_name ? c->output_name : "at",
+                  (long long)step, c->save_model_as);
+}
+
+static void last_path(lx_str *path, const lx_train_config *c)
+{
+    put_dir(path, c);
+    lx_str_printf(path, "%s.%s", c->output_name ? c->output_name : "last", c->save_model_as);
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int save(lx_output *o, const lx_str *path, int epoch, int64_t step, bool is_last,
+                lx_error *err)
+{
+    const lx_train_config *c = o->config;
+    lx_checkpoint_report report = {
+        .path = lx_str_text(path), .step = step, .epoch = epoch, .is_last = is_last};
+    char hex[LX_HASH_HEX + 1];
+    lx_hash hash;
+    int rc;
+
+    if ((rc = lx_str_check(path, err)) < 0)
+        return rc;
+    lx_metadata_of_save(o->metadata, c, epoch, step, now_seconds());
+    if (c->no_metadata)
+        lx_metadata_reduce(o->metadata);
+    if (o->metadata->failed)
+        return lx_oom(err);
+    if ((rc = lx_lora_save(report.path, o->lora, c->save_dtype,
+                           !c->network_alpha_given && !c->save_dtype_given,
+                           o->metadata->entries, o->metadata->count, err)) < 0 ||
+        (rc = lx_file_hash(&hash, report.path, err)) < 0) {
+        lx_within(err, "%s", report.path);
+        return rc;
+    }
+    lx_hash_hex(hex, &hash);
+    report.sha256 = hex;
+    if (o->observer->on_checkpoint)
+        return o->observer->on_checkpoint(o->observer->context, &report, err);
+    return LX_OK;
+}
+
+static void remove_old(const lx_str *path)
+{
+    if (!path->failed)
+        lx_io_get()->unlink(lx_str_text(path)); /* gone already is fine */
+}
+
+int lx_output_epoch(lx_output *o, int epoch, int64_t step, lx_error *err)
+{
+    const lx_train_config *c = o->config;
+    int period = lx_output_epoch_period(o), rc;
+    lx_str path = LX_STR_INIT;
+
+    if (!period || epoch % period != 0 || epoch >= o->total_epochs)
+        return LX_OK;
+    epoch_path(&path, c, epoch);
+    rc = save(o, &path, epoch, step, false, err);
+    if (rc == LX_OK && c->save_last_n_epochs > 0) {
+        int old = epoch - period * c->save_last_n_epochs;
+        if (old > 0) {
+            epoch_path(&path, c, old);
+            remove_old(&path);
+        }
+    }
+    lx_str_release(&path);
+    return rc;
+}
+
+int lx_output_step(lx_output *o, int finished_epochs, int64_t step, lx_error *err)
+{
+    const lx_train_config *c = o->config;
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    if (c->save_every_n_steps <= 0 || step % c->save_every_n_steps != 0)
+        return LX_OK;
+    step_path(&path, c, step);
+    rc = save(o, &path, finished_epochs, step, false, err);
+    if (rc == LX_OK && c->save_last_n_steps > 0) {
+        int64_t old = step - c->save_last_n_steps - 1;
+        old -= old % c->save_every_n_steps;
+        if (old > 0) {
+            step_path(&path, c, old);
+            remove_old(&path);
+        }
+    }
+    lx_str_release(&path);
+    return rc;
+}
+
+int lx_output_last(lx_output *o, int epoch, int64_t step, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    last_path(&path, o->config);
+    rc = save(o, &path, epoch, step, true, err);
+    lx_str_release(&path);
+    return rc;
+}

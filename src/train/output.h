@@ -1,0 +1,31 @@
+/*
+ * train/output - the files of a training: when they are written and what they are called
+ *
+ * Names (sd-scripts library/train_util.py): `name-000003.safetensors` for an epoch (from 1),
+ * `name-step00000200.safetensors` for a step, `name.safetensors` at the end; without output_name
+ * `epoch-000003`, `at-step00000200`, `last`. The last epoch makes only the final file.
+ * save_last_n_*: the file that falls out of the window is removed after the new one is durable.
+ */
+#ifndef LX_TRAIN_OUTPUT_H
+#define LX_TRAIN_OUTPUT_H
+
+#include "src/train/metadata.h"
+
+typedef struct lx_output {
+    const lx_train_config *config;
+    const lx_lora *lora;
+    lx_metadata *metadata;
+    const lx_observer *observer;
+    int total_epochs;
+} lx_output;
+
+/* Effective period in epochs (save_n_epoch_ratio turned into one); 0 = never. */
+int lx_output_epoch_period(const lx_output *output);
+
+/* After epoch `epoch` (from 1) and after step `step`: saves when it is time. */
+int lx_output_epoch(lx_output *output, int epoch, int64_t step, lx_error *err);
+int lx_output_step(lx_output *output, int finished_epochs, int64_t step, lx_error *err);
+/* The final file; also what an interrupted training leaves. */
+int lx_output_last(lx_output *output, int epoch, int64_t step, lx_error *err);
+
+#endif

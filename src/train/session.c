@@ -1,0 +1,461 @@
+#include "src/train/session.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/text/prompt.h"
+#include "src/text/tokenizer.h"
+#include "src/train/draw.h"
+#include "src/train/latents.h"
+#include "src/train/output.h"
+
+struct lx_train {
+    const lx_train_config *config;
+    const lx_dataset *dataset;
+    const lx_train_identity *identity;
+    const lx_observer *observer;
+    lx_arena *arena;
+
+    lx_device *dev;
+    lx_checkpoint *checkpoint;
+    lx_sd_config sd;
+    lx_lora *lora;
+    lx_tokenizer *tokenizer;
+    lx_loader *loader;
+    lx_latents *latents;
+    lx_step *step;
+    lx_optimizer *optimizer;
+    lx_metadata metadata;
+    lx_output output;
+    lx_schedule schedule;
+    lx_step_count count;
+    lx_plan_memory memory; /* of the largest shape */
+
+    lx_draw draw;
+    int64_t *input_ids; /* [B, chunks, 77] */
+    float *token_weights;
+    size_t ids_capacity, weights_capacity;
+
+    int64_t micro_steps; /* done */
+    double *recent;      /* the peer's recorder: one entry per micro-step of an epoch */
+    double recent_sum;
+    int64_t n_recent;
+};
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static int make_lora(lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    int rc;
+
+    if (!c->network_weights)
+        return lx_lora_create(&t->lora, t->dev, t->checkpoint, &t->sd, &c->network, c->seed,
+                              err);
+    rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true, err);
+    if (rc < 0)
+        lx_within(err, "--network_weights %s", c->network_weights);
+    return rc;
+}
+
+int lx_train_open(lx_train **out, const lx_train_config *config, const lx_dataset *dataset,
+                  const lx_train_identity *identity, const lx_observer *observer,
+                  lx_error *err)
+{
+    lx_train *t = lx_calloc(1, sizeof *t);
+    int rc;
+
+    if (!t || !(t->arena = lx_arena_new())) {
+        lx_free(t);
+        return lx_oom(err);
+    }
+    t->config = config;
+    t->dataset = dataset;
+    t->identity = identity;
+    t->observer = observer;
+    if ((rc = lx_device_open_cpu(&t->dev, config->threads, err)) < 0 ||
+        (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
+                                 config->vae, err)) < 0 ||
+        (rc = lx_checkpoint_config(&t->sd, t->checkpoint, config->text_encoder_heads, err)) <
+            0 ||
+        (rc = make_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
+        lx_train_close(t);
+        return rc;
+    }
+    *out = t;
+    return LX_OK;
+}
+
+void lx_train_close(lx_train *t)
+{
+    if (!t)
+        return;
+    lx_optimizer_free(t->optimizer);
+    lx_step_free(t->step);
+    lx_loader_free(t->loader);
+    lx_latents_free(t->latents);
+    lx_tokenizer_free(t->tokenizer);
+    lx_lora_free(t->lora);
+    lx_checkpoint_close(t->checkpoint);
+    lx_device_close(t->dev);
+    lx_metadata_release(&t->metadata);
+    lx_draw_release(&t->draw);
+    lx_free(t->input_ids);
+    lx_free(t->token_weights);
+    lx_free(t->recent);
+    lx_arena_free(t->arena);
+    lx_free(t);
+}
+
+/* ---- preparing: latents, plans, names ---------------------------------------------------- */
+
+static int on_cached(void *context, int64_t done, int64_t total, lx_error *err)
+{
+    lx_train *t = context;
+    if (t->observer->should_stop && t->observer->should_stop(t->observer->context))
+        return lx_fail(err, LX_EINTERRUPTED, "stopped while caching latents");
+    if (t->observer->on_phase)
+        return t->observer->on_phase(t->observer->context, "caching latents", done, total, err);
+    return LX_OK;
+}
+
+static int prepare_loader(lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    int rc;
+
+    if ((rc = lx_latents_new(&t->latents, t->dev, t->checkpoint, &t->sd, err)) < 0 ||
+        (rc = lx_loader_new(&t->loader, t->dataset, c->seed, c->prior_loss_weight,
+                            t->count.total_steps, lx_latents_encode, t->latents, err)) < 0)
+        return rc;
+    if (!c->data.cache_latents)
+        return LX_OK;
+    if ((rc = lx_loader_cache_latents(t->loader, on_cached, t, err)) < 0)
+        return rc;
+    lx_latents_free(t->latents); /* and the VAE's weights with it */
+    t->latents = NULL;
+    return LX_OK;
+}
+
+static int chunks_of(const lx_train_config *c)
+{
+    return c->max_token_length / 75;
+}
+
+/* Every batch size and bucket that an epoch meets, the largest first: the others share its arena. */
+static int prepare_plans(lx_train *t, lx_error *err)
+{
+    const int chunks = chunks_of(t->config), most = t->dataset->config.batch_size;
+    bool *is_done = lx_calloc(t->dataset->n_buckets * 2 + 1, sizeof *is_done);
+    int rc = LX_OK;
+
+    if (!is_done)
+        return lx_oom(err);
+    for (;;) {
+        size_t best = SIZE_MAX;
+        int64_t best_size = 0;
+        lx_plan_memory memory;
+        for (size_t i = 0; i < 2 * t->dataset->n_buckets; i++) {
+            const lx_bucket *b = &t->dataset->buckets[i / 2];
+            int64_t full = (int64_t)b->n_samples / most, rest = (int64_t)b->n_samples % most;
+            int64_t batch = i % 2 ? rest : full ? most : 0;
+            int64_t size = batch * b->width * b->height;
+            if (!is_done[i] && size > best_size) {
+                best = i;
+                best_size = size;
+            }
+        }
+        if (best == SIZE_MAX)
+            break;
+        const lx_bucket *b = &t->dataset->buckets[best / 2];
+        int batch = best % 2 ? (int)(b->n_samples % (size_t)most) : most;
+        is_done[best] = true;
+        if ((rc = lx_step_prepare(t->step, batch, b->height / 8, b->width / 8, chunks, &memory,
+                                  err)) < 0)
+            break;
+        if (memory.arena_bytes > t->memory.arena_bytes)
+            t->memory = memory;
+    }
+    lx_free(is_done);
+    return rc;
+}
+
+static int prepare_optimizer(lx_train *t, lx_error *err)
+{
+    const lx_optimizer_config settings = lx_train_optimizer(t->config);
+    size_t n;
+    const lx_trainable *tensors = lx_step_trainables(t->step, &n);
+
+    return lx_optimizer_new(&t->optimizer, &settings, tensors, n, err);
+}
+
+static int prepare_output(lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    int rc;
+
+    lx_metadata_init(&t->metadata, t->arena);
+    if ((rc = lx_metadata_of_training(&t->metadata, c, t->dataset, &t->count, t->identity,
+                                      err)) < 0)
+        return rc;
+    t->output = (lx_output){.config = c,
+                            .lora = t->lora,
+                            .metadata = &t->metadata,
+                            .observer = t->observer,
+                            .total_epochs = (int)t->count.epochs};
+    return c->output_dir ? lx_make_dirs(c->output_dir, err) : LX_OK;
+}
+
+int lx_train_prepare(lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    const lx_step_model model = {.dev = t->dev,
+                                 .checkpoint = t->checkpoint,
+                                 .sd = &t->sd,
+                                 .lora = t->lora,
+                                 .config = c};
+    int rc;
+
+    t->count = lx_dataset_steps(t->dataset, c->max_train_steps, c->max_train_epochs,
+                                c->gradient_accumulation_steps);
+    t->schedule = lx_train_schedule(c, t->count.total_steps);
+    if ((rc = lx_schedule_check(&t->schedule, err)) < 0)
+        return rc;
+    t->recent = lx_calloc((size_t)t->count.batches_per_epoch, sizeof *t->recent);
+    if (!t->recent)
+        return lx_oom(err);
+    if ((rc = prepare_output(t, err)) < 0 || (rc = prepare_loader(t, err)) < 0 ||
+        (rc = lx_step_new(&t->step, &model, err)) < 0 || (rc = prepare_plans(t, err)) < 0)
+        return rc;
+    return prepare_optimizer(t, err);
+}
+
+lx_plan_memory lx_train_memory(const lx_train *t)
+{
+    return t->memory;
+}
+
+lx_step_count lx_train_steps(const lx_train *t)
+{
+    return t->count;
+}
+
+const lx_lora *lx_train_lora(const lx_train *t)
+{
+    return t->lora;
+}
+
+/* ---- running ----------------------------------------------------------------------------- */
+
+/* Weights of the joined context: the first BOS, 75 of each chunk, the last EOS. */
+static int encode_weighted(lx_train *t, int64_t *ids, float *joined, const char *text,
+                           lx_error *err)
+{
+    float weights[3 * LX_CHUNK];
+    const int chunks = chunks_of(t->config);
+    int rc = lx_tokenize_weighted(ids, weights, NULL, t->tokenizer, text, strlen(text),
+                                  t->config->max_token_length, err);
+    if (rc < 0)
+        return rc;
+    joined[0] = weights[0];
+    for (int c = 0; c < chunks; c++)
+        memcpy(joined + 1 + c * 75, weights + c * LX_CHUNK + 1, 75 * sizeof(float));
+    joined[chunks * 75 + 1] = weights[chunks * LX_CHUNK - 1];
+    return LX_OK;
+}
+
+static int encode_captions(lx_train *t, const lx_batch *batch, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    const size_t chunks = (size_t)chunks_of(c), n = (size_t)batch->size;
+    int rc;
+
+    if (lx_grow(&t->input_ids, &t->ids_capacity, n * chunks * LX_CHUNK, sizeof(int64_t)) < 0)
+        return lx_oom(err);
+    if (c->data.weighted_captions &&
+        lx_grow(&t->token_weights, &t->weights_capacity, n * (chunks * 75 + 2),
+                sizeof(float)) < 0)
+        return lx_oom(err);
+    for (size_t i = 0; i < n; i++) {
+        const char *text = batch->captions[i];
+        int64_t *ids = t->input_ids + i * chunks * LX_CHUNK;
+        if (c->data.weighted_captions)
+            rc = encode_weighted(t, ids, t->token_weights + i * (chunks * 75 + 2), text, err);
+        else
+            rc = lx_tokenize_chunks(ids, NULL, t->tokenizer, text, strlen(text),
+                                    c->max_token_length, err);
+        if (rc < 0)
+            return rc;
+    }
+    return LX_OK;
+}
+
+/* Names the images of a batch whose loss is not a number, so that the user can look at them. */
+static int fail_not_finite(const lx_train *t, const lx_batch *batch, int64_t step, double loss,
+                           lx_error *err)
+{
+    lx_fail(err, LX_ECHECK,
+            "the loss at step %lld is %g: training stopped before it could spoil the LoRA; the "
+            "batch began with \"%s\". Lower --learning_rate, or look at that image",
+            (long long)step, loss, t->dataset->images[batch->images[0]].path);
+    return LX_ECHECK;
+}
+
+static int micro_step(lx_train *t, int epoch, int64_t index, int64_t step, double *loss,
+                      int *n_images, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    const lx_batch *batch;
+    lx_step_inputs in = {0};
+    int rc;
+
+    if ((rc = lx_loader_batch(&batch, t->loader, epoch, index, step, err)) < 0 ||
+        (rc = encode_captions(t, batch, err)) < 0)
+        return rc;
+    in.batch = batch->size;
+    in.n_chunks = chunks_of(c);
+    in.h = batch->height / 8;
+    in.w = batch->width / 8;
+    if ((rc = lx_draw_step(&t->draw, c, t->micro_steps, batch->latents, in.batch, in.h, in.w,
+                           err)) < 0)
+        return rc;
+    in.latents = batch->latents;
+    in.noise = t->draw.noise;
+    in.input_noise = t->draw.input_noise;
+    in.timesteps = t->draw.timesteps;
+    in.input_ids = t->input_ids;
+    in.token_weights = t->token_weights;
+    in.loss_weights = batch->loss_weights;
+    if ((rc = lx_step_run(loss, t->step, &in, 1.0 / c->gradient_accumulation_steps, err)) < 0)
+        return rc;
+    t->micro_steps++;
+    *n_images = batch->size;
+    return isfinite(*loss) ? LX_OK : fail_not_finite(t, batch, step + 1, *loss, err);
+}
+
+/* The peer's loss recorder: a window one epoch long. */
+static double record_loss(lx_train *t, int epoch, int64_t index, double loss)
+{
+    if (epoch == 0) {
+        t->n_recent++;
+    } else {
+        t->recent_sum -= t->recent[index];
+    }
+    t->recent[index] = loss;
+    t->recent_sum += loss;
+    return t->recent_sum / (double)t->n_recent;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static int update(lx_train *t, lx_step_report *report, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    size_t n;
+    const lx_trainable *tensors = lx_step_trainables(t->step, &n);
+    double factor = lx_schedule_factor(&t->schedule, report->step - 1);
+
+    report->grad_norm = lx_gradient_norm(tensors, n);
+    if (!isfinite(report->grad_norm))
+        return lx_fail(err, LX_ECHECK,
+                       "the gradient at step %lld is not a number: training stopped before it "
+                       "could spoil the LoRA. Lower --learning_rate",
+                       (long long)report->step);
+    if (c->max_grad_norm > 0)
+        lx_gradient_clip(tensors, n, report->grad_norm, c->max_grad_norm);
+    lx_optimizer_step(t->optimizer, tensors, factor);
+    lx_step_zero_gradients(t->step);
+    report->lr_unet = c->network.has_unet ? c->unet_lr * factor : 0;
+    report->lr_text_encoder = c->network.has_text_encoder ? c->text_encoder_lr * factor : 0;
+    return LX_OK;
+}
+
+static bool wants_stop(const lx_train *t)
+{
+    return t->observer->should_stop && t->observer->should_stop(t->observer->context);
+}
+
+typedef struct progress {
+    int64_t step; /* optimizer updates done */
+    int epoch;    /* finished epochs */
+    int64_t images_seen;
+    bool is_stopped;
+} progress;
+
+/* The micro-steps of one update. Returns with *index at the next batch. */
+static int one_step(lx_train *t, progress *p, int epoch, int64_t *index, lx_error *err)
+{
+    const int64_t batches = t->count.batches_per_epoch;
+    const double started = seconds_now();
+    lx_step_report report = {.step = p->step + 1,
+                             .total_steps = t->count.total_steps,
+                             .epoch = epoch + 1,
+                             .total_epochs = (int)t->count.epochs};
+    int n_micro = 0, rc;
+
+    while (n_micro < t->config->gradient_accumulation_steps && *index < batches) {
+        double loss;
+        int n_images;
+        if ((rc = micro_step(t, epoch, *index, p->step, &loss, &n_images, err)) < 0)
+            return rc;
+        report.average_loss = record_loss(t, epoch, *index, loss);
+        report.loss += loss;
+        p->images_seen += n_images;
+        n_micro++;
+        ++*index;
+    }
+    report.loss /= n_micro;
+    if ((rc = update(t, &report, err)) < 0)
+        return rc;
+    p->step++;
+    report.images_seen = p->images_seen;
+    report.seconds = seconds_now() - started;
+    if (t->observer->on_step &&
+        (rc = t->observer->on_step(t->observer->context, &report, err)) < 0)
+        return rc;
+    return lx_output_step(&t->output, epoch, p->step, err);
+}
+
+static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
+{
+    int64_t index = 0;
+    int rc;
+
+    while (index < t->count.batches_per_epoch && p->step < t->count.total_steps) {
+        if (wants_stop(t)) {
+            p->is_stopped = true;
+            return LX_OK;
+        }
+        if ((rc = one_step(t, p, epoch, &index, err)) < 0)
+            return rc;
+    }
+    p->epoch = epoch + 1;
+    return lx_output_epoch(&t->output, p->epoch, p->step, err);
+}
+
+int lx_train_run(lx_train *t, lx_error *err)
+{
+    progress p = {0};
+    int rc = LX_OK;
+
+    lx_step_zero_gradients(t->step);
+    for (int epoch = 0; rc == LX_OK && !p.is_stopped && epoch < (int)t->count.epochs; epoch++)
+        rc = one_epoch(t, &p, epoch, err);
+    if (rc < 0)
+        return rc;
+    if (p.step > 0 && (rc = lx_output_last(&t->output, p.epoch, p.step, err)) < 0)
+        return rc;
+    if (p.is_stopped)
+        return lx_fail(err, LX_EINTERRUPTED, "stopped after step %lld of %lld%s",
+                       (long long)p.step, (long long)t->count.total_steps,
+                       p.step ? "; what was trained is saved" : "");
+    return LX_OK;
+}
