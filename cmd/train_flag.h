@@ -1,0 +1,120 @@
+/*
+ * cmd/train_flag - one flag of a training: its row in the table, its words, its value
+ *
+ * Internal to cmd/train_*.c. The way of a flag: words (command line or config file) -> lx_flag_words
+ * -> typed and checked, lx_flag_value -> the configuration, by the action of its row.
+ */
+#ifndef LX_CMD_TRAIN_FLAG_H
+#define LX_CMD_TRAIN_FLAG_H
+
+#include "cmd/train_flags.h"
+
+typedef enum lx_flag_type {
+    LX_TYPE_FLAG,    /* no value */
+    LX_TYPE_INT,
+    LX_TYPE_NUMBER,
+    LX_TYPE_TEXT,
+    LX_TYPE_PATH,    /* text that --path-map applies to */
+    LX_TYPE_SHARE,   /* a whole number, a share below 1, or "10%" */
+    LX_TYPE_SIZE,    /* bytes: 8G, 500M */
+    LX_TYPE_TEXTS,   /* nargs="*" */
+    LX_TYPE_NUMBERS, /* nargs="*" */
+    LX_TYPE_REPEAT   /* one value each time */
+} lx_flag_type;
+
+typedef enum lx_flag_action {
+    LX_ACTION_USE, LX_ACTION_SET, LX_ACTION_MARK, LX_ACTION_IDLE, LX_ACTION_DENY, LX_ACTION_OWN
+} lx_flag_action;
+
+/* Indices of the table. */
+enum {
+#define USE(name, type, otherwise, choices, member, help) LX_AT_##name,
+#define SET(name, type, otherwise, choices, help) LX_AT_##name,
+#define MARK(name, type, otherwise, choices, member, help) LX_AT_##name,
+#define IDLE(name, type, otherwise, choices, help) LX_AT_##name,
+#define DENY(name, type, otherwise, choices, help) LX_AT_##name,
+#define OWN(name, type, otherwise, choices, help) LX_AT_##name,
+#include "cmd/train_flags.def"
+#undef USE
+#undef SET
+#undef MARK
+#undef IDLE
+#undef DENY
+#undef OWN
+    LX_FLAG_COUNT
+};
+
+typedef struct lx_flag_words {
+    bool given, is_on;   /* is_on: of LX_TYPE_FLAG */
+    lx_words words;
+    const char *place;   /* "run.toml:12", or NULL: the command line */
+} lx_flag_words;
+
+typedef struct lx_flag_value {
+    bool given;          /* else the row's default */
+    bool is_null;        /* neither given nor with a default */
+    bool is_on;
+    int64_t whole;       /* INT, SIZE */
+    double number;       /* NUMBER, SHARE */
+    const char *text;    /* TEXT, PATH (mapped) */
+    lx_words words;      /* TEXTS, REPEAT, NUMBERS */
+    const double *numbers; /* of words.count, NUMBERS */
+} lx_flag_value;
+
+typedef struct lx_flags {
+    lx_train_config *config;
+    lx_train_flags *facts;
+    lx_cli *cli;
+    lx_arena *arena;
+    lx_flag_words given[LX_FLAG_COUNT];
+    lx_flag_value values[LX_FLAG_COUNT];
+    lx_globals globals;
+} lx_flags;
+
+typedef struct lx_flag {
+    const char *name;
+    lx_flag_type type;
+    const char *otherwise; /* the default's text, or NULL */
+    const char *choices;   /* "a|b", or NULL */
+    lx_flag_action action;
+    size_t member;         /* offset in lx_train_config: USE and MARK */
+    const char *help;      /* or why, or what instead */
+    int (*set)(lx_flags *flags, const lx_flag_value *value, lx_error *err);
+} lx_flag;
+
+extern const lx_flag lx_flag_table[LX_FLAG_COUNT];
+
+/* Secrets are read over and dropped. */
+bool lx_flag_is_secret(int index);
+/* "--name", or "run.toml:12: name": whoever reads the error looks there. */
+const char *lx_flag_where(const lx_flags *flags, int index);
+
+/* train_value.c: words -> value. The message has the value, not the flag. */
+int lx_flag_read(lx_flag_value *out, const lx_flag *flag, const lx_flag_words *given,
+                 lx_arena *arena, lx_error *err);
+
+/* train_set.c: one function per SET and OWN row. */
+#define USE(name, type, otherwise, choices, member, help)
+#define SET(name, type, otherwise, choices, help)                                        \
+    int lx_set_##name(lx_flags *flags, const lx_flag_value *value, lx_error *err);
+#define MARK(name, type, otherwise, choices, member, help)
+#define IDLE(name, type, otherwise, choices, help)
+#define DENY(name, type, otherwise, choices, help)
+#define OWN SET
+#include "cmd/train_flags.def"
+#undef USE
+#undef SET
+#undef MARK
+#undef IDLE
+#undef DENY
+#undef OWN
+/* What depends on several flags: rates that fall back, a seed, names that win. */
+int lx_flags_resolve(lx_flags *flags, lx_error *err);
+
+/* train_facts.c */
+int lx_flags_tell(lx_flags *flags, lx_error *err);       /* given, resolved, command line */
+int lx_flags_note(lx_flags *flags, const char *fmt, ...) LX_PRINTF(2, 3);
+int lx_flags_notes(lx_flags *flags, lx_error *err);
+int lx_flags_output_config(lx_flags *flags, const char *path, lx_error *err);
+
+#endif

@@ -1,0 +1,183 @@
+#include "cmd/train_flags.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "cmd/pasted.h"
+#include "cmd/path_map.h"
+#include "cmd/train_flag.h"
+
+/* A flag that cannot be followed, given with a value that asks for nothing: GUIs write them all. */
+static bool asks_for_nothing(const lx_flag *flag, const lx_flag_value *v)
+{
+    switch (flag->type) {
+    case LX_TYPE_FLAG:
+        return !v->is_on;
+    case LX_TYPE_INT:
+        return v->is_null || v->whole <= 0 || (flag->otherwise && !strcmp(v->text, flag->otherwise));
+    case LX_TYPE_NUMBER:
+        return v->is_null || v->number == 0;
+    case LX_TYPE_TEXTS:
+    case LX_TYPE_NUMBERS:
+        return v->words.count == 0;
+    default:
+        return v->is_null || !*v->text || (flag->otherwise && !strcmp(v->text, flag->otherwise));
+    }
+}
+
+static int put_member(lx_train_config *config, const lx_flag *flag, const lx_flag_value *v,
+                      lx_error *err)
+{
+    void *place = (char *)config + flag->member;
+
+    switch (flag->type) {
+    case LX_TYPE_FLAG:
+        *(bool *)place = v->is_on;
+        break;
+    case LX_TYPE_INT:
+        if (v->whole < 0 || v->whole > INT_MAX)
+            return lx_fail(err, LX_EUSAGE, "'%s' is %s", v->text,
+                           v->whole < 0 ? "negative" : "too large");
+        *(int *)place = (int)v->whole;
+        break;
+    case LX_TYPE_NUMBER:
+    case LX_TYPE_SHARE:
+        *(double *)place = v->number;
+        break;
+    default:
+        *(const char **)place = v->text;
+    }
+    return LX_OK;
+}
+
+static int apply(lx_flags *f, const lx_flag *flag, const lx_flag_value *v, lx_error *err)
+{
+    switch (flag->action) {
+    case LX_ACTION_USE:
+    case LX_ACTION_MARK: /* the configuration's own defaults stand where nothing is given */
+        return v->given && !v->is_null ? put_member(f->config, flag, v, err) : LX_OK;
+    case LX_ACTION_SET:
+    case LX_ACTION_OWN:
+        return flag->set(f, v, err);
+    case LX_ACTION_DENY:
+        if (v->given && !asks_for_nothing(flag, v))
+            return lx_fail(err, LX_EUNSUPPORTED, "%s", flag->help);
+        return LX_OK;
+    default:
+        return LX_OK;
+    }
+}
+
+static int map_path(lx_flags *f, const lx_flag *flag, lx_flag_value *v, lx_error *err)
+{
+    if (flag->type != LX_TYPE_PATH || v->is_null || flag->action == LX_ACTION_IDLE ||
+        flag->action == LX_ACTION_DENY)
+        return LX_OK;
+    return lx_path_map(&v->text, v->text, &f->given[LX_AT_path_map].words, f->arena, err);
+}
+
+/* In the order of the table: a later row may win over an earlier one. */
+static int take_values(lx_flags *f, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (int i = 0; i < LX_FLAG_COUNT && rc == 0; i++) {
+        const lx_flag *flag = &lx_flag_table[i];
+        lx_flag_value *v = &f->values[i];
+        if ((rc = lx_flag_read(v, flag, &f->given[i], f->arena, err)) < 0 ||
+            (rc = map_path(f, flag, v, err)) < 0 || (rc = apply(f, flag, v, err)) < 0)
+            lx_within(err, "%s", lx_flag_where(f, i));
+    }
+    return rc;
+}
+
+/* --config_file names its file before its flags are read; ".toml" is appended as the peer does. */
+static int find_config_file(const char **out, lx_flags *f, lx_error *err)
+{
+    const lx_words *words = &f->given[LX_AT_config_file].words;
+    const char *path;
+    int rc;
+
+    *out = NULL;
+    if (words->count == 0)
+        return LX_OK;
+    if ((rc = lx_path_map(&path, words->items[words->count - 1], &f->given[LX_AT_path_map].words,
+                          f->arena, err)) < 0) {
+        lx_within(err, "--config_file");
+        return rc;
+    }
+    if (!lx_ends_with(path, ".toml") && !(path = lx_arena_printf(f->arena, "%s.toml", path)))
+        return lx_oom(err);
+    *out = path;
+    return LX_OK;
+}
+
+static int read_words(lx_flags *f, int argc, char **argv, lx_error *err)
+{
+    lx_option_set sets[] = {{lx_train_options, f}, {lx_global_options, &f->globals}};
+    lx_words words, dropped;
+    lx_str line = LX_STR_INIT;
+    int rc;
+
+    if ((rc = lx_pasted_flags(&words, &dropped, argc, argv, f->arena, err)) < 0)
+        return rc;
+    if (dropped.count > 0) {
+        for (size_t i = 0; i < dropped.count; i++)
+            lx_str_printf(&line, " %s", dropped.items[i]);
+        rc = lx_flags_note(f, "options of the launcher have no effect here:%s", lx_str_text(&line));
+        lx_str_release(&line);
+        if (rc < 0)
+            return lx_oom(err);
+    }
+    rc = lx_option_sets_parse(sets, 2, (int)words.count, (char **)words.items, NULL, f->arena, err);
+    if (rc == 0)
+        lx_cli_apply_globals(f->cli, &f->globals);
+    return rc;
+}
+
+int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli *cli, int argc,
+                         char **argv, lx_error *err)
+{
+    lx_flags *f = lx_arena_calloc(cli->arena, 1, sizeof *f);
+    const char *config_file;
+    bool writes;
+    int rc;
+
+    if (!f)
+        return lx_oom(err);
+    f->config = config;
+    f->facts = facts;
+    f->cli = cli;
+    f->arena = cli->arena;
+    *facts = (lx_train_flags){0};
+    lx_train_config_defaults(config);
+    if ((rc = read_words(f, argc, argv, err)) < 0 ||
+        (rc = find_config_file(&config_file, f, err)) < 0)
+        return rc;
+    writes = f->given[LX_AT_output_config].is_on;
+    if (writes && !config_file)
+        return lx_fail(err, LX_EUSAGE, "--output_config writes to the file that --config_file "
+                                       "names; add it");
+    if (config_file && !writes)
+        return lx_fail(err, LX_EUNSUPPORTED,
+                       "--config_file: not in this version; give its keys as flags");
+    if ((rc = take_values(f, err)) < 0 || (rc = lx_flags_resolve(f, err)) < 0 ||
+        (rc = lx_flags_tell(f, err)) < 0 || (rc = lx_flags_notes(f, err)) < 0)
+        return rc;
+    if (writes) {
+        facts->is_done = true;
+        rc = lx_flags_output_config(f, config_file, err);
+    }
+    return rc;
+}
+
+int lx_train_flags_require(const lx_train_config *c, lx_error *err)
+{
+    const char *missing = !c->pretrained_model_name_or_path ? "pretrained_model_name_or_path BASE"
+                          : !c->data.train_data_dir         ? "train_data_dir FOLDER"
+                          : c->data.width < 1               ? "resolution 512,512"
+                          : !c->output_dir                  ? "output_dir FOLDER"
+                                                            : NULL;
+
+    return missing ? lx_fail(err, LX_EUSAGE, "a training needs --%s", missing) : LX_OK;
+}

@@ -1,0 +1,48 @@
+/*
+ * cmd/train_flags - the flags of a training, in any of three ways
+ *
+ *     lx train --pretrained_model_name_or_path base.safetensors --train_data_dir img ...
+ *     lx train --config_file run.toml
+ *     lx train accelerate launch --num_cpu_threads_per_process 1 train_network.py --pretrained...
+ *
+ * Names, meanings and defaults are those of sd-scripts' train_network.py, from one table
+ * (train_flags.def). A flag that lx does not have is an error with the nearest name; one it cannot
+ * follow is an error that says what to use instead; one without effect is named in a note.
+ * On the command line rules are argparse's; a config file gives what the command line does not.
+ */
+#ifndef LX_CMD_TRAIN_FLAGS_H
+#define LX_CMD_TRAIN_FLAGS_H
+
+#include "cmd/cli.h"
+#include "src/train/config.h"
+
+/* What there is to tell and to record beside the configuration. All in the command's arena. */
+typedef struct lx_train_flags {
+    const char *given;        /* JSON object: flags as the user wrote them */
+    const char *resolved;     /* JSON object: every flag with the value it has, null for none */
+    const char *command_line; /* "lx train ...", quoted for a shell, paths mapped */
+    const char *name;         /* --name or NULL */
+    const char *device;       /* "auto" or "cpu" */
+    lx_words notes;           /* lines to show before the training */
+    bool is_done;             /* --output_config wrote its file: nothing is to be trained */
+} lx_train_flags;
+
+/*
+ * Fills config (defaults first) and facts from the words after `lx train`. --store, --quiet and
+ * --verbose go to cli. A seed that is not given is drawn (config->seed_given stays false). Keys
+ * and tokens for services are neither kept nor shown. lx_train_config_check is included.
+ *
+ *   LX_EUSAGE        unknown flag, value of a wrong type, Windows path without --path-map
+ *   LX_EUNSUPPORTED  a flag or a value that this version cannot follow
+ *   LX_EFORMAT       the config file
+ */
+int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli *cli, int argc,
+                         char **argv, lx_error *err);
+
+/* What no training can do without: model, data, resolution, output folder (LX_EUSAGE). */
+int lx_train_flags_require(const lx_train_config *config, lx_error *err);
+
+/* For `lx train --help` and completion. */
+extern const lx_option lx_train_options[];
+
+#endif
