@@ -76,14 +76,10 @@ static int check_number(const lx_json_reader *r, lx_error *err)
 /* cJSON's texts end at the first NUL. */
 static int check_text(const lx_json_reader *r, lx_error *err)
 {
-    const char *p = r->token, *end = p + r->token_n;
+    size_t nul = lx_json_find_nul(r);
 
-    while (end - p >= 6 && (p = memchr(p, '\\', (size_t)(end - p)))) {
-        if (end - p >= 6 && !memcmp(p, "\\u0000", 6))
-            return lx_fail(err, LX_EFORMAT, "JSON: NUL in a text at byte %zu",
-                           (size_t)(p - r->text));
-        p += 2;
-    }
+    if (nul < r->n)
+        return lx_fail(err, LX_EFORMAT, "JSON: NUL in a text at byte %zu", nul);
     return LX_OK;
 }
 

@@ -274,12 +274,26 @@ void lx_json_unescape(lx_str *out, const lx_json_reader *r)
 {
     const char *p = r->token, *end = p + r->token_n;
 
-    if (!memchr(p, '\\', r->token_n)) {
-        lx_str_append(out, p, r->token_n);
-        return;
-    }
-    while (p < end)
+    while (p < end) {
+        const char *escape = memchr(p, '\\', (size_t)(end - p));
+        lx_str_append(out, p, (size_t)((escape ? escape : end) - p));
+        if (!escape)
+            break;
+        p = escape;
         lx_str_put_utf8(out, next_char(&p, end));
+    }
+}
+
+size_t lx_json_find_nul(const lx_json_reader *r)
+{
+    const char *p = r->token, *end = p + r->token_n;
+
+    while (end - p >= 6 && (p = memchr(p, '\\', (size_t)(end - p)))) {
+        if (end - p >= 6 && !memcmp(p, "\\u0000", 6))
+            return (size_t)(p - r->text);
+        p += 2;
+    }
+    return r->n;
 }
 
 /* UTF-8 sorts bytewise as its code points do. */

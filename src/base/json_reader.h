@@ -54,6 +54,9 @@ int lx_json_skip(lx_json_reader *r, int kind, lx_error *err);
 /* The text of the last key or string, unescaped, appended to `out` (may contain NUL bytes). */
 void lx_json_unescape(lx_str *out, const lx_json_reader *r);
 
+/* Where in the document the last key or string stands for a NUL byte (\u0000); n if nowhere. */
+size_t lx_json_find_nul(const lx_json_reader *r);
+
 /* Compares two escaped texts by the bytes they stand for, as memcmp would. */
 int lx_json_compare(const char *a, size_t na, const char *b, size_t nb);
 

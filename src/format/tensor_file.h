@@ -1,9 +1,13 @@
 /*
  * format/tensor_file - named tensors of any container
  *
- * One read-only view over .safetensors, .ckpt/.pt/.bin (zip or legacy pickle) and a folder of
- * several of them. Data is borrowed from the mapping (or, for compressed or strided storages, from
- * a copy the file owns) and may lie at any address: convert with lx_to_f32 or memcpy.
+ * One read-only view over .safetensors and .ckpt/.pt/.bin (zip or legacy pickle). Data is borrowed
+ * from the mapping (or, for compressed or strided storages, from a copy the file owns) and may lie
+ * at any address: convert with lx_to_f32 or memcpy.
+ *
+ * Of a pickle the tensors in its state_dict (module, model, model_state_dict, params, params_ema,
+ * ema) are shown by their own keys, and a note names the wrapper; without one, the keys of nested
+ * dictionaries are joined with dots. Nothing in a pickle is ever called or imported.
  */
 #ifndef LX_FORMAT_TENSOR_FILE_H
 #define LX_FORMAT_TENSOR_FILE_H

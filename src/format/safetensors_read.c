@@ -1,0 +1,407 @@
+/*
+ * Reading safetensors: u64 length N, N bytes of JSON, the tensors' bytes.
+ *
+ * The rules are those of the reference (huggingface/safetensors 0.4.5 and 0.8.0): sorted by their
+ * offsets the tensors fill the data area without hole, overlap or rest, and each has the bytes of
+ * its shape. lx refuses a little more, where readers disagree about what a file means: space
+ * before the '{', and any key twice. The header is read token by token, never as a tree: offsets
+ * have 64 bits, and messages name the byte of the file.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/json_reader.h"
+#include "src/format/tensor_file_build.h"
+
+enum { MOST_HEADER = 100000000, MOST_DIMS = 64 };
+
+/* One tensor of the header: where its key stands and its bytes in the data area. */
+typedef struct entry {
+    const char *name;
+    size_t offset, begin, end, view;
+} entry;
+
+typedef struct header {
+    lx_tensor_file *file;
+    lx_json_reader r;
+    size_t data_at;
+    entry *entries;
+    size_t count, capacity;
+    lx_error *err;
+} header;
+
+static int refuse(const header *h, const char *name, const char *what, size_t at)
+{
+    return lx_fail(h->err, LX_EFORMAT, "\"%s\": %s at byte %zu",
+                   lx_show(name, strlen(name)).text, what, at);
+}
+
+static bool token_is(const lx_json_reader *r, const char *text)
+{
+    return !lx_json_compare(r->token, r->token_n, text, strlen(text));
+}
+
+/* The last key or string as a text of the file's arena. */
+static int intern(const char **out, header *h)
+{
+    size_t nul = lx_json_find_nul(&h->r);
+    lx_str text = LX_STR_INIT;
+    int rc = LX_OK;
+
+    if (nul < h->r.n)
+        return lx_fail(h->err, LX_EFORMAT, "header: NUL in a text at byte %zu", nul);
+    if (memchr(h->r.token, '\\', h->r.token_n)) {
+        lx_json_unescape(&text, &h->r);
+        if ((rc = lx_str_check(&text, h->err)) == LX_OK &&
+            !(*out = lx_arena_strndup(h->file->arena, lx_str_text(&text), text.len)))
+            rc = lx_oom(h->err);
+        lx_str_release(&text);
+    } else if (!(*out = lx_arena_strndup(h->file->arena, h->r.token, h->r.token_n))) {
+        rc = lx_oom(h->err);
+    }
+    return rc;
+}
+
+/* Whether a terminal or a page would show something else than what is there. */
+static bool is_plain(const char *text)
+{
+    lx_str shown = LX_STR_INIT;
+    const char *p = text;
+    bool same;
+
+    while ((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7F)
+        p++;
+    if (!*p)
+        return true;
+    lx_escape_terminal(&shown, text, strlen(text), false);
+    same = shown.failed || !strcmp(lx_str_text(&shown), text);
+    lx_str_release(&shown);
+    return same;
+}
+
+static int read_metadata(header *h)
+{
+    lx_tensor_file *f = h->file;
+    int kind = lx_json_next(&h->r, h->err), rc;
+
+    if (kind == LX_JSON_NULL)
+        return lx_tensor_file__note(f, h->err, "__metadata__ is null");
+    if (kind < 0)
+        return kind;
+    if (kind != LX_JSON_OBJECT)
+        return lx_fail(h->err, LX_EFORMAT, "__metadata__ is not an object at byte %zu",
+                       h->r.offset);
+    while ((kind = lx_json_next(&h->r, h->err)) == LX_JSON_KEY) {
+        lx_tensor_metadata m = {.offset = h->r.offset};
+        if ((rc = intern(&m.key, h)) < 0)
+            return rc;
+        if ((kind = lx_json_next(&h->r, h->err)) < 0)
+            return kind;
+        if (kind != LX_JSON_STRING)
+            return refuse(h, m.key, "metadata that is not a text", h->r.offset);
+        if ((rc = intern(&m.value, h)) < 0)
+            return rc;
+        if (!is_plain(m.key) || !is_plain(m.value))
+            rc = lx_tensor_file__note(f, h->err, "metadata \"%s\" has control characters",
+                                      lx_show(m.key, strlen(m.key)).text);
+        if (rc < 0)
+            return rc;
+        if (lx_grow(&f->metadata, &f->metadata_capacity, f->n_metadata + 1,
+                    sizeof *f->metadata) < 0)
+            return lx_oom(h->err);
+        f->metadata[f->n_metadata++] = m;
+    }
+    return kind < 0 ? kind : LX_OK;
+}
+
+static int read_dtype(lx_tensor_view *view, header *h)
+{
+    int kind = lx_json_next(&h->r, h->err), dtype;
+
+    if (kind < 0)
+        return kind;
+    if (kind != LX_JSON_STRING)
+        return refuse(h, view->name, "dtype is not a text", h->r.offset);
+    dtype = lx_dtype_from_name(h->r.token, h->r.token_n);
+    if (dtype < 0)
+        return lx_fail(h->err, LX_EFORMAT, "\"%s\": unknown dtype \"%s\" at byte %zu",
+                       lx_show(view->name, strlen(view->name)).text,
+                       lx_show(h->r.token, h->r.token_n).text, h->r.offset);
+    view->dtype = (lx_dtype)dtype;
+    return LX_OK;
+}
+
+/* An array of whole numbers; *count may end up larger than `most`, only `most` are stored. */
+static int read_numbers(uint64_t *out, size_t *count, size_t most, const char *name,
+                        const char *what, header *h)
+{
+    int kind = lx_json_next(&h->r, h->err);
+    uint64_t value;
+
+    *count = 0;
+    if (kind >= 0 && kind != LX_JSON_ARRAY)
+        return refuse(h, name, what, h->r.offset);
+    while (kind >= 0 && (kind = lx_json_next(&h->r, h->err)) != LX_JSON_ARRAY_END) {
+        if (kind < 0)
+            break;
+        if (kind != LX_JSON_NUMBER || !lx_json_u64(&value, &h->r) || value > INT64_MAX)
+            return refuse(h, name, what, h->r.offset);
+        if (*count < most)
+            out[*count] = value;
+        ++*count;
+    }
+    return kind < 0 ? kind : LX_OK;
+}
+
+static int read_shape(lx_tensor_view *view, header *h)
+{
+    uint64_t dims[LX_MAX_DIMS];
+    size_t count, at = h->r.offset;
+    int rc = read_numbers(dims, &count, LX_MAX_DIMS, view->name,
+                          "shape is not an array of whole numbers below 2^63", h);
+
+    if (rc < 0)
+        return rc;
+    if (count > LX_MAX_DIMS)
+        return lx_fail(h->err, count > MOST_DIMS ? LX_ELIMIT : LX_EUNSUPPORTED,
+                       "\"%s\": %zu dimensions, more than %d, at byte %zu",
+                       lx_show(view->name, strlen(view->name)).text, count, LX_MAX_DIMS, at);
+    view->n_dims = (int)count;
+    for (size_t i = 0; i < count; i++)
+        view->shape[i] = (int64_t)dims[i];
+    return LX_OK;
+}
+
+static int read_offsets(entry *e, header *h)
+{
+    uint64_t offsets[2];
+    size_t count, at = h->r.offset;
+    int rc = read_numbers(offsets, &count, 2, e->name,
+                          "data_offsets are not two whole numbers below 2^63", h);
+
+    if (rc < 0)
+        return rc;
+    if (count != 2)
+        return refuse(h, e->name, "data_offsets are not two whole numbers", at);
+    e->begin = offsets[0];
+    e->end = offsets[1];
+    return LX_OK;
+}
+
+/* The members of a tensor's object, in any order, each once. */
+static int read_fields(entry *e, lx_tensor_view *view, header *h)
+{
+    static const char *const names[] = {"dtype", "shape", "data_offsets"};
+    unsigned seen = 0;
+    int kind, rc = LX_OK;
+
+    while ((kind = lx_json_next(&h->r, h->err)) == LX_JSON_KEY) {
+        int field = 0;
+        while (field < 3 && !token_is(&h->r, names[field]))
+            field++;
+        if (field < 3 && seen & 1u << field)
+            return refuse(h, e->name, "one field twice", h->r.offset);
+        seen |= 1u << field;
+        if (field == 0) {
+            rc = read_dtype(view, h);
+        } else if (field == 1) {
+            rc = read_shape(view, h);
+        } else if (field == 2) {
+            rc = read_offsets(e, h);
+        } else {
+            rc = lx_tensor_file__note(h->file, h->err, "\"%s\": unknown field \"%s\" skipped",
+                                      lx_show(e->name, strlen(e->name)).text,
+                                      lx_show(h->r.token, h->r.token_n).text);
+            if (rc == LX_OK && (rc = lx_json_next(&h->r, h->err)) > 0)
+                rc = lx_json_skip(&h->r, rc, h->err);
+        }
+        if (rc < 0)
+            return rc;
+    }
+    if (kind < 0)
+        return kind;
+    for (int i = 0; i < 3; i++)
+        if (!(seen & 1u << i))
+            return lx_fail(h->err, LX_EFORMAT, "\"%s\": no %s at byte %zu",
+                           lx_show(e->name, strlen(e->name)).text, names[i], e->offset);
+    return LX_OK;
+}
+
+/* Legal names that would mislead whoever prints or unpacks them. */
+static int note_odd_name(const header *h, const char *name)
+{
+    const char *what = !*name                  ? "is empty"
+                       : !is_plain(name)       ? "has control characters"
+                       : strpbrk(name, "<>&")  ? "has characters of HTML"
+                       : name[0] == '/' || strstr(name, "..") ? "looks like a path"
+                                                              : NULL;
+
+    /* "<s1>" is how cloneofsimo's files name embeddings. */
+    if (!what || (name[0] == '<' && lx_ends_with(name, ">") && strlen(name) < 16))
+        return LX_OK;
+    return lx_tensor_file__note(h->file, h->err, "the name \"%s\" %s",
+                                lx_show(name, strlen(name)).text, what);
+}
+
+static int read_tensor(header *h)
+{
+    lx_tensor_view view = {0};
+    entry e = {.offset = h->r.offset, .view = h->file->count};
+    size_t data_size = h->file->map.size - h->data_at;
+    int kind, rc;
+
+    if ((rc = intern(&e.name, h)) < 0)
+        return rc;
+    view.name = e.name;
+    if ((kind = lx_json_next(&h->r, h->err)) < 0)
+        return kind;
+    if (kind != LX_JSON_OBJECT)
+        return refuse(h, e.name, "is not an object", h->r.offset);
+    if ((rc = read_fields(&e, &view, h)) < 0)
+        return rc;
+    if (!lx_tensor_file__measure(&view))
+        return refuse(h, e.name, "the size of the shape overflows", e.offset);
+    if (e.end < e.begin || e.end - e.begin != view.bytes)
+        return lx_fail(h->err, LX_EFORMAT,
+                       "\"%s\": data_offsets [%zu, %zu] do not hold the %zu bytes of the shape, "
+                       "at byte %zu",
+                       lx_show(e.name, strlen(e.name)).text, e.begin, e.end, view.bytes,
+                       e.offset);
+    if (e.end > data_size)
+        return lx_fail(h->err, LX_EFORMAT,
+                       "\"%s\": ends at byte %zu, the file at byte %zu (cut short?)",
+                       lx_show(e.name, strlen(e.name)).text, h->data_at + e.end,
+                       h->file->map.size);
+    view.data = h->file->map.data + h->data_at + e.begin;
+    if (lx_grow(&h->entries, &h->capacity, h->count + 1, sizeof *h->entries) < 0)
+        return lx_oom(h->err);
+    h->entries[h->count++] = e;
+    if ((rc = note_odd_name(h, e.name)) < 0)
+        return rc;
+    return lx_tensor_file__add(h->file, &view, h->err);
+}
+
+static int read_header(header *h)
+{
+    bool has_metadata = false;
+    int kind, rc = LX_OK;
+
+    if ((kind = lx_json_next(&h->r, h->err)) < 0)
+        return kind;
+    while ((kind = lx_json_next(&h->r, h->err)) == LX_JSON_KEY) {
+        if (!token_is(&h->r, "__metadata__")) {
+            rc = read_tensor(h);
+        } else if (has_metadata) {
+            return lx_fail(h->err, LX_EFORMAT, "__metadata__ twice at byte %zu", h->r.offset);
+        } else {
+            has_metadata = true;
+            rc = read_metadata(h);
+        }
+        if (rc < 0)
+            return rc;
+    }
+    return kind < 0 ? kind : lx_json_next(&h->r, h->err);
+}
+
+static int by_name(const void *pa, const void *pb)
+{
+    const entry *a = pa, *b = pb;
+    int order = strcmp(a->name, b->name);
+    return order ? order : a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+static int by_begin(const void *pa, const void *pb)
+{
+    const entry *a = pa, *b = pb;
+    if (a->begin != b->begin)
+        return a->begin < b->begin ? -1 : 1;
+    return a->end < b->end ? -1 : a->end > b->end;
+}
+
+static int by_key(const void *pa, const void *pb)
+{
+    const lx_tensor_metadata *a = *(const lx_tensor_metadata *const *)pa,
+                             *b = *(const lx_tensor_metadata *const *)pb;
+    int order = strcmp(a->key, b->key);
+    return order ? order : a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+static int check_unique_metadata(const header *h)
+{
+    const lx_tensor_file *f = h->file;
+    const lx_tensor_metadata **sorted = lx_calloc(f->n_metadata, sizeof *sorted);
+    int rc = LX_OK;
+
+    if (!sorted)
+        return lx_oom(h->err);
+    for (size_t i = 0; i < f->n_metadata; i++)
+        sorted[i] = &f->metadata[i];
+    if (f->n_metadata)
+        qsort(sorted, f->n_metadata, sizeof *sorted, by_key);
+    for (size_t i = 1; i < f->n_metadata && rc == LX_OK; i++)
+        if (!strcmp(sorted[i - 1]->key, sorted[i]->key))
+            rc = refuse(h, sorted[i]->key, "duplicate metadata key", sorted[i]->offset);
+    lx_free(sorted);
+    return rc;
+}
+
+static int check_layout(header *h)
+{
+    size_t data_size = h->file->map.size - h->data_at, end = 0;
+
+    if (h->count)
+        qsort(h->entries, h->count, sizeof *h->entries, by_name);
+    for (size_t i = 1; i < h->count; i++)
+        if (!strcmp(h->entries[i - 1].name, h->entries[i].name))
+            return refuse(h, h->entries[i].name, "duplicate name", h->entries[i].offset);
+    if (h->count)
+        qsort(h->entries, h->count, sizeof *h->entries, by_begin);
+    for (size_t i = 0; i < h->count; i++) {
+        const entry *e = &h->entries[i];
+        if (e->begin != end)
+            return lx_fail(h->err, LX_EFORMAT,
+                           "\"%s\": begins at byte %zu, the tensor before it ends at byte %zu (%s)",
+                           lx_show(e->name, strlen(e->name)).text, h->data_at + e->begin,
+                           h->data_at + end, e->begin > end ? "a hole" : "an overlap");
+        end = e->end;
+    }
+    if (end != data_size)
+        return lx_fail(h->err, LX_EFORMAT, "%zu bytes after the last tensor at byte %zu",
+                       data_size - end, h->data_at + end);
+    return LX_OK;
+}
+
+int lx_safetensors__read(lx_tensor_file *file, lx_error *err)
+{
+    const lx_mapping *map = &file->map;
+    header h = {.file = file, .err = err};
+    uint64_t n = 0;
+    int rc;
+
+    if (map->size < 8)
+        return lx_fail(err, LX_EFORMAT, "has %zu bytes, too few for any model, at byte 0",
+                       map->size);
+    for (int i = 7; i >= 0; i--)
+        n = n << 8 | map->data[i];
+    if (n == 0)
+        return lx_fail(err, LX_EFORMAT, "the header's length is 0 at byte 0");
+    if (n > map->size - 8)
+        return lx_fail(err, LX_EFORMAT,
+                       "not a safetensors file (or cut short): the header's length would be %llu, "
+                       "%zu bytes follow, at byte 0",
+                       (unsigned long long)n, map->size - 8);
+    if (n > MOST_HEADER)
+        return lx_fail(err, LX_ELIMIT, "the header's length %llu is over the limit of %d at byte 0",
+                       (unsigned long long)n, MOST_HEADER);
+    if (map->data[8] != '{')
+        return lx_fail(err, LX_EFORMAT, "the header does not begin with '{' at byte 8");
+    file->format = "safetensors";
+    h.data_at = 8 + (size_t)n;
+    h.r = lx_json_reader_of((const char *)map->data, h.data_at);
+    h.r.at = 8; /* so that offsets are those of the file */
+    if ((rc = read_header(&h)) == LX_OK && (rc = check_unique_metadata(&h)) == LX_OK)
+        rc = check_layout(&h);
+    lx_free(h.entries);
+    return rc;
+}

@@ -1,0 +1,209 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/format/safetensors.h"
+#include "src/format/tensor_file_build.h"
+
+static int by_dtype_and_name(const void *pa, const void *pb)
+{
+    const lx_tensor_view *a = *(const lx_tensor_view *const *)pa,
+                         *b = *(const lx_tensor_view *const *)pb;
+    if (a->dtype != b->dtype)
+        return a->dtype < b->dtype ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+static int by_name(const void *pa, const void *pb)
+{
+    return strcmp((*(const lx_tensor_view *const *)pa)->name,
+                  (*(const lx_tensor_view *const *)pb)->name);
+}
+
+static int by_key(const void *pa, const void *pb)
+{
+    return strcmp((*(const lx_metadata_entry *const *)pa)->key,
+                  (*(const lx_metadata_entry *const *)pb)->key);
+}
+
+/* As serde_json writes it, so that the bytes are the reference's. */
+static void put_text(lx_str *out, const char *text)
+{
+    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+
+    lx_str_putc(out, '"');
+    for (; *text; text++) {
+        const char *at = strchr(from, *text);
+        if (at) {
+            lx_str_putc(out, '\\');
+            lx_str_putc(out, to[at - from]);
+        } else if ((unsigned char)*text < 0x20) {
+            lx_str_printf(out, "\\u%04x", (unsigned char)*text);
+        } else {
+            lx_str_putc(out, *text);
+        }
+    }
+    lx_str_putc(out, '"');
+}
+
+static int check_text(const char *text, lx_error *err)
+{
+    size_t n = strlen(text);
+    if (lx_utf8_check(text, n) != n)
+        return lx_fail(err, LX_EFORMAT, "\"%s\" is not UTF-8", lx_show(text, n).text);
+    return LX_OK;
+}
+
+static int check_view(const lx_tensor_view *view, lx_error *err)
+{
+    lx_tensor_view measured = *view;
+    int rc;
+
+    if ((rc = check_text(view->name, err)) < 0)
+        return rc;
+    if (!strcmp(view->name, "__metadata__"))
+        return lx_fail(err, LX_EFORMAT, "a tensor cannot be named __metadata__");
+    if (view->n_dims < 0 || view->n_dims > LX_MAX_DIMS || !lx_tensor_file__measure(&measured) ||
+        measured.bytes != view->bytes)
+        return lx_fail(err, LX_EINTERNAL, "\"%s\": %zu bytes do not fit the shape",
+                       lx_show(view->name, strlen(view->name)).text, view->bytes);
+    return LX_OK;
+}
+
+static int put_metadata(lx_str *out, const lx_metadata_entry *metadata, size_t n, lx_error *err)
+{
+    const lx_metadata_entry **sorted = lx_calloc(n, sizeof *sorted);
+    int rc = LX_OK;
+
+    if (!sorted)
+        return lx_oom(err);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &metadata[i];
+    qsort(sorted, n, sizeof *sorted, by_key);
+    lx_str_puts(out, "\"__metadata__\":{");
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (i && !strcmp(sorted[i - 1]->key, sorted[i]->key))
+            rc = lx_fail(err, LX_EFORMAT, "metadata \"%s\" twice",
+                         lx_show(sorted[i]->key, strlen(sorted[i]->key)).text);
+        else if ((rc = check_text(sorted[i]->key, err)) == LX_OK)
+            rc = check_text(sorted[i]->value, err);
+        if (i)
+            lx_str_putc(out, ',');
+        put_text(out, sorted[i]->key);
+        lx_str_putc(out, ':');
+        put_text(out, sorted[i]->value);
+    }
+    lx_str_putc(out, '}');
+    lx_free(sorted);
+    return rc;
+}
+
+/* *end is where the tensor's bytes begin, then where they end. */
+static int put_tensor(lx_str *out, const lx_tensor_view *view, size_t *end, lx_error *err)
+{
+    size_t begin = *end;
+
+    if (!lx_add_size(end, begin, view->bytes))
+        return lx_fail(err, LX_ELIMIT, "the tensors are larger than any file");
+    put_text(out, view->name);
+    lx_str_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", lx_dtype_name(view->dtype));
+    for (int i = 0; i < view->n_dims; i++)
+        lx_str_printf(out, "%s%lld", i ? "," : "", (long long)view->shape[i]);
+    lx_str_printf(out, "],\"data_offsets\":[%zu,%zu]}", begin, *end);
+    return LX_OK;
+}
+
+static int build_header(lx_str *out, const lx_tensor_view **sorted, size_t n,
+                        const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+{
+    size_t end = 0;
+    int rc = LX_OK;
+
+    lx_str_append(out, "\0\0\0\0\0\0\0\0", 8);
+    lx_str_putc(out, '{');
+    if (n_metadata && (rc = put_metadata(out, metadata, n_metadata, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (i || n_metadata)
+            lx_str_putc(out, ',');
+        rc = put_tensor(out, sorted[i], &end, err);
+    }
+    if (rc < 0)
+        return rc;
+    lx_str_putc(out, '}');
+    while (out->len % 8 && !out->failed)
+        lx_str_putc(out, ' ');
+    if ((rc = lx_str_check(out, err)) < 0)
+        return rc;
+    for (int i = 0; i < 8; i++)
+        out->data[i] = (char)((out->len - 8) >> (8 * i));
+    return LX_OK;
+}
+
+static int sort_views(const lx_tensor_view **sorted, const lx_tensor_view *tensors, size_t n,
+                      lx_error *err)
+{
+    int rc;
+
+    for (size_t i = 0; i < n; i++) {
+        if ((rc = check_view(&tensors[i], err)) < 0)
+            return rc;
+        sorted[i] = &tensors[i];
+    }
+    if (!n)
+        return LX_OK;
+    qsort(sorted, n, sizeof *sorted, by_name);
+    for (size_t i = 1; i < n; i++)
+        if (!strcmp(sorted[i - 1]->name, sorted[i]->name))
+            return lx_fail(err, LX_EFORMAT, "two tensors are named \"%s\"",
+                           lx_show(sorted[i]->name, strlen(sorted[i]->name)).text);
+    qsort(sorted, n, sizeof *sorted, by_dtype_and_name);
+    return LX_OK;
+}
+
+int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_bytes,
+                          const lx_tensor_view *tensors, size_t n_tensors,
+                          const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+{
+    const lx_tensor_view **sorted = lx_calloc(n_tensors, sizeof *sorted);
+    lx_str head = LX_STR_INIT;
+    int rc;
+
+    if (!sorted)
+        return lx_oom(err);
+    if ((rc = sort_views(sorted, tensors, n_tensors, err)) < 0 ||
+        (rc = build_header(&head, sorted, n_tensors, metadata, n_metadata, err)) < 0)
+        goto done;
+    if (header_bytes)
+        *header_bytes = head.len;
+    rc = write(context, head.data, head.len, err);
+    for (size_t i = 0; i < n_tensors && rc == LX_OK; i++)
+        if (sorted[i]->bytes)
+            rc = write(context, sorted[i]->data, sorted[i]->bytes, err);
+done:
+    lx_str_release(&head);
+    lx_free(sorted);
+    return rc;
+}
+
+static int to_file(void *context, const void *data, size_t n, lx_error *err)
+{
+    return lx_new_file_write(context, data, n, err);
+}
+
+int lx_safetensors_write(const char *path, const lx_tensor_view *tensors, size_t n_tensors,
+                         const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+{
+    lx_new_file *file;
+    int rc;
+
+    if ((rc = lx_new_file_open(&file, path, err)) < 0)
+        return rc;
+    rc = lx_safetensors_stream(to_file, file, NULL, tensors, n_tensors, metadata, n_metadata,
+                               err);
+    if (rc == LX_OK)
+        rc = lx_new_file_commit(file, err);
+    lx_new_file_close(file);
+    return rc;
+}

@@ -1,0 +1,296 @@
+#include "src/format/tensor_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/io.h"
+#include "src/format/tensor_file_build.h"
+
+int lx_tensor_file__add(lx_tensor_file *file, const lx_tensor_view *view, lx_error *err)
+{
+    if (lx_grow(&file->views, &file->capacity, file->count + 1, sizeof *file->views) < 0)
+        return lx_oom(err);
+    file->views[file->count++] = *view;
+    return LX_OK;
+}
+
+int lx_tensor_file__note(lx_tensor_file *file, lx_error *err, const char *fmt, ...)
+{
+    enum { MOST = 100 }; /* the first hundred tell the story */
+    char text[512], *copy;
+    va_list args;
+
+    if (file->n_notes == MOST)
+        return LX_OK;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    copy = lx_arena_strdup(file->arena, text);
+    if (!copy || lx_grow(&file->notes, &file->notes_capacity, file->n_notes + 1,
+                         sizeof *file->notes) < 0)
+        return lx_oom(err);
+    file->notes[file->n_notes++] = copy;
+    return LX_OK;
+}
+
+void *lx_tensor_file__own(lx_tensor_file *file, size_t bytes)
+{
+    void *memory;
+
+    if (lx_grow(&file->owned, &file->owned_capacity, file->n_owned + 1, sizeof *file->owned) < 0)
+        return NULL;
+    memory = lx_alloc_aligned(bytes);
+    if (memory)
+        file->owned[file->n_owned++] = memory;
+    return memory;
+}
+
+bool lx_tensor_file__measure(lx_tensor_view *view)
+{
+    size_t strides = 1, bits = (size_t)lx_dtype_bits(view->dtype);
+    bool is_empty = false;
+
+    for (int i = 0; i < view->n_dims; i++) {
+        if (view->shape[i] == 0)
+            is_empty = true;
+        else if (!lx_mul_size(&strides, strides, (size_t)view->shape[i]))
+            return false;
+    }
+    if (strides > INT64_MAX || !lx_mul_size(&bits, strides, bits) || bits % 8)
+        return false;
+    view->n_elements = is_empty ? 0 : strides;
+    view->bytes = is_empty ? 0 : bits / 8;
+    return true;
+}
+
+lx_shown lx_show(const char *text, size_t n)
+{
+    lx_shown out;
+    size_t at = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (at > sizeof out.text - 8) {
+            memcpy(out.text + at, "...", 3);
+            at += 3;
+            break;
+        }
+        if (c >= 0x20 && c < 0x7F)
+            out.text[at++] = (char)c;
+        else
+            at += (size_t)snprintf(out.text + at, 5, "\\x%02x", c);
+    }
+    out.text[at] = '\0';
+    return out;
+}
+
+static uint64_t little_endian64(const unsigned char *p)
+{
+    uint64_t value = 0;
+    for (int i = 7; i >= 0; i--)
+        value = value << 8 | p[i];
+    return value;
+}
+
+static bool begins_with(const lx_mapping *map, size_t at, const char *magic, size_t n)
+{
+    return map->size >= at + n && !memcmp(map->data + at, magic, n);
+}
+
+/* A header's length that fits, then '{': no pickle or zip looks like that. */
+static bool looks_like_safetensors(const lx_mapping *map)
+{
+    return map->size > 8 && little_endian64(map->data) <= map->size - 8 && map->data[8] == '{';
+}
+
+static bool ends_like_zip(const lx_mapping *map)
+{
+    return map->size >= 22 && begins_with(map, map->size - 22, "PK\5\6", 4);
+}
+
+static bool is_pickle_name(const char *path)
+{
+    static const char *const endings[] = {".ckpt", ".pt", ".pth", ".bin", ".pkl"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (lx_ends_with(path, endings[i]))
+            return true;
+    return false;
+}
+
+/* What people save under a model's name by mistake; NULL when it is none of them. */
+static const char *known_stranger(const lx_mapping *map)
+{
+    if (!map->size)
+        return "is empty (0 bytes)";
+    if (begins_with(map, 0, "version https://git-lfs", 23))
+        return "is a Git LFS pointer, not the file itself (fetch it with `git lfs pull`)";
+    if (begins_with(map, 0, "<", 1))
+        return "is a web page, not a model (the download failed; sign in and fetch it again)";
+    if (begins_with(map, 0, "7z\xBC\xAF\x27\x1C", 6))
+        return "is a 7z archive (unpack it first)";
+    if (begins_with(map, 257, "ustar", 5))
+        return "is a tar file: torch's form before version 0.1.10 is not read";
+    if (begins_with(map, 0, "\x1F\x8B", 2))
+        return "is gzip-compressed (unpack it first)";
+    return NULL;
+}
+
+static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err)
+{
+    const lx_mapping *map = &file->map;
+    const char *stranger = known_stranger(map);
+    bool is_zip = begins_with(map, 0, "PK\3\4", 4) || begins_with(map, 0, "PK\5\6", 4);
+    bool is_pickle = map->size > 1 && map->data[0] == 0x80 && map->data[1] <= 16;
+
+    if (looks_like_safetensors(map))
+        return lx_safetensors__read(file, err);
+    if (stranger)
+        return lx_fail(err, LX_EFORMAT, "%s at byte 0", stranger);
+    /* The ending promises that nothing in the file can run; loaders trust it. */
+    if ((is_zip || is_pickle) && lx_ends_with(path, ".safetensors"))
+        return lx_fail(err, LX_EFORMAT,
+                       "is a %s named .safetensors, at byte 0 (if you trust where it is from, "
+                       "rename it to .ckpt: lx reads it without running anything)",
+                       is_zip ? "zip archive" : "pickle");
+    if (is_zip || ends_like_zip(map))
+        return lx_torch__read_zip(file, err);
+    if (is_pickle || is_pickle_name(path))
+        return lx_torch__read_legacy(file, err);
+    return lx_safetensors__read(file, err);
+}
+
+static int compare_views(const void *a, const void *b)
+{
+    return strcmp((*(const lx_tensor_view *const *)a)->name,
+                  (*(const lx_tensor_view *const *)b)->name);
+}
+
+static int index_names(lx_tensor_file *file, lx_error *err)
+{
+    if (!(file->by_name = lx_calloc(file->count, sizeof *file->by_name)))
+        return lx_oom(err);
+    for (size_t i = 0; i < file->count; i++)
+        file->by_name[i] = &file->views[i];
+    if (file->count)
+        qsort(file->by_name, file->count, sizeof *file->by_name, compare_views);
+    for (size_t i = 1; i < file->count; i++) {
+        const char *name = file->by_name[i]->name;
+        if (!strcmp(file->by_name[i - 1]->name, name))
+            return lx_fail(err, LX_EFORMAT, "two tensors are named \"%s\"",
+                           lx_show(name, strlen(name)).text);
+    }
+    return LX_OK;
+}
+
+static int map_file(lx_mapping *out, const char *path, lx_error *err)
+{
+    size_t size;
+    int fd, rc;
+
+    if ((rc = lx_file_open_regular(&fd, &size, path, err)) < 0)
+        return rc;
+    rc = lx_file_map_fd(out, fd, size, err);
+    lx_io_get()->close(fd);
+    return rc;
+}
+
+int lx_tensor_file_open(lx_tensor_file **out, const char *path, lx_error *err)
+{
+    lx_tensor_file *file = lx_calloc(1, sizeof *file);
+    int rc;
+
+    *out = NULL;
+    if (!file)
+        return lx_oom(err);
+    if (!(file->arena = lx_arena_new()))
+        rc = lx_oom(err);
+    else if ((rc = map_file(&file->map, path, err)) == LX_OK &&
+             (rc = read_by_content(file, path, err)) == LX_OK)
+        rc = index_names(file, err);
+    if (rc < 0) {
+        lx_tensor_file_close(file);
+        return rc;
+    }
+    *out = file;
+    return LX_OK;
+}
+
+void lx_tensor_file_close(lx_tensor_file *file)
+{
+    if (!file)
+        return;
+    for (size_t i = 0; i < file->n_owned; i++)
+        lx_free_aligned(file->owned[i]);
+    lx_free(file->owned);
+    lx_free(file->views);
+    lx_free(file->by_name);
+    lx_free(file->metadata);
+    lx_free(file->notes);
+    lx_arena_free(file->arena);
+    lx_file_unmap(&file->map);
+    lx_free(file);
+}
+
+size_t lx_tensor_file_count(const lx_tensor_file *file)
+{
+    return file->count;
+}
+
+const lx_tensor_view *lx_tensor_file_at(const lx_tensor_file *file, size_t i)
+{
+    return &file->views[i];
+}
+
+const lx_tensor_view *lx_tensor_file_find(const lx_tensor_file *file, const char *name)
+{
+    size_t low = 0, high = file->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(file->by_name[middle]->name, name);
+        if (!order)
+            return file->by_name[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+size_t lx_tensor_file_metadata_count(const lx_tensor_file *file)
+{
+    return file->n_metadata;
+}
+
+void lx_tensor_file_metadata_at(const lx_tensor_file *file, size_t i, const char **key,
+                                const char **value)
+{
+    *key = file->metadata[i].key;
+    *value = file->metadata[i].value;
+}
+
+const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key)
+{
+    for (size_t i = 0; i < file->n_metadata; i++)
+        if (!strcmp(file->metadata[i].key, key))
+            return file->metadata[i].value;
+    return NULL;
+}
+
+const char *lx_tensor_file_format(const lx_tensor_file *file)
+{
+    return file->format;
+}
+
+size_t lx_tensor_file_note_count(const lx_tensor_file *file)
+{
+    return file->n_notes;
+}
+
+const char *lx_tensor_file_note(const lx_tensor_file *file, size_t i)
+{
+    return file->notes[i];
+}

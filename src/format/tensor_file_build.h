@@ -1,0 +1,57 @@
+/*
+ * format/tensor_file_build - how the readers of this folder fill an lx_tensor_file
+ *
+ * A reader gets the file with its bytes mapped and everything else empty, adds views and notes,
+ * and returns; tensor_file.c then sorts the names and refuses doubles. Nobody else includes this.
+ */
+#ifndef LX_FORMAT_TENSOR_FILE_BUILD_H
+#define LX_FORMAT_TENSOR_FILE_BUILD_H
+
+#include "src/base/arena.h"
+#include "src/base/file.h"
+#include "src/format/tensor_file.h"
+
+typedef struct lx_tensor_metadata {
+    const char *key, *value;
+    size_t offset; /* of the key in the file */
+} lx_tensor_metadata;
+
+struct lx_tensor_file {
+    lx_mapping map;
+    lx_arena *arena; /* names, metadata, notes */
+    const char *format;
+    lx_tensor_view *views; /* in the order of the file */
+    size_t count, capacity;
+    const lx_tensor_view **by_name; /* sorted, once all are known */
+    lx_tensor_metadata *metadata;
+    size_t n_metadata, metadata_capacity;
+    const char **notes;
+    size_t n_notes, notes_capacity;
+    void **owned; /* inflated or contiguised data */
+    size_t n_owned, owned_capacity;
+};
+
+int lx_tensor_file__add(lx_tensor_file *file, const lx_tensor_view *view, lx_error *err);
+int lx_tensor_file__note(lx_tensor_file *file, lx_error *err, const char *fmt, ...)
+    LX_PRINTF(3, 4);
+/* Memory for data that lives as long as the file, 64-byte aligned; NULL when there is none. */
+void *lx_tensor_file__own(lx_tensor_file *file, size_t bytes);
+
+/*
+ * Elements and bytes of a shape. False when a product passes 2^63 - 1, zero dimensions counted as
+ * one (their strides would overflow all the same), or the bits fill no whole bytes.
+ */
+bool lx_tensor_file__measure(lx_tensor_view *view);
+
+/* A name from a file, cut and made safe for a message: printable ASCII stays, the rest is \xNN. */
+typedef struct lx_shown {
+    char text[136];
+} lx_shown;
+lx_shown lx_show(const char *text, size_t n);
+
+/* The readers. */
+int lx_safetensors__read(lx_tensor_file *file, lx_error *err);
+int lx_torch__read_zip(lx_tensor_file *file, lx_error *err);
+int lx_torch__read_legacy(lx_tensor_file *file, lx_error *err);
+
+#endif
