@@ -14,4 +14,7 @@
 #include "cmd/debug.def"
 #undef LX_DEBUG
 
+/* `lx debug eval step` and `lx debug eval train` (is_whole); argv holds the words after them. */
+int lx_debug_eval_train(lx_cli *cli, bool is_whole, int argc, char **argv, lx_error *err);
+
 #endif

@@ -1,0 +1,160 @@
+#include "cmd/record.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/model/checkpoint.h"
+#include "store/dataset.h"
+
+/* Raised when lx's arithmetic changes so that an old spec gives another result. */
+enum { ARITHMETIC_VERSION = 1 };
+
+/* ---- the dataset's tree ------------------------------------------------------------------ */
+
+static int put_dataset(char **root, lx_store *store, const lx_dataset *d, lx_error *err)
+{
+    lx_store_folder *folders = lx_calloc(d->n_folders, sizeof *folders);
+    lx_store_image *images = lx_calloc(d->n_images, sizeof *images);
+    size_t at = 0;
+    int rc;
+
+    if (!folders || !images) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    for (size_t f = 0; f < d->n_folders; f++) {
+        const lx_folder *from = &d->folders[f];
+        folders[f] = (lx_store_folder){.name = from->name,
+                                       .class_tokens = from->class_tokens,
+                                       .repeats = from->repeats,
+                                       .is_reg = from->is_reg,
+                                       .images = images + at};
+        for (size_t i = 0; i < d->n_images; i++) {
+            const lx_image *image = &d->images[i];
+            if ((size_t)image->folder != f)
+                continue;
+            images[at++] = (lx_store_image){.name = lx_path_base(image->path),
+                                            .hash = image->hash,
+                                            .bytes = image->file_bytes,
+                                            .width = image->width,
+                                            .height = image->height,
+                                            .caption = image->caption};
+            folders[f].n_images++;
+        }
+    }
+    rc = lx_store_dataset_put(root, store, folders, d->n_folders, err);
+done:
+    lx_free(folders);
+    lx_free(images);
+    return rc;
+}
+
+/* ---- base model and spec ----------------------------------------------------------------- */
+
+static int describe_base(cJSON **out, const char *path, lx_error *err)
+{
+    char old_hash[9], sha256[65];
+    int rc = lx_checkpoint_hashes(old_hash, sha256, path, err);
+    if (rc < 0)
+        return rc;
+    *out = cJSON_CreateObject();
+    cJSON_AddStringToObject(*out, "path", path);
+    cJSON_AddStringToObject(*out, "sha256", sha256);
+    cJSON_AddStringToObject(*out, "model_hash", old_hash);
+    return *out ? LX_OK : lx_oom(err);
+}
+
+/* Names, places and remarks change nothing of the result; content stands for paths. */
+static bool is_beside_the_result(const char *flag)
+{
+    static const char *const names[] = {
+        "pretrained_model_name_or_path", "vae", "train_data_dir", "reg_data_dir", "output_dir",
+        "output_name", "training_comment", "config_file", "dataset_config", "output_config",
+        "logging_dir", "log_prefix", "log_with", "log_tracker_name", "log_tracker_config",
+        "log_config", "tokenizer_cache_dir", "no_metadata", "name", "store", "path_map",
+        "path-map", "threads", "max_memory", "device", "save_every_n_epochs",
+        "save_every_n_steps", "save_n_epoch_ratio", "save_last_n_epochs", "save_last_n_steps",
+        "console_log_level", "console_log_file", "console_log_simple", "xformers", "sdpa",
+        "mem_eff_attn", "gradient_checkpointing", "lowram", "highvram",
+        "max_data_loader_n_workers", "persistent_data_loader_workers"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(flag, names[i]) == 0)
+            return true;
+    return strncmp(flag, "metadata_", 9) == 0;
+}
+
+static int make_spec(char **out, const char *resolved, const char *dataset, const cJSON *base,
+                     const cJSON *vae, lx_error *err)
+{
+    cJSON *root = cJSON_CreateObject(), *flags = NULL, *item, *next;
+    lx_str text = LX_STR_INIT;
+    char hex[LX_HASH_HEX + 1];
+    lx_hash hash = lx_sha256_of(dataset, strlen(dataset));
+    int rc;
+
+    if ((rc = lx_json_parse(&flags, resolved, strlen(resolved), err)) < 0)
+        goto done;
+    for (item = flags->child; item; item = next) {
+        next = item->next;
+        if (cJSON_IsNull(item) || is_beside_the_result(item->string))
+            cJSON_Delete(cJSON_DetachItemViaPointer(flags, item));
+    }
+    lx_hash_hex(hex, &hash);
+    cJSON_AddItemToObject(root, "flags", flags);
+    flags = NULL;
+    cJSON_AddStringToObject(root, "dataset", hex);
+    cJSON_AddStringToObject(root, "base_model", lx_json_text(base, "sha256"));
+    if (vae)
+        cJSON_AddStringToObject(root, "vae", lx_json_text(vae, "sha256"));
+    cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
+    if ((rc = lx_json_canonical(&text, root, err)) == LX_OK && !(*out = lx_str_detach(&text)))
+        rc = lx_oom(err);
+done:
+    lx_str_release(&text);
+    cJSON_Delete(flags);
+    cJSON_Delete(root);
+    return rc;
+}
+
+int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
+                    const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err)
+{
+    char *tree = NULL, *spec = NULL, folder[4096];
+    cJSON *base = NULL, *vae = NULL;
+    lx_str base_text = LX_STR_INIT;
+    lx_run_start start = {.kind = "train",
+                          .name = flags->name ? flags->name : config->output_name,
+                          .command_line = flags->command_line,
+                          .flags_given = flags->given,
+                          .flags = flags->resolved,
+                          .seed = config->seed,
+                          .has_seed = true};
+    int rc;
+
+    if ((rc = put_dataset(&tree, store, dataset, err)) < 0 ||
+        (rc = describe_base(&base, config->pretrained_model_name_or_path, err)) < 0 ||
+        (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0) ||
+        (rc = make_spec(&spec, flags->resolved, tree, base, vae, err)) < 0)
+        goto done;
+    if (vae) {
+        cJSON_AddItemToObject(base, "vae", vae);
+        vae = NULL;
+    }
+    if ((rc = lx_json_canonical(&base_text, base, err)) < 0)
+        goto done;
+    start.dataset = tree;
+    start.base_model = lx_str_text(&base_text);
+    start.spec = spec;
+    start.work_dir = getcwd(folder, sizeof folder);
+    rc = lx_run_begin(out, store, &start, err);
+done:
+    lx_str_release(&base_text);
+    cJSON_Delete(base);
+    cJSON_Delete(vae);
+    lx_free(tree);
+    lx_free(spec);
+    return rc;
+}

@@ -1,0 +1,18 @@
+/*
+ * cmd/record - what of a training goes into the store before it starts
+ *
+ * The spec is the canonical JSON of all that determines the result: the resolved flags without names,
+ * paths and remarks, the root of the dataset's tree, the base model's hash, and the version of lx's
+ * arithmetic. Its hash is the identity of the experiment.
+ */
+#ifndef LX_CMD_RECORD_H
+#define LX_CMD_RECORD_H
+
+#include "cmd/train_flags.h"
+#include "store/store.h"
+
+/* The dataset must have been hashed. The run's texts need not outlive the call. */
+int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
+                    const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err);
+
+#endif
