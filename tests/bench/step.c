@@ -1,0 +1,162 @@
+/*
+ * lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N] [--threads N] CHECKPOINT
+ *
+ * One training step (text encoder, UNet, loss, gradients of every LoRA factor) at the size of the
+ * checkpoint: planned memory beside the resident set, and the seconds of each run. Prints one JSON
+ * object a run on stdout. tests/bench/step.sh makes the full-size checkpoint first.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "src/base/alloc.h"
+#include "src/base/rng.h"
+#include "src/train/step.h"
+
+typedef struct bench {
+    int size, batch, rank, steps, threads, heads;
+    const char *checkpoint;
+} bench;
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double peak_resident_mib(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024.0;
+}
+
+static int parse(bench *b, int argc, char **argv)
+{
+    const struct {
+        const char *name;
+        int *value;
+    } flags[] = {{"--size", &b->size},       {"--batch", &b->batch}, {"--rank", &b->rank},
+                 {"--steps", &b->steps},     {"--threads", &b->threads},
+                 {"--heads", &b->heads}};
+
+    for (int i = 1; i < argc; i++) {
+        bool is_flag = false;
+
+        for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++) {
+            if (strcmp(argv[i], flags[k].name) != 0)
+                continue;
+            if (i + 1 >= argc)
+                return -1;
+            *flags[k].value = atoi(argv[++i]);
+            is_flag = true;
+        }
+        if (!is_flag && (argv[i][0] == '-' || b->checkpoint))
+            return -1;
+        if (!is_flag)
+            b->checkpoint = argv[i];
+    }
+    return b->checkpoint && b->size >= 8 && b->size % 8 == 0 && b->batch > 0 && b->steps > 0 ? 0
+                                                                                            : -1;
+}
+
+/* Draws as a training would; BOS and then EOS to the end is the empty caption. */
+static int make_inputs(lx_step_inputs *in, const bench *b)
+{
+    lx_rng stream = lx_rng_stream(1, LX_RNG_NOISE, 0, 0);
+    size_t B = (size_t)b->batch, n = B * 4 * (size_t)(b->size / 8) * (size_t)(b->size / 8);
+    float *latents = lx_alloc(n * sizeof(float)), *noise = lx_alloc(n * sizeof(float));
+    float *weights = lx_alloc(B * sizeof(float));
+    int64_t *timesteps = lx_alloc(B * sizeof(int64_t)), *ids = lx_alloc(B * 77 * sizeof(int64_t));
+
+    if (!latents || !noise || !weights || !timesteps || !ids)
+        return -1;
+    lx_rng_normal(latents, n, 0, &stream);
+    stream = lx_rng_stream(2, LX_RNG_NOISE, 0, 0);
+    lx_rng_normal(noise, n, 0, &stream);
+    for (size_t i = 0; i < B; i++) {
+        weights[i] = 1.0f;
+        timesteps[i] = 500;
+        for (size_t k = 0; k < 77; k++)
+            ids[i * 77 + k] = k == 0 ? 49406 : 49407;
+    }
+    *in = (lx_step_inputs){.batch = b->batch, .n_chunks = 1, .h = b->size / 8, .w = b->size / 8,
+                           .latents = latents, .noise = noise, .timesteps = timesteps,
+                           .input_ids = ids, .loss_weights = weights};
+    return 0;
+}
+
+static int run(const bench *b, lx_error *err)
+{
+    const lx_lora_spec spec = {.rank = b->rank, .has_unet = true, .has_text_encoder = true};
+    lx_device *dev = NULL;
+    lx_checkpoint *checkpoint = NULL;
+    lx_sd_config sd;
+    lx_lora *lora = NULL;
+    lx_step *step = NULL;
+    lx_train_config config = {0};
+    lx_step_model model;
+    lx_step_inputs in;
+    lx_plan_memory memory;
+    double loss = 0, begun = now();
+    int rc;
+
+    lx_train_config_defaults(&config);
+    config.network = spec;
+    config.unet_lr = config.text_encoder_lr = 1e-4;
+    if (make_inputs(&in, b) < 0)
+        return lx_oom(err);
+    if ((rc = lx_device_open_cpu(&dev, b->threads, err)) < 0 ||
+        (rc = lx_checkpoint_open(&checkpoint, b->checkpoint, NULL, err)) < 0 ||
+        (rc = lx_checkpoint_config(&sd, checkpoint, b->heads, err)) < 0 ||
+        (rc = lx_lora_create(&lora, dev, checkpoint, &sd, &spec, 1, err)) < 0)
+        return rc;
+    model = (lx_step_model){
+        .dev = dev, .checkpoint = checkpoint, .sd = &sd, .lora = lora, .config = &config};
+    if ((rc = lx_step_new(&step, &model, err)) < 0 ||
+        (rc = lx_step_prepare(step, b->batch, in.h, in.w, 1, &memory, err)) < 0)
+        return rc;
+    printf("{\"planned_mib\":%.1f,\"packed_mib\":%.1f,\"calls\":%zu,\"gflop\":%.0f,"
+           "\"prepare_s\":%.2f}\n",
+           (double)memory.arena_bytes / 1048576.0, (double)memory.packed_bytes / 1048576.0,
+           memory.n_calls, memory.flops * 1e-9, now() - begun);
+    for (int i = 0; i < b->steps; i++) {
+        double start = now();
+
+        lx_step_zero_gradients(step);
+        if ((rc = lx_step_run(&loss, step, &in, 1.0, err)) < 0)
+            return rc;
+        start = now() - start;
+        printf("{\"step\":%d,\"seconds\":%.3f,\"gflop_per_s\":%.1f,\"loss\":%.6g,"
+               "\"peak_resident_mib\":%.0f}\n",
+               i + 1, start, memory.flops * 1e-9 / start, loss, peak_resident_mib());
+        fflush(stdout);
+    }
+    lx_step_free(step);
+    lx_lora_free(lora);
+    lx_checkpoint_close(checkpoint);
+    lx_device_close(dev);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    bench b = {.size = 512, .batch = 1, .rank = 4, .steps = 3};
+    lx_error err = {0};
+
+    if (parse(&b, argc, argv) < 0) {
+        fprintf(stderr, "usage: lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N]\n"
+                        "                     [--threads N] [--heads N] CHECKPOINT\n");
+        return 2;
+    }
+    if (run(&b, &err) < 0) {
+        fprintf(stderr, "lx_bench_step: %s\n", err.text);
+        return lx_exit_status(err.code);
+    }
+    return 0;
+}
