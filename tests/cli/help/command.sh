@@ -1,0 +1,1 @@
+"$LX" help help && "$LX" help --help

@@ -1,0 +1,2 @@
+# What a user or a file names is never sent raw to the terminal.
+"$LX" "$(printf 'a\033[31mb')"

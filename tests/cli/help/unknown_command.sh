@@ -1,0 +1,3 @@
+"$LX" hepl
+echo $?
+"$LX" nothing-like-it

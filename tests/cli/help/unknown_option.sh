@@ -1,0 +1,7 @@
+"$LX" help --stoer x
+echo $?
+"$LX" help --st
+echo $?
+"$LX" help --quiet=yes
+echo $?
+"$LX" -Z

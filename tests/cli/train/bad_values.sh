@@ -1,0 +1,8 @@
+for words in '--network_dim many' '--learning_rate fast' '--save_precision fp8' '--network_dim' \
+    '--resolution 512x512' '--lr_warmup_steps 1.5' '--max_memory lots' '--seed -1' \
+    '--network_args conv_dim' '--network_args conv_dmi=4' '--optimizer_args betas=2,3' \
+    '--max_token_length 100' '--xformers=yes' '--lerning_rate 1e-4' '--save_every_n 2' \
+    '--network_train_unet_only --network_train_text_encoder_only' 'stray'; do
+    "$LX" debug flags $words >/dev/null
+    echo "$? $words"
+done
