@@ -1,0 +1,153 @@
+#include "src/data/caption_file.h"
+
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/base/unicode.h"
+
+static bool starts_with_bytes(const char *bytes, size_t n, const char *start, size_t length)
+{
+    return n >= length && memcmp(bytes, start, length) == 0;
+}
+
+/* Two-byte Shift-JIS characters, and half-width katakana; false at the first byte that is
+ * neither. */
+static bool is_shift_jis(const unsigned char *s, size_t n, size_t *n_wide)
+{
+    *n_wide = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < 0x80 || (s[i] >= 0xA1 && s[i] <= 0xDF))
+            continue;
+        if (!((s[i] >= 0x81 && s[i] <= 0x9F) || (s[i] >= 0xE0 && s[i] <= 0xFC)) || i + 1 >= n)
+            return false;
+        i++;
+        if (s[i] < 0x40 || s[i] == 0x7F || s[i] > 0xFC)
+            return false;
+        ++*n_wide;
+    }
+    return true;
+}
+
+/* Two-byte characters of GBK and Big5 overlap so far that only "one of them" can be said. */
+static bool is_chinese(const unsigned char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < 0x80)
+            continue;
+        if (s[i] == 0x80 || s[i] == 0xFF || i + 1 >= n)
+            return false;
+        i++;
+        if (s[i] < 0x40 || s[i] == 0x7F || s[i] == 0xFF)
+            return false;
+    }
+    return true;
+}
+
+const char *lx_caption_guess_encoding(const char *bytes, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)bytes;
+    size_t n_zero_even = 0, n_zero_odd = 0, n_high = 0, n_wide;
+
+    if (starts_with_bytes(bytes, n, "\xFF\xFE\0\0", 4))
+        return "UTF-32";
+    if (starts_with_bytes(bytes, n, "\xFF\xFE", 2) || starts_with_bytes(bytes, n, "\xFE\xFF", 2))
+        return "UTF-16";
+    for (size_t i = 0; i < n; i++) {
+        n_high += s[i] >= 0x80;
+        n_zero_even += s[i] == 0 && i % 2 == 0;
+        n_zero_odd += s[i] == 0 && i % 2 == 1;
+    }
+    if (n_zero_even + n_zero_odd > 0)
+        return n_zero_even > n / 4 || n_zero_odd > n / 4 ? "UTF-16 without its mark" : "binary";
+    /* Accents in an otherwise plain text stand alone; in CJK text high bytes come in runs. */
+    if (is_shift_jis(s, n, &n_wide) && 2 * n_wide >= n_high - n_high / 3)
+        return "Shift-JIS";
+    if (n_high >= 4 && is_chinese(s, n))
+        return "GBK or Big5";
+    return "Latin-1 (Windows-1252)";
+}
+
+static int refuse_bytes(const char *bytes, size_t n, size_t at, lx_error *err)
+{
+    const char *guess = lx_caption_guess_encoding(bytes, n);
+
+    return lx_fail(err, LX_EFORMAT,
+                   "byte 0x%02x at offset %zu is not UTF-8 text: it looks like %s; save the file "
+                   "as UTF-8",
+                   (unsigned char)bytes[at], at, guess);
+}
+
+/* One line without its end; *p moves behind it. */
+static void next_line(const char **line, size_t *length, const char **p, const char *end,
+                      bool *has_cr)
+{
+    const char *q = *p;
+
+    while (q < end && *q != '\n' && *q != '\r')
+        q++;
+    *line = *p;
+    *length = (size_t)(q - *p);
+    if (q < end && *q == '\r') {
+        *has_cr = true;
+        q++;
+        if (q < end && *q == '\n')
+            q++;
+    } else if (q < end) {
+        q++;
+    }
+    *p = q;
+}
+
+int lx_caption_decode(lx_caption_text *out, const char *bytes, size_t n, bool enable_wildcard,
+                      lx_error *err)
+{
+    const char *p = bytes, *end = bytes + n, *nul;
+    size_t bad = lx_utf8_check(bytes, n), n_lines = 0;
+
+    if (bad < n)
+        return refuse_bytes(bytes, n, bad, err);
+    if ((nul = n > 0 ? memchr(bytes, 0, n) : NULL) != NULL)
+        return refuse_bytes(bytes, n, (size_t)(nul - bytes), err);
+    if (starts_with_bytes(bytes, n, "\xEF\xBB\xBF", 3)) {
+        out->has_bom = true;
+        p += 3;
+    }
+    if (p == end)
+        return lx_fail(err, LX_EFORMAT,
+                       "the caption file is empty: write the tags into it, or delete it to use "
+                       "the folder's name as the caption");
+    while (p < end) {
+        const char *line;
+        size_t length;
+        next_line(&line, &length, &p, end, &out->has_cr);
+        lx_unicode_strip(&line, &length);
+        if (enable_wildcard ? length > 0 : n_lines == 0) {
+            if (out->text.len > 0)
+                lx_str_putc(&out->text, '\n');
+            lx_str_append(&out->text, line, length);
+        } else if (length > 0) {
+            out->unread_lines++;
+        }
+        n_lines++;
+    }
+    return lx_str_check(&out->text, err);
+}
+
+int lx_caption_read(lx_caption_text *out, const char *path, bool enable_wildcard, lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT, shown = LX_STR_INIT;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    if ((rc = lx_file_read(&bytes, path, LX_CAPTION_BYTES, err)) < 0)
+        goto done;
+    rc = lx_caption_decode(out, lx_str_text(&bytes), bytes.len, enable_wildcard, err);
+    if (rc < 0) {
+        lx_escape_terminal(&shown, path, strlen(path), true);
+        lx_within(err, "\"%s\"", lx_str_text(&shown));
+    }
+done:
+    lx_str_release(&bytes);
+    lx_str_release(&shown);
+    return rc;
+}
