@@ -37,7 +37,4 @@ void lx_metadata_of_save(lx_metadata *metadata, const lx_train_config *config, i
 /* Under --no_metadata: only the keys the peer keeps. */
 void lx_metadata_reduce(lx_metadata *metadata);
 
-/* repr() of a float: "0.001", "5e-05", "1.0". */
-void lx_python_float(char out[40], double x);
-
 #endif

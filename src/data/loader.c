@@ -1,0 +1,304 @@
+#include "src/data/loader.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/rng.h"
+#include "src/data/caption.h"
+#include "src/data/pixels.h"
+
+static const float latent_scale = 0.18215f;
+
+/* One batch of an epoch: `n` samples of the order, from `first`. */
+typedef struct slot {
+    size_t first, n;
+} slot;
+
+struct lx_loader {
+    const lx_dataset *dataset;
+    uint64_t seed;
+    double prior_loss_weight;
+    int64_t max_train_steps;
+    lx_encode_image encode;
+    void *encode_context;
+    lx_decoder *decoder;
+
+    float **cache; /* [images][2]: straight, mirrored; NULL = not cached */
+
+    int epoch;     /* of the order below; -1 = none */
+    int *order;    /* image of each sample, bucket by bucket */
+    slot *slots;   /* batches, shuffled */
+    size_t n_samples, n_slots;
+
+    lx_batch batch;
+    float *latents, *loss_weights, *pixels, *moments;
+    size_t latents_capacity, pixels_capacity, moments_capacity;
+    lx_str *captions;
+    const char **caption_texts;
+    int *images;
+    uint8_t *is_flipped;
+};
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+int lx_loader_new(lx_loader **out, const lx_dataset *d, uint64_t seed, double prior_loss_weight,
+                  int64_t max_train_steps, lx_encode_image encode, void *encode_context,
+                  lx_error *err)
+{
+    const size_t batch = (size_t)d->config.batch_size;
+    lx_loader *l = lx_calloc(1, sizeof *l);
+    int rc = LX_OK;
+
+    if (!l)
+        return lx_oom(err);
+    l->dataset = d;
+    l->seed = seed;
+    l->prior_loss_weight = prior_loss_weight;
+    l->max_train_steps = max_train_steps;
+    l->encode = encode;
+    l->encode_context = encode_context;
+    l->epoch = -1;
+    l->n_samples = d->n_train_samples + d->n_reg_samples;
+    l->cache = lx_calloc(2 * d->n_images, sizeof *l->cache);
+    l->order = lx_calloc(l->n_samples, sizeof *l->order);
+    l->slots = lx_calloc(d->n_batches, sizeof *l->slots);
+    l->captions = lx_calloc(batch, sizeof *l->captions);
+    l->caption_texts = lx_calloc(batch, sizeof *l->caption_texts);
+    l->images = lx_calloc(batch, sizeof *l->images);
+    l->is_flipped = lx_calloc(batch, 1);
+    l->loss_weights = lx_calloc(batch, sizeof *l->loss_weights);
+    if (!l->cache || !l->order || !l->slots || !l->captions || !l->caption_texts || !l->images ||
+        !l->is_flipped || !l->loss_weights)
+        rc = lx_oom(err);
+    if (rc == LX_OK)
+        rc = lx_decoder_new(&l->decoder, err);
+    if (rc < 0)
+        lx_loader_free(l);
+    else
+        *out = l;
+    return rc;
+}
+
+void lx_loader_free(lx_loader *l)
+{
+    if (!l)
+        return;
+    for (size_t i = 0; l->cache && i < 2 * l->dataset->n_images; i++)
+        lx_free(l->cache[i]);
+    for (int i = 0; l->captions && i < l->dataset->config.batch_size; i++)
+        lx_str_release(&l->captions[i]);
+    lx_decoder_free(l->decoder);
+    lx_free(l->cache);
+    lx_free(l->order);
+    lx_free(l->slots);
+    lx_free(l->captions);
+    lx_free(l->caption_texts);
+    lx_free(l->images);
+    lx_free(l->is_flipped);
+    lx_free(l->loss_weights);
+    lx_free(l->latents);
+    lx_free(l->pixels);
+    lx_free(l->moments);
+    lx_free(l);
+}
+
+/* ---- latents ----------------------------------------------------------------------------- */
+
+static size_t latent_size(const lx_bucket *b)
+{
+    return 4 * (size_t)(b->width / 8) * (size_t)(b->height / 8);
+}
+
+/* One draw from the VAE's posterior, times 0.18215. */
+static int sample_latents(float *out, lx_loader *l, const lx_image *image,
+                          const lx_augment *augment, lx_rng rng, lx_error *err)
+{
+    const lx_bucket *b = &l->dataset->buckets[image->bucket];
+    const size_t n = latent_size(b), n_pixels = 3 * (size_t)b->width * (size_t)b->height;
+    float *mean, *logvar, *noise;
+    int rc;
+
+    if (lx_grow(&l->pixels, &l->pixels_capacity, n_pixels, sizeof(float)) < 0 ||
+        lx_grow(&l->moments, &l->moments_capacity, 3 * n, sizeof(float)) < 0)
+        return lx_oom(err);
+    mean = l->moments;
+    logvar = mean + n;
+    noise = logvar + n;
+    if ((rc = lx_image_tensor(l->pixels, l->decoder, l->dataset, image, augment, err)) < 0)
+        return rc;
+    if ((rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar, err)) < 0)
+        return rc;
+    lx_rng_normal(noise, n, 0, &rng);
+    for (size_t i = 0; i < n; i++) {
+        float v = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];
+        out[i] = (mean[i] + expf(0.5f * v) * noise[i]) * latent_scale;
+        if (!isfinite(out[i]))
+            return lx_fail(err, LX_ECHECK,
+                           "%s: the VAE gives latents that are not numbers; try another --vae",
+                           image->path);
+    }
+    return LX_OK;
+}
+
+static uint64_t image_stream(const lx_image *image)
+{
+    uint64_t x;
+    memcpy(&x, image->hash.bytes, sizeof x);
+    return x;
+}
+
+static int cache_image(lx_loader *l, size_t i, bool is_mirror, lx_error *err)
+{
+    const lx_image *image = &l->dataset->images[i];
+    lx_augment augment = LX_AUGMENT_NONE;
+    float **place = &l->cache[2 * i + is_mirror];
+    size_t n = latent_size(&l->dataset->buckets[image->bucket]);
+
+    augment.is_flipped = is_mirror;
+    if (!(*place = lx_alloc(n * sizeof(float))))
+        return lx_oom(err);
+    return sample_latents(*place, l, image, &augment,
+                          lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)),
+                          err);
+}
+
+/* Bucket by bucket, so that the encoder's graph of a size is made once. */
+int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_context,
+                            lx_error *err)
+{
+    const lx_dataset *d = l->dataset;
+    int64_t done = 0, total = 0;
+    int rc;
+
+    for (size_t i = 0; i < d->n_buckets; i++)
+        total += (int64_t)d->buckets[i].n_images;
+    for (size_t b = 0; b < d->n_buckets; b++)
+        for (size_t i = 0; i < d->n_images; i++) {
+            const lx_image *image = &d->images[i];
+            if (!image->repeats || (size_t)image->bucket != b)
+                continue;
+            if ((rc = cache_image(l, i, false, err)) < 0 ||
+                (d->config.flip_aug && (rc = cache_image(l, i, true, err)) < 0))
+                return rc;
+            if (progress && (rc = progress(progress_context, ++done, total, err)) < 0)
+                return rc;
+        }
+    return LX_OK;
+}
+
+/* ---- order ------------------------------------------------------------------------------- */
+
+/* Fisher-Yates over items of one size. */
+static void shuffle(void *items, size_t n, size_t size, lx_rng rng)
+{
+    unsigned char *at = items, spare[sizeof(slot)];
+    lx_assert(size <= sizeof spare);
+    for (size_t i = n; i > 1; i--) {
+        size_t j = (size_t)lx_rng_below(&rng, i);
+        memcpy(spare, at + (i - 1) * size, size);
+        memcpy(at + (i - 1) * size, at + j * size, size);
+        memcpy(at + j * size, spare, size);
+    }
+}
+
+static void arrange(lx_loader *l, int epoch)
+{
+    const lx_dataset *d = l->dataset;
+    const size_t batch = (size_t)d->config.batch_size;
+    size_t at = 0;
+
+    l->n_slots = 0;
+    for (size_t b = 0; b < d->n_buckets; b++) {
+        size_t first = at;
+        for (size_t i = 0; i < d->n_images; i++)
+            for (int k = 0; (size_t)d->images[i].bucket == b && k < d->images[i].repeats; k++)
+                l->order[at++] = (int)i;
+        shuffle(l->order + first, at - first, sizeof *l->order,
+                lx_rng_stream(l->seed, LX_RNG_ORDER, (uint64_t)epoch, b + 1));
+        for (size_t from = first; from < at; from += batch)
+            l->slots[l->n_slots++] = (slot){from, at - from < batch ? at - from : batch};
+    }
+    shuffle(l->slots, l->n_slots, sizeof *l->slots,
+            lx_rng_stream(l->seed, LX_RNG_ORDER, (uint64_t)epoch, 0));
+    l->epoch = epoch;
+}
+
+/* ---- batches ----------------------------------------------------------------------------- */
+
+/* Draws in the peer's order: flip, crop, colour. */
+static lx_augment draw_augment(const lx_loader *l, uint64_t moment, uint64_t sample)
+{
+    const lx_dataset_config *c = &l->dataset->config;
+    lx_rng rng = lx_rng_stream(l->seed, LX_RNG_AUGMENT, moment, sample);
+    lx_augment a = LX_AUGMENT_NONE;
+
+    a.is_flipped = c->flip_aug && lx_rng_uniform(&rng) < 0.5;
+    if (c->random_crop) {
+        a.crop_x = lx_rng_uniform(&rng);
+        a.crop_y = lx_rng_uniform(&rng);
+    }
+    if (c->color_aug && lx_rng_uniform(&rng) <= 0.33) {
+        if (lx_rng_uniform(&rng) > 0.5)
+            a.hue = -8 + 16 * lx_rng_uniform(&rng);
+        else
+            a.gamma = 0.95 + 0.1 * lx_rng_uniform(&rng);
+    }
+    return a;
+}
+
+static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
+                       const lx_caption_moment *when, lx_error *err)
+{
+    const lx_image *image = &l->dataset->images[index];
+    const size_t n = latent_size(&l->dataset->buckets[image->bucket]);
+    const lx_augment augment = draw_augment(l, moment, i);
+    const float *cached = l->cache[2 * index + augment.is_flipped];
+    lx_rng rng = lx_rng_stream(l->seed, LX_RNG_CAPTION, moment, i);
+    int rc;
+
+    l->images[i] = index;
+    l->is_flipped[i] = augment.is_flipped;
+    l->loss_weights[i] = image->is_reg ? (float)l->prior_loss_weight : 1.0f;
+    if ((rc = lx_caption_process(&l->captions[i], image->caption, &l->dataset->config, when, &rng,
+                                 err)) < 0)
+        return rc;
+    l->caption_texts[i] = lx_str_text(&l->captions[i]);
+    if (cached) {
+        memcpy(l->latents + i * n, cached, n * sizeof(float));
+        return LX_OK;
+    }
+    return sample_latents(l->latents + i * n, l, image, &augment,
+                          lx_rng_stream(l->seed, LX_RNG_LATENT, moment + 2, i), err);
+}
+
+int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch, int64_t step,
+                    lx_error *err)
+{
+    const lx_caption_moment when = {epoch + 1, step, l->max_train_steps};
+    const uint64_t moment = (uint64_t)epoch * l->dataset->n_batches + (uint64_t)batch;
+    const lx_bucket *bucket;
+    slot s;
+    int rc;
+
+    if (epoch != l->epoch)
+        arrange(l, epoch);
+    lx_assert(batch >= 0 && (size_t)batch < l->n_slots);
+    s = l->slots[batch];
+    bucket = &l->dataset->buckets[l->dataset->images[l->order[s.first]].bucket];
+    if (lx_grow(&l->latents, &l->latents_capacity, s.n * latent_size(bucket), sizeof(float)) < 0)
+        return lx_oom(err);
+    for (size_t i = 0; i < s.n; i++)
+        if ((rc = fill_sample(l, i, l->order[s.first + i], moment, &when, err)) < 0)
+            return rc;
+    l->batch = (lx_batch){.size = (int)s.n,
+                          .width = bucket->width,
+                          .height = bucket->height,
+                          .latents = l->latents,
+                          .captions = l->caption_texts,
+                          .loss_weights = l->loss_weights,
+                          .images = l->images,
+                          .is_flipped = l->is_flipped};
+    *out = &l->batch;
+    return LX_OK;
+}

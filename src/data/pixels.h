@@ -1,0 +1,30 @@
+/*
+ * data/pixels - one image of the dataset as the tensor of its bucket
+ *
+ * Decoded in a process of its own (image/decode), laid on the background, resized to cover the
+ * bucket, cropped in the middle or, with random_crop, where the draw says.
+ */
+#ifndef LX_DATA_PIXELS_H
+#define LX_DATA_PIXELS_H
+
+#include "src/data/dataset.h"
+#include "src/image/decode.h"
+
+/* What varies from sample to sample. */
+typedef struct lx_augment {
+    bool is_flipped;
+    double crop_x, crop_y; /* 0..1 of the excess; 0.5 is the middle */
+    double hue;            /* half degrees; 0 = none */
+    double gamma;          /* 0 = none */
+} lx_augment;
+
+#define LX_AUGMENT_NONE {false, 0.5, 0.5, 0, 0}
+
+/* out [3, H, W] of the image's bucket, in -1..1. Errors carry the path. */
+int lx_image_tensor(float *out, lx_decoder *decoder, const lx_dataset *dataset,
+                    const lx_image *image, const lx_augment *augment, lx_error *err);
+
+/* "white", "black", "grey", "#rrggbb" (LX_EUSAGE). NULL is white. */
+int lx_background_parse(uint8_t rgb[3], const char *text, lx_error *err);
+
+#endif

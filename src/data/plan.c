@@ -1,0 +1,181 @@
+/* From images to buckets, batches and steps: the peer's arithmetic. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/data/bucket.h"
+#include "src/data/dataset.h"
+
+/* ---- regularisation images --------------------------------------------------------------- */
+
+/*
+ * In folder order each is registered with its own repeats until their sum reaches the training
+ * samples; then they take one more each in turn. One that is never reached is not used.
+ * Source: sd-scripts library/train_util.py (DreamBoothDataset).
+ */
+static void balance_reg(lx_dataset *d)
+{
+    size_t wanted = 0, got = 0, n_reg = 0;
+
+    for (size_t i = 0; i < d->n_images; i++) {
+        n_reg += d->images[i].is_reg;
+        wanted += d->images[i].is_reg ? 0 : (size_t)d->images[i].repeats;
+    }
+    if (!n_reg)
+        return;
+    for (size_t i = 0; i < d->n_images; i++) {
+        lx_image *image = &d->images[i];
+        if (!image->is_reg)
+            continue;
+        if (got >= wanted)
+            image->repeats = 0;
+        got += (size_t)image->repeats;
+    }
+    while (got < wanted)
+        for (size_t i = 0; i < d->n_images && got < wanted; i++)
+            if (d->images[i].is_reg) {
+                d->images[i].repeats++;
+                got++;
+            }
+}
+
+/* ---- buckets ----------------------------------------------------------------------------- */
+
+static int choose_buckets(lx_size *sizes, lx_dataset *d, const lx_bucket_set *set, lx_error *err)
+{
+    double error_sum = 0;
+    size_t n_used = 0;
+
+    for (size_t i = 0; i < d->n_images; i++) {
+        lx_image *image = &d->images[i];
+        lx_bucket_choice choice;
+        int rc = lx_bucket_choose(&choice, set, (lx_size){image->width, image->height}, err);
+        if (rc < 0) {
+            lx_within(err, "%s", image->path);
+            return rc;
+        }
+        sizes[i] = choice.bucket;
+        image->resized_w = choice.resized.width;
+        image->resized_h = choice.resized.height;
+        if (image->repeats) {
+            error_sum += fabs(choice.ar_error);
+            n_used++;
+        }
+    }
+    d->mean_ar_error = n_used ? error_sum / (double)n_used : 0;
+    return LX_OK;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const lx_bucket *x = a, *y = b;
+    return x->width != y->width ? x->width - y->width : x->height - y->height;
+}
+
+static lx_bucket *find_bucket(lx_dataset *d, lx_size size)
+{
+    for (size_t i = 0; i < d->n_buckets; i++)
+        if (d->buckets[i].width == size.width && d->buckets[i].height == size.height)
+            return &d->buckets[i];
+    return NULL;
+}
+
+static int fill_buckets(lx_dataset *d, const lx_size *sizes, lx_error *err)
+{
+    if (!(d->buckets = lx_arena_calloc(d->arena, d->n_images, sizeof *d->buckets)))
+        return lx_oom(err);
+    for (size_t i = 0; i < d->n_images; i++)
+        if (d->images[i].repeats && !find_bucket(d, sizes[i]))
+            d->buckets[d->n_buckets++] =
+                (lx_bucket){.width = sizes[i].width, .height = sizes[i].height};
+    qsort(d->buckets, d->n_buckets, sizeof *d->buckets, by_size);
+    for (size_t i = 0; i < d->n_images; i++) {
+        lx_image *image = &d->images[i];
+        lx_bucket *bucket = find_bucket(d, sizes[i]);
+        if (!image->repeats || !bucket)
+            continue;
+        image->bucket = (int)(bucket - d->buckets);
+        bucket->n_images++;
+        bucket->n_samples += (size_t)image->repeats;
+    }
+    return LX_OK;
+}
+
+static int make_set(lx_bucket_set *set, lx_dataset_config *c, lx_error *err)
+{
+    const lx_size resolution = {c->width, c->height};
+    int rc;
+    if (!c->enable_bucket)
+        return lx_bucket_set_init_single(set, resolution, err);
+    if (c->bucket_reso_steps % 64 != 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "--bucket_reso_steps %d: must be a multiple of 64 for SD 1.x",
+                       c->bucket_reso_steps);
+    rc = lx_bucket_set_init(set, resolution, c->min_bucket_reso, c->max_bucket_reso,
+                            c->bucket_reso_steps, c->bucket_no_upscale, err);
+    if (rc == LX_OK) {
+        c->min_bucket_reso = set->min;
+        c->max_bucket_reso = set->max;
+    }
+    return rc;
+}
+
+int lx_dataset_plan(lx_dataset *d, lx_error *err)
+{
+    const size_t batch = (size_t)d->config.batch_size;
+    lx_bucket_set set;
+    lx_size *sizes;
+    int rc;
+
+    balance_reg(d);
+    if ((rc = make_set(&set, &d->config, err)) < 0)
+        return rc;
+    if (!(sizes = lx_calloc(d->n_images, sizeof *sizes)))
+        rc = lx_oom(err);
+    if (rc == LX_OK && (rc = choose_buckets(sizes, d, &set, err)) == LX_OK)
+        rc = fill_buckets(d, sizes, err);
+    lx_free(sizes);
+    lx_bucket_set_release(&set);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < d->n_images; i++)
+        *(d->images[i].is_reg ? &d->n_reg_samples : &d->n_train_samples) +=
+            (size_t)d->images[i].repeats;
+    for (size_t i = 0; i < d->n_buckets; i++)
+        d->n_batches += (d->buckets[i].n_samples + batch - 1) / batch;
+    return LX_OK;
+}
+
+int lx_dataset_hash(lx_dataset *d, lx_error *err)
+{
+    int rc;
+    for (size_t i = 0; i < d->n_images; i++) {
+        lx_image *image = &d->images[i];
+        if ((rc = lx_file_hash(&image->hash, image->path, err)) < 0)
+            return rc;
+        image->caption_hash = lx_sha256_of(image->caption, strlen(image->caption));
+    }
+    return LX_OK;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+lx_step_count lx_dataset_steps(const lx_dataset *d, int max_train_steps, int max_train_epochs,
+                               int gradient_accumulation_steps)
+{
+    lx_step_count c = {.batches_per_epoch = (int64_t)d->n_batches};
+    c.steps_per_epoch = ceil_div(c.batches_per_epoch, gradient_accumulation_steps);
+    if (max_train_epochs > 0) {
+        c.epochs = max_train_epochs;
+        c.total_steps = c.epochs * c.steps_per_epoch;
+    } else {
+        c.total_steps = max_train_steps;
+        c.epochs = c.steps_per_epoch ? ceil_div(c.total_steps, c.steps_per_epoch) : 0;
+    }
+    return c;
+}

@@ -1,0 +1,303 @@
+/* Folders: which there are, what their names say, and what a wrong path looks like. */
+#include "src/data/scan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/unicode.h"
+
+int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_error *err,
+                  const char *fmt, ...)
+{
+    lx_dataset *d = scan->dataset;
+    lx_finding *f;
+    char text[1400];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (lx_grow(&scan->findings, &scan->finding_capacity, d->n_findings + 1, sizeof *f) < 0)
+        return lx_oom(err);
+    f = &scan->findings[d->n_findings];
+    *f = (lx_finding){kind, code, lx_arena_strdup(d->arena, text)};
+    if (!f->text)
+        return lx_oom(err);
+    d->n_findings++;
+    return LX_OK;
+}
+
+bool lx_scan__folder_name(int64_t *repeats, const char **class_tokens, const char *name)
+{
+    const char *underscore = strchr(name, '_');
+    size_t n = underscore ? (size_t)(underscore - name) : strlen(name);
+    if (!lx_unicode_int(repeats, name, n))
+        return false;
+    *class_tokens = underscore ? underscore + 1 : "";
+    return true;
+}
+
+bool lx_scan__is_image_name(const char *name)
+{
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".webp", ".bmp",
+                                          ".PNG", ".JPG", ".JPEG", ".WEBP", ".BMP"};
+    const char *ending = lx_path_ext(name);
+    if (name[0] == '.')
+        return false;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcmp(ending, endings[i]) == 0)
+            return true;
+    return false;
+}
+
+static char *join(lx_arena *arena, const char *folder, const char *name)
+{
+    return lx_arena_printf(arena, lx_ends_with(folder, "/") ? "%s%s" : "%s/%s", folder, name);
+}
+
+static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t repeats,
+                      const char *class_tokens, bool is_reg, lx_error *err)
+{
+    lx_dataset *d = scan->dataset;
+    lx_folder *f;
+
+    if (lx_grow(&scan->folders, &scan->folder_capacity, d->n_folders + 1, sizeof *f) < 0)
+        return lx_oom(err);
+    f = &scan->folders[d->n_folders++];
+    *f = (lx_folder){.path = path, /* in the arena already */
+                     .name = lx_arena_strdup(d->arena, name),
+                     .class_tokens = lx_arena_strdup(d->arena, class_tokens),
+                     .repeats = repeats > 1000000 ? 1000000 : (int)repeats,
+                     .is_reg = is_reg};
+    return f->name && f->class_tokens ? LX_OK : lx_oom(err);
+}
+
+typedef struct level {
+    size_t n_valid, n_images_here, n_ignored;
+    const char *first_image, *first_ignored;
+} level;
+
+static int scan_entry(lx_scan *scan, level *seen, const char *root, const char *name,
+                      bool is_reg, lx_error *err)
+{
+    lx_arena *arena = scan->dataset->arena;
+    const char *path = join(arena, root, name), *class_tokens;
+    int64_t repeats;
+
+    if (!path)
+        return lx_oom(err);
+    if (!lx_file_is_dir(path)) {
+        if (lx_scan__is_image_name(name) && !seen->n_images_here++)
+            seen->first_image = path;
+        return LX_OK;
+    }
+    if (!lx_scan__folder_name(&repeats, &class_tokens, name)) {
+        if (name[0] != '.' && !seen->n_ignored++)
+            seen->first_ignored = path;
+        return LX_OK;
+    }
+    if (repeats < 1)
+        return lx_scan__find(scan, LX_FINDING_WARNING, "no-repeats", err,
+                             "\"%s\" is left out: its name asks for %lld repeats", path,
+                             (long long)repeats);
+    seen->n_valid++;
+    return add_folder(scan, path, name, repeats, class_tokens, is_reg, err);
+}
+
+/* A folder below `root` that holds N_name folders: the user stopped one level too high. */
+static const char *deeper_root(lx_arena *arena, const char *root)
+{
+    lx_dir dir = {0}, inner = {0};
+    const char *found = NULL;
+
+    if (lx_dir_list(&dir, root, NULL) < 0)
+        return NULL;
+    for (size_t i = 0; i < dir.count && !found; i++) {
+        const char *path = join(arena, root, dir.names[i]);
+        if (!path || !lx_file_is_dir(path) || lx_dir_list(&inner, path, NULL) < 0)
+            continue;
+        for (size_t k = 0; k < inner.count && !found; k++) {
+            const char *class_tokens, *below = join(arena, path, inner.names[k]);
+            int64_t repeats;
+            if (below && lx_file_is_dir(below) &&
+                lx_scan__folder_name(&repeats, &class_tokens, inner.names[k]))
+                found = path;
+        }
+        lx_dir_free(&inner);
+    }
+    lx_dir_free(&dir);
+    return found;
+}
+
+/* The part of a path before its last name; "." when there is none. */
+static char *parent_of(lx_arena *arena, const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    while (n && path[n - 1] != '/')
+        n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return n ? lx_arena_strndup(arena, path, n) : lx_arena_strdup(arena, ".");
+}
+
+static const char *last_name(lx_arena *arena, const char *path)
+{
+    size_t n = strlen(path), from;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    for (from = n; from && path[from - 1] != '/';)
+        from--;
+    return lx_arena_strndup(arena, path + from, n - from);
+}
+
+static int explain_level(lx_scan *scan, const level *seen, const char *flag, const char *root,
+                         lx_error *err)
+{
+    lx_arena *arena = scan->dataset->arena;
+    const char *name = last_name(arena, root), *class_tokens, *deeper;
+    int64_t repeats;
+
+    if (seen->n_valid) {
+        if (seen->n_images_here)
+            return lx_scan__find(scan, LX_FINDING_WARNING, "wrong-level", err,
+                                 "%zu images lie directly in \"%s\" and are not trained, for "
+                                 "example \"%s\": move them into one of its folders",
+                                 seen->n_images_here, root, seen->first_image);
+        return LX_OK;
+    }
+    if (name && seen->n_images_here && lx_scan__folder_name(&repeats, &class_tokens, name))
+        return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
+                             "\"%s\" is an image folder itself; %s wants the folder above it: "
+                             "%s \"%s\"",
+                             root, flag, flag, parent_of(arena, root));
+    if (seen->n_images_here)
+        return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
+                             "%zu images lie directly in \"%s\": put them into a folder below it "
+                             "whose name says how often each is shown and what it is, such as "
+                             "\"%s/10_identifier class\"",
+                             seen->n_images_here, root, root);
+    if ((deeper = deeper_root(arena, root)))
+        return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
+                             "the image folders lie one level deeper: %s \"%s\"", flag, deeper);
+    return lx_scan__find(scan, LX_FINDING_STOP, "no-images", err,
+                         "\"%s\" has no folder named like \"10_identifier class\" with images "
+                         "in it%s%s%s",
+                         root, seen->first_ignored ? " (\"" : "",
+                         seen->first_ignored ? seen->first_ignored : "",
+                         seen->first_ignored ? "\" has no number in front)" : "");
+}
+
+static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_reg,
+                     lx_error *err)
+{
+    size_t first = scan->dataset->n_folders;
+    lx_dir dir = {0};
+    level seen = {0};
+    int rc;
+
+    if (!lx_file_is_dir(root))
+        return is_reg ? lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
+                                      "%s \"%s\" is no folder: correct the path, or leave the "
+                                      "flag out to train without regularisation images",
+                                      flag, root)
+                      : lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
+                                      "%s \"%s\" is no folder", flag, root);
+    if ((rc = lx_dir_list(&dir, root, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < dir.count && rc == LX_OK; i++)
+        rc = scan_entry(scan, &seen, root, dir.names[i], is_reg, err);
+    lx_dir_free(&dir);
+    if (rc == LX_OK)
+        rc = explain_level(scan, &seen, flag, root, err);
+    if (rc == LX_OK && seen.n_ignored && seen.n_valid)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "ignored-folder", err,
+                           "%zu folders without a number in front are left out, for example "
+                           "\"%s\"",
+                           seen.n_ignored, seen.first_ignored);
+    for (size_t i = first; i < scan->dataset->n_folders && rc == LX_OK; i++)
+        rc = lx_scan__images(scan, i, err);
+    return rc;
+}
+
+static int check_any(lx_scan *scan, lx_error *err)
+{
+    const lx_dataset *d = scan->dataset;
+    for (size_t i = 0; i < d->n_images; i++)
+        if (!scan->images[i].is_reg)
+            return LX_OK;
+    for (size_t i = 0; i < d->n_findings; i++)
+        if (scan->findings[i].kind == LX_FINDING_STOP)
+            return LX_OK; /* said already, and better */
+    return lx_scan__find(scan, LX_FINDING_STOP, "no-images", err,
+                         "no images to train on in \"%s\"", d->config.train_data_dir);
+}
+
+static void *settle(lx_arena *arena, const void *array, size_t n, size_t item)
+{
+    void *copy = lx_arena_calloc(arena, n, item);
+    if (copy && n)
+        memcpy(copy, array, n * item);
+    return copy;
+}
+
+/* ".txt" for "txt"; the peer adds the dot too. */
+static const char *with_dot(lx_arena *arena, const char *extension)
+{
+    return extension[0] == '.' ? extension : lx_arena_printf(arena, ".%s", extension);
+}
+
+int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error *err)
+{
+    lx_dataset *d = lx_calloc(1, sizeof *d);
+    lx_scan scan = {.dataset = d};
+    int rc = LX_OK;
+
+    if (!d || !(d->arena = lx_arena_new())) {
+        lx_free(d);
+        return lx_oom(err);
+    }
+    d->config = *config;
+    if (!(d->config.caption_extension = with_dot(d->arena, config->caption_extension)))
+        rc = lx_oom(err);
+    if (rc == LX_OK)
+        rc = scan_root(&scan, "--train_data_dir", config->train_data_dir, false, err);
+    if (rc == LX_OK && config->reg_data_dir)
+        rc = scan_root(&scan, "--reg_data_dir", config->reg_data_dir, true, err);
+    if (rc == LX_OK)
+        rc = check_any(&scan, err);
+    if (rc == LX_OK) {
+        d->folders = settle(d->arena, scan.folders, d->n_folders, sizeof *d->folders);
+        d->images = settle(d->arena, scan.images, d->n_images, sizeof *d->images);
+        d->findings = settle(d->arena, scan.findings, d->n_findings, sizeof *d->findings);
+        if (!d->folders || !d->images || !d->findings)
+            rc = lx_oom(err);
+    }
+    lx_free(scan.folders);
+    lx_free(scan.images);
+    lx_free(scan.findings);
+    if (rc < 0)
+        lx_dataset_free(d);
+    else
+        *out = d;
+    return rc;
+}
+
+void lx_dataset_free(lx_dataset *d)
+{
+    if (!d)
+        return;
+    lx_arena_free(d->arena);
+    lx_free(d);
+}
+
+int lx_dataset_check(const lx_dataset *d, lx_error *err)
+{
+    for (size_t i = 0; i < d->n_findings; i++)
+        if (d->findings[i].kind == LX_FINDING_STOP)
+            return lx_fail(err, LX_ECHECK, "%s", d->findings[i].text);
+    return LX_OK;
+}
