@@ -85,11 +85,11 @@ int lx_image_tensor(float *out, lx_decoder *decoder, const lx_dataset *d, const 
         rc = prepare(out, &pixels, image, &d->buckets[image->bucket], augment, err);
     lx_pixels_release(&pixels);
     if (rc == LX_EFORMAT || rc == LX_ELIMIT) {
-        char why[1024];
-        snprintf(why, sizeof why, "%s", err ? err->text : "");
+        lx_error why = err ? *err : (lx_error){0};
         return lx_fail(err, rc,
-                       "%s: %s. Mend or remove it, or go on without it by --skip-bad-images",
-                       image->path, why);
+                       "%s: %.1000s. Mend or remove it, or go on without it by "
+                       "--skip-bad-images",
+                       image->path, why.text);
     }
     if (rc < 0)
         lx_within(err, "%s", image->path);

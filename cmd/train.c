@@ -1,0 +1,247 @@
+/* lx train - train a LoRA and record the run */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "cmd/cli.h"
+#include "cmd/progress.h"
+#include "cmd/record.h"
+#include "cmd/train_flags.h"
+#include "src/base/file.h"
+#include "src/base/python.h"
+#include "src/train/metadata.h"
+#include "src/train/session.h"
+
+/* One `lx train` under way; the observer's context. */
+typedef struct job {
+    lx_cli *cli;
+    lx_train_config config;
+    lx_train_flags flags;
+    lx_dataset *dataset;
+    lx_store *store;
+    lx_run *run;
+    lx_train *train;
+    lx_progress_view progress;
+} job;
+
+/* ---- the observer ------------------------------------------------------------------------ */
+
+static int on_phase(void *context, const char *phase, int64_t done, int64_t total, lx_error *err)
+{
+    job *j = context;
+    (void)err;
+    lx_progress_phase(&j->progress, phase, done, total);
+    return LX_OK;
+}
+
+static int on_step(void *context, const lx_step_report *r, lx_error *err)
+{
+    job *j = context;
+    const struct {
+        const char *key;
+        double value;
+        bool is_there;
+    } points[] = {
+        {"loss", r->loss, true},
+        {"loss/average", r->average_loss, true},
+        {"lr/unet", r->lr_unet, j->config.network.has_unet},
+        {"lr/textencoder", r->lr_text_encoder, j->config.network.has_text_encoder},
+        {"grad_norm", r->grad_norm, true},
+        {"seconds", r->seconds, true},
+        {"images", (double)r->images_seen, true},
+    };
+    lx_progress_step(&j->progress, r);
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        int rc = points[i].is_there
+                     ? lx_run_log(j->run, points[i].key, r->step, points[i].value, err)
+                     : LX_OK;
+        if (rc < 0)
+            return rc;
+    }
+    return LX_OK;
+}
+
+static int on_checkpoint(void *context, const lx_checkpoint_report *r, lx_error *err)
+{
+    job *j = context;
+    lx_progress_close(&j->progress);
+    lx_print(j->cli, "saved %s (step %lld, sha256 %.16s)\n", lx_safe(j->cli, r->path),
+             (long long)r->step, r->sha256);
+    return lx_run_artifact_file(j->run, "lora", lx_path_base(r->path), r->path, r->step, err);
+}
+
+static void on_note(void *context, const char *text)
+{
+    job *j = context;
+    lx_progress_close(&j->progress);
+    lx_message(j->cli, "note: %s\n", lx_safe(j->cli, text));
+}
+
+static int should_stop(void *context)
+{
+    (void)context;
+    return lx_signals_pending();
+}
+
+/* ---- before the first step --------------------------------------------------------------- */
+
+static void show_findings(lx_cli *cli, const lx_dataset *d)
+{
+    static const char *const words[] = {[LX_FINDING_NOTE] = "note",
+                                        [LX_FINDING_WARNING] = "warning",
+                                        [LX_FINDING_STOP] = "stop"};
+    for (size_t i = 0; i < d->n_findings; i++)
+        if (!cli->is_quiet || d->findings[i].kind != LX_FINDING_NOTE)
+            lx_message(cli, "%s: %s\n", words[d->findings[i].kind],
+                       lx_safe(cli, d->findings[i].text));
+}
+
+/* Everything that can be wrong with the data is said before a model is opened. */
+static int read_data(job *j, lx_error *err)
+{
+    int rc;
+    if ((rc = lx_dataset_scan(&j->dataset, &j->config.data, err)) < 0)
+        return rc;
+    rc = lx_dataset_check(j->dataset, err);
+    if (rc == LX_OK)
+        show_findings(j->cli, j->dataset);
+    if (rc < 0 || (rc = lx_dataset_plan(j->dataset, err)) < 0)
+        return rc;
+    return lx_dataset_hash(j->dataset, err);
+}
+
+static int read_command_line(job *j, lx_error *err)
+{
+    lx_cli *cli = j->cli;
+    int rc = lx_train_flags_parse(&j->config, &j->flags, cli, cli->argc, cli->argv, err);
+    if (rc < 0 || j->flags.is_done)
+        return rc;
+    if ((rc = lx_train_flags_require(&j->config, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < j->flags.notes.count && !cli->is_quiet; i++)
+        lx_message(cli, "note: %s\n", lx_safe(cli, j->flags.notes.items[i]));
+    return LX_OK;
+}
+
+static int identify(lx_train_identity *identity, const job *j, lx_error *err)
+{
+    char *started = lx_arena_alloc(j->cli->arena, 40);
+    struct timespec now;
+    uint32_t session;
+
+    if (!started)
+        return lx_oom(err);
+    if (getrandom(&session, sizeof session, 0) != sizeof session)
+        return lx_fail_errno(err, errno, "drawing a session id");
+    clock_gettime(CLOCK_REALTIME, &now);
+    lx_python_float(started, (double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+    *identity = (lx_train_identity){.run_id = lx_run_id(j->run),
+                                    .spec_hash = lx_run_spec_hash(j->run),
+                                    .started_at = started,
+                                    .session_id = session};
+    return LX_OK;
+}
+
+static void show_plan(job *j)
+{
+    lx_step_count count = lx_train_steps(j->train);
+    lx_plan_memory memory = lx_train_memory(j->train);
+    if (j->cli->is_quiet)
+        return;
+    lx_message(j->cli,
+               "run %.10s: %zu samples an epoch in %lld batches, %lld epochs, %lld steps; "
+               "%.2f GB for activations and gradients\n",
+               lx_run_id(j->run), j->dataset->n_train_samples + j->dataset->n_reg_samples,
+               (long long)count.batches_per_epoch, (long long)count.epochs,
+               (long long)count.total_steps, (double)memory.arena_bytes / 1e9);
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+static int train_recorded(job *j, lx_error *err)
+{
+    const lx_observer observer = {.context = j,
+                                  .on_phase = on_phase,
+                                  .on_step = on_step,
+                                  .on_checkpoint = on_checkpoint,
+                                  .on_note = on_note,
+                                  .should_stop = should_stop};
+    lx_train_identity identity;
+    int rc;
+
+    if ((rc = identify(&identity, j, err)) < 0 ||
+        (rc = lx_train_open(&j->train, &j->config, j->dataset, &identity, &observer, err)) < 0 ||
+        (rc = lx_train_prepare(j->train, err)) < 0)
+        return rc;
+    show_plan(j);
+    rc = lx_train_run(j->train, err);
+    lx_progress_close(&j->progress);
+    return rc;
+}
+
+static const char *status_of(int rc)
+{
+    return rc == LX_OK ? "finished" : rc == LX_EINTERRUPTED ? "interrupted" : "failed";
+}
+
+/* The run ends as the training did; a store that fails now must not hide the training's own error. */
+static int end_run(job *j, int rc, lx_error *err)
+{
+    lx_error ending = {0};
+    int ended = lx_run_end(j->run, status_of(rc), rc < 0 && err ? err->text : NULL, &ending);
+    j->run = NULL;
+    if (rc == LX_OK && ended < 0) {
+        if (err)
+            *err = ending;
+        return ended;
+    }
+    return rc;
+}
+
+static int run(lx_cli *cli, void *args, lx_error *err)
+{
+    job j = {.cli = cli};
+    lx_error local = {0};
+    int rc;
+
+    (void)args;
+    err = err ? err : &local;
+    lx_progress_init(&j.progress, cli);
+    if ((rc = read_command_line(&j, err)) < 0 || j.flags.is_done)
+        return rc;
+    lx_signals_install();
+    if ((rc = read_data(&j, err)) < 0 ||
+        (rc = lx_store_open(&j.store, cli->store_path, false, err)) < 0 ||
+        (rc = lx_record_begin(&j.run, j.store, &j.config, &j.flags, j.dataset, err)) < 0)
+        goto done;
+    rc = train_recorded(&j, err);
+    lx_train_close(j.train);
+    lx_progress_close(&j.progress);
+    rc = end_run(&j, rc, err);
+done:
+    lx_store_close(j.store);
+    lx_dataset_free(j.dataset);
+    return rc;
+}
+
+const lx_command lx_cmd_train = {
+    .name = "train",
+    .summary = "train a LoRA and record the run",
+    .usage = "--pretrained_model_name_or_path MODEL --train_data_dir DIR ...",
+    .help = "Takes the flags of sd-scripts' train_network.py by the same names, meanings and\n"
+            "defaults (docs/flags.md), as flags, from --config_file, or as a pasted\n"
+            "`accelerate launch ... train_network.py ...` line. Caption files that the flags do not\n"
+            "read stop the run before anything is loaded. Ctrl-C saves what was trained; a second\n"
+            "one leaves at once. Every run is recorded: lx runs, lx show.\n"
+            "\n"
+            "Examples:\n"
+            "  lx train --pretrained_model_name_or_path base.safetensors --train_data_dir img \\\n"
+            "           --caption_extension .txt --resolution 512 --network_dim 4 \\\n"
+            "           --learning_rate 1e-4 --max_train_epochs 10 --output_dir out\n"
+            "  lx train --config_file run.toml --seed 7\n",
+    .options = lx_train_options,
+    .parses_itself = true,
+    .run = run,
+};
