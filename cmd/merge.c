@@ -10,7 +10,7 @@
 #include "src/base/json.h"
 #include "src/base/sha256.h"
 #include "src/base/str.h"
-#include "src/lora/hashes.h"
+#include "src/lora/lora.h"
 #include "src/lora/merge.h"
 
 struct merge_args {
@@ -279,15 +279,16 @@ static int open_sources(job *j, lx_merge *merge, lx_error *err)
 static int write_result(const job *j, const lx_merge_result *r, bool is_minimal,
                         lx_arena *arena, lx_error *err)
 {
-    lx_lora_hashes hashes;
+    const lx_lora_tensors tensors = {.views = r->tensors, .count = r->n_tensors};
+    char model_hash[65], legacy_hash[9];
     table t = {.n = 0};
     int rc;
 
     if ((rc = make_metadata(&t, j, r, is_minimal, arena, err)) < 0 ||
-        (rc = lx_lora_hashes_of(&hashes, r->tensors, r->n_tensors, t.entries, t.n, err)) < 0)
+        (rc = lx_lora_hashes(model_hash, legacy_hash, &tensors, t.entries, t.n, err)) < 0)
         return rc;
-    put(&t, "sshs_model_hash", hashes.model);
-    put(&t, "sshs_legacy_hash", hashes.legacy);
+    put(&t, "sshs_model_hash", model_hash);
+    put(&t, "sshs_legacy_hash", legacy_hash);
     if ((rc = lx_safetensors_write(j->output, r->tensors, r->n_tensors, t.entries, t.n, err)) < 0)
         lx_within(err, "%s", j->output);
     return rc;
