@@ -105,6 +105,13 @@ static bool looks_like_safetensors(const lx_mapping *map)
     return map->size > 8 && little_endian64(map->data) <= map->size - 8 && map->data[8] == '{';
 }
 
+/* PROTO. The length of a header that was cut off may begin so too, but it ends in zeros. */
+static bool looks_like_pickle(const lx_mapping *map)
+{
+    return map->size >= 8 && map->data[0] == 0x80 && map->data[1] <= 16 &&
+           little_endian64(map->data) >> 32 != 0;
+}
+
 static bool ends_like_zip(const lx_mapping *map)
 {
     return map->size >= 22 && begins_with(map, map->size - 22, "PK\5\6", 4);
@@ -142,7 +149,7 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
     const lx_mapping *map = &file->map;
     const char *stranger = known_stranger(map);
     bool is_zip = begins_with(map, 0, "PK\3\4", 4) || begins_with(map, 0, "PK\5\6", 4);
-    bool is_pickle = map->size > 1 && map->data[0] == 0x80 && map->data[1] <= 16;
+    bool is_pickle = looks_like_pickle(map);
 
     if (looks_like_safetensors(map))
         return lx_safetensors__read(file, err);
