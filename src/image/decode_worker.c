@@ -15,13 +15,12 @@
 
 enum { CPU_S = 20, ROWS = 64 };
 
-/* What an image may cost: the largest one, its pixels twice in 16 bits, and the library. */
-static const uint64_t memory_limit = (uint64_t)2 << 30;
-
 /* RLIMIT_AS counts all that is mapped; a worker that was forked starts with its parent's. */
 static void limit_memory(void)
 {
 #ifndef __SANITIZE_ADDRESS__
+    /* What an image may cost: the largest one, its pixels twice in 16 bits, and the library. */
+    const uint64_t memory_limit = (uint64_t)2 << 30;
     uint64_t pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
 
