@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "src/image/decode.h"
 
 struct front_args {
     bool wants_version;
@@ -115,11 +116,14 @@ static void print_error(lx_cli *cli, const lx_error *err)
 
 int main(int argc, char **argv)
 {
-    lx_arena *arena = lx_arena_new();
+    lx_arena *arena;
     lx_error err = {0};
     lx_cli cli;
     int rc;
 
+    if (lx_decode_is_worker(&rc, argc, argv)) /* a child of ours that decodes images */
+        return rc;
+    arena = lx_arena_new();
     lx_signals_ignore_pipe();
     lx_cli_init(&cli, arena, stdout, stderr);
     rc = arena ? run(&cli, argc - 1, argv + 1, &err) : lx_oom(&err);

@@ -100,6 +100,13 @@ static void cv_cubic(float w[4], float x)
     w[3] = 1.f - w[0] - w[1] - w[2];
 }
 
+/* OpenCV's INTER_NEAREST_EXACT, the one the peer calls nearest: centres, 16 bits of fraction. */
+static int nearest_exact(int in, int out, int i)
+{
+    const int64_t step = (((int64_t)in << 16) + out / 2) / out;
+    return (int)((step * i + step / 2 - in % 2) >> 16);
+}
+
 static int cv_taps(struct taps *t, int in, int out, lx_interpolation how, lx_error *err)
 {
     const double inverse = (double)out / in, scale = 1.0 / inverse;
@@ -110,7 +117,7 @@ static int cv_taps(struct taps *t, int in, int out, lx_interpolation how, lx_err
         float w[4] = {1, 0, 0, 0}, x;
         int s, first = 0;
         if (how == LX_RESIZE_NEAREST) {
-            s = (int)floor(i * scale);
+            s = nearest_exact(in, out, i);
         } else if (how == LX_RESIZE_AREA) { /* growing: linear, but flat inside a source pixel */
             s = (int)floor(i * scale);
             x = (float)((i + 1) - (s + 1) * inverse);

@@ -1,0 +1,196 @@
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "src/base/file.h"
+#include "src/image/decode.h"
+#include "tests/support/golden.h"
+#include "tests/unit/image/npy.h"
+
+static lx_decoder *decoder;
+
+static int set_up(void **state)
+{
+    lx_error err;
+    return lx_decoder_new(&decoder, &err);
+}
+
+static int tear_down(void **state)
+{
+    lx_decoder_free(decoder);
+    return 0;
+}
+
+static bool is_lossy(const char *name)
+{
+    return lx_ends_with(name, ".jpg") || strcmp(name, "lossy.webp") == 0;
+}
+
+static void check_array(const char *name, const lx_pixels *got, const char *array)
+{
+    lx_pixels want = read_npy(array);
+
+    compare_pixels(name, got, &want, is_lossy(name) ? 3 : 0, is_lossy(name) ? 0.6 : 0);
+    lx_pixels_release(&want);
+}
+
+static void check_image(const cJSON *image)
+{
+    const char *name = cJSON_GetObjectItem(image, "file")->valuestring;
+    const cJSON *size = cJSON_GetObjectItem(image, "pil_size");
+    const cJSON *alpha = cJSON_GetObjectItem(image, "load_image_alpha_True");
+    lx_decode_options options = {LX_ALPHA_DROP, {0, 0, 0}};
+    lx_image_header header;
+    lx_pixels pixels;
+    lx_error err;
+    char path[4096];
+
+    snprintf(path, sizeof(path), "data/images/in/%s", name);
+    if (lx_decode(&pixels, &header, decoder, lx_golden_need(path), &options, &err) < 0)
+        fail_msg("%s: %s", name, err.text);
+    assert_int_equal(header.width, cJSON_GetArrayItem(size, 0)->valueint);
+    assert_int_equal(header.height, cJSON_GetArrayItem(size, 1)->valueint);
+    check_array(name, &pixels, cJSON_GetObjectItem(image, "load_image")->valuestring);
+    lx_pixels_release(&pixels);
+    assert_int_equal(header.has_alpha, alpha != NULL);
+    if (!alpha)
+        return;
+    options.alpha = LX_ALPHA_KEEP;
+    assert_int_equal(lx_decode(&pixels, NULL, decoder, lx_golden_need(path), &options, &err), 0);
+    check_array(name, &pixels, alpha->valuestring);
+    lx_pixels_release(&pixels);
+}
+
+static void test_image_decode__pixels_are_those_of_the_peer(void **state)
+{
+    cJSON *golden = lx_golden_json("data/images/images.json");
+    const cJSON *image;
+
+    cJSON_ArrayForEach(image, cJSON_GetObjectItem(golden, "images")) check_image(image);
+    cJSON_Delete(golden);
+}
+
+static void test_image_decode__headers_tell_what_needs_care(void **state)
+{
+    lx_image_header h;
+    lx_error err;
+
+    assert_int_equal(
+        lx_image_header_read(&h, lx_golden_need("data/images/in/exif_rot6.jpg"), &err), 0);
+    assert_int_equal(h.orientation, 6);
+    assert_int_equal(
+        lx_image_header_read(&h, lx_golden_need("data/images/in/palette_trns_bytes.png"), &err),
+        0);
+    assert_true(h.is_palette && h.has_alpha);
+    assert_int_equal(lx_image_header_read(&h, lx_golden_need("data/images/in/cmyk.jpg"), &err), 0);
+    assert_true(h.is_cmyk && h.channels == 4 && !h.has_alpha);
+    assert_int_equal(lx_image_header_read(&h, lx_golden_need("data/images/in/grey16.png"), &err),
+                     0);
+    assert_true(h.bits == 16 && h.is_grey);
+    assert_int_equal(lx_image_header_read(&h, "/nowhere/at/all.png", &err), LX_ENOTFOUND);
+    assert_int_equal(lx_image_header_read(&h, "/", &err), LX_EFORMAT);
+}
+
+static void test_image_decode__alpha_is_composited_on_the_background(void **state)
+{
+    const char *path = lx_golden_need("data/images/in/rgba.png");
+    lx_decode_options keep = {LX_ALPHA_KEEP, {0, 0, 0}};
+    lx_decode_options green = {LX_ALPHA_COMPOSITE, {0, 200, 0}};
+    lx_pixels a, b;
+    lx_error err;
+
+    assert_int_equal(lx_decode(&a, NULL, decoder, path, &keep, &err), 0);
+    assert_int_equal(lx_decode(&b, NULL, decoder, path, &green, &err), 0);
+    assert_int_equal(b.channels, 3);
+    for (int i = 0; i < a.width * a.height; i++)
+        for (int c = 0; c < 3; c++) {
+            double alpha = a.data[4 * i + 3] / 255.0;
+            double want = alpha * a.data[4 * i + c] + (1 - alpha) * green.background[c];
+            double off = b.data[3 * i + c] - want;
+            assert_true(off <= 0.501 && off >= -0.501);
+        }
+    lx_pixels_release(&a);
+    lx_pixels_release(&b);
+}
+
+static void test_image_decode__bad_files_are_errors_and_the_next_image_is_not(void **state)
+{
+    lx_decode_options options = LX_DECODE_DEFAULT;
+    cJSON *manifest = NULL;
+    const cJSON *entry;
+    lx_str text = LX_STR_INIT;
+    lx_error err;
+    int n = 0;
+
+    assert_int_equal(lx_file_read(&text, lx_badfile_need("manifest.json"), 1 << 24, &err), 0);
+    manifest = cJSON_ParseWithLength(text.data, text.len);
+    lx_str_release(&text);
+    assert_non_null(manifest);
+    cJSON_ArrayForEach(entry, manifest)
+    {
+        const char *name = cJSON_GetObjectItem(entry, "file")->valuestring;
+        const char *expect = cJSON_GetObjectItem(entry, "expect")->valuestring;
+        const char *path;
+        lx_pixels pixels;
+        int rc;
+        if (!lx_starts_with(name, "img_") || !(path = lx_badfile(name)))
+            continue;
+        err.text[0] = '\0';
+        rc = lx_decode(&pixels, NULL, decoder, path, &options, &err);
+        if ((rc < 0) != (strcmp(expect, "reject") == 0))
+            fail_msg("%s: %s is expected, not %d %s", name, expect, rc, err.text);
+        if (rc < 0 && (lx_exit_status(rc) != 65 || !err.text[0]))
+            fail_msg("%s: %d \"%s\"", name, rc, err.text);
+        lx_pixels_release(&pixels);
+        n++;
+    }
+    assert_true(n > 10);
+    cJSON_Delete(manifest);
+}
+
+static void test_image_decode__cut_files_are_errors(void **state)
+{
+    static const char *const names[] = {"rgb.png", "photo.jpg", "progressive.jpg",
+                                        "lossless.webp", "lossy.webp", "rgb.bmp", "palette.png"};
+    lx_decode_options options = LX_DECODE_DEFAULT;
+    char path[256] = "/tmp/lx-cut-XXXXXX", golden[256];
+    lx_error err;
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        lx_str bytes = LX_STR_INIT;
+        snprintf(golden, sizeof(golden), "data/images/in/%s", names[i]);
+        assert_int_equal(lx_file_read(&bytes, lx_golden_need(golden), 1 << 24, &err), 0);
+        for (int part = 0; part < 8; part++) {
+            lx_pixels pixels;
+            int rc;
+            size_t n = bytes.len * (size_t)part / 8;
+            assert_int_equal(ftruncate(fd, 0), 0);
+            assert_int_equal(pwrite(fd, bytes.data, n, 0), (ssize_t)n);
+            rc = lx_decode(&pixels, NULL, decoder, path, &options, &err);
+            if (lx_exit_status(rc) != 65)
+                fail_msg("%s cut to %zu bytes: %d", names[i], n, rc);
+        }
+        lx_str_release(&bytes);
+    }
+    close(fd);
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_image_decode__pixels_are_those_of_the_peer),
+        cmocka_unit_test(test_image_decode__headers_tell_what_needs_care),
+        cmocka_unit_test(test_image_decode__alpha_is_composited_on_the_background),
+        cmocka_unit_test(test_image_decode__bad_files_are_errors_and_the_next_image_is_not),
+        cmocka_unit_test(test_image_decode__cut_files_are_errors),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
