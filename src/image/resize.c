@@ -161,17 +161,18 @@ static void cv_horizontal(int32_t *row, const lx_pixels *in, int y, const struct
 }
 
 /* Rows are combined with OpenCV's roundings: linear cuts 4 bits of the row and 16 of the product,
- * cubic rounds once at the end. */
-static uint8_t cv_vertical(int32_t *const rows[4], const int32_t *w, int n_taps, int i)
+ * cubic sums in f32 (as its vector code does) and rounds once at the end. */
+static uint8_t cv_vertical(int32_t *const rows[4], const int32_t *w, int n_taps, size_t i)
 {
-    int64_t sum = 0;
+    const float unit = 1.f / (CV_ONE * CV_ONE);
+    float sum = 0;
 
     if (n_taps == 2)
         return clip((((w[0] * (rows[0][i] >> 4)) >> 16) + ((w[1] * (rows[1][i] >> 4)) >> 16) + 2) >>
                     2);
-    for (int k = 0; k < n_taps; k++)
-        sum += (int64_t)w[k] * rows[k][i];
-    return clip((int)((sum + (1 << (2 * CV_BITS - 1))) >> (2 * CV_BITS)));
+    for (int k = n_taps - 1; k >= 0; k--)
+        sum += (float)rows[k][i] * ((float)w[k] * unit);
+    return clip((int)lrintf(sum));
 }
 
 static int cv_resize(lx_pixels *out, const lx_pixels *in, lx_interpolation how, lx_error *err)
@@ -201,7 +202,7 @@ static int cv_resize(lx_pixels *out, const lx_pixels *in, lx_interpolation how, 
         }
         for (size_t i = 0; i < n_row; i++)
             out->data[(size_t)y * n_row + i] =
-                cv_vertical(use, down.weight + y * down.n_taps, down.n_taps, (int)i);
+                cv_vertical(use, down.weight + y * down.n_taps, down.n_taps, i);
     }
     rc = 0;
 done:
@@ -527,8 +528,8 @@ static void from_hsv(uint8_t bgr[3], const int hsv[3])
     table[1] = v * (1.f - s);
     table[2] = v * (1.f - s * h);
     table[3] = v * (1.f - s * (1.f - h));
-    for (int c = 0; c < 3; c++)
-        bgr[c] = clip((int)lrintf(table[sectors[sector][c]] * 255.f));
+    for (int c = 0; c < 3; c++) /* OpenCV cuts here, it does not round */
+        bgr[c] = clip((int)(table[sectors[sector][c]] * 255.f));
 }
 
 int lx_shift_hue(lx_pixels *p, double shift, lx_error *err)

@@ -25,7 +25,7 @@ static void check_interpolation(const cJSON *row)
     assert_int_equal(lx_resize(&out, &in, cJSON_GetArrayItem(target, 0)->valueint,
                                cJSON_GetArrayItem(target, 1)->valueint, interpolation, &err),
                      0);
-    compare_pixels(array, &out, &want, 1, 0.05);
+    compare_pixels(array, &out, &want, 1, 0);
     lx_pixels_release(&in);
     lx_pixels_release(&out);
     lx_pixels_release(&want);
@@ -61,7 +61,7 @@ static void check_bucket(const cJSON *image, const char *key)
     assert_int_equal(lx_crop_center(&resized, cJSON_GetArrayItem(size, 0)->valueint,
                                     cJSON_GetArrayItem(size, 1)->valueint, &err),
                      0);
-    compare_pixels(array->valuestring, &resized, &want, 1, 0.05);
+    compare_pixels(array->valuestring, &resized, &want, 1, 0);
     lx_pixels_release(&in);
     lx_pixels_release(&resized);
     lx_pixels_release(&want);
