@@ -8,6 +8,7 @@
 #define LX_CMD_TRAIN_FLAG_H
 
 #include "cmd/train_flags.h"
+#include "src/format/toml.h"
 
 typedef enum lx_flag_type {
     LX_TYPE_FLAG,    /* no value */
@@ -69,6 +70,7 @@ typedef struct lx_flags {
     lx_flag_words given[LX_FLAG_COUNT];
     lx_flag_value values[LX_FLAG_COUNT];
     lx_globals globals;
+    const char *output_config; /* the file to write, or NULL */
 } lx_flags;
 
 typedef struct lx_flag {
@@ -92,6 +94,24 @@ const char *lx_flag_where(const lx_flags *flags, int index);
 /* train_value.c: words -> value. The message has the value, not the flag. */
 int lx_flag_read(lx_flag_value *out, const lx_flag *flag, const lx_flag_words *given,
                  lx_arena *arena, lx_error *err);
+
+/* train_toml.c: the keys of a config file, where the command line leaves them open. */
+int lx_flags_read_toml(lx_flags *flags, const char *path, lx_error *err);
+/* The file as a tree; places is empty for JSON. Both are released by lx_config_release. */
+typedef struct lx_config_tree {
+    cJSON *root;
+    lx_toml_places places;
+    const char *path;
+} lx_config_tree;
+int lx_config_read(lx_config_tree *out, const char *path, lx_error *err);
+void lx_config_release(lx_config_tree *tree);
+/* "run.toml:12" of a value. */
+const char *lx_config_place(const lx_config_tree *tree, const cJSON *value, lx_arena *arena);
+/* A value of the tree as the words that the command line would have. Types are checked. */
+int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value, lx_arena *arena,
+                    lx_error *err);
+/* dataset_toml.c */
+int lx_flags_read_dataset(lx_flags *flags, const char *path, lx_error *err);
 
 /* train_set.c: one function per SET and OWN row. */
 #define USE(name, type, otherwise, choices, member, help)

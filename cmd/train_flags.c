@@ -76,40 +76,74 @@ static int map_path(lx_flags *f, const lx_flag *flag, lx_flag_value *v, lx_error
     return lx_path_map(&v->text, v->text, &f->given[LX_AT_path_map].words, f->arena, err);
 }
 
+static int take_value(lx_flags *f, int index, lx_error *err)
+{
+    const lx_flag *flag = &lx_flag_table[index];
+    lx_flag_value *v = &f->values[index];
+    int rc = lx_flag_read(v, flag, &f->given[index], f->arena, err);
+
+    if (rc == 0 && (rc = map_path(f, flag, v, err)) < 0)
+        return rc;
+    if (rc == 0)
+        rc = apply(f, flag, v, err);
+    if (rc != LX_EUSAGE || !f->given[index].place)
+        return rc;
+    if (err)
+        err->code = LX_EFORMAT; /* the file is wrong, not the command */
+    return LX_EFORMAT;
+}
+
 /* In the order of the table: a later row may win over an earlier one. */
 static int take_values(lx_flags *f, lx_error *err)
 {
     int rc = LX_OK;
 
-    for (int i = 0; i < LX_FLAG_COUNT && rc == 0; i++) {
-        const lx_flag *flag = &lx_flag_table[i];
-        lx_flag_value *v = &f->values[i];
-        if ((rc = lx_flag_read(v, flag, &f->given[i], f->arena, err)) < 0 ||
-            (rc = map_path(f, flag, v, err)) < 0 || (rc = apply(f, flag, v, err)) < 0)
+    for (int i = 0; i < LX_FLAG_COUNT && rc == 0; i++)
+        if ((rc = take_value(f, i, err)) < 0)
             lx_within(err, "%s", lx_flag_where(f, i));
-    }
     return rc;
 }
 
-/* --config_file names its file before its flags are read; ".toml" is appended as the peer does. */
-static int find_config_file(const char **out, lx_flags *f, lx_error *err)
+/* A file with more flags is found before its flags are read. *out is NULL when none is named. */
+static int find_file(const char **out, lx_flags *f, int index, lx_error *err)
 {
-    const lx_words *words = &f->given[LX_AT_config_file].words;
-    const char *path;
+    const lx_words *words = &f->given[index].words;
     int rc;
 
     *out = NULL;
     if (words->count == 0)
         return LX_OK;
-    if ((rc = lx_path_map(&path, words->items[words->count - 1], &f->given[LX_AT_path_map].words,
-                          f->arena, err)) < 0) {
-        lx_within(err, "--config_file");
+    rc = lx_path_map(out, words->items[words->count - 1], &f->given[LX_AT_path_map].words,
+                     f->arena, err);
+    if (rc < 0)
+        lx_within(err, "%s", lx_flag_where(f, index));
+    return rc;
+}
+
+/* The command line first, then what it leaves open from --config_file; --dataset_config wins. */
+static int read_files(lx_flags *f, lx_error *err)
+{
+    const char *config, *dataset;
+    int rc;
+
+    if ((rc = find_file(&config, f, LX_AT_config_file, err)) < 0)
         return rc;
-    }
-    if (!lx_ends_with(path, ".toml") && !(path = lx_arena_printf(f->arena, "%s.toml", path)))
+    /* ".toml" is appended, as the peer does */
+    if (config && !lx_ends_with(config, ".toml") &&
+        !(config = lx_arena_printf(f->arena, "%s.toml", config)))
         return lx_oom(err);
-    *out = path;
-    return LX_OK;
+    if (f->given[LX_AT_output_config].is_on) {
+        if (!config)
+            return lx_fail(err, LX_EUSAGE, "--output_config writes to the file that --config_file "
+                                           "names; add it");
+        f->output_config = config;
+        config = NULL;
+    }
+    if (config && (rc = lx_flags_read_toml(f, config, err)) < 0)
+        return rc;
+    if ((rc = find_file(&dataset, f, LX_AT_dataset_config, err)) == 0 && dataset)
+        rc = lx_flags_read_dataset(f, dataset, err);
+    return rc;
 }
 
 static int read_words(lx_flags *f, int argc, char **argv, lx_error *err)
@@ -139,8 +173,6 @@ int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli 
                          char **argv, lx_error *err)
 {
     lx_flags *f = lx_arena_calloc(cli->arena, 1, sizeof *f);
-    const char *config_file;
-    bool writes;
     int rc;
 
     if (!f)
@@ -151,22 +183,13 @@ int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli 
     f->arena = cli->arena;
     *facts = (lx_train_flags){0};
     lx_train_config_defaults(config);
-    if ((rc = read_words(f, argc, argv, err)) < 0 ||
-        (rc = find_config_file(&config_file, f, err)) < 0)
-        return rc;
-    writes = f->given[LX_AT_output_config].is_on;
-    if (writes && !config_file)
-        return lx_fail(err, LX_EUSAGE, "--output_config writes to the file that --config_file "
-                                       "names; add it");
-    if (config_file && !writes)
-        return lx_fail(err, LX_EUNSUPPORTED,
-                       "--config_file: not in this version; give its keys as flags");
-    if ((rc = take_values(f, err)) < 0 || (rc = lx_flags_resolve(f, err)) < 0 ||
+    if ((rc = read_words(f, argc, argv, err)) < 0 || (rc = read_files(f, err)) < 0 ||
+        (rc = take_values(f, err)) < 0 || (rc = lx_flags_resolve(f, err)) < 0 ||
         (rc = lx_flags_tell(f, err)) < 0 || (rc = lx_flags_notes(f, err)) < 0)
         return rc;
-    if (writes) {
+    if (f->output_config) {
         facts->is_done = true;
-        rc = lx_flags_output_config(f, config_file, err);
+        rc = lx_flags_output_config(f, f->output_config, err);
     }
     return rc;
 }
@@ -174,7 +197,7 @@ int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli 
 int lx_train_flags_require(const lx_train_config *c, lx_error *err)
 {
     const char *missing = !c->pretrained_model_name_or_path ? "pretrained_model_name_or_path BASE"
-                          : !c->data.train_data_dir         ? "train_data_dir FOLDER"
+                          : !c->data.train_data_dir && !c->data.n_subsets ? "train_data_dir FOLDER"
                           : c->data.width < 1               ? "resolution 512,512"
                           : !c->output_dir                  ? "output_dir FOLDER"
                                                             : NULL;

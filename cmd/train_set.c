@@ -17,6 +17,10 @@ SETTER(config_file)
 {
     return LX_OK;
 }
+SETTER(dataset_config)
+{
+    return LX_OK;
+}
 SETTER(output_config)
 {
     return LX_OK;

@@ -20,8 +20,18 @@
 #include "src/base/error.h"
 #include "src/base/sha256.h"
 
+/* One folder of images of a --dataset_config; nothing is read from the folder's name. */
+typedef struct lx_subset_config {
+    const char *image_dir;
+    const char *class_tokens; /* caption of images without one; NULL = none */
+    int repeats;
+    bool is_reg;
+} lx_subset_config;
+
 typedef struct lx_dataset_config {
     const char *train_data_dir, *reg_data_dir;
+    const lx_subset_config *subsets; /* n_subsets > 0: instead of the two folders above */
+    size_t n_subsets;
     const char *caption_extension; /* ".caption" */
     bool caption_extension_given;
     int width, height;             /* resolution */

@@ -223,6 +223,27 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
     return rc;
 }
 
+/* A --dataset_config names its folders one by one. */
+static int scan_subset(lx_scan *scan, const lx_subset_config *subset, lx_error *err)
+{
+    lx_arena *arena = scan->dataset->arena;
+    char *path = lx_arena_strdup(arena, subset->image_dir);
+    const char *name = path ? last_name(arena, path) : NULL;
+    size_t index = scan->dataset->n_folders;
+    int rc;
+
+    if (!name)
+        return lx_oom(err);
+    if (!lx_file_is_dir(path))
+        return lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
+                             "image_dir \"%s\" is no folder", path);
+    if ((rc = add_folder(scan, path, name, subset->repeats,
+                         subset->class_tokens ? subset->class_tokens : "", subset->is_reg,
+                         err)) < 0)
+        return rc;
+    return lx_scan__images(scan, index, err);
+}
+
 static int check_any(lx_scan *scan, lx_error *err)
 {
     const lx_dataset *d = scan->dataset;
@@ -233,7 +254,9 @@ static int check_any(lx_scan *scan, lx_error *err)
         if (scan->findings[i].kind == LX_FINDING_STOP)
             return LX_OK; /* said already, and better */
     return lx_scan__find(scan, LX_FINDING_STOP, "no-images", err,
-                         "no images to train on in \"%s\"", d->config.train_data_dir);
+                         "no images to train on in \"%s\"",
+                         d->config.n_subsets ? d->config.subsets[0].image_dir
+                                             : d->config.train_data_dir);
 }
 
 static void *settle(lx_arena *arena, const void *array, size_t n, size_t item)
@@ -263,9 +286,11 @@ int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error 
     d->config = *config;
     if (!(d->config.caption_extension = with_dot(d->arena, config->caption_extension)))
         rc = lx_oom(err);
-    if (rc == LX_OK)
+    for (size_t i = 0; i < config->n_subsets && rc == LX_OK; i++)
+        rc = scan_subset(&scan, &config->subsets[i], err);
+    if (rc == LX_OK && !config->n_subsets)
         rc = scan_root(&scan, "--train_data_dir", config->train_data_dir, false, err);
-    if (rc == LX_OK && config->reg_data_dir)
+    if (rc == LX_OK && !config->n_subsets && config->reg_data_dir)
         rc = scan_root(&scan, "--reg_data_dir", config->reg_data_dir, true, err);
     if (rc == LX_OK)
         rc = check_any(&scan, err);

@@ -1,0 +1,206 @@
+/* --config_file: a TOML file whose keys are flags; its tables only sort them. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/train_flag.h"
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+
+enum { MOST_BYTES = 1 << 20 };
+
+int lx_config_read(lx_config_tree *out, const char *path, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    int rc;
+
+    *out = (lx_config_tree){.path = path};
+    if ((rc = lx_file_read(&text, path, MOST_BYTES, err)) == 0) {
+        rc = lx_ends_with(path, ".json")
+                 ? lx_json_parse(&out->root, lx_str_text(&text), text.len, err)
+                 : lx_toml_parse(&out->root, &out->places, lx_str_text(&text), text.len, err);
+        if (rc < 0)
+            lx_within(err, "%s", path);
+        else if (!cJSON_IsObject(out->root))
+            rc = lx_fail(err, LX_EFORMAT, "%s: no table of settings", path);
+    }
+    lx_str_release(&text);
+    if (rc < 0)
+        lx_config_release(out);
+    return rc;
+}
+
+void lx_config_release(lx_config_tree *tree)
+{
+    cJSON_Delete(tree->root);
+    lx_toml_places_release(&tree->places);
+    tree->root = NULL;
+}
+
+const char *lx_config_place(const lx_config_tree *tree, const cJSON *value, lx_arena *arena)
+{
+    const lx_toml_place *place = lx_toml_find_place(&tree->places, value);
+    const char *text = place ? lx_arena_printf(arena, "%s:%d", tree->path, place->line)
+                             : lx_arena_strdup(arena, tree->path);
+
+    return text ? text : tree->path;
+}
+
+/* ---- a value as words ----------------------------------------------------------------------- */
+
+static int number_text(const char **out, double x, lx_arena *arena, lx_error *err)
+{
+    char text[32];
+
+    if (x == floor(x) && fabs(x) < 0x1p53)
+        snprintf(text, sizeof text, "%lld", (long long)x);
+    else
+        lx_format_double(text, x);
+    *out = lx_arena_strdup(arena, text);
+    return *out ? LX_OK : lx_oom(err);
+}
+
+static int fail_type(const lx_flag *flag, lx_error *err)
+{
+    static const char *const wanted[] = {
+        "true or false", "a whole number", "a number", "a text between quotes",
+        "a text between quotes", "a number, or a text as in \"10%\"", "a text as in \"8G\"",
+        "a list of texts", "a number or a list of numbers", "a list of texts"};
+
+    return lx_fail(err, LX_EFORMAT, "%s is wanted here", wanted[flag->type]);
+}
+
+static int scalar_text(const char **out, const lx_flag *flag, const cJSON *value, lx_arena *arena,
+                       lx_error *err)
+{
+    bool wants_number = flag->type == LX_TYPE_INT || flag->type == LX_TYPE_NUMBER ||
+                        flag->type == LX_TYPE_NUMBERS || flag->type == LX_TYPE_SHARE ||
+                        flag->type == LX_TYPE_SIZE;
+    bool wants_text = !wants_number || flag->type == LX_TYPE_SHARE || flag->type == LX_TYPE_SIZE;
+
+    if (wants_text && cJSON_IsString(value)) {
+        *out = lx_arena_strdup(arena, value->valuestring);
+        return *out ? LX_OK : lx_oom(err);
+    }
+    if (wants_number && cJSON_IsNumber(value))
+        return number_text(out, value->valuedouble, arena, err);
+    return fail_type(flag, err);
+}
+
+/* Resolution may be 512, [512, 768] or "512,768". */
+static int resolution_text(const char **out, const cJSON *value, lx_arena *arena, lx_error *err)
+{
+    const cJSON *w = value, *h = value;
+    const char *a, *b;
+    int rc;
+
+    if (cJSON_IsArray(value)) {
+        if (cJSON_GetArraySize(value) != 2)
+            return lx_fail(err, LX_EFORMAT, "a size or [width, height] is wanted here");
+        w = cJSON_GetArrayItem(value, 0);
+        h = cJSON_GetArrayItem(value, 1);
+    }
+    if (!cJSON_IsNumber(w) || !cJSON_IsNumber(h))
+        return lx_fail(err, LX_EFORMAT, "a size or [width, height] is wanted here");
+    if ((rc = number_text(&a, w->valuedouble, arena, err)) < 0 ||
+        (rc = number_text(&b, h->valuedouble, arena, err)) < 0)
+        return rc;
+    *out = lx_arena_printf(arena, "%s,%s", a, b);
+    return *out ? LX_OK : lx_oom(err);
+}
+
+int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value, lx_arena *arena,
+                    lx_error *err)
+{
+    bool is_list = flag->type == LX_TYPE_TEXTS || flag->type == LX_TYPE_NUMBERS ||
+                   flag->type == LX_TYPE_REPEAT;
+    size_t n = is_list && cJSON_IsArray(value) ? (size_t)cJSON_GetArraySize(value) : 1, i = 0;
+    const cJSON *item = is_list && cJSON_IsArray(value) ? value->child : value;
+    const char **items;
+    int rc = LX_OK;
+
+    *out = (lx_flag_words){.given = true};
+    if (flag->type == LX_TYPE_FLAG) {
+        out->is_on = cJSON_IsTrue(value);
+        return cJSON_IsBool(value) ? LX_OK : fail_type(flag, err);
+    }
+    if (flag->type == LX_TYPE_TEXTS && !cJSON_IsArray(value))
+        return fail_type(flag, err);
+    if (!(items = lx_arena_calloc(arena, n + 1, sizeof *items)))
+        return lx_oom(err);
+    for (; i < n && rc == 0; i++, item = item->next)
+        rc = flag == &lx_flag_table[LX_AT_resolution] && !cJSON_IsString(value)
+                 ? resolution_text(&items[i], value, arena, err)
+                 : scalar_text(&items[i], flag, item, arena, err);
+    out->words = (lx_words){items, n};
+    return rc;
+}
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+static int find_flag(int *index, const char *key, lx_error *err)
+{
+    const char *nearest = NULL;
+    int least = 6;
+
+    for (int i = 0; i < LX_FLAG_COUNT; i++) {
+        int distance = lx_name_distance(lx_flag_table[i].name, key);
+        if (lx_option_name_is(lx_flag_table[i].name, key, strlen(key))) {
+            *index = i;
+            return LX_OK;
+        }
+        if (distance * 2 > (int)strlen(key) && lx_starts_with(lx_flag_table[i].name, key))
+            distance = 5; /* a shortened name */
+        if (distance < least && (distance == 5 || distance * 2 <= (int)strlen(key))) {
+            least = distance;
+            nearest = lx_flag_table[i].name;
+        }
+    }
+    return lx_fail(err, LX_EFORMAT, "unknown key%s%s%s", nearest ? "; did you mean " : "",
+                   nearest ? nearest : "", nearest ? "?" : " (docs/flags.md lists all)");
+}
+
+static int take_key(lx_flags *f, const lx_config_tree *tree, const cJSON *item, lx_error *err)
+{
+    lx_flag_words words;
+    int index = 0, rc;
+
+    if ((rc = find_flag(&index, item->string, err)) < 0 ||
+        (rc = lx_config_words(&words, &lx_flag_table[index], item, f->arena, err)) < 0)
+        goto done;
+    if (index == LX_AT_config_file || index == LX_AT_output_config) {
+        rc = lx_fail(err, LX_EFORMAT, "a config file names no other");
+        goto done;
+    }
+    words.place = lx_config_place(tree, item, f->arena);
+    if (!f->given[index].given)
+        f->given[index] = words;
+done:
+    if (rc < 0)
+        lx_within(err, "%s: %s", lx_config_place(tree, item, f->arena), item->string);
+    return rc;
+}
+
+int lx_flags_read_toml(lx_flags *f, const char *path, lx_error *err)
+{
+    lx_config_tree tree;
+    int rc = lx_config_read(&tree, path, err);
+
+    if (rc < 0)
+        return rc;
+    for (const cJSON *item = tree.root->child; item && rc == 0; item = item->next) {
+        if (cJSON_IsObject(item)) { /* a table: its name means nothing */
+            for (const cJSON *key = item->child; key && rc == 0; key = key->next)
+                rc = take_key(f, &tree, key, err);
+        } else if (strcmp(item->string, "datasets") == 0) {
+            rc = lx_fail(err, LX_EFORMAT, "%s: datasets belong into the file that --dataset_config "
+                                          "names", lx_config_place(&tree, item, f->arena));
+        } else {
+            rc = take_key(f, &tree, item, err);
+        }
+    }
+    lx_config_release(&tree);
+    return rc;
+}

@@ -1,0 +1,21 @@
+# Tables only sort the keys, types are checked, and the command line wins.
+cat >run.toml <<'EOF'
+learning_rate = 1e-4
+seed = 1
+
+[network]
+network_dim = 8
+network_args = ["conv_dim=4", "conv_alpha=1"]
+network_alpha = 4
+text_encoder_lr = 5e-5
+
+[data]
+train_data_dir = 'H:\img'
+resolution = [448, 640]
+shuffle_caption = true
+flip_aug = false
+lr_warmup_steps = "10%"
+EOF
+"$LX" debug flags --config_file run --network_dim 16 --path-map 'H:\=/mnt/h' |
+    grep -v '^"resolved"'
+"$LX" debug flags --config_file missing

@@ -1,0 +1,22 @@
+try() {
+    printf '%s\n' "$1" >run.toml
+    "$LX" debug flags --config_file run.toml
+    echo $?
+}
+try 'learning_rat = 1e-4'
+try '
+[a]
+learning_rate = "fast"'
+try 'xformers = 1'
+try 'network_dim = 4.5'
+try 'network_args = "conv_dim=4"'
+try '[a.b]
+seed = 1'
+try 'save_precision = "fp8"'
+try 'resume = "state"'
+try 'config_file = "x"'
+try '[[datasets]]
+resolution = 512'
+try 'seed = 1
+seed = 2'
+try 'train_data_dir = "H:\\img"'
