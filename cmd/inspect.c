@@ -231,6 +231,12 @@ static void show_checks(lx_cli *cli, const lx_lora_file *f, const lx_lora_summar
                                      s->n_untrained, s->n_modules);
         line(cli, "untrained", text ? text : "?");
     }
+    for (size_t i = 0, shown = 0; i < f->n_modules && shown < 5; i++)
+        if (f->modules[i].problem) {
+            text = lx_arena_printf(cli->arena, "%s: %s", f->modules[i].name,
+                                   f->modules[i].problem);
+            line(cli, shown++ ? "" : "damaged", lx_safe(cli, text ? text : "?"));
+        }
     if (f->n_embeddings) {
         text = lx_arena_printf(cli->arena, "%zu textual inversion tensors", f->n_embeddings);
         line(cli, "embeddings", text ? text : "?");
@@ -336,6 +342,7 @@ static int show_json(lx_cli *cli, const char *path, const lx_lora_file *f,
     cJSON_AddStringToObject(root, "training_hash", hashes[s->hash]);
     cJSON_AddNumberToObject(root, "not_finite", (double)s->n_not_finite);
     cJSON_AddNumberToObject(root, "untrained", (double)s->n_untrained);
+    cJSON_AddNumberToObject(root, "damaged", (double)f->n_problems);
     add_parts(root, s);
     captions = cJSON_AddObjectToObject(root, "captions");
     cJSON_AddStringToObject(captions, "verdict", verdicts[s->verdict.captions]);

@@ -114,8 +114,8 @@ typedef struct lx_dataset {
 int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error *err);
 void lx_dataset_free(lx_dataset *dataset);
 
-/* LX_ECHECK with the first STOP finding's text (caption trap unless allow_untagged, no images, a
- * corrupt image unless skip_bad_images, ...). */
+/* LX_ECHECK, or LX_EFORMAT for a file that is broken, with the first STOP finding's text (caption
+ * trap unless allow_untagged, no images, a corrupt image unless skip_bad_images ...). */
 int lx_dataset_check(const lx_dataset *dataset, lx_error *err);
 int lx_dataset_plan(lx_dataset *dataset, lx_error *err);
 int lx_dataset_hash(lx_dataset *dataset, lx_error *err);

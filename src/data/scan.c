@@ -322,7 +322,9 @@ void lx_dataset_free(lx_dataset *d)
 int lx_dataset_check(const lx_dataset *d, lx_error *err)
 {
     for (size_t i = 0; i < d->n_findings; i++)
-        if (d->findings[i].kind == LX_FINDING_STOP)
-            return lx_fail(err, LX_ECHECK, "%s", d->findings[i].text);
+        if (d->findings[i].kind == LX_FINDING_STOP) {
+            bool is_file = strncmp(d->findings[i].code, "bad-", 4) == 0;
+            return lx_fail(err, is_file ? LX_EFORMAT : LX_ECHECK, "%s", d->findings[i].text);
+        }
     return LX_OK;
 }

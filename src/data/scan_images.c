@@ -17,7 +17,7 @@ typedef struct folder_scan {
     lx_scan *scan;
     const lx_folder *folder;
     lx_decoder *decoder; /* with skip_bad_images, whose check reads the pixels too */
-    lx_tally unread[N_ENDINGS], missing, bom, lines, alpha, palette, rotated, bad, tiny;
+    lx_tally unread[N_ENDINGS], missing, empty, bom, lines, alpha, palette, rotated, bad, tiny;
 } folder_scan;
 
 static void note(lx_tally *tally, const char *path)
@@ -49,6 +49,12 @@ static size_t short_stem(const char *path, size_t stem)
     return at > name ? at : 0;
 }
 
+static bool is_empty_file(const char *path)
+{
+    struct stat info;
+    return lx_io_get()->stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
+}
+
 static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f, const char *path,
                         size_t stem, lx_error *err)
 {
@@ -62,7 +68,12 @@ static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f, c
         char *name = with_ending(arena, path, stems[i], c->caption_extension);
         if (!name)
             return lx_oom(err);
-        rc = lx_caption_read(text, name, c->enable_wildcard, err);
+        if (is_empty_file(name)) { /* the peer stops; an image without words is a choice */
+            note(&f->empty, name);
+            rc = LX_OK;
+        } else {
+            rc = lx_caption_read(text, name, c->enable_wildcard, err);
+        }
     }
     if (rc == LX_ENOTFOUND)
         return LX_OK;
@@ -222,6 +233,11 @@ static int report_captions(folder_scan *f, lx_error *err)
                            "%zu images have no caption file and are trained on \"%s\", for "
                            "example \"%s\"",
                            f->missing.n, f->folder->class_tokens, f->missing.example);
+    if (rc == LX_OK && f->empty.n)
+        rc = lx_scan__find(f->scan, LX_FINDING_WARNING, "empty-caption", err,
+                           "%zu caption files are empty, for example \"%s\": their images are "
+                           "trained without words",
+                           f->empty.n, f->empty.example);
     if (rc == LX_OK && f->bom.n)
         rc = lx_scan__find(f->scan, LX_FINDING_NOTE, "bom", err,
                            "%zu captions begin with a byte order mark, which is left out, for "

@@ -1,6 +1,8 @@
 #include "src/lora/file.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -213,57 +215,83 @@ static int64_t dim(const lx_tensor_view *t, int i)
     return t && t->n_dims > i ? t->shape[i] : 0;
 }
 
-static int find_rank(lx_lora_entry *e, lx_error *err)
+static void set_problem(lx_lora_file *f, lx_lora_entry *e, const char *fmt, ...) LX_PRINTF(3, 4);
+
+static void set_problem(lx_lora_file *f, lx_lora_entry *e, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (e->problem)
+        return; /* the first is enough */
+    e->problem = lx_arena_strdup(f->arena, text);
+    if (!e->problem)
+        e->problem = "out of memory";
+    f->n_problems++;
+}
+
+static void find_factor_rank(lx_lora_file *f, lx_lora_entry *e, const lx_tensor_view *up,
+                             const lx_tensor_view *down)
+{
+    if (!up || !down) {
+        set_problem(f, e, "has %s but no %s", up ? "an up" : "a down", up ? "down" : "up");
+        return;
+    }
+    e->rank = dim(down, 0);
+    if (up->n_dims < 2 || down->n_dims < 2)
+        set_problem(f, e, "up and down must have at least 2 dimensions");
+    else if (up->shape[1] != e->rank)
+        set_problem(f, e, "up has rank %lld, down has rank %lld", (long long)up->shape[1],
+                    (long long)e->rank);
+    else if (e->rank < 1)
+        set_problem(f, e, "has rank 0");
+}
+
+static void find_rank(lx_lora_file *f, lx_lora_entry *e)
 {
     const lx_tensor_view *up = e->tensors[LX_ROLE_UP], *down = e->tensors[LX_ROLE_DOWN];
     switch (e->kind) {
     case LX_KIND_LORA:
     case LX_KIND_TUCKER:
-        if (!up || !down)
-            return lx_fail(err, LX_EFORMAT, "%s: has %s but no %s", e->name,
-                           up ? up->name : down->name, up ? "down" : "up");
-        if (up->n_dims < 2 || down->n_dims < 2)
-            return lx_fail(err, LX_EFORMAT, "%s: up and down must have at least 2 dimensions",
-                           e->name);
-        e->rank = down->shape[0];
-        if (up->shape[1] != e->rank)
-            return lx_fail(err, LX_EFORMAT, "%s: up has rank %lld, down has rank %lld", e->name,
-                           (long long)up->shape[1], (long long)e->rank);
-        if (e->rank < 1)
-            return lx_fail(err, LX_EFORMAT, "%s: rank 0", e->name);
-        return LX_OK;
+        find_factor_rank(f, e, up, down);
+        break;
     case LX_KIND_LOHA:
         e->rank = dim(e->tensors[LX_ROLE_HADA_W1_B], 0);
-        return LX_OK;
+        break;
     case LX_KIND_LOKR:
         e->rank = dim(e->tensors[LX_ROLE_LOKR_W2_A], 1);
         if (!e->rank)
             e->rank = dim(e->tensors[LX_ROLE_LOKR_W1_A], 1);
-        return LX_OK;
+        break;
     case LX_KIND_GLORA:
         e->rank = dim(e->tensors[LX_ROLE_GLORA_A1], 0);
-        return LX_OK;
+        break;
     default:
-        return LX_OK;
+        break;
     }
 }
 
-static int find_alpha(lx_lora_entry *e, lx_error *err)
+static void find_alpha(lx_lora_file *f, lx_lora_entry *e)
 {
     const lx_tensor_view *t = e->tensors[LX_ROLE_ALPHA];
+    double alpha;
+
     e->alpha = (double)e->rank;
     if (!t)
-        return LX_OK;
-    if (t->n_elements != 1 || lx_to_f64(&e->alpha, t->data, t->dtype, 1) < 0)
-        return lx_fail(err, LX_EFORMAT, "%s: must be one number, has shape of %zu elements",
-                       t->name, t->n_elements);
-    if (!isfinite(e->alpha))
-        return lx_fail(err, LX_EFORMAT, "%s: is %g", t->name, e->alpha);
+        return;
+    if (t->n_elements != 1 || lx_to_f64(&alpha, t->data, t->dtype, 1) < 0) {
+        set_problem(f, e, "alpha must be one number, has %zu elements", t->n_elements);
+        return;
+    }
+    if (!isfinite(alpha)) {
+        set_problem(f, e, "alpha is %g", alpha);
+        return;
+    }
     e->has_alpha = true;
     /* kohya reads 0 as "alpha = rank", and such files were trained by it. */
-    if (e->alpha == 0)
-        e->alpha = (double)e->rank;
-    return LX_OK;
+    e->alpha = alpha == 0 ? (double)e->rank : alpha;
 }
 
 static lx_lora_part part_of(const char *name)
@@ -299,23 +327,21 @@ static void reject(lx_lora_file *f, const lx_lora_entry *e)
             f->unknown[f->n_unknown++] = e->tensors[r];
 }
 
-static int understand(lx_lora_file *f, lx_error *err)
+static void understand(lx_lora_file *f)
 {
     size_t n = 0;
     for (size_t i = 0; i < f->n_modules; i++) {
         lx_lora_entry *e = &f->modules[i];
-        int rc;
         if (!find_kind(e)) {
             reject(f, e);
             continue;
         }
-        if ((rc = find_rank(e, err)) < 0 || (rc = find_alpha(e, err)) < 0)
-            return rc;
+        find_rank(f, e);
+        find_alpha(f, e);
         e->part = part_of(e->name);
         f->modules[n++] = *e;
     }
     f->n_modules = n;
-    return LX_OK;
 }
 
 /* ---- the family -------------------------------------------------------------------------- */
@@ -362,11 +388,11 @@ int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err)
         lx_free(f);
         return lx_oom(err);
     }
-    if ((rc = lx_tensor_file_open(&f->file, path, err)) < 0 || (rc = collect(f, err)) < 0 ||
-        (rc = understand(f, err)) < 0) {
+    if ((rc = lx_tensor_file_open(&f->file, path, err)) < 0 || (rc = collect(f, err)) < 0) {
         lx_lora_file_close(f);
         return rc;
     }
+    understand(f);
     f->family = f->n_modules ? family_of_key(first_key(&f->modules[0])) : "none";
     *out = f;
     return LX_OK;

@@ -64,6 +64,7 @@ typedef struct lx_lora_entry {
     int64_t rank;  /* 0 where the kind has none */
     double alpha;  /* rank when absent */
     bool has_alpha, has_dora;
+    const char *problem; /* why the module cannot be used (ranks that differ ...); NULL = sound */
 } lx_lora_entry;
 
 typedef struct lx_lora_file {
@@ -76,10 +77,11 @@ typedef struct lx_lora_file {
     size_t n_unknown;
     const lx_tensor_view **embeddings; /* textual inversions, alone or bundled */
     size_t n_embeddings;
+    size_t n_problems; /* modules with a problem */
 } lx_lora_file;
 
-/* LX_EFORMAT when the file is no LoRA at all is NOT raised here: n_modules is 0 then. An up without
- * its down, or ranks of the two that differ, is LX_EFORMAT naming the module. */
+/* A file without any LoRA opens too: n_modules is 0 then. What is wrong with a module is told in its
+ * `problem`, so that inspect can show all of it; whoever computes with it must refuse. */
 int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err);
 void lx_lora_file_close(lx_lora_file *file);
 

@@ -102,6 +102,8 @@ static int check_fit(const lx_merge *m, const target *t, const lx_lora_entry *e,
 
 static int check_kind(const lx_lora_entry *e, lx_error *err)
 {
+    if (e->problem)
+        return lx_fail(err, LX_EFORMAT, "%s: %s", e->name, e->problem);
     if (e->kind != LX_KIND_LORA)
         return lx_fail(err, LX_EUNSUPPORTED, "%s is %s, which is no plain LoRA", e->name,
                        lx_lora_kind_name(e->kind));
