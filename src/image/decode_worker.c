@@ -7,13 +7,16 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <vips/vips.h>
 
 #include "src/image/bmp.h"
 #include "src/image/decode.h"
 #include "src/image/decode_protocol.h"
+#include "src/image/vips_late.h"
 
 enum { CPU_S = 20, ROWS = 64 };
+
+static const lx_vips *vips; /* NULL: it could not be loaded, and why */
+static lx_error vips_missing;
 
 /* RLIMIT_AS counts all that is mapped; a worker that was forked starts with its parent's. */
 static void limit_memory(void)
@@ -95,8 +98,8 @@ static int fail_vips(lx_error *err)
     char text[300];
     size_t n;
 
-    snprintf(text, sizeof(text), "%s", vips_error_buffer());
-    vips_error_clear();
+    snprintf(text, sizeof(text), "%s", vips->vips_error_buffer());
+    vips->vips_error_clear();
     for (n = 0; text[n] && text[n] != '\n'; n++)
         ;
     text[n] = '\0';
@@ -105,21 +108,25 @@ static int fail_vips(lx_error *err)
 
 static int load(VipsImage **out, int fd, lx_image_kind kind, lx_error *err)
 {
-    VipsSource *source = vips_source_new_from_descriptor(fd);
+    VipsSource *source = vips->vips_source_new_from_descriptor(fd);
     int failed;
 
     if (!source)
         return fail_vips(err);
-    if (kind == LX_IMAGE_PNG)
-        failed = vips_pngload_source(source, out, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on",
-                                     VIPS_FAIL_ON_TRUNCATED, NULL);
-    else if (kind == LX_IMAGE_JPEG)
-        failed = vips_jpegload_source(source, out, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on",
-                                      VIPS_FAIL_ON_TRUNCATED, NULL);
-    else
-        failed = vips_webpload_source(source, out, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on",
-                                      VIPS_FAIL_ON_TRUNCATED, NULL);
-    g_object_unref(source); /* the image holds it */
+    switch (kind) {
+    case LX_IMAGE_PNG:
+        failed = vips->vips_pngload_source(source, out, "access", VIPS_ACCESS_SEQUENTIAL,
+                                           "fail_on", VIPS_FAIL_ON_TRUNCATED, NULL);
+        break;
+    case LX_IMAGE_JPEG:
+        failed = vips->vips_jpegload_source(source, out, "access", VIPS_ACCESS_SEQUENTIAL,
+                                            "fail_on", VIPS_FAIL_ON_TRUNCATED, NULL);
+        break;
+    default:
+        failed = vips->vips_webpload_source(source, out, "access", VIPS_ACCESS_SEQUENTIAL,
+                                            "fail_on", VIPS_FAIL_ON_TRUNCATED, NULL);
+    }
+    vips->g_object_unref(source); /* the image holds it */
     return failed ? fail_vips(err) : 0;
 }
 
@@ -135,6 +142,12 @@ static int check_image(const VipsImage *image, const lx_image_header *h, lx_erro
     return 0;
 }
 
+/* As VIPS_REGION_ADDR, which calls into the library; strips begin at the left edge. */
+static const void *row_of(const VipsRegion *region, int y)
+{
+    return region->data + (size_t)(y - region->valid.top) * (size_t)region->bpl;
+}
+
 static int decode_with_vips(uint8_t *out, int *channels, int fd, const lx_image_header *h,
                             lx_error *err)
 {
@@ -143,28 +156,30 @@ static int decode_with_vips(uint8_t *out, int *channels, int fd, const lx_image_
     bool has_alpha;
     int rc;
 
+    if (!vips)
+        return lx_fail(err, vips_missing.code, "%s", vips_missing.text);
     if ((rc = load(&image, fd, h->kind, err)) < 0 || (rc = check_image(image, h, err)) < 0)
         goto done;
     has_alpha = !h->is_cmyk && (image->Bands == 2 || image->Bands == 4);
     *channels = has_alpha ? 4 : 3;
-    region = vips_region_new(image);
+    region = vips->vips_region_new(image);
     for (int y = 0; y < h->height; y += ROWS) {
         int n = h->height - y < ROWS ? h->height - y : ROWS;
         VipsRect strip = {0, y, h->width, n};
-        if (!region || vips_region_prepare(region, &strip)) {
+        if (!region || vips->vips_region_prepare(region, &strip)) {
             rc = fail_vips(err);
             goto done;
         }
         for (int i = 0; i < n; i++) {
-            convert_row(out, VIPS_REGION_ADDR(region, 0, y + i), image, h, has_alpha);
+            convert_row(out, row_of(region, y + i), image, h, has_alpha);
             out += (size_t)h->width * (size_t)*channels;
         }
     }
 done:
     if (region)
-        g_object_unref(region);
+        vips->g_object_unref(region);
     if (image)
-        g_object_unref(image);
+        vips->g_object_unref(image);
     return rc;
 }
 
@@ -218,9 +233,8 @@ int lx_decode_serve(int socket)
 
     setenv("VIPS_BLOCK_UNTRUSTED", "1", 1);
     setenv("VIPS_CONCURRENCY", "1", 1);
-    if (VIPS_INIT("lx"))
-        return 70;
-    vips_cache_set_max(0);
+    if (lx_vips_load(&vips, &vips_missing) == LX_OK)
+        vips->vips_cache_set_max(0);
     limit_memory();
     while (receive(socket, &request, fds)) {
         lx_decode_answer answer = {0};
@@ -233,6 +247,7 @@ int lx_decode_serve(int socket)
         if (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) != (ssize_t)sizeof(answer))
             break;
     }
-    vips_shutdown();
+    if (vips)
+        vips->vips_shutdown();
     return 0;
 }
