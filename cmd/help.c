@@ -15,10 +15,10 @@ const char *lx_command_synopsis(const lx_command *command, lx_arena *arena)
 {
     bool has_options = command->options && command->options[0].name &&
                        command->options[0].kind != LX_OPTION_ARGS;
+    bool has_usage = command->usage && *command->usage;
     const char *text = lx_arena_printf(arena, "lx %s%s%s%s", command->name,
                                        has_options ? " [options]" : "",
-                                       command->usage ? " " : "",
-                                       command->usage ? command->usage : "");
+                                       has_usage ? " " : "", has_usage ? command->usage : "");
 
     return text ? text : "?";
 }

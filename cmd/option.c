@@ -356,7 +356,7 @@ void lx_options_help(lx_str *out, const lx_option *options, int columns)
             n = snprintf(left, sizeof left, "  %c%c%s--%s%s%s%s", o->letter ? '-' : ' ',
                          o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,
                          has_value ? " " : "", has_value ? value : "",
-                         o->kind == LX_OPTION_LIST ? " ..." : "");
+                         o->kind == LX_OPTION_LIST && !lx_ends_with(value, "...") ? "..." : "");
         lx_str_puts(out, left);
         if (n > INDENT - 2)
             lx_str_printf(out, "\n%*s", INDENT, "");

@@ -1,0 +1,62 @@
+/* Pages of docs/man from the tables of the commands: `lx debug man COMMAND`. */
+#include <string.h>
+
+#include "cmd/debug.h"
+
+static void put_options(lx_str *out, const lx_option *o)
+{
+    for (; o && o->name; o++) {
+        bool has_value = o->kind != LX_OPTION_FLAG && o->kind != LX_OPTION_ARGS;
+        const char *value = o->value ? o->value : "VALUE";
+        lx_str_putc(out, '`');
+        if (o->letter)
+            lx_str_printf(out, "-%c`, `", o->letter);
+        lx_str_printf(out, "%s%s%s%s%s`\n:   %s\n\n", o->kind == LX_OPTION_ARGS ? "" : "--",
+                      o->name, has_value ? " " : "", has_value ? value : "",
+                      o->kind == LX_OPTION_LIST && !lx_ends_with(value, "...") ? "..." : "", o->help ? o->help : "");
+    }
+}
+
+static void put_page(lx_str *out, const lx_command *command, lx_arena *arena)
+{
+    const char *help = command->help ? command->help : command->summary;
+    size_t n = strlen(help);
+
+    while (n && help[n - 1] == '\n')
+        n--;
+    lx_str_printf(out, "# lx-%s(1)\n\n## NAME\n\nlx-%s - %s\n\n## SYNOPSIS\n\n`%s`\n\n",
+                  command->name, command->name, command->summary,
+                  lx_command_synopsis(command, arena));
+    lx_str_printf(out, "## DESCRIPTION\n\n```text\n%.*s\n```\n\n## OPTIONS\n\n", (int)n, help);
+    if (command->parses_itself)
+        lx_str_puts(out, "Its own are in `docs/flags.md`. Those of every command:\n\n");
+    else
+        put_options(out, command->options);
+    put_options(out, lx_global_options);
+    lx_str_puts(out,
+                "## EXIT STATUS\n\n"
+                "0 done; 1 a check found something; 2 wrong use; 65 bad input; 66 not found; 69 the "
+                "machine\ncannot hold a promise; 70 internal error or out of memory; 73 would "
+                "overwrite; 74 a read or write\nfailed; 75 busy, try again; 77 no permission; 78 "
+                "configuration or a newer store; 130 interrupted.\n\n"
+                "## ENVIRONMENT\n\n"
+                "`LX_STORE` the store of runs; `NO_COLOR` no colour; `COLUMNS` the width of help "
+                "that is piped.\n");
+}
+
+int lx_debug_man(lx_cli *cli, int argc, char **argv, lx_error *err)
+{
+    const lx_command *command;
+    lx_str text = LX_STR_INIT;
+    int rc;
+
+    if (argc != 1)
+        return lx_fail(err, LX_EUSAGE, "name a command");
+    if ((rc = lx_command_find(&command, argv[0], err)) < 0)
+        return rc;
+    put_page(&text, command, cli->arena);
+    if ((rc = lx_str_check(&text, err)) == 0)
+        lx_print(cli, "%s", lx_str_text(&text));
+    lx_str_release(&text);
+    return rc;
+}

@@ -1,0 +1,10 @@
+# Every command has a page in docs/man, and each says what the command's table says now:
+# lx debug man NAME >docs/man/lx-NAME.1.md
+"$LX" help | sed -n 's/^  \([a-z-]*\)  .*/\1/p' >names
+[ "$(wc -l <names)" -gt 3 ] || exit 1
+status=0
+while read -r name; do
+    "$LX" debug man "$name" </dev/null >page || exit 1
+    diff -u "$SOURCE/docs/man/lx-$name.1.md" page || status=1
+done <names
+exit $status
