@@ -75,6 +75,11 @@ static int read_string(lx_json_reader *r, lx_error *err)
 
     while (at < r->n) {
         unsigned char c = (unsigned char)r->text[at];
+        /* Most of a header are such letters: nothing else is asked of them. */
+        while (c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && ++at < r->n)
+            c = (unsigned char)r->text[at];
+        if (at == r->n)
+            break;
         if (c == '"') {
             r->token = r->text + r->at + 1;
             r->token_n = at - r->at - 1;
@@ -86,8 +91,6 @@ static int read_string(lx_json_reader *r, lx_error *err)
                 return rc;
         } else if (c < 0x20) {
             return fail_at(err, at, "JSON: raw control character in a text");
-        } else if (c < 0x80) {
-            at++;
         } else {
             const char *p = r->text + at;
             if (lx_utf8_next(&p, r->text + r->n) == UINT32_MAX)

@@ -215,8 +215,8 @@ static int pop_mark(machine *m, lx_pickle ***items, size_t *count)
     if (!m->n_marks)
         return bad(m, "no MARK on the stack");
     from = m->marks[--m->n_marks];
-    *items = m->stack + from;
     *count = m->height - from;
+    *items = *count ? m->stack + from : NULL; /* there may be no stack yet */
     m->height = from;
     return LX_OK;
 }

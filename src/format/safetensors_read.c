@@ -228,10 +228,26 @@ static int read_fields(entry *e, lx_tensor_view *view, header *h)
     return LX_OK;
 }
 
+/* Letters, digits, '_', '-' and single dots inside: nearly every name there is. */
+static bool is_ordinary(const char *name)
+{
+    const char *p = name;
+
+    if (*p == '.')
+        return false;
+    for (; *p; p++) {
+        bool is_letter = (unsigned char)((*p | 32) - 'a') < 26 || (unsigned char)(*p - '0') < 10;
+        if (!is_letter && *p != '_' && *p != '-' && (*p != '.' || p[1] == '.'))
+            return false;
+    }
+    return p > name;
+}
+
 /* Legal names that would mislead whoever prints or unpacks them. */
 static int note_odd_name(const header *h, const char *name)
 {
-    const char *what = !*name                  ? "is empty"
+    const char *what = is_ordinary(name)       ? NULL
+                       : !*name                 ? "is empty"
                        : !is_plain(name)       ? "has control characters"
                        : strpbrk(name, "<>&")  ? "has characters of HTML"
                        : name[0] == '/' || strstr(name, "..") ? "looks like a path"

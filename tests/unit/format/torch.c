@@ -1,10 +1,15 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
+#include "src/base/file.h"
 #include "tests/support/golden.h"
 
 static bool has_note(const lx_tensor_file *file, const char *part)
@@ -65,12 +70,246 @@ static void test_format_torch__a_whole_checkpoint_is_read(void **state)
     lx_tensor_file_close(file);
 }
 
+/* A zip as torch writes it, of one pickle and one storage of eight floats 0..7. */
+static void put(lx_str *out, uint32_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        lx_str_putc(out, (char)(i < 4 ? value >> (8 * i) : 0));
+}
+
+static void put_member(lx_str *zip, lx_str *directory, const char *name, const char *bytes,
+                       size_t n)
+{
+    uint32_t crc = (uint32_t)crc32(crc32(0, NULL, 0), (const Bytef *)bytes, (uInt)n);
+    size_t at = zip->len;
+
+    for (int is_central = 0; is_central < 2; is_central++) {
+        lx_str *out = is_central ? directory : zip;
+        lx_str_puts(out, is_central ? "PK\1\2" : "PK\3\4");
+        put(out, 0, is_central ? 4 : 2); /* versions */
+        put(out, 0, 8);                  /* flags, method, time, date */
+        put(out, crc, 4);
+        put(out, (uint32_t)n, 4);
+        put(out, (uint32_t)n, 4);
+        put(out, (uint32_t)strlen(name), 2);
+        put(out, 0, is_central ? 12 : 2);
+        if (is_central)
+            put(out, (uint32_t)at, 4);
+        lx_str_puts(out, name);
+    }
+    lx_str_append(zip, bytes, n);
+}
+
+static int open_pickle(lx_tensor_file **out, const char *pickle, size_t n, lx_error *err)
+{
+    static const float floats[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    lx_str zip = LX_STR_INIT, directory = LX_STR_INIT;
+    char path[] = "/tmp/lx-test-torch-XXXXXX";
+    size_t at;
+    int rc;
+
+    close(mkstemp(path));
+    put_member(&zip, &directory, "archive/data.pkl", pickle, n);
+    put_member(&zip, &directory, "archive/data/0", (const char *)floats, sizeof floats);
+    at = zip.len;
+    lx_str_append(&zip, directory.data, directory.len);
+    lx_str_puts(&zip, "PK\5\6");
+    put(&zip, 0, 4);
+    put(&zip, 2, 2);
+    put(&zip, 2, 2);
+    put(&zip, (uint32_t)directory.len, 4);
+    put(&zip, (uint32_t)at, 4);
+    put(&zip, 0, 2);
+    assert_int_equal(lx_file_write(path, zip.data, zip.len, NULL), 0);
+    rc = lx_tensor_file_open(out, path, err);
+    unlink(path);
+    lx_str_release(&zip);
+    lx_str_release(&directory);
+    return rc;
+}
+
+/* Of a float storage "0" with 8 elements: offset, then size and strides as opcodes of tuples. */
+#define TENSOR(offset, size, stride)                                                     \
+    "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"       \
+    "X\1\0\0\0" "0X\3\0\0\0cpuK\10tQK" offset size stride "\x89"                        \
+    "ccollections\nOrderedDict\n)RtR"
+#define KEY(n, name) "X" n "\0\0\0" name
+
+#define OPEN(file, pickle, err) open_pickle(file, pickle, sizeof(pickle) - 1, err)
+
+static void expect_floats(const lx_tensor_file *file, const char *name, size_t n,
+                          const float *want)
+{
+    const lx_tensor_view *view = lx_golden_find(file, "%s", name);
+    assert_int_equal(view->n_elements, n);
+    assert_memory_equal(view->data, want, n * sizeof *want);
+}
+
+static void test_format_torch__views_of_every_kind(void **state)
+{
+    lx_tensor_file *file;
+    lx_error err = {0};
+
+    if (OPEN(&file,
+             "\x80\2}(" KEY("\1", "a") TENSOR("\2", "K\3\x85", "K\1\x85") /* 2 3 4 */
+             KEY("\1", "b") TENSOR("\0", "K\2K\3\x86", "K\1K\2\x86")      /* transposed */
+             KEY("\1", "c") TENSOR("\5", "K\4\x85", "K\0\x85")            /* expanded */
+             KEY("\1", "d") TENSOR("\7", ")", ")")                        /* scalar */
+             KEY("\1", "e") TENSOR("\11", "K\0K\2\x86", "K\2K\1\x86")     /* empty, anywhere */
+             KEY("\1", "f") TENSOR("\1", "K\1K\2\x86", "K\77K\1\x86")     /* size 1: any stride */
+             "u.",
+             &err) < 0)
+        fail_msg("%s", err.text);
+    expect_floats(file, "a", 3, (const float[]){2, 3, 4});
+    expect_floats(file, "b", 6, (const float[]){0, 2, 4, 1, 3, 5});
+    expect_floats(file, "c", 4, (const float[]){5, 5, 5, 5});
+    expect_floats(file, "d", 1, (const float[]){7});
+    expect_floats(file, "e", 0, NULL);
+    expect_floats(file, "f", 2, (const float[]){1, 2});
+    lx_tensor_file_close(file);
+}
+
+static void test_format_torch__names_come_from_the_dictionaries(void **state)
+{
+    lx_tensor_file *file;
+    lx_error err = {0};
+
+    /* nested dictionaries are joined; an integer key is its number; other values are left out */
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}(" KEY("\1", "p") "}(" KEY("\1", "*")
+                              TENSOR("\0", "K\1\x85", "K\1\x85") "K\5"
+                              TENSOR("\1", "K\1\x85", "K\1\x85") "u" KEY("\1", "s") "K\7"
+                              KEY("\1", "t") "](K\1K\2eu.",
+                          &err),
+                     0);
+    assert_int_equal(lx_tensor_file_count(file), 2);
+    expect_floats(file, "p.*", 1, (const float[]){0});
+    expect_floats(file, "p.5", 1, (const float[]){1});
+    lx_tensor_file_close(file);
+
+    /* a wrapper's siblings are left out; an OrderedDict keeps its state to itself */
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}(" KEY("\5", "epoch") "K\1" KEY("\12", "state_dict")
+                              "ccollections\nOrderedDict\n)R(" KEY("\1", "w")
+                              TENSOR("\3", "K\1\x85", "K\1\x85") "u}" KEY("\11", "_metadata")
+                              "}sb" KEY("\3", "opt") "}" KEY("\1", "m")
+                              TENSOR("\0", "K\1\x85", "K\1\x85") "su.",
+                          &err),
+                     0);
+    assert_int_equal(lx_tensor_file_count(file), 1);
+    expect_floats(file, "w", 1, (const float[]){3});
+    assert_true(has_note(file, "\"state_dict\""));
+    lx_tensor_file_close(file);
+}
+
+static void test_format_torch__a_dictionary_within_itself_ends(void **state)
+{
+    lx_tensor_file *file;
+    lx_error err = {0};
+
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}q\0(" KEY("\1", "a") TENSOR("\0", "K\1\x85", "K\1\x85")
+                              KEY("\4", "self") "h\0u.",
+                          &err),
+                     0);
+    assert_int_equal(lx_tensor_file_count(file), 1);
+    lx_tensor_file_close(file);
+    assert_int_equal(OPEN(&file, "\x80\2}q\0" KEY("\12", "state_dict") "h\0s.", &err), 0);
+    assert_int_equal(lx_tensor_file_count(file), 0);
+    lx_tensor_file_close(file);
+}
+
+static void test_format_torch__what_asks_for_too_much_is_refused(void **state)
+{
+    lx_tensor_file *file = NULL;
+    lx_error err = {0};
+
+    /* 2^30 elements out of one by a stride of 0 */
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}" KEY("\1", "w")
+                              TENSOR("\0", "J\0\0\0\x40\x85", "K\0\x85") "s.",
+                          &err),
+                     LX_ELIMIT);
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}" KEY("\1", "w") TENSOR("\0", "K\11\x85", "K\1\x85") "s.",
+                          &err),
+                     LX_EFORMAT);
+    assert_non_null(strstr(err.text, "past the storage"));
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}" KEY("\1", "w")
+                              TENSOR("\0", "K\2\x85", "\x8A\10\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F\x85")
+                              "s.",
+                          &err),
+                     LX_EFORMAT);
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}" KEY("\1", "w") TENSOR("\0", "K\2\x85", "J\xFF\xFF\xFF\xFF\x85")
+                              "s.",
+                          &err),
+                     LX_EFORMAT);
+    assert_non_null(strstr(err.text, "negative"));
+    assert_int_equal(OPEN(&file, "\x80\2}r\xFF\xFF\xFF\x7F.", &err), LX_ELIMIT);
+    assert_null(file);
+}
+
+static void test_format_torch__ambiguous_files_are_refused(void **state)
+{
+    lx_tensor_file *file = NULL;
+    lx_error err = {0};
+
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}(" KEY("\1", "w") TENSOR("\0", "K\1\x85", "K\1\x85")
+                              KEY("\1", "w") TENSOR("\1", "K\1\x85", "K\1\x85") "u.",
+                          &err),
+                     LX_EFORMAT);
+    assert_non_null(strstr(err.text, "two tensors are named \"w\""));
+    assert_int_equal(OPEN(&file, "\x80\2}.N.", &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "2 bytes after its end at byte 4"));
+    assert_int_equal(OPEN(&file, "\x80\2N.", &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "no dictionary"));
+    assert_int_equal(OPEN(&file, "\x80\2}" KEY("\3", "a\0b") TENSOR("\0", "K\1\x85", "K\1\x85") "s.",
+                          &err),
+                     LX_EFORMAT);
+}
+
+/* Every bit of the file: a flip is noticed, or changes nothing but names and shapes. */
+static void test_format_torch__damaged_weights_are_noticed(void **state)
+{
+    lx_str text;
+    char path[] = "/tmp/lx-test-torch-XXXXXX";
+    lx_tensor_file *file;
+    lx_error err = {0};
+    size_t at;
+
+    assert_int_equal(lx_file_read(&text, lx_golden_need("model/odd_tensors.ckpt"), 1 << 20, NULL),
+                     0);
+    close(mkstemp(path));
+    for (at = 2000; at < text.len; at += 9973) {
+        text.data[at] ^= 16;
+        assert_int_equal(lx_file_write(path, text.data, text.len, NULL), 0);
+        if (lx_tensor_file_open(&file, path, &err) == LX_OK) {
+            /* padding between members: no tensor is touched */
+            lx_tensor_file_close(file);
+        } else {
+            assert_int_equal(err.code, LX_EFORMAT);
+        }
+        text.data[at] ^= 16;
+    }
+    unlink(path);
+    lx_str_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_torch__odd_tensors_equal_their_safetensors),
         cmocka_unit_test(test_format_torch__the_form_before_zip_is_read),
         cmocka_unit_test(test_format_torch__a_whole_checkpoint_is_read),
+        cmocka_unit_test(test_format_torch__views_of_every_kind),
+        cmocka_unit_test(test_format_torch__names_come_from_the_dictionaries),
+        cmocka_unit_test(test_format_torch__a_dictionary_within_itself_ends),
+        cmocka_unit_test(test_format_torch__what_asks_for_too_much_is_refused),
+        cmocka_unit_test(test_format_torch__ambiguous_files_are_refused),
+        cmocka_unit_test(test_format_torch__damaged_weights_are_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
