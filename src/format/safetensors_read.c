@@ -353,8 +353,7 @@ static int check_unique_metadata(const header *h)
         return lx_oom(h->err);
     for (size_t i = 0; i < f->n_metadata; i++)
         sorted[i] = &f->metadata[i];
-    if (f->n_metadata)
-        qsort(sorted, f->n_metadata, sizeof *sorted, by_key);
+    lx_tensor_file__sort(sorted, f->n_metadata, sizeof *sorted, by_key);
     for (size_t i = 1; i < f->n_metadata && rc == LX_OK; i++)
         if (!strcmp(sorted[i - 1]->key, sorted[i]->key))
             rc = refuse(h, sorted[i]->key, "duplicate metadata key", sorted[i]->offset);
@@ -366,13 +365,11 @@ static int check_layout(header *h)
 {
     size_t data_size = h->file->map.size - h->data_at, end = 0;
 
-    if (h->count)
-        qsort(h->entries, h->count, sizeof *h->entries, by_name);
+    lx_tensor_file__sort(h->entries, h->count, sizeof *h->entries, by_name);
     for (size_t i = 1; i < h->count; i++)
         if (!strcmp(h->entries[i - 1].name, h->entries[i].name))
             return refuse(h, h->entries[i].name, "duplicate name", h->entries[i].offset);
-    if (h->count)
-        qsort(h->entries, h->count, sizeof *h->entries, by_begin);
+    lx_tensor_file__sort(h->entries, h->count, sizeof *h->entries, by_begin);
     for (size_t i = 0; i < h->count; i++) {
         const entry *e = &h->entries[i];
         if (e->begin != end)

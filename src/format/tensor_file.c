@@ -47,6 +47,18 @@ void *lx_tensor_file__own(lx_tensor_file *file, size_t bytes)
     return memory;
 }
 
+void lx_tensor_file__sort(void *items, size_t n, size_t item,
+                          int (*compare)(const void *, const void *))
+{
+    const char *at = items;
+
+    for (size_t i = 1; i < n; i++, at += item)
+        if (compare(at, at + item) > 0) {
+            qsort(items, n, item, compare);
+            return;
+        }
+}
+
 bool lx_tensor_file__measure(lx_tensor_view *view)
 {
     size_t strides = 1, bits = (size_t)lx_dtype_bits(view->dtype);
@@ -180,8 +192,7 @@ static int index_names(lx_tensor_file *file, lx_error *err)
         return lx_oom(err);
     for (size_t i = 0; i < file->count; i++)
         file->by_name[i] = &file->views[i];
-    if (file->count)
-        qsort(file->by_name, file->count, sizeof *file->by_name, compare_views);
+    lx_tensor_file__sort(file->by_name, file->count, sizeof *file->by_name, compare_views);
     for (size_t i = 1; i < file->count; i++) {
         const char *name = file->by_name[i]->name;
         if (!strcmp(file->by_name[i - 1]->name, name))

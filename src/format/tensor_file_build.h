@@ -37,6 +37,10 @@ int lx_tensor_file__note(lx_tensor_file *file, lx_error *err, const char *fmt, .
 /* Memory for data that lives as long as the file, 64-byte aligned; NULL when there is none. */
 void *lx_tensor_file__own(lx_tensor_file *file, size_t bytes);
 
+/* qsort, but files are mostly written in order, and then one pass sees it. */
+void lx_tensor_file__sort(void *items, size_t n, size_t item,
+                          int (*compare)(const void *, const void *));
+
 /*
  * Elements and bytes of a shape. False when a product passes 2^63 - 1, zero dimensions counted as
  * one (their strides would overflow all the same), or the bits fill no whole bytes.
