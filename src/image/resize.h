@@ -3,7 +3,8 @@
  *
  *     size     cover: the smallest size of the image's shape that covers the bucket
  *     resize   shrinking: area averages (OpenCV's INTER_AREA); growing, in either direction:
- *              Lanczos with a window of 3 (Pillow's, 8-bit fixed point). Both match to the bit.
+ *              Lanczos with a window of 3 (Pillow's, 8-bit fixed point). Both match to the bit;
+ *              bilinear and bicubic may be off by one from OpenCV's vector code.
  *     crop     the middle
  *     colour   hue or gamma, when asked
  *     tensor   x / 255 * 2 - 1, [3, H, W]
@@ -24,7 +25,7 @@
 typedef enum lx_interpolation {
     LX_RESIZE_AUTO, /* area when neither side grows, else Lanczos */
     LX_RESIZE_NEAREST,
-    LX_RESIZE_BILINEAR, /* nearest, bilinear, bicubic, area: as OpenCV */
+    LX_RESIZE_BILINEAR, /* nearest (the exact one), bilinear, bicubic, area: as OpenCV */
     LX_RESIZE_BICUBIC,
     LX_RESIZE_AREA,
     LX_RESIZE_LANCZOS, /* lanczos, box: as Pillow */

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,6 +184,46 @@ static void test_image_decode__cut_files_are_errors(void **state)
     unlink(path);
 }
 
+/* The one child this program has. */
+static pid_t worker(void)
+{
+    char path[64];
+    int pid = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    if ((f = fopen(path, "r"))) {
+        if (fscanf(f, "%d", &pid) != 1)
+            pid = 0;
+        fclose(f);
+    }
+    return pid;
+}
+
+static void test_image_decode__a_dead_worker_is_replaced(void **state)
+{
+    const char *path = lx_golden_need("data/images/in/rgb.png");
+    lx_decode_options options = LX_DECODE_DEFAULT;
+    lx_pixels pixels;
+    lx_error err;
+    pid_t first;
+
+    assert_int_equal(lx_decode(&pixels, NULL, decoder, path, &options, &err), 0);
+    lx_pixels_release(&pixels);
+    if (!(first = worker()))
+        skip(); /* a kernel without CONFIG_PROC_CHILDREN */
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(lx_decode(&pixels, NULL, decoder, path, &options, &err), 0);
+        lx_pixels_release(&pixels);
+    }
+    assert_int_equal(worker(), first); /* one process for many images */
+    kill(first, SIGKILL);
+    usleep(50000);
+    assert_int_equal(lx_decode(&pixels, NULL, decoder, path, &options, &err), 0);
+    lx_pixels_release(&pixels);
+    assert_int_not_equal(worker(), first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_image_decode__alpha_is_composited_on_the_background),
         cmocka_unit_test(test_image_decode__bad_files_are_errors_and_the_next_image_is_not),
         cmocka_unit_test(test_image_decode__cut_files_are_errors),
+        cmocka_unit_test(test_image_decode__a_dead_worker_is_replaced),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
