@@ -105,7 +105,7 @@ int lx_schedule__fold(lx_schedule *s, lx_error *err)
     folding f = {s, lx_calloc(s->n_tensors + 1, sizeof(int)),
                  lx_calloc(s->n_tensors + 1, sizeof(int))};
     bool no_memory = false;
-    size_t n = 0;
+    size_t n = 0, n_forward = 0;
 
     if (!f.producer || !f.n_uses) {
         no_memory = true;
@@ -119,10 +119,13 @@ int lx_schedule__fold(lx_schedule *s, lx_error *err)
             (fold_into(&f, i, b, a, &no_memory) || fold_into(&f, i, a, b, &no_memory)))
             s->steps[i].op = LX_OP_VIEW; /* to be left out */
     }
-    for (size_t i = 0; i < s->n_steps; i++)
+    for (size_t i = 0; i < s->n_steps; i++) {
+        n_forward += i < s->n_forward && s->steps[i].op != LX_OP_VIEW;
         if (s->steps[i].op != LX_OP_VIEW)
             s->steps[n++] = s->steps[i];
+    }
     s->n_steps = n;
+    s->n_forward = n_forward;
 done:
     lx_free(f.producer);
     lx_free(f.n_uses);

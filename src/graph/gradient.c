@@ -142,6 +142,7 @@ static int check_once(lx_graph *g)
     if (g->has_backward)
         lx_graph_fail(g, LX_EINTERNAL, "the reverse pass is there already");
     g->has_backward = true;
+    g->n_forward = g->n_nodes;
     return g->error.code;
 }
 

@@ -74,6 +74,7 @@ struct lx_graph {
     const char *label; /* of what is built now */
     lx_tensor *placeholder;
     bool has_backward;
+    size_t n_forward; /* nodes before the reverse pass, when there is one */
     lx_error error; /* the first; code 0 = none */
 };
 

@@ -7,6 +7,7 @@
 void lx_schedule_release(lx_schedule *s)
 {
     lx_arena_free(s->arena);
+    lx_arena_free(s->base_arena);
     lx_free(s->steps);
     lx_free(s->scratch);
     lx_free(s->tensors);
@@ -96,6 +97,8 @@ static void take_steps(lx_schedule *s, const lx_graph *g, const bool *needed,
             continue;
         step = &s->steps[s->n_steps++];
         *step = g->nodes[i];
+        if (!g->has_backward || i < g->n_forward)
+            s->n_forward = s->n_steps;
         for (int k = 0; k < step->n_out; k++)
             if (step->out[k] && lx_full(step->out[k])->kind == LX_TENSOR_ACTIVATION &&
                 !needed[step->out[k]->id] && lx_op__is_optional_output(step->op, k))

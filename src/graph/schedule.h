@@ -16,8 +16,10 @@
 
 typedef struct lx_schedule {
     lx_arena *arena; /* of its own tensors */
+    lx_arena *base_arena; /* of the schedule it was made from by lx_schedule__without; or NULL */
     lx_node *steps;  /* nodes, adapted */
     size_t n_steps, steps_capacity;
+    size_t n_forward;   /* steps before the reverse pass */
     size_t *scratch;    /* bytes, by step; NULL until the device was asked */
     size_t n_recomputed;
     lx_tensor **tensors; /* by id */
@@ -47,6 +49,14 @@ bool lx_schedule__is_placed(const lx_schedule *s, int root);
  * the bytes that are missing, when no more can be won.
  */
 int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, lx_error *err);
+
+/*
+ * The schedule without the values in `is_dropped` (by id of a root): they die after their last use
+ * in the forward pass, and the reverse pass computes them again, each once, right before the first
+ * step that needs it. `s` must outlive the result.
+ */
+int lx_schedule__without(lx_schedule *out, const lx_schedule *s, const bool *is_dropped,
+                         lx_error *err);
 
 /* Bytes that are alive from step `first` to step `last`, both included. */
 typedef struct lx_buffer {
