@@ -2,41 +2,50 @@
 
 #include <math.h>
 
+/* Products run in f64 and are rounded one by one, as torch.cumprod does it. */
+static void multiply_up(lx_noise_schedule *s)
+{
+    double product = 1;
+    for (int t = 0; t < LX_TIMESTEPS; t++) {
+        product *= 1.0f - s->betas[t];
+        s->alphas_cumprod[t] = (float)product;
+    }
+}
+
+static void make_terminal_snr_zero(lx_noise_schedule *s)
+{
+    const float root0 = sqrtf(s->alphas_cumprod[0]);
+    const float root_end = sqrtf(s->alphas_cumprod[LX_TIMESTEPS - 1]);
+    const float stretch = root0 / (root0 - root_end);
+    float before = 1.0f;
+
+    for (int t = 0; t < LX_TIMESTEPS; t++) {
+        float root = (sqrtf(s->alphas_cumprod[t]) - root_end) * stretch;
+        float product = root * root;
+        s->betas[t] = 1.0f - product / before;
+        before = product;
+    }
+    multiply_up(s);
+}
+
 void lx_noise_schedule_init(lx_noise_schedule *s, bool zero_terminal_snr)
 {
     const float first = (float)sqrt(0.00085), last = (float)sqrt(0.012);
-    const float step = (last - first) / (float)(LX_TIMESTEPS - 1);
-    float product = 1.0f;
+    const double step = (last - first) / (float)(LX_TIMESTEPS - 1);
 
     for (int t = 0; t < LX_TIMESTEPS; t++) {
-        /* torch.linspace counts from the nearer end */
-        float root = t < LX_TIMESTEPS / 2 ? first + step * (float)t
-                                          : last - step * (float)(LX_TIMESTEPS - 1 - t);
+        /* torch.linspace counts from the nearer end, with one rounding */
+        float root = (float)(t < LX_TIMESTEPS / 2 ? first + step * t
+                                                  : last - step * (LX_TIMESTEPS - 1 - t));
         s->betas[t] = root * root;
-        product *= 1.0f - s->betas[t];
-        s->alphas_cumprod[t] = product;
-        s->snr[t] = product / (1.0f - product);
     }
-    if (zero_terminal_snr) {
-        const float root0 = sqrtf(s->alphas_cumprod[0]);
-        const float root_end = sqrtf(s->alphas_cumprod[LX_TIMESTEPS - 1]);
-        float before = 1.0f;
-        for (int t = 0; t < LX_TIMESTEPS; t++) {
-            float root = sqrtf(s->alphas_cumprod[t]) - root_end;
-            root *= root0 / (root0 - root_end);
-            s->alphas_cumprod[t] = root * root;
-        }
-        for (int t = 0; t < LX_TIMESTEPS; t++) {
-            s->betas[t] = 1.0f - s->alphas_cumprod[t] / before;
-            before = s->alphas_cumprod[t];
-        }
-        /* The peer's scheduler multiplies the new betas up again. */
-        product = 1.0f;
-        for (int t = 0; t < LX_TIMESTEPS; t++) {
-            product *= 1.0f - s->betas[t];
-            s->alphas_cumprod[t] = product;
-        }
+    multiply_up(s);
+    for (int t = 0; t < LX_TIMESTEPS; t++) {
+        float ratio = sqrtf(s->alphas_cumprod[t]) / sqrtf(1.0f - s->alphas_cumprod[t]);
+        s->snr[t] = ratio * ratio;
     }
+    if (zero_terminal_snr)
+        make_terminal_snr_zero(s);
 }
 
 static float least(float a, float b)

@@ -1,0 +1,270 @@
+#include "src/train/step.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/golden.h"
+#include "tests/support/train.h"
+
+/* Of goldens/README: loss, whole gradient, each tensor, tensors whose true gradient is zero. */
+static const double loss_limit = 2e-6, whole_limit = 5e-5, tensor_limit = 5e-4, zero_limit = 1e-9;
+
+/* The golden's own norm of a gradient, NAN when it tells none. */
+static double true_norm(const cJSON *facts, size_t index)
+{
+    const cJSON *norms = cJSON_GetObjectItem(facts, "grad_l2_norms_of_sorted_keys_with_grad");
+    const cJSON *norm = cJSON_GetArrayItem(norms, (int)index);
+    return norm ? norm->valuedouble : NAN;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const lx_param *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* Tensors with a gradient, sorted by key. Freed by the caller. */
+static const lx_param **sorted_params(size_t *count, const lx_training *t)
+{
+    const lx_lora *lora = t->model.lora;
+    const lx_param **params = calloc(2 * lora->count, sizeof(*params));
+    const lx_trainable *trainables;
+    size_t n, kept = 0;
+
+    assert_non_null(params);
+    trainables = lx_step_trainables(t->step, &n);
+    for (size_t i = 0; i < n; i++)
+        if (trainables[i].has_gradient)
+            params[kept++] = i % 2 ? &lora->modules[i / 2].up : &lora->modules[i / 2].down;
+    qsort(params, kept, sizeof(*params), by_name);
+    *count = kept;
+    return params;
+}
+
+static void check_intermediate(lx_training *t, const lx_tensor_file *golden, const char *name)
+{
+    size_t n;
+    float *wanted = lx_golden_f32(&n, golden, "mid.%s", name), *got = calloc(n, sizeof(*got));
+    lx_error err = {0};
+
+    assert_non_null(got);
+    lx_assert_ok(lx_step_intermediate(t->step, name, got, n, &err), &err);
+    lx_assert_close(name, got, wanted, n, 2e-5);
+    free(got);
+    free(wanted);
+}
+
+/* Norms of all gradients, those the golden stores in full and those of which it has the norm. */
+static void check_gradients(const lx_training *t, const lx_tensor_file *golden,
+                            const cJSON *facts)
+{
+    const cJSON *norms = cJSON_GetObjectItem(facts, "grad_l2_norms_of_sorted_keys_with_grad");
+    double difference = 0, size = 0, worst = 0, worst_norm = 0;
+    size_t n_params, n_stored = 0;
+    const lx_param **params = sorted_params(&n_params, t);
+
+    assert_int_equal(n_params, cJSON_GetArraySize(norms));
+    for (size_t i = 0; i < n_params; i++) {
+        const lx_param *p = params[i];
+        double d2 = 0, w2 = 0, g2 = 0;
+        size_t n = 1;
+        char name[512];
+
+        for (int k = 0; k < p->n_dims; k++)
+            n *= (size_t)p->shape[k];
+        for (size_t k = 0; k < n; k++)
+            g2 += (double)p->gradient[k] * p->gradient[k];
+        if (true_norm(facts, i) < 1e-7)
+            assert_true(sqrt(g2) <= zero_limit * sqrt((double)n));
+        else
+            worst_norm = fmax(worst_norm, fabs(sqrt(g2) / true_norm(facts, i) - 1));
+        snprintf(name, sizeof name, "grad.%s", p->name);
+        if (!lx_tensor_file_find(golden, name))
+            continue;
+        float *wanted = lx_golden_f32(&n, golden, "%s", name);
+        for (size_t k = 0; k < n; k++) {
+            double d = (double)p->gradient[k] - wanted[k];
+            d2 += d * d;
+            w2 += (double)wanted[k] * wanted[k];
+            if (true_norm(facts, i) < 1e-7)
+                assert_true(fabs(d) <= zero_limit);
+        }
+        free(wanted);
+        difference += d2;
+        size += w2;
+        n_stored++;
+        if (true_norm(facts, i) < 1e-7)
+            continue;
+        if (sqrt(d2 / w2) > tensor_limit)
+            fail_msg("%s: relative error %.3g", name, sqrt(d2 / w2));
+        worst = fmax(worst, sqrt(d2 / w2));
+    }
+    free(params);
+    assert_true(n_stored > 0);
+    print_message("    %zu gradients: %.2e, worst %.2e; norms of %zu: worst %.2e\n", n_stored,
+                  sqrt(difference / size), worst, n_params, worst_norm);
+    assert_true(sqrt(difference / size) <= whole_limit);
+    assert_true(worst_norm <= tensor_limit);
+}
+
+static void check_step(const char *name)
+{
+    cJSON *all = lx_golden_json("train/steps.json");
+    const cJSON *facts = cJSON_GetObjectItem(all, name);
+    lx_test_flags flags = {.count = 0};
+    lx_tensor_file *golden;
+    lx_step_inputs in;
+    lx_training t;
+    lx_error err = {0};
+    char path[128], lora[128];
+    double loss, wanted;
+
+    assert_non_null(facts);
+    snprintf(path, sizeof path, "train/step_%s.safetensors", name);
+    snprintf(lora, sizeof lora, "train/%s", cJSON_GetObjectItem(facts, "lora")->valuestring);
+    if (!lx_golden(lora))
+        cJSON_Delete(all);
+    lx_golden_need(lora);
+    golden = lx_golden_open(path);
+    lx_test_flags_add(&flags, cJSON_GetObjectItem(facts, "args"));
+    lx_training_open(&t, &flags, lx_golden_need(lora), true);
+    in = lx_training_inputs(&t, golden, "in.", -1);
+    lx_assert_ok(lx_step_run(&loss, t.step, &in, 1.0, &err), &err);
+    wanted = cJSON_GetObjectItem(facts, "loss")->valuedouble;
+    print_message("    loss %.8f, off by %.1e\n", loss, loss - wanted);
+    assert_true(fabs(loss - wanted) <= loss_limit);
+    check_intermediate(&t, golden, "encoder_hidden_states");
+    check_intermediate(&t, golden, "noisy_latents");
+    check_intermediate(&t, golden, "noise_pred");
+    check_gradients(&t, golden, facts);
+    lx_training_close(&t);
+    lx_tensor_file_close(golden);
+    cJSON_Delete(all);
+}
+
+static void test_train_step__plain(void **state)
+{
+    check_step("A_plain");
+}
+
+static void test_train_step__long_captions_reg_weights_clip_skip(void **state)
+{
+    check_step("B_225_reg_skip2");
+}
+
+static void test_train_step__min_snr(void **state)
+{
+    check_step("C_dim8_minsnr_skip1");
+}
+
+static void test_train_step__convolutions(void **state)
+{
+    check_step("D_conv_skip2");
+}
+
+static void test_train_step__v_prediction_debiased(void **state)
+{
+    check_step("F_vpred_debiased");
+}
+
+static void test_train_step__huber_by_snr(void **state)
+{
+    check_step("G_huber_snr");
+}
+
+static void test_train_step__unet_only_on_a_wide_picture(void **state)
+{
+    check_step("H_unet_only_nonsquare");
+}
+
+static void test_train_step__noise_offset_two_chunks(void **state)
+{
+    check_step("I_noise_offset_150");
+}
+
+static void test_train_step__smooth_l1_exponential(void **state)
+{
+    check_step("J_smoothl1_exp_debiased");
+}
+
+/* ---- properties --------------------------------------------------------------------------- */
+
+static void test_train_step__two_runs_give_the_same_bits_and_gradients_add_up(void **state)
+{
+    lx_tensor_file *golden = lx_golden_open("train/step_A_plain.safetensors");
+    const char *lora = lx_golden_need("train/lora_init_a.safetensors");
+    lx_test_flags flags = {.count = 0};
+    lx_step_inputs in;
+    lx_training t;
+    lx_error err = {0};
+    double first, second;
+    float *once;
+    size_t bytes;
+
+    lx_training_open(&t, &flags, lora, false);
+    in = lx_training_inputs(&t, golden, "in.", -1);
+    bytes = t.model.lora->n_values * sizeof(float);
+    once = malloc(bytes);
+    assert_non_null(once);
+    lx_assert_ok(lx_step_run(&first, t.step, &in, 1.0, &err), &err);
+    memcpy(once, t.model.lora->gradients, bytes);
+    lx_step_zero_gradients(t.step);
+    lx_assert_ok(lx_step_run(&second, t.step, &in, 1.0, &err), &err);
+    assert_true(first == second);
+    assert_memory_equal(once, t.model.lora->gradients, bytes);
+    lx_assert_ok(lx_step_run(&second, t.step, &in, 1.0, &err), &err);
+    for (size_t i = 0; i < t.model.lora->n_values; i++)
+        once[i] *= 2;
+    lx_assert_close("twice", t.model.lora->gradients, once, t.model.lora->n_values, 1e-6);
+    free(once);
+    lx_training_close(&t);
+    lx_tensor_file_close(golden);
+}
+
+static void test_train_step__a_timestep_out_of_range_is_refused(void **state)
+{
+    lx_tensor_file *golden = lx_golden_open("train/step_A_plain.safetensors");
+    const char *lora = lx_golden_need("train/lora_init_a.safetensors");
+    static const int64_t wrong[] = {-1, 1000, INT64_MAX};
+    lx_test_flags flags = {.count = 0};
+    lx_step_inputs in;
+    lx_training t;
+    lx_error err = {0};
+    double loss;
+
+    lx_training_open(&t, &flags, lora, false);
+    in = lx_training_inputs(&t, golden, "in.", -1);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        in.timesteps = &wrong[i];
+        assert_int_equal(lx_step_run(&loss, t.step, &in, 1.0, &err), LX_EFORMAT);
+        assert_non_null(strstr(err.text, "0..999"));
+    }
+    lx_training_close(&t);
+    lx_tensor_file_close(golden);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_train_step__plain),
+        cmocka_unit_test(test_train_step__long_captions_reg_weights_clip_skip),
+        cmocka_unit_test(test_train_step__min_snr),
+        cmocka_unit_test(test_train_step__convolutions),
+        cmocka_unit_test(test_train_step__v_prediction_debiased),
+        cmocka_unit_test(test_train_step__huber_by_snr),
+        cmocka_unit_test(test_train_step__unet_only_on_a_wide_picture),
+        cmocka_unit_test(test_train_step__noise_offset_two_chunks),
+        cmocka_unit_test(test_train_step__smooth_l1_exponential),
+        cmocka_unit_test(test_train_step__two_runs_give_the_same_bits_and_gradients_add_up),
+        cmocka_unit_test(test_train_step__a_timestep_out_of_range_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

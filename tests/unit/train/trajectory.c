@@ -1,0 +1,158 @@
+/* Whole trainings, micro-step by micro-step on the peer's inputs: the losses and where they end. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/golden.h"
+#include "tests/support/train.h"
+
+/* ---- 20 steps from given weights ----------------------------------------------------------- */
+
+/* Of goldens/README, for AdamW. */
+static const double loss_limit = 1e-5, distance_limit = 2e-3;
+
+static void zero_ups(lx_training *t)
+{
+    for (size_t i = 0; i < t->model.lora->count; i++) {
+        const lx_param *up = &t->model.lora->modules[i].up;
+        size_t n = 1;
+        for (int k = 0; k < up->n_dims; k++)
+            n *= (size_t)up->shape[k];
+        memset(up->value, 0, n * sizeof(float));
+    }
+    lx_training_restart(t);
+}
+
+/*
+ * The steps that the golden stores. Adam divides by the gradient's own size, so an element whose
+ * first gradients cancel to the rounding error goes either way by a whole rate: one such element
+ * decides the distance after few steps. The limit is for the end.
+ */
+static void check_distance(const lx_training *t, const lx_tensor_file *golden, bool is_last)
+{
+    char prefix[32];
+    double distance;
+
+    if (t->n_steps != 5 && !is_last)
+        return;
+    snprintf(prefix, sizeof prefix, "step%lld.", (long long)t->n_steps);
+    distance = lx_training_distance(t, golden, prefix);
+    print_message("    after step %lld: distance / moved %.2e\n", (long long)t->n_steps,
+                  distance);
+    if (is_last)
+        assert_true(distance <= distance_limit);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const lx_param *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* The norm of every tensor at the end: those of which the golden stores nothing else too. */
+static void check_norms(const lx_training *t, const cJSON *norms)
+{
+    const lx_lora *lora = t->model.lora;
+    const lx_param **params = calloc(2 * lora->count, sizeof(*params));
+    double worst = 0;
+
+    assert_non_null(params);
+    assert_int_equal(cJSON_GetArraySize(norms), 2 * lora->count);
+    for (size_t i = 0; i < 2 * lora->count; i++)
+        params[i] = i % 2 ? &lora->modules[i / 2].up : &lora->modules[i / 2].down;
+    qsort(params, 2 * lora->count, sizeof(*params), by_name);
+    for (size_t i = 0; i < 2 * lora->count; i++) {
+        double wanted = cJSON_GetArrayItem(norms, (int)i)->valuedouble, square = 0;
+        const float *value = params[i]->value;
+        size_t n = 1;
+
+        for (int k = 0; k < params[i]->n_dims; k++)
+            n *= (size_t)params[i]->shape[k];
+        for (size_t k = 0; k < n; k++)
+            square += (double)value[k] * value[k];
+        if (wanted == 0) /* no gradient but rounding errors reaches it: less than a tenth of a step */
+            assert_true(sqrt(square) <= 1e-4);
+        else
+            worst = fmax(worst, fabs(sqrt(square) - wanted) / wanted);
+    }
+    print_message("    norms of all tensors: worst %.2e\n", worst);
+    assert_true(worst <= distance_limit);
+    free(params);
+}
+
+static void check_trajectory(const char *name)
+{
+    cJSON *all = lx_golden_json("train/traj.json");
+    const cJSON *run = cJSON_GetObjectItem(cJSON_GetObjectItem(all, "runs"), name);
+    const cJSON *losses = cJSON_GetObjectItem(run, "losses");
+    const char *lora = cJSON_GetObjectItem(run, "lora")->valuestring;
+    bool has_zero_ups = strcmp(lora, "lora_init_zero_up.safetensors") == 0;
+    lx_tensor_file *golden, *inputs = lx_golden_open("train/traj_inputs.safetensors");
+    lx_test_flags flags = {.count = 0};
+    lx_training t;
+    char path[128], start[128];
+    double worst = 0;
+
+    snprintf(path, sizeof path, "train/traj_%s.safetensors", name);
+    snprintf(start, sizeof start, "train/%s", has_zero_ups ? "lora_init_a.safetensors" : lora);
+    lx_golden_need(start);
+    golden = lx_golden_open(path);
+    lx_test_flags_add(&flags, cJSON_GetObjectItem(all, "common_args"));
+    lx_test_flags_add(&flags, cJSON_GetObjectItem(run, "args"));
+    lx_training_open(&t, &flags, lx_golden_need(start), false);
+    if (has_zero_ups)
+        zero_ups(&t);
+    for (int i = 0; i < cJSON_GetArraySize(losses); i++) {
+        lx_step_inputs in = lx_training_inputs(&t, inputs, "", i);
+        double loss = lx_training_micro_step(&t, &in);
+
+        worst = fmax(worst, fabs(loss - cJSON_GetArrayItem(losses, i)->valuedouble));
+        if (t.n_micro_steps % t.config.gradient_accumulation_steps == 0)
+            check_distance(&t, golden, i + 1 == cJSON_GetArraySize(losses));
+    }
+    print_message("    losses: worst %.2e\n", worst);
+    assert_true(worst <= loss_limit);
+    check_norms(&t, cJSON_GetObjectItem(run, "norms_last"));
+    lx_training_close(&t);
+    lx_tensor_file_close(golden);
+    lx_tensor_file_close(inputs);
+    cJSON_Delete(all);
+}
+
+static void test_train_trajectory__adamw(void **state)
+{
+    check_trajectory("adamw");
+}
+
+static void test_train_trajectory__adamw_accumulates_two_micro_steps(void **state)
+{
+    check_trajectory("adamw_accum2");
+}
+
+static void test_train_trajectory__adamw_on_convolutions(void **state)
+{
+    check_trajectory("adamw_conv");
+}
+
+static void test_train_trajectory__adamw_from_zero_with_warmup_cosine_and_clipping(void **state)
+{
+    check_trajectory("adamw_zero_up_cosine");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_train_trajectory__adamw),
+        cmocka_unit_test(test_train_trajectory__adamw_accumulates_two_micro_steps),
+        cmocka_unit_test(test_train_trajectory__adamw_on_convolutions),
+        cmocka_unit_test(test_train_trajectory__adamw_from_zero_with_warmup_cosine_and_clipping),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
