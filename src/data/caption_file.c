@@ -98,6 +98,23 @@ static void next_line(const char **line, size_t *length, const char **p, const c
     *p = q;
 }
 
+/* What a tool or a stranger left there rather than a person who describes an image. */
+static bool is_odd(const char *text, size_t n)
+{
+    const char *p = text, *end = text + n;
+
+    if (n > 0 && (text[0] == '=' || text[0] == '@'))
+        return true;
+    if (memmem(text, n, "<script", 7) != NULL)
+        return true;
+    while (p < end) {
+        uint32_t c = lx_utf8_next(&p, end);
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7F && c < 0xA0))
+            return true;
+    }
+    return false;
+}
+
 int lx_caption_decode(lx_caption_text *out, const char *bytes, size_t n, bool enable_wildcard,
                       lx_error *err)
 {
@@ -112,10 +129,8 @@ int lx_caption_decode(lx_caption_text *out, const char *bytes, size_t n, bool en
         out->has_bom = true;
         p += 3;
     }
-    if (p == end)
-        return lx_fail(err, LX_EFORMAT,
-                       "the caption file is empty: write the tags into it, or delete it to use "
-                       "the folder's name as the caption");
+    out->is_empty = p == end;
+    out->is_odd = is_odd(p, (size_t)(end - p));
     while (p < end) {
         const char *line;
         size_t length;

@@ -50,6 +50,8 @@ typedef struct lx_dataset_config {
     bool cache_latents;
     bool allow_untagged;           /* --allow-untagged: go on although captions are not read */
     bool skip_bad_images;          /* --skip-bad-images */
+    bool check_pixels;             /* decode every image while scanning; else only with
+                                      skip_bad_images, or when latents are not cached */
     const char *background;        /* colour under transparency, "white" */
 } lx_dataset_config;
 

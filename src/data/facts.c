@@ -14,6 +14,7 @@ static void put_string(lx_str *out, const char *text, size_t n)
     const char *p = text, *end = text + n;
     lx_str_putc(out, '"');
     while (p < end) {
+        const unsigned char byte = (unsigned char)*p;
         uint32_t c = lx_utf8_next(&p, end);
         if (c == '"' || c == '\\')
             lx_str_printf(out, "\\%c", (int)c);
@@ -28,7 +29,7 @@ static void put_string(lx_str *out, const char *text, size_t n)
         else if (c == '\f')
             lx_str_puts(out, "\\f");
         else if (c == UINT32_MAX)
-            lx_str_puts(out, "\\ufffd");
+            lx_str_printf(out, "\\udc%02x", byte); /* Python's surrogateescape */
         else if (c >= 0x10000)
             lx_str_printf(out, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
                           0xDC00 + ((c - 0x10000) & 0x3FF));

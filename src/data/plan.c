@@ -7,6 +7,7 @@
 #include "src/base/file.h"
 #include "src/data/bucket.h"
 #include "src/data/dataset.h"
+#include "src/data/scan.h"
 
 /* ---- regularisation images --------------------------------------------------------------- */
 
@@ -43,29 +44,61 @@ static void balance_reg(lx_dataset *d)
 
 /* ---- buckets ----------------------------------------------------------------------------- */
 
+/*
+ * The order of additions shows in the last digits that the metadata print: eight sums side by side
+ * up to 128 values, halves beyond. Source: NumPy's documentation of sum (pairwise summation).
+ */
+static double pairwise_sum(const double *x, size_t n)
+{
+    double sums[8], sum = 0;
+    size_t i, half;
+
+    if (n < 8) {
+        for (i = 0; i < n; i++)
+            sum += x[i];
+        return sum;
+    }
+    if (n > 128) {
+        half = n / 2 - n / 2 % 8;
+        return pairwise_sum(x, half) + pairwise_sum(x + half, n - half);
+    }
+    for (i = 0; i < 8; i++)
+        sums[i] = x[i];
+    for (; i < n - n % 8; i++)
+        sums[i % 8] += x[i];
+    sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    for (; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
 static int choose_buckets(lx_size *sizes, lx_dataset *d, const lx_bucket_set *set, lx_error *err)
 {
-    double error_sum = 0;
+    double *errors = lx_calloc(d->n_images + 1, sizeof *errors);
     size_t n_used = 0;
+    int rc = LX_OK;
 
+    if (!errors)
+        return lx_oom(err);
     for (size_t i = 0; i < d->n_images; i++) {
         lx_image *image = &d->images[i];
         lx_bucket_choice choice;
-        int rc = lx_bucket_choose(&choice, set, (lx_size){image->width, image->height}, err);
+
+        if (image->repeats == 0)
+            continue;
+        rc = lx_bucket_choose(&choice, set, (lx_size){image->width, image->height}, err);
         if (rc < 0) {
             lx_within(err, "%s", image->path);
-            return rc;
+            break;
         }
         sizes[i] = choice.bucket;
         image->resized_w = choice.resized.width;
         image->resized_h = choice.resized.height;
-        if (image->repeats) {
-            error_sum += fabs(choice.ar_error);
-            n_used++;
-        }
+        errors[n_used++] = fabs(choice.ar_error);
     }
-    d->mean_ar_error = n_used ? error_sum / (double)n_used : 0;
-    return LX_OK;
+    d->mean_ar_error = n_used ? pairwise_sum(errors, n_used) / (double)n_used : 0;
+    lx_free(errors);
+    return rc;
 }
 
 static int by_size(const void *a, const void *b)
@@ -103,10 +136,34 @@ static int fill_buckets(lx_dataset *d, const lx_size *sizes, lx_error *err)
     return LX_OK;
 }
 
-static int make_set(lx_bucket_set *set, lx_dataset_config *c, lx_error *err)
+/* The bounds as they are used, and a word where they are not what was asked. */
+static int tell_bounds(lx_dataset *d, const lx_bucket_set *set, lx_error *err)
 {
+    lx_dataset_config *c = &d->config;
+    int rc = LX_OK;
+
+    if (set->is_min_adjusted || set->is_max_adjusted)
+        rc = lx_dataset__find(d, LX_FINDING_NOTE, "bucket-bounds", err,
+                              "buckets go from %d to %d, not from %d to %d: the bounds must be "
+                              "multiples of %d",
+                              set->min, set->max, c->min_bucket_reso, c->max_bucket_reso,
+                              set->steps);
+    if (rc == LX_OK && c->bucket_no_upscale)
+        rc = lx_dataset__find(d, LX_FINDING_NOTE, "bucket-bounds", err,
+                              "--bucket_no_upscale makes the buckets from the images: "
+                              "--min_bucket_reso and --max_bucket_reso have no effect");
+    c->min_bucket_reso = set->min;
+    c->max_bucket_reso = set->max;
+    return rc;
+}
+
+static int make_set(lx_bucket_set *set, lx_dataset *d, lx_error *err)
+{
+    const lx_dataset_config *c = &d->config;
     const lx_size resolution = {c->width, c->height};
     int rc;
+
+    *set = (lx_bucket_set){0};
     if (!c->enable_bucket)
         return lx_bucket_set_init_single(set, resolution, err);
     if (c->bucket_reso_steps % 64 != 0)
@@ -115,10 +172,38 @@ static int make_set(lx_bucket_set *set, lx_dataset_config *c, lx_error *err)
                        c->bucket_reso_steps);
     rc = lx_bucket_set_init(set, resolution, c->min_bucket_reso, c->max_bucket_reso,
                             c->bucket_reso_steps, c->bucket_no_upscale, err);
-    if (rc == LX_OK) {
-        c->min_bucket_reso = set->min;
-        c->max_bucket_reso = set->max;
+    return rc < 0 ? rc : tell_bounds(d, set, err);
+}
+
+/* Images that grow more than twice, and those that the peer would not take without buckets. */
+static int tell_sizes(lx_dataset *d, lx_error *err)
+{
+    const lx_image *tiny = NULL, *other = NULL;
+    size_t n_tiny = 0, n_other = 0;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < d->n_images; i++) {
+        const lx_image *image = &d->images[i];
+        if (image->repeats == 0)
+            continue;
+        if (image->resized_w > 2 * image->width && n_tiny++ == 0)
+            tiny = image;
+        if ((image->width != d->config.width || image->height != d->config.height) &&
+            n_other++ == 0)
+            other = image;
     }
+    if (n_tiny > 0)
+        rc = lx_dataset__find(d, LX_FINDING_WARNING, "tiny", err,
+                              "%zu image%s enlarged more than twice and will look soft, for "
+                              "example \"%s\" from %dx%d to %dx%d",
+                              n_tiny, n_tiny == 1 ? " is" : "s are", tiny->path, tiny->width,
+                              tiny->height, tiny->resized_w, tiny->resized_h);
+    if (rc == LX_OK && n_other > 0 && !d->config.enable_bucket)
+        rc = lx_dataset__find(d, LX_FINDING_WARNING, "no-bucket", err,
+                              "%zu image%s not %dx%d and cropped to it in the middle, for example "
+                              "\"%s\" of %dx%d: --enable_bucket keeps their shape",
+                              n_other, n_other == 1 ? " is" : "s are", d->config.width,
+                              d->config.height, other->path, other->width, other->height);
     return rc;
 }
 
@@ -129,13 +214,18 @@ int lx_dataset_plan(lx_dataset *d, lx_error *err)
     lx_size *sizes;
     int rc;
 
+    lx_assert(d->n_buckets == 0); /* planned once */
     balance_reg(d);
-    if ((rc = make_set(&set, &d->config, err)) < 0)
+    if ((rc = make_set(&set, d, err)) < 0) {
+        lx_bucket_set_release(&set);
         return rc;
+    }
     if (!(sizes = lx_calloc(d->n_images, sizeof *sizes)))
         rc = lx_oom(err);
     if (rc == LX_OK && (rc = choose_buckets(sizes, d, &set, err)) == LX_OK)
         rc = fill_buckets(d, sizes, err);
+    if (rc == LX_OK)
+        rc = tell_sizes(d, err);
     lx_free(sizes);
     lx_bucket_set_release(&set);
     if (rc < 0)

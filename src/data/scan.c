@@ -1,7 +1,9 @@
 /* Folders: which there are, what their names say, and what a wrong path looks like. */
 #include "src/data/scan.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -24,6 +26,28 @@ int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_erro
     f = &scan->findings[d->n_findings];
     *f = (lx_finding){kind, code, lx_arena_strdup(d->arena, text)};
     if (!f->text)
+        return lx_oom(err);
+    d->n_findings++;
+    return LX_OK;
+}
+
+int lx_dataset__find(lx_dataset *d, lx_finding_kind kind, const char *code, lx_error *err,
+                     const char *fmt, ...)
+{
+    lx_finding *grown = lx_arena_calloc(d->arena, d->n_findings + 1, sizeof *grown);
+    char text[1400];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (!grown)
+        return lx_oom(err);
+    if (d->n_findings > 0)
+        memcpy(grown, d->findings, d->n_findings * sizeof *grown);
+    d->findings = grown;
+    grown[d->n_findings] = (lx_finding){kind, code, lx_arena_strdup(d->arena, text)};
+    if (!grown[d->n_findings].text)
         return lx_oom(err);
     d->n_findings++;
     return LX_OK;
@@ -57,6 +81,9 @@ static char *join(lx_arena *arena, const char *folder, const char *name)
     return lx_arena_printf(arena, lx_ends_with(folder, "/") ? "%s%s" : "%s/%s", folder, name);
 }
 
+/* A date in front of a folder's name is no number of repeats. */
+enum { MOST_REPEATS = 1000000 };
+
 static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t repeats,
                       const char *class_tokens, bool is_reg, lx_error *err)
 {
@@ -69,9 +96,16 @@ static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t
     *f = (lx_folder){.path = path, /* in the arena already */
                      .name = lx_arena_strdup(d->arena, name),
                      .class_tokens = lx_arena_strdup(d->arena, class_tokens),
-                     .repeats = repeats > 1000000 ? 1000000 : (int)repeats,
+                     .repeats = repeats > MOST_REPEATS ? 1 : (int)repeats,
                      .is_reg = is_reg};
-    return f->name && f->class_tokens ? LX_OK : lx_oom(err);
+    if (!f->name || !f->class_tokens)
+        return lx_oom(err);
+    if (repeats > MOST_REPEATS)
+        return lx_scan__find(scan, LX_FINDING_STOP, "too-many-repeats", err,
+                             "\"%s\" asks for %lld repeats of each image: the number in front of "
+                             "the name says how often each is shown in an epoch, at most %d",
+                             path, (long long)repeats, MOST_REPEATS);
+    return LX_OK;
 }
 
 typedef struct level {
@@ -154,12 +188,26 @@ static const char *last_name(lx_arena *arena, const char *path)
     return lx_arena_strndup(arena, path + from, n - from);
 }
 
+/* Itself when it cannot be resolved. */
+static const char *absolute(lx_arena *arena, const char *path)
+{
+    char *resolved = realpath(path, NULL);
+    const char *copy = resolved ? lx_arena_strdup(arena, resolved) : NULL;
+
+    free(resolved);
+    return copy ? copy : path;
+}
+
 static int explain_level(lx_scan *scan, const level *seen, const char *flag, const char *root,
                          lx_error *err)
 {
     lx_arena *arena = scan->dataset->arena;
-    const char *name = last_name(arena, root), *class_tokens, *deeper;
+    const char *name, *class_tokens, *deeper;
     int64_t repeats;
+
+    if (strcmp(root, ".") == 0 || lx_ends_with(root, "/."))
+        root = absolute(arena, root); /* only there it has a name */
+    name = last_name(arena, root);
 
     if (seen->n_valid) {
         if (seen->n_images_here)
@@ -273,6 +321,42 @@ static const char *with_dot(lx_arena *arena, const char *extension)
     return extension[0] == '.' ? extension : lx_arena_printf(arena, ".%s", extension);
 }
 
+static bool is_share(double x)
+{
+    return x >= 0 && x <= 1;
+}
+
+static int check_config(const lx_dataset_config *c, lx_error *err)
+{
+    const struct {
+        bool holds;
+        const char *text;
+    } claims[] = {
+        {c->train_data_dir || c->n_subsets, "--train_data_dir is missing: the folder above the "
+                                            "folders with images"},
+        {c->batch_size >= 1, "--train_batch_size must be at least 1"},
+        {c->keep_tokens >= 0, "--keep_tokens must not be negative"},
+        {c->token_warmup_min >= 0 && c->token_warmup_step >= 0,
+         "--token_warmup_min and --token_warmup_step must not be negative"},
+        {is_share(c->caption_dropout_rate), "--caption_dropout_rate must lie in 0..1"},
+        {is_share(c->caption_tag_dropout_rate), "--caption_tag_dropout_rate must lie in 0..1"},
+        {c->caption_dropout_every_n_epochs >= 0,
+         "--caption_dropout_every_n_epochs must not be negative"},
+        {!c->cache_latents || !(c->color_aug || c->random_crop),
+         "--cache_latents keeps one picture of each image: leave it out, or --color_aug and "
+         "--random_crop"},
+        {!c->train_data_dir || !c->reg_data_dir || c->n_subsets ||
+             strcmp(c->train_data_dir, c->reg_data_dir) != 0,
+         "--train_data_dir and --reg_data_dir are one folder: images to learn and images to keep "
+         "the class apart are different ones"},
+    };
+
+    for (size_t i = 0; i < sizeof claims / sizeof *claims; i++)
+        if (!claims[i].holds)
+            return lx_fail(err, LX_EUSAGE, "%s", claims[i].text);
+    return LX_OK;
+}
+
 int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error *err)
 {
     lx_dataset *d = lx_calloc(1, sizeof *d);
@@ -286,13 +370,15 @@ int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error 
     d->config = *config;
     if (!(d->config.caption_extension = with_dot(d->arena, config->caption_extension)))
         rc = lx_oom(err);
+    else
+        rc = check_config(config, err);
     for (size_t i = 0; i < config->n_subsets && rc == LX_OK; i++)
         rc = scan_subset(&scan, &config->subsets[i], err);
     if (rc == LX_OK && !config->n_subsets)
         rc = scan_root(&scan, "--train_data_dir", config->train_data_dir, false, err);
     if (rc == LX_OK && !config->n_subsets && config->reg_data_dir)
         rc = scan_root(&scan, "--reg_data_dir", config->reg_data_dir, true, err);
-    if (rc == LX_OK)
+    if (rc == LX_OK && (rc = lx_scan__report(&scan, err)) == LX_OK)
         rc = check_any(&scan, err);
     if (rc == LX_OK) {
         d->folders = settle(d->arena, scan.folders, d->n_folders, sizeof *d->folders);
@@ -321,10 +407,18 @@ void lx_dataset_free(lx_dataset *d)
 
 int lx_dataset_check(const lx_dataset *d, lx_error *err)
 {
+    const lx_finding *first = NULL;
+    size_t n = 0;
+
     for (size_t i = 0; i < d->n_findings; i++)
-        if (d->findings[i].kind == LX_FINDING_STOP) {
-            bool is_file = strncmp(d->findings[i].code, "bad-", 4) == 0;
-            return lx_fail(err, is_file ? LX_EFORMAT : LX_ECHECK, "%s", d->findings[i].text);
-        }
-    return LX_OK;
+        if (d->findings[i].kind == LX_FINDING_STOP && n++ == 0)
+            first = &d->findings[i];
+    if (first == NULL)
+        return LX_OK;
+    if (n == 1)
+        return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK, "%s",
+                       first->text);
+    return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK,
+                   "%s (and %zu more such finding%s: lx plan shows all)", first->text, n - 1,
+                   n == 2 ? "" : "s");
 }

@@ -5,6 +5,33 @@
 #include "src/base/str.h"
 #include "src/data/dataset.h"
 
+/* What people name caption files. */
+enum { LX_N_CAPTION_ENDINGS = 5 };
+extern const char *const lx_scan__caption_endings[LX_N_CAPTION_ENDINGS];
+
+/* Of a kind of trouble with single files so many are told one by one; the rest is counted. */
+enum { LX_SCAN_TOLD = 20 };
+
+/* How often something was seen, and where first; for one finding about many files. */
+typedef struct lx_tally {
+    size_t n;
+    const char *example; /* in the arena */
+} lx_tally;
+
+/* What the images of all folders have in common to be said of them. */
+typedef struct lx_scan_tallies {
+    /* By ending, caption files that no flag reads: in folders where they are the rule (the trap),
+     * and where they are the exception. */
+    lx_tally trap[LX_N_CAPTION_ENDINGS], stray[LX_N_CAPTION_ENDINGS];
+    lx_tally doubled; /* a.png.txt */
+    lx_tally missing, missing_reg;
+    lx_tally empty, bom, cr, lines, odd, bad_caption;
+    lx_tally alpha, palette, rotated, bad_image;
+    lx_tally other_kind; /* a.gif, a.Png */
+    lx_tally nested;     /* folders with images inside an image folder */
+    size_t n_read;
+} lx_scan_tallies;
+
 /* Grows with lx_grow; moved into the dataset's arena when complete. */
 typedef struct lx_scan {
     lx_dataset *dataset;
@@ -12,6 +39,7 @@ typedef struct lx_scan {
     lx_image *images;
     lx_finding *findings;
     size_t folder_capacity, image_capacity, finding_capacity;
+    lx_scan_tallies seen;
 } lx_scan;
 
 /* Text is copied. */
@@ -22,13 +50,13 @@ int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_erro
 bool lx_scan__folder_name(int64_t *repeats, const char **class_tokens, const char *name);
 bool lx_scan__is_image_name(const char *name);
 
-/* Reads one folder of images with their captions; reports per folder. */
+/* Reads one folder of images with their captions; what is odd is counted in scan->seen. */
 int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err);
+/* The findings about all that was counted. */
+int lx_scan__report(lx_scan *scan, lx_error *err);
 
-/* How often something was seen, and where first; for one finding about many files. */
-typedef struct lx_tally {
-    size_t n;
-    const char *example; /* in the arena */
-} lx_tally;
+/* A finding of a dataset whose scan is over. */
+int lx_dataset__find(lx_dataset *dataset, lx_finding_kind kind, const char *code, lx_error *err,
+                     const char *fmt, ...) LX_PRINTF(5, 6);
 
 #endif

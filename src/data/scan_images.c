@@ -1,5 +1,6 @@
 /* One folder: its images, their captions, and what is odd about them. */
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -9,15 +10,15 @@
 #include "src/image/decode.h"
 #include "src/image/header.h"
 
-/* What people name caption files. */
-static const char *const text_endings[] = {".txt", ".caption", ".cap", ".tags"};
-enum { N_ENDINGS = sizeof text_endings / sizeof *text_endings };
+const char *const lx_scan__caption_endings[LX_N_CAPTION_ENDINGS] = {".txt", ".caption", ".cap",
+                                                                    ".tags", ".TXT"};
 
 typedef struct folder_scan {
     lx_scan *scan;
     const lx_folder *folder;
-    lx_decoder *decoder; /* with skip_bad_images, whose check reads the pixels too */
-    lx_tally unread[N_ENDINGS], missing, empty, bom, lines, alpha, palette, rotated, bad, tiny;
+    lx_decoder *decoder; /* where pixels are checked too */
+    lx_tally unread[LX_N_CAPTION_ENDINGS];
+    size_t n_read;
 } folder_scan;
 
 static void note(lx_tally *tally, const char *path)
@@ -49,12 +50,6 @@ static size_t short_stem(const char *path, size_t stem)
     return at > name ? at : 0;
 }
 
-static bool is_empty_file(const char *path)
-{
-    struct stat info;
-    return lx_io_get()->stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
-}
-
 static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f, const char *path,
                         size_t stem, lx_error *err)
 {
@@ -68,12 +63,7 @@ static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f, c
         char *name = with_ending(arena, path, stems[i], c->caption_extension);
         if (!name)
             return lx_oom(err);
-        if (is_empty_file(name)) { /* the peer stops; an image without words is a choice */
-            note(&f->empty, name);
-            rc = LX_OK;
-        } else {
-            rc = lx_caption_read(text, name, c->enable_wildcard, err);
-        }
+        rc = lx_caption_read(text, name, c->enable_wildcard, err);
     }
     if (rc == LX_ENOTFOUND)
         return LX_OK;
@@ -81,20 +71,60 @@ static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f, c
     return rc;
 }
 
+static bool is_file(const char *path)
+{
+    return lx_file_exists(path) && !lx_file_is_dir(path);
+}
+
 /* A caption file that the flags do not read: the trap. */
 static int look_for_unread(folder_scan *f, const char *path, size_t stem, lx_error *err)
 {
-    for (int i = 0; i < N_ENDINGS; i++) {
-        char *name = with_ending(f->scan->dataset->arena, path, stem, text_endings[i]);
+    lx_arena *arena = f->scan->dataset->arena;
+    lx_scan_tallies *seen = &f->scan->seen;
+
+    for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++) {
+        char *name = with_ending(arena, path, stem, lx_scan__caption_endings[i]);
         if (!name)
             return lx_oom(err);
-        if (lx_file_exists(name) && !lx_file_is_dir(name)) {
+        if (is_file(name)) {
             note(&f->unread[i], name);
             return LX_OK;
         }
     }
-    note(&f->missing, path);
+    for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++) {
+        char *name = with_ending(arena, path, strlen(path), lx_scan__caption_endings[i]);
+        if (!name)
+            return lx_oom(err);
+        if (is_file(name)) {
+            note(&seen->doubled, name);
+            break;
+        }
+    }
+    note(f->folder->is_reg ? &seen->missing_reg : &seen->missing, path);
     return LX_OK;
+}
+
+static void note_oddities(lx_scan_tallies *seen, const lx_caption_text *text, const char *path)
+{
+    if (text->is_empty)
+        note(&seen->empty, path);
+    if (text->has_bom)
+        note(&seen->bom, path);
+    if (text->has_cr)
+        note(&seen->cr, path);
+    if (text->unread_lines)
+        note(&seen->lines, path);
+    if (text->is_odd)
+        note(&seen->odd, path);
+}
+
+/* No UTF-8, or too large to be one: the user must decide. */
+static int report_bad_caption(folder_scan *f, const char *path, const lx_error *why, lx_error *err)
+{
+    note(&f->scan->seen.bad_caption, path);
+    if (f->scan->seen.bad_caption.n > LX_SCAN_TOLD)
+        return LX_OK;
+    return lx_scan__find(f->scan, LX_FINDING_STOP, "bad-caption", err, "%s", why->text);
 }
 
 static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
@@ -103,7 +133,7 @@ static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
     size_t stem = strlen(image->path) - strlen(lx_path_ext(image->path));
     lx_caption_text text = {.text = LX_STR_INIT};
     const char *caption = f->folder->class_tokens;
-    lx_error why;
+    lx_error why = {0};
     int rc = read_caption(&text, &image->has_caption_file, f, image->path, stem, &why);
 
     if (rc == LX_ENOMEM || rc == LX_EIO) {
@@ -112,14 +142,12 @@ static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
             *err = why;
         return rc;
     }
-    if (rc < 0) /* empty, or no UTF-8: the user must decide */
-        rc = lx_scan__find(f->scan, LX_FINDING_STOP, "bad-caption", err, "%s", why.text);
-    else if (image->has_caption_file) {
+    if (rc < 0) {
+        rc = report_bad_caption(f, image->path, &why, err);
+    } else if (image->has_caption_file) {
         caption = lx_str_text(&text.text);
-        if (text.has_bom)
-            note(&f->bom, image->path);
-        if (text.unread_lines)
-            note(&f->lines, image->path);
+        f->n_read++;
+        note_oddities(&f->scan->seen, &text, image->path);
     } else {
         rc = look_for_unread(f, image->path, stem, err);
     }
@@ -130,13 +158,19 @@ static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
 
 /* ---- images ------------------------------------------------------------------------------ */
 
+/*
+ * A sound header does not promise sound pixels. They are tried now where a broken image could not
+ * stop the run before its first step, or shall be left out.
+ */
 static int check_pixels(folder_scan *f, const char *path, lx_error *err)
 {
+    const lx_dataset_config *c = &f->scan->dataset->config;
     const lx_decode_options options = LX_DECODE_DEFAULT;
     lx_pixels pixels = {0};
     int rc;
-    if (!f->scan->dataset->config.skip_bad_images)
-        return LX_OK; /* a broken one stops the run when its turn comes */
+
+    if (!c->skip_bad_images && !c->check_pixels && c->cache_latents)
+        return LX_OK;
     if (!f->decoder && (rc = lx_decoder_new(&f->decoder, err)) < 0)
         return rc;
     rc = lx_decode(&pixels, NULL, f->decoder, path, &options, err);
@@ -144,12 +178,26 @@ static int check_pixels(folder_scan *f, const char *path, lx_error *err)
     return rc;
 }
 
+static int report_bad_image(folder_scan *f, const char *path, const lx_error *why, lx_error *err)
+{
+    const bool skips = f->scan->dataset->config.skip_bad_images;
+
+    note(&f->scan->seen.bad_image, path);
+    if (f->scan->seen.bad_image.n > LX_SCAN_TOLD)
+        return LX_OK;
+    return lx_scan__find(f->scan, skips ? LX_FINDING_WARNING : LX_FINDING_STOP, "bad-image", err,
+                         skips ? "\"%s\" is left out: %s"
+                               : "\"%s\" cannot be read: %s. Mend or remove it, or go on without "
+                                 "it by --skip-bad-images",
+                         path, why->text);
+}
+
 /* 1: the image is left out. */
 static int read_header(lx_image *image, folder_scan *f, lx_error *err)
 {
-    const bool skips = f->scan->dataset->config.skip_bad_images;
+    lx_scan_tallies *seen = &f->scan->seen;
     lx_image_header header;
-    lx_error why;
+    lx_error why = {0};
     int rc = lx_image_header_read(&header, image->path, &why);
 
     if (rc == LX_OK)
@@ -157,12 +205,7 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
     if (rc == LX_ENOMEM)
         return lx_oom(err);
     if (rc < 0) {
-        note(&f->bad, image->path);
-        rc = lx_scan__find(f->scan, skips ? LX_FINDING_WARNING : LX_FINDING_STOP, "bad-image", err,
-                           skips ? "\"%s\" is left out: %s"
-                                 : "\"%s\" cannot be read: %s. Mend or remove it, or go on "
-                                   "without it by --skip-bad-images",
-                           image->path, why.text);
+        rc = report_bad_image(f, image->path, &why, err);
         return rc < 0 ? rc : 1;
     }
     image->width = header.width;
@@ -170,11 +213,11 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
     image->has_alpha = header.has_alpha;
     image->is_palette = header.is_palette;
     if (header.has_alpha)
-        note(&f->alpha, image->path);
+        note(&seen->alpha, image->path);
     else if (header.is_palette)
-        note(&f->palette, image->path);
+        note(&seen->palette, image->path);
     if (header.orientation != 1)
-        note(&f->rotated, image->path);
+        note(&seen->rotated, image->path);
     return LX_OK;
 }
 
@@ -203,95 +246,98 @@ static int add_image(folder_scan *f, size_t folder, const char *name, lx_error *
     return LX_OK;
 }
 
-/* ---- what to say ------------------------------------------------------------------------- */
+/* ---- the folder -------------------------------------------------------------------------- */
 
-static int report_captions(folder_scan *f, lx_error *err)
+/* What looks like an image to a person and not to the peer, and so not to lx. */
+static bool is_other_kind(const char *name)
 {
-    const lx_dataset_config *c = &f->scan->dataset->config;
-    int rc = LX_OK;
+    static const char *const endings[] = {".png",  ".jpg",  ".jpeg", ".webp", ".bmp", ".gif",
+                                          ".tif",  ".tiff", ".jfif", ".avif", ".jxl", ".heic"};
+    const char *ending = lx_path_ext(name);
 
-    for (int i = 0; i < N_ENDINGS && rc == LX_OK; i++) {
-        const lx_tally *t = &f->unread[i];
-        if (!t->n)
-            continue;
-        if (c->allow_untagged)
-            rc = lx_scan__find(f->scan, LX_FINDING_WARNING, "caption-trap", err,
-                               "%zu caption files (%s) are not read, as --allow-untagged allows; "
-                               "their images are trained on \"%s\"",
-                               t->n, text_endings[i], f->folder->class_tokens);
-        else
-            rc = lx_scan__find(f->scan, LX_FINDING_STOP, "caption-trap", err,
-                               "%zu caption file%s (%s) beside the images would not be read, for "
-                               "example \"%s\": add --caption_extension %s, or --allow-untagged "
-                               "to train on the folder's name only (\"%s\")",
-                               t->n, t->n == 1 ? "" : "s", text_endings[i], t->example,
-                               text_endings[i], f->folder->class_tokens);
-    }
-    if (rc == LX_OK && f->missing.n && !f->folder->is_reg)
-        rc = lx_scan__find(f->scan, f->folder->n_captions ? LX_FINDING_WARNING : LX_FINDING_NOTE,
-                           "no-caption", err,
-                           "%zu images have no caption file and are trained on \"%s\", for "
-                           "example \"%s\"",
-                           f->missing.n, f->folder->class_tokens, f->missing.example);
-    if (rc == LX_OK && f->empty.n)
-        rc = lx_scan__find(f->scan, LX_FINDING_WARNING, "empty-caption", err,
-                           "%zu caption files are empty, for example \"%s\": their images are "
-                           "trained without words",
-                           f->empty.n, f->empty.example);
-    if (rc == LX_OK && f->bom.n)
-        rc = lx_scan__find(f->scan, LX_FINDING_NOTE, "bom", err,
-                           "%zu captions begin with a byte order mark, which is left out, for "
-                           "example that of \"%s\"",
-                           f->bom.n, f->bom.example);
-    if (rc == LX_OK && f->lines.n)
-        rc = lx_scan__find(f->scan, LX_FINDING_WARNING, "lines", err,
-                           "%zu captions have more than one line and only the first is read, for "
-                           "example that of \"%s\"; --enable_wildcard draws one line each time",
-                           f->lines.n, f->lines.example);
-    return rc;
+    if (name[0] == '.')
+        return false;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(ending, endings[i]) == 0)
+            return true;
+    return false;
 }
 
-static int report_images(folder_scan *f, lx_error *err)
+static bool holds_images(const char *path)
 {
-    const char *background = f->scan->dataset->config.background;
-    int rc = LX_OK;
+    lx_dir dir = {0};
+    bool found = false;
 
-    if (f->alpha.n)
-        rc = lx_scan__find(f->scan, LX_FINDING_WARNING, "alpha", err,
-                           "%zu images are transparent, for example \"%s\": they are laid on %s "
-                           "(--background COLOUR changes that)",
-                           f->alpha.n, f->alpha.example, background ? background : "white");
-    if (rc == LX_OK && f->palette.n)
-        rc = lx_scan__find(f->scan, LX_FINDING_NOTE, "palette", err,
-                           "%zu images have a palette (at most 256 colours), for example \"%s\"",
-                           f->palette.n, f->palette.example);
-    if (rc == LX_OK && f->rotated.n)
-        rc = lx_scan__find(f->scan, LX_FINDING_WARNING, "rotated", err,
-                           "%zu images are to be turned by their EXIF orientation, which is not "
-                           "applied, for example \"%s\": turn them with an image editor first",
-                           f->rotated.n, f->rotated.example);
-    return rc;
+    if (lx_dir_list(&dir, path, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < dir.count && !found; i++)
+        found = lx_scan__is_image_name(dir.names[i]);
+    lx_dir_free(&dir);
+    return found;
+}
+
+/* An entry that is no image of the folder: worth a word if images are lost by it. */
+static int note_other(folder_scan *f, const char *name, lx_error *err)
+{
+    char *path;
+
+    if (name[0] == '.' || (lx_path_ext(name)[0] != '\0' && !is_other_kind(name)))
+        return LX_OK;
+    if (!(path = lx_arena_printf(f->scan->dataset->arena, "%s/%s", f->folder->path, name)))
+        return lx_oom(err);
+    if (lx_file_is_dir(path)) {
+        if (holds_images(path))
+            note(&f->scan->seen.nested, path);
+    } else if (is_other_kind(name)) {
+        note(&f->scan->seen.other_kind, path);
+    }
+    return LX_OK;
+}
+
+/*
+ * Unread caption files are a trap where they outnumber those that are read: then the flag is wrong.
+ * Where they are few, the files are, and another flag would only lose the others. Regularisation
+ * images are commonly trained on their folder's words.
+ */
+static void judge_unread(folder_scan *f)
+{
+    lx_scan_tallies *seen = &f->scan->seen;
+    size_t n_unread = 0;
+    bool is_trap;
+
+    for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++)
+        n_unread += f->unread[i].n;
+    is_trap = n_unread > f->n_read && !f->folder->is_reg;
+    for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++) {
+        lx_tally *t = is_trap ? &seen->trap[i] : &seen->stray[i];
+        if (f->unread[i].n > 0 && t->n == 0)
+            t->example = f->unread[i].example;
+        t->n += f->unread[i].n;
+    }
+    seen->n_read += f->folder->is_reg ? 0 : f->n_read;
 }
 
 int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err)
 {
     folder_scan f = {.scan = scan, .folder = &scan->folders[folder]};
-    size_t first = scan->dataset->n_images;
+    size_t first = scan->dataset->n_images, n_bad = scan->seen.bad_image.n;
     lx_dir dir = {0};
     int rc = lx_dir_list(&dir, f.folder->path, err);
 
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++)
         if (lx_scan__is_image_name(dir.names[i]))
             rc = add_image(&f, folder, dir.names[i], err);
+        else
+            rc = note_other(&f, dir.names[i], err);
     lx_dir_free(&dir);
     lx_decoder_free(f.decoder);
-    for (size_t i = first; i < scan->dataset->n_images; i++)
-        scan->folders[folder].n_captions += scan->images[i].has_caption_file;
+    if (rc < 0)
+        return rc;
+    judge_unread(&f);
+    scan->folders[folder].n_captions = f.n_read;
     scan->folders[folder].n_images = scan->dataset->n_images - first;
-    if (rc == LX_OK && !scan->folders[folder].n_images && !f.bad.n)
-        rc = lx_scan__find(scan, LX_FINDING_WARNING, "empty-folder", err,
-                           "\"%s\" holds no images and is left out", f.folder->path);
-    if (rc == LX_OK && (rc = report_captions(&f, err)) == LX_OK)
-        rc = report_images(&f, err);
-    return rc;
+    if (scan->folders[folder].n_images == 0 && scan->seen.bad_image.n == n_bad)
+        return lx_scan__find(scan, LX_FINDING_WARNING, "empty-folder", err,
+                             "\"%s\" holds no images and is left out", f.folder->path);
+    return LX_OK;
 }

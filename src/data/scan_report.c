@@ -1,0 +1,197 @@
+/* What the scan has to say: one finding for each kind of thing, however many files it is about. */
+#include "src/data/scan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* "1 caption file is", "39 caption files are" */
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static const char *is_or_are(size_t n)
+{
+    return n == 1 ? "is" : "are";
+}
+
+/* ---- captions ---------------------------------------------------------------------------- */
+
+/* The ending that most of the unread files have comes first: its remedy helps most. */
+static int most_frequent(const lx_tally *tallies)
+{
+    int best = 0;
+
+    for (int i = 1; i < LX_N_CAPTION_ENDINGS; i++)
+        if (tallies[i].n > tallies[best].n)
+            best = i;
+    return best;
+}
+
+static int report_trap(lx_scan *scan, lx_error *err)
+{
+    const int i = most_frequent(scan->seen.trap);
+    const lx_tally *t = &scan->seen.trap[i];
+    const char *ending = lx_scan__caption_endings[i];
+
+    if (t->n == 0)
+        return LX_OK;
+    if (scan->dataset->config.allow_untagged)
+        return lx_scan__find(scan, LX_FINDING_WARNING, "caption-trap", err,
+                             "%zu caption file%s (%s) %s not read, as --allow-untagged allows, for "
+                             "example \"%s\": the images are trained on the words of the "
+                             "folder's name",
+                             t->n, plural(t->n), ending, is_or_are(t->n), t->example);
+    return lx_scan__find(scan, LX_FINDING_STOP, "caption-trap", err,
+                         "%zu caption file%s (%s) beside the images would not be read, for "
+                         "example \"%s\": add --caption_extension %s, or --allow-untagged to "
+                         "train on the folder name only",
+                         t->n, plural(t->n), ending, t->example, ending);
+}
+
+static int report_unread(lx_scan *scan, lx_error *err)
+{
+    const char *read = scan->dataset->config.caption_extension;
+    const lx_tally *doubled = &scan->seen.doubled;
+    int rc = LX_OK;
+
+    for (int i = 0; i < LX_N_CAPTION_ENDINGS && rc == LX_OK; i++) {
+        const lx_tally *t = &scan->seen.stray[i];
+        if (t->n > 0)
+            rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-unread", err,
+                               "%zu caption file%s (%s) %s not read, for example \"%s\": the "
+                               "others end in %s, rename %s",
+                               t->n, plural(t->n), lx_scan__caption_endings[i], is_or_are(t->n),
+                               t->example, read, t->n == 1 ? "it" : "them");
+    }
+    if (rc == LX_OK && doubled->n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-unread", err,
+                           "%zu caption file%s %s not read, for example \"%s\": rename %s so that "
+                           "%s takes the place of the image's own ending",
+                           doubled->n, plural(doubled->n), is_or_are(doubled->n),
+                           doubled->example, doubled->n == 1 ? "it" : "them", read);
+    return rc;
+}
+
+static int report_missing(lx_scan *scan, lx_error *err)
+{
+    const lx_scan_tallies *s = &scan->seen;
+    int rc = LX_OK;
+
+    if (s->missing.n > 0)
+        rc = lx_scan__find(scan, s->n_read > 0 ? LX_FINDING_WARNING : LX_FINDING_NOTE,
+                           "no-caption", err,
+                           "%zu image%s %s no caption file and %s trained on the words of the "
+                           "folder's name, for example \"%s\"",
+                           s->missing.n, plural(s->missing.n), s->missing.n == 1 ? "has" : "have",
+                           is_or_are(s->missing.n), s->missing.example);
+    if (rc == LX_OK && s->missing_reg.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_NOTE, "no-caption", err,
+                           "%zu regularisation image%s %s trained on the words of the folder's "
+                           "name",
+                           s->missing_reg.n, plural(s->missing_reg.n),
+                           is_or_are(s->missing_reg.n));
+    return rc;
+}
+
+static int report_texts(lx_scan *scan, lx_error *err)
+{
+    const lx_scan_tallies *s = &scan->seen;
+    const struct {
+        const lx_tally *tally;
+        lx_finding_kind kind;
+        const char *code, *text;
+    } rows[] = {
+        {&s->empty, LX_FINDING_WARNING, "empty-caption",
+         "are empty: their images are trained without words (delete the file to use the words of "
+         "the folder's name)"},
+        {&s->bom, LX_FINDING_NOTE, "bom",
+         "begin with a byte order mark, which is left out (sd-scripts makes it part of the first "
+         "tag)"},
+        {&s->cr, LX_FINDING_NOTE, "line-ends", "have Windows line ends, which are read as lines"},
+        {&s->lines, LX_FINDING_WARNING, "lines",
+         "have more lines than the first, which alone is read (--enable_wildcard draws one of "
+         "them each time)"},
+        {&s->odd, LX_FINDING_WARNING, "odd-caption",
+         "hold control characters, markup or a formula, and are trained as they are"},
+    };
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && rc == LX_OK; i++)
+        if (rows[i].tally->n > 0)
+            rc = lx_scan__find(scan, rows[i].kind, rows[i].code, err,
+                               "captions, %zu of them, %s; for example \"%s\"", rows[i].tally->n,
+                               rows[i].text, rows[i].tally->example);
+    return rc;
+}
+
+/* ---- images ------------------------------------------------------------------------------ */
+
+static int report_images(lx_scan *scan, lx_error *err)
+{
+    const lx_scan_tallies *s = &scan->seen;
+    const char *background = scan->dataset->config.background;
+    int rc = LX_OK;
+
+    if (s->alpha.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "alpha", err,
+                           "%zu image%s can be transparent, for example \"%s\": what is, is laid on "
+                           "%s (--background COLOUR changes that)",
+                           s->alpha.n, plural(s->alpha.n), s->alpha.example,
+                           background != NULL ? background : "white");
+    if (rc == LX_OK && s->palette.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_NOTE, "palette", err,
+                           "%zu image%s %s a palette of at most 256 colours, for example \"%s\"",
+                           s->palette.n, plural(s->palette.n), s->palette.n == 1 ? "has" : "have",
+                           s->palette.example);
+    if (rc == LX_OK && s->rotated.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "rotated", err,
+                           "%zu image%s %s to be turned by the EXIF orientation, which is not "
+                           "applied (as in sd-scripts), for example \"%s\": turn and save first",
+                           s->rotated.n, plural(s->rotated.n), is_or_are(s->rotated.n),
+                           s->rotated.example);
+    return rc;
+}
+
+static int report_left_out(lx_scan *scan, lx_error *err)
+{
+    const lx_scan_tallies *s = &scan->seen;
+    int rc = LX_OK;
+
+    if (s->other_kind.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "other-kind", err,
+                           "%zu file%s left out, for example \"%s\": images are .png .jpg .jpeg "
+                           ".webp .bmp, all in lower or all in upper case",
+                           s->other_kind.n, s->other_kind.n == 1 ? " is" : "s are",
+                           s->other_kind.example);
+    if (rc == LX_OK && s->nested.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "nested-folder", err,
+                           "%zu folder%s with images inside an image folder %s left out, for "
+                           "example \"%s\": move the images one level up",
+                           s->nested.n, plural(s->nested.n), is_or_are(s->nested.n),
+                           s->nested.example);
+    return rc;
+}
+
+/* What is beyond those told one by one. */
+static int report_more(lx_scan *scan, const char *code, const lx_tally *t, const char *what,
+                       lx_error *err)
+{
+    if (t->n <= LX_SCAN_TOLD)
+        return LX_OK;
+    return lx_scan__find(scan, LX_FINDING_WARNING, code, err, "%zu more %s cannot be read",
+                         t->n - LX_SCAN_TOLD, what);
+}
+
+int lx_scan__report(lx_scan *scan, lx_error *err)
+{
+    int rc;
+
+    if ((rc = report_more(scan, "bad-image", &scan->seen.bad_image, "images", err)) < 0 ||
+        (rc = report_more(scan, "bad-caption", &scan->seen.bad_caption, "captions", err)) < 0 ||
+        (rc = report_trap(scan, err)) < 0 || (rc = report_unread(scan, err)) < 0 ||
+        (rc = report_missing(scan, err)) < 0 || (rc = report_texts(scan, err)) < 0 ||
+        (rc = report_images(scan, err)) < 0)
+        return rc;
+    return report_left_out(scan, err);
+}
