@@ -21,6 +21,12 @@ typedef struct shape {
     int64_t panels; /* of nr columns that hold d */
 } shape;
 
+/* Of `products` products of queries with keys or values. */
+static double flops_of(const shape *s, double products)
+{
+    return 2 * products * (double)s->B * (double)s->T * (double)s->S * (double)s->row;
+}
+
 static shape shape_of(const lx_device *dev, const lx_call *call)
 {
     const int64_t nr = lx_cpu_isa(dev)->nr;
@@ -202,7 +208,7 @@ static void run_attention(lx_device *dev, const lx_call *call)
     const shape s = shape_of(dev, call);
     const lx_isa *isa = lx_cpu_isa(dev);
     const int64_t tiles = (s.T + ROWS - 1) / ROWS, n = s.B * s.N * tiles;
-    const int threads = lx_cpu_threads(dev);
+    const int threads = lx_cpu_threads_for(dev, flops_of(&s, 2));
     const float *q = lx_in_f32(call, 0), *k = lx_in_f32(call, 1), *v = lx_in_f32(call, 2);
     float *o = lx_out_f32(call, 0), *lse = lx_out_f32(call, 1);
 
@@ -374,7 +380,7 @@ static int prepare_attention_bwd(lx_device *dev, lx_call *call, bool is_sizing, 
 static void run_attention_bwd(lx_device *dev, const lx_call *call)
 {
     const shape s = shape_of(dev, call);
-    const int threads = lx_cpu_threads(dev);
+    const int threads = lx_cpu_threads_for(dev, flops_of(&s, 5));
 
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; thread++) {

@@ -22,6 +22,9 @@ extern const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT];
 void lx_cpu_fill_kernels(lx_kernel table[LX_OP_COUNT]);
 
 int lx_cpu_threads(const lx_device *dev);
+/* 1 for a call too small to be worth waking another thread for, else all: a barrier costs tens of
+ * microseconds on an idle machine and milliseconds on a busy one. */
+int lx_cpu_threads_for(const lx_device *dev, double flops);
 const lx_isa *lx_cpu_isa(const lx_device *dev);
 
 static inline bool lx_arg_present(const lx_arg *arg)

@@ -119,6 +119,11 @@ int lx_cpu_threads(const lx_device *dev)
     return ((const context *)dev->context)->threads;
 }
 
+int lx_cpu_threads_for(const lx_device *dev, double flops)
+{
+    return flops < 4e6 ? 1 : lx_cpu_threads(dev);
+}
+
 const lx_isa *lx_cpu_isa(const lx_device *dev)
 {
     return ((const context *)dev->context)->isa;

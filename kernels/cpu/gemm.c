@@ -340,7 +340,8 @@ static int64_t part(int64_t end, int unit, int i, int n)
 void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch)
 {
     const lx_isa *isa = lx_cpu_isa(dev);
-    const int threads = lx_cpu_threads(dev);
+    const int threads =
+        lx_cpu_threads_for(dev, 2.0 * (double)g->M * (double)g->N * (double)g->C * g->T);
     const int rows = threads_along_rows(g, isa, threads), cols = threads / rows;
 
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
