@@ -204,27 +204,28 @@ static int fail_by_status(int status, lx_error *err)
                    WIFEXITED(status) ? WEXITSTATUS(status) : 0);
 }
 
-/* One request and its answer. A worker that died since the last image gets one successor. */
+/*
+ * One request and its answer. A worker that has served before may have been ended by others since, or
+ * be ended while it works: its image gets a second try with a fresh one. A fresh worker that dies dies
+ * of the image.
+ */
 static int ask(lx_decoder *d, lx_decode_answer *answer, const lx_decode_request *request,
                int image, lx_error *err)
 {
+    bool is_fresh;
     int status, got, rc;
 
-    for (int attempt = 0;; attempt++) {
-        if (d->pid == 0 && (rc = start_worker(d, err)) < 0)
+    do {
+        is_fresh = d->pid == 0;
+        if (is_fresh && (rc = start_worker(d, err)) < 0)
             return rc;
-        if (send_request(d, request, image))
-            break;
-        stop_worker(d, &status, true);
-        if (attempt == 1)
-            return fail_by_status(status, err);
-    }
-    got = receive_answer(d, answer);
-    if (got == 1)
-        return answer->code < 0 ? lx_fail(err, answer->code, "%s", answer->text) : 0;
-    stop_worker(d, &status, got < 0);
-    if (got < 0)
-        return lx_fail(err, LX_ELIMIT, "decoding took more than %d s", (int)WATCHDOG_S);
+        got = send_request(d, request, image) ? receive_answer(d, answer) : 0;
+        if (got == 1)
+            return answer->code < 0 ? lx_fail(err, answer->code, "%s", answer->text) : 0;
+        stop_worker(d, &status, got < 0);
+        if (got < 0)
+            return lx_fail(err, LX_ELIMIT, "decoding took more than %d s", (int)WATCHDOG_S);
+    } while (!is_fresh);
     return fail_by_status(status, err);
 }
 
