@@ -104,10 +104,11 @@ static int read_data(job *j, lx_error *err)
     int rc;
     if ((rc = lx_dataset_scan(&j->dataset, &j->config.data, err)) < 0)
         return rc;
-    rc = lx_dataset_check(j->dataset, err);
-    if (rc == LX_OK)
-        show_findings(j->cli, j->dataset);
-    if (rc < 0 || (rc = lx_dataset_plan(j->dataset, err)) < 0)
+    if ((rc = lx_dataset_check(j->dataset, err)) < 0)
+        return rc;
+    rc = lx_dataset_plan(j->dataset, err);
+    show_findings(j->cli, j->dataset);
+    if (rc < 0)
         return rc;
     return lx_dataset_hash(j->dataset, err);
 }

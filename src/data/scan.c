@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -140,26 +141,43 @@ static int scan_entry(lx_scan *scan, level *seen, const char *root, const char *
     return add_folder(scan, path, name, repeats, class_tokens, is_reg, err);
 }
 
-/* A folder below `root` that holds N_name folders: the user stopped one level too high. */
-static const char *deeper_root(lx_arena *arena, const char *root)
+static bool holds_image_folders(lx_arena *arena, const char *path)
 {
-    lx_dir dir = {0}, inner = {0};
+    lx_dir dir = {0};
+    bool found = false;
+
+    if (!lx_file_is_dir(path) || lx_dir_list(&dir, path, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < dir.count && !found; i++) {
+        const char *class_tokens, *below = join(arena, path, dir.names[i]);
+        int64_t repeats;
+        found = below && lx_scan__folder_name(&repeats, &class_tokens, dir.names[i]) &&
+                lx_file_is_dir(below);
+    }
+    lx_dir_free(&dir);
+    return found;
+}
+
+/*
+ * A folder below `root` that holds N_name folders: the user stopped one level too high. Where
+ * several do, the name tells those of regularisation images.
+ */
+static const char *deeper_root(lx_arena *arena, const char *root, bool is_reg)
+{
+    lx_dir dir = {0};
     const char *found = NULL;
 
     if (lx_dir_list(&dir, root, NULL) < 0)
         return NULL;
-    for (size_t i = 0; i < dir.count && !found; i++) {
+    for (size_t i = 0; i < dir.count; i++) {
         const char *path = join(arena, root, dir.names[i]);
-        if (!path || !lx_file_is_dir(path) || lx_dir_list(&inner, path, NULL) < 0)
+        bool is_named_reg = strncasecmp(dir.names[i], "reg", 3) == 0;
+        if (!path || !holds_image_folders(arena, path))
             continue;
-        for (size_t k = 0; k < inner.count && !found; k++) {
-            const char *class_tokens, *below = join(arena, path, inner.names[k]);
-            int64_t repeats;
-            if (below && lx_file_is_dir(below) &&
-                lx_scan__folder_name(&repeats, &class_tokens, inner.names[k]))
-                found = path;
-        }
-        lx_dir_free(&inner);
+        if (!found || is_named_reg == is_reg)
+            found = path;
+        if (is_named_reg == is_reg)
+            break;
     }
     lx_dir_free(&dir);
     return found;
@@ -199,7 +217,7 @@ static const char *absolute(lx_arena *arena, const char *path)
 }
 
 static int explain_level(lx_scan *scan, const level *seen, const char *flag, const char *root,
-                         lx_error *err)
+                         bool is_reg, lx_error *err)
 {
     lx_arena *arena = scan->dataset->arena;
     const char *name, *class_tokens, *deeper;
@@ -212,9 +230,11 @@ static int explain_level(lx_scan *scan, const level *seen, const char *flag, con
     if (seen->n_valid) {
         if (seen->n_images_here)
             return lx_scan__find(scan, LX_FINDING_WARNING, "wrong-level", err,
-                                 "%zu images lie directly in \"%s\" and are not trained, for "
-                                 "example \"%s\": move them into one of its folders",
-                                 seen->n_images_here, root, seen->first_image);
+                                 "%zu image%s directly in \"%s\" and not trained, for example "
+                                 "\"%s\": move into one of its folders",
+                                 seen->n_images_here,
+                                 seen->n_images_here == 1 ? " is" : "s are", root,
+                                 seen->first_image);
         return LX_OK;
     }
     if (name && seen->n_images_here && lx_scan__folder_name(&repeats, &class_tokens, name))
@@ -224,19 +244,21 @@ static int explain_level(lx_scan *scan, const level *seen, const char *flag, con
                              root, flag, flag, parent_of(arena, root));
     if (seen->n_images_here)
         return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
-                             "%zu images lie directly in \"%s\": put them into a folder below it "
-                             "whose name says how often each is shown and what it is, such as "
+                             "%zu image%s directly in \"%s\": move into a folder below it whose name "
+                             "says how often each is shown and what it is, such as "
                              "\"%s/10_identifier class\"",
-                             seen->n_images_here, root, root);
-    if ((deeper = deeper_root(arena, root)))
+                             seen->n_images_here, seen->n_images_here == 1 ? " is" : "s are", root,
+                             root);
+    if ((deeper = deeper_root(arena, root, is_reg)))
         return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
                              "the image folders lie one level deeper: %s \"%s\"", flag, deeper);
-    return lx_scan__find(scan, LX_FINDING_STOP, "no-images", err,
+    return lx_scan__find(scan, is_reg ? LX_FINDING_WARNING : LX_FINDING_STOP, "no-images", err,
                          "\"%s\" has no folder named like \"10_identifier class\" with images "
-                         "in it%s%s%s",
+                         "in it%s%s%s%s",
                          root, seen->first_ignored ? " (\"" : "",
                          seen->first_ignored ? seen->first_ignored : "",
-                         seen->first_ignored ? "\" has no number in front)" : "");
+                         seen->first_ignored ? "\" has no number in front)" : "",
+                         is_reg ? ": trained without regularisation images" : "");
 }
 
 static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_reg,
@@ -260,12 +282,13 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
         rc = scan_entry(scan, &seen, root, dir.names[i], is_reg, err);
     lx_dir_free(&dir);
     if (rc == LX_OK)
-        rc = explain_level(scan, &seen, flag, root, err);
+        rc = explain_level(scan, &seen, flag, root, is_reg, err);
     if (rc == LX_OK && seen.n_ignored && seen.n_valid)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "ignored-folder", err,
-                           "%zu folders without a number in front are left out, for example "
-                           "\"%s\"",
-                           seen.n_ignored, seen.first_ignored);
+                           "%zu folder%s left out for want of a number in front, for example "
+                           "\"%s\": \"10_%s\" would show each image ten times an epoch",
+                           seen.n_ignored, seen.n_ignored == 1 ? " is" : "s are",
+                           seen.first_ignored, lx_path_base(seen.first_ignored));
     for (size_t i = first; i < scan->dataset->n_folders && rc == LX_OK; i++)
         rc = lx_scan__images(scan, i, err);
     return rc;

@@ -100,28 +100,27 @@ static int report_texts(lx_scan *scan, lx_error *err)
     const struct {
         const lx_tally *tally;
         lx_finding_kind kind;
-        const char *code, *text;
+        const char *code, *what, *with, *then;
     } rows[] = {
-        {&s->empty, LX_FINDING_WARNING, "empty-caption",
-         "are empty: their images are trained without words (delete the file to use the words of "
-         "the folder's name)"},
-        {&s->bom, LX_FINDING_NOTE, "bom",
-         "begin with a byte order mark, which is left out (sd-scripts makes it part of the first "
-         "tag)"},
-        {&s->cr, LX_FINDING_NOTE, "line-ends", "have Windows line ends, which are read as lines"},
-        {&s->lines, LX_FINDING_WARNING, "lines",
-         "have more lines than the first, which alone is read (--enable_wildcard draws one of "
-         "them each time)"},
-        {&s->odd, LX_FINDING_WARNING, "odd-caption",
-         "hold control characters, markup or a formula, and are trained as they are"},
+        {&s->empty, LX_FINDING_WARNING, "empty-caption", "empty caption file", "",
+         "trained without words (delete it to use the words of the folder's name)"},
+        {&s->bom, LX_FINDING_NOTE, "bom", "caption", " with a byte order mark",
+         "the mark is left out (sd-scripts makes it part of the first tag)"},
+        {&s->cr, LX_FINDING_NOTE, "line-ends", "caption", " with Windows line ends",
+         "they end a line like any other"},
+        {&s->lines, LX_FINDING_WARNING, "lines", "caption", " of more than one line",
+         "only the first is read (--enable_wildcard draws one of them each time)"},
+        {&s->odd, LX_FINDING_WARNING, "odd-caption", "caption",
+         " with control characters, markup or a formula", "trained as it is"},
     };
     int rc = LX_OK;
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && rc == LX_OK; i++)
         if (rows[i].tally->n > 0)
             rc = lx_scan__find(scan, rows[i].kind, rows[i].code, err,
-                               "captions, %zu of them, %s; for example \"%s\"", rows[i].tally->n,
-                               rows[i].text, rows[i].tally->example);
+                               "%zu %s%s%s, for example that of \"%s\": %s", rows[i].tally->n,
+                               rows[i].what, plural(rows[i].tally->n), rows[i].with,
+                               rows[i].tally->example, rows[i].then);
     return rc;
 }
 

@@ -300,10 +300,208 @@ static void test_data_dataset__counts_are_the_peers(void **state)
     print_message("%d of %zu cases here\n", n, sizeof cases / sizeof cases[0]);
 }
 
+/* ---- steps ------------------------------------------------------------------------------- */
+
+static void add_golden_images(lx_dataset *d, const cJSON *folders, const cJSON *shapes, bool is_reg)
+{
+    const cJSON *folder, *group;
+
+    cJSON_ArrayForEach(folder, folders) {
+        lx_folder *f = &d->folders[d->n_folders++];
+        f->name = f->path = cJSON_GetArrayItem(folder, 0)->valuestring;
+        f->repeats = atoi(f->name);
+        f->is_reg = is_reg;
+        cJSON_ArrayForEach(group, cJSON_GetArrayItem(folder, 1)) {
+            const cJSON *shape = cJSON_GetObjectItem(
+                shapes, cJSON_GetArrayItem(group, 0)->valuestring);
+            for (int i = 0; i < cJSON_GetArrayItem(group, 1)->valueint; i++) {
+                f->n_images++;
+                d->images[d->n_images++] =
+                    (lx_image){.path = f->path,
+                               .caption = "",
+                               .folder = (int)d->n_folders - 1,
+                               .width = cJSON_GetArrayItem(shape, 0)->valueint,
+                               .height = cJSON_GetArrayItem(shape, 1)->valueint,
+                               .repeats = f->repeats,
+                               .is_reg = is_reg};
+            }
+        }
+    }
+}
+
+static void compare_steps(const cJSON *row, const cJSON *shapes)
+{
+    static lx_image images[4096];
+    static lx_folder folders[64];
+    const char *name = lx_json_text(row, "case");
+    const cJSON *buckets = cJSON_GetObjectItem(row, "buckets");
+    lx_dataset d = {.arena = lx_arena_new(), .images = images, .folders = folders};
+    lx_step_count s;
+    lx_error err = {0};
+
+    memset(folders, 0, sizeof folders);
+    lx_dataset_config_defaults(&d.config);
+    d.config.width = d.config.height = 512;
+    d.config.enable_bucket = true;
+    d.config.batch_size = (int)lx_json_number(row, "train_batch_size", 1);
+    add_golden_images(&d, cJSON_GetObjectItem(row, "train"), shapes, false);
+    add_golden_images(&d, cJSON_GetObjectItem(row, "reg"), shapes, true);
+    if (lx_dataset_plan(&d, &err) < 0)
+        fail_msg("%s: %s", name, err.text);
+    s = lx_dataset_steps(&d, (int)lx_json_number(row, "arg_max_train_steps", 1600),
+                         (int)lx_json_number(row, "arg_max_train_epochs", 0),
+                         (int)lx_json_number(row, "gradient_accumulation_steps", 1));
+    if (s.batches_per_epoch != (int64_t)lx_json_number(row, "batches_per_epoch", -1) ||
+        s.epochs != (int64_t)lx_json_number(row, "num_epochs", -1) ||
+        s.total_steps != (int64_t)lx_json_number(row, "max_train_steps", -1) ||
+        d.n_train_samples != (size_t)lx_json_number(row, "samples_of_train_per_epoch", -1) ||
+        d.n_reg_samples != (size_t)lx_json_number(row, "samples_of_reg_per_epoch", -1))
+        fail_msg("%s: %lld batches, %lld epochs, %lld steps, %zu + %zu samples", name,
+                 (long long)s.batches_per_epoch, (long long)s.epochs, (long long)s.total_steps,
+                 d.n_train_samples, d.n_reg_samples);
+    assert_int_equal(d.n_buckets, cJSON_GetArraySize(buckets));
+    for (size_t i = 0; i < d.n_buckets; i++) {
+        const cJSON *bucket = cJSON_GetArrayItem(buckets, (int)i);
+        assert_int_equal(d.buckets[i].width, pair(bucket, "reso", 0));
+        assert_int_equal(d.buckets[i].n_samples, (int)lx_json_number(bucket, "count", -1));
+    }
+    lx_arena_free(d.arena);
+}
+
+static void test_data_dataset__steps_are_the_peers(void **state)
+{
+    cJSON *tree = load(lx_golden_need("data/steps/steps.json"));
+    const cJSON *row;
+    int n = 0;
+
+    cJSON_ArrayForEach(row, cJSON_GetObjectItem(tree, "rows")) {
+        compare_steps(row, cJSON_GetObjectItem(tree, "shapes"));
+        n++;
+    }
+    assert_true(n >= 37);
+    cJSON_Delete(tree);
+}
+
+/* ---- findings ---------------------------------------------------------------------------- */
+
+static const lx_finding *find_code(const lx_dataset *d, const char *code)
+{
+    for (size_t i = 0; i < d->n_findings; i++)
+        if (strcmp(d->findings[i].code, code) == 0)
+            return &d->findings[i];
+    return NULL;
+}
+
+/* Scans a folder of the goldens' tree and expects a finding whose text has all the parts. */
+static void expect(const char *train, const char *extension, bool is_lenient, const char *code,
+                   lx_finding_kind kind, const char *const parts[])
+{
+    given g = {0};
+    const lx_finding *finding;
+    lx_dataset *d;
+    lx_error err = {0};
+    int rc;
+
+    lx_dataset_config_defaults(&g.data);
+    g.data.cache_latents = true;
+    g.data.width = g.data.height = 512;
+    g.data.enable_bucket = true;
+    g.data.train_data_dir = train;
+    g.data.caption_extension = extension;
+    g.data.allow_untagged = g.data.skip_bad_images = is_lenient;
+    d = scan(&g);
+    if ((finding = find_code(d, code)) == NULL)
+        fail_msg("%s: no finding %s", train, code);
+    assert_int_equal(finding->kind, kind);
+    for (int i = 0; parts[i] != NULL; i++)
+        if (strstr(finding->text, parts[i]) == NULL)
+            fail_msg("%s: \"%s\" lacks \"%s\"", train, finding->text, parts[i]);
+    rc = lx_dataset_check(d, &err);
+    if (kind == LX_FINDING_STOP)
+        assert_true(rc == LX_ECHECK || rc == LX_EFORMAT);
+    else
+        assert_int_equal(rc, 0);
+    lx_dataset_free(d);
+}
+
+#define PARTS(...) (const char *const[]){__VA_ARGS__, NULL}
+
+static void test_data_dataset__findings_name_the_remedy(void **state)
+{
+    cJSON *golden = enter("hobby_txt");
+
+    if (golden == NULL)
+        skip();
+    cJSON_Delete(golden);
+    expect("tree/simple/train", ".caption", false, "caption-trap", LX_FINDING_STOP,
+           PARTS("7 caption files (.txt) beside the images would not be read",
+                 "for example \"tree/simple/train/2_ysn 1girl/y0.txt\"",
+                 "add --caption_extension .txt", "--allow-untagged"));
+    expect("tree/simple/train", ".caption", true, "caption-trap", LX_FINDING_WARNING,
+           PARTS("--allow-untagged"));
+    expect("tree/hobby/train", ".caption", false, "caption-trap", LX_FINDING_STOP,
+           PARTS("12 caption files (.txt)"));
+    /* One stray .caption among .txt: another flag would lose the others. */
+    expect("tree/hobby/train", ".txt", false, "caption-unread", LX_FINDING_WARNING,
+           PARTS("a06.caption", "rename it"));
+    expect("tree/hobby/train/40_nikkeanis 1girl", ".txt", false, "wrong-level", LX_FINDING_STOP,
+           PARTS("is an image folder itself", "--train_data_dir \"tree/hobby/train\""));
+    expect("tree/hobby", ".txt", false, "wrong-level", LX_FINDING_STOP,
+           PARTS("one level deeper", "--train_data_dir \"tree/hobby/train\""));
+    expect("tree/hobby/train", ".txt", false, "wrong-level", LX_FINDING_WARNING,
+           PARTS("1 image is directly", "stray.png"));
+    expect("tree/hobby/train", ".txt", false, "ignored-folder", LX_FINDING_WARNING,
+           PARTS("3 folders", "1.5_float"));
+    expect("tree/hobby/train", ".txt", false, "empty-folder", LX_FINDING_WARNING,
+           PARTS("12_empty"));
+    expect("tree/hobby/train", ".txt", false, "no-repeats", LX_FINDING_WARNING, PARTS("-1_neg"));
+    expect("tree/hobby/train", ".txt", false, "bom", LX_FINDING_NOTE, PARTS("a03.jpg"));
+    expect("tree/hobby/train", ".txt", false, "line-ends", LX_FINDING_NOTE, PARTS("a02.PNG"));
+    expect("tree/hobby/train", ".txt", false, "lines", LX_FINDING_WARNING,
+           PARTS("--enable_wildcard"));
+    expect("tree/hobby/train", ".txt", false, "other-kind", LX_FINDING_WARNING,
+           PARTS("5 files", "a08.Png"));
+    expect("tree/hobby/train", ".txt", false, "nested-folder", LX_FINDING_WARNING, PARTS("sub"));
+    expect("tree/hobby/train", ".txt", false, "no-caption", LX_FINDING_WARNING, PARTS("9 images"));
+    expect("tree/nowhere", ".txt", false, "no-folder", LX_FINDING_STOP, PARTS("tree/nowhere"));
+    expect("tree/bad_image", ".txt", false, "bad-image", LX_FINDING_STOP,
+           PARTS("b.png", "--skip-bad-images"));
+    expect("tree/bad_image", ".txt", true, "bad-image", LX_FINDING_WARNING,
+           PARTS("b.png", "left out"));
+    expect("tree/bad_sjis", ".txt", false, "bad-caption", LX_FINDING_STOP,
+           PARTS("a.txt", "offset 0", "Shift-JIS"));
+    expect("tree/bad_utf16", ".txt", false, "bad-caption", LX_FINDING_STOP,
+           PARTS("a.txt", "offset 0", "UTF-16"));
+    expect("tree/bad_empty", ".txt", false, "empty-caption", LX_FINDING_WARNING, PARTS("a.png"));
+}
+
+static void test_data_dataset__flags_that_exclude_each_other_are_refused(void **state)
+{
+    lx_dataset_config c;
+    lx_dataset *d = NULL;
+    lx_error err = {0};
+
+    lx_dataset_config_defaults(&c);
+    c.train_data_dir = "x";
+    c.cache_latents = c.color_aug = true;
+    assert_int_equal(lx_dataset_scan(&d, &c, &err), LX_EUSAGE);
+    assert_non_null(strstr(err.text, "--cache_latents"));
+    c.color_aug = false;
+    c.reg_data_dir = "x";
+    assert_int_equal(lx_dataset_scan(&d, &c, &err), LX_EUSAGE);
+    c.reg_data_dir = NULL;
+    c.batch_size = 0;
+    assert_int_equal(lx_dataset_scan(&d, &c, &err), LX_EUSAGE);
+    assert_null(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data_dataset__counts_are_the_peers),
+        cmocka_unit_test(test_data_dataset__steps_are_the_peers),
+        cmocka_unit_test(test_data_dataset__findings_name_the_remedy),
+        cmocka_unit_test(test_data_dataset__flags_that_exclude_each_other_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
