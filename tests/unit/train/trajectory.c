@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "src/base/file.h"
 #include "tests/support/golden.h"
 #include "tests/support/train.h"
 
@@ -146,6 +147,73 @@ static void test_train_trajectory__adamw_from_zero_with_warmup_cosine_and_clippi
     check_trajectory("adamw_zero_up_cosine");
 }
 
+/* ---- the peer's whole runs, replayed -------------------------------------------------------- */
+
+/* Of goldens/README, for e2e. */
+static const double replay_loss_limit = 2e-5, replay_distance_limit = 5e-3;
+
+/* init.*: the downs that the peer drew; its ups begin at zero, as ours do. */
+static void take_start(lx_training *t, const lx_tensor_file *replay)
+{
+    for (size_t i = 0; i < t->model.lora->count; i++) {
+        lx_param *down = &t->model.lora->modules[i].down;
+        size_t n;
+        float *start = lx_golden_f32(&n, replay, "init.%s", down->name);
+        memcpy(down->value, start, n * sizeof(*start));
+        free(start);
+    }
+    lx_training_restart(t);
+}
+
+static void check_replay(const char *name, const char *saved, int n_steps)
+{
+    char path[128], prefix[32];
+    lx_tensor_file *replay, *end;
+    lx_error err = {0};
+    lx_str line;
+    lx_test_flags flags = {.count = 1};
+    lx_training t;
+    double worst = 0, distance;
+
+    snprintf(path, sizeof path, "e2e/%s/replay.safetensors", name);
+    replay = lx_golden_open(path);
+    snprintf(path, sizeof path, "e2e/%s/%s.safetensors", name, saved);
+    end = lx_golden_open(path);
+    snprintf(path, sizeof path, "e2e/%s/command.txt", name);
+    lx_assert_ok(lx_file_read(&line, lx_golden_need(path), 1 << 20, &err), &err);
+    flags.words[0] = line.data; /* the pasted line as one word */
+    lx_training_open(&t, &flags, NULL, false);
+    take_start(&t, replay);
+    for (int i = 0; i < n_steps; i++) {
+        lx_step_inputs in;
+        float *wanted;
+
+        snprintf(prefix, sizeof prefix, "step%02d.", i);
+        in = lx_training_inputs(&t, replay, prefix, -1);
+        wanted = lx_golden_f32(NULL, replay, "%sloss", prefix);
+        worst = fmax(worst, fabs(lx_training_micro_step(&t, &in) - *wanted));
+        free(wanted);
+    }
+    distance = lx_training_distance(&t, end, "");
+    print_message("    losses: worst %.2e; distance / moved %.2e\n", worst, distance);
+    assert_true(worst <= replay_loss_limit);
+    assert_true(distance <= replay_distance_limit);
+    lx_training_close(&t);
+    lx_str_release(&line);
+    lx_tensor_file_close(end);
+    lx_tensor_file_close(replay);
+}
+
+static void test_train_trajectory__replays_a_run_with_captions(void **state)
+{
+    check_replay("caption_txt", "caption-txt", 20);
+}
+
+static void test_train_trajectory__replays_a_run_with_regularisation_images(void **state)
+{
+    check_replay("reg", "reg", 32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +221,8 @@ int main(void)
         cmocka_unit_test(test_train_trajectory__adamw_accumulates_two_micro_steps),
         cmocka_unit_test(test_train_trajectory__adamw_on_convolutions),
         cmocka_unit_test(test_train_trajectory__adamw_from_zero_with_warmup_cosine_and_clipping),
+        cmocka_unit_test(test_train_trajectory__replays_a_run_with_captions),
+        cmocka_unit_test(test_train_trajectory__replays_a_run_with_regularisation_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
