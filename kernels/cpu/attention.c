@@ -91,16 +91,10 @@ static void lay_rows(float *dst, const float *x, const shape *s, int64_t n)
 static void accumulate(const lx_isa *isa, float *sum, int64_t sum_step, int64_t rows, const float *a,
                        int64_t a_step, int64_t k, const float *b, int64_t b_panel, int64_t d)
 {
-    float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64))) = {0};
-
     for (int64_t c = 0; c < d; c += isa->nr, b += b_panel)
-        for (int64_t m = 0; m < rows; m += isa->mr) {
-            float *y[LX_MR_MAX];
-            for (int i = 0; i < isa->mr; i++)
-                y[i] = sum + (m + i) * sum_step + c;
-            isa->product(acc, isa->nr, a + m * a_step, a_step, b, isa->nr, k, d - c <= isa->nr / 2);
-            isa->store(y, (const float *const *)y, NULL, 1, acc, isa->mr, isa->nr);
-        }
+        for (int64_t m = 0; m < rows; m += isa->mr)
+            isa->product(sum + m * sum_step + c, sum_step, a + m * a_step, a_step, b, isa->nr, k,
+                         d - c <= isa->nr / 2, true);
 }
 
 /* Scores of `rows` rows of a and n columns of turned panels. */
@@ -110,7 +104,7 @@ static void scores(const lx_isa *isa, float *tile, int64_t tile_step, const floa
     for (int64_t j = 0; j < n; j += isa->nr)
         for (int64_t m = 0; m < rows; m += isa->mr)
             isa->product(tile + m * tile_step + j, tile_step, a + m * d, d, panels + j * d, isa->nr,
-                         d, n - j <= isa->nr / 2);
+                         d, n - j <= isa->nr / 2, false);
 }
 
 /* ---- forward ------------------------------------------------------------------------------ */
@@ -292,17 +286,11 @@ static void add_dq(backward *w, int64_t t0, int64_t n, int64_t keys)
 {
     const lx_isa *isa = w->isa;
     const int64_t step = round_up(w->s->T, isa->nr);
-    float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64))) = {0};
 
     for (int64_t j = 0; j < n; j += isa->nr)
-        for (int64_t c = 0; c < w->s->d; c += isa->mr) {
-            float *y[LX_MR_MAX];
-            for (int i = 0; i < isa->mr; i++)
-                y[i] = w->dq + (c + i) * step + t0 + j;
-            isa->product(acc, isa->nr, w->k_turned + c * TURNED_STEP, TURNED_STEP, w->ds + j,
-                         BACKWARD_STEP, keys, false);
-            isa->store(y, (const float *const *)y, NULL, 1, acc, isa->mr, isa->nr);
-        }
+        for (int64_t c = 0; c < w->s->d; c += isa->mr)
+            isa->product(w->dq + c * step + t0 + j, step, w->k_turned + c * TURNED_STEP, TURNED_STEP,
+                         w->ds + j, BACKWARD_STEP, keys, false, true);
 }
 
 /* Keys k0 .. k0+keys-1 against queries t0 .. t0+n-1. */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/winograd.h"
 
 /* x is the larger side, y the strided one. */
 typedef struct shape {
@@ -28,9 +28,26 @@ static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y, con
     };
 }
 
+static bool is_3x3(const lx_arg *weight, int stride)
+{
+    return weight->shape[2] == 3 && weight->shape[3] == 3 && stride == 1;
+}
+
+/* For a result y of the channels of `x` under `weight`, in either direction. */
+static bool takes_winograd(const lx_call *call, const lx_arg *x, const lx_arg *y)
+{
+    return is_3x3(&call->in[1], call->attrs.conv.stride) &&
+           lx_winograd_pays(y->shape[0], y->shape[1], y->shape[2], x->shape[3], y->shape[3]);
+}
+
 static int prepare(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
-    call->scratch_bytes = lx_gemm_scratch(dev);
+    const lx_arg *x = &call->in[0], *y = &call->out[0];
+
+    call->scratch_bytes = takes_winograd(call, x, y)
+                              ? lx_winograd_scratch(dev, y->shape[0], y->shape[1], y->shape[2],
+                                                    x->shape[3], y->shape[3])
+                              : lx_gemm_scratch(dev);
     return LX_OK;
 }
 
@@ -44,6 +61,7 @@ typedef struct product {
     lx_gemm g;
     lx_pixels pixels;
     int window; /* taps of the weight */
+    bool is_winograd;
 } product;
 
 static void flush(product *p)
@@ -55,7 +73,10 @@ static void flush(product *p)
     g->pixels = &p->pixels;
     g->b_t = 1;
     g->has_all_taps = g->T == p->window;
-    lx_gemm_run(p->dev, g, p->scratch);
+    if (p->is_winograd)
+        lx_winograd_run(p->dev, g, p->scratch);
+    else
+        lx_gemm_run(p->dev, g, p->scratch);
     g->add = g->y;
     g->bias = NULL;
     g->T = 0;
@@ -80,6 +101,7 @@ static void run_conv2d(lx_device *dev, const lx_call *call)
         .dev = dev,
         .scratch = call->scratch,
         .window = s.kh * s.kw,
+        .is_winograd = takes_winograd(call, &call->in[0], &call->out[0]),
         .pixels = {.gh = s.oh, .gw = s.ow, .h = s.h, .w = s.w, .width = s.Ci, .step = s.stride},
         .g = {.M = s.B * s.oh * s.ow,
               .N = s.Co,
@@ -126,6 +148,7 @@ static void run_dx_class(lx_device *dev, const lx_call *call, const shape *s, in
         .dev = dev,
         .scratch = call->scratch,
         .window = s->kh * s->kw,
+        .is_winograd = takes_winograd(call, &call->in[0], &call->out[0]),
         .pixels = {.gh = gh, .gw = gw, .h = s->oh, .w = s->ow, .width = s->Co, .step = 1},
         .g = {.M = s->B * gh * gw,
               .N = s->Ci,

@@ -11,7 +11,7 @@ enum {
     /* Floats of scratch per thread: A, B, and a panel's source widened to f32. */
     A_FLOATS = MC * A_STEP,
     B_FLOATS = KC * NC,
-    WIDE_FLOATS = KC * LX_NR_MAX,
+    WIDE_FLOATS = LX_NR_MAX * KC,
     THREAD_FLOATS = A_FLOATS + B_FLOATS + WIDE_FLOATS
 };
 
@@ -139,95 +139,119 @@ static void lay_a(const worker *w, const block *k, int64_t m0, int64_t n)
 
 /* ---- B ----------------------------------------------------------------------------------- */
 
+/* A panel to be laid out: channels c0 .. c0+c-1 of columns n0 .. n0+cols-1. */
+typedef struct panel {
+    const lx_isa *isa;
+    const lx_gemm *g;
+    float *dst, *wide;
+    const int *order;
+    int64_t c0, n0;
+    int c, cols;
+} panel;
+
 /* `n` elements at index `at` of the weight, as f32: in place, or widened into `wide`. */
-static const float *weight_run(const worker *w, float *wide, int64_t at, int64_t n)
+static const float *weight_run(const panel *p, float *wide, int64_t at, int64_t n)
 {
-    if (w->g->b_dtype == LX_F16) {
-        w->isa->widen_f16(wide, (const uint16_t *)w->g->b + at, n);
+    const size_t item = p->g->b_dtype == LX_F16 ? 2 : 4;
+    const char *next = (const char *)p->g->b + (size_t)(at + n) * item;
+
+    /* What follows is wanted for the next block; nothing else would fetch rows so far apart. */
+    for (size_t i = 0; i < (size_t)n * item; i += 64)
+        __builtin_prefetch(next + i);
+    if (p->g->b_dtype == LX_F16) {
+        p->isa->widen_f16(wide, (const uint16_t *)p->g->b + at, n);
         return wide;
     }
-    return (const float *)w->g->b + at;
+    return (const float *)p->g->b + at;
 }
 
 /* Each column's terms lie together in memory: [c][t] of one n. Turns them into rows of columns. */
-static void lay_panel_turned(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+static void lay_turned(const panel *p)
 {
-    const lx_gemm *g = w->g;
-    const float *src = (const float *)g->b + n0 * g->b_n + k->c0 * g->b_c;
+    const lx_gemm *g = p->g;
+    const int64_t first = p->n0 * g->b_n + p->c0 * g->b_c;
+    const int terms = p->c * g->T;
+    const float *src;
     int64_t step = g->b_n;
 
     if (g->b_dtype == LX_F16) {
-        for (int n = 0; n < cols; n++)
-            weight_run(w, w->wide + n * KC, (n0 + n) * g->b_n + k->c0 * g->b_c, k->terms);
-        src = w->wide;
-        step = KC;
+        for (int n = 0; n < p->cols; n++)
+            weight_run(p, p->wide + n * terms, first + n * g->b_n, terms);
+        src = p->wide;
+        step = terms;
+    } else {
+        src = (const float *)g->b + first;
     }
-    w->isa->pack_turned(dst, src, step, cols, k->terms, w->order);
+    p->isa->pack_turned(p->dst, src, step, p->cols, terms, p->order);
 }
 
 /* The columns of a term lie b_n apart, with the taps between them: [n][t] of one c. */
-static void lay_panel_spread(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+static void lay_spread(const panel *p)
 {
-    const lx_gemm *g = w->g;
-    const int nr = w->isa->nr;
-    /* The last column's own taps end the run: not b_n further, which may be past the weight. */
-    const int64_t run = (cols - 1) * g->b_n + (g->b_n > 1 ? g->b_n : 1);
+    const lx_gemm *g = p->g;
+    const int nr = p->isa->nr;
 
-    for (int c = 0; c < k->c; c++) {
-        const float *src = weight_run(w, w->wide, n0 * g->b_n + (k->c0 + c) * g->b_c, run);
+    for (int c = 0; c < p->c; c++) {
+        const float *src =
+            weight_run(p, p->wide, p->n0 * g->b_n + (p->c0 + c) * g->b_c, p->cols * g->b_n);
+        if (g->b_n == 9 && g->has_all_taps) {
+            p->isa->pack_windows(p->dst + (int64_t)c * nr, (int64_t)p->c * nr, src, p->cols);
+            continue;
+        }
         for (int t = 0; t < g->T; t++) {
-            float *to = dst + (int64_t)(t * k->c + c) * nr;
-            if (g->b_n == 1 && cols == nr)
+            float *to = p->dst + (int64_t)(t * p->c + c) * nr;
+            if (g->b_n == 1 && p->cols == nr)
                 memcpy(to, src, (size_t)nr * sizeof *to);
             else
-                w->isa->pack_spread(to, src + g->tap_of[t] * g->b_t, g->b_n, cols);
+                p->isa->pack_spread(to, src + g->tap_of[t] * g->b_t, g->b_n, p->cols);
         }
     }
 }
 
 /* B(n, c) is channel n of pixel c. */
-static void lay_panel_pixels(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+static void lay_channels(const panel *p)
 {
-    const int nr = w->isa->nr;
+    const int nr = p->isa->nr;
+    float *dst = p->dst;
+    cell at = cell_at(p->g->pixels, p->g->b, p->c0);
 
-    cell at = cell_at(w->g->pixels, w->g->b, k->c0);
-
-    for (int c = 0; c < k->c; c++, dst += nr, cell_advance(&at, w->g->pixels)) {
-        const float *pixel = cell_pixel(&at, w->g->pixels, 0);
-        copy_or_zero(dst, pixel ? pixel + n0 : NULL, cols);
-        copy_or_zero(dst + cols, NULL, nr - cols);
+    for (int c = 0; c < p->c; c++, dst += nr, cell_advance(&at, p->g->pixels)) {
+        const float *pixel = cell_pixel(&at, p->g->pixels, 0);
+        copy_or_zero(dst, pixel ? pixel + p->n0 : NULL, p->cols);
+        copy_or_zero(dst + p->cols, NULL, nr - p->cols);
     }
 }
 
 /* Any strides, element by element: windows of which only some taps take part. */
-static void lay_panel_any(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+static void lay_any(const panel *p)
 {
-    const lx_gemm *g = w->g;
-    const int nr = w->isa->nr;
-    float one;
+    const lx_gemm *g = p->g;
+    const int nr = p->isa->nr;
+    float *dst = p->dst, one;
 
     for (int t = 0; t < g->T; t++)
-        for (int c = 0; c < k->c; c++, dst += nr)
+        for (int c = 0; c < p->c; c++, dst += nr)
             for (int n = 0; n < nr; n++)
-                dst[n] = n >= cols ? 0
-                                   : *weight_run(w, &one,
-                                                 (n0 + n) * g->b_n + (k->c0 + c) * g->b_c +
-                                                     g->tap_of[t] * g->b_t,
-                                                 1);
+                dst[n] = n >= p->cols ? 0
+                                      : *weight_run(p, &one,
+                                                    (p->n0 + n) * g->b_n + (p->c0 + c) * g->b_c +
+                                                        g->tap_of[t] * g->b_t,
+                                                    1);
 }
 
-static void lay_panel(const worker *w, float *dst, const block *k, int64_t n0, int cols)
+void lx_gemm_lay_panel(const lx_isa *isa, const lx_gemm *g, float *dst, float *wide,
+                       const int *order, int64_t c0, int c, int64_t n0, int cols)
 {
-    const lx_gemm *g = w->g;
+    const panel p = {isa, g, dst, wide, order, c0, n0, c, cols};
 
     if (g->b_kind == LX_B_PIXELS)
-        lay_panel_pixels(w, dst, k, n0, cols);
+        lay_channels(&p);
     else if (g->has_all_taps && g->b_c == g->T)
-        lay_panel_turned(w, dst, k, n0, cols);
-    else if (g->b_n < g->b_c && g->b_n * w->isa->nr <= WIDE_FLOATS)
-        lay_panel_spread(w, dst, k, n0, cols);
+        lay_turned(&p);
+    else if (g->b_n < g->b_c && g->b_n <= LX_GEMM_MAX_TAPS)
+        lay_spread(&p);
     else
-        lay_panel_any(w, dst, k, n0, cols);
+        lay_any(&p);
 }
 
 static void lay_b(const worker *w, const block *k, int64_t n0, int64_t n1)
@@ -235,7 +259,8 @@ static void lay_b(const worker *w, const block *k, int64_t n0, int64_t n1)
     const int nr = w->isa->nr;
 
     for (int64_t n = n0; n < n1; n += nr)
-        lay_panel(w, w->b + (n - n0) * k->terms, k, n, (int)min64(nr, n1 - n));
+        lx_gemm_lay_panel(w->isa, w->g, w->b + (n - n0) * k->terms, w->wide, w->order, k->c0, k->c,
+                          n, (int)min64(nr, n1 - n));
 }
 
 /* ---- y ----------------------------------------------------------------------------------- */
@@ -256,6 +281,8 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
     const lx_gemm *g = w->g;
     const lx_isa *isa = w->isa;
     const bool is_first = k->c0 == 0;
+    /* Later blocks go on in y itself where a whole tile of it lies there. */
+    const bool is_direct = !is_first && g->scale == 1 && !g->out_step;
     const float *from = is_first ? g->add : g->y;
     float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64)));
     int64_t at[MC];
@@ -264,7 +291,7 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
         at[m] = row_of_y(g, g->pixels, m0 + m);
     for (int64_t n = n0; n < n1; n += isa->nr) {
         const int cols = (int)min64(isa->nr, n1 - n);
-        const float *panel = w->b + (n - n0) * k->terms;
+        const float *b = w->b + (n - n0) * k->terms;
 
         for (int64_t m = 0; m < n_rows; m += isa->mr) {
             const int rows = (int)min64(isa->mr, n_rows - m);
@@ -275,8 +302,13 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
                 y[i] = g->y + at[m + i] + n;
                 add[i] = from ? from + at[m + i] + n : NULL;
             }
-            isa->product(acc, isa->nr, w->a + m * A_STEP, A_STEP, panel, isa->nr, k->terms,
-                         cols <= isa->nr / 2);
+            if (is_direct && rows == isa->mr && cols == isa->nr) {
+                isa->product(y[0], g->y_step, w->a + m * A_STEP, A_STEP, b, isa->nr, k->terms, false,
+                             true);
+                continue;
+            }
+            isa->product(acc, isa->nr, w->a + m * A_STEP, A_STEP, b, isa->nr, k->terms,
+                         cols <= isa->nr / 2, false);
             isa->store(y, from ? add : NULL, is_first && g->bias ? g->bias + n : NULL, g->scale, acc,
                        rows, cols);
         }
@@ -305,12 +337,9 @@ static void run_part(worker *w, int64_t m0, int64_t m1, int64_t n0, int64_t n1)
     }
 }
 
-/*
- * How many threads share the rows; the others share the columns. Each lays out its own A and B, so
- * the cost of a division is the largest part's: products, 0.1 of a product's time per 16 columns
- * for a term of A, three times that for one of B.
- */
-static int threads_along_rows(const lx_gemm *g, const lx_isa *isa, int threads)
+/* Each thread lays out its own A and B, so the cost of a division is the largest part's: products,
+ * 0.1 of a product's time per 16 columns for a term of A, three times that for one of B. */
+int lx_gemm_threads_along_rows(int64_t M, int64_t N, const lx_isa *isa, int threads)
 {
     double best = 0;
     int chosen = 1;
@@ -319,7 +348,8 @@ static int threads_along_rows(const lx_gemm *g, const lx_isa *isa, int threads)
         if (threads % rows)
             continue;
         const int cols = threads / rows;
-        const int64_t tiles = (g->M + isa->mr - 1) / isa->mr, panels = (g->N + isa->nr - 1) / isa->nr;
+        const int64_t tiles = (M + isa->mr - 1) / isa->mr;
+        const int64_t panels = (N + isa->nr - 1) / isa->nr;
         const double m = (double)((tiles + rows - 1) / rows) * isa->mr;
         const double n = (double)((panels + cols - 1) / cols) * isa->nr;
         const double cost = m * n + 1.6 * m + 5 * n;
@@ -331,8 +361,7 @@ static int threads_along_rows(const lx_gemm *g, const lx_isa *isa, int threads)
     return chosen;
 }
 
-/* Part i of n of `count` units of `unit` each, clipped to `end`. */
-static int64_t part(int64_t end, int unit, int i, int n)
+int64_t lx_gemm_part(int64_t end, int unit, int i, int n)
 {
     return min64((end + unit - 1) / unit * i / n * unit, end);
 }
@@ -342,7 +371,7 @@ void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch)
     const lx_isa *isa = lx_cpu_isa(dev);
     const int threads =
         lx_cpu_threads_for(dev, 2.0 * (double)g->M * (double)g->N * (double)g->C * g->T);
-    const int rows = threads_along_rows(g, isa, threads), cols = threads / rows;
+    const int rows = lx_gemm_threads_along_rows(g->M, g->N, isa, threads), cols = threads / rows;
 
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int i = 0; i < threads; i++) {
@@ -352,7 +381,7 @@ void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch)
                     .a = mine,
                     .b = mine + A_FLOATS,
                     .wide = mine + A_FLOATS + B_FLOATS};
-        run_part(&w, part(g->M, isa->mr, i / cols, rows), part(g->M, isa->mr, i / cols + 1, rows),
-                 part(g->N, isa->nr, i % cols, cols), part(g->N, isa->nr, i % cols + 1, cols));
+        run_part(&w, lx_gemm_part(g->M, isa->mr, i / cols, rows), lx_gemm_part(g->M, isa->mr, i / cols + 1, rows),
+                 lx_gemm_part(g->N, isa->nr, i % cols, cols), lx_gemm_part(g->N, isa->nr, i % cols + 1, cols));
     }
 }

@@ -67,4 +67,18 @@ typedef struct lx_gemm {
 size_t lx_gemm_scratch(const lx_device *dev);
 void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch);
 
+/* ---- for other ways to do the same product (winograd.h) ------------------------------------ */
+
+/* How many of the threads share the M rows of y; the others share its N columns. */
+int lx_gemm_threads_along_rows(int64_t M, int64_t N, const lx_isa *isa, int threads);
+/* Where part i of n begins, in whole units; part n begins at the end. */
+int64_t lx_gemm_part(int64_t end, int unit, int i, int n);
+/*
+ * dst[(t*c + i)*nr + j] = B(n0 + j, c0 + i, t) for i < c, t < T, zero for j >= cols.
+ * order[i] = i % T * c + i / T for all c*T terms; wide: room for nr times as many floats, and for
+ * nr * LX_GEMM_MAX_TAPS.
+ */
+void lx_gemm_lay_panel(const lx_isa *isa, const lx_gemm *g, float *dst, float *wide,
+                       const int *order, int64_t c0, int c, int64_t n0, int cols);
+
 #endif

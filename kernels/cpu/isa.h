@@ -25,10 +25,10 @@ typedef struct lx_isa {
 
     /*
      * acc[i*ld + j] = sum over k of a[i*lda + k] * b[k*ldb + j], i < mr, j < nr (only j < nr/2 when
-     * is_half). All mr rows of a are read.
+     * is_half); with is_added the sum goes on from what is in acc. All mr rows of a are read.
      */
     void (*product)(float *acc, int64_t ld, const float *a, int64_t lda, const float *b, int64_t ldb,
-                    int64_t k, bool is_half);
+                    int64_t k, bool is_half, bool is_added);
     /* y[i][j] = add[i][j] + bias[j] + scale * acc[i*nr + j]; add and bias may be NULL. */
     void (*store)(float *const *y, const float *const *add, const float *bias, float scale,
                   const float *acc, int rows, int cols);
@@ -37,7 +37,16 @@ typedef struct lx_isa {
     void (*pack_turned)(float *dst, const float *src, int64_t ld, int cols, int k, const int *perm);
     /* dst[n] = src[n*step], n < nr; zero from cols on. */
     void (*pack_spread)(float *dst, const float *src, int64_t step, int cols);
+    /* dst[t*step + n] = src[n*9 + t] for the nine taps of nr windows; zero from cols on. */
+    void (*pack_windows)(float *dst, int64_t step, const float *src, int cols);
     void (*widen_f16)(float *dst, const uint16_t *src, int64_t n);
+
+    /* Transforms of winograd.h, on n channels of one tile. d[16] and y[4] are rows of channels; v, u
+     * and m have their 16 points `step` apart; a y that is NULL is outside the image. */
+    void (*winograd_input)(float *v, int64_t step, const float *const d[16], int64_t n);
+    void (*winograd_weights)(float *u, int64_t step, const float *const g[9], int64_t n);
+    void (*winograd_output)(float *const y[4], const float *const add[4], const float *bias,
+                            const float *m, int64_t step, int64_t n);
 
     float (*row_max)(const float *x, int64_t n);
     float (*row_dot)(const float *x, const float *y, int64_t n);

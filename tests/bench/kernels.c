@@ -41,7 +41,7 @@ static void measure_peak(void)
             static _Thread_local float a[LX_MR_MAX * 256], b[LX_NR_MAX * 256];
             static _Thread_local float acc[LX_MR_MAX * LX_NR_MAX];
             for (int i = 0; i < times; i++)
-                isa->product(acc, isa->nr, a, k, b, isa->nr, k, false);
+                isa->product(acc, isa->nr, a, k, b, isa->nr, k, false, false);
         }
         const double spent = now() - start;
         best = spent < best ? spent : best;
