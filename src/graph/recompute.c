@@ -328,7 +328,7 @@ static int try_cuts(search *f, size_t max_bytes, int *stage_of, lx_error *err)
             return rc;
         if (f->has_best && cost >= f->best_cost)
             return LX_OK;
-        if (bytes > f->least_bytes) /* its placement can be no smaller */
+        if (bytes > max_bytes && bytes >= f->least_bytes) /* its placement wins nothing */
             return LX_OK;
         if ((rc = try_items(f, n, false, &bytes, &cost, stage_of, err)) < 0)
             return rc;

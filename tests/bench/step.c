@@ -1,5 +1,6 @@
 /*
- * lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N] [--threads N] CHECKPOINT
+ * lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N] [--threads N] [--max_mib MIB]
+ *               [--profile 1] CHECKPOINT
  *
  * One training step (text encoder, UNet, loss, gradients of every LoRA factor) at the size of the
  * checkpoint: planned memory beside the resident set, and the seconds of each run. Prints one JSON
@@ -16,7 +17,7 @@
 #include "src/train/step.h"
 
 typedef struct bench {
-    int size, batch, rank, steps, threads, heads;
+    int size, batch, rank, steps, threads, heads, max_mib, profile;
     const char *checkpoint;
 } bench;
 
@@ -43,7 +44,8 @@ static int parse(bench *b, int argc, char **argv)
         int *value;
     } flags[] = {{"--size", &b->size},       {"--batch", &b->batch}, {"--rank", &b->rank},
                  {"--steps", &b->steps},     {"--threads", &b->threads},
-                 {"--heads", &b->heads}};
+                 {"--heads", &b->heads},     {"--max_mib", &b->max_mib},
+                 {"--profile", &b->profile}};
 
     for (int i = 1; i < argc; i++) {
         bool is_flag = false;
@@ -61,7 +63,7 @@ static int parse(bench *b, int argc, char **argv)
         if (!is_flag)
             b->checkpoint = argv[i];
     }
-    return b->checkpoint && b->size >= 8 && b->size % 8 == 0 && b->batch > 0 && b->steps > 0 ? 0
+    return b->checkpoint && b->size >= 8 && b->size % 8 == 0 && b->batch > 0 && b->steps >= 0 ? 0
                                                                                             : -1;
 }
 
@@ -91,6 +93,19 @@ static int make_inputs(lx_step_inputs *in, const bench *b)
     return 0;
 }
 
+/* Of all runs, by op: every call is followed by a sync, so these sum up to the whole. */
+static void print_profile(const lx_plan *plan)
+{
+    lx_profile_row rows[LX_OP_COUNT];
+
+    lx_plan_profile_by_op(plan, rows);
+    for (int op = 0; op < LX_OP_COUNT; op++)
+        if (rows[op].n_calls)
+            printf("{\"op\":\"%s\",\"calls\":%zu,\"seconds\":%.4f,\"gflop\":%.1f}\n",
+                   lx_op_name(rows[op].op), rows[op].n_calls, rows[op].seconds,
+                   rows[op].flops * 1e-9);
+}
+
 static int run(const bench *b, lx_error *err)
 {
     const lx_lora_spec spec = {.rank = b->rank, .has_unet = true, .has_text_encoder = true};
@@ -109,6 +124,7 @@ static int run(const bench *b, lx_error *err)
     lx_train_config_defaults(&config);
     config.network = spec;
     config.unet_lr = config.text_encoder_lr = 1e-4;
+    config.max_memory = (size_t)b->max_mib << 20;
     if (make_inputs(&in, b) < 0)
         return lx_oom(err);
     if ((rc = lx_device_open_cpu(&dev, b->threads, err)) < 0 ||
@@ -121,10 +137,12 @@ static int run(const bench *b, lx_error *err)
     if ((rc = lx_step_new(&step, &model, err)) < 0 ||
         (rc = lx_step_prepare(step, b->batch, in.h, in.w, 1, &memory, err)) < 0)
         return rc;
-    printf("{\"planned_mib\":%.1f,\"packed_mib\":%.1f,\"calls\":%zu,\"gflop\":%.0f,"
+    printf("{\"planned_mib\":%.1f,\"packed_mib\":%.1f,\"calls\":%zu,\"recomputed\":%zu,\"gflop\":%.0f,"
            "\"prepare_s\":%.2f}\n",
            (double)memory.arena_bytes / 1048576.0, (double)memory.packed_bytes / 1048576.0,
-           memory.n_calls, memory.flops * 1e-9, now() - begun);
+           memory.n_calls, memory.n_recomputed, memory.flops * 1e-9, now() - begun);
+    if (b->profile && (rc = lx_plan_profile(lx_step_last_plan(step), true, err)) < 0)
+        return rc;
     for (int i = 0; i < b->steps; i++) {
         double start = now();
 
@@ -137,6 +155,8 @@ static int run(const bench *b, lx_error *err)
                i + 1, start, memory.flops * 1e-9 / start, loss, peak_resident_mib());
         fflush(stdout);
     }
+    if (b->profile)
+        print_profile(lx_step_last_plan(step));
     lx_step_free(step);
     lx_lora_free(lora);
     lx_checkpoint_close(checkpoint);
@@ -151,7 +171,7 @@ int main(int argc, char **argv)
 
     if (parse(&b, argc, argv) < 0) {
         fprintf(stderr, "usage: lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N]\n"
-                        "                     [--threads N] [--heads N] CHECKPOINT\n");
+                        "                     [--threads N] [--heads N] [--max_mib MIB] [--profile 1] CHECKPOINT\n");
         return 2;
     }
     if (run(&b, &err) < 0) {
