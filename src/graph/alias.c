@@ -1,8 +1,8 @@
 /*
  * graph/alias - what the planner may do with the operands of an op
  *
- * One place for facts that hold for the kernels of every device; kernels/kernel.h states them for
- * those who write kernels.
+ * One place for facts that hold for the kernels of every device; kernels/kernel.h states
+ * them for those who write kernels.
  */
 #include "src/graph/node.h"
 

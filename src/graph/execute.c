@@ -1,8 +1,9 @@
 /*
  * graph/execute - run the calls of a plan, in order
  *
- * Nothing here allocates or fails before the sync that ends the run (graph.h, invariant 3). While a
- * profile is taken, each call is followed by a sync of its own, so its time is its own.
+ * Nothing here allocates or fails before the sync that ends the run (graph.h, invariant
+ * 3). While a profile is taken, each call is followed by a sync of its own, so its time
+ * is its own.
  */
 #include "src/graph/plan.h"
 
@@ -75,7 +76,8 @@ lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t i)
 void lx_plan_profile_by_op(const lx_plan *plan, lx_profile_row rows[LX_OP_COUNT])
 {
     for (int op = 0; op < LX_OP_COUNT; op++)
-        rows[op] = (lx_profile_row){.op = (lx_op_id)op, .label = "", .n_runs = plan->n_runs};
+        rows[op] =
+            (lx_profile_row){.op = (lx_op_id)op, .label = "", .n_runs = plan->n_runs};
     for (size_t i = 0; i < plan->n_calls; i++) {
         lx_profile_row one = lx_plan_profile_row(plan, i), *row = &rows[one.op];
         row->n_calls++;

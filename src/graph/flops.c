@@ -1,10 +1,10 @@
 /*
  * graph/flops - floating point operations of a call, from its shapes
  *
- * Matrix products count 2 per multiply-add, as everywhere. What is not a product is counted per
- * element, roughly: it is a rounding error of the sum and is there so that no op reports zero.
- * A causal attention is counted by half of its scores. Attention's reverse pass counts its five
- * products (the scores are computed again).
+ * Matrix products count 2 per multiply-add, as everywhere. What is not a product is
+ * counted per element, roughly: it is a rounding error of the sum and is there so that no
+ * op reports zero. A causal attention is counted by half of its scores. Attention's
+ * reverse pass counts its five products (the scores are computed again).
  */
 #include "src/graph/node.h"
 
@@ -41,7 +41,8 @@ double lx_op__flops(const lx_node *node)
     case LX_OP_linear: /* rows * N * K */
         return 2 * count(node->in[0]) * (double)node->in[1]->shape[0];
     case LX_OP_linear_dx:
-        return 2 * count(node->in[0]) * count(node->in[1]) / (double)node->in[1]->shape[0];
+        return 2 * count(node->in[0]) * count(node->in[1]) /
+               (double)node->in[1]->shape[0];
     case LX_OP_linear_dw:
         return 2 * count(node->in[0]) * (double)lx_tensor__last(node->in[1]);
     case LX_OP_conv2d:

@@ -1,13 +1,14 @@
 /*
  * graph/fold - sums become the `add` operand of the op before them
  *
- * x + linear(h) reads and writes the result of the product once more. When nobody else reads that
- * result, and x is there before it is made, the product starts from x instead. This serves residual
- * connections in the forward pass and forked gradients in the reverse one (each term of a fork is
- * mostly a linear_dx or the gradient of a norm).
+ * x + linear(h) reads and writes the result of the product once more. When nobody else
+ * reads that result, and x is there before it is made, the product starts from x instead.
+ * This serves residual connections in the forward pass and forked gradients in the
+ * reverse one (each term of a fork is mostly a linear_dx or the gradient of a norm).
  *
- * With LoRA the sum is x + (add + s h up^T): its operand is taken, but `add` itself is the result of
- * the frozen product, so x goes down the chain to there. Only the order of the sum changes.
+ * With LoRA the sum is x + (add + s h up^T): its operand is taken, but `add` itself is
+ * the result of the frozen product, so x goes down the chain to there. Only the order of
+ * the sum changes.
  */
 #include "src/graph/schedule.h"
 
@@ -36,7 +37,10 @@ static void count(folding *f)
     }
 }
 
-/* The step that made t and could take something to add, if t is its only purpose; else -1. */
+/*
+ * The step that made t and could take something to add, if t is its only purpose; else
+ * -1.
+ */
 static int maker(const folding *f, const lx_tensor *t)
 {
     int root = lx_schedule__root(f->s, t), step = f->producer[root];
@@ -71,7 +75,8 @@ static lx_tensor *shaped(folding *f, lx_tensor *t, const lx_tensor *like)
 }
 
 /* step i is term + other; true if it is gone afterwards. */
-static bool fold_into(folding *f, size_t i, lx_tensor *term, lx_tensor *other, bool *no_memory)
+static bool fold_into(folding *f, size_t i, lx_tensor *term, lx_tensor *other,
+                      bool *no_memory)
 {
     lx_schedule *s = f->s;
     lx_tensor *sum = s->steps[i].out[0], *add, *out;

@@ -1,13 +1,14 @@
 /*
  * graph/gradient - the reverse pass
  *
- * Forward nodes are visited last to first; a node with a gradient on any output runs its rule. At
- * that moment every use of its outputs has been visited, so their sums are complete. Rules only
- * build nodes for inputs that have a parameter upstream, so nothing is computed for frozen weights
- * and the forward pass keeps nothing for them (an activation no node reads any more dies at once).
+ * Forward nodes are visited last to first; a node with a gradient on any output runs its
+ * rule. At that moment every use of its outputs has been visited, so their sums are
+ * complete. Rules only build nodes for inputs that have a parameter upstream, so nothing
+ * is computed for frozen weights and the forward pass keeps nothing for them (an
+ * activation no node reads any more dies at once).
  *
- * A tensor used more than once gets its terms in the order of the visit, each summed by an add. The
- * planner folds most of these into the op that made the term (plan_fold.c).
+ * A tensor used more than once gets its terms in the order of the visit, each summed by
+ * an add. The planner folds most of these into the op that made the term (fold.c).
  */
 #include "src/graph/node.h"
 
@@ -35,9 +36,10 @@ lx_tensor *lx_gradient__sink(lx_graph *g, lx_tensor *t)
     full = lx_full(t);
     if (full->kind != LX_TENSOR_PARAM) {
         char text[LX_SHAPE_TEXT];
-        lx_graph_fail(g, LX_EUNSUPPORTED,
-                      "the weight %s is neither frozen nor a parameter: no gradient for it",
-                      lx_tensor__text(text, t));
+        lx_graph_fail(
+            g, LX_EUNSUPPORTED,
+            "the weight %s is neither frozen nor a parameter: no gradient for it",
+            lx_tensor__text(text, t));
         return NULL;
     }
     if (full->gradient_sink)
@@ -129,7 +131,8 @@ static void output_wanted(lx_graph *g)
         if (!lx_full(input)->is_wanted)
             continue;
         if (!lx_full(input)->gradient)
-            lx_graph_fail(g, LX_EMISMATCH, "no gradient reaches input %s", g->inputs[i].name);
+            lx_graph_fail(g, LX_EMISMATCH, "no gradient reaches input %s",
+                          g->inputs[i].name);
         else if ((name = lx_arena_printf(g->arena, "grad.%s", g->inputs[i].name)))
             lx_graph_output(g, name, lx_full(input)->gradient);
         else
@@ -164,7 +167,8 @@ int lx_graph_backward(lx_graph *g, lx_tensor *loss, lx_error *err)
         lx_graph_fail(g, LX_EMISMATCH, "the loss depends on no trainable parameter");
         return lx_graph_check(g, err);
     }
-    lx_gradient__give(g, node.in[0], node.out[1]); /* the kernel of the loss has made it */
+    lx_gradient__give(g, node.in[0],
+                      node.out[1]); /* the kernel of the loss has made it */
     reverse(g, n_forward);
     output_wanted(g);
     return lx_graph_check(g, err);

@@ -18,8 +18,12 @@ lx_graph *lx_graph_new(void)
         lx_graph_free(g);
         return NULL;
     }
-    /* Model code reads shapes of what it built: all ones is harmless to divide by and to split. */
-    placeholder->public = (lx_tensor){.n_dims = 4, .dtype = LX_F32, .id = -1, .label = ""};
+    /*
+     * Model code reads shapes of what it built: all ones is harmless to divide by and to
+     * split.
+     */
+    placeholder->public =
+        (lx_tensor){.n_dims = 4, .dtype = LX_F32, .id = -1, .label = ""};
     for (int i = 0; i < LX_MAX_DIMS; i++)
         placeholder->public.shape[i] = 1;
     placeholder->producer = -1;
@@ -41,7 +45,7 @@ void lx_graph_free(lx_graph *g)
     lx_free(g);
 }
 
-/* ---- errors ------------------------------------------------------------------------------ */
+/* ---- errors ------------------------------------------------------------------------ */
 
 bool lx_graph__broken(const lx_graph *g)
 {
@@ -92,14 +96,14 @@ lx_tensor *lx_graph__mismatch(lx_graph *g, const char *op, const char *a_name,
     va_end(args);
     lx_tensor__text(a_text, a);
     if (b)
-        lx_graph_fail(g, LX_EMISMATCH, "%s: %s is %s, %s is %s: %s", op, a_name, a_text, b_name,
-                      lx_tensor__text(b_text, b), reason);
+        lx_graph_fail(g, LX_EMISMATCH, "%s: %s is %s, %s is %s: %s", op, a_name, a_text,
+                      b_name, lx_tensor__text(b_text, b), reason);
     else
         lx_graph_fail(g, LX_EMISMATCH, "%s: %s is %s: %s", op, a_name, a_text, reason);
     return g->placeholder;
 }
 
-/* ---- scopes ------------------------------------------------------------------------------ */
+/* ---- scopes ------------------------------------------------------------------------ */
 
 void lx_graph_push(lx_graph *g, const char *name)
 {
@@ -109,8 +113,8 @@ void lx_graph_push(lx_graph *g, const char *name)
         return;
     label = g->label[0] ? lx_arena_printf(g->arena, "%s.%s", g->label, name)
                         : lx_arena_strdup(g->arena, name);
-    if (!label ||
-        lx_grow(&g->scopes, &g->scopes_capacity, g->n_scopes + 1, sizeof *g->scopes) < 0) {
+    if (!label || lx_grow(&g->scopes, &g->scopes_capacity, g->n_scopes + 1,
+                          sizeof *g->scopes) < 0) {
         out_of_memory(g);
         return;
     }
@@ -120,14 +124,15 @@ void lx_graph_push(lx_graph *g, const char *name)
 
 void lx_graph_pop(lx_graph *g)
 {
-    if (lx_graph__broken(g)) /* the label of the error stays; pushes are no longer counted */
+    if (lx_graph__broken(
+            g)) /* the label of the error stays; pushes are no longer counted */
         return;
     lx_assert(g->n_scopes > 0);
     g->n_scopes--;
     g->label = g->n_scopes ? g->scopes[g->n_scopes - 1] : "";
 }
 
-/* ---- tensors ----------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------- */
 
 int64_t lx_tensor__count(const lx_tensor *t)
 {
@@ -162,14 +167,18 @@ const char *lx_tensor__text(char text[LX_SHAPE_TEXT], const lx_tensor *t)
     snprintf(text, LX_SHAPE_TEXT, "%s [", lx_dtype_name(t->dtype));
     for (int i = 0; i < t->n_dims; i++) {
         n = strlen(text);
-        snprintf(text + n, LX_SHAPE_TEXT - n, i ? ", %lld" : "%lld", (long long)t->shape[i]);
+        snprintf(text + n, LX_SHAPE_TEXT - n, i ? ", %lld" : "%lld",
+                 (long long)t->shape[i]);
     }
     n = strlen(text);
     snprintf(text + n, LX_SHAPE_TEXT - n, "]");
     return text;
 }
 
-/* Sizes come from files and flags: what does not fit in memory's own type is refused here. */
+/*
+ * Sizes come from files and flags: what does not fit in memory's own type is refused
+ * here.
+ */
 static bool is_sound_shape(lx_dtype dtype, int n_dims, const int64_t *shape)
 {
     size_t bytes = 1;
@@ -183,8 +192,8 @@ static bool is_sound_shape(lx_dtype dtype, int n_dims, const int64_t *shape)
            bytes <= PTRDIFF_MAX / 4;
 }
 
-static lx_tensor_full *new_tensor(lx_graph *g, lx_tensor_kind kind, lx_dtype dtype, int n_dims,
-                                  const int64_t *shape)
+static lx_tensor_full *new_tensor(lx_graph *g, lx_tensor_kind kind, lx_dtype dtype,
+                                  int n_dims, const int64_t *shape)
 {
     lx_tensor_full *t = lx_arena_calloc(g->arena, 1, sizeof *t);
 
@@ -217,8 +226,8 @@ static lx_tensor *checked_tensor(lx_graph *g, lx_tensor_kind kind, const char *w
         lx_tensor bad = {.dtype = dtype, .n_dims = n_dims};
         char text[LX_SHAPE_TEXT];
         if (n_dims < 0 || n_dims > LX_MAX_DIMS) {
-            lx_graph_fail(g, LX_EMISMATCH, "%s: %d dimensions, at most %d are possible", what,
-                          n_dims, LX_MAX_DIMS);
+            lx_graph_fail(g, LX_EMISMATCH, "%s: %d dimensions, at most %d are possible",
+                          what, n_dims, LX_MAX_DIMS);
             return g->placeholder;
         }
         memcpy(bad.shape, shape, (size_t)n_dims * sizeof *shape);
@@ -241,7 +250,8 @@ lx_tensor *lx_graph__like(lx_graph *g, const lx_tensor *t)
     return lx_graph__tensor(g, t->dtype, t->n_dims, t->shape);
 }
 
-static const lx_graph_name *find_name(const lx_graph_name *names, size_t n, const char *name)
+static const lx_graph_name *find_name(const lx_graph_name *names, size_t n,
+                                      const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(names[i].name, name) == 0)
@@ -317,7 +327,7 @@ void lx_graph_want_gradient(lx_graph *g, lx_tensor *input)
     input->needs_gradient = true;
 }
 
-/* ---- nodes ------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------- */
 
 lx_tensor *lx_graph__emit(lx_graph *g, const lx_node *node)
 {

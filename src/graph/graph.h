@@ -1,22 +1,23 @@
 /*
  * graph/graph - a computation, described before it runs
  *
- * A graph is built once per shape: inputs, frozen weights, trainable parameters, ops. Then
- * lx_graph_backward adds the reverse pass (only towards what needs a gradient), lx_plan_new
- * assigns every tensor an offset in one arena by liveness and prepares the kernels, and
- * lx_plan_run executes. Peak memory is known after lx_plan_new with `dry_run`, to the byte.
+ * A graph is built once per shape: inputs, frozen weights, trainable parameters, ops.
+ * Then lx_graph_backward adds the reverse pass (only towards what needs a gradient),
+ * lx_plan_new assigns every tensor an offset in one arena by liveness and prepares the
+ * kernels, and lx_plan_run executes. Peak memory is known after lx_plan_new with
+ * `dry_run`, to the byte.
  *
- * Building does not fail in the middle of a model: an op with bad shapes records the first error in
- * the graph and returns a placeholder; lx_plan_new (or lx_graph_check) reports it. So model code
- * reads like the published figure.
+ * Building does not fail in the middle of a model: an op with bad shapes records the
+ * first error in the graph and returns a placeholder; lx_plan_new (or lx_graph_check)
+ * reports it. So model code reads like the published figure.
  *
  * Shapes are outermost first; activations are channels-last ([B, h, w, C], [B, T, C]).
  *
  * Invariants:
- * (1) A tensor is written by one op (in-place ops are the planner's business: it may alias an input
- *     that dies with the op).
- * (2) Activation gradients are written once (`=`); a fork is summed by an explicit add. Parameter
- *     gradients accumulate (`+=`) and are zeroed by the owner.
+ * (1) A tensor is written by one op (in-place ops are the planner's business: it may
+ *     alias an input that dies with the op).
+ * (2) Activation gradients are written once (`=`); a fork is summed by an explicit add.
+ *     Parameter gradients accumulate (`+=`) and are zeroed by the owner.
  * (3) Running allocates nothing and cannot fail before the sync that ends it.
  */
 #ifndef LX_GRAPH_GRAPH_H
@@ -39,15 +40,15 @@ typedef struct lx_tensor {
 } lx_tensor;
 
 /*
- * A frozen weight or a trainable parameter in device memory. Owned by whoever made it (model or
- * LoRA), outlives every graph and plan that names it.
+ * A frozen weight or a trainable parameter in device memory. Owned by whoever made it
+ * (model or LoRA), outlives every graph and plan that names it.
  */
 typedef struct lx_param {
     const char *name;
     lx_dtype dtype;
     int n_dims;
     int64_t shape[LX_MAX_DIMS];
-    void *value;    /* device memory */
+    void *value;     /* device memory */
     float *gradient; /* device memory, same shape, f32; NULL = frozen */
 } lx_param;
 
@@ -62,26 +63,28 @@ void lx_graph_pop(lx_graph *g);
 
 lx_tensor *lx_graph_input(lx_graph *g, const char *name, lx_dtype dtype, int n_dims,
                           const int64_t *shape);
-lx_tensor *lx_graph_param(lx_graph *g, lx_param *param); /* the same tensor for the same param */
+/* The same tensor for the same param. */
+lx_tensor *lx_graph_param(lx_graph *g, lx_param *param);
 /* Keeps `t` readable after a run under `name` (outputs, traces). */
 void lx_graph_output(lx_graph *g, const char *name, lx_tensor *t);
 
 /*
- * Adds the reverse pass from `loss`, a scalar written by lx_op_loss, to every parameter with a
- * gradient buffer. Alternatively seed another tensor's gradient by hand (goldens of single ops):
- * `seed` is an input of the shape of `of`, and gradients of inputs listed with
- * lx_graph_want_gradient become outputs "grad.<input name>".
+ * Adds the reverse pass from `loss`, a scalar written by lx_op_loss, to every parameter
+ * with a gradient buffer. Alternatively seed another tensor's gradient by hand (goldens
+ * of single ops): `seed` is an input of the shape of `of`, and gradients of inputs listed
+ * with lx_graph_want_gradient become outputs "grad.<input name>".
  */
 int lx_graph_backward(lx_graph *g, lx_tensor *loss, lx_error *err);
 int lx_graph_backward_from(lx_graph *g, lx_tensor *of, lx_tensor *seed, lx_error *err);
 void lx_graph_want_gradient(lx_graph *g, lx_tensor *input);
 
-/* ---- plan -------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 typedef struct lx_plan_options {
-    bool dry_run;       /* sizes only: no memory is taken, run is not allowed */
-    size_t max_bytes;   /* 0 = no limit; else recompute segments until the arena fits, or LX_ELIMIT */
-    lx_plan *arena_of;  /* share the arena of this plan, which must outlive the new one; NULL = own */
+    bool dry_run; /* sizes only: no memory is taken, run is not allowed */
+    /* of the arena: recompute until it fits, or LX_ELIMIT; 0 = no limit */
+    size_t max_bytes;
+    lx_plan *arena_of; /* share the arena of this plan; NULL = own */
 } lx_plan_options;
 
 typedef struct lx_plan_memory {
@@ -89,32 +92,36 @@ typedef struct lx_plan_memory {
     size_t scratch_bytes; /* of which scratch */
     size_t packed_bytes;  /* packed copies of frozen weights made for this plan */
     size_t n_calls, n_recomputed;
-    double flops;         /* of one run, from shapes; see src/graph/flops.c */
+    double flops; /* of one run, from shapes; see src/graph/flops.c */
 } lx_plan_memory;
 
 /*
- * The plan borrows the graph and the device. Plans that never run at the same time may share an
- * arena through options->arena_of: make the largest first; a plan that does not fit it takes an
- * arena of its own.
+ * The plan borrows the graph and the device. Plans that never run at the same time may
+ * share an arena through options->arena_of: make the largest first; a plan that does not
+ * fit it takes an arena of its own.
  */
-int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev, const lx_plan_options *options,
-                lx_error *err);
+int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
+                const lx_plan_options *options, lx_error *err);
 void lx_plan_free(lx_plan *plan);
 lx_plan_memory lx_plan_memory_of(const lx_plan *plan);
 
 /*
- * Host to input / output to host, by name; bytes must match the tensor. An input keeps its value
- * from run to run, unless another plan ran in the shared arena.
+ * Host to input / output to host, by name; bytes must match the tensor. An input keeps
+ * its value from run to run, unless another plan ran in the shared arena.
  */
-int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes, lx_error *err);
-int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes, lx_error *err);
-const lx_tensor *lx_plan_output(const lx_plan *plan, const char *output); /* shape; NULL if none */
+int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes,
+                lx_error *err);
+int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes,
+                lx_error *err);
+/* For its shape; NULL = no such output. */
+const lx_tensor *lx_plan_output(const lx_plan *plan, const char *output);
 
 int lx_plan_run(lx_plan *plan, lx_error *err); /* all calls, then sync */
 
 /*
- * Where the time goes: while on, every call is followed by a sync and timed on its own. Turning it
- * on starts from zero; off (the default) costs nothing and keeps the numbers readable.
+ * Where the time goes: while on, every call is followed by a sync and timed on its own.
+ * Turning it on starts from zero; off (the default) costs nothing and keeps the numbers
+ * readable.
  */
 typedef struct lx_profile_row {
     lx_op_id op;

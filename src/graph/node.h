@@ -1,20 +1,22 @@
 /*
  * graph/node - what a graph is made of, for the files of this folder
  *
- * A node is one op applied to tensors; nodes stand in the order they were built, which is the order
- * they run in, the reverse pass after the forward pass. A reshape is a node too, without an op: the
- * planner gives it the bytes of its input.
+ * A node is one op applied to tensors; nodes stand in the order they were built, which is
+ * the order they run in, the reverse pass after the forward pass. A reshape is a node
+ * too, without an op: the planner gives it the bytes of its input.
  *
- * An op's file under op/ has its builder, its shape rule and its gradient rule. A builder looks like
+ * An op's file under op/ has its builder, its shape rule and its gradient rule. A builder
+ * looks like
  *
  *     lx_tensor *lx_op_silu(lx_graph *g, lx_tensor *x)
  *     {
- *         return lx_graph__emit(g, &(lx_node){.op = LX_OP_silu, .n_in = 1, .in = {x}, ...});
+ *         return lx_graph__emit(g, &(lx_node){.op = LX_OP_silu, .n_in = 1, .in = {x},
+ *         ...});
  *     }
  *
- * and lx_graph__emit does what all have in common. A gradient rule reads the gradients of its node's
- * outputs and gives one to each input that wants one; a sum over several uses is the business of
- * lx_gradient__give.
+ * and lx_graph__emit does what all have in common. A gradient rule reads the gradients of
+ * its node's outputs and gives one to each input that wants one; a sum over several uses
+ * is the business of lx_gradient__give.
  */
 #ifndef LX_GRAPH_NODE_H
 #define LX_GRAPH_NODE_H
@@ -37,9 +39,9 @@ struct lx_node {
 };
 
 typedef enum lx_tensor_kind {
-    LX_TENSOR_ACTIVATION, /* written by a node, lives in the arena */
-    LX_TENSOR_INPUT,      /* written by lx_plan_set, lives in the arena, for the whole plan */
-    LX_TENSOR_PARAM,      /* param->value */
+    LX_TENSOR_ACTIVATION,    /* written by a node, lives in the arena */
+    LX_TENSOR_INPUT,         /* written by lx_plan_set, in the arena for good */
+    LX_TENSOR_PARAM,         /* param->value */
     LX_TENSOR_PARAM_GRADIENT /* param->gradient */
 } lx_tensor_kind;
 
@@ -47,11 +49,11 @@ typedef enum lx_tensor_kind {
 typedef struct lx_tensor_full {
     lx_tensor public;
     lx_tensor_kind kind;
-    lx_param *param;         /* PARAM and PARAM_GRADIENT */
-    int producer;            /* index of the node that writes it, -1 for the other kinds */
-    bool is_wanted;          /* lx_graph_want_gradient */
-    lx_tensor *gradient;     /* while the reverse pass is built: the sum so far */
-    lx_tensor *gradient_sink; /* PARAM: the tensor of param->gradient, made when first needed */
+    lx_param *param;          /* PARAM and PARAM_GRADIENT */
+    int producer;             /* the node that writes it; -1: none */
+    bool is_wanted;           /* lx_graph_want_gradient */
+    lx_tensor *gradient;      /* while the reverse pass is built: the sum so far */
+    lx_tensor *gradient_sink; /* PARAM: of param->gradient, when first needed */
 } lx_tensor_full;
 
 typedef struct lx_graph_name {
@@ -75,7 +77,7 @@ struct lx_graph {
     lx_tensor *placeholder;
     bool has_backward;
     size_t n_forward; /* nodes before the reverse pass, when there is one */
-    lx_error error; /* the first; code 0 = none */
+    lx_error error;   /* the first; code 0 = none */
 };
 
 static inline lx_tensor_full *lx_full(const lx_tensor *t)
@@ -83,20 +85,27 @@ static inline lx_tensor_full *lx_full(const lx_tensor *t)
     return (lx_tensor_full *)(uintptr_t)t;
 }
 
-/* True after the first error: builders then return the placeholder without looking further. */
+/*
+ * True after the first error: builders then return the placeholder without looking
+ * further.
+ */
 bool lx_graph__broken(const lx_graph *g);
 
 /* A new activation. Its shape is checked (no negative size, the bytes fit a size_t). */
-lx_tensor *lx_graph__tensor(lx_graph *g, lx_dtype dtype, int n_dims, const int64_t *shape);
+lx_tensor *lx_graph__tensor(lx_graph *g, lx_dtype dtype, int n_dims,
+                            const int64_t *shape);
 lx_tensor *lx_graph__like(lx_graph *g, const lx_tensor *t);
 
 /*
- * Appends a node: its label is the scope that is open now, outputs learn their producer and whether
- * a parameter is upstream. Returns out[0], or the placeholder after an error.
+ * Appends a node: its label is the scope that is open now, outputs learn their producer
+ * and whether a parameter is upstream. Returns out[0], or the placeholder after an error.
  */
 lx_tensor *lx_graph__emit(lx_graph *g, const lx_node *node);
 
-/* Errors of builders: "LABEL: OP: x is F32 [2, 3], w is F32 [4, 5]: REASON". b may be NULL. */
+/*
+ * Errors of builders: "LABEL: OP: x is F32 [2, 3], w is F32 [4, 5]: REASON". b may be
+ * NULL.
+ */
 lx_tensor *lx_graph__mismatch(lx_graph *g, const char *op, const char *a_name,
                               const lx_tensor *a, const char *b_name, const lx_tensor *b,
                               const char *fmt, ...) LX_PRINTF(7, 8);
@@ -109,7 +118,7 @@ int64_t lx_tensor__last(const lx_tensor *t); /* size of the last dimension */
 enum { LX_SHAPE_TEXT = 192 };
 const char *lx_tensor__text(char text[LX_SHAPE_TEXT], const lx_tensor *t);
 
-/* ---- for gradient rules ------------------------------------------------------------------ */
+/* ---- for gradient rules ------------------------------------------------------------ */
 
 /* The gradient of an output, NULL when nothing downstream gave one. */
 lx_tensor *lx_gradient__of(const lx_tensor *out);
@@ -120,7 +129,7 @@ void lx_gradient__give(lx_graph *g, lx_tensor *t, lx_tensor *term);
 /* Where kernels add (+=) the gradient of a trainable parameter; NULL if t is not one. */
 lx_tensor *lx_gradient__sink(lx_graph *g, lx_tensor *t);
 
-/* ---- facts about ops --------------------------------------------------------------------- */
+/* ---- facts about ops --------------------------------------------------------------- */
 
 /* Bit i: out[0] may take the place of in[i]; see the head of kernels/kernel.h. */
 unsigned lx_op__overwritable(const lx_node *node);

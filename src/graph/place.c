@@ -1,15 +1,16 @@
 /*
  * graph/place - who may share bytes with whom
  *
- * A buffer is alive from the step that writes it to the last one that reads it (through any view);
- * two buffers whose lives touch get bytes apart. An op that may work in place and whose operand dies
- * there continues the operand's buffer. Scratch is a buffer alive during one step, so it lies in
- * whatever is free just then.
+ * A buffer is alive from the step that writes it to the last one that reads it (through
+ * any view); two buffers whose lives touch get bytes apart. An op that may work in place
+ * and whose operand dies there continues the operand's buffer. Scratch is a buffer alive
+ * during one step, so it lies in whatever is free just then.
  *
- * Offsets are chosen greedily, largest buffer first, each into the tightest gap between those that
- * are alive with it (the "greedy by size" of Pisarchyk and Lee 2020, arXiv:2001.03288, who found it
- * within a few percent of the lower bound on networks). The lower bound, live_bytes, is computed as
- * well; a second order (by life, then size) is tried when the first one misses it.
+ * Offsets are chosen greedily, largest buffer first, each into the tightest gap between
+ * those that are alive with it (the "greedy by size" of Pisarchyk and Lee 2020,
+ * arXiv:2001.03288, who found it within a few percent of the lower bound on networks).
+ * The lower bound, live_bytes, is computed as well; a second order (by life, then size)
+ * is tried when the first one misses it.
  */
 #include "src/graph/schedule.h"
 
@@ -33,7 +34,8 @@ static size_t aligned(size_t bytes)
 
 static int new_buffer(lx_placement *p, size_t bytes, int first, int last)
 {
-    if (lx_grow(&p->buffers, &p->buffers_capacity, p->n_buffers + 1, sizeof *p->buffers) < 0)
+    if (lx_grow(&p->buffers, &p->buffers_capacity, p->n_buffers + 1, sizeof *p->buffers) <
+        0)
         return -1;
     p->buffers[p->n_buffers] = (lx_buffer){aligned(bytes), 0, first, last};
     return (int)p->n_buffers++;
@@ -54,7 +56,8 @@ static void find_last_uses(const lx_schedule *s, int *last)
 }
 
 /* The buffer of operand k if out[0] of step i may go on in it, else -1. */
-static int inherited(const lx_placement *p, const lx_schedule *s, int i, int k, unsigned mask)
+static int inherited(const lx_placement *p, const lx_schedule *s, int i, int k,
+                     unsigned mask)
 {
     const lx_node *step = &s->steps[i];
     int root = lx_schedule__root(s, step->in[k]), buffer = p->buffer_of[root];
@@ -118,7 +121,8 @@ static int place_inputs(lx_placement *p, const lx_schedule *s)
     for (size_t id = 0; id < s->n_tensors; id++) {
         if (lx_full(s->tensors[id])->kind != LX_TENSOR_INPUT)
             continue;
-        p->buffer_of[id] = new_buffer(p, lx_tensor__bytes(s->tensors[id]), 0, (int)s->n_steps);
+        p->buffer_of[id] =
+            new_buffer(p, lx_tensor__bytes(s->tensors[id]), 0, (int)s->n_steps);
         if (p->buffer_of[id] < 0)
             return LX_ENOMEM;
     }
@@ -180,7 +184,7 @@ done:
     return LX_OK;
 }
 
-/* ---- offsets ----------------------------------------------------------------------------- */
+/* ---- offsets ----------------------------------------------------------------------- */
 
 typedef struct ranked {
     size_t key, bytes;
@@ -203,7 +207,10 @@ static bool live_together(const lx_buffer *a, const lx_buffer *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* The tightest gap among the placed ones (`placed`: indices sorted by offset), else the end. */
+/*
+ * The tightest gap among the placed ones (`placed`: indices sorted by offset), else the
+ * end.
+ */
 static size_t find_offset(const lx_buffer *buffers, const int *placed, size_t n,
                           const lx_buffer *b)
 {

@@ -9,7 +9,7 @@ static const lx_kernel *kernel_of(const lx_plan *plan, const lx_call *call)
     return &plan->dev->kernels[call->op];
 }
 
-/* ---- calls ------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 static lx_arg argument(const lx_tensor *t)
 {
@@ -87,15 +87,16 @@ static int size_steps(lx_plan *plan, lx_error *err)
         rc = prepare(plan, &call, true, err);
         s->scratch[i] = call.scratch_bytes;
         if (call.packed_bytes && s->steps[i].in[1] &&
-            is_new_pack(seen, &n_seen,
-                        (packed){lx_schedule__root(s, s->steps[i].in[1]), call.packed_layout}))
+            is_new_pack(
+                seen, &n_seen,
+                (packed){lx_schedule__root(s, s->steps[i].in[1]), call.packed_layout}))
             plan->memory.packed_bytes += call.packed_bytes;
     }
     lx_free(seen);
     return rc;
 }
 
-/* ---- memory ------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------ */
 
 static void *address(const lx_plan *plan, const lx_tensor *t)
 {
@@ -142,8 +143,8 @@ static int place_operand(const lx_plan *plan, const lx_call *call, const lx_tens
         return LX_OK;
     arg->data = address(plan, t);
     if (!arg->data)
-        return lx_fail(err, LX_EINTERNAL, "%s: %s: parameter %s has no memory", call->label,
-                       lx_op_name(call->op), t->label);
+        return lx_fail(err, LX_EINTERNAL, "%s: %s: parameter %s has no memory",
+                       call->label, lx_op_name(call->op), t->label);
     return LX_OK;
 }
 
@@ -174,7 +175,7 @@ static int prepare_calls(lx_plan *plan, lx_error *err)
     return LX_OK;
 }
 
-/* ---- a plan's life ----------------------------------------------------------------------- */
+/* ---- a plan's life ----------------------------------------------------------------- */
 
 static int make_calls(lx_plan *plan, lx_error *err)
 {
@@ -198,8 +199,8 @@ static int make_calls(lx_plan *plan, lx_error *err)
     return LX_OK;
 }
 
-int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev, const lx_plan_options *options,
-                lx_error *err)
+int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
+                const lx_plan_options *options, lx_error *err)
 {
     lx_plan *plan;
     int rc;
@@ -251,7 +252,7 @@ lx_plan_memory lx_plan_memory_of(const lx_plan *plan)
     return plan->memory;
 }
 
-/* ---- inputs and outputs ------------------------------------------------------------------ */
+/* ---- inputs and outputs ------------------------------------------------------------ */
 
 static const lx_tensor *find(const lx_graph_name *names, size_t n, const char *name)
 {
@@ -271,25 +272,28 @@ static int check_transfer(const lx_plan *plan, const char *what, const char *nam
     if (plan->is_dry)
         return lx_fail(err, LX_EINTERNAL, "%s %s: a dry run has no memory", what, name);
     if (bytes != lx_tensor__bytes(t))
-        return lx_fail(err, LX_EMISMATCH, "%s %s is %s, %zu bytes: %zu bytes are given", what,
-                       name, lx_tensor__text(text, t), lx_tensor__bytes(t), bytes);
+        return lx_fail(err, LX_EMISMATCH, "%s %s is %s, %zu bytes: %zu bytes are given",
+                       what, name, lx_tensor__text(text, t), lx_tensor__bytes(t), bytes);
     if (!address(plan, t))
         return lx_fail(err, LX_EINTERNAL, "%s %s has no memory", what, name);
     return LX_OK;
 }
 
-int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes, lx_error *err)
+int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes,
+                lx_error *err)
 {
     const lx_tensor *t = find(plan->graph->inputs, plan->graph->n_inputs, input);
     int rc = check_transfer(plan, "input", input, t, bytes, err);
     return rc < 0 ? rc : plan->dev->upload(plan->dev, address(plan, t), data, bytes, err);
 }
 
-int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes, lx_error *err)
+int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes,
+                lx_error *err)
 {
     const lx_tensor *t = lx_plan_output(plan, output);
     int rc = check_transfer(plan, "output", output, t, bytes, err);
-    return rc < 0 ? rc : plan->dev->download(plan->dev, data, address(plan, t), bytes, err);
+    return rc < 0 ? rc
+                  : plan->dev->download(plan->dev, data, address(plan, t), bytes, err);
 }
 
 const lx_tensor *lx_plan_output(const lx_plan *plan, const char *output)

@@ -1,19 +1,22 @@
 /*
  * graph/recompute - trade time for memory (activation checkpointing), chosen by cost
  *
- * The forward pass is cut into segments. Values that cross a cut are kept; the others can be dropped
- * and computed again when the reverse pass reaches their segment. In two stages:
+ * The forward pass is cut into segments. Values that cross a cut are kept; the others can
+ * be dropped and computed again when the reverse pass reaches their segment. In two
+ * stages:
  *
- *   1. results of cheap ops whose operands are kept anyway (a norm, an activation, a gate);
+ *   1. results of cheap ops whose operands are kept anyway (a norm, an activation, a
+ *      gate);
  *   2. everything inside a segment.
  *
- * Where to cut: for a bound on what a segment holds, the cuts that keep the fewest bytes are found
- * by dynamic programming over the forward steps. What crosses a cut and was made since the cut
- * before is the price of a segment, so prices add up. On Stable Diffusion the cuts fall between
- * blocks, where only the residual stream and the skip connections cross. Several bounds are tried.
+ * Where to cut: for a bound on what a segment holds, the cuts that keep the fewest bytes
+ * are found by dynamic programming over the forward steps. What crosses a cut and was
+ * made since the cut before is the price of a segment, so prices add up. On Stable
+ * Diffusion the cuts fall between blocks, where only the residual stream and the skip
+ * connections cross. Several bounds are tried.
  *
- * What to drop: segments in order of bytes won per operation, as few as make the arena fit, which
- * is asked of the real placement. The cheapest plan that fits is taken.
+ * What to drop: segments in order of bytes won per operation, as few as make the arena
+ * fit, which is asked of the real placement. The cheapest plan that fits is taken.
  *
  * Source: Chen et al. 2016, arXiv:1604.06174 (segments); the choice of cuts is ours.
  */
@@ -41,16 +44,16 @@ typedef struct item {
 
 typedef struct search {
     const lx_schedule *s;
-    value *values;     /* by id */
-    size_t *made_by;   /* bytes by forward step: all it makes */
-    size_t *held_by;   /* bytes by forward step: what the reverse pass reads of it */
-    double *cost;      /* by forward step */
-    size_t *end;       /* by segment: one past its last step */
+    value *values;      /* by id */
+    size_t *made_by;    /* bytes by forward step: all it makes */
+    size_t *held_by;    /* bytes by forward step: what the reverse pass reads of it */
+    double *cost;       /* by forward step */
+    size_t *end;        /* by segment: one past its last step */
     size_t *segment_of; /* by forward step */
     size_t n_segments;
     item *items;
     size_t n_items;
-    bool *is_dropped;  /* by id */
+    bool *is_dropped; /* by id */
     /* of the dynamic program */
     size_t *price, *before;
     /* the best so far */
@@ -60,7 +63,7 @@ typedef struct search {
     size_t least_bytes; /* of any plan tried, when none fits */
 } search;
 
-/* ---- facts about the forward pass -------------------------------------------------------- */
+/* ---- facts about the forward pass -------------------------------------------------- */
 
 /* Bound by memory, not by arithmetic. */
 static bool is_cheap_op(int op)
@@ -142,14 +145,15 @@ static void find_cheap(search *f)
         value *v;
         for (int k = 0; k < step->n_in && all; k++)
             all = !step->in[k] || is_at_hand(f, step->in[k]);
-        v = &f->values[lx_schedule__root(f->s, step->out[0] ? step->out[0] : step->out[1])];
+        v = &f->values[lx_schedule__root(f->s,
+                                         step->out[0] ? step->out[0] : step->out[1])];
         v->is_cheap = all && v->made == (int)i;
     }
 }
 
-/* ---- cuts -------------------------------------------------------------------------------- */
+/* ---- cuts -------------------------------------------------------------------------- */
 
-/* Bytes that step i stops crossing: made in [from, i) and read last by step i - 1. */
+/* Lists, by the step that reads them last in the forward pass, of what can be dropped. */
 static void list_ends(const search *f, size_t *first_of, size_t *next)
 {
     for (size_t i = 0; i < f->s->n_forward; i++)
@@ -162,7 +166,9 @@ static void list_ends(const search *f, size_t *first_of, size_t *next)
         }
 }
 
-/* All segments [from, to) that hold at most `bound`, relaxed in order of their beginning. */
+/*
+ * All segments [from, to) that hold at most `bound`, relaxed in order of their beginning.
+ */
 static void relax(search *f, size_t bound, const size_t *first_of, const size_t *next)
 {
     size_t n = f->s->n_forward;
@@ -201,7 +207,7 @@ static void take_cuts(search *f)
     }
 }
 
-/* ---- what to drop ------------------------------------------------------------------------ */
+/* ---- what to drop ------------------------------------------------------------------ */
 
 static bool may_drop(const search *f, const value *v, int stage)
 {
@@ -274,9 +280,11 @@ static double cost_of_schedule(const lx_schedule *s)
     return sum;
 }
 
-/* *bytes: of the arena, or with `is_quick` the lower bound of it. *cost: of a whole run. */
-static int try_items(search *f, size_t n_items, bool is_quick, size_t *bytes, double *cost,
-                     int *stage_of, lx_error *err)
+/*
+ * *bytes: of the arena, or with `is_quick` the lower bound of it. *cost: of a whole run.
+ */
+static int try_items(search *f, size_t n_items, bool is_quick, size_t *bytes,
+                     double *cost, int *stage_of, lx_error *err)
 {
     lx_placement p;
     lx_schedule s;
@@ -295,8 +303,11 @@ static int try_items(search *f, size_t n_items, bool is_quick, size_t *bytes, do
     return rc;
 }
 
-/* The fewest items whose lower bound is at most `bytes`; all of them when none is enough. */
-static int fewest_items(search *f, size_t bytes, size_t *n_items, int *stage_of, lx_error *err)
+/*
+ * The fewest items whose lower bound is at most `bytes`; all of them when none is enough.
+ */
+static int fewest_items(search *f, size_t bytes, size_t *n_items, int *stage_of,
+                        lx_error *err)
 {
     size_t low = 0, high = f->n_items, got;
     double cost;
@@ -378,10 +389,11 @@ static int try_bounds(search *f, size_t max_bytes, int *stage_of, lx_error *err)
 
 static int too_large(const search *f, size_t most, size_t max_bytes, lx_error *err)
 {
-    return lx_fail(err, LX_ELIMIT,
-                   "activations and gradients need %zu bytes, %zu when all that can be is "
-                   "computed twice: %zu bytes more than the limit of %zu",
-                   most, f->least_bytes, f->least_bytes - max_bytes, max_bytes);
+    return lx_fail(
+        err, LX_ELIMIT,
+        "activations and gradients need %zu bytes, %zu when all that can be is "
+        "computed twice: %zu bytes more than the limit of %zu",
+        most, f->least_bytes, f->least_bytes - max_bytes, max_bytes);
 }
 
 static void release(search *f)

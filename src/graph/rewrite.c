@@ -1,8 +1,9 @@
 /*
  * graph/rewrite - a schedule in which the reverse pass computes some values again
  *
- * A value is computed again by the same op on the same numbers, so the results of a run do not
- * change by a bit. What it needs is taken from where it still is, or computed again as well.
+ * A value is computed again by the same op on the same numbers, so the results of a run
+ * do not change by a bit. What it needs is taken from where it still is, or computed
+ * again as well.
  */
 #include "src/graph/schedule.h"
 
@@ -68,7 +69,8 @@ static bool redirect(rewriting *r, lx_node *step)
 static bool is_missing(const rewriting *r, const lx_tensor *t)
 {
     int root = t ? lx_schedule__root(r->s, t) : -1;
-    return root >= 0 && r->is_dropped[root] && r->again[root] < 0 && r->producer[root] >= 0;
+    return root >= 0 && r->is_dropped[root] && r->again[root] < 0 &&
+           r->producer[root] >= 0;
 }
 
 static bool repeat(rewriting *r, size_t i)
@@ -87,7 +89,9 @@ static bool repeat(rewriting *r, size_t i)
             continue;
         }
         int root = lx_schedule__root(r->s, out);
-        /* A root of its own, in the root's shape; the step may write it through a view. */
+        /*
+         * A root of its own, in the root's shape; the step may write it through a view.
+         */
         copy = lx_schedule__tensor(r->out, r->s->tensors[root], r->s->tensors[root], -1);
         if (!copy)
             return false;
@@ -108,7 +112,9 @@ static bool is_step_due(const rewriting *r, const lx_node *step)
     return false;
 }
 
-/* Marks what must be computed before `due`, walking back from the last of their makers. */
+/*
+ * Marks what must be computed before `due`, walking back from the last of their makers.
+ */
 static bool compute_again(rewriting *r, const lx_node *reader)
 {
     int first, last = -1, n_due = 0;
@@ -161,7 +167,11 @@ int lx_schedule__without(lx_schedule *out, const lx_schedule *s, const bool *is_
                          lx_error *err)
 {
     size_t n = s->n_tensors + 1;
-    rewriting r = {out, s, is_dropped, lx_calloc(n, sizeof(int)), lx_calloc(n, sizeof(int)),
+    rewriting r = {out,
+                   s,
+                   is_dropped,
+                   lx_calloc(n, sizeof(int)),
+                   lx_calloc(n, sizeof(int)),
                    lx_calloc(n, sizeof(bool))};
     bool ok;
 

@@ -60,15 +60,20 @@ static void know_tensors(lx_schedule *s, const lx_graph *g)
         s->is_kept[i] = false;
     }
     s->n_tensors = g->n_tensors;
-    for (size_t i = 0; i < g->n_nodes; i++) /* in order, so a view of a view ends at the root */
+    for (size_t i = 0; i < g->n_nodes;
+         i++) /* in order, so a view of a view ends at the root */
         if (g->nodes[i].op == LX_OP_VIEW)
             s->root[g->nodes[i].out[0]->id] = s->root[g->nodes[i].in[0]->id];
     for (size_t i = 0; i < g->n_outputs; i++)
         s->is_kept[lx_schedule__root(s, g->outputs[i].tensor)] = true;
 }
 
-/* needed[id of a root]: someone reads it. Nodes are walked backwards, so readers come first. */
-static void find_needed(const lx_schedule *s, const lx_graph *g, bool *needed, bool *is_step)
+/*
+ * needed[id of a root]: someone reads it. Nodes are walked backwards, so readers come
+ * first.
+ */
+static void find_needed(const lx_schedule *s, const lx_graph *g, bool *needed,
+                        bool *is_step)
 {
     for (size_t id = 0; id < s->n_tensors; id++)
         needed[id] = s->is_kept[id];
@@ -79,7 +84,8 @@ static void find_needed(const lx_schedule *s, const lx_graph *g, bool *needed, b
             continue;
         for (int k = 0; k < node->n_out; k++) {
             const lx_tensor *out = node->out[k];
-            if (out && (needed[out->id] || lx_full(out)->kind == LX_TENSOR_PARAM_GRADIENT))
+            if (out &&
+                (needed[out->id] || lx_full(out)->kind == LX_TENSOR_PARAM_GRADIENT))
                 is_step[i] = true;
         }
         for (int k = 0; k < node->n_in && is_step[i]; k++)

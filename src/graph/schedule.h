@@ -1,13 +1,13 @@
 /*
  * graph/schedule - the steps of a plan, and where their tensors live
  *
- * lx_schedule_init takes from a graph the nodes whose results anyone reads, without views and with
- * sums folded into the op before them; lx_placement_init gives every tensor its bytes. Between the
- * two, lx_schedule_recompute may trade time for memory. All of it is arithmetic on sizes: no device
- * memory is touched, and nothing depends on addresses.
+ * lx_schedule_init takes from a graph the nodes whose results anyone reads, without views
+ * and with sums folded into the op before them; lx_placement_init gives every tensor its
+ * bytes. Between the two, lx_schedule_recompute may trade time for memory. All of it is
+ * arithmetic on sizes: no device memory is touched, and nothing depends on addresses.
  *
- * Tensors are known by id. Ids from the graph's n_tensors on are the schedule's own: copies of a
- * tensor that is computed twice, and views in another shape.
+ * Tensors are known by id. Ids from the graph's n_tensors on are the schedule's own:
+ * copies of a tensor that is computed twice, and views in another shape.
  */
 #ifndef LX_GRAPH_SCHEDULE_H
 #define LX_GRAPH_SCHEDULE_H
@@ -15,12 +15,12 @@
 #include "src/graph/node.h"
 
 typedef struct lx_schedule {
-    lx_arena *arena; /* of its own tensors */
-    lx_arena *base_arena; /* of the schedule it was made from by lx_schedule__without; or NULL */
-    lx_node *steps;  /* nodes, adapted */
+    lx_arena *arena;      /* of its own tensors */
+    lx_arena *base_arena; /* of the schedule this was rewritten from */
+    lx_node *steps;       /* nodes, adapted */
     size_t n_steps, steps_capacity;
-    size_t n_forward;   /* steps before the reverse pass */
-    size_t *scratch;    /* bytes, by step; NULL until the device was asked */
+    size_t n_forward; /* steps before the reverse pass */
+    size_t *scratch;  /* bytes, by step; NULL until the device was asked */
     size_t n_recomputed;
     lx_tensor **tensors; /* by id */
     int *root;           /* by id: the tensor whose bytes it shows, itself if none */
@@ -45,15 +45,15 @@ static inline int lx_schedule__root(const lx_schedule *s, const lx_tensor *t)
 bool lx_schedule__is_placed(const lx_schedule *s, int root);
 
 /*
- * Recomputes activations in the reverse pass until the arena has at most max_bytes. LX_ELIMIT, with
- * the bytes that are missing, when no more can be won.
+ * Recomputes activations in the reverse pass until the arena has at most max_bytes.
+ * LX_ELIMIT, with the bytes that are missing, when no more can be won.
  */
 int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, lx_error *err);
 
 /*
- * The schedule without the values in `is_dropped` (by id of a root): they die after their last use
- * in the forward pass, and the reverse pass computes them again, each once, right before the first
- * step that needs it. `s` must outlive the result.
+ * The schedule without the values in `is_dropped` (by id of a root): they die after their
+ * last use in the forward pass, and the reverse pass computes them again, each once,
+ * right before the first step that needs it. `s` must outlive the result.
  */
 int lx_schedule__without(lx_schedule *out, const lx_schedule *s, const bool *is_dropped,
                          lx_error *err);

@@ -55,7 +55,8 @@ static bool fits(const lx_tensor *a, const lx_tensor *b)
         return true;
     if (a->n_dims < 1 || lx_tensor__last(b) != lx_tensor__last(a))
         return false;
-    return b->n_dims == 1 || (b->n_dims == 2 && a->n_dims > 2 && b->shape[0] == a->shape[0]);
+    return b->n_dims == 1 ||
+           (b->n_dims == 2 && a->n_dims > 2 && b->shape[0] == a->shape[0]);
 }
 
 lx_tensor *lx_op_add(lx_graph *g, lx_tensor *a, lx_tensor *b)

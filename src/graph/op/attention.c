@@ -1,4 +1,7 @@
-/* attention: softmax(q k^T / sqrt(d)) v per head, scores never stored; kernels/attention.h */
+/*
+ * attention: softmax(q k^T / sqrt(d)) v per head, scores never stored;
+ * kernels/attention.h
+ */
 #include "src/graph/node.h"
 #include "src/graph/op.h"
 
@@ -11,22 +14,22 @@ static void gradient(lx_graph *g, const lx_node *node)
     lx_tensor *dk = lx_gradient__wanted(k) ? lx_graph__like(g, k) : NULL;
     lx_tensor *dv = lx_gradient__wanted(v) ? lx_graph__like(g, v) : NULL;
 
-    lx_graph__emit(g, &(lx_node){
-                          .op = LX_OP_attention_bwd,
-                          .n_in = 6,
-                          .in = {q, k, v, node->out[0], node->out[1],
-                                 lx_gradient__of(node->out[0])},
-                          .n_out = 3,
-                          .out = {dq, dk, dv},
-                          .attrs = node->attrs,
-                      });
+    lx_graph__emit(
+        g, &(lx_node){
+               .op = LX_OP_attention_bwd,
+               .n_in = 6,
+               .in = {q, k, v, node->out[0], node->out[1], lx_gradient__of(node->out[0])},
+               .n_out = 3,
+               .out = {dq, dk, dv},
+               .attrs = node->attrs,
+           });
     lx_gradient__give(g, q, dq);
     lx_gradient__give(g, k, dk);
     lx_gradient__give(g, v, dv);
 }
 
-lx_tensor *lx_op_attention(lx_graph *g, lx_tensor *q, lx_tensor *k, lx_tensor *v, int n_heads,
-                           bool is_causal)
+lx_tensor *lx_op_attention(lx_graph *g, lx_tensor *q, lx_tensor *k, lx_tensor *v,
+                           int n_heads, bool is_causal)
 {
     int64_t lse[3];
 

@@ -17,7 +17,8 @@ static void concat_gradient(lx_graph *g, const lx_node *node)
 lx_tensor *lx_op_concat_dim(lx_graph *g, lx_tensor *a, lx_tensor *b, int dim)
 {
     int64_t shape[LX_MAX_DIMS];
-    bool fits = a->n_dims == b->n_dims && a->dtype == b->dtype && dim >= 0 && dim < a->n_dims;
+    bool fits =
+        a->n_dims == b->n_dims && a->dtype == b->dtype && dim >= 0 && dim < a->n_dims;
 
     if (lx_graph__broken(g))
         return g->placeholder;

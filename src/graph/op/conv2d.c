@@ -36,8 +36,8 @@ static void gradient(lx_graph *g, const lx_node *node)
                                             }));
 }
 
-lx_tensor *lx_op_conv2d(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias, int stride,
-                        const int pad[4])
+lx_tensor *lx_op_conv2d(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias,
+                        int stride, const int pad[4])
 {
     int64_t h, width, shape[4];
 
@@ -47,11 +47,12 @@ lx_tensor *lx_op_conv2d(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias
         return lx_graph__mismatch(g, "conv2d", "x", x, "w", w,
                                   "x must be [B, h, w, Ci] and w [Co, Ci, kh, kw]");
     if (bias && (bias->n_dims != 1 || bias->shape[0] != w->shape[0]))
-        return lx_graph__mismatch(g, "conv2d", "w", w, "bias", bias, "the bias must be [Co]");
+        return lx_graph__mismatch(g, "conv2d", "w", w, "bias", bias,
+                                  "the bias must be [Co]");
     if (stride < 1 || pad[0] < 0 || pad[1] < 0 || pad[2] < 0 || pad[3] < 0)
         return lx_graph__mismatch(g, "conv2d", "x", x, NULL, NULL,
-                                  "stride %d and padding %d %d %d %d make no sense", stride,
-                                  pad[0], pad[1], pad[2], pad[3]);
+                                  "stride %d and padding %d %d %d %d make no sense",
+                                  stride, pad[0], pad[1], pad[2], pad[3]);
     h = x->shape[1] + pad[0] + pad[2] - w->shape[2];
     width = x->shape[2] + pad[1] + pad[3] - w->shape[3];
     if (h < 0 || width < 0)
@@ -61,14 +62,13 @@ lx_tensor *lx_op_conv2d(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias
     shape[1] = h / stride + 1;
     shape[2] = width / stride + 1;
     shape[3] = w->shape[0];
-    return lx_graph__emit(
-        g, &(lx_node){
-               .op = LX_OP_conv2d,
-               .n_in = 4,
-               .in = {x, w, bias, NULL},
-               .n_out = 1,
-               .out = {lx_graph__tensor(g, x->dtype, 4, shape)},
-               .attrs.conv = {stride, pad[0], pad[1], pad[2], pad[3]},
-               .gradient = gradient,
-           });
+    return lx_graph__emit(g, &(lx_node){
+                                 .op = LX_OP_conv2d,
+                                 .n_in = 4,
+                                 .in = {x, w, bias, NULL},
+                                 .n_out = 1,
+                                 .out = {lx_graph__tensor(g, x->dtype, 4, shape)},
+                                 .attrs.conv = {stride, pad[0], pad[1], pad[2], pad[3]},
+                                 .gradient = gradient,
+                             });
 }

@@ -19,16 +19,18 @@ lx_tensor *lx_op_embedding(lx_graph *g, lx_tensor *ids, lx_tensor *table)
     for (int i = 0; i < ids->n_dims; i++)
         shape[i] = ids->shape[i];
     shape[ids->n_dims] = table->shape[1];
-    /* A table of halves still gives f32: it is the storage of the weight that is narrow. */
-    return lx_graph__emit(g,
-                          &(lx_node){
-                              .op = LX_OP_embedding,
-                              .n_in = 2,
-                              .in = {ids, table},
-                              .n_out = 1,
-                              .out = {lx_graph__tensor(g, LX_F32, ids->n_dims + 1, shape)},
-                              .gradient = no_gradient,
-                          });
+    /*
+     * A table of halves still gives f32: it is the storage of the weight that is narrow.
+     */
+    return lx_graph__emit(
+        g, &(lx_node){
+               .op = LX_OP_embedding,
+               .n_in = 2,
+               .in = {ids, table},
+               .n_out = 1,
+               .out = {lx_graph__tensor(g, LX_F32, ids->n_dims + 1, shape)},
+               .gradient = no_gradient,
+           });
 }
 
 lx_tensor *lx_op_timestep_embedding(lx_graph *g, lx_tensor *t, int64_t dim)

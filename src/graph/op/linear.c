@@ -55,14 +55,16 @@ static lx_tensor *linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bia
         return lx_graph__mismatch(g, "linear", "x", x, "w", w,
                                   "x must be [.., K] and w [N, K] or [N, K, 1, 1]");
     if (bias && (bias->n_dims != 1 || bias->shape[0] != w->shape[0]))
-        return lx_graph__mismatch(g, "linear", "w", w, "bias", bias, "the bias must be [N]");
+        return lx_graph__mismatch(g, "linear", "w", w, "bias", bias,
+                                  "the bias must be [N]");
     for (int i = 0; i < x->n_dims; i++)
         shape[i] = x->shape[i];
     shape[x->n_dims - 1] = w->shape[0];
     y = lx_graph__tensor(g, x->dtype, x->n_dims, shape);
     if (add && !lx_graph__broken(g) &&
         (!lx_tensor__same_shape(add, y) || add->dtype != y->dtype))
-        return lx_graph__mismatch(g, "linear", "x w^T", y, "add", add, "they must be alike");
+        return lx_graph__mismatch(g, "linear", "x w^T", y, "add", add,
+                                  "they must be alike");
     return lx_graph__emit(g, &(lx_node){
                                  .op = LX_OP_linear,
                                  .n_in = 4,
@@ -74,12 +76,14 @@ static lx_tensor *linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bia
                              });
 }
 
-lx_tensor *lx_op_linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias, float scale)
+lx_tensor *lx_op_linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias,
+                        float scale)
 {
     return linear(g, x, w, bias, NULL, scale);
 }
 
-lx_tensor *lx_op_linear_add(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *add, float scale)
+lx_tensor *lx_op_linear_add(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *add,
+                            float scale)
 {
     return linear(g, x, w, NULL, add, scale);
 }

@@ -2,10 +2,14 @@
 #include "src/graph/node.h"
 #include "src/graph/op.h"
 
-/* lx_graph_backward starts from the node itself; reached otherwise, someone built on a loss. */
+/*
+ * lx_graph_backward starts from the node itself; reached otherwise, someone built on a
+ * loss.
+ */
 static void gradient(lx_graph *g, const lx_node *node)
 {
-    lx_graph_fail(g, LX_EUNSUPPORTED, "loss: the reverse pass starts here, and only here");
+    lx_graph_fail(g, LX_EUNSUPPORTED,
+                  "loss: the reverse pass starts here, and only here");
 }
 
 static bool is_per_sample(const lx_tensor *t, lx_dtype dtype, const lx_tensor *pred)
@@ -13,9 +17,9 @@ static bool is_per_sample(const lx_tensor *t, lx_dtype dtype, const lx_tensor *p
     return !t || (t->n_dims == 1 && t->dtype == dtype && t->shape[0] == pred->shape[0]);
 }
 
-lx_tensor *lx_op_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target, lx_tensor *timesteps,
-                      lx_tensor *weights, lx_loss_type type, const float *huber_c,
-                      const float *weight_of_timestep)
+lx_tensor *lx_op_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
+                      lx_tensor *timesteps, lx_tensor *weights, lx_loss_type type,
+                      const float *huber_c, const float *weight_of_timestep)
 {
     if (lx_graph__broken(g))
         return g->placeholder;

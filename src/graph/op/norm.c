@@ -5,7 +5,8 @@
 /* dw and db, where they are trained; n_groups 0 is a layer norm. */
 static void give_weights(lx_graph *g, const lx_node *node, lx_tensor *dy)
 {
-    lx_tensor *dw = lx_gradient__sink(g, node->in[1]), *db = lx_gradient__sink(g, node->in[2]);
+    lx_tensor *dw = lx_gradient__sink(g, node->in[1]),
+              *db = lx_gradient__sink(g, node->in[2]);
 
     if (dw || db)
         lx_graph__emit(g, &(lx_node){
@@ -50,8 +51,8 @@ static void group_gradient(lx_graph *g, const lx_node *node)
                                             }));
 }
 
-lx_tensor *lx_op_group_norm(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *b, int n_groups,
-                            float eps, bool has_silu)
+lx_tensor *lx_op_group_norm(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *b,
+                            int n_groups, float eps, bool has_silu)
 {
     int64_t stats[3];
 
@@ -96,7 +97,8 @@ static void layer_gradient(lx_graph *g, const lx_node *node)
                               }));
 }
 
-lx_tensor *lx_op_layer_norm(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *b, float eps)
+lx_tensor *lx_op_layer_norm(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *b,
+                            float eps)
 {
     int64_t stats[2];
 

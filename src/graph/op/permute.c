@@ -14,7 +14,8 @@ static void permute_gradient(lx_graph *g, const lx_node *node)
 
 lx_tensor *lx_op_permute(lx_graph *g, lx_tensor *x, const int *dims)
 {
-    lx_node node = {.op = LX_OP_permute, .n_in = 1, .n_out = 1, .gradient = permute_gradient};
+    lx_node node = {
+        .op = LX_OP_permute, .n_in = 1, .n_out = 1, .gradient = permute_gradient};
     int64_t shape[LX_MAX_DIMS];
     unsigned seen = 0;
 
@@ -23,8 +24,8 @@ lx_tensor *lx_op_permute(lx_graph *g, lx_tensor *x, const int *dims)
     for (int i = 0; i < x->n_dims; i++) {
         if (dims[i] < 0 || dims[i] >= x->n_dims || (seen & 1u << dims[i]))
             return lx_graph__mismatch(g, "permute", "x", x, NULL, NULL,
-                                      "dimension %d of the result is dimension %d of x", i,
-                                      dims[i]);
+                                      "dimension %d of the result is dimension %d of x",
+                                      i, dims[i]);
         seen |= 1u << dims[i];
         shape[i] = x->shape[dims[i]];
         node.attrs.permute.dims[i] = dims[i];
@@ -37,8 +38,8 @@ lx_tensor *lx_op_permute(lx_graph *g, lx_tensor *x, const int *dims)
 static void reshape_gradient(lx_graph *g, const lx_node *node)
 {
     lx_tensor *x = node->in[0];
-    lx_gradient__give(g, x,
-                      lx_op_reshape(g, lx_gradient__of(node->out[0]), x->n_dims, x->shape));
+    lx_gradient__give(
+        g, x, lx_op_reshape(g, lx_gradient__of(node->out[0]), x->n_dims, x->shape));
 }
 
 lx_tensor *lx_op_reshape(lx_graph *g, lx_tensor *x, int n_dims, const int64_t *shape)

@@ -4,8 +4,9 @@
 
 static void scale_gradient(lx_graph *g, const lx_node *node)
 {
-    lx_gradient__give(g, node->in[0],
-                      lx_op_scale(g, lx_gradient__of(node->out[0]), node->attrs.linear.scale));
+    lx_gradient__give(
+        g, node->in[0],
+        lx_op_scale(g, lx_gradient__of(node->out[0]), node->attrs.linear.scale));
 }
 
 lx_tensor *lx_op_scale(lx_graph *g, lx_tensor *x, float factor)
@@ -26,7 +27,8 @@ static void mul_add_gradient(lx_graph *g, const lx_node *node)
     lx_tensor *dy = lx_gradient__of(node->out[0]);
 
     if (lx_gradient__wanted(node->in[0]) || lx_gradient__wanted(node->in[2])) {
-        lx_graph_fail(g, LX_EUNSUPPORTED, "mul_add: its factors a and b have no gradient");
+        lx_graph_fail(g, LX_EUNSUPPORTED,
+                      "mul_add: its factors a and b have no gradient");
         return;
     }
     if (lx_gradient__wanted(node->in[1]))
@@ -41,14 +43,16 @@ static bool is_factor(const lx_tensor *a, const lx_tensor *x)
            a->shape[0] == x->shape[0];
 }
 
-lx_tensor *lx_op_mul_add(lx_graph *g, lx_tensor *a, lx_tensor *x, lx_tensor *b, lx_tensor *y)
+lx_tensor *lx_op_mul_add(lx_graph *g, lx_tensor *a, lx_tensor *x, lx_tensor *b,
+                         lx_tensor *y)
 {
     if (lx_graph__broken(g))
         return g->placeholder;
     if (!is_factor(a, x))
         return lx_graph__mismatch(g, "mul_add", "a", a, "x", x, "a must be F32 [B]");
     if (!b != !y)
-        return lx_graph__mismatch(g, "mul_add", "b", b, "y", y, "both or none must be there");
+        return lx_graph__mismatch(g, "mul_add", "b", b, "y", y,
+                                  "both or none must be there");
     if (y && (!lx_tensor__same_shape(x, y) || x->dtype != y->dtype))
         return lx_graph__mismatch(g, "mul_add", "x", x, "y", y, "they must be alike");
     if (b && !is_factor(b, x))

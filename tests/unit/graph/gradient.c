@@ -1,4 +1,6 @@
-/* Every gradient rule against central differences, and how sums of several uses come out. */
+/*
+ * Every gradient rule against central differences, and how sums of several uses come out.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -83,8 +85,8 @@ static double value_of(lx_plan *plan, variable *x, int n_x, const float *seed, f
     return sum;
 }
 
-static void compare(const function *f, const char *which, lx_plan *plan, variable *x, int n_x,
-                    variable *v, const float *seed, float *y, size_t n_y)
+static void compare(const function *f, const char *which, lx_plan *plan, variable *x,
+                    int n_x, variable *v, const float *seed, float *y, size_t n_y)
 {
     const float h = 1e-2f;
 
@@ -151,7 +153,8 @@ static void check(const function *f)
         assert_int_equal(
             lx_plan_get(plan, name, x[i].gradient, x[i].n * sizeof(float), &err), 0);
     }
-    for (int i = 0; i < n_w; i++) { /* what follows adds to the buffers: keep this run's */
+    for (int i = 0; i < n_w;
+         i++) { /* what follows adds to the buffers: keep this run's */
         float *once = lx_alloc(w[i].n * sizeof(float));
         memcpy(once, w[i].gradient, w[i].n * sizeof(float));
         w[i].gradient = once;
@@ -210,12 +213,15 @@ BUILD(group_norm_silu)
 }
 BUILD(group_norm_silu_frozen)
 {
-    /* inputs in place of weights would ask for their gradients; halves of w as constants do not */
+    /*
+     * inputs in place of weights would ask for their gradients; halves of w as constants
+     * do not
+     */
     static float ones[4] = {1, 0.5f, 2, -1}, some[4] = {0.1f, 0, -1, 0.3f};
     static lx_param weight = {"weight", LX_F32, 1, {4}, ones, NULL};
     static lx_param bias = {"bias", LX_F32, 1, {4}, some, NULL};
-    return lx_op_group_norm(g, x[0], lx_graph_param(g, &weight), lx_graph_param(g, &bias), 2,
-                            1e-5f, true);
+    return lx_op_group_norm(g, x[0], lx_graph_param(g, &weight), lx_graph_param(g, &bias),
+                            2, 1e-5f, true);
 }
 BUILD(layer_norm)
 {
@@ -256,7 +262,8 @@ BUILD(scale)
 BUILD(mul_add)
 {
     static float a[2] = {0.5f, -2}, b[2] = {3, 0.25f};
-    static lx_param pa = {"a", LX_F32, 1, {2}, a, NULL}, pb = {"b", LX_F32, 1, {2}, b, NULL};
+    static lx_param pa = {"a", LX_F32, 1, {2}, a, NULL},
+                    pb = {"b", LX_F32, 1, {2}, b, NULL};
     return lx_op_mul_add(g, lx_graph_param(g, &pa), x[0], lx_graph_param(g, &pb), x[1]);
 }
 BUILD(concat)
@@ -280,16 +287,19 @@ BUILD(forks) /* one tensor, five uses, of which two are through a view */
 {
     lx_tensor *a = lx_op_silu(g, x[0]), *flat = lx_op_reshape(g, a, 1, (int64_t[]){24});
     lx_tensor *b = lx_op_add(g, flat, lx_op_scale(g, flat, 2));
-    lx_tensor *c = lx_op_add(g, lx_op_reshape(g, b, 3, a->shape), lx_op_linear(g, a, w[0], NULL, 1));
+    lx_tensor *c =
+        lx_op_add(g, lx_op_reshape(g, b, 3, a->shape), lx_op_linear(g, a, w[0], NULL, 1));
     return lx_op_add(g, lx_op_add(g, c, c), lx_op_layer_norm(g, a, w[1], w[2], 1e-5f));
 }
 BUILD(same_param_twice)
 {
-    return lx_op_linear(g, lx_op_silu(g, lx_op_linear(g, x[0], w[0], NULL, 1)), w[0], NULL, 1);
+    return lx_op_linear(g, lx_op_silu(g, lx_op_linear(g, x[0], w[0], NULL, 1)), w[0],
+                        NULL, 1);
 }
 BUILD(param_everywhere) /* no += kernel for this use: added to the buffer by an add */
 {
-    return lx_op_add(g, lx_op_silu(g, w[0]), lx_op_reshape(g, w[0], 2, (int64_t[]){2, 3}));
+    return lx_op_add(g, lx_op_silu(g, w[0]),
+                     lx_op_reshape(g, w[0], 2, (int64_t[]){2, 3}));
 }
 
 static const function functions[] = {
@@ -331,7 +341,7 @@ static void test_graph_gradient__rules_agree_with_differences(void **state)
         check(&functions[i]);
 }
 
-/* ---- loss -------------------------------------------------------------------------------- */
+/* ---- loss -------------------------------------------------------------------------- */
 
 static void check_loss(lx_loss_type type)
 {
@@ -354,8 +364,8 @@ static void check_loss(lx_loss_type type)
     tt = lx_graph_input(g, "target", LX_F32, 3, (int64_t[]){2, 2, 3});
     ts = lx_graph_input(g, "timesteps", LX_I64, 1, (int64_t[]){2});
     tw = lx_graph_input(g, "weights", LX_F32, 1, (int64_t[]){2});
-    l = lx_op_loss(g, lx_op_linear(g, tx, lx_graph_param(g, &param), NULL, 1), tt, ts, tw, type,
-                   huber, snr);
+    l = lx_op_loss(g, lx_op_linear(g, tx, lx_graph_param(g, &param), NULL, 1), tt, ts, tw,
+                   type, huber, snr);
     lx_graph_output(g, "loss", l);
     assert_int_equal(lx_graph_backward(g, l, &err), 0);
     assert_int_equal(lx_plan_new(&plan, g, dev, &(lx_plan_options){0}, &err), 0);
@@ -370,10 +380,12 @@ static void check_loss(lx_loss_type type)
         for (int side = 0; side < 2; side++) {
             w[i] = at + (side ? -1e-3f : 1e-3f);
             assert_int_equal(lx_plan_run(plan, &err), 0);
-            assert_int_equal(lx_plan_get(plan, "loss", &loss[side], sizeof(float), &err), 0);
+            assert_int_equal(lx_plan_get(plan, "loss", &loss[side], sizeof(float), &err),
+                             0);
         }
         w[i] = at;
-        if (!(fabsf((loss[0] - loss[1]) / 2e-3f - once[i]) <= 3e-3f * (1 + fabsf(once[i]))))
+        if (!(fabsf((loss[0] - loss[1]) / 2e-3f - once[i]) <=
+              3e-3f * (1 + fabsf(once[i]))))
             fail_msg("loss %d: dw[%d] is %g, differences say %g", (int)type, i, once[i],
                      (loss[0] - loss[1]) / 2e-3f);
     }
@@ -389,7 +401,7 @@ static void test_graph_gradient__starts_from_the_loss(void **state)
     check_loss(LX_LOSS_SMOOTH_L1);
 }
 
-/* ---- only what is needed ----------------------------------------------------------------- */
+/* ---- only what is needed ----------------------------------------------------------- */
 
 static size_t count_op(const lx_graph *g, int op)
 {
@@ -425,7 +437,8 @@ static void test_graph_gradient__says_when_there_is_none(void **state)
 {
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){3, 4});
-    lx_tensor *loss = lx_op_loss(g, lx_op_silu(g, x), x, NULL, NULL, LX_LOSS_L2, NULL, NULL);
+    lx_tensor *loss =
+        lx_op_loss(g, lx_op_silu(g, x), x, NULL, NULL, LX_LOSS_L2, NULL, NULL);
     lx_error err = {0};
 
     assert_int_equal(lx_graph_backward(g, loss, &err), LX_EMISMATCH);

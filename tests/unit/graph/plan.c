@@ -1,4 +1,7 @@
-/* Placement by brute force, results against plans that share nothing, sizes, arenas, profiles. */
+/*
+ * Placement by brute force, results against plans that share nothing, sizes, arenas,
+ * profiles.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +40,7 @@ static lx_plan *plan_of(lx_graph *g, lx_plan_options options)
     return plan;
 }
 
-/* ---- liveness ---------------------------------------------------------------------------- */
+/* ---- liveness ---------------------------------------------------------------------- */
 
 typedef struct range {
     const char *begin, *end;
@@ -57,8 +60,9 @@ static bool overlap(range a, range b)
 }
 
 /*
- * The life of a value: from the call that wrote it to the last that reads it. No call in between
- * may write into it; the last reader may, where the contract of kernels allows it.
+ * The life of a value: from the call that wrote it to the last that reads it. No call in
+ * between may write into it; the last reader may, where the contract of kernels allows
+ * it.
  */
 static void check_value(const lx_plan *plan, size_t born, const lx_arg *value, int root,
                         bool is_kept, uint64_t seed)
@@ -76,9 +80,11 @@ static void check_value(const lx_plan *plan, size_t born, const lx_arg *value, i
     for (size_t i = born + 1; i <= last && i < s->n_steps; i++) {
         const lx_call *call = &plan->calls[i];
         const lx_node *step = &s->steps[i];
-        range scratch = {call->scratch, (const char *)call->scratch + call->scratch_bytes};
+        range scratch = {call->scratch,
+                         (const char *)call->scratch + call->scratch_bytes};
         if (call->scratch && overlap(mine, scratch))
-            fail_msg("seed %llu: scratch of call %zu in a live value", (unsigned long long)seed, i);
+            fail_msg("seed %llu: scratch of call %zu in a live value",
+                     (unsigned long long)seed, i);
         for (int k = 0; k < call->n_out; k++) {
             bool allowed = k == 0 && i == last && call->out[0].data == value->data;
             if (call->out[k].n_dims < 0 || !overlap(mine, bytes_of(&call->out[k])))
@@ -115,7 +121,8 @@ static void check_plan(const lx_plan *plan, uint64_t seed)
                         s->is_kept[lx_schedule__root(s, out)], seed);
         }
     }
-    for (size_t i = 0; i < plan->graph->n_inputs; i++) { /* as if written before the first call */
+    for (size_t i = 0; i < plan->graph->n_inputs;
+         i++) { /* as if written before the first call */
         const lx_tensor *t = plan->graph->inputs[i].tensor;
         lx_arg arg = {.dtype = t->dtype, .n_dims = t->n_dims};
         memcpy(arg.shape, t->shape, sizeof arg.shape);
@@ -124,7 +131,8 @@ static void check_plan(const lx_plan *plan, uint64_t seed)
         for (size_t c = 0; c < plan->n_calls; c++)
             for (int k = 0; k < plan->calls[c].n_out; k++)
                 if (plan->calls[c].out[k].n_dims >= 0)
-                    assert_false(overlap(bytes_of(&arg), bytes_of(&plan->calls[c].out[k])));
+                    assert_false(
+                        overlap(bytes_of(&arg), bytes_of(&plan->calls[c].out[k])));
     }
 }
 
@@ -141,9 +149,10 @@ static void test_graph_plan__no_live_value_is_overwritten(void **state)
     }
 }
 
-/* ---- results ----------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------- */
 
-static void assert_same(const float *a, const float *b, size_t n, double limit, uint64_t seed)
+static void assert_same(const float *a, const float *b, size_t n, double limit,
+                        uint64_t seed)
 {
     double difference = 0, size = 1e-20;
     for (size_t i = 0; i < n; i++) {
@@ -171,8 +180,8 @@ static void test_graph_plan__sharing_and_folding_change_nothing(void **state)
         lx_random_graph_run(&kept, b, y2, dx2);
         assert_same(y, y2, LX_RANDOM_VALUES, 1e-4, seed);
         assert_same(dx, dx2, LX_RANDOM_VALUES, 1e-3, seed);
-        assert_same(&shared.gradients[0][0], &kept.gradients[0][0], LX_RANDOM_PARAMS * 64, 1e-3,
-                    seed);
+        assert_same(&shared.gradients[0][0], &kept.gradients[0][0], LX_RANDOM_PARAMS * 64,
+                    1e-3, seed);
         assert_true(lx_plan_memory_of(a).arena_bytes < lx_plan_memory_of(b).arena_bytes);
 
         lx_random_graph_run(&shared, a, y2, dx2); /* and again: the same bytes */
@@ -208,8 +217,8 @@ static void test_graph_plan__residuals_and_forks_are_folded(void **state)
     lx_graph_want_gradient(g, x);
     h = lx_op_silu(g, x);
     y = lx_op_linear(g, h, lx_graph_param(g, &w), NULL, 1);
-    y = lx_op_linear_add(
-        g, lx_op_linear(g, h, lx_graph_param(g, &down), NULL, 1), lx_graph_param(g, &up), y, 1);
+    y = lx_op_linear_add(g, lx_op_linear(g, h, lx_graph_param(g, &down), NULL, 1),
+                         lx_graph_param(g, &up), y, 1);
     y = lx_op_add(g, x, y);
     lx_graph_output(g, "y", y);
     s = lx_graph_input(g, "seed", LX_F32, 2, y->shape);
@@ -262,7 +271,7 @@ static void test_graph_plan__a_chain_needs_no_more_than_its_widest_step(void **s
     lx_graph_free(g);
 }
 
-/* ---- sizes, arenas, transfers ------------------------------------------------------------ */
+/* ---- sizes, arenas, transfers ------------------------------------------------------ */
 
 static void test_graph_plan__a_dry_run_knows_every_byte(void **state)
 {
@@ -278,7 +287,8 @@ static void test_graph_plan__a_dry_run_knows_every_byte(void **state)
         m = lx_plan_memory_of(dry);
         assert_int_equal(dev->bytes_now, before);
         assert_int_equal(lx_plan_run(dry, &err), LX_EINTERNAL);
-        assert_int_equal(lx_plan_set(dry, "x0", r.x[0], sizeof r.x[0], &err), LX_EINTERNAL);
+        assert_int_equal(lx_plan_set(dry, "x0", r.x[0], sizeof r.x[0], &err),
+                         LX_EINTERNAL);
         real = plan_of(r.graph, (lx_plan_options){0});
         assert_int_equal(dev->bytes_now - before, m.arena_bytes + m.packed_bytes);
         assert_int_equal(lx_plan_memory_of(real).arena_bytes, m.arena_bytes);
@@ -294,7 +304,8 @@ static void test_graph_plan__a_dry_run_knows_every_byte(void **state)
 static void test_graph_plan__plans_share_an_arena(void **state)
 {
     static lx_random_graph large, small;
-    float y[LX_RANDOM_VALUES], dx[LX_RANDOM_VALUES], y2[LX_RANDOM_VALUES], dx2[LX_RANDOM_VALUES];
+    float y[LX_RANDOM_VALUES], dx[LX_RANDOM_VALUES], y2[LX_RANDOM_VALUES],
+        dx2[LX_RANDOM_VALUES];
     lx_plan *a, *b, *c;
     size_t arenas;
 
@@ -315,7 +326,8 @@ static void test_graph_plan__plans_share_an_arena(void **state)
     assert_memory_equal(y, y2, sizeof y);
     lx_plan_free(b);
 
-    b = plan_of(small.graph, (lx_plan_options){0}); /* too small for the other: it gets its own */
+    b = plan_of(small.graph,
+                (lx_plan_options){0}); /* too small for the other: it gets its own */
     arenas = dev->bytes_now;
     c = plan_of(large.graph, (lx_plan_options){.arena_of = b});
     assert_ptr_not_equal(b->arena, c->arena);
@@ -408,7 +420,8 @@ static void test_graph_plan__survives_lack_of_memory(void **state)
             lx_graph_output(g, "loss", y);
             rc = lx_graph_backward(g, y, &err);
             if (rc == LX_OK)
-                rc = lx_plan_new(&plan, g, dev, &(lx_plan_options){.max_bytes = 1 << 30}, &err);
+                rc = lx_plan_new(&plan, g, dev, &(lx_plan_options){.max_bytes = 1 << 30},
+                                 &err);
         }
         lx_alloc_fail_at(0, false);
         lx_plan_free(plan);

@@ -1,4 +1,7 @@
-/* Plans under a limit: the same bytes of results, within the limit, or the number that is missing. */
+/*
+ * Plans under a limit: the same bytes of results, within the limit, or the number that is
+ * missing.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +12,7 @@
 #include <cmocka.h>
 
 #include "kernels/cpu/cpu.h"
+#include "src/base/alloc.h"
 #include "src/graph/plan.h"
 #include "tests/support/random_graph.h"
 
@@ -44,7 +48,8 @@ static void test_graph_recompute__results_are_the_same_bytes(void **state)
         size_t whole;
 
         lx_random_graph_init(&r, seed, N_OPS, false);
-        assert_int_equal(lx_plan_new(&plan, r.graph, dev, &(lx_plan_options){0}, &err), 0);
+        assert_int_equal(lx_plan_new(&plan, r.graph, dev, &(lx_plan_options){0}, &err),
+                         0);
         whole = lx_plan_memory_of(plan).arena_bytes;
         lx_random_graph_run(&r, plan, y, dx);
         memcpy(gradients, r.gradients, sizeof gradients);
@@ -72,7 +77,8 @@ static void test_graph_recompute__results_are_the_same_bytes(void **state)
 }
 
 /* 24 blocks of norm, LoRA'd product, activation around a residual stream. */
-static void build_stack(lx_graph *g, lx_param *w, lx_param *down, lx_param *up, lx_param *norm)
+static void build_stack(lx_graph *g, lx_param *w, lx_param *down, lx_param *up,
+                        lx_param *norm)
 {
     lx_tensor *x = lx_graph_input(g, "x0", LX_F32, 3, (int64_t[]){2, 64, 8}), *loss;
     lx_error err = {0};
@@ -82,7 +88,8 @@ static void build_stack(lx_graph *g, lx_param *w, lx_param *down, lx_param *up, 
         lx_tensor *h, *y;
         snprintf(scope, sizeof scope, "block%d", i);
         lx_graph_push(g, scope);
-        h = lx_op_layer_norm(g, x, lx_graph_param(g, norm), lx_graph_param(g, norm), 1e-5f);
+        h = lx_op_layer_norm(g, x, lx_graph_param(g, norm), lx_graph_param(g, norm),
+                             1e-5f);
         y = lx_op_linear(g, h, lx_graph_param(g, w), NULL, 1);
         h = lx_op_linear(g, h, lx_graph_param(g, down), NULL, 1);
         y = lx_op_silu(g, lx_op_linear_add(g, h, lx_graph_param(g, up), y, 1));
@@ -122,11 +129,12 @@ static void test_graph_recompute__a_deep_stack_shrinks_by_the_square_root(void *
 
     options.max_bytes = 4096;
     assert_int_equal(lx_plan_new(&plan, g, dev, &options, &err), LX_ELIMIT);
-    assert_int_equal(sscanf(err.text,
-                            "activations and gradients need %zu bytes, %zu when all that can be "
-                            "is computed twice: %zu bytes more than the limit of %zu",
-                            &needed, &with, &missing, &limit),
-                     4);
+    assert_int_equal(
+        sscanf(err.text,
+               "activations and gradients need %zu bytes, %zu when all that can be "
+               "is computed twice: %zu bytes more than the limit of %zu",
+               &needed, &with, &missing, &limit),
+        4);
     assert_int_equal(needed, whole.arena_bytes);
     assert_int_equal(with - missing, 4096);
     assert_true(with < whole.arena_bytes / 3);
@@ -140,11 +148,41 @@ static void test_graph_recompute__a_deep_stack_shrinks_by_the_square_root(void *
     lx_graph_free(g);
 }
 
+/* Every so many allocations of the search one fails; nothing leaks, nothing crashes. */
+static void test_graph_recompute__survives_lack_of_memory(void **state)
+{
+    float values[64] = {0}, buffers[2][64] = {{0}};
+    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL};
+    lx_param down = {"down", LX_F32, 2, {2, 8}, values, buffers[0]};
+    lx_param up = {"up", LX_F32, 2, {8, 2}, values, buffers[1]};
+    lx_param norm = {"norm", LX_F32, 1, {8}, values, NULL};
+    lx_graph *g = lx_graph_new();
+    lx_plan_options options = {.dry_run = true};
+    lx_plan *plan = NULL;
+    lx_error err = {0};
+    int rc = LX_ENOMEM;
+
+    build_stack(g, &w, &down, &up, &norm);
+    assert_int_equal(lx_plan_new(&plan, g, dev, &options, &err), 0);
+    options.max_bytes = lx_plan_memory_of(plan).arena_bytes / 2;
+    lx_plan_free(plan);
+    for (size_t n = 1; rc != LX_OK; n += 1 + n / 8) {
+        plan = NULL;
+        lx_alloc_fail_at(n, false);
+        rc = lx_plan_new(&plan, g, dev, &options, &err);
+        lx_alloc_fail_at(0, false);
+        assert_true(rc == LX_OK || rc == LX_ENOMEM);
+        lx_plan_free(plan);
+    }
+    lx_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_graph_recompute__results_are_the_same_bytes),
         cmocka_unit_test(test_graph_recompute__a_deep_stack_shrinks_by_the_square_root),
+        cmocka_unit_test(test_graph_recompute__survives_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
