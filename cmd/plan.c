@@ -7,6 +7,7 @@
 #include "src/base/json.h"
 #include "src/base/str.h"
 #include "src/data/dataset.h"
+#include "src/train/session.h"
 
 struct plan_args {
     bool json;
@@ -24,7 +25,10 @@ typedef struct plan {
     lx_dataset *dataset;
     bool is_counted;     /* there are images, and buckets for them */
     lx_step_count steps;
-    lx_error refusal;    /* why not, when the data were read and cannot be counted */
+    bool is_estimated;   /* a model was given: memory is known */
+    lx_plan_memory memory;
+    size_t n_modules, n_values; /* of the LoRA */
+    lx_error refusal;    /* why not, when the data were read and no more can be said */
 } plan;
 
 static const char *const kind_words[] = {[LX_FINDING_NOTE] = "note",
@@ -77,6 +81,26 @@ static int count(plan *p, lx_error *err)
     return LX_OK;
 }
 
+/* With a model, what its largest batch takes: the graph is built and placed, nothing is run. */
+static int estimate(plan *p, lx_error *err)
+{
+    const lx_train_identity identity = {0};
+    const lx_observer observer = {0};
+    lx_train *train = NULL;
+    int rc;
+
+    if (!p->is_counted || !p->config.pretrained_model_name_or_path)
+        return LX_OK;
+    rc = lx_train_open(&train, &p->config, p->dataset, &identity, &observer, &p->refusal);
+    if (rc == LX_OK && (rc = lx_train_estimate(&p->memory, train, &p->refusal)) == LX_OK) {
+        p->is_estimated = true;
+        p->n_modules = lx_train_lora(train)->count;
+        p->n_values = lx_train_lora(train)->n_values;
+    }
+    lx_train_close(train);
+    return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+}
+
 static int read_plan(plan *p, lx_error *err)
 {
     lx_cli *cli = p->cli;
@@ -92,7 +116,9 @@ static int read_plan(plan *p, lx_error *err)
     data->check_pixels = true;
     if ((rc = lx_dataset_scan(&p->dataset, data, err)) < 0)
         return rc;
-    return count(p, err);
+    if ((rc = count(p, err)) < 0)
+        return rc;
+    return estimate(p, err);
 }
 
 /* ---- words ------------------------------------------------------------------------------- */
@@ -178,6 +204,18 @@ static void show_steps(const plan *p)
                  (long long)s->total_steps, (long long)s->epochs, plural((size_t)s->epochs));
 }
 
+static void show_memory(const plan *p)
+{
+    double mb = 1e6;
+
+    lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules, p->n_values);
+    lx_print(p->cli,
+             "memory                %.1f MB for activations and gradients of the largest batch,\n"
+             "                      %.1f MB for the LoRA, its gradient and AdamW's two averages;\n"
+             "                      the model's weights come on top\n",
+             (double)p->memory.arena_bytes / mb, 4.0 * sizeof(float) * (double)p->n_values / mb);
+}
+
 static void show_words(const plan *p)
 {
     const lx_dataset *d = p->dataset;
@@ -194,6 +232,8 @@ static void show_words(const plan *p)
     show_samples(p);
     show_buckets(p);
     show_steps(p);
+    if (p->is_estimated)
+        show_memory(p);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------- */
@@ -287,6 +327,11 @@ static int show_json(const plan *p, lx_error *err)
     add_folders(out, p);
     if (p->is_counted)
         add_arithmetic(out, p);
+    if (p->is_estimated) {
+        cJSON_AddNumberToObject(out, "lora_modules", (double)p->n_modules);
+        cJSON_AddNumberToObject(out, "lora_values", (double)p->n_values);
+        cJSON_AddNumberToObject(out, "arena_bytes", (double)p->memory.arena_bytes);
+    }
     if ((rc = lx_json_pretty(&text, out, err)) == LX_OK)
         lx_print(p->cli, "%s\n", lx_str_text(&text));
     lx_str_release(&text);
@@ -339,8 +384,9 @@ const lx_command lx_cmd_plan = {
     .help = "Takes the flags of `lx train` (also from a --config_file or a pasted line), reads the\n"
             "folders, and prints what is wrong with them and how many steps come out, term by term:\n"
             "images x repeats, regularisation images, batches of each bucket, epochs, steps. Every\n"
-            "image is decoded once. Nothing is trained or recorded. Exit status 1 when something\n"
-            "found would stop the training.\n"
+            "image is decoded once. With --pretrained_model_name_or_path also the memory of the\n"
+            "largest batch, to the byte. Nothing is trained or recorded. Exit status 1 when\n"
+            "something found would stop the training.\n"
             "\n"
             "Examples:\n"
             "  lx plan --train_data_dir img --resolution 512 --enable_bucket \\\n"

@@ -233,6 +233,22 @@ int lx_train_prepare(lx_train *t, lx_error *err)
     return prepare_optimizer(t, err);
 }
 
+int lx_train_estimate(lx_plan_memory *out, lx_train *t, lx_error *err)
+{
+    const lx_step_model model = {.dev = t->dev,
+                                 .checkpoint = t->checkpoint,
+                                 .sd = &t->sd,
+                                 .lora = t->lora,
+                                 .config = t->config,
+                                 .is_dry = true};
+    int rc;
+
+    if ((rc = lx_step_new(&t->step, &model, err)) < 0 || (rc = prepare_plans(t, err)) < 0)
+        return rc;
+    *out = t->memory;
+    return LX_OK;
+}
+
 lx_plan_memory lx_train_memory(const lx_train *t)
 {
     return t->memory;

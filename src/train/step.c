@@ -217,7 +217,8 @@ static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w
                      lx_error *err)
 {
     shape_plan s = {.batch = batch, .h = h, .w = w, .n_chunks = n_chunks};
-    lx_plan_options options = {.max_bytes = step->model.config->max_memory};
+    lx_plan_options options = {.dry_run = step->model.is_dry,
+                               .max_bytes = step->model.config->max_memory};
     int rc;
 
     for (size_t i = 0; i < step->n_plans; i++) {
@@ -232,7 +233,7 @@ static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w
         lx_graph_free(s.graph);
         return lx_oom(err);
     }
-    if (step->n_plans)
+    if (step->n_plans && !options.dry_run)
         options.arena_of = step->plans[0].plan;
     if ((rc = build(step, &s, err)) < 0 ||
         (rc = lx_plan_new(&s.plan, s.graph, step->model.dev, &options, err)) < 0) {

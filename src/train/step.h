@@ -28,6 +28,7 @@ typedef struct lx_step_model {
     const lx_sd_config *sd;
     lx_lora *lora;
     const lx_train_config *config;
+    bool is_dry;              /* prepare only: sizes are known, no memory is taken, nothing runs */
     bool keeps_intermediates; /* lx_step_intermediate may be asked (costs memory) */
 } lx_step_model;
 
