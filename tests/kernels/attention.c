@@ -76,11 +76,85 @@ static void test_attention_bwd__agrees_with_plain(void **state)
         }
 }
 
+enum { T = 19, S = 23, N = 2, D = 7, WIDTH = N * D };
+
+/* <g, o> as a function of q, k and v, in f64; the test's own formula. */
+static double objective(const double *x[3], const float *g, bool is_causal)
+{
+    double total = 0;
+
+    for (int n = 0; n < N; n++)
+        for (int t = 0; t < T; t++) {
+            double p[S], sum = 0;
+            const int keys = is_causal && t + 1 < S ? t + 1 : S;
+            for (int j = 0; j < keys; j++) {
+                double score = 0;
+                for (int c = n * D; c < (n + 1) * D; c++)
+                    score += x[0][t * WIDTH + c] * x[1][j * WIDTH + c];
+                sum += p[j] = exp(score / sqrt(D));
+            }
+            for (int j = 0; j < keys; j++)
+                for (int c = n * D; c < (n + 1) * D; c++)
+                    total += p[j] / sum * x[2][j * WIDTH + c] * g[t * WIDTH + c];
+        }
+    return total;
+}
+
+static void check_differences(bool is_causal)
+{
+    static const int tokens[3] = {T, S, S};
+    static double x[3][S * WIDTH];
+    const double *all[3] = {x[0], x[1], x[2]};
+    lx_case *forward = lx_case_new(LX_OP_attention), *c = lx_case_new(LX_OP_attention_bwd);
+    lx_case *both[2] = {forward, c};
+
+    for (int i = 0; i < 2; i++) {
+        lx_case_attrs(both[i])->attention.n_heads = N;
+        lx_case_attrs(both[i])->attention.is_causal = is_causal;
+        lx_case_attrs(both[i])->attention.scale = 1 / sqrtf(D);
+        for (int j = 0; j < 3; j++)
+            lx_case_in(both[i], 0, 1, 1, tokens[j], WIDTH, -1);
+    }
+    for (int j = 0; j < 3; j++)
+        for (int i = 0; i < tokens[j] * WIDTH; i++)
+            x[j][i] = lx_case_input(forward, j)[i] = lx_case_input(c, j)[i];
+    lx_case_out(forward, 1, T, WIDTH, -1);
+    lx_case_out(forward, 1, N, T, -1);
+    lx_case_run(forward);
+    lx_case_in_data(c, lx_case_output(forward, 0), 1, T, WIDTH, -1);
+    lx_case_in_data(c, lx_case_output(forward, 1), 1, N, T, -1);
+    lx_case_in(c, 0, 1, 1, T, WIDTH, -1);
+    for (int j = 0; j < 3; j++)
+        lx_case_out(c, 1, tokens[j], WIDTH, -1);
+    lx_case_run(c);
+    for (int j = 0; j < 3; j++)
+        for (int i = 0; i < tokens[j] * WIDTH; i += 5) {
+            const double at = x[j][i], step = 1e-5;
+            x[j][i] = at + step;
+            double slope = objective(all, lx_case_input(c, 5), is_causal);
+            x[j][i] = at - step;
+            slope = (slope - objective(all, lx_case_input(c, 5), is_causal)) / (2 * step);
+            x[j][i] = at;
+            if (!(fabs(lx_case_output(c, j)[i] - slope) < 2e-5))
+                fail_msg("gradient %d at %d is %.9g, by differences %.9g", j, i,
+                         (double)lx_case_output(c, j)[i], slope);
+        }
+    lx_case_free(forward);
+    lx_case_free(c);
+}
+
+static void test_attention_bwd__agrees_with_differences(void **state)
+{
+    check_differences(false);
+    check_differences(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention__agrees_with_plain),
         cmocka_unit_test(test_attention_bwd__agrees_with_plain),
+        cmocka_unit_test(test_attention_bwd__agrees_with_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

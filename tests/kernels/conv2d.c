@@ -1,7 +1,9 @@
 /* conv2d, conv2d_dx and conv2d_dw against the plain ones. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -113,12 +115,63 @@ static void test_conv2d_dw__adds_to_what_is_there(void **state)
     }
 }
 
+static double dot(const float *a, const float *b, int64_t n)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)a[i] * b[i];
+    return sum;
+}
+
+/* The three are one bilinear form: <dy, conv(x, w)> = <dx(dy, w), x> = <dw(dy, x), w>. */
+static void test_conv2d__gradients_are_its_transposes(void **state)
+{
+    for (int i = 0; i < N_SHAPES; i++) {
+        const int64_t n_x = (int64_t)shapes[i].B * shapes[i].h * shapes[i].w * shapes[i].Ci;
+        const int64_t n_y = (int64_t)shapes[i].B * out_h(i) * out_w(i) * shapes[i].Co;
+        const int64_t n_w = (int64_t)shapes[i].Co * shapes[i].Ci * shapes[i].k * shapes[i].k;
+        lx_case *forward = new_case(LX_OP_conv2d, i), *back = new_case(LX_OP_conv2d_dx, i);
+        lx_case *weights = new_case(LX_OP_conv2d_dw, i);
+        double want, before, size;
+
+        x(forward, i);
+        weight(forward, i, false);
+        lx_case_out(forward, shapes[i].B, out_h(i), out_w(i), shapes[i].Co, -1);
+        lx_case_run(forward);
+        y(back, i);
+        weight(back, i, false);
+        memcpy(lx_case_input(back, 1), lx_case_input(forward, 1), (size_t)n_w * sizeof(float));
+        lx_case_out(back, shapes[i].B, shapes[i].h, shapes[i].w, shapes[i].Ci, -1);
+        lx_case_run(back);
+        y(weights, i);
+        x(weights, i);
+        memcpy(lx_case_input(weights, 0), lx_case_input(back, 0), (size_t)n_y * sizeof(float));
+        memcpy(lx_case_input(weights, 1), lx_case_input(forward, 0), (size_t)n_x * sizeof(float));
+        lx_case_out_sum(weights, shapes[i].Co, shapes[i].Ci, shapes[i].k, shapes[i].k, -1);
+        before = dot(lx_case_start(weights, 0), lx_case_input(forward, 1), n_w);
+        lx_case_run(weights);
+
+        want = dot(lx_case_input(back, 0), lx_case_output(forward, 0), n_y);
+        size = sqrt(dot(lx_case_input(back, 0), lx_case_input(back, 0), n_y) *
+                    dot(lx_case_output(forward, 0), lx_case_output(forward, 0), n_y));
+        assert_true(fabs(dot(lx_case_output(back, 0), lx_case_input(forward, 0), n_x) - want) <
+                    1e-5 * size);
+        assert_true(fabs(dot(lx_case_output(weights, 0), lx_case_input(forward, 1), n_w) - before -
+                         want) < 1e-5 * size);
+        lx_case_free(forward);
+        lx_case_free(back);
+        lx_case_free(weights);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv2d__agrees_with_plain),
         cmocka_unit_test(test_conv2d_dx__agrees_with_plain),
         cmocka_unit_test(test_conv2d_dw__adds_to_what_is_there),
+        cmocka_unit_test(test_conv2d__gradients_are_its_transposes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -351,6 +351,11 @@ float *lx_case_input(lx_case *c, int i)
     return c->in[i].bytes;
 }
 
+float *lx_case_start(lx_case *c, int i)
+{
+    return c->out[i].bytes;
+}
+
 void lx_case_free(lx_case *c)
 {
     for (int i = 0; i < c->n_in; i++)

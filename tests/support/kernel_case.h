@@ -39,6 +39,7 @@ void lx_case_check(lx_case *c, double limit);
 void lx_case_run(lx_case *c);
 float *lx_case_output(lx_case *c, int i);
 float *lx_case_input(lx_case *c, int i);
+float *lx_case_start(lx_case *c, int i); /* what a summed output begins as */
 
 void lx_case_free(lx_case *c);
 
