@@ -64,7 +64,7 @@ int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *start, lx_er
 const char *lx_run_id(const lx_run *run);
 const char *lx_run_spec_hash(const lx_run *run); /* 64 hex digits or "" */
 
-/* A point of a curve. Buffered; durable within a second of wall time (a later call flushes). `key`
+/* A point of a curve. Buffered; the first call a second or more after the last flush flushes. `key`
  * is a short name: "loss", "loss/average", "lr/unet", "lr/textencoder", "grad_norm", "seconds". */
 int lx_run_log(lx_run *run, const char *key, int64_t step, double value, lx_error *err);
 int lx_run_flush(lx_run *run, lx_error *err);
