@@ -170,11 +170,13 @@ size_t lx_utf8_check(const char *bytes, size_t n)
     return n;
 }
 
-/* Controls, and the bidi characters that reorder what a reader sees. */
+/* Controls, the bidi characters that reorder what a reader sees, and the two code points that no XML
+ * file may hold. */
 static bool is_unsafe(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || c == 0x200E || c == 0x200F ||
-           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF ||
+           c == 0xFFFE || c == 0xFFFF;
 }
 
 void lx_escape_terminal(lx_str *out, const char *text, size_t n, bool one_line)
