@@ -23,7 +23,8 @@ typedef enum lx_rng_purpose {
     LX_RNG_DROPOUT = 9,
     LX_RNG_SAMPLE = 10,   /* initial noise of lx sample */
     LX_RNG_SPLIT = 11,    /* validation split */
-    LX_RNG_TEST = 12
+    LX_RNG_TEST = 12,
+    LX_RNG_BOOTSTRAP = 13 /* step = draw; sample = stream (stats/bootstrap) */
 } lx_rng_purpose;
 
 typedef struct lx_rng {
