@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
-#include "src/base/json.h"
 
 void lx_html_init(lx_html *h, lx_str *out)
 {
@@ -119,21 +118,17 @@ void lx_html_markup(lx_html *h, const char *markup)
     lx_str_puts(h->out, markup);
 }
 
-void lx_html_data(lx_html *h, const char *id, const cJSON *value)
+void lx_html_data(lx_html *h, const char *id, const char *json)
 {
-    lx_str json = LX_STR_INIT;
-    const char *from, *at;
+    const char *at;
 
     lx_html_open(h, "script", "type", "application/json", "id", id, NULL);
-    if (lx_json_canonical(&json, value, NULL) < 0)
-        h->out->failed = true;
-    for (from = lx_str_text(&json); (at = strchr(from, '<')); from = at + 1) {
-        lx_str_append(h->out, from, (size_t)(at - from));
+    for (; (at = strchr(json, '<')); json = at + 1) {
+        lx_str_append(h->out, json, (size_t)(at - json));
         lx_str_puts(h->out, "\\u003c");
     }
-    lx_str_puts(h->out, from);
+    lx_str_puts(h->out, json);
     lx_html_close(h);
-    lx_str_release(&json);
 }
 
 void lx_data_uri(lx_str *out, const char *type, const void *bytes, size_t n)

@@ -19,8 +19,6 @@
 #ifndef LX_REPORT_HTML_H
 #define LX_REPORT_HTML_H
 
-#include <cjson/cJSON.h>
-
 #include "src/base/error.h"
 #include "src/base/str.h"
 
@@ -48,18 +46,18 @@ void lx_html_leaf(lx_html *h, const char *tag, const char *text, ...)
 void lx_html_void(lx_html *h, const char *tag, ...) __attribute__((sentinel));
 
 void lx_html_text(lx_html *h, const char *text);
-void lx_html_textf(lx_html *h, const char *fmt, ...)
-    LX_PRINTF(2, 3); /* formatted, then escaped */
+/* Formatted, then escaped. */
+void lx_html_textf(lx_html *h, const char *fmt, ...) LX_PRINTF(2, 3);
 
-/* Trusted markup: a literal, or what report/svg made. Never bytes that came from a file.
- */
+/* Trusted markup: a literal, or what report/svg made. Never a file's bytes. */
 void lx_html_markup(lx_html *h, const char *markup);
 
 /*
- * Data for a script of the page: <script type="application/json" id="ID">. Browsers do
- * not run it; every '<' in it is written as \u003c, so nothing in it can end the element.
+ * Data for a script of the page: <script type="application/json" id="ID">. `json` is
+ * sound JSON (its texts by lx_escape_json). Browsers do not run it; every '<' in it is
+ * written as \u003c, so nothing in it can end the element.
  */
-void lx_html_data(lx_html *h, const char *id, const cJSON *value);
+void lx_html_data(lx_html *h, const char *id, const char *json);
 
 /* "data:TYPE;base64,...", for an image's src; appended to out. */
 void lx_data_uri(lx_str *out, const char *type, const void *bytes, size_t n);
