@@ -2,7 +2,7 @@
  * format/pickle - what torch.save pickled, as a tree; nothing is ever called or imported
  *
  * The machine knows the opcodes of protocols 0 to 5 that build data. A GLOBAL must be on the list
- * in pickle.c: those with a meaning for tensors, and a few inert ones whose objects become opaque
+ * in pickle_object.c: those with a meaning for tensors, and a few inert ones whose objects become opaque
  * leaves. Any other name is refused, named, before anything that follows it is read. EXT, INST,
  * OBJ, text PERSID and buffer opcodes are refused.
  *
@@ -58,7 +58,7 @@ typedef struct lx_pickle lx_pickle;
 struct lx_pickle {
     unsigned char kind;
     bool is_seen;  /* for walkers */
-    short meaning; /* of a class: private to pickle.c */
+    short meaning; /* of a class: private to pickle_object.c */
     union {
         int64_t integer;
         double number;
@@ -94,5 +94,9 @@ typedef struct lx_pickle_facts {
 int lx_pickle_read(lx_pickle **out, size_t *used, lx_pickle_facts *facts, lx_arena *arena,
                    const unsigned char *bytes, size_t n, size_t base, lx_error *err);
 void lx_pickle_facts_release(lx_pickle_facts *facts);
+
+/* What torch calls a storage of these: "FloatStorage", in its module "torch"; NULL where it has no
+ * class of its own (they became untyped before the 8-bit floats came). */
+const char *lx_pickle_storage_class(lx_dtype dtype);
 
 #endif
