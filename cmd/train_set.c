@@ -373,10 +373,14 @@ SETTER(huber_schedule)
 
 SETTER(save_model_as)
 {
-    if (strcmp(v->text, "safetensors") != 0)
-        return lx_fail(err, LX_EUNSUPPORTED, "'%s' is not written by lx; safetensors is, and every "
-                                             "program that loads LoRAs reads it", v->text);
     f->config->save_model_as = v->text;
+    if (strcmp(v->text, "safetensors") == 0)
+        return LX_OK;
+    if (lx_flags_note(f,
+                      "a .%s has no place for metadata: what the LoRA was trained with will be in "
+                      "the store (`lx show`) and not in the file",
+                      v->text) < 0)
+        return lx_oom(err);
     return LX_OK;
 }
 

@@ -15,12 +15,6 @@ static int by_dtype_and_name(const void *pa, const void *pb)
     return strcmp(a->name, b->name);
 }
 
-static int by_name(const void *pa, const void *pb)
-{
-    return strcmp((*(const lx_tensor_view *const *)pa)->name,
-                  (*(const lx_tensor_view *const *)pb)->name);
-}
-
 static int by_key(const void *pa, const void *pb)
 {
     return strcmp((*(const lx_metadata_entry *const *)pa)->key,
@@ -47,31 +41,8 @@ static void put_text(lx_str *out, const char *text)
     lx_str_putc(out, '"');
 }
 
-static int check_text(const char *text, lx_error *err)
-{
-    size_t n = strlen(text);
-    if (lx_utf8_check(text, n) != n)
-        return lx_fail(err, LX_EFORMAT, "\"%s\" is not UTF-8", lx_show(text, n).text);
-    return LX_OK;
-}
-
-static int check_view(const lx_tensor_view *view, lx_error *err)
-{
-    lx_tensor_view measured = *view;
-    int rc;
-
-    if ((rc = check_text(view->name, err)) < 0)
-        return rc;
-    if (!strcmp(view->name, "__metadata__"))
-        return lx_fail(err, LX_EFORMAT, "a tensor cannot be named __metadata__");
-    if (view->n_dims < 0 || view->n_dims > LX_MAX_DIMS || !lx_tensor_file__measure(&measured) ||
-        measured.bytes != view->bytes)
-        return lx_fail(err, LX_EINTERNAL, "\"%s\": %zu bytes do not fit the shape",
-                       lx_show(view->name, strlen(view->name)).text, view->bytes);
-    return LX_OK;
-}
-
-static int put_metadata(lx_str *out, const lx_metadata_entry *metadata, size_t n, lx_error *err)
+static int put_metadata(lx_str *out, const lx_metadata_entry *metadata, size_t n,
+                        lx_error *err)
 {
     const lx_metadata_entry **sorted = lx_calloc(n, sizeof *sorted);
     int rc = LX_OK;
@@ -86,8 +57,8 @@ static int put_metadata(lx_str *out, const lx_metadata_entry *metadata, size_t n
         if (i && !strcmp(sorted[i - 1]->key, sorted[i]->key))
             rc = lx_fail(err, LX_EFORMAT, "metadata \"%s\" twice",
                          lx_show(sorted[i]->key, strlen(sorted[i]->key)).text);
-        else if ((rc = check_text(sorted[i]->key, err)) == LX_OK)
-            rc = check_text(sorted[i]->value, err);
+        else if ((rc = lx_tensor_file__check_text(sorted[i]->key, err)) == LX_OK)
+            rc = lx_tensor_file__check_text(sorted[i]->value, err);
         if (i)
             lx_str_putc(out, ',');
         put_text(out, sorted[i]->key);
@@ -115,7 +86,8 @@ static int put_tensor(lx_str *out, const lx_tensor_view *view, size_t *end, lx_e
 }
 
 static int build_header(lx_str *out, const lx_tensor_view **sorted, size_t n,
-                        const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+                        const lx_metadata_entry *metadata, size_t n_metadata,
+                        lx_error *err)
 {
     size_t end = 0;
     int rc = LX_OK;
@@ -141,30 +113,10 @@ static int build_header(lx_str *out, const lx_tensor_view **sorted, size_t n,
     return LX_OK;
 }
 
-static int sort_views(const lx_tensor_view **sorted, const lx_tensor_view *tensors, size_t n,
-                      lx_error *err)
-{
-    int rc;
-
-    for (size_t i = 0; i < n; i++) {
-        if ((rc = check_view(&tensors[i], err)) < 0)
-            return rc;
-        sorted[i] = &tensors[i];
-    }
-    if (!n)
-        return LX_OK;
-    qsort(sorted, n, sizeof *sorted, by_name);
-    for (size_t i = 1; i < n; i++)
-        if (!strcmp(sorted[i - 1]->name, sorted[i]->name))
-            return lx_fail(err, LX_EFORMAT, "two tensors are named \"%s\"",
-                           lx_show(sorted[i]->name, strlen(sorted[i]->name)).text);
-    qsort(sorted, n, sizeof *sorted, by_dtype_and_name);
-    return LX_OK;
-}
-
 int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_bytes,
                           const lx_tensor_view *tensors, size_t n_tensors,
-                          const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+                          const lx_metadata_entry *metadata, size_t n_metadata,
+                          lx_error *err)
 {
     const lx_tensor_view **sorted = lx_calloc(n_tensors, sizeof *sorted);
     lx_str head = LX_STR_INIT;
@@ -172,8 +124,11 @@ int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_by
 
     if (!sorted)
         return lx_oom(err);
-    if ((rc = sort_views(sorted, tensors, n_tensors, err)) < 0 ||
-        (rc = build_header(&head, sorted, n_tensors, metadata, n_metadata, err)) < 0)
+    if ((rc = lx_tensor_file__order(sorted, tensors, n_tensors, err)) < 0)
+        goto done;
+    if (n_tensors)
+        qsort(sorted, n_tensors, sizeof *sorted, by_dtype_and_name);
+    if ((rc = build_header(&head, sorted, n_tensors, metadata, n_metadata, err)) < 0)
         goto done;
     if (header_bytes)
         *header_bytes = head.len;
@@ -192,16 +147,17 @@ static int to_file(void *context, const void *data, size_t n, lx_error *err)
     return lx_new_file_write(context, data, n, err);
 }
 
-int lx_safetensors_write(const char *path, const lx_tensor_view *tensors, size_t n_tensors,
-                         const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+int lx_safetensors_write(const char *path, const lx_tensor_view *tensors,
+                         size_t n_tensors, const lx_metadata_entry *metadata,
+                         size_t n_metadata, lx_error *err)
 {
     lx_new_file *file;
     int rc;
 
     if ((rc = lx_new_file_open(&file, path, err)) < 0)
         return rc;
-    rc = lx_safetensors_stream(to_file, file, NULL, tensors, n_tensors, metadata, n_metadata,
-                               err);
+    rc = lx_safetensors_stream(to_file, file, NULL, tensors, n_tensors, metadata,
+                               n_metadata, err);
     if (rc == LX_OK)
         rc = lx_new_file_commit(file, err);
     lx_new_file_close(file);

@@ -39,7 +39,8 @@ void *lx_tensor_file__own(lx_tensor_file *file, size_t bytes)
 {
     void *memory;
 
-    if (lx_grow(&file->owned, &file->owned_capacity, file->n_owned + 1, sizeof *file->owned) < 0)
+    if (lx_grow(&file->owned, &file->owned_capacity, file->n_owned + 1,
+                sizeof *file->owned) < 0)
         return NULL;
     memory = lx_alloc_aligned(bytes);
     if (memory)
@@ -75,6 +76,60 @@ bool lx_tensor_file__measure(lx_tensor_view *view)
     view->n_elements = is_empty ? 0 : strides;
     view->bytes = is_empty ? 0 : bits / 8;
     return true;
+}
+
+static int compare_views(const void *a, const void *b)
+{
+    return strcmp((*(const lx_tensor_view *const *)a)->name,
+                  (*(const lx_tensor_view *const *)b)->name);
+}
+
+/* By name; a name twice is refused. */
+static int sort_names(const lx_tensor_view **views, size_t n, lx_error *err)
+{
+    lx_tensor_file__sort(views, n, sizeof *views, compare_views);
+    for (size_t i = 1; i < n; i++)
+        if (!strcmp(views[i - 1]->name, views[i]->name))
+            return lx_fail(err, LX_EFORMAT, "two tensors are named \"%s\"",
+                           lx_show(views[i]->name, strlen(views[i]->name)).text);
+    return LX_OK;
+}
+
+int lx_tensor_file__check_text(const char *text, lx_error *err)
+{
+    size_t n = strlen(text);
+    if (lx_utf8_check(text, n) != n)
+        return lx_fail(err, LX_EFORMAT, "\"%s\" is not UTF-8", lx_show(text, n).text);
+    return LX_OK;
+}
+
+static int check_view(const lx_tensor_view *view, lx_error *err)
+{
+    lx_tensor_view measured = *view;
+    int rc;
+
+    if ((rc = lx_tensor_file__check_text(view->name, err)) < 0)
+        return rc;
+    if (!strcmp(view->name, "__metadata__"))
+        return lx_fail(err, LX_EFORMAT, "a tensor cannot be named __metadata__");
+    if (view->n_dims < 0 || view->n_dims > LX_MAX_DIMS ||
+        !lx_tensor_file__measure(&measured) || measured.bytes != view->bytes)
+        return lx_fail(err, LX_EINTERNAL, "\"%s\": %zu bytes do not fit the shape",
+                       lx_show(view->name, strlen(view->name)).text, view->bytes);
+    return LX_OK;
+}
+
+int lx_tensor_file__order(const lx_tensor_view **sorted, const lx_tensor_view *tensors,
+                          size_t n, lx_error *err)
+{
+    int rc;
+
+    for (size_t i = 0; i < n; i++) {
+        if ((rc = check_view(&tensors[i], err)) < 0)
+            return rc;
+        sorted[i] = &tensors[i];
+    }
+    return sort_names(sorted, n, err);
 }
 
 lx_shown lx_show(const char *text, size_t n)
@@ -114,10 +169,12 @@ static bool begins_with(const lx_mapping *map, size_t at, const char *magic, siz
 /* A header's length that fits, then '{': no pickle or zip looks like that. */
 static bool looks_like_safetensors(const lx_mapping *map)
 {
-    return map->size > 8 && little_endian64(map->data) <= map->size - 8 && map->data[8] == '{';
+    return map->size > 8 && little_endian64(map->data) <= map->size - 8 &&
+           map->data[8] == '{';
 }
 
-/* PROTO. The length of a header that was cut off may begin so too, but it ends in zeros. */
+/* PROTO. The length of a header that was cut off may begin so too, but it ends in zeros.
+ */
 static bool looks_like_pickle(const lx_mapping *map)
 {
     return map->size >= 8 && map->data[0] == 0x80 && map->data[1] <= 16 &&
@@ -146,7 +203,8 @@ static const char *known_stranger(const lx_mapping *map)
     if (begins_with(map, 0, "version https://git-lfs", 23))
         return "is a Git LFS pointer, not the file itself (fetch it with `git lfs pull`)";
     if (begins_with(map, 0, "<", 1))
-        return "is a web page, not a model (the download failed; sign in and fetch it again)";
+        return "is a web page, not a model (the download failed; sign in and fetch it "
+               "again)";
     if (begins_with(map, 0, "7z\xBC\xAF\x27\x1C", 6))
         return "is a 7z archive (unpack it first)";
     if (begins_with(map, 257, "ustar", 5))
@@ -169,21 +227,16 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
         return lx_fail(err, LX_EFORMAT, "%s at byte 0", stranger);
     /* The ending promises that nothing in the file can run; loaders trust it. */
     if ((is_zip || is_pickle) && lx_ends_with(path, ".safetensors"))
-        return lx_fail(err, LX_EFORMAT,
-                       "is a %s named .safetensors, at byte 0 (if you trust where it is from, "
-                       "rename it to .ckpt: lx reads it without running anything)",
-                       is_zip ? "zip archive" : "pickle");
+        return lx_fail(
+            err, LX_EFORMAT,
+            "is a %s named .safetensors, at byte 0 (if you trust where it is from, "
+            "rename it to .ckpt: lx reads it without running anything)",
+            is_zip ? "zip archive" : "pickle");
     if (is_zip || ends_like_zip(map))
         return lx_torch__read_zip(file, err);
     if (is_pickle || is_pickle_name(path))
         return lx_torch__read_legacy(file, err);
     return lx_safetensors__read(file, err);
-}
-
-static int compare_views(const void *a, const void *b)
-{
-    return strcmp((*(const lx_tensor_view *const *)a)->name,
-                  (*(const lx_tensor_view *const *)b)->name);
 }
 
 static int index_names(lx_tensor_file *file, lx_error *err)
@@ -192,14 +245,7 @@ static int index_names(lx_tensor_file *file, lx_error *err)
         return lx_oom(err);
     for (size_t i = 0; i < file->count; i++)
         file->by_name[i] = &file->views[i];
-    lx_tensor_file__sort(file->by_name, file->count, sizeof *file->by_name, compare_views);
-    for (size_t i = 1; i < file->count; i++) {
-        const char *name = file->by_name[i]->name;
-        if (!strcmp(file->by_name[i - 1]->name, name))
-            return lx_fail(err, LX_EFORMAT, "two tensors are named \"%s\"",
-                           lx_show(name, strlen(name)).text);
-    }
-    return LX_OK;
+    return sort_names(file->by_name, file->count, err);
 }
 
 static int map_file(lx_mapping *out, const char *path, lx_error *err)

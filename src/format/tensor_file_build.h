@@ -1,8 +1,10 @@
 /*
- * format/tensor_file_build - how the readers of this folder fill an lx_tensor_file
+ * format/tensor_file_build - how the readers of this folder fill an lx_tensor_file, and
+ * what the writers share
  *
- * A reader gets the file with its bytes mapped and everything else empty, adds views and notes,
- * and returns; tensor_file.c then sorts the names and refuses doubles. Nobody else includes this.
+ * A reader gets the file with its bytes mapped and everything else empty, adds views and
+ * notes, and returns; tensor_file.c then sorts the names and refuses doubles. Nobody else
+ * includes this.
  */
 #ifndef LX_FORMAT_TENSOR_FILE_BUILD_H
 #define LX_FORMAT_TENSOR_FILE_BUILD_H
@@ -34,7 +36,8 @@ struct lx_tensor_file {
 int lx_tensor_file__add(lx_tensor_file *file, const lx_tensor_view *view, lx_error *err);
 int lx_tensor_file__note(lx_tensor_file *file, lx_error *err, const char *fmt, ...)
     LX_PRINTF(3, 4);
-/* Memory for data that lives as long as the file, 64-byte aligned; NULL when there is none. */
+/* Memory for data that lives as long as the file, 64-byte aligned; NULL when there is
+ * none. */
 void *lx_tensor_file__own(lx_tensor_file *file, size_t bytes);
 
 /* qsort, but files are mostly written in order, and then one pass sees it. */
@@ -42,12 +45,23 @@ void lx_tensor_file__sort(void *items, size_t n, size_t item,
                           int (*compare)(const void *, const void *));
 
 /*
- * Elements and bytes of a shape. False when a product passes 2^63 - 1, zero dimensions counted as
- * one (their strides would overflow all the same), or the bits fill no whole bytes.
+ * Elements and bytes of a shape. False when a product passes 2^63 - 1, zero dimensions
+ * counted as one (their strides would overflow all the same), or the bits fill no whole
+ * bytes.
  */
 bool lx_tensor_file__measure(lx_tensor_view *view);
 
-/* A name from a file, cut and made safe for a message: printable ASCII stays, the rest is \xNN. */
+/* What the writers ask of a text: UTF-8. */
+int lx_tensor_file__check_text(const char *text, lx_error *err);
+/*
+ * The tensors to be written, checked and by name: names UTF-8 and unique, bytes that fit
+ * the shape (LX_EFORMAT, LX_EINTERNAL). sorted has room for n.
+ */
+int lx_tensor_file__order(const lx_tensor_view **sorted, const lx_tensor_view *tensors,
+                          size_t n, lx_error *err);
+
+/* A name from a file, cut and made safe for a message: printable ASCII stays, the rest is
+ * \xNN. */
 typedef struct lx_shown {
     char text[136];
 } lx_shown;

@@ -95,5 +95,8 @@ int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tenso
 /* Writes the file. Both hashes are added to the metadata unless that is empty. */
 int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
                  const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
+/* The same tensors in torch's format (.ckpt, .pt), which has no place for metadata. */
+int lx_lora_save_torch(const char *path, const lx_lora *lora, lx_dtype dtype,
+                       bool has_integer_alpha, lx_error *err);
 
 #endif

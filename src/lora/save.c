@@ -5,6 +5,7 @@
 #include "src/base/alloc.h"
 #include "src/base/sha256.h"
 #include "src/base/str.h"
+#include "src/format/torch_write.h"
 #include "src/lora/lora.h"
 
 /* Bytes of n values of a whole-byte dtype. */
@@ -13,7 +14,8 @@ static size_t bytes_of(lx_dtype dtype, size_t n)
     return n * (size_t)lx_dtype_bits(dtype) / 8;
 }
 
-static void describe(lx_tensor_view *view, const lx_param *param, lx_dtype dtype, void *data)
+static void describe(lx_tensor_view *view, const lx_param *param, lx_dtype dtype,
+                     void *data)
 {
     *view = (lx_tensor_view){
         .name = param->name, .dtype = dtype, .n_dims = param->n_dims, .n_elements = 1};
@@ -44,7 +46,8 @@ static int describe_alpha(lx_tensor_view *view, lx_lora_tensors *tensors,
         memcpy(data, &whole, sizeof(whole));
     else
         rc = lx_from_f32(data, dtype, &module->alpha, 1);
-    return rc < 0 ? lx_fail(err, rc, "a LoRA cannot be saved as %s", lx_dtype_name(dtype)) : 0;
+    return rc < 0 ? lx_fail(err, rc, "a LoRA cannot be saved as %s", lx_dtype_name(dtype))
+                  : 0;
 }
 
 static int convert(lx_lora_tensors *tensors, const lx_lora *lora, const float *values,
@@ -62,12 +65,13 @@ static int convert(lx_lora_tensors *tensors, const lx_lora *lora, const float *v
 
             describe(view, params[k], dtype, at);
             if ((rc = lx_from_f32(at, dtype, values + n, view->n_elements)) < 0)
-                return lx_fail(err, rc, "a LoRA cannot be saved as %s", lx_dtype_name(dtype));
+                return lx_fail(err, rc, "a LoRA cannot be saved as %s",
+                               lx_dtype_name(dtype));
             n += view->n_elements;
             at += view->bytes;
         }
-        if ((rc = describe_alpha(&tensors->views[tensors->count++], tensors, &lora->modules[i],
-                                 alpha_dtype, err)) < 0)
+        if ((rc = describe_alpha(&tensors->views[tensors->count++], tensors,
+                                 &lora->modules[i], alpha_dtype, err)) < 0)
             return rc;
     }
     return 0;
@@ -90,7 +94,8 @@ int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dty
     if ((rc = lora->dev->download(lora->dev, values, lora->values,
                                   lora->n_values * sizeof(float), err)) < 0 ||
         (rc = lora->dev->sync(lora->dev, err)) < 0 ||
-        (rc = convert(tensors, lora, values, dtype, has_integer_alpha ? LX_I64 : dtype, err)) < 0)
+        (rc = convert(tensors, lora, values, dtype, has_integer_alpha ? LX_I64 : dtype,
+                      err)) < 0)
         goto done;
     *out = tensors;
     tensors = NULL;
@@ -110,7 +115,8 @@ void lx_lora_tensors_free(lx_lora_tensors *tensors)
     lx_free(tensors);
 }
 
-/* ---- hashes ------------------------------------------------------------------------------- */
+/* ---- hashes
+ * ------------------------------------------------------------------------------- */
 
 /* Bytes of the file that the peer's old hash is of: the rule of the first web UIs. */
 enum { LEGACY_BEGIN = 0x100000, LEGACY_END = 0x110000 };
@@ -121,8 +127,8 @@ typedef struct hashing {
 } hashing;
 
 /* The part of [offset, offset + n) in [begin, end) goes to the hash. */
-static void hash_range(lx_sha256 *hash, const char *bytes, size_t offset, size_t n, size_t begin,
-                       size_t end)
+static void hash_range(lx_sha256 *hash, const char *bytes, size_t offset, size_t n,
+                       size_t begin, size_t end)
 {
     size_t from = offset > begin ? offset : begin;
     size_t to = offset + n < end ? offset + n : end;
@@ -141,8 +147,9 @@ static int hash_bytes(void *context, const void *data, size_t n, lx_error *err)
     return 0;
 }
 
-int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tensors *tensors,
-                   const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
+                   const lx_lora_tensors *tensors, const lx_metadata_entry *metadata,
+                   size_t n_metadata, lx_error *err)
 {
     lx_metadata_entry *training = lx_alloc((n_metadata + 1) * sizeof(*training));
     hashing h = {.offset = 0};
@@ -158,8 +165,8 @@ int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tenso
             training[n++] = metadata[i];
     lx_sha256_init(&h.data);
     lx_sha256_init(&h.legacy);
-    rc = lx_safetensors_stream(hash_bytes, &h, &h.header_bytes, tensors->views, tensors->count,
-                               training, n, err);
+    rc = lx_safetensors_stream(hash_bytes, &h, &h.header_bytes, tensors->views,
+                               tensors->count, training, n, err);
     lx_free(training);
     if (rc < 0)
         return rc;
@@ -172,10 +179,12 @@ int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tenso
     return 0;
 }
 
-/* ---- file --------------------------------------------------------------------------------- */
+/* ---- file
+ * --------------------------------------------------------------------------------- */
 
-int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
-                 const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err)
+int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype,
+                 bool has_integer_alpha, const lx_metadata_entry *metadata,
+                 size_t n_metadata, lx_error *err)
 {
     lx_lora_tensors *tensors = NULL;
     lx_metadata_entry *all = lx_alloc((n_metadata + 2) * sizeof(*all));
@@ -198,5 +207,18 @@ int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has
 done:
     lx_lora_tensors_free(tensors);
     lx_free(all);
+    return rc;
+}
+
+int lx_lora_save_torch(const char *path, const lx_lora *lora, lx_dtype dtype,
+                       bool has_integer_alpha, lx_error *err)
+{
+    lx_lora_tensors *tensors;
+    int rc = lx_lora_tensors_new(&tensors, lora, dtype, has_integer_alpha, err);
+
+    if (rc < 0)
+        return rc;
+    rc = lx_torch_write(path, tensors->views, tensors->count, err);
+    lx_lora_tensors_free(tensors);
     return rc;
 }

@@ -34,7 +34,7 @@ typedef struct lx_train_config {
     const char *output_dir, *output_name;
     lx_dtype save_dtype;    /* save_precision; LX_F32 when not given */
     bool save_dtype_given;
-    const char *save_model_as; /* "safetensors" */
+    const char *save_model_as; /* the ending: "safetensors", or torch's "ckpt" and "pt" */
     int save_every_n_epochs, save_every_n_steps, save_n_epoch_ratio;
     int save_last_n_epochs, save_last_n_steps;
 

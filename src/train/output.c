@@ -1,6 +1,7 @@
 #include "src/train/output.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "src/base/file.h"
@@ -42,7 +43,8 @@ static void step_path(lx_str *path, const lx_train_config *c, int64_t step)
 static void last_path(lx_str *path, const lx_train_config *c)
 {
     put_dir(path, c);
-    lx_str_printf(path, "%s.%s", c->output_name ? c->output_name : "last", c->save_model_as);
+    lx_str_printf(path, "%s.%s", c->output_name ? c->output_name : "last",
+                  c->save_model_as);
 }
 
 static double now_seconds(void)
@@ -50,6 +52,17 @@ static double now_seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int write_file(const char *path, const lx_output *o, lx_error *err)
+{
+    const lx_train_config *c = o->config;
+    const bool has_integer_alpha = !c->network_alpha_given && !c->save_dtype_given;
+
+    if (strcmp(c->save_model_as, "safetensors") != 0)
+        return lx_lora_save_torch(path, o->lora, c->save_dtype, has_integer_alpha, err);
+    return lx_lora_save(path, o->lora, c->save_dtype, has_integer_alpha,
+                        o->metadata->entries, o->metadata->count, err);
 }
 
 static int save(lx_output *o, const lx_str *path, int epoch, int64_t step, bool is_last,
@@ -69,9 +82,7 @@ static int save(lx_output *o, const lx_str *path, int epoch, int64_t step, bool 
         lx_metadata_reduce(o->metadata);
     if (o->metadata->failed)
         return lx_oom(err);
-    if ((rc = lx_lora_save(report.path, o->lora, c->save_dtype,
-                           !c->network_alpha_given && !c->save_dtype_given,
-                           o->metadata->entries, o->metadata->count, err)) < 0 ||
+    if ((rc = write_file(report.path, o, err)) < 0 ||
         (rc = lx_file_hash(&hash, report.path, err)) < 0) {
         lx_within(err, "%s", report.path);
         return rc;

@@ -11,6 +11,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/format/safetensors.h"
+#include "src/format/torch_write.h"
 #include "tests/support/golden.h"
 
 static void fail_each_allocation(const char *path, bool forever)
@@ -56,10 +57,23 @@ static void test_fault_format__pickles(void **state)
     each(lx_badfile_need("ckpt_numpy_scalar.ckpt"));
 }
 
-static void test_fault_format__a_failed_write_leaves_the_old_file(void **state)
+static int write_safetensors(const char *path, const lx_tensor_file *file, lx_error *err)
+{
+    const lx_metadata_entry metadata = {"k", "v"};
+    return lx_safetensors_write(path, lx_tensor_file_at(file, 0),
+                                lx_tensor_file_count(file), &metadata, 1, err);
+}
+
+static int write_torch(const char *path, const lx_tensor_file *file, lx_error *err)
+{
+    return lx_torch_write(path, lx_tensor_file_at(file, 0), lx_tensor_file_count(file),
+                          err);
+}
+
+static void fail_each_write(int (*write)(const char *, const lx_tensor_file *,
+                                         lx_error *))
 {
     lx_tensor_file *file = lx_golden_open("model/odd_tensors.safetensors");
-    const lx_metadata_entry metadata = {"k", "v"};
     char path[] = "/tmp/lx-test-fault-XXXXXX";
     int rc = -1;
 
@@ -69,8 +83,7 @@ static void test_fault_format__a_failed_write_leaves_the_old_file(void **state)
         lx_str text;
         lx_error err = {0};
         lx_alloc_fail_at(n, false);
-        rc = lx_safetensors_write(path, lx_tensor_file_at(file, 0), lx_tensor_file_count(file),
-                                  &metadata, 1, &err);
+        rc = write(path, file, &err);
         lx_alloc_fail_at(0, false);
         if (rc == LX_OK)
             break;
@@ -81,6 +94,12 @@ static void test_fault_format__a_failed_write_leaves_the_old_file(void **state)
     }
     unlink(path);
     lx_tensor_file_close(file);
+}
+
+static void test_fault_format__a_failed_write_leaves_the_old_file(void **state)
+{
+    fail_each_write(write_safetensors);
+    fail_each_write(write_torch);
 }
 
 int main(void)

@@ -5,6 +5,7 @@ that sd-scripts hard-codes for SD 1.x are set to what the checkpoint's tensors s
 CLIP heads is not in the tensors and must be given.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ UNET_LIMIT = 2e-5
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 torch.set_grad_enabled(False)
+logging.disable(logging.INFO)  # sd-scripts says much
 
 n_failed = 0
 

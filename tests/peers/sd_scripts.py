@@ -98,7 +98,7 @@ half = peers.train_tiny("half", "--save_precision", "fp16")
 check_outputs("rank 4 in fp16", peers.tiny_base(), half)
 conv = peers.train_tiny("conv", "--network_args", "conv_dim=2", "conv_alpha=1")
 check_outputs("rank 4 and convolutions of rank 2", peers.tiny_base(), conv)
-for extension in ():
+for extension in ("ckpt", "pt"):
     file = peers.train_tiny("pickled", extension=extension)
     check_outputs(f"rank 4 as .{extension}", peers.tiny_base(), file)
 peers.finish()

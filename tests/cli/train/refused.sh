@@ -2,7 +2,7 @@
 # for nothing pass.
 for words in '--use_8bit_adam' '--optimizer_type Lion' '--optimizer_type AdamW8bit' \
     '--save_state' '--resume s' '--sample_prompts p.txt' '--network_module lycoris.kohya' \
-    '--save_model_as ckpt' '--network_dropout 0.1' '--validation_split 0.1' '--fp8_base' \
+    '--save_model_as diffusers' '--network_dropout 0.1' '--validation_split 0.1' '--fp8_base' \
     '--lr_scheduler adafactor' '--log_with wandb' '--v2' '--network_args rank_dropout=0.1' \
     '--huggingface_token secret' '--network_dropout 0' '--validation_split 0.0' \
     '--sample_every_n_steps 0' '--network_args rank_dropout=0' '--scale_weight_norms=0'; do
