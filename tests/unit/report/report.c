@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "src/base/alloc.h"
+#include "src/base/json.h"
 #include "src/report/report.h"
 
 /* What a stranger may put into any text of a run. */
@@ -57,10 +58,10 @@ static void fill(lx_report *report, const char *bad)
     curves[0] = (lx_report_curve){"loss", steps, loss, STEPS};
     curves[1] = (lx_report_curve){bad ? bad : "lr/unet", steps, rate, STEPS};
     settings[0] = (lx_report_pair){TEXT("network_dim"), TEXT("4")};
-    settings[1] = (lx_report_pair){TEXT("train_data_dir"), TEXT("~/img")};
-    settings[2] = (lx_report_pair){TEXT("text"), long_line};
+    settings[1] = (lx_report_pair){"train_data_dir", TEXT("~/img")};
+    settings[2] = (lx_report_pair){"text", long_line};
     facts[0] = (lx_report_pair){TEXT("rank"), TEXT("4")};
-    facts[1] = (lx_report_pair){TEXT("base"), TEXT("SD 1.x")};
+    facts[1] = (lx_report_pair){"base", TEXT("SD 1.x")};
     folders[0] = (lx_report_folder){
         TEXT("10_hifumi 1girl"), TEXT("hifumi 1girl"), 15, 15, 10, false};
     tags[0] = (lx_report_tag){TEXT("hifumi"), 15};
@@ -211,6 +212,77 @@ static void test_report_html__hostile_texts_are_inert(void **state)
     lx_str_release(&out);
 }
 
+/* ---- Markdown, JSON
+ * ---------------------------------------------------------------------- */
+
+static int save(void *context, const char *name, const void *bytes, size_t n,
+                lx_error *err)
+{
+    size_t *n_files = context;
+    assert_int_equal(strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-."),
+                     strlen(name));
+    assert_true(n > 0);
+    (void)bytes;
+    (void)err;
+    ++*n_files;
+    return LX_OK;
+}
+
+static void test_report_markdown__pictures_lie_beside_it_or_inside(void **state)
+{
+    lx_str out = LX_STR_INIT;
+    lx_report report;
+    size_t n_files = 0;
+
+    fill(&report, NULL);
+    assert_int_equal(lx_report_markdown(&out, &report, "a b.files", save, &n_files, NULL),
+                     0);
+    assert_inert(&out);
+    assert_int_equal(n_files, 4); /* two charts, two pictures */
+    assert_non_null(strstr(out.data, "](<a b.files/loss.svg>)"));
+    assert_null(strstr(out.data, "data:image"));
+    lx_str_clear(&out);
+    assert_int_equal(lx_report_markdown(&out, &report, NULL, NULL, NULL, NULL), 0);
+    assert_int_equal(count(out.data, "](data:image/"), 4);
+    lx_str_release(&out);
+}
+
+static void test_report_markdown__hostile_texts_are_inert(void **state)
+{
+    lx_str out = LX_STR_INIT;
+    lx_report report;
+
+    fill(&report, BAD);
+    report.n_runs = 2;
+    assert_int_equal(lx_report_markdown(&out, &report, NULL, NULL, NULL, NULL), 0);
+    assert_inert(&out);
+    assert_int_equal(count(out.data, "[a](b)"),
+                     2 * 3); /* in fences: the diff, how to repeat it */
+    lx_str_release(&out);
+}
+
+static void test_report_json__reads_back(void **state)
+{
+    lx_str out = LX_STR_INIT;
+    lx_report report;
+    cJSON *root = NULL, *run;
+
+    fill(&report, BAD);
+    report.n_runs = 2;
+    loss[7] = (double)NAN;
+    assert_int_equal(lx_report_json(&out, &report, NULL), 0);
+    assert_inert(&out);
+    assert_int_equal(lx_json_parse(&root, out.data, out.len, NULL), 0);
+    run = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "runs"), 1);
+    assert_true(lx_json_number(run, "steps", 0) == 600);
+    assert_int_equal(
+        cJSON_GetArraySize(cJSON_GetObjectItem(
+            cJSON_GetObjectItem(cJSON_GetObjectItem(run, "curves"), "loss"), "values")),
+        STEPS);
+    cJSON_Delete(root);
+    lx_str_release(&out);
+}
+
 static void test_report_html__memory_failures_are_told(void **state)
 {
     lx_report report;
@@ -233,6 +305,9 @@ int main(void)
         cmocka_unit_test(test_report_html__is_one_page_that_fetches_nothing),
         cmocka_unit_test(test_report_html__without_curves_there_is_no_script),
         cmocka_unit_test(test_report_html__hostile_texts_are_inert),
+        cmocka_unit_test(test_report_markdown__pictures_lie_beside_it_or_inside),
+        cmocka_unit_test(test_report_markdown__hostile_texts_are_inert),
+        cmocka_unit_test(test_report_json__reads_back),
         cmocka_unit_test(test_report_html__memory_failures_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
