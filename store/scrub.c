@@ -33,7 +33,7 @@ static size_t word_length(const char *p, const char *end)
 }
 
 /* Prefixes of services' tokens, with the least length that is no accident. */
-static bool is_token(const char *p, size_t n)
+bool lx_is_secret_word(const char *p, size_t n)
 {
     static const struct {
         const char *prefix;
@@ -48,7 +48,7 @@ static bool is_token(const char *p, size_t n)
 }
 
 /* The user part of scheme://user:password@host starting at p; 0 if there is none. */
-static size_t userinfo_length(const char *p, const char *end)
+size_t lx_url_user_length(const char *p, const char *end)
 {
     const char *at = p;
     while (at < end && !isspace((unsigned char)*at) && *at != '/' && *at != '"' && *at != '\'') {
@@ -66,10 +66,10 @@ void lx_scrub_text(lx_str *out, const char *text, size_t n)
 
     while (p < end) {
         size_t length;
-        if (end - p > 3 && memcmp(p, "://", 3) == 0 && (length = userinfo_length(p + 3, end))) {
+        if (end - p > 3 && memcmp(p, "://", 3) == 0 && (length = lx_url_user_length(p + 3, end))) {
             lx_str_puts(out, "://***");
             p += 3 + length;
-        } else if (at_word && (length = word_length(p, end)) && is_token(p, length)) {
+        } else if (at_word && (length = word_length(p, end)) && lx_is_secret_word(p, length)) {
             lx_str_puts(out, "***");
             p += length;
         } else {

@@ -1,0 +1,455 @@
+#include "store/privacy.h"
+
+#include <ctype.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "src/base/alloc.h"
+#include "store/scrub.h"
+
+typedef struct known_name {
+    char *text;
+    size_t n;
+    lx_private kind;
+} known_name;
+
+struct lx_privacy {
+    bool is_off, failed;
+    char *home; /* $HOME when it is none of the usual places; else NULL */
+    known_name *names;
+    size_t n_names, capacity;
+    size_t counts[LX_PRIVATE_COUNT];
+};
+
+static const char *const written_as[] = {"~",   "user", "host", "name@example.com",
+                                         "***", "***"};
+
+/* ---- names
+ * ------------------------------------------------------------------------------- */
+
+/* Names of accounts and machines that tell nobody apart. */
+static bool is_common(const char *name, size_t n)
+{
+    static const char *const names[] = {
+        "root",    "user",     "users",     "admin",     "administrator", "ubuntu",
+        "debian",  "fedora",   "home",      "public",    "default",       "shared",
+        "guest",   "test",     "docker",    "jovyan",    "runner",        "nobody",
+        "vagrant", "host",     "localhost", "desktop",   "computer",      "train",
+        "lora",    "models",   "data",      "workspace", "ec2-user",      "colab",
+        "kaggle",  "all users"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == n && strncasecmp(names[i], name, n) == 0)
+            return true;
+    return n < 3;
+}
+
+static bool is_word(char c)
+{
+    return isalnum((unsigned char)c) || (unsigned char)c >= 0x80;
+}
+
+static void learn(lx_privacy *p, lx_private kind, const char *name, size_t n)
+{
+    if (is_common(name, n) || n > 128)
+        return;
+    for (size_t i = 0; i < p->n_names; i++)
+        if (p->names[i].n == n && strncasecmp(p->names[i].text, name, n) == 0)
+            return;
+    if (lx_grow(&p->names, &p->capacity, p->n_names + 1, sizeof *p->names) < 0 ||
+        !(p->names[p->n_names].text = lx_strndup(name, n))) {
+        p->failed = true;
+        return;
+    }
+    p->names[p->n_names].n = n;
+    p->names[p->n_names++].kind = kind;
+}
+
+void lx_privacy_learn_name(lx_privacy *p, lx_private kind, const char *name)
+{
+    if (name && !p->is_off)
+        learn(p, kind, name, strlen(name));
+}
+
+/* The name known to stand at `at` as a whole word; NULL if none does. The longest wins.
+ */
+static const known_name *name_at(const lx_privacy *p, const char *text, const char *at,
+                                 const char *end)
+{
+    const known_name *best = NULL;
+    if (at > text && is_word(at[-1]))
+        return NULL;
+    for (size_t i = 0; i < p->n_names; i++) {
+        const known_name *name = &p->names[i];
+        if (name->n <= (size_t)(end - at) && strncasecmp(name->text, at, name->n) == 0 &&
+            (at + name->n == end || !is_word(at[name->n])) &&
+            (!best || name->n > best->n))
+            best = name;
+    }
+    return best;
+}
+
+/* ---- home folders
+ * ------------------------------------------------------------------------ */
+
+/* One or more of / and \ (JSON doubles the backslash). */
+static size_t slashes(const char *p, const char *end)
+{
+    const char *at = p;
+    while (at < end && (*at == '/' || *at == '\\'))
+        at++;
+    return (size_t)(at - p);
+}
+
+static bool ends_name(char c)
+{
+    return c == '/' || c == '\\' || (unsigned char)c < 0x20 ||
+           strchr("\"'<>|:;,*?()[]{}`$&", c);
+}
+
+/*
+ * The length of a folder's name. Names of Windows and macOS may hold spaces: they belong
+ * to the name when it is closed by a slash or a quote a few words later; else the first
+ * space ends it.
+ */
+static size_t name_length(const char *p, const char *end)
+{
+    const char *at = p, *space = NULL;
+    int n_spaces = 0;
+    while (at < end && !ends_name(*at) && n_spaces < 3) {
+        if (*at == ' ') {
+            space = space ? space : at;
+            n_spaces++;
+        }
+        at++;
+    }
+    if (space && (n_spaces == 3 || at == end || !strchr("/\\\"'", *at)))
+        at = space;
+    return (size_t)(at - p);
+}
+
+static bool starts(const char *p, const char *end, const char *word)
+{
+    size_t n = strlen(word);
+    return (size_t)(end - p) >= n && strncasecmp(p, word, n) == 0;
+}
+
+/*
+ * A home folder that begins at p: its length, and where in it the user's name is (n_name
+ * 0: it has none, as /root).
+ */
+static size_t home_length(const lx_privacy *privacy, const char *p, const char *end,
+                          const char **name, size_t *n_name)
+{
+    static const char *const parents[] = {"home", "users", "documents and settings"};
+    const char *at = p;
+    size_t n;
+
+    *n_name = 0;
+    if (privacy->home && starts(p, end, privacy->home)) {
+        n = strlen(privacy->home);
+        return p + n == end || !is_word(p[n]) ? n : 0;
+    }
+    if (starts(p, end, "/root") &&
+        (p + 5 == end || (!is_word(p[5]) && !strchr("._-", p[5]))))
+        return 5;
+    if (end - at > 2 && isalpha((unsigned char)*at) && at[1] == ':')
+        at += 2;
+    if (!(n = slashes(at, end)) || n > (*at == '/' ? 1 : 2))
+        return 0;
+    at += n;
+    for (size_t i = 0; i < sizeof parents / sizeof *parents; i++) {
+        const char *after = at + strlen(parents[i]);
+        if (!starts(at, end, parents[i]) || !(n = slashes(after, end)) || n > 2)
+            continue;
+        *name = after + n;
+        *n_name = name_length(*name, end);
+        return *n_name ? (size_t)(*name + *n_name - p) : 0;
+    }
+    return 0;
+}
+
+/* ---- e-mail, secrets
+ * --------------------------------------------------------------------- */
+
+static bool is_local(char c)
+{
+    return isalnum((unsigned char)c) || strchr("._%+-", c);
+}
+
+static size_t email_length(const char *p, const char *end)
+{
+    const char *at = p, *host, *dot = NULL;
+
+    while (at < end && *at && is_local(*at))
+        at++;
+    if (at == p || at == end || *at != '@' || (at - p == 3 && strncmp(p, "git", 3) == 0))
+        return 0;
+    for (host = ++at;
+         at < end && *at && (isalnum((unsigned char)*at) || *at == '.' || *at == '-');
+         at++)
+        if (*at == '.' && at > host && at + 1 < end && isalpha((unsigned char)at[1]))
+            dot = at;
+    while (at > host && (at[-1] == '.' || at[-1] == '-'))
+        at--;
+    if (!dot || dot >= at || at - dot < 3 || starts(host, end, "example.com"))
+        return 0;
+    return (size_t)(at - p);
+}
+
+/*
+ * NAME = VALUE, NAME: "VALUE", "NAME":"VALUE" where the name is that of a secret: the
+ * offset of the value, and its length. What is called a token is often an honest word of
+ * a prompt, so short ones stay.
+ */
+static size_t secret_value(const char *p, const char *end, size_t *offset)
+{
+    char name[64], quote;
+    const char *at = p, *value;
+    size_t n = 0;
+
+    while (at < end && (isalnum((unsigned char)*at) || *at == '_' || *at == '-') &&
+           n < sizeof name - 1)
+        name[n++] = *at++;
+    name[n] = '\0';
+    if (!n || !lx_is_secret_name(name))
+        return 0;
+    while (at < end && strchr("\\\"' ", *at) && *at)
+        at++;
+    if (at == end || (*at != '=' && *at != ':'))
+        return 0;
+    for (at++; at < end && *at && strchr("\\\"' ", *at);)
+        at++;
+    value = at;
+    quote = strchr("\"'", at[-1]) ? at[-1]
+                                  : 0; /* up to its end; else to the end of the word */
+    while (at < end && (quote ? *at != quote && *at != '\\' && *at != '\n'
+                              : (unsigned char)*at > 0x20 && !strchr("\"'\\,;}])", *at)))
+        at++;
+    *offset = (size_t)(value - p);
+    n = (size_t)(at - value);
+    if (n < 16 && lx_ends_with(name, "token"))
+        return 0;
+    if (strspn(value, "0123456789.-") >= n || (n == 4 && !strncmp(value, "true", 4)) ||
+        (n == 4 && !strncmp(value, "null", 4)) ||
+        (n == 5 && !strncmp(value, "false", 5)) || (n == 3 && !strncmp(value, "***", 3)))
+        return 0;
+    return n;
+}
+
+static size_t word_length(const char *p, const char *end)
+{
+    const char *at = p;
+    while (at < end && (isalnum((unsigned char)*at) || *at == '_' || *at == '-'))
+        at++;
+    return (size_t)(at - p);
+}
+
+/* ---- scanning
+ * ---------------------------------------------------------------------------- */
+
+/* What of one kind stands at `at`: its length, 0 for none. *keep: bytes of it that stay
+ * in front. */
+static size_t find_at(lx_privacy *p, const char *text, const char *at, const char *end,
+                      lx_private *kind, size_t *keep)
+{
+    bool starts_word = at == text || !is_word(at[-1]);
+    const char *name;
+    const known_name *known;
+    size_t n, n_name;
+
+    *keep = 0;
+    if (end - at > 3 && memcmp(at, "://", 3) == 0) {
+        /* file:///home/name: the third slash is the path's */
+        n = lx_url_user_length(at + 3, end);
+        *kind = LX_PRIVATE_URL;
+        *keep = 3;
+        return n && !(n == 3 && !strncmp(at + 3, "git", 3)) && strncmp(at + 3, "***", n)
+                   ? n + 3
+                   : 0;
+    }
+    *kind = LX_PRIVATE_HOME;
+    if ((*at == '/' || *at == '\\' || (starts_word && isalpha((unsigned char)*at))) &&
+        (n = home_length(p, at, end, &name, &n_name))) {
+        /* In the middle of a path only the name goes: /data/home/alice. */
+        if (!starts_word && n_name) {
+            *kind = LX_PRIVATE_USER;
+            *keep = (size_t)(name - at);
+            return is_common(name, n_name) ? 0 : n;
+        }
+        return starts_word ? n : 0;
+    }
+    if (!starts_word)
+        return 0;
+    *kind = LX_PRIVATE_EMAIL;
+    if ((at == text || !is_local(at[-1])) && (n = email_length(at, end)))
+        return n;
+    *kind = LX_PRIVATE_TOKEN;
+    if (at > text && (at[-1] == '_' || at[-1] == '-'))
+        n = 0;
+    else if ((n = word_length(at, end)) && lx_is_secret_word(at, n))
+        return n;
+    else if ((n = secret_value(at, end, keep)))
+        return *keep + n;
+    *keep = 0;
+    if ((known = name_at(p, text, at, end))) {
+        *kind = known->kind;
+        return known->n;
+    }
+    return 0;
+}
+
+bool lx_privacy_scrub(lx_str *out, lx_privacy *p, const char *text, size_t n)
+{
+    const char *from = text, *at = text, *end = text + n;
+    bool is_changed = false;
+
+    out->failed |= p->failed;
+    while (at < end && !p->is_off) {
+        lx_private kind;
+        size_t keep, length = find_at(p, text, at, end, &kind, &keep);
+        if (!length) {
+            at++;
+            continue;
+        }
+        lx_str_append(out, from, (size_t)(at - from) + keep);
+        lx_str_puts(out, written_as[kind]);
+        p->counts[kind]++;
+        is_changed = true;
+        at += length;
+        from = at;
+    }
+    lx_str_append(out, from, (size_t)(end - from));
+    return is_changed;
+}
+
+/* The value of a JSON member by one of our names for a machine or a person. */
+static void learn_member(lx_privacy *p, const char *at, const char *end)
+{
+    static const struct {
+        const char *key;
+        lx_private kind;
+    } keys[] = {{"\"host\":\"", LX_PRIVATE_HOST},
+                {"\"hostname\":\"", LX_PRIVATE_HOST},
+                {"\"user\":\"", LX_PRIVATE_USER},
+                {"\"username\":\"", LX_PRIVATE_USER},
+                {"\"user_id\":\"", LX_PRIVATE_USER}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = at + strlen(keys[i].key), *stop;
+        if (!starts(at, end, keys[i].key) ||
+            !(stop = memchr(value, '"', (size_t)(end - value))))
+            continue;
+        learn(p, keys[i].kind, value, (size_t)(stop - value));
+    }
+}
+
+void lx_privacy_learn(lx_privacy *p, const char *text, size_t n)
+{
+    const char *end = text + n;
+    for (const char *at = text; at < end && !p->is_off; at++) {
+        const char *name;
+        size_t n_name;
+        if (*at == '"')
+            learn_member(p, at, end);
+        else if ((*at == '/' || *at == '\\') && home_length(p, at, end, &name, &n_name) &&
+                 n_name)
+            learn(p, LX_PRIVATE_USER, name, n_name);
+    }
+}
+
+/* ---- life
+ * -------------------------------------------------------------------------------- */
+
+static void learn_this_machine(lx_privacy *p)
+{
+    const struct passwd *who = getpwuid(getuid());
+    const char *home = getenv("HOME"), *name, *none;
+    char host[256] = "";
+    size_t n;
+
+    lx_privacy_learn_name(p, LX_PRIVATE_USER, getenv("USER"));
+    lx_privacy_learn_name(p, LX_PRIVATE_USER, getenv("LOGNAME"));
+    if (who) {
+        lx_privacy_learn_name(p, LX_PRIVATE_USER, who->pw_name);
+        if (who->pw_gecos)
+            learn(p, LX_PRIVATE_USER, who->pw_gecos, strcspn(who->pw_gecos, ","));
+    }
+    if (gethostname(host, sizeof host - 1) == 0) {
+        lx_privacy_learn_name(p, LX_PRIVATE_HOST, host);
+        learn(p, LX_PRIVATE_HOST, host, strcspn(host, "."));
+    }
+    if (home && strlen(home) > 1 && !home_length(p, home, home + strlen(home), &none, &n))
+        p->failed |= !(p->home = lx_strdup(home));
+    else if (home && home_length(p, home, home + strlen(home), &name, &n) && n)
+        learn(p, LX_PRIVATE_USER, name, n);
+}
+
+int lx_privacy_new(lx_privacy **out, bool is_off, lx_error *err)
+{
+    lx_privacy *p = lx_calloc(1, sizeof *p);
+    *out = p;
+    if (!p)
+        return lx_oom(err);
+    p->is_off = is_off;
+    if (!is_off)
+        learn_this_machine(p);
+    if (p->failed) {
+        lx_privacy_free(p);
+        *out = NULL;
+        return lx_oom(err);
+    }
+    return LX_OK;
+}
+
+void lx_privacy_free(lx_privacy *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->n_names; i++)
+        lx_free(p->names[i].text);
+    lx_free(p->names);
+    lx_free(p->home);
+    lx_free(p);
+}
+
+bool lx_privacy_is_off(const lx_privacy *p)
+{
+    return p->is_off;
+}
+
+const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena)
+{
+    lx_str clean = LX_STR_INIT;
+    const char *kept = text;
+
+    if (text && lx_privacy_scrub(&clean, p, text, strlen(text)))
+        kept = lx_arena_strdup(arena, clean.failed ? "" : lx_str_text(&clean));
+    lx_str_release(&clean);
+    return kept || !text ? kept : "";
+}
+
+size_t lx_privacy_count(const lx_privacy *p, lx_private kind)
+{
+    return p->counts[kind];
+}
+
+int lx_privacy_told(const char *const **out, size_t *n, const lx_privacy *p,
+                    lx_arena *arena, lx_error *err)
+{
+    static const char *const kinds[] = {"home folders",         "user names",
+                                        "host names",           "e-mail addresses",
+                                        "tokens and passwords", "users in addresses"};
+    const char **texts = lx_arena_calloc(arena, LX_PRIVATE_COUNT, sizeof *texts);
+
+    *n = 0;
+    *out = texts;
+    for (int kind = 0; texts && kind < LX_PRIVATE_COUNT; kind++)
+        if (p->counts[kind] &&
+            !(texts[(*n)++] = lx_arena_printf(
+                  arena, "%s: %zu time%s, written as %s", kinds[kind], p->counts[kind],
+                  p->counts[kind] == 1 ? "" : "s", written_as[kind])))
+            return lx_oom(err);
+    return texts ? LX_OK : lx_oom(err);
+}

@@ -1,0 +1,147 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "store/privacy.h"
+
+static lx_privacy *fresh(void)
+{
+    lx_privacy *p = NULL;
+    setenv("HOME", "/srv/people/wren", 1);
+    setenv("USER", "wren", 1);
+    setenv("LOGNAME", "wren", 1);
+    assert_int_equal(lx_privacy_new(&p, false, NULL), 0);
+    return p;
+}
+
+static void check(const char *text, const char *wanted)
+{
+    lx_privacy *p = fresh();
+    lx_str out = LX_STR_INIT, again = LX_STR_INIT;
+
+    lx_privacy_learn(p, text, strlen(text));
+    lx_privacy_scrub(&out, p, text, strlen(text));
+    assert_string_equal(lx_str_text(&out), wanted);
+    assert_false(lx_privacy_scrub(&again, p, lx_str_text(&out), out.len));
+    lx_str_release(&out);
+    lx_str_release(&again);
+    lx_privacy_free(p);
+}
+
+static void test_store_privacy__home_folders_become_a_tilde(void **state)
+{
+    check("--train_data_dir /home/alice/img --out=/home/alice",
+          "--train_data_dir ~/img --out=~");
+    check("/Users/bob/x.png and /Users/bob", "~/x.png and ~");
+    check("C:\\Users\\Carol Smith\\lora\\a.png", "~\\lora\\a.png");
+    check("{\"d\":\"D:\\\\Users\\\\carol\\\\lora\"}", "{\"d\":\"~\\\\lora\"}");
+    check("file:///home/alice/a", "file://~/a");
+    check("/root/sd and /rootless/x and /root", "~/sd and /rootless/x and ~");
+    check("/srv/people/wren/out", "~/out");
+    check("cd \"/Users/Dora May\"", "cd \"~\"");
+    check("/mnt/homework/a /home", "/mnt/homework/a /home");
+}
+
+static void test_store_privacy__the_name_goes_wherever_it_stands(void **state)
+{
+    check("/home/alice/a by Alice, alice_style, malice",
+          "~/a by user, user_style, malice");
+    check("/data/home/alice/a", "/data/home/user/a");
+    check("wren's run", "user's run");
+    check("/home/ubuntu/a on ubuntu", "~/a on ubuntu");
+    check("{\"host\":\"thor-7\",\"x\":\"at thor-7\"}",
+          "{\"host\":\"host\",\"x\":\"at host\"}");
+}
+
+static void test_store_privacy__addresses_and_secrets(void **state)
+{
+    check("mail a.b+c@mail.example.org.", "mail name@example.com.");
+    check("git@github.com:x/y @_@ 1girl@2", "git@github.com:x/y @_@ 1girl@2");
+    check("https://me:pw@host.org/x", "https://***@host.org/x");
+    check("hf_abcdefghijklmnopqrstuvwx", "***");
+    check("WANDB_API_KEY=0123456789abcdef0123456789abcdef01234567 x",
+          "WANDB_API_KEY=*** x");
+    check("{\"password\":\"a b\"}", "{\"password\":\"***\"}");
+    check("api_key = 'sesame'", "api_key = '***'");
+    check("instance_token: sks, sort_key: 12", "instance_token: sks, sort_key: 12");
+}
+
+static void test_store_privacy__clean_texts_stay_as_they_are(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "hifumi, 1girl, solo, long hair, :/, ^_^, @ @, \\(arknights\\)",
+        "--network_dim 4 --learning_rate 1e-4 --caption_extension .txt",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "{\"keep_tokens\":1,\"max_token_length\":150,\"seed\":42}",
+        "home/users/x",
+        "a/b\\c",
+        "50% off: 3:/2",
+        "\xE4\xB8\xAD\xE6\x96\x87, \xC3\xA9t\xC3\xA9"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        check(texts[i], texts[i]);
+}
+
+static void test_store_privacy__tells_what_it_took(void **state)
+{
+    lx_privacy *p = fresh();
+    lx_arena *arena = lx_arena_new();
+    const char *const *told;
+    size_t n;
+
+    assert_string_equal(lx_privacy_text(p, "/home/x/a /home/y/b", arena), "~/a ~/b");
+    assert_int_equal(lx_privacy_count(p, LX_PRIVATE_HOME), 2);
+    assert_int_equal(lx_privacy_told(&told, &n, p, arena, NULL), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(told[0], "home folders: 2 times, written as ~");
+    lx_arena_free(arena);
+    lx_privacy_free(p);
+}
+
+static void test_store_privacy__off_means_off(void **state)
+{
+    lx_privacy *p = NULL;
+    lx_str out = LX_STR_INIT;
+    assert_int_equal(lx_privacy_new(&p, true, NULL), 0);
+    assert_false(lx_privacy_scrub(&out, p, "/home/alice a@b.org", 19));
+    assert_string_equal(out.data, "/home/alice a@b.org");
+    lx_str_release(&out);
+    lx_privacy_free(p);
+}
+
+/* Cut anywhere, nothing is read past the end; the sanitizer watches. */
+static void test_store_privacy__cut_texts_are_read_to_their_end_only(void **state)
+{
+    static const char text[] =
+        "C:\\Users\\a b\\ https://u:p@h password=\"x\" a@b.org {\"host\":\"h1x\"} /home/";
+    lx_privacy *p = fresh();
+    for (size_t n = 0; n < sizeof text; n++) {
+        char *exact = malloc(n ? n : 1);
+        lx_str out = LX_STR_INIT;
+        assert_non_null(exact);
+        memcpy(exact, text, n);
+        lx_privacy_learn(p, exact, n);
+        lx_privacy_scrub(&out, p, exact, n);
+        lx_str_release(&out);
+        free(exact);
+    }
+    lx_privacy_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store_privacy__home_folders_become_a_tilde),
+        cmocka_unit_test(test_store_privacy__the_name_goes_wherever_it_stands),
+        cmocka_unit_test(test_store_privacy__addresses_and_secrets),
+        cmocka_unit_test(test_store_privacy__clean_texts_stay_as_they_are),
+        cmocka_unit_test(test_store_privacy__tells_what_it_took),
+        cmocka_unit_test(test_store_privacy__off_means_off),
+        cmocka_unit_test(test_store_privacy__cut_texts_are_read_to_their_end_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
