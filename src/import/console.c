@@ -31,6 +31,8 @@ void lx_console_init(lx_console *c, lx_console_sink sink, void *context)
     c->sink = sink;
     c->context = context;
     reset_state(&c->state);
+    c->next_dim = -1;
+    c->next_alpha = NAN;
 }
 
 static int tell(lx_console *c, lx_console_event event, lx_error *err)
@@ -294,21 +296,27 @@ int lx_console_settle(lx_console *c, lx_error *err)
     return rc;
 }
 
+static int end_training(lx_console *c, lx_error *err)
+{
+    int rc = lx_console_settle(c, err);
+
+    if (rc == LX_OK && c->state.has_training)
+        rc = tell(c, (lx_console_event){.kind = LX_CONSOLE_OVER}, err);
+    return rc;
+}
+
 static int begin_training(lx_console *c, lx_error *err)
 {
-    int64_t dim = c->state.network_dim;
-    double alpha = c->state.network_alpha;
-    bool is_first = !c->state.has_training;
-    int rc = lx_console_settle(c, err);
+    int rc = end_training(c, err);
 
     if (rc < 0)
         return rc;
     reset_state(&c->state);
-    if (is_first) { /* said before the header */
-        c->state.network_dim = dim;
-        c->state.network_alpha = alpha;
-    }
+    c->state.network_dim = c->next_dim;
+    c->state.network_alpha = c->next_alpha;
     c->state.has_training = true;
+    c->next_dim = -1;
+    c->next_alpha = NAN;
     return tell(c, (lx_console_event){.kind = LX_CONSOLE_TRAINING}, err);
 }
 
@@ -425,17 +433,17 @@ static void read_header(lx_console_state *s, const char *line, size_t n)
 
 /* "create LoRA network. base dim (rank): 4, alpha: 2.0", perhaps with a logger's words
  * around it. */
-static bool read_network(lx_console_state *s, const char *line, size_t n)
+static bool read_network(lx_console *c, const char *line, size_t n)
 {
     const char *dim = strstr(line, "base dim (rank): "), *alpha;
 
     if (!dim)
         return false;
     dim += strlen("base dim (rank): ");
-    read_digits(&s->network_dim, &dim, line + n);
+    read_digits(&c->next_dim, &dim, line + n);
     if ((alpha = strstr(dim, "alpha: "))) {
         alpha += strlen("alpha: ");
-        read_number(&s->network_alpha, &alpha, line + n);
+        read_number(&c->next_alpha, &alpha, line + n);
     }
     return true;
 }
@@ -471,7 +479,7 @@ static int take_line(lx_console *c, char *text, size_t n, lx_error *err)
         return LX_OK;
     if (lx_starts_with(line, "running training"))
         return begin_training(c, err);
-    if (read_network(&c->state, line, n))
+    if (read_network(c, line, n))
         return LX_OK;
     if (lx_starts_with(line, "epoch "))
         return take_epoch(c, line + 6, line + n, err);
@@ -651,6 +659,6 @@ int lx_console_finish(lx_console *c, lx_error *err)
             rc = take_byte(c, c->half[i], err);
     }
     if (rc == LX_OK && (rc = end_line(c, err)) == LX_OK)
-        rc = lx_console_settle(c, err);
+        rc = end_training(c, err);
     return rc;
 }

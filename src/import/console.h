@@ -59,7 +59,9 @@ typedef enum lx_console_kind {
     LX_CONSOLE_SAVED,    /* "saving checkpoint: path" */
     LX_CONSOLE_LAST, /* "save trained model to path", or its newer wording with the final
                         name */
-    LX_CONSOLE_FINISHED
+    LX_CONSOLE_FINISHED, /* "model saved." */
+    LX_CONSOLE_OVER /* nothing more will be told of this training: the next one begins, or
+                       the output has ended; the state is complete */
 } lx_console_kind;
 
 typedef struct lx_console_event {
@@ -90,6 +92,8 @@ typedef struct lx_console {
     lx_console_sink sink;
     void *context;
     lx_console_state state;
+    int64_t next_dim; /* of a network made before its training begins */
+    double next_alpha;
     char line[LX_CONSOLE_LINE + 1];
     size_t n;
     size_t open;           /* after the last '[' of the line; 0 = none */

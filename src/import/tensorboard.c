@@ -1,0 +1,195 @@
+#include "src/import/tensorboard.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/import/tfevents.h"
+#include "src/import/yaml.h"
+
+typedef struct reader {
+    lx_history *history;
+    lx_history_run *run;
+    bool takes_parameters_only;
+    bool has_start;
+    lx_sha256 origin;
+} reader;
+
+static void note_time(lx_history_run *run, double time)
+{
+    if (time <= 0)
+        return;
+    if (run->started == 0 || time < run->started)
+        run->started = time;
+    if (time > run->ended)
+        run->ended = time;
+}
+
+static int on_event(void *context, const lx_tfevent *e, lx_error *err)
+{
+    reader *r = context;
+    lx_history *h = r->history;
+
+    if (e->kind == LX_TFEVENT_PARAMETER) {
+        if (e->text)
+            lx_history_flag(h, r->run, e->tag, lx_history_text(h, e->text, e->n));
+        else
+            lx_history_flag_item(h, r->run, e->tag,
+                                 e->is_bool           ? cJSON_CreateBool(e->value != 0)
+                                 : isfinite(e->value) ? cJSON_CreateNumber(e->value)
+                                                      : cJSON_CreateNull());
+        return LX_OK;
+    }
+    if (r->takes_parameters_only)
+        return LX_OK;
+    note_time(r->run, e->time);
+    switch (e->kind) {
+    case LX_TFEVENT_SCALAR:
+        return lx_history_point(h, r->run, e->tag, e->step, e->value, err);
+    case LX_TFEVENT_TEXT:
+        lx_history_note(h, r->run,
+                        lx_history_printf(h, "%s (step %lld): %.*s", e->tag,
+                                          (long long)e->step,
+                                          e->n < 1500 ? (int)e->n : 1500, e->text));
+        return LX_OK;
+    case LX_TFEVENT_RESTART:
+        lx_history_rewind(r->run, e->step);
+        return LX_OK;
+    default:
+        return LX_OK;
+    }
+}
+
+static int read_file(reader *r, const char *path, lx_error *err)
+{
+    lx_mapping map;
+    lx_error damage = {0};
+    size_t used;
+    int rc = lx_file_map(&map, path, err);
+
+    if (rc < 0)
+        return rc;
+    rc = lx_tfevents_read(&used, NULL, map.data, map.size, 0, on_event, r, &damage);
+    /* The first record holds the microsecond the file was begun: it names the run,
+     * however much was written since. */
+    if (!r->has_start && !r->takes_parameters_only && used) {
+        lx_sha256_update(&r->origin, map.data, used < 40 ? used : 40);
+        r->has_start = true;
+    }
+    lx_file_unmap(&map);
+    if (rc == LX_EFORMAT) {
+        lx_history_problem(r->history, "%s: %s; what is before it was read", path,
+                           damage.text);
+        return LX_OK;
+    }
+    if (rc < 0) {
+        lx_within(&damage, "%s", path);
+        if (err)
+            *err = damage;
+    } else if (used < map.size && !r->takes_parameters_only) {
+        lx_history_problem(r->history,
+                           "%s: cut short at byte %zu; what is before it was read", path,
+                           used);
+    }
+    return rc;
+}
+
+static int read_parameters(reader *r, const char *folder, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    lx_dir dir = {0};
+    int rc = lx_dir_list(&dir, folder, err);
+
+    r->takes_parameters_only = true;
+    for (size_t i = 0; rc == LX_OK && i < dir.count; i++) {
+        lx_str_clear(&path);
+        lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
+        if ((rc = lx_str_check(&path, err)) < 0)
+            break;
+        if (lx_tfevents_is_name(dir.names[i]))
+            rc = read_file(r, lx_str_text(&path), err);
+        else if (strcmp(dir.names[i], "hparams.yml") == 0)
+            rc = lx_import_yaml_flags(r->history, r->run, lx_str_text(&path), err);
+    }
+    lx_dir_free(&dir);
+    lx_str_release(&path);
+    return rc;
+}
+
+/* sd-scripts nests <stamp>/network_train: the stamp is what people know it by. */
+static const char *name_of(lx_history *h, const char *folder)
+{
+    size_t n = strlen(folder), start;
+
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    for (start = n; start > 0 && folder[start - 1] != '/'; start--)
+        ;
+    if (start > 1 && n - start == strlen("network_train") &&
+        memcmp(folder + start, "network_train", n - start) == 0) {
+        n = start - 1;
+        for (start = n; start > 0 && folder[start - 1] != '/'; start--)
+            ;
+    }
+    return lx_history_text(h, folder + start, n - start);
+}
+
+static int read_folder(reader *r, const char *folder, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    lx_dir dir = {0};
+    int rc = lx_dir_list(&dir, folder, err);
+
+    for (size_t i = 0; rc == LX_OK && i < dir.count; i++) {
+        lx_str_clear(&path);
+        lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
+        if ((rc = lx_str_check(&path, err)) == LX_OK &&
+            lx_tfevents_is_name(dir.names[i]) && !lx_file_is_dir(lx_str_text(&path)))
+            rc = read_file(r, lx_str_text(&path), err);
+    }
+    for (size_t i = 0; rc == LX_OK && i < dir.count; i++) {
+        lx_str_clear(&path);
+        lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
+        if ((rc = lx_str_check(&path, err)) == LX_OK &&
+            lx_file_is_dir(lx_str_text(&path)))
+            rc = read_parameters(r, lx_str_text(&path), err);
+    }
+    lx_dir_free(&dir);
+    lx_str_release(&path);
+    return rc;
+}
+
+int lx_import_tensorboard(lx_history *h, const char *folder, lx_error *err)
+{
+    reader r = {.history = h};
+    char hex[LX_HASH_HEX + 1];
+    lx_hash hash;
+    int rc;
+
+    if (!(r.run = lx_history_add(h, "TensorBoard", folder)))
+        return lx_oom(err);
+    lx_sha256_init(&r.origin);
+    if ((rc = read_folder(&r, folder, err)) < 0 || lx_history_points(r.run) == 0) {
+        lx_history_drop(h);
+        return rc;
+    }
+    hash = lx_sha256_final(&r.origin);
+    lx_hash_hex(hex, &hash);
+    r.run->origin = lx_history_printf(h, "tensorboard:%.32s", hex);
+    r.run->name = name_of(h, folder);
+    return lx_history_check(h, err);
+}
+
+bool lx_tensorboard_is_folder(const char *folder)
+{
+    lx_dir dir = {0};
+    bool is_one = false;
+
+    if (lx_dir_list(&dir, folder, NULL) == LX_OK)
+        for (size_t i = 0; i < dir.count && !is_one; i++)
+            is_one = lx_tfevents_is_name(dir.names[i]);
+    lx_dir_free(&dir);
+    return is_one;
+}
