@@ -477,8 +477,8 @@ int lx_lora_files_finish(lx_lora_files *files, lx_error *err)
 /* ---- hashes
  * ------------------------------------------------------------------------------ */
 
-int lx_lora_hashes(lx_hash *file, lx_hash *tensors, bool *has_tensors, int64_t *size,
-                   const char *path, lx_error *err)
+int lx_lora_files_hash(lx_hash *file, lx_hash *tensors, bool *has_tensors, int64_t *size,
+                       const char *path, lx_error *err)
 {
     enum { PIECE = 1 << 20 }; /* the second hash finds it in the cache */
     lx_sha256 all, data;

@@ -33,8 +33,8 @@ lx_lora_files_without(const lx_lora_files *files); /* how many told of no traini
 
 /* SHA-256 of a file, and of its tensors' bytes alone (what sshs_model_hash holds) when it
  * is a safetensors file; both in one pass. */
-int lx_lora_hashes(lx_hash *file, lx_hash *tensors, bool *has_tensors, int64_t *size,
-                   const char *path, lx_error *err);
+int lx_lora_files_hash(lx_hash *file, lx_hash *tensors, bool *has_tensors, int64_t *size,
+                       const char *path, lx_error *err);
 
 /* The run's flags, facts and base model from one LoRA file: also of a file just trained.
  */
