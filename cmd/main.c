@@ -6,6 +6,7 @@
 
 #include "cmd/cli.h"
 #include "src/image/decode.h"
+#include "store/git.h"
 
 struct front_args {
     bool wants_version;
@@ -122,6 +123,8 @@ int main(int argc, char **argv)
     int rc;
 
     if (lx_decode_is_worker(&rc, argc, argv)) /* a child of ours that decodes images */
+        return rc;
+    if (lx_git_is_worker(&rc, argc, argv)) /* one that reads the state of a git repository */
         return rc;
     arena = lx_arena_new();
     lx_signals_ignore_pipe();

@@ -1,7 +1,9 @@
 /* lx fsck: is everything that was promised still there? */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/alloc.h"
 #include "store/internal.h"
 #include "store/query.h"
 
@@ -25,109 +27,184 @@ static void problem(check *c, const char *fmt, ...)
     c->tell(c->context, line);
 }
 
+/* A damaged page ends the loop it is met in and is a finding; only what keeps fsck itself
+ * from working is an error. */
+static int finding(check *c, int rc, const lx_error *why, lx_error *err)
+{
+    if (rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT) {
+        problem(c, "%s", why->text);
+        return LX_OK;
+    }
+    if (rc < 0 && err)
+        *err = *why;
+    return rc;
+}
+
 static int check_database(check *c, lx_error *err)
 {
-    static const char *const checks[] = {"PRAGMA integrity_check", "PRAGMA foreign_key_check"};
-    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+    static const char *const checks[] = {"PRAGMA integrity_check",
+                                         "PRAGMA foreign_key_check"};
+    lx_error why = {0};
+    int rc = LX_OK;
+    for (size_t i = 0; i < sizeof checks / sizeof *checks && rc == LX_OK; i++) {
         sqlite3_stmt *stmt;
-        int rc = store__prepare(&stmt, c->store, checks[i], err);
-        if (rc < 0)
-            return rc;
-        while (sqlite3_step(stmt) == SQLITE_ROW) {
+        rc = store__query(&stmt, c->store, &why, checks[i], "");
+        while (store__row(&rc, c->store, stmt, &why)) {
             const char *text = (const char *)sqlite3_column_text(stmt, 0);
             if (i || !text || strcmp(text, "ok") != 0)
                 problem(c, "database: %s%s", i ? "dangling reference in " : "",
                         text ? text : "?");
         }
-        sqlite3_finalize(stmt);
+        store__finish(c->store, stmt);
+        rc = finding(c, rc, &why, err);
     }
-    return LX_OK;
+    return rc;
 }
 
 static int check_objects(check *c, lx_error *err)
 {
     sqlite3_stmt *stmt;
     lx_str bytes = LX_STR_INIT;
-    int rc = store__prepare(&stmt, c->store, "SELECT hash, size FROM object", err);
-    if (rc < 0)
-        return rc;
-    while (sqlite3_step(stmt) == SQLITE_ROW) {
-        lx_error why;
+    lx_error why = {0};
+    int rc = store__query(&stmt, c->store, &why, "SELECT hash, size FROM object", "");
+
+    while (store__row(&rc, c->store, stmt, &why)) {
         lx_hash hash;
-        if (sqlite3_column_bytes(stmt, 0) != 32) {
+        if (!store__hash(&hash, stmt, 0)) {
             problem(c, "object: a name of %d bytes", sqlite3_column_bytes(stmt, 0));
             continue;
         }
-        memcpy(hash.bytes, sqlite3_column_blob(stmt, 0), 32);
         c->report->n_objects++;
         c->report->n_bytes += (size_t)sqlite3_column_int64(stmt, 1);
-        if (lx_object_get(&bytes, c->store, &hash, &why) < 0)
-            problem(c, "%s", why.text);
+        rc = finding(c, lx_object_get(&bytes, c->store, &hash, &why), &why, err);
     }
-    sqlite3_finalize(stmt);
+    store__finish(c->store, stmt);
     lx_str_release(&bytes);
-    return LX_OK;
+    return finding(c, rc, &why, err);
 }
 
 /* Every object that a run or an artifact names is there. */
 static int check_references(check *c, lx_error *err)
 {
-    static const char *const columns[] = {"spec", "command_line", "flags_given", "flags",
-                                          "dataset", "base_model", "environment", "git", "diff"};
+    static const char *const columns[] = {"spec",        "command_line", "flags_given",
+                                          "flags",       "dataset",      "base_model",
+                                          "environment", "git",          "diff"};
+    enum { N = sizeof columns / sizeof *columns };
+    lx_error why = {0};
     char sql[256];
-    for (size_t i = 0; i <= sizeof columns / sizeof *columns; i++) {
+    int rc = LX_OK;
+
+    for (size_t i = 0; i <= N && rc == LX_OK; i++) {
         sqlite3_stmt *stmt;
-        int rc;
-        if (i < sizeof columns / sizeof *columns)
+        if (i < N)
             snprintf(sql, sizeof sql,
                      "SELECT id, '%s' FROM run WHERE %s IS NOT NULL AND %s NOT IN"
                      " (SELECT hash FROM object)",
                      columns[i], columns[i], columns[i]);
         else
-            snprintf(sql, sizeof sql,
-                     "SELECT id, artifact.name FROM artifact JOIN run ON run.seq=artifact.run"
-                     " WHERE object NOT IN (SELECT hash FROM object)");
-        if ((rc = store__prepare(&stmt, c->store, sql, err)) < 0)
-            return rc;
-        while (sqlite3_step(stmt) == SQLITE_ROW)
+            snprintf(
+                sql, sizeof sql,
+                "SELECT id, artifact.name FROM artifact JOIN run ON run.seq=artifact.run"
+                " WHERE is_kept AND object NOT IN (SELECT hash FROM object)");
+        rc = store__query(&stmt, c->store, &why, sql, "");
+        while (store__row(&rc, c->store, stmt, &why))
             problem(c, "run %s: its %s is not in the store", sqlite3_column_text(stmt, 0),
                     sqlite3_column_text(stmt, 1));
-        sqlite3_finalize(stmt);
+        store__finish(c->store, stmt);
+        rc = finding(c, rc, &why, err);
     }
+    return rc;
+}
+
+static bool same(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* The curve's points, and what is derived from them. stmt: see check_curves. */
+static int check_curve(check *c, sqlite3_stmt *stmt, lx_error *err)
+{
+    store__glance g = {
+        .min_value = (double)NAN, .max_value = (double)NAN, .last_value = (double)NAN};
+    int64_t *steps;
+    double *values;
+    lx_error why = {0};
+    size_t n;
+    int rc = store__read_series(&steps, &values, &n, c->store,
+                                sqlite3_column_int64(stmt, 0), 0, &why);
+
+    if (rc < 0) {
+        lx_within(&why, "run %s, curve %s", sqlite3_column_text(stmt, 1),
+                  sqlite3_column_text(stmt, 2));
+        return finding(c, rc, &why, err);
+    }
+    store__glance_add(&g, steps, values, n);
+    c->report->n_points += n;
+    if (n && (g.n != sqlite3_column_int64(stmt, 3) ||
+              g.last_step != sqlite3_column_int64(stmt, 4) ||
+              !same(g.last_value, store__real(stmt, 5)) ||
+              !same(g.min_value, store__real(stmt, 6)) ||
+              !same(g.max_value, store__real(stmt, 7))))
+        problem(c,
+                "run %s, curve %s: its summary is out of date; lx fsck --rebuild makes "
+                "it again",
+                sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 2));
+    lx_free(steps);
+    lx_free(values);
     return LX_OK;
 }
 
 static int check_curves(check *c, lx_error *err)
 {
-    lx_arena *arena = lx_arena_new();
-    lx_run_list runs;
-    int rc = arena ? lx_query_runs(&runs, c->store, NULL, arena, err) : lx_oom(err);
-
-    for (size_t i = 0; rc == LX_OK && i < runs.count; i++) {
-        lx_arena *scratch = lx_arena_new();
-        lx_curve *curves;
-        lx_error why;
-        size_t n;
-        if (!scratch)
-            rc = lx_oom(err);
-        else if (lx_query_curves(&curves, &n, c->store, &runs.rows[i], scratch, &why) < 0)
-            problem(c, "run %s: %s", runs.rows[i].id, why.text);
-        c->report->n_runs++;
-        lx_arena_free(scratch);
-    }
-    lx_arena_free(arena);
+    sqlite3_stmt *stmt;
+    lx_error why = {0};
+    int64_t n_runs = 0;
+    int rc = store__query(
+        &stmt, c->store, &why,
+        "SELECT s.id, r.id, s.key, w.n, w.last_step, w.last_value, w.min_value,"
+        " w.max_value FROM series s JOIN run r ON r.seq=s.run"
+        " LEFT JOIN series_now w ON w.series=s.id",
+        "");
+    while (store__row(&rc, c->store, stmt, &why))
+        rc = check_curve(c, stmt, &why);
+    store__finish(c->store, stmt);
+    if ((rc = finding(c, rc, &why, err)) == LX_OK)
+        rc = finding(
+            c, store__number(&n_runs, 0, c->store, &why, "SELECT count(*) FROM run", ""),
+            &why, err);
+    c->report->n_runs = (size_t)n_runs;
     return rc;
 }
 
+/* Runs without a row of their own at a glance; rows whose sums do not agree with the
+ * curves. */
+static int check_derived(check *c, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    lx_error why = {0};
+    int rc = store__query(&stmt, c->store, &why,
+                          "SELECT r.id FROM run r LEFT JOIN run_now n ON n.run=r.seq"
+                          " WHERE n.run IS NULL OR n.n_points IS NOT"
+                          " coalesce((SELECT sum(w.n) FROM series s JOIN series_now w"
+                          "  ON w.series=s.id WHERE s.run=r.seq), 0)",
+                          "");
+    while (store__row(&rc, c->store, stmt, &why))
+        problem(c, "run %s: its summary is out of date; lx fsck --rebuild makes it again",
+                sqlite3_column_text(stmt, 0));
+    store__finish(c->store, stmt);
+    return finding(c, rc, &why, err);
+}
+
 int lx_store_check(lx_check_report *out, lx_store *store,
-                   void (*tell)(void *context, const char *line), void *context, lx_error *err)
+                   void (*tell)(void *context, const char *line), void *context,
+                   lx_error *err)
 {
     check c = {out, store, tell, context};
     int rc;
 
     *out = (lx_check_report){0};
     if ((rc = check_database(&c, err)) < 0 || (rc = check_objects(&c, err)) < 0 ||
-        (rc = check_references(&c, err)) < 0)
+        (rc = check_references(&c, err)) < 0 || (rc = check_curves(&c, err)) < 0)
         return rc;
-    return check_curves(&c, err);
+    return check_derived(&c, err);
 }

@@ -26,20 +26,26 @@ static void add_hash(cJSON *o, const char *key, const lx_hash *hash)
     cJSON_AddStringToObject(o, key, hex);
 }
 
-static int add_image(cJSON *list, lx_store *store, const lx_store_image *image, lx_error *err)
+static int add_image(cJSON *list, store__batch *batch, const lx_store_image *image,
+                     lx_error *err)
 {
     cJSON *o = cJSON_CreateObject();
     lx_hash caption;
     int rc = LX_OK;
 
-    cJSON_AddItemToArray(list, o);
+    if (!cJSON_AddItemToArray(list, o)) {
+        cJSON_Delete(o);
+        return lx_oom(err);
+    }
     cJSON_AddStringToObject(o, "name", image->name);
     add_hash(o, "sha256", &image->hash);
     cJSON_AddNumberToObject(o, "bytes", (double)image->bytes);
     cJSON_AddNumberToObject(o, "width", image->width);
     cJSON_AddNumberToObject(o, "height", image->height);
     if (image->caption) {
-        rc = store__put(&caption, store, image->caption, strlen(image->caption), err);
+        if ((rc = store__batch_put(&caption, batch, image->caption,
+                                   strlen(image->caption), err)) < 0)
+            return rc;
         add_hash(o, "caption", &caption);
     } else {
         cJSON_AddNullToObject(o, "caption");
@@ -47,19 +53,21 @@ static int add_image(cJSON *list, lx_store *store, const lx_store_image *image, 
     return rc;
 }
 
-static int put_json(lx_hash *hash, char **text, lx_store *store, const cJSON *value, lx_error *err)
+static int put_json(lx_hash *hash, char **text, store__batch *batch, const cJSON *value,
+                    lx_error *err)
 {
     lx_str out = LX_STR_INIT;
     int rc = value ? lx_json_canonical(&out, value, err) : lx_oom(err);
     if (rc == LX_OK)
-        rc = store__put(hash, store, lx_str_text(&out), out.len, err);
+        rc = store__batch_put(hash, batch, lx_str_text(&out), out.len, err);
     if (rc == LX_OK && text && !(*text = lx_str_detach(&out)))
         rc = lx_oom(err);
     lx_str_release(&out);
     return rc;
 }
 
-static int put_folder(lx_hash *hash, lx_store *store, lx_store_folder *folder, lx_error *err)
+static int put_folder(lx_hash *hash, store__batch *batch, lx_store_folder *folder,
+                      lx_error *err)
 {
     cJSON *o = cJSON_CreateObject();
     cJSON *list = cJSON_AddArrayToObject(o, "images");
@@ -67,18 +75,19 @@ static int put_folder(lx_hash *hash, lx_store *store, lx_store_folder *folder, l
 
     qsort(folder->images, folder->n_images, sizeof *folder->images, by_image_name);
     cJSON_AddStringToObject(o, "name", folder->name);
-    cJSON_AddStringToObject(o, "class_tokens", folder->class_tokens ? folder->class_tokens : "");
+    cJSON_AddStringToObject(o, "class_tokens",
+                            folder->class_tokens ? folder->class_tokens : "");
     cJSON_AddNumberToObject(o, "repeats", folder->repeats);
     cJSON_AddBoolToObject(o, "is_reg", folder->is_reg);
     for (size_t i = 0; i < folder->n_images && rc == LX_OK; i++)
-        rc = add_image(list, store, &folder->images[i], err);
+        rc = add_image(list, batch, &folder->images[i], err);
     if (rc == LX_OK)
-        rc = put_json(hash, NULL, store, o, err);
+        rc = put_json(hash, NULL, batch, o, err);
     cJSON_Delete(o);
     return rc;
 }
 
-static int put_root(char **text, lx_store *store, lx_store_folder *folders, size_t n,
+static int put_root(char **text, store__batch *batch, lx_store_folder *folders, size_t n,
                     lx_error *err)
 {
     cJSON *root = cJSON_CreateObject();
@@ -90,8 +99,13 @@ static int put_root(char **text, lx_store *store, lx_store_folder *folders, size
     qsort(folders, n, sizeof *folders, by_folder_name);
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, o);
-        rc = put_folder(&hash, store, &folders[i], err);
+        if (!cJSON_AddItemToArray(list, o)) {
+            cJSON_Delete(o);
+            rc = lx_oom(err);
+            break;
+        }
+        if ((rc = put_folder(&hash, batch, &folders[i], err)) < 0)
+            break;
         cJSON_AddStringToObject(o, "name", folders[i].name);
         cJSON_AddBoolToObject(o, "is_reg", folders[i].is_reg);
         add_hash(o, "object", &hash);
@@ -100,20 +114,25 @@ static int put_root(char **text, lx_store *store, lx_store_folder *folders, size
     cJSON_AddNumberToObject(root, "images", n_images);
     cJSON_AddNumberToObject(root, "version", 1);
     if (rc == LX_OK)
-        rc = put_json(&hash, text, store, root, err);
+        rc = put_json(&hash, text, batch, root, err);
     cJSON_Delete(root);
     return rc;
 }
 
-int lx_store_dataset_put(char **root_json, lx_store *store, lx_store_folder *folders, size_t n,
-                         lx_error *err)
+int lx_store_dataset_put(char **root_json, lx_store *store, lx_store_folder *folders,
+                         size_t n, lx_error *err)
 {
-    int rc = store__begin(store, err);
+    store__batch batch = store__batch_of(store);
+    int rc;
+
     *root_json = NULL;
-    if (rc < 0)
-        return rc;
-    if ((rc = put_root(root_json, store, folders, n, err)) == LX_OK)
-        return store__commit(store, err);
-    store__rollback(store);
+    if ((rc = put_root(root_json, &batch, folders, n, err)) == LX_OK &&
+        (rc = store__begin(store, err)) == LX_OK)
+        rc = store__end(store, store__batch_add(&batch, err), err);
+    store__batch_release(&batch);
+    if (rc < 0) {
+        lx_free(*root_json);
+        *root_json = NULL;
+    }
     return rc;
 }

@@ -1,13 +1,14 @@
 /*
  * store/dataset - a dataset as a Merkle tree of objects
  *
- *     folder object   {"class_tokens","images":[{"bytes","caption","height","name","sha256","width"}],
+ *     folder object
+ * {"class_tokens","images":[{"bytes","caption","height","name","sha256","width"}],
  *                      "is_reg","name","repeats"}       images sorted by name
  *     root object     {"folders":[{"is_reg","name","object"}],"images":N,"version":1}
  *
- * "caption" is the hash of an object that holds the text that was trained, null when there is none.
- * Equal content has an equal root whatever order it was given in; images themselves are named by
- * hash, not stored.
+ * "caption" is the hash of an object that holds the text that was trained, null when
+ * there is none. Equal content has an equal root whatever order it was given in; images
+ * themselves are named by hash, not stored.
  */
 #ifndef LX_STORE_DATASET_H
 #define LX_STORE_DATASET_H
@@ -30,7 +31,8 @@ typedef struct lx_store_folder {
     size_t n_images;
 } lx_store_folder;
 
-/* *root_json is yours (lx_free): what lx_run_start.dataset wants. Folders are sorted in place. */
+/* *root_json is yours (lx_free): what lx_run_start.dataset wants. Folders are sorted in
+ * place. */
 int lx_store_dataset_put(char **root_json, lx_store *store, lx_store_folder *folders,
                          size_t n_folders, lx_error *err);
 

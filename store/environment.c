@@ -18,9 +18,16 @@ extern char **environ;
 /* Only these enter the store; anything else may be a secret. */
 static bool is_allowed(const char *entry)
 {
-    static const char *const prefixes[] = {"LX_", "OMP_", "CUDA_VISIBLE_DEVICES=", "DNNL_",
-                                           "ONEDNN_", "SLURM_JOB_ID=", "SLURM_ARRAY_TASK_ID=",
-                                           "LANG=", "LC_ALL=", "TZ="};
+    static const char *const prefixes[] = {"LX_",
+                                           "OMP_",
+                                           "CUDA_VISIBLE_DEVICES=",
+                                           "DNNL_",
+                                           "ONEDNN_",
+                                           "SLURM_JOB_ID=",
+                                           "SLURM_ARRAY_TASK_ID=",
+                                           "LANG=",
+                                           "LC_ALL=",
+                                           "TZ="};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (lx_starts_with(entry, prefixes[i]))
             return true;
@@ -37,8 +44,8 @@ static void add_variables(cJSON *root)
             continue;
         memcpy(name, *e, (size_t)(equals - *e));
         name[equals - *e] = '\0';
-        if (!lx_is_secret_name(name) && lx_utf8_check(equals + 1, strlen(equals + 1)) ==
-                                            strlen(equals + 1))
+        if (!lx_is_secret_name(name) &&
+            lx_utf8_check(equals + 1, strlen(equals + 1)) == strlen(equals + 1))
             cJSON_AddStringToObject(variables, name, equals + 1);
     }
 }
@@ -56,8 +63,8 @@ static void add_cpu(cJSON *root)
     if (f)
         fclose(f);
     cJSON_AddNumberToObject(root, "cores", (double)sysconf(_SC_NPROCESSORS_ONLN));
-    cJSON_AddNumberToObject(root, "memory",
-                            (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
+    cJSON_AddNumberToObject(
+        root, "memory", (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
 }
 
 static void add_versions(cJSON *root)
@@ -95,7 +102,8 @@ char *store__environment(void)
     return out;
 }
 
-/* ---- processes --------------------------------------------------------------------------- */
+/* ---- processes
+ * --------------------------------------------------------------------------- */
 
 static void read_boot_id(char out[40])
 {
@@ -137,9 +145,19 @@ store__process store__this_process(void)
     return p;
 }
 
+static char boot_id_now[40];
+
+static void remember_boot_id(void)
+{
+    read_boot_id(boot_id_now);
+}
+
+/* The boot is one for the life of the process, so it is read once: lists ask for every
+ * run. */
 bool store__is_alive(const char *boot_id, int64_t pid, int64_t start)
 {
-    char now[40];
-    read_boot_id(now);
-    return boot_id && strcmp(now, boot_id) == 0 && start && start_of(pid) == start;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, remember_boot_id);
+    return boot_id && strcmp(boot_id_now, boot_id) == 0 && start &&
+           start_of(pid) == start;
 }

@@ -1,12 +1,32 @@
 /*
- * The state of the code a run was started in: commit, branch, what was changed, sources git does not
- * know. libgit2 runs no hooks and no external filters; a repository of another owner is refused by it
- * and said so in the record, not worked around.
+ * Commit, branch, what was changed, sources git does not know. libgit2 runs no hooks and
+ * no external filters; a repository of another owner is refused by it and said so in the
+ * record, not worked around.
+ *
+ * The child writes frames to a pipe: a letter, the length as four bytes (lowest first),
+ * the bytes.
+ *
+ *     j  JSON of all but the untracked sources        n  name of an untracked source
+ *     d  diff, scrubbed                                b  its bytes, scrubbed
+ *     e  the end: without it the child did not finish
  */
+#include "store/git.h"
+
 #include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <git2.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -14,12 +34,40 @@
 #include "store/internal.h"
 #include "store/scrub.h"
 
-enum { MOST_DIFF = 4 << 20, MOST_SOURCE = 256 << 10, MOST_SOURCES = 200 };
+enum {
+    MOST_DIFF = 4 << 20,
+    MOST_SOURCE = 256 << 10,
+    MOST_SOURCES = 200,
+    MOST_ANSWER = 64 << 20,
+    PATIENCE_S = 20
+};
+
+/* ---- the child
+ * ------------------------------------------------------------------------------- */
+
+static bool send_frame(int fd, char kind, const char *data, size_t n)
+{
+    unsigned char head[5] = {(unsigned char)kind, (unsigned char)n,
+                             (unsigned char)(n >> 8), (unsigned char)(n >> 16),
+                             (unsigned char)(n >> 24)};
+    const char *parts[2] = {(const char *)head, data};
+    size_t sizes[2] = {sizeof head, n};
+
+    for (int i = 0; i < 2; i++)
+        for (size_t at = 0; at < sizes[i];) {
+            ssize_t put = write(fd, parts[i] + at, sizes[i] - at);
+            if (put < 0 && errno != EINTR)
+                return false;
+            at += put > 0 ? (size_t)put : 0;
+        }
+    return true;
+}
 
 static bool is_source(const char *path)
 {
-    static const char *const endings[] = {".c",   ".h",    ".cu", ".cuh", ".py",  ".sh", ".toml",
-                                          ".json", ".yaml", ".yml", ".md", ".cmake", ".cpp", ".rs"};
+    static const char *const endings[] = {".c",  ".h",     ".cu",   ".cuh",  ".py",
+                                          ".sh", ".toml",  ".json", ".yaml", ".yml",
+                                          ".md", ".cmake", ".cpp",  ".rs"};
     const char *ending = lx_path_ext(path);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (strcmp(ending, endings[i]) == 0)
@@ -46,13 +94,13 @@ static void add_head(cJSON *root, git_repository *repo, git_tree **tree)
     git_reference_free(head);
 }
 
-static char *diff_text(cJSON *root, git_repository *repo, git_tree *tree)
+static bool send_diff(cJSON *root, int fd, git_repository *repo, git_tree *tree)
 {
     git_diff_options options;
     git_diff *diff = NULL;
     git_buf buf = {0};
     lx_str text = LX_STR_INIT;
-    char *out = NULL;
+    bool is_sent = true;
 
     git_diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
     if (git_diff_tree_to_workdir_with_index(&diff, repo, tree, &options) == 0) {
@@ -61,93 +109,309 @@ static char *diff_text(cJSON *root, git_repository *repo, git_tree *tree)
             if (buf.size > MOST_DIFF)
                 cJSON_AddNumberToObject(root, "diff_cut_at", MOST_DIFF);
             lx_scrub_text(&text, buf.ptr, buf.size < MOST_DIFF ? buf.size : MOST_DIFF);
-            out = lx_str_detach(&text);
+            is_sent = !text.failed && send_frame(fd, 'd', lx_str_text(&text), text.len);
         }
     }
+    lx_str_release(&text);
     git_buf_dispose(&buf);
     git_diff_free(diff);
-    return out;
+    return is_sent;
 }
 
-/* Sources git does not know go into the store as objects, by hash. */
-static int add_untracked(cJSON *root, lx_store *store, git_repository *repo, lx_error *err)
+static bool send_source(int fd, const char *work_dir, const char *name)
+{
+    lx_str path = LX_STR_INIT, bytes = LX_STR_INIT, clean = LX_STR_INIT;
+    bool is_sent = true;
+
+    lx_str_printf(&path, "%s%s", work_dir, name);
+    if (lx_file_read(&bytes, lx_str_text(&path), MOST_SOURCE, NULL) == LX_OK) {
+        lx_scrub_text(&clean, lx_str_text(&bytes), bytes.len);
+        is_sent = !clean.failed && send_frame(fd, 'n', name, strlen(name)) &&
+                  send_frame(fd, 'b', lx_str_text(&clean), clean.len);
+    }
+    lx_str_release(&path);
+    lx_str_release(&bytes);
+    lx_str_release(&clean);
+    return is_sent;
+}
+
+static bool send_untracked(int fd, git_repository *repo)
 {
     git_status_options options;
     git_status_list *list = NULL;
-    cJSON *untracked = cJSON_AddArrayToObject(root, "untracked");
     const char *work_dir = git_repository_workdir(repo);
-    int rc = LX_OK, n_kept = 0;
+    bool is_sent = true;
+    int n_kept = 0;
 
     git_status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
     options.show = GIT_STATUS_SHOW_WORKDIR_ONLY;
-    options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
+    options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED |
+                    GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
                     GIT_STATUS_OPT_EXCLUDE_SUBMODULES;
     if (!work_dir || git_status_list_new(&list, repo, &options) < 0)
-        return LX_OK;
-    for (size_t i = 0; i < git_status_list_entrycount(list) && rc == LX_OK; i++) {
+        return true;
+    for (size_t i = 0; i < git_status_list_entrycount(list) && is_sent; i++) {
         const git_status_entry *entry = git_status_byindex(list, i);
-        const char *name = entry->index_to_workdir ? entry->index_to_workdir->new_file.path : NULL;
-        lx_str path = LX_STR_INIT, bytes = LX_STR_INIT, clean = LX_STR_INIT;
-        char hex[LX_HASH_HEX + 1];
-        lx_hash hash;
+        const char *name =
+            entry->index_to_workdir ? entry->index_to_workdir->new_file.path : NULL;
         if (!(entry->status & GIT_STATUS_WT_NEW) || !name || !is_source(name) ||
             n_kept >= MOST_SOURCES)
             continue;
-        lx_str_printf(&path, "%s%s", work_dir, name);
-        if (lx_file_read(&bytes, lx_str_text(&path), MOST_SOURCE, NULL) == LX_OK) {
-            lx_scrub_text(&clean, lx_str_text(&bytes), bytes.len);
-            rc = store__put(&hash, store, lx_str_text(&clean), clean.len, err);
-            if (rc == LX_OK) {
-                cJSON *o = cJSON_CreateObject();
-                lx_hash_hex(hex, &hash);
-                cJSON_AddStringToObject(o, "path", name);
-                cJSON_AddStringToObject(o, "object", hex);
-                cJSON_AddItemToArray(untracked, o);
-                n_kept++;
-            }
-        }
-        lx_str_release(&path);
-        lx_str_release(&bytes);
-        lx_str_release(&clean);
+        is_sent = send_source(fd, work_dir, name);
+        n_kept++;
     }
     git_status_list_free(list);
-    return rc;
+    return is_sent;
 }
 
-int store__git_state(char **json, char **diff, lx_store *store, const char *folder, lx_error *err)
+/* Nothing at all is sent of a folder in no repository. */
+static bool serve(int fd, const char *folder)
 {
     git_repository *repo = NULL;
     git_tree *tree = NULL;
-    cJSON *root = NULL;
+    cJSON *root = cJSON_CreateObject();
     lx_str text = LX_STR_INIT;
-    int rc = LX_OK, got;
+    bool is_sent = true;
+    int got;
 
-    *json = *diff = NULL;
     git_libgit2_init();
     got = git_repository_open_ext(&repo, folder, 0, NULL);
-    if (got == GIT_ENOTFOUND)
-        goto done;
-    root = cJSON_CreateObject();
-    if (got < 0) {
+    if (got < 0 && got != GIT_ENOTFOUND) {
         const git_error *why = git_error_last();
         cJSON_AddStringToObject(root, "problem", why ? why->message : "cannot be opened");
-    } else {
+    } else if (got == 0) {
         add_head(root, repo, &tree);
-        *diff = diff_text(root, repo, tree);
-        rc = add_untracked(root, store, repo, err);
+        is_sent = send_diff(root, fd, repo, tree) && send_untracked(fd, repo);
     }
-    if (rc == LX_OK && (rc = lx_json_canonical(&text, root, err)) == LX_OK &&
-        !(*json = lx_str_detach(&text)))
-        rc = lx_oom(err);
-done:
-    if (rc < 0) {
-        lx_free(*diff);
-        *diff = NULL;
-    }
+    if (got != GIT_ENOTFOUND)
+        is_sent = is_sent && lx_json_canonical(&text, root, NULL) == LX_OK &&
+                  send_frame(fd, 'j', lx_str_text(&text), text.len);
+    is_sent = is_sent && send_frame(fd, 'e', "", 0);
     lx_str_release(&text);
     cJSON_Delete(root);
     git_tree_free(tree);
     git_repository_free(repo);
     git_libgit2_shutdown();
+    return is_sent;
+}
+
+/* Set by lx_git_is_worker, which only lx's main calls: this binary can be its own child.
+ */
+static atomic_bool is_lx;
+
+bool lx_git_is_worker(int *status, int argc, char **argv)
+{
+    atomic_store(&is_lx, true);
+    if (argc != 3 || strcmp(argv[1], "__git") != 0)
+        return false;
+    *status = serve(STDOUT_FILENO, argv[2]) ? 0 : 70;
+    return true;
+}
+
+/* Between fork and exec; without a program the fork itself serves. */
+static void become_child(int fd, const char *program, const char *folder)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to answer */
+    if (null >= 0) {
+        dup2(null, 0);
+        dup2(null, 2);
+    }
+    dup2(fd, STDOUT_FILENO);
+    if (program) {
+        execl(program, "lx", "__git", folder, (char *)NULL);
+        _exit(127);
+    }
+    lx_alloc_fail_at(0, false); /* a test's faults are the parent's */
+    _exit(serve(STDOUT_FILENO, folder) ? 0 : 70);
+}
+
+/* ---- the parent
+ * ------------------------------------------------------------------------------ */
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* All that the child says; why it was not waited for, or NULL. */
+static const char *receive(lx_str *answer, int fd)
+{
+    const int64_t end = now_ms() + PATIENCE_S * 1000;
+    char piece[16384];
+
+    for (;;) {
+        struct pollfd p = {fd, POLLIN, 0};
+        int64_t left = end - now_ms();
+        ssize_t got;
+        if (left <= 0)
+            return "reading the git state took more than 20 s";
+        if (poll(&p, 1, (int)left) <= 0)
+            continue;
+        if ((got = read(fd, piece, sizeof piece)) == 0)
+            return NULL;
+        if (got < 0 && errno != EINTR)
+            return "the git state cannot be read";
+        if (got > 0)
+            lx_str_append(answer, piece, (size_t)got);
+        if (answer->len > MOST_ANSWER)
+            return "the git state is larger than 64 MiB";
+    }
+}
+
+static int ask_child(lx_str *answer, const char **problem, const char *folder,
+                     lx_error *err)
+{
+    const char *program = atomic_load(&is_lx) ? "/proc/self/exe" : NULL;
+    int fds[2], status;
+    pid_t child;
+
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return lx_fail_errno(err, errno, "a pipe for the git state");
+    if ((child = fork()) == 0)
+        become_child(fds[1], program, folder);
+    close(fds[1]);
+    if (child < 0) {
+        close(fds[0]);
+        return lx_fail_errno(err, errno, "a process for the git state");
+    }
+    if ((*problem = receive(answer, fds[0])) != NULL)
+        kill(child, SIGKILL);
+    close(fds[0]);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return lx_str_check(answer, err);
+}
+
+typedef struct frame {
+    char kind;
+    const char *data;
+    size_t n;
+} frame;
+
+static bool next_frame(frame *f, const char **p, const char *end)
+{
+    const unsigned char *head = (const unsigned char *)*p;
+    if (end - *p < 5)
+        return false;
+    f->kind = (char)head[0];
+    f->n = (size_t)head[1] | (size_t)head[2] << 8 | (size_t)head[3] << 16 |
+           (size_t)head[4] << 24;
+    if (f->n > (size_t)(end - *p) - 5)
+        return false;
+    f->data = *p + 5;
+    *p += 5 + f->n;
+    return true;
+}
+
+typedef struct git_answer {
+    cJSON *root; /* NULL: in no repository */
+    cJSON *untracked;
+    lx_str diff;
+    bool has_diff, is_whole;
+} git_answer;
+
+static int add_source(git_answer *a, store__batch *batch, const frame *name,
+                      const frame *bytes, lx_error *err)
+{
+    char hex[LX_HASH_HEX + 1], *path = lx_strndup(name->data, name->n);
+    cJSON *o = cJSON_CreateObject();
+    lx_hash hash;
+    int rc =
+        path ? store__batch_put(&hash, batch, bytes->data, bytes->n, err) : lx_oom(err);
+
+    if (rc == LX_OK) {
+        lx_hash_hex(hex, &hash);
+        cJSON_AddStringToObject(o, "path", path);
+        cJSON_AddStringToObject(o, "object", hex);
+        cJSON_AddItemToArray(a->untracked, o);
+        o = NULL;
+    }
+    cJSON_Delete(o);
+    lx_free(path);
+    return rc;
+}
+
+static int read_answer(git_answer *a, store__batch *batch, const lx_str *text,
+                       lx_error *err)
+{
+    const char *p = lx_str_text(text), *end = p + text->len;
+    frame f, name = {0};
+    int rc = LX_OK;
+
+    while (rc == LX_OK && next_frame(&f, &p, end)) {
+        switch (f.kind) {
+        case 'j':
+            if ((rc = lx_json_parse(&a->root, f.data, f.n, err)) == LX_EFORMAT)
+                rc = LX_OK; /* then the answer is not whole */
+            break;
+        case 'd':
+            lx_str_append(&a->diff, f.data, f.n);
+            a->has_diff = true;
+            rc = lx_str_check(&a->diff, err);
+            break;
+        case 'n':
+            name = f;
+            break;
+        case 'b':
+            rc = add_source(a, batch, &name, &f, err);
+            break;
+        case 'e':
+            a->is_whole = true;
+        }
+    }
+    return rc;
+}
+
+/* An answer that broke off still tells what it has. */
+static int finish_json(char **json, git_answer *a, const char *problem, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    int rc;
+
+    if (!problem && !a->is_whole)
+        problem = "reading the git state failed";
+    if (!a->root && !problem)
+        return LX_OK;
+    if (!a->root)
+        a->root = cJSON_CreateObject();
+    if (problem)
+        cJSON_AddStringToObject(a->root, "problem", problem);
+    if (a->untracked && a->root &&
+        cJSON_AddItemToObject(a->root, "untracked", a->untracked))
+        a->untracked = NULL;
+    if ((rc = lx_json_canonical(&text, a->root, err)) == LX_OK &&
+        !(*json = lx_str_detach(&text)))
+        rc = lx_oom(err);
+    lx_str_release(&text);
+    return rc;
+}
+
+int store__git_state(char **json, char **diff, store__batch *batch, const char *folder,
+                     lx_error *err)
+{
+    git_answer a = {.untracked = cJSON_CreateArray()};
+    lx_str text = LX_STR_INIT;
+    const char *problem = NULL;
+    int rc;
+
+    *json = *diff = NULL;
+    rc = a.untracked ? ask_child(&text, &problem, folder, err) : lx_oom(err);
+    if (rc == LX_OK && (rc = read_answer(&a, batch, &text, err)) == LX_OK &&
+        (rc = finish_json(json, &a, problem, err)) == LX_OK && a.has_diff &&
+        !(*diff = lx_str_detach(&a.diff)))
+        rc = lx_oom(err);
+    if (rc < 0) {
+        lx_free(*json);
+        *json = NULL;
+    }
+    lx_str_release(&text);
+    lx_str_release(&a.diff);
+    cJSON_Delete(a.root);
+    cJSON_Delete(a.untracked);
     return rc;
 }

@@ -2,44 +2,197 @@
 #ifndef LX_STORE_INTERNAL_H
 #define LX_STORE_INTERNAL_H
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 #include "src/base/arena.h"
 #include "store/store.h"
 
 enum {
-    STORE_APPLICATION_ID = 0x6c780001, /* "lx" */
-    STORE_LARGE = 64 * 1024            /* stored bytes above this become a file */
+    STORE_APPLICATION_ID = 0x6c780002, /* "lx" */
+    STORE_LARGE = 64 * 1024,           /* stored bytes above this become a file */
+    STORE_STATEMENTS = 64              /* prepared ones that are kept */
 };
 
 struct lx_store {
-    char *path;    /* the folder */
+    char *path; /* the folder */
+    char *copy; /* a folder of our own with a copy of the database, or NULL (open.c) */
     sqlite3 *db;
-    int lock_fd;   /* -1 in a read-only store */
-    int lock_depth, txn_depth;
-    bool is_readonly, is_poisoned;
+    int lock_fd; /* -1 in a read-only store */
+    /* Held by a transaction and by a statement that is under way; recursive. */
+    pthread_mutex_t mutex;
+    bool has_mutex, is_readonly, is_poisoned, is_ready, is_in_transaction, is_grouped;
     int wal_pages; /* since the last checkpoint */
+    struct {
+        sqlite3_stmt *stmt;
+        bool is_used;
+    } statements[STORE_STATEMENTS];
+    unsigned next_statement;
 };
 
-/* Invariant (1): BEGIN IMMEDIATE under the lock; COMMIT or ROLLBACK lets it go. May nest. */
+/* The schema by versions; a test puts a list of its own here. */
+typedef struct store__schema {
+    const char *const *sql;
+    int count;
+} store__schema;
+extern store__schema store__the_schema;
+
+/* ---- transactions (db.c)
+ * --------------------------------------------------------------------- */
+
+/* Invariant (1): BEGIN IMMEDIATE under the lock; COMMIT or ROLLBACK lets it go. They do
+ * not nest. */
 int store__begin(lx_store *store, lx_error *err);
-int store__commit(lx_store *store, lx_error *err);
-void store__rollback(lx_store *store); /* nothing to undo is fine */
+/* Ends the transaction well when rc is LX_OK, else undoes it; what came of it. */
+int store__end(lx_store *store, int rc, lx_error *err);
+/* The lock and the mutex alone, for opening and checkpoints. */
+int store__lock(lx_store *store, lx_error *err);
+void store__unlock(lx_store *store);
+/* Under the lock. A failed one poisons the handle. */
+void store__checkpoint(lx_store *store, int mode);
+
+/* ---- statements (db.c)
+ * ----------------------------------------------------------------------- */
 
 /* SQLite's story as ours; a failed write poisons the handle (4). */
 int store__sql_error(lx_store *store, const char *doing, lx_error *err);
-int store__prepare(sqlite3_stmt **out, lx_store *store, const char *sql, lx_error *err);
-/* Runs to the end, finalises; LX_OK when it was done. stmt NULL passes an earlier failure on. */
-int store__run(lx_store *store, sqlite3_stmt *stmt, const char *doing, lx_error *err);
+
+/*
+ * A statement with its arguments, ready for its first row. types, one letter an argument:
+ *
+ *     i  int64_t         d  double (NaN: NULL)     t  const char * (NULL: NULL)
+ *     h  const lx_hash * (NULL: NULL)              b  const void *, size_t
+ *
+ * What the pointers point to must live until store__finish; so does the handle's mutex.
+ */
+int store__query(sqlite3_stmt **out, lx_store *store, lx_error *err, const char *sql,
+                 const char *types, ...);
+/* true: a row. false: no more, or *rc is an error; nothing is done when *rc is one
+ * already. */
+bool store__row(int *rc, lx_store *store, sqlite3_stmt *stmt, lx_error *err);
+void store__finish(lx_store *store, sqlite3_stmt *stmt); /* NULL is fine */
+/* A statement without rows, from begin to end. */
+int store__do(lx_store *store, lx_error *err, const char *sql, const char *types, ...);
+/* The first column of the first row; `otherwise` when there is none or it is NULL. */
+int store__number(int64_t *out, int64_t otherwise, lx_store *store, lx_error *err,
+                  const char *sql, const char *types, ...);
+/* Several statements without arguments. */
 int store__exec(lx_store *store, const char *sql, lx_error *err);
 
-/* Inside a transaction. NULL text gives no object: *has false. */
-int store__put(lx_hash *out, lx_store *store, const void *data, size_t n, lx_error *err);
+/* Columns of a row; NULL only without memory ("" for SQL's NULL). */
+char *store__text(lx_arena *arena, sqlite3_stmt *stmt, int column);
+char *store__hex(lx_arena *arena, sqlite3_stmt *stmt, int column); /* of a hash, or "" */
+bool store__hash(lx_hash *out, sqlite3_stmt *stmt, int column);
+double store__real(sqlite3_stmt *stmt, int column); /* NaN for NULL */
 
-/* JSON texts; NULL on out of memory. */
+double store__now(void); /* seconds since 1970 */
+
+/* ---- objects (object.c)
+ * ---------------------------------------------------------------------- */
+
+/* Objects on their way: hashed, compressed and, when large, in their files before the
+ * lock is taken. */
+typedef struct store__object store__object;
+typedef struct store__batch {
+    lx_store *store;
+    store__object *first, **last;
+} store__batch;
+
+store__batch store__batch_of(lx_store *store);
+/* Takes what it needs of data; NULL text is no object. */
+int store__batch_put(lx_hash *out, store__batch *batch, const void *data, size_t n,
+                     lx_error *err);
+int store__batch_put_file(lx_hash *out, int64_t *size, store__batch *batch,
+                          const char *path, lx_error *err);
+int store__batch_add(store__batch *batch, lx_error *err); /* inside a transaction */
+void store__batch_release(store__batch *batch);
+
+void store__object_path(lx_str *out, const lx_store *store, const lx_hash *hash);
+/* fsync of a folder. */
+int store__sync_folder(const char *path, lx_error *err);
+
+/* ---- what is derived (derive.c)
+ * -------------------------------------------------------------- */
+
+/* All inside the transaction that writes what they follow from. */
+int store__derive_run(lx_store *store, int64_t run, const char *name, const char *flags,
+                      lx_error *err);
+int store__derive_remark(lx_store *store, int64_t run, const char *kind, lx_error *err);
+
+/* A curve at a glance while points come. */
+typedef struct store__glance {
+    int64_t n, first_step, last_step, min_step;
+    double last_value, min_value, max_value; /* NaN: not a number; none is one */
+} store__glance;
+void store__glance_add(store__glance *g, const int64_t *steps, const double *values,
+                       size_t n);
+int store__derive_points(lx_store *store, int64_t run, int64_t series, const char *key,
+                         const store__glance *added, lx_error *err);
+
+/* ---- a run being recorded (run.c, curve.c)
+ * ---------------------------------------------------- */
+
+/* Points of one key. `in` is filled by the log calls under run->mutex; a flush moves it
+ * to `out`, which is its own under store->mutex, and empties that when it is durable. */
+typedef struct store__points {
+    size_t n, steps_capacity, values_capacity;
+    int64_t *steps;
+    double *values;
+} store__points;
+
+typedef struct store__series {
+    struct store__series *next; /* never changes: new ones go in front */
+    char *key;
+    store__points in, out;
+} store__series;
+
+struct lx_run {
+    lx_store *store;
+    int64_t seq;
+    char id[17];
+    char spec_hash[LX_HASH_HEX + 1];
+
+    pthread_mutex_t mutex; /* over what follows; taken after store->mutex, never before */
+    pthread_cond_t wake;
+    bool has_mutex, has_flusher, is_ending;
+    bool has_backlog; /* a flush failed; its points are in `out` */
+    pthread_t flusher;
+    store__series *series;
+    size_t n_waiting;   /* points in all `in` */
+    lx_str text_in;     /* console */
+    size_t text_total;  /* taken so far */
+    double waits_since; /* monotonic: when the oldest of what waits came */
+    lx_error failure;   /* of the flusher, for the next call; code 0 = none */
+
+    lx_str text_out; /* under store->mutex, like series->out */
+};
+
+/* The end of a run, written together with its last points. */
+typedef struct store__ending {
+    const char *status, *message;
+    double ended;
+} store__ending;
+
+/* Everything that waits becomes durable; with `ending`, packed and ended as well. */
+int store__flush(lx_run *run, const store__ending *ending, lx_error *err);
+void store__stop_flusher(lx_run *run);
+
+/* All points of a series in an array of its own each (lx_free), from number `from` on. */
+int store__read_series(int64_t **steps, double **values, size_t *n, lx_store *store,
+                       int64_t series, size_t from, lx_error *err);
+/* Moves the tail of a series into a chunk; in a transaction. */
+int store__pack_series(lx_store *store, int64_t series, lx_error *err);
+int store__add_artifact(lx_store *store, int64_t run, const lx_artifact *artifact,
+                        const lx_hash *hash, int64_t size, bool is_kept, lx_error *err);
+
+/* ---- the machine
+ * ------------------------------------------------------------------------------ */
+
+/* JSON text; NULL without memory. lx_free. */
 char *store__environment(void);
-/* git state of a folder: *json (NULL when it is in no repository), *diff ("" when clean). */
-int store__git_state(char **json, char **diff, lx_store *store, const char *folder,
+/* git state of a folder, read by a child: *json (NULL: in no repository), *diff ("" when
+ * clean). Untracked sources are put into the batch. */
+int store__git_state(char **json, char **diff, store__batch *batch, const char *folder,
                      lx_error *err);
 
 typedef struct store__process {

@@ -1,14 +1,40 @@
-/* Objects: bytes under their SHA-256. */
+/*
+ * Objects: bytes under their SHA-256.
+ *
+ * They are hashed, compressed and written to their files without the lock; the
+ * transaction only adds rows. A file without a row is harmless: gc takes it when it is
+ * old (store/gc.c), and a file that is written again gets a new age.
+ */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <zstd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "store/internal.h"
 
-enum { RAW = 0, ZSTD = 1, LEVEL = 3 };
+enum {
+    RAW = 0,
+    ZSTD = 1,
+    LEVEL = 3,
+    SAMPLE = 1 << 20,
+    IN_MEMORY = 16 << 20,
+    PIECE = 1 << 18
+};
 
-static void object_path(lx_str *out, const lx_store *s, const lx_hash *hash)
+struct store__object {
+    store__object *next;
+    lx_hash hash;
+    int64_t size; /* raw */
+    int encoding;
+    bool is_file, is_known; /* known: a row was there when we looked */
+    size_t n;
+    unsigned char data[]; /* as stored, unless it is a file or known */
+};
+
+void store__object_path(lx_str *out, const lx_store *s, const lx_hash *hash)
 {
     char hex[LX_HASH_HEX + 1];
     lx_hash_hex(hex, hash);
@@ -16,125 +42,318 @@ static void object_path(lx_str *out, const lx_store *s, const lx_hash *hash)
     lx_str_printf(out, "%s/objects/%.2s/%s", s->path, hex, hex + 2);
 }
 
-static sqlite3_stmt *find(lx_store *s, const lx_hash *hash)
+int lx_object_exists(bool *out, lx_store *s, const lx_hash *hash, lx_error *err)
 {
-    sqlite3_stmt *stmt;
-    if (store__prepare(&stmt, s, "SELECT size, encoding, data FROM object WHERE hash=?1", NULL) < 0)
-        return NULL;
-    sqlite3_bind_blob(stmt, 1, hash->bytes, 32, SQLITE_STATIC);
-    if (sqlite3_step(stmt) == SQLITE_ROW)
-        return stmt;
-    sqlite3_finalize(stmt);
-    return NULL;
+    int64_t id;
+    int rc =
+        store__number(&id, 0, s, err, "SELECT id FROM object WHERE hash=?1", "h", hash);
+    *out = id != 0;
+    return rc;
 }
 
-bool lx_object_exists(lx_store *s, const lx_hash *hash)
+/* ---- staging: without the lock
+ * ------------------------------------------------------------- */
+
+/* Is it worth compressing? Saves an eighth of a sample. Weights do not. */
+static bool pays(const void *data, size_t n)
 {
-    sqlite3_stmt *stmt = find(s, hash);
-    sqlite3_finalize(stmt);
-    return stmt != NULL;
+    size_t sample = n < SAMPLE ? n : SAMPLE, bound = ZSTD_compressBound(sample), got;
+    void *packed;
+    bool does;
+
+    if (n < 64 || !(packed = lx_alloc(bound)))
+        return false;
+    got = ZSTD_compress(packed, bound, data, sample, 1);
+    does = !ZSTD_isError(got) && got <= sample - sample / 8;
+    lx_free(packed);
+    return does;
 }
 
-/* Compressed into *packed when that saves at least an eighth; else *packed stays NULL. */
-static int compress(void **packed, size_t *n_packed, const void *data, size_t n, lx_error *err)
+static store__object *new_object(const lx_hash *hash, size_t size, size_t room)
 {
-    size_t bound = ZSTD_compressBound(n), got;
-    *packed = NULL;
-    if (n < 64 || ZSTD_isError(bound))
-        return LX_OK;
-    if (!(*packed = lx_alloc(bound)))
+    store__object *o = lx_alloc(sizeof *o + room);
+    if (o)
+        *o = (store__object){.hash = *hash, .size = (int64_t)size, .encoding = RAW};
+    return o;
+}
+
+static int encode(store__object **out, const lx_hash *hash, const void *data, size_t n,
+                  lx_error *err)
+{
+    bool packs = pays(data, n);
+    size_t room = packs ? ZSTD_compressBound(n) : n;
+    store__object *o = new_object(hash, n, room);
+
+    if (!o)
         return lx_oom(err);
-    got = ZSTD_compress(*packed, bound, data, n, LEVEL);
-    if (ZSTD_isError(got) || got > n - n / 8) {
-        lx_free(*packed);
-        *packed = NULL;
-        return LX_OK;
+    o->encoding = packs ? ZSTD : RAW;
+    o->n = packs ? ZSTD_compress(o->data, room, data, n, LEVEL) : n;
+    if (ZSTD_isError(o->n)) {
+        lx_free(o);
+        return lx_oom(err); /* the room is enough: it has no other reason to fail */
     }
-    *n_packed = got;
+    if (!packs)
+        memcpy(o->data, data, n);
+    *out = o;
     return LX_OK;
 }
 
-static int write_file(lx_store *s, const lx_hash *hash, const void *data, size_t n, lx_error *err)
+/* The folder is there from the store's beginning; one that was taken away is made again
+ * (3). */
+static int make_folder(const lx_store *s, const char *path, lx_error *err)
 {
-    lx_str path = LX_STR_INIT;
-    char *slash;
+    const char *slash = strrchr(path, '/');
+    lx_str folder = LX_STR_INIT;
     int rc;
 
-    object_path(&path, s, hash);
-    if ((rc = lx_str_check(&path, err)) == LX_OK) {
-        slash = strrchr(path.data, '/');
-        *slash = '\0';
-        rc = lx_make_dirs(path.data, err);
-        *slash = '/';
+    lx_str_append(&folder, path, (size_t)(slash - path));
+    if ((rc = lx_str_check(&folder, err)) == LX_OK && !lx_file_is_dir(folder.data)) {
+        if ((rc = lx_make_dirs(folder.data, err)) == LX_OK) {
+            lx_str_clear(&folder);
+            lx_str_printf(&folder, "%s/objects", s->path);
+            if ((rc = lx_str_check(&folder, err)) == LX_OK &&
+                (rc = store__sync_folder(folder.data, err)) == LX_OK)
+                rc = store__sync_folder(s->path, err);
+        }
     }
-    if (rc == LX_OK && (rc = lx_file_write(path.data, data, n, err)) < 0 && rc == LX_EIO)
+    lx_str_release(&folder);
+    return rc;
+}
+
+/* A failed sync must not be followed by another try (4). */
+static int poison(lx_store *s, int rc)
+{
+    if (rc == LX_EIO && errno != ENOSPC && errno != EDQUOT && errno != EFBIG) {
+        pthread_mutex_lock(&s->mutex);
         s->is_poisoned = true;
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return rc;
+}
+
+static int write_object_file(lx_store *s, store__object *o, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    store__object_path(&path, s, &o->hash);
+    if ((rc = lx_str_check(&path, err)) == LX_OK &&
+        (rc = make_folder(s, path.data, err)) == LX_OK)
+        rc = poison(s, lx_file_write(path.data, o->data, o->n, err));
+    o->is_file = rc == LX_OK;
     lx_str_release(&path);
     return rc;
 }
 
-static int add_row(lx_store *s, const lx_hash *hash, size_t n, int encoding, const void *data,
-                   size_t n_data, lx_error *err)
+static void append(store__batch *batch, store__object *o)
 {
-    sqlite3_stmt *stmt;
-    int rc = store__prepare(
-        &stmt, s, "INSERT INTO object(hash, size, encoding, data) VALUES(?1, ?2, ?3, ?4)", err);
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_blob(stmt, 1, hash->bytes, 32, SQLITE_STATIC);
-    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)n);
-    sqlite3_bind_int(stmt, 3, encoding);
-    if (n_data <= STORE_LARGE)
-        sqlite3_bind_blob64(stmt, 4, data ? data : "", n_data, SQLITE_STATIC);
-    return store__run(s, stmt, "storing an object", err);
+    if (!batch->last)
+        batch->last = &batch->first;
+    o->next = NULL;
+    *batch->last = o;
+    batch->last = &o->next;
 }
 
-int store__put(lx_hash *out, lx_store *s, const void *data, size_t n, lx_error *err)
+static int stage_known(store__batch *batch, const lx_hash *hash, size_t size,
+                       lx_error *err)
 {
-    void *packed = NULL;
-    const void *stored = data;
-    size_t n_stored = n, n_packed = 0;
+    store__object *o = new_object(hash, size, 0);
+    if (!o)
+        return lx_oom(err);
+    o->is_known = true;
+    append(batch, o);
+    return LX_OK;
+}
+
+store__batch store__batch_of(lx_store *store)
+{
+    return (store__batch){.store = store};
+}
+
+int store__batch_put(lx_hash *out, store__batch *batch, const void *data, size_t n,
+                     lx_error *err)
+{
+    lx_store *s = batch->store;
+    store__object *o = NULL;
+    bool is_known;
     int rc;
 
     *out = lx_sha256_of(data, n);
-    if (lx_object_exists(s, out))
-        return LX_OK;
-    if ((rc = compress(&packed, &n_packed, data, n, err)) < 0)
+    if ((rc = lx_object_exists(&is_known, s, out, err)) < 0)
         return rc;
-    if (packed) {
-        stored = packed;
-        n_stored = n_packed;
-    }
+    if (is_known)
+        return stage_known(batch, out, n, err);
+    if ((rc = encode(&o, out, data, n, err)) < 0)
+        return rc;
     /* Invariant (3): the file is durable under its name before the row that names it. */
-    if (n_stored > STORE_LARGE)
-        rc = write_file(s, out, stored, n_stored, err);
-    if (rc == LX_OK)
-        rc = add_row(s, out, n, packed ? ZSTD : RAW, stored, n_stored, err);
-    lx_free(packed);
+    if (o->n > STORE_LARGE && (rc = write_object_file(s, o, err)) < 0) {
+        lx_free(o);
+        return rc;
+    }
+    append(batch, o);
+    return LX_OK;
+}
+
+/* ---- files too large for memory
+ * ------------------------------------------------------------ */
+
+/* Copies a file as it is and hashes what was copied: it may be written to meanwhile. */
+static int copy_hashed(lx_hash *hash, int64_t *size, lx_new_file *to, const char *from,
+                       lx_error *err)
+{
+    const lx_io *io = lx_io_get();
+    char *piece = lx_alloc(PIECE);
+    lx_sha256 h;
+    size_t unused;
+    ssize_t got;
+    int fd = -1, rc;
+
+    *size = 0;
+    if (!piece)
+        return lx_oom(err);
+    if ((rc = lx_file_open_regular(&fd, &unused, from, err)) < 0)
+        goto done;
+    lx_sha256_init(&h);
+    while (rc == LX_OK && (got = io->read(fd, piece, PIECE)) != 0) {
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            rc = lx_fail_errno(err, errno, "cannot read");
+            break;
+        }
+        lx_sha256_update(&h, piece, (size_t)got);
+        *size += got;
+        rc = lx_new_file_write(to, piece, (size_t)got, err);
+    }
+    *hash = lx_sha256_final(&h);
+    io->close(fd);
+done:
+    if (rc < 0)
+        lx_within(err, "%s", from);
+    lx_free(piece);
+    return rc;
+}
+
+static int stage_large(store__batch *batch, const lx_hash *hash, const char *path,
+                       lx_error *err)
+{
+    lx_store *s = batch->store;
+    lx_str to = LX_STR_INIT;
+    lx_new_file *file = NULL;
+    store__object *o = NULL;
+    lx_hash copied;
+    int64_t size;
+    int rc;
+
+    store__object_path(&to, s, hash);
+    if ((rc = lx_str_check(&to, err)) < 0 || (rc = make_folder(s, to.data, err)) < 0 ||
+        (rc = lx_new_file_open(&file, to.data, err)) < 0 ||
+        (rc = copy_hashed(&copied, &size, file, path, err)) < 0)
+        goto done;
+    if (!lx_hash_equal(&copied, hash))
+        rc = lx_fail(err, LX_EFORMAT, "%s: changes while it is read", path);
+    else if (!(o = new_object(hash, (size_t)size, 0)))
+        rc = lx_oom(err);
+    else
+        rc = poison(s, lx_new_file_commit(file, err));
+    if (rc == LX_OK) {
+        o->is_file = true;
+        append(batch, o);
+    } else {
+        lx_free(o);
+    }
+done:
+    lx_new_file_close(file);
+    lx_str_release(&to);
+    return rc;
+}
+
+int store__batch_put_file(lx_hash *out, int64_t *size, store__batch *batch,
+                          const char *path, lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT;
+    struct stat st;
+    bool is_known;
+    int rc;
+
+    if (lx_io_get()->stat(path, &st) != 0)
+        return lx_fail_errno(err, errno, "%s", path);
+    if (st.st_size <= IN_MEMORY) {
+        if ((rc = lx_file_read(&bytes, path, IN_MEMORY, err)) == LX_OK)
+            rc = store__batch_put(out, batch, bytes.data, bytes.len, err);
+        *size = (int64_t)bytes.len;
+        lx_str_release(&bytes);
+        return rc;
+    }
+    *size = st.st_size;
+    if ((rc = lx_file_hash(out, path, err)) < 0 ||
+        (rc = lx_object_exists(&is_known, batch->store, out, err)) < 0)
+        return rc;
+    return is_known ? stage_known(batch, out, (size_t)st.st_size, err)
+                    : stage_large(batch, out, path, err);
+}
+
+/* ---- adding: in a transaction
+ * -------------------------------------------------------------- */
+
+static int add_row(lx_store *s, const store__object *o, lx_error *err)
+{
+    return store__do(s, err,
+                     "INSERT OR IGNORE INTO object(hash, size, encoding, data)"
+                     " VALUES(?1, ?2, ?3, ?4)",
+                     "hiib", &o->hash, o->size, (int64_t)o->encoding,
+                     o->is_file ? NULL : (const void *)o->data,
+                     o->is_file ? (size_t)0 : o->n);
+}
+
+int store__batch_add(store__batch *batch, lx_error *err)
+{
+    int rc = LX_OK;
+    for (store__object *o = batch->first; o && rc == LX_OK; o = o->next) {
+        bool is_there;
+        if (!o->is_known)
+            rc = add_row(batch->store, o, err);
+        else if ((rc = lx_object_exists(&is_there, batch->store, &o->hash, err)) ==
+                     LX_OK &&
+                 !is_there)
+            rc = lx_fail(err, LX_EBUSY, "%s: lx gc ran at this moment; try again",
+                         batch->store->path);
+    }
+    return rc;
+}
+
+void store__batch_release(store__batch *batch)
+{
+    for (store__object *o = batch->first, *next; o; o = next) {
+        next = o->next;
+        lx_free(o);
+    }
+    *batch = (store__batch){.store = batch->store};
+}
+
+static int add_batch(store__batch *batch, int rc, lx_error *err)
+{
+    if (rc == LX_OK && (rc = store__begin(batch->store, err)) == LX_OK)
+        rc = store__end(batch->store, store__batch_add(batch, err), err);
+    store__batch_release(batch);
     return rc;
 }
 
 int lx_object_put(lx_hash *out, lx_store *s, const void *data, size_t n, lx_error *err)
 {
-    int rc = store__begin(s, err);
-    if (rc < 0)
-        return rc;
-    if ((rc = store__put(out, s, data, n, err)) == LX_OK)
-        return store__commit(s, err);
-    store__rollback(s);
-    return rc;
+    store__batch batch = store__batch_of(s);
+    return add_batch(&batch, store__batch_put(out, &batch, data, n, err), err);
 }
 
 int lx_object_put_file(lx_hash *out, lx_store *s, const char *path, lx_error *err)
 {
-    lx_mapping map;
-    int rc = lx_file_map(&map, path, err);
-    if (rc < 0)
-        return rc;
-    rc = lx_object_put(out, s, map.data, map.size, err);
-    lx_file_unmap(&map);
-    return rc;
+    store__batch batch = store__batch_of(s);
+    int64_t size;
+    return add_batch(&batch, store__batch_put_file(out, &size, &batch, path, err), err);
 }
+
+/* ---- reading
+ * ------------------------------------------------------------------------------- */
 
 static int unpack(lx_str *out, size_t size, int encoding, const void *data, size_t n,
                   lx_error *err)
@@ -154,17 +373,14 @@ static int unpack(lx_str *out, size_t size, int encoding, const void *data, size
     return lx_str_check(out, err);
 }
 
-static int load(lx_str *out, lx_store *s, sqlite3_stmt *stmt, const lx_hash *hash, lx_error *err)
+static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
+                     const lx_hash *hash, lx_error *err)
 {
-    size_t size = (size_t)sqlite3_column_int64(stmt, 0);
-    int encoding = sqlite3_column_int(stmt, 1), rc;
     lx_str path = LX_STR_INIT;
     lx_mapping map;
+    int rc;
 
-    if (sqlite3_column_type(stmt, 2) != SQLITE_NULL)
-        return unpack(out, size, encoding, sqlite3_column_blob(stmt, 2),
-                      (size_t)sqlite3_column_bytes(stmt, 2), err);
-    object_path(&path, s, hash);
+    store__object_path(&path, s, hash);
     if ((rc = lx_str_check(&path, err)) == LX_OK &&
         (rc = lx_file_map(&map, lx_str_text(&path), err)) == LX_OK) {
         rc = unpack(out, size, encoding, map.data, map.size, err);
@@ -174,28 +390,61 @@ static int load(lx_str *out, lx_store *s, sqlite3_stmt *stmt, const lx_hash *has
     return rc;
 }
 
+/* LX_ENOTFOUND without a text of its own: no such row. */
+static int load(lx_str *out, lx_store *s, const lx_hash *hash, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT size, encoding, data FROM object WHERE hash=?1", "h", hash);
+    if (store__row(&rc, s, stmt, err)) {
+        size_t size = (size_t)sqlite3_column_int64(stmt, 0);
+        int encoding = sqlite3_column_int(stmt, 1);
+        const void *data = sqlite3_column_blob(stmt, 2);
+        if (sqlite3_column_int64(stmt, 0) < 0)
+            rc = lx_fail(err, LX_EFORMAT, "its size is damaged");
+        else if (sqlite3_column_type(stmt, 2) == SQLITE_NULL)
+            rc = load_file(out, s, size, encoding, hash, err);
+        else if (!data && sqlite3_column_bytes(stmt, 2))
+            rc = lx_oom(err);
+        else
+            rc = unpack(out, size, encoding, data ? data : "",
+                        (size_t)sqlite3_column_bytes(stmt, 2), err);
+    } else if (rc == LX_OK) {
+        rc = lx_fail(err, LX_ENOTFOUND, "%s holds no such object", s->path);
+    }
+    store__finish(s, stmt);
+    return rc;
+}
+
 int lx_object_get(lx_str *out, lx_store *s, const lx_hash *hash, lx_error *err)
 {
     char hex[LX_HASH_HEX + 1];
-    sqlite3_stmt *stmt = find(s, hash);
     lx_hash got;
     int rc;
 
     lx_hash_hex(hex, hash);
     lx_str_clear(out);
-    if (!stmt)
-        return lx_fail(err, LX_ENOTFOUND, "%s: no object %s", s->path, hex);
-    rc = load(out, s, stmt, hash, err);
-    sqlite3_finalize(stmt);
-    if (rc < 0) {
+    if ((rc = load(out, s, hash, err)) < 0) {
         lx_within(err, "object %s", hex);
         return rc;
     }
     got = lx_sha256_of(lx_str_text(out), out->len);
     if (!lx_hash_equal(&got, hash))
-        return lx_fail(err, LX_EFORMAT,
-                       "%s: object %s is damaged: its bytes hash to another name; lx fsck lists "
-                       "all that are",
-                       s->path, hex);
+        return lx_fail(
+            err, LX_EFORMAT,
+            "%s: object %s is damaged: its bytes hash to another name; lx fsck lists "
+            "all that are",
+            s->path, hex);
     return LX_OK;
+}
+
+int lx_object_get_file(lx_store *s, const lx_hash *hash, const char *path, lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT;
+    int rc = lx_object_get(&bytes, s, hash, err);
+    if (rc == LX_OK)
+        rc = lx_file_write(path, lx_str_text(&bytes), bytes.len, err);
+    lx_str_release(&bytes);
+    return rc;
 }

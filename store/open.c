@@ -1,12 +1,10 @@
-/* Finding, creating, opening and locking a store. */
+/* Finding, creating, migrating and opening a store. */
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -15,194 +13,11 @@
 #include "store/internal.h"
 #include "store_schema.h"
 
-enum {
-    N_MIGRATIONS = sizeof store_migrations / sizeof *store_migrations,
-    CHECKPOINT_PAGES = 1000,
-    LOCK_WAIT_MS = 5000
-};
+store__schema store__the_schema = {store_migrations,
+                                   sizeof store_migrations / sizeof *store_migrations};
 
-/* ---- SQLite's memory through base/alloc --------------------------------------------------- */
-
-static void *sql_malloc(int n)
-{
-    return lx_alloc((size_t)n);
-}
-
-static void *sql_realloc(void *old, int n)
-{
-    return lx_realloc(old, (size_t)n);
-}
-
-static int sql_size(void *memory)
-{
-    return memory ? (int)malloc_usable_size(memory) : 0;
-}
-
-static int sql_roundup(int n)
-{
-    return (n + 7) & ~7;
-}
-
-static int sql_init(void *unused)
-{
-    (void)unused;
-    return SQLITE_OK;
-}
-
-static void sql_shutdown(void *unused)
-{
-    (void)unused;
-}
-
-static void use_our_allocator(void)
-{
-    static bool is_done;
-    static sqlite3_mem_methods methods = {sql_malloc,  lx_free,  sql_realloc, sql_size,
-                                          sql_roundup, sql_init, sql_shutdown, NULL};
-    if (!is_done)
-        sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
-    is_done = true;
-}
-
-/* ---- errors and statements --------------------------------------------------------------- */
-
-int store__sql_error(lx_store *s, const char *doing, lx_error *err)
-{
-    int code = s->db ? sqlite3_errcode(s->db) : SQLITE_NOMEM;
-    const char *text = s->db ? sqlite3_errmsg(s->db) : "out of memory";
-
-    switch (code & 0xff) {
-    case SQLITE_NOMEM:
-        return lx_oom(err);
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return lx_fail(err, LX_EBUSY, "%s: %s: another process holds the store", s->path, doing);
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-        return lx_fail(err, LX_EPERM, "%s: %s: %s", s->path, doing, text);
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return lx_fail(err, LX_EFORMAT, "%s: %s: %s; run lx fsck", s->path, doing, text);
-    case SQLITE_IOERR:
-    case SQLITE_FULL:
-        s->is_poisoned = true;
-        return lx_fail(err, LX_EIO, "%s: %s: %s", s->path, doing, text);
-    default:
-        return lx_fail(err, LX_EIO, "%s: %s: %s", s->path, doing, text);
-    }
-}
-
-int store__prepare(sqlite3_stmt **out, lx_store *s, const char *sql, lx_error *err)
-{
-    *out = NULL;
-    if (sqlite3_prepare_v2(s->db, sql, -1, out, NULL) != SQLITE_OK)
-        return store__sql_error(s, "preparing a statement", err);
-    return LX_OK;
-}
-
-int store__run(lx_store *s, sqlite3_stmt *stmt, const char *doing, lx_error *err)
-{
-    int rc = LX_OK, got;
-    while ((got = sqlite3_step(stmt)) == SQLITE_ROW) {
-    }
-    if (got != SQLITE_DONE)
-        rc = store__sql_error(s, doing, err);
-    sqlite3_finalize(stmt);
-    return rc;
-}
-
-int store__exec(lx_store *s, const char *sql, lx_error *err)
-{
-    if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return store__sql_error(s, "running a statement", err);
-    return LX_OK;
-}
-
-/* ---- the lock (invariant 1) -------------------------------------------------------------- */
-
-static int lock(lx_store *s, lx_error *err)
-{
-    const lx_io *io = lx_io_get();
-    const struct timespec pause = {0, 5 * 1000 * 1000};
-
-    if (s->lock_depth++)
-        return LX_OK;
-    for (int waited = 0;; waited += 5) {
-        if (io->lock(s->lock_fd, 1, 0) == 0)
-            return LX_OK;
-        if (errno != EAGAIN && errno != EACCES && errno != EINTR) {
-            s->lock_depth--;
-            return lx_fail_errno(err, errno, "%s/lock", s->path);
-        }
-        if (waited >= LOCK_WAIT_MS) {
-            s->lock_depth--;
-            return lx_fail(err, LX_EBUSY, "%s: another lx has been writing for %d s; try again",
-                           s->path, LOCK_WAIT_MS / 1000);
-        }
-        nanosleep(&pause, NULL);
-    }
-}
-
-static void unlock(lx_store *s)
-{
-    if (--s->lock_depth == 0)
-        lx_io_get()->unlock(s->lock_fd);
-}
-
-int store__begin(lx_store *s, lx_error *err)
-{
-    int rc;
-    if (s->is_poisoned)
-        return lx_fail(err, LX_EIO, "%s: an earlier write failed; start lx again", s->path);
-    if (s->is_readonly)
-        return lx_fail(err, LX_EPERM, "%s was opened for reading only", s->path);
-    if (s->txn_depth++)
-        return LX_OK;
-    if ((rc = lock(s, err)) == LX_OK && (rc = store__exec(s, "BEGIN IMMEDIATE", err)) < 0)
-        unlock(s);
-    if (rc < 0)
-        s->txn_depth = 0;
-    return rc;
-}
-
-static int count_wal(void *context, sqlite3 *db, const char *name, int pages)
-{
-    (void)db;
-    (void)name;
-    ((lx_store *)context)->wal_pages = pages;
-    return SQLITE_OK;
-}
-
-static void checkpoint(lx_store *s, int mode)
-{
-    if (sqlite3_wal_checkpoint_v2(s->db, NULL, mode, NULL, NULL) == SQLITE_OK)
-        s->wal_pages = 0;
-}
-
-int store__commit(lx_store *s, lx_error *err)
-{
-    int rc;
-    if (--s->txn_depth)
-        return LX_OK;
-    rc = store__exec(s, "COMMIT", err);
-    if (rc < 0)
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-    else if (s->wal_pages > CHECKPOINT_PAGES)
-        checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
-    unlock(s);
-    return rc;
-}
-
-void store__rollback(lx_store *s)
-{
-    if (!s->txn_depth)
-        return;
-    s->txn_depth = 0;
-    sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-    unlock(s);
-}
-
-/* ---- finding ----------------------------------------------------------------------------- */
+/* ---- finding
+ * ----------------------------------------------------------------------------- */
 
 static int above_work_dir(lx_str *out)
 {
@@ -252,37 +67,104 @@ static int check_place(const char *path, lx_error *err)
     static const struct {
         long magic;
         const char *name;
-    } bad[] = {{0x6969, "NFS"},       {0x517B, "SMB"},     {(long)0xFF534D42, "CIFS"},
-               {(long)0xFE534D42, "SMB2"}, {0x01021997, "9p"}, {0x47504653, "GPFS"}};
+    } bad[] = {{0x6969, "NFS"},
+               {0x517B, "SMB"},
+               {(long)0xFF534D42, "CIFS"},
+               {(long)0xFE534D42, "SMB2"},
+               {0x01021997, "9p"},
+               {0x47504653, "GPFS"}};
     struct statfs fs;
     if (statfs(path, &fs) != 0)
         return LX_OK;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if ((long)fs.f_type == bad[i].magic)
-            return lx_fail(err, LX_EPLACE,
-                           "%s is on %s, where a store cannot keep its promises: choose a local "
-                           "folder with --store DIR",
-                           path, bad[i].name);
+            return lx_fail(
+                err, LX_EPLACE,
+                "%s is on %s, where a store cannot keep its promises: choose a local "
+                "folder with --store DIR",
+                path, bad[i].name);
     return LX_OK;
 }
 
-/* ---- creating and migrating -------------------------------------------------------------- */
+/* ---- versions
+ * ---------------------------------------------------------------------------- */
 
-static int read_number(int64_t *out, lx_store *s, const char *sql, lx_error *err)
+static int check_version(const lx_store *s, int64_t version, int64_t application,
+                         lx_error *err)
 {
-    sqlite3_stmt *stmt;
-    int rc = store__prepare(&stmt, s, sql, err);
-    if (rc < 0)
-        return rc;
-    if (sqlite3_step(stmt) == SQLITE_ROW)
-        *out = sqlite3_column_int64(stmt, 0);
+    if (!version)
+        return LX_OK;
+    if (application == 0x6c780001)
+        return lx_fail(
+            err, LX_ECONFIG,
+            "%s is from an lx before its first release, whose stores are not read: move "
+            "it away",
+            s->path);
+    if (application != STORE_APPLICATION_ID)
+        return lx_fail(err, LX_EFORMAT, "%s/store.db is no store of lx", s->path);
+    if (version > store__the_schema.count)
+        return lx_fail(
+            err, LX_ECONFIG,
+            "%s has schema version %lld, this lx %s knows up to %d: use the newer lx",
+            s->path, (long long)version, LX_VERSION, store__the_schema.count);
+    return LX_OK;
+}
+
+static uint32_t big_endian(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/*
+ * What the file's first bytes tell, before SQLite opens it, so that a newer store is not
+ * touched at all. *is_there: it has a database. (SQLite file format, 1.3: the database
+ * header.)
+ */
+static int check_header(bool *is_there, const lx_store *s, lx_error *err)
+{
+    const lx_io *io = lx_io_get();
+    unsigned char header[100];
+    lx_str path = LX_STR_INIT;
+    ssize_t got = 0;
+    int fd, rc;
+
+    *is_there = false;
+    lx_str_printf(&path, "%s/store.db", s->path);
+    if ((rc = lx_str_check(&path, err)) < 0)
+        goto done;
+    if ((fd = io->open(path.data, O_RDONLY, 0)) < 0) {
+        rc = errno == ENOENT ? LX_OK : lx_fail_errno(err, errno, "%s", path.data);
+        goto done;
+    }
+    if ((got = io->read(fd, header, sizeof header)) < 0)
+        rc = lx_fail_errno(err, errno, "%s", path.data);
+    io->close(fd);
+    if (rc < 0 || !got)
+        goto done;
+    *is_there = true;
+    if (got < (ssize_t)sizeof header || memcmp(header, "SQLite format 3", 16) != 0)
+        rc = lx_fail(err, LX_EFORMAT, "%s is no database", path.data);
     else
-        rc = store__sql_error(s, "reading", err);
-    sqlite3_finalize(stmt);
+        rc = check_version(s, big_endian(header + 60), big_endian(header + 68), err);
+done:
+    lx_str_release(&path);
     return rc;
 }
 
-static int sync_folder(const char *path, lx_error *err)
+/* By SQLite: what a WAL file holds counts as well. */
+static int read_version(int64_t *version, lx_store *s, lx_error *err)
+{
+    int64_t application;
+    int rc = store__number(version, 0, s, err, "PRAGMA user_version", "");
+    if (rc == LX_OK)
+        rc = store__number(&application, 0, s, err, "PRAGMA application_id", "");
+    return rc < 0 ? rc : check_version(s, *version, application, err);
+}
+
+/* ---- creating and migrating
+ * -------------------------------------------------------------- */
+
+int store__sync_folder(const char *path, lx_error *err)
 {
     const lx_io *io = lx_io_get();
     int fd = io->open(path, O_RDONLY | O_DIRECTORY, 0), rc = LX_OK;
@@ -294,81 +176,243 @@ static int sync_folder(const char *path, lx_error *err)
     return rc;
 }
 
-static int back_up(lx_store *s, int64_t version, lx_error *err)
+/* A copy of the whole database as it was, durable before anything changes. */
+static int back_up(lx_store *s, lx_error *err)
 {
-    sqlite3_stmt *stmt;
+    const lx_io *io = lx_io_get();
     lx_str path = LX_STR_INIT;
-    int rc;
+    int rc, fd;
 
-    lx_str_printf(&path, "%s/store.before-v%d.db", s->path, N_MIGRATIONS);
-    (void)version;
-    if ((rc = lx_str_check(&path, err)) == LX_OK &&
-        (rc = store__prepare(&stmt, s, "VACUUM INTO ?1", err)) == LX_OK) {
-        sqlite3_bind_text(stmt, 1, lx_str_text(&path), -1, SQLITE_STATIC);
-        rc = store__run(s, stmt, "backing up before a migration", err);
-    }
+    lx_str_printf(&path, "%s/store.before-v%d.db", s->path, store__the_schema.count);
+    if ((rc = lx_str_check(&path, err)) < 0)
+        goto done;
+    io->unlink(path.data); /* of a migration that was cut off */
+    if ((rc = store__do(s, err, "VACUUM INTO ?1", "t", path.data)) < 0)
+        goto done;
+    if ((fd = io->open(path.data, O_RDONLY, 0)) < 0 || io->sync(fd) != 0)
+        rc = lx_fail_errno(err, errno, "%s", path.data);
+    if (fd >= 0)
+        io->close(fd);
+    if (rc == LX_OK)
+        rc = store__sync_folder(s->path, err);
+done:
     lx_str_release(&path);
     return rc;
 }
 
-static int migrate(lx_store *s, lx_error *err)
+static int migrate_in_transaction(lx_store *s, int64_t version, lx_error *err)
 {
-    int64_t version = 0, application = 0;
-    char sql[64];
-    int rc;
+    char sql[80];
+    int rc = store__exec(s, "BEGIN IMMEDIATE", err);
+    for (int64_t i = version; i < store__the_schema.count && rc == LX_OK; i++)
+        rc = store__exec(s, store__the_schema.sql[i], err);
+    snprintf(sql, sizeof sql, "PRAGMA user_version=%d; PRAGMA application_id=%d",
+             store__the_schema.count, STORE_APPLICATION_ID);
+    if (rc == LX_OK && (rc = store__exec(s, sql, err)) == LX_OK)
+        rc = store__exec(s, "COMMIT", err);
+    if (rc < 0)
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
 
-    if ((rc = read_number(&version, s, "PRAGMA user_version", err)) < 0 ||
-        (rc = read_number(&application, s, "PRAGMA application_id", err)) < 0)
-        return rc;
-    if (version > N_MIGRATIONS)
-        return lx_fail(err, LX_ECONFIG,
-                       "%s has schema version %lld, this lx %s knows up to %d: use the newer lx",
-                       s->path, (long long)version, LX_VERSION, N_MIGRATIONS);
-    if (version && application != STORE_APPLICATION_ID)
-        return lx_fail(err, LX_EFORMAT, "%s/store.db is no store of lx", s->path);
-    if (version == N_MIGRATIONS)
+/* Under the lock: creation is one writer's business as well. */
+static int migrate(lx_store *s, int64_t version, lx_error *err)
+{
+    int rc;
+    if (version == store__the_schema.count)
         return LX_OK;
     if (s->is_readonly)
-        return lx_fail(err, version ? LX_ECONFIG : LX_ENOTFOUND,
-                       version ? "%s is of an older version: open it for writing once to update it"
-                               : "%s holds no runs yet",
-                       s->path);
-    if (version && (rc = back_up(s, version, err)) < 0)
+        return lx_fail(
+            err, version ? LX_ECONFIG : LX_ENOTFOUND,
+            version ? "%s is of an older version: open it for writing once to update it"
+                    : "%s holds no runs yet",
+            s->path);
+    if ((version && (rc = back_up(s, err)) < 0) ||
+        (rc = migrate_in_transaction(s, version, err)) < 0)
         return rc;
-    if ((rc = store__begin(s, err)) < 0)
-        return rc;
-    for (int64_t i = version; i < N_MIGRATIONS && rc == LX_OK; i++)
-        rc = store__exec(s, store_migrations[i], err);
-    snprintf(sql, sizeof sql, "PRAGMA user_version=%d", N_MIGRATIONS);
-    if (rc == LX_OK && (rc = store__exec(s, sql, err)) == LX_OK) {
-        snprintf(sql, sizeof sql, "PRAGMA application_id=%d", STORE_APPLICATION_ID);
-        rc = store__exec(s, sql, err);
-    }
-    if (rc < 0) {
-        store__rollback(s);
-        return rc;
-    }
-    if ((rc = store__commit(s, err)) < 0)
-        return rc;
-    return sync_folder(s->path, err);
+    return store__sync_folder(s->path, err);
 }
 
-/* ---- opening ----------------------------------------------------------------------------- */
+/* ---- folders
+ * ----------------------------------------------------------------------------- */
 
+static int make_one(char *path, lx_error *err)
+{
+    char *slash = strrchr(path, '/');
+    int rc = LX_OK;
+
+    if (lx_io_get()->mkdir(path, 0777) != 0) {
+        if (errno == EEXIST)
+            return LX_OK;
+        return lx_fail_errno(err, errno, "%s: cannot make the folder", path);
+    }
+    if (!slash)
+        return store__sync_folder(".", err);
+    *slash = '\0';
+    rc = store__sync_folder(slash == path ? "/" : path, err);
+    *slash = '/';
+    return rc;
+}
+
+/* Like mkdir -p, each new name durable in its parent. */
+static int make_durable(const char *path, lx_error *err)
+{
+    char *copy;
+    int rc = LX_OK;
+
+    if (lx_file_is_dir(path))
+        return LX_OK;
+    if (!(copy = lx_strdup(path)))
+        return lx_oom(err);
+    for (char *p = copy + 1; rc == LX_OK; p++) {
+        char c = *p;
+        if (c != '/' && c)
+            continue;
+        *p = '\0';
+        if (p[-1] != '/')
+            rc = make_one(copy, err);
+        *p = c;
+        if (!c)
+            break;
+    }
+    if (rc == LX_OK && !lx_file_is_dir(path))
+        rc = lx_fail(err, LX_EEXISTS, "%s: is a file, a folder is needed", path);
+    lx_free(copy);
+    return rc;
+}
+
+/* All that a new store needs before its database (3). */
 static int make_folders(const lx_store *s, lx_error *err)
 {
-    static const char *const names[] = {"", "/objects"};
     lx_str path = LX_STR_INIT;
-    int rc = LX_OK;
-    for (size_t i = 0; i < sizeof names / sizeof *names && rc == LX_OK; i++) {
+    int rc;
+
+    lx_str_printf(&path, "%s/objects", s->path);
+    if ((rc = lx_str_check(&path, err)) < 0 || (rc = make_durable(path.data, err)) < 0)
+        goto done;
+    for (int i = 0; i < 256 && rc == LX_OK; i++) {
         lx_str_clear(&path);
-        lx_str_printf(&path, "%s%s", s->path, names[i]);
-        if ((rc = lx_str_check(&path, err)) == LX_OK)
-            rc = lx_make_dirs(lx_str_text(&path), err);
+        lx_str_printf(&path, "%s/objects/%02x", s->path, i);
+        if (lx_io_get()->mkdir(path.data, 0777) != 0 && errno != EEXIST)
+            rc = lx_fail_errno(err, errno, "%s: cannot make the folder", path.data);
     }
+    path.data[strlen(path.data) - 3] = '\0';
+    if (rc == LX_OK)
+        rc = store__sync_folder(path.data, err);
+done:
     lx_str_release(&path);
     return rc;
 }
+
+/* ---- reading where nothing can be written
+ * ------------------------------------------------- */
+
+static int copy_file(const char *from, const char *to, lx_error *err)
+{
+    const lx_io *io = lx_io_get();
+    int in = io->open(from, O_RDONLY, 0), out = -1, rc = LX_OK;
+    char chunk[16384];
+    ssize_t got = 0;
+
+    if (in < 0 || (out = io->open(to, O_WRONLY | O_CREAT | O_EXCL, 0600)) < 0) {
+        rc = lx_fail_errno(err, errno, "%s", in < 0 ? from : to);
+        goto done;
+    }
+    while (rc == LX_OK && (got = io->read(in, chunk, sizeof chunk)) > 0)
+        for (ssize_t put, at = 0; at < got; at += put)
+            if ((put = io->write(out, chunk + at, (size_t)(got - at))) <= 0) {
+                rc = lx_fail_errno(err, errno, "%s", to);
+                break;
+            }
+    if (got < 0)
+        rc = lx_fail_errno(err, errno, "%s", from);
+done:
+    if (in >= 0)
+        io->close(in);
+    if (out >= 0)
+        io->close(out);
+    return rc;
+}
+
+static const char *const copied[] = {"store.db", "store.db-wal", "store.db-shm"};
+
+static void remove_copy(lx_store *s)
+{
+    lx_str path = LX_STR_INIT;
+    for (size_t i = 0; s->copy && i < sizeof copied / sizeof *copied; i++) {
+        lx_str_clear(&path);
+        lx_str_printf(&path, "%s/%s", s->copy, copied[i]);
+        if (!path.failed)
+            lx_io_get()->unlink(path.data);
+    }
+    if (s->copy)
+        rmdir(s->copy);
+    lx_str_release(&path);
+    lx_free(s->copy);
+    s->copy = NULL;
+}
+
+/* Database and WAL as they are between two transactions of others. */
+static int make_copy(lx_store *s, lx_error *err)
+{
+    const char *temporary = getenv("TMPDIR");
+    lx_str from = LX_STR_INIT, to = LX_STR_INIT;
+    int lock_fd, rc;
+
+    lx_str_printf(&to, "%s/lx-copy-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    lx_str_printf(&from, "%s/lock", s->path);
+    if ((rc = lx_str_check(&to, err)) < 0 || (rc = lx_str_check(&from, err)) < 0)
+        goto done;
+    if (!mkdtemp(to.data)) {
+        rc = lx_fail_errno(err, errno, "%s", to.data);
+        goto done;
+    }
+    if (!(s->copy = lx_str_detach(&to))) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    if ((lock_fd = lx_io_get()->open(from.data, O_RDONLY, 0)) >= 0)
+        lx_io_get()->lock(lock_fd, 0, 1);
+    for (size_t i = 0; i < 2 && rc == LX_OK; i++) {
+        lx_str_clear(&from);
+        lx_str_clear(&to);
+        lx_str_printf(&from, "%s/%s", s->path, copied[i]);
+        lx_str_printf(&to, "%s/%s", s->copy, copied[i]);
+        if ((rc = lx_str_check(&from, err)) == LX_OK &&
+            (rc = lx_str_check(&to, err)) == LX_OK)
+            rc = copy_file(from.data, to.data, err);
+    }
+    if (lock_fd >= 0)
+        lx_io_get()->close(lock_fd);
+done:
+    lx_str_release(&from);
+    lx_str_release(&to);
+    return rc;
+}
+
+/* A path as SQLite's URIs want it. */
+static void put_uri(lx_str *out, const char *path)
+{
+    for (; *path; path++)
+        if (strchr("%?#", *path))
+            lx_str_printf(out, "%%%02x", (unsigned char)*path);
+        else
+            lx_str_putc(out, *path);
+}
+
+static bool has_wal(const lx_store *s)
+{
+    lx_str path = LX_STR_INIT;
+    struct stat st;
+    bool has;
+    lx_str_printf(&path, "%s/store.db-wal", s->path);
+    has = !path.failed && lx_io_get()->stat(path.data, &st) == 0 && st.st_size > 0;
+    lx_str_release(&path);
+    return has;
+}
+
+/* ---- opening
+ * ----------------------------------------------------------------------------- */
 
 static int open_lock(lx_store *s, lx_error *err)
 {
@@ -382,93 +426,204 @@ static int open_lock(lx_store *s, lx_error *err)
     return rc;
 }
 
-static int open_db(lx_store *s, lx_error *err)
+static int open_sqlite(lx_store *s, const char *name, int flags, lx_error *err)
 {
-    int flags = s->is_readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    lx_str path = LX_STR_INIT;
-    int rc;
-
-    lx_str_printf(&path, "%s/store.db", s->path);
-    if ((rc = lx_str_check(&path, err)) == LX_OK &&
-        sqlite3_open_v2(lx_str_text(&path), &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) !=
-            SQLITE_OK)
-        rc = store__sql_error(s, "opening", err);
-    lx_str_release(&path);
-    if (rc < 0)
-        return rc;
-    sqlite3_extended_result_codes(s->db, 0);
+    flags |= SQLITE_OPEN_NOMUTEX; /* calls take turns by s->mutex */
+    if (sqlite3_open_v2(name, &s->db, flags, NULL) != SQLITE_OK)
+        return store__sql_error(s, "opening", err);
+    sqlite3_extended_result_codes(s->db, 1);
     sqlite3_busy_timeout(s->db, 2000);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    if (s->is_readonly)
-        return store__exec(s, "PRAGMA query_only=1; PRAGMA foreign_keys=ON", err);
-    rc = store__exec(s,
-                     "PRAGMA synchronous=EXTRA; PRAGMA journal_mode=WAL;"
-                     "PRAGMA wal_autocheckpoint=0;"
-                     "PRAGMA foreign_keys=ON",
-                     err);
-    sqlite3_wal_hook(s->db, count_wal, s); /* after the pragma, which sets a hook of its own */
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    return LX_OK;
+}
+
+static void close_sqlite(lx_store *s)
+{
+    for (unsigned i = 0; i < STORE_STATEMENTS; i++) {
+        sqlite3_finalize(s->statements[i].stmt);
+        s->statements[i].stmt = NULL;
+    }
+    sqlite3_close_v2(s->db);
+    s->db = NULL;
+}
+
+static int count_wal(void *context, sqlite3 *db, const char *name, int pages)
+{
+    (void)db;
+    (void)name;
+    ((lx_store *)context)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+/* SQLite keeps another mode without an error where WAL cannot be. */
+static int use_wal(lx_store *s, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err, "PRAGMA journal_mode=WAL", "");
+    if (store__row(&rc, s, stmt, err) && sqlite3_column_bytes(stmt, 0) != 3)
+        rc = lx_fail(
+            err, LX_EPLACE,
+            "%s: the file system cannot hold a write-ahead log: choose another folder "
+            "with --store DIR",
+            s->path);
+    store__finish(s, stmt);
     return rc;
 }
 
-static int prepare_db(lx_store *s, lx_error *err)
+static int open_for_writing(lx_store *s, const char *name, lx_error *err)
 {
+    int64_t version;
     int rc;
-    if ((rc = open_db(s, err)) < 0 || (rc = migrate(s, err)) < 0)
+    if ((rc = open_sqlite(s, name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err)) <
+            0 ||
+        (rc = read_version(&version, s, err)) < 0 ||
+        (rc = store__exec(s, "PRAGMA synchronous=EXTRA", err)) < 0 ||
+        (rc = use_wal(s, err)) < 0 ||
+        (rc = store__exec(s, "PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON",
+                          err)) < 0)
         return rc;
-    return s->is_readonly ? LX_OK : store__exec(s, "PRAGMA synchronous=FULL", err);
+    sqlite3_wal_hook(s->db, count_wal,
+                     s); /* after the pragma, which sets a hook of its own */
+    if ((rc = migrate(s, version, err)) < 0)
+        return rc;
+    return store__exec(s, "PRAGMA synchronous=FULL", err);
+}
+
+/*
+ * WAL wants a -shm file, which a read-only medium may lack. Without a WAL the file alone
+ * is the store (immutable=1 would leave a WAL out of account); with one a copy of both is
+ * read.
+ */
+static int open_elsewhere(lx_store *s, const char *name, lx_error *err)
+{
+    lx_str other = LX_STR_INIT;
+    int rc = LX_OK, flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
+
+    close_sqlite(s);
+    if (has_wal(s)) {
+        flags = SQLITE_OPEN_READWRITE;
+        if ((rc = make_copy(s, err)) == LX_OK)
+            lx_str_printf(&other, "%s/store.db", s->copy);
+    } else {
+        lx_str_puts(&other, "file:");
+        put_uri(&other, name);
+        lx_str_puts(&other, "?immutable=1");
+    }
+    if (rc == LX_OK && (rc = lx_str_check(&other, err)) == LX_OK)
+        rc = open_sqlite(s, other.data, flags, err);
+    lx_str_release(&other);
+    return rc;
+}
+
+static bool is_about_the_medium(const lx_store *s)
+{
+    int code = s->db ? sqlite3_errcode(s->db) & 0xff : SQLITE_OK;
+    return code == SQLITE_CANTOPEN || code == SQLITE_READONLY || code == SQLITE_IOERR;
+}
+
+static int open_for_reading(lx_store *s, const char *name, lx_error *err)
+{
+    int64_t version;
+    int rc = open_sqlite(s, name, SQLITE_OPEN_READONLY, err);
+
+    if (rc == LX_OK)
+        rc = read_version(&version, s, err);
+    if (rc < 0 && rc != LX_ENOMEM && is_about_the_medium(s) &&
+        (rc = open_elsewhere(s, name, err)) == LX_OK)
+        rc = read_version(&version, s, err);
+    if (rc < 0 || (rc = migrate(s, version, err)) < 0)
+        return rc;
+    return store__exec(s, "PRAGMA query_only=1", err);
+}
+
+static int open_db(lx_store *s, lx_error *err)
+{
+    lx_str name = LX_STR_INIT;
+    int rc;
+    lx_str_printf(&name, "%s/store.db", s->path);
+    if ((rc = lx_str_check(&name, err)) == LX_OK)
+        rc = s->is_readonly ? open_for_reading(s, name.data, err)
+                            : open_for_writing(s, name.data, err);
+    lx_str_release(&name);
+    return rc;
+}
+
+static int make_mutex(lx_store *s, lx_error *err)
+{
+    pthread_mutexattr_t recursive;
+    if (pthread_mutexattr_init(&recursive) != 0)
+        return lx_oom(err);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    s->has_mutex = pthread_mutex_init(&s->mutex, &recursive) == 0;
+    pthread_mutexattr_destroy(&recursive);
+    return s->has_mutex ? LX_OK : lx_oom(err);
+}
+
+static int open_store(lx_store *s, const char *path, lx_error *err)
+{
+    lx_str found = LX_STR_INIT;
+    bool is_there;
+    int rc;
+
+    if ((rc = find_store(&found, path, err)) == LX_OK &&
+        !(s->path = lx_str_detach(&found)))
+        rc = lx_oom(err);
+    lx_str_release(&found);
+    if (rc < 0 || (rc = make_mutex(s, err)) < 0)
+        return rc;
+    if (s->is_readonly && !lx_file_is_dir(s->path))
+        return lx_fail(err, LX_ENOTFOUND, "no store at %s: nothing was recorded yet",
+                       s->path);
+    if ((rc = check_header(&is_there, s, err)) < 0)
+        return rc;
+    if (s->is_readonly)
+        return is_there ? open_db(s, err)
+                        : lx_fail(err, LX_ENOTFOUND, "%s holds no runs yet", s->path);
+    if ((!is_there && (rc = make_folders(s, err)) < 0) ||
+        (rc = check_place(s->path, err)) < 0 || (rc = open_lock(s, err)) < 0 ||
+        (rc = store__lock(s, err)) < 0)
+        return rc;
+    rc = open_db(s, err);
+    store__unlock(s);
+    return rc;
 }
 
 int lx_store_open(lx_store **out, const char *path, bool is_readonly, lx_error *err)
 {
     lx_store *s = lx_calloc(1, sizeof *s);
-    lx_str found = LX_STR_INIT;
     int rc;
 
-    use_our_allocator();
+    *out = NULL;
     if (!s)
         return lx_oom(err);
     s->lock_fd = -1;
     s->is_readonly = is_readonly;
-    if ((rc = find_store(&found, path, err)) < 0)
-        goto failed;
-    if (!(s->path = lx_str_detach(&found))) {
-        rc = lx_oom(err);
-        goto failed;
+    if ((rc = open_store(s, path, err)) < 0) {
+        lx_store_close(s);
+        return rc;
     }
-    if (is_readonly) {
-        if (!lx_file_is_dir(s->path)) {
-            rc = lx_fail(err, LX_ENOTFOUND, "no store at %s: nothing was recorded yet", s->path);
-            goto failed;
-        }
-        rc = prepare_db(s, err);
-    } else if ((rc = make_folders(s, err)) == LX_OK && (rc = check_place(s->path, err)) == LX_OK &&
-               (rc = open_lock(s, err)) == LX_OK && (rc = lock(s, err)) == LX_OK) {
-        rc = prepare_db(s, err); /* creation is one writer's business as well */
-        unlock(s);
-    }
-    if (rc < 0)
-        goto failed;
+    s->is_ready = true;
     *out = s;
     return LX_OK;
-failed:
-    lx_str_release(&found);
-    lx_store_close(s);
-    return rc;
 }
 
 void lx_store_close(lx_store *s)
 {
     if (!s)
         return;
-    if (s->db && !s->is_readonly && !s->is_poisoned && s->lock_fd >= 0 &&
+    if (s->is_ready && !s->is_readonly && !s->is_poisoned &&
         lx_io_get()->lock(s->lock_fd, 1, 0) == 0) {
-        checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
+        store__checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
         lx_io_get()->unlock(s->lock_fd);
     }
-    sqlite3_close_v2(s->db);
+    close_sqlite(s);
+    remove_copy(s);
     if (s->lock_fd >= 0)
         lx_io_get()->close(s->lock_fd);
+    if (s->has_mutex)
+        pthread_mutex_destroy(&s->mutex);
     lx_free(s->path);
     lx_free(s);
 }

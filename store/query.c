@@ -2,121 +2,173 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
 #include "store/chunk.h"
 #include "store/internal.h"
 
-static const char *copy(lx_arena *arena, sqlite3_stmt *stmt, int column)
+/* Rows gathered in a growing array, copied into the arena at the end. */
+typedef struct rows {
+    char *items;
+    size_t count, capacity, item;
+} rows;
+
+static int add_row(rows *r, const void *row, lx_error *err)
 {
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    return lx_arena_strdup(arena, text ? text : "");
+    char *grown = r->items;
+    if (lx_grow(&grown, &r->capacity, r->count + 1, r->item) < 0)
+        return lx_oom(err);
+    r->items = grown;
+    memcpy(r->items + r->count++ * r->item, row, r->item);
+    return LX_OK;
 }
 
-static const char *copy_hash(lx_arena *arena, sqlite3_stmt *stmt, int column)
+/* Ends the statement and the rows; *out is theirs when rc is LX_OK. */
+static int give_rows(void *out_pointer, size_t *count, rows *r, lx_store *s,
+                     sqlite3_stmt *stmt, int rc, lx_arena *arena, lx_error *err)
 {
-    char hex[LX_HASH_HEX + 1] = "";
-    lx_hash hash;
-    if (sqlite3_column_bytes(stmt, column) == 32) {
-        memcpy(hash.bytes, sqlite3_column_blob(stmt, column), 32);
-        lx_hash_hex(hex, &hash);
+    void *out = NULL;
+
+    store__finish(s, stmt);
+    *count = 0;
+    if (rc == LX_OK && !(out = lx_arena_alloc(arena, r->count * r->item)))
+        rc = lx_oom(err);
+    if (rc == LX_OK) {
+        if (r->count)
+            memcpy(out, r->items, r->count * r->item);
+        *count = r->count;
+    } else {
+        out = NULL;
     }
-    return lx_arena_strdup(arena, hex);
+    memcpy(out_pointer, &out, sizeof out);
+    lx_free(r->items);
+    return rc;
 }
 
-/* Of the newest chunk of one curve of a run. */
-#define LAST_OF(what, key)                                                                   \
-    "(SELECT c." what " FROM series s JOIN chunk c ON c.series=s.id"                         \
-    " WHERE s.run=run.seq AND s.key='" key "' ORDER BY c.id DESC LIMIT 1)"
+/* ---- runs
+ * ---------------------------------------------------------------------------------- */
 
-#define RUN_COLUMNS                                                                          \
-    "seq, id, kind, name, started, ended, status, message, spec, seed, boot_id, pid,"        \
-    " pid_start, " LAST_OF("last_step", "loss") ", "                                         \
-    "coalesce(" LAST_OF("last_value", "loss/average") ", " LAST_OF("last_value", "loss") ")"
+#define RUN_COLUMNS                                                                 \
+    "r.seq, r.id, r.kind, coalesce(n.name, r.name), r.started, e.ended, e.status, " \
+    "e.message,"                                                                    \
+    " r.spec, r.seed, r.boot_id, r.pid, r.pid_start, n.last_step,"                  \
+    " coalesce(n.loss_average, n.loss), n.grp, r.origin, r.parent, n.is_pinned,"    \
+    " n.is_trashed, n.n_points"
+#define RUN_TABLES \
+    " FROM run r LEFT JOIN run_end e ON e.run=r.seq LEFT JOIN run_now n ON n.run=r.seq "
 
-static int read_row(lx_run_row *row, sqlite3_stmt *stmt, lx_arena *arena, lx_error *err)
+static const char *status_of(sqlite3_stmt *stmt, lx_arena *arena)
 {
-    const char *status = (const char *)sqlite3_column_text(stmt, 6);
+    if (sqlite3_column_type(stmt, 6) != SQLITE_NULL)
+        return store__text(arena, stmt, 6);
+    return store__is_alive((const char *)sqlite3_column_text(stmt, 10),
+                           sqlite3_column_int64(stmt, 11), sqlite3_column_int64(stmt, 12))
+               ? "running"
+               : "interrupted";
+}
+
+static int read_run(lx_run_row *row, sqlite3_stmt *stmt, lx_arena *arena, lx_error *err)
+{
     *row = (lx_run_row){
         .seq = sqlite3_column_int64(stmt, 0),
-        .id = copy(arena, stmt, 1),
-        .kind = copy(arena, stmt, 2),
-        .name = copy(arena, stmt, 3),
+        .id = store__text(arena, stmt, 1),
+        .kind = store__text(arena, stmt, 2),
+        .name = store__text(arena, stmt, 3),
         .started = sqlite3_column_double(stmt, 4),
         .ended = sqlite3_column_double(stmt, 5),
-        .message = copy(arena, stmt, 7),
-        .spec = copy_hash(arena, stmt, 8),
-        .seed = copy(arena, stmt, 9),
-        .last_step =
-            sqlite3_column_type(stmt, 13) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 13),
-        .loss = sqlite3_column_type(stmt, 14) == SQLITE_NULL ? (double)NAN
-                                                             : sqlite3_column_double(stmt, 14),
+        .status = status_of(stmt, arena),
+        .message = store__text(arena, stmt, 7),
+        .spec = store__hex(arena, stmt, 8),
+        .seed = store__text(arena, stmt, 9),
+        .last_step = sqlite3_column_type(stmt, 13) == SQLITE_NULL
+                         ? -1
+                         : sqlite3_column_int64(stmt, 13),
+        .loss = store__real(stmt, 14),
+        .group = store__text(arena, stmt, 15),
+        .origin = store__text(arena, stmt, 16),
+        .parent = store__text(arena, stmt, 17),
+        .is_pinned = sqlite3_column_int(stmt, 18),
+        .is_trashed = sqlite3_column_int(stmt, 19),
+        .n_points = sqlite3_column_int64(stmt, 20),
     };
-    if (status)
-        row->status = lx_arena_strdup(arena, status);
-    else
-        row->status = store__is_alive((const char *)sqlite3_column_text(stmt, 10),
-                                      sqlite3_column_int64(stmt, 11),
-                                      sqlite3_column_int64(stmt, 12))
-                          ? "running"
-                          : "interrupted";
-    return row->id && row->kind && row->name && row->message && row->spec && row->seed &&
-                   row->status
+    return row->id && row->kind && row->name && row->status && row->message &&
+                   row->spec && row->seed && row->group && row->origin && row->parent
                ? LX_OK
                : lx_oom(err);
 }
 
-static int collect(lx_run_list *out, lx_store *s, sqlite3_stmt *stmt, const char *status,
-                   int64_t limit, lx_arena *arena, lx_error *err)
+static int collect_runs(lx_run_list *out, lx_store *s, sqlite3_stmt *stmt, int rc,
+                        const lx_run_filter *f, lx_arena *arena, lx_error *err)
 {
-    size_t capacity = 0;
-    lx_run_row *rows = NULL;
-    int rc = LX_OK, got;
+    rows r = {.item = sizeof(lx_run_row)};
+    lx_run_row row;
 
-    *out = (lx_run_list){0};
-    while ((got = sqlite3_step(stmt)) == SQLITE_ROW && (!limit || (int64_t)out->count < limit)) {
-        lx_run_row row;
-        if ((rc = read_row(&row, stmt, arena, err)) < 0)
+    while ((!f || !f->limit || (int64_t)r.count < f->limit) &&
+           store__row(&rc, s, stmt, err)) {
+        if ((rc = read_run(&row, stmt, arena, err)) < 0)
             break;
-        if (status && strcmp(status, row.status) != 0)
+        if (f && f->status && strcmp(f->status, row.status) != 0)
             continue;
-        if (lx_grow(&rows, &capacity, out->count + 1, sizeof row) < 0) {
-            rc = lx_oom(err);
-            break;
-        }
-        rows[out->count++] = row;
+        rc = add_row(&r, &row, err);
     }
-    if (rc == LX_OK && got != SQLITE_ROW && got != SQLITE_DONE)
-        rc = store__sql_error(s, "reading runs", err);
-    if (rc == LX_OK && !(out->rows = lx_arena_alloc(arena, out->count * sizeof *rows)))
-        rc = lx_oom(err);
-    if (rc == LX_OK && out->count)
-        memcpy(out->rows, rows, out->count * sizeof *rows);
-    lx_free(rows);
+    return give_rows(&out->rows, &out->count, &r, s, stmt, rc, arena, err);
+}
+
+int lx_query_runs(lx_run_list *out, lx_store *s, const lx_run_filter *filter,
+                  lx_arena *arena, lx_error *err)
+{
+    static const lx_run_filter everything = {0};
+    const lx_run_filter *f = filter ? filter : &everything;
+    sqlite3_stmt *stmt;
+    lx_hash spec;
+    bool has_spec = f->spec && lx_hash_from_hex(&spec, f->spec);
+    int rc = store__query(
+        &stmt, s, err,
+        "SELECT " RUN_COLUMNS RUN_TABLES "WHERE (?1 IS NULL OR r.kind=?1)"
+        " AND (?2 IS NULL OR coalesce(n.name, r.name)=?2)"
+        " AND (?3 IS NULL OR r.spec=?3) AND (?4 IS NULL OR n.grp=?4)"
+        " AND (?5 IS NULL OR EXISTS (SELECT 1 FROM remark m WHERE m.run=r.seq"
+        "  AND m.kind='tag' AND m.key=?5 AND m.value IS NOT NULL AND m.seq="
+        "  (SELECT max(seq) FROM remark o WHERE o.run=m.run AND o.kind='tag'"
+        "   AND o.key=?5)))"
+        " AND (?6 OR NOT coalesce(n.is_trashed, 0)) ORDER BY r.seq DESC",
+        "tthtti", f->kind, f->name, has_spec ? &spec : NULL, f->group, f->tag,
+        (int64_t)f->has_trashed);
+    return collect_runs(out, s, stmt, rc, f, arena, err);
+}
+
+/* One run, or LX_ENOTFOUND. */
+static int one_run(lx_run_row *out, lx_store *s, sqlite3_stmt *stmt, int rc,
+                   const char *what, lx_arena *arena, lx_error *err)
+{
+    lx_run_list list = {0};
+    rc = collect_runs(&list, s, stmt, rc, NULL, arena, err);
+    if (rc == LX_OK && !list.count)
+        return lx_fail(err, LX_ENOTFOUND, "no run \"%s\" in %s; lx runs lists all", what,
+                       s->path);
+    if (rc == LX_OK)
+        *out = list.rows[0];
     return rc;
 }
 
-int lx_query_runs(lx_run_list *out, lx_store *s, const lx_run_filter *filter, lx_arena *arena,
-                  lx_error *err)
+int lx_query_origin(lx_run_row *out, lx_store *s, const char *origin, lx_arena *arena,
+                    lx_error *err)
 {
-    static const char sql[] = "SELECT " RUN_COLUMNS " FROM run LEFT JOIN run_end ON run=seq"
-                              " WHERE (?1 IS NULL OR kind=?1) AND (?2 IS NULL OR name=?2)"
-                              " AND (?3 IS NULL OR spec=?3) ORDER BY seq DESC";
     sqlite3_stmt *stmt;
-    lx_hash spec;
-    int rc = store__prepare(&stmt, s, sql, err);
+    int rc = store__query(
+        &stmt, s, err, "SELECT " RUN_COLUMNS RUN_TABLES "WHERE r.origin=?1", "t", origin);
+    return one_run(out, s, stmt, rc, origin, arena, err);
+}
 
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_text(stmt, 1, filter ? filter->kind : NULL, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 2, filter ? filter->name : NULL, -1, SQLITE_STATIC);
-    if (filter && filter->spec && lx_hash_from_hex(&spec, filter->spec))
-        sqlite3_bind_blob(stmt, 3, spec.bytes, 32, SQLITE_STATIC);
-    rc = collect(out, s, stmt, filter ? filter->status : NULL, filter ? filter->limit : 0, arena,
-                 err);
-    sqlite3_finalize(stmt);
-    return rc;
+int lx_query_run(lx_run_row *out, lx_store *s, int64_t run, lx_arena *arena,
+                 lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err,
+                          "SELECT " RUN_COLUMNS RUN_TABLES "WHERE r.seq=?1", "i", run);
+    return one_run(out, s, stmt, rc, "of this number", arena, err);
 }
 
 static bool is_hex(const char *text)
@@ -138,28 +190,28 @@ static int fail_ambiguous(const lx_run_list *list, const char *text, lx_error *e
     return LX_EUSAGE;
 }
 
-int lx_query_find(lx_run_row *out, lx_store *s, const char *text, lx_arena *arena, lx_error *err)
+int lx_query_find(lx_run_row *out, lx_store *s, const char *text, lx_arena *arena,
+                  lx_error *err)
 {
-    static const char by_id[] = "SELECT " RUN_COLUMNS " FROM run LEFT JOIN run_end ON run=seq"
-                                " WHERE id>=?1 AND id<?1||'g' ORDER BY seq DESC";
-    const lx_run_filter by_name = {.name = text, .limit = 1};
+    const lx_run_filter by_name = {.name = text, .limit = 1, .has_trashed = true};
     lx_run_list list = {0};
     sqlite3_stmt *stmt;
     int rc = LX_OK;
 
     if (is_hex(text)) {
-        if ((rc = store__prepare(&stmt, s, by_id, err)) < 0)
-            return rc;
-        sqlite3_bind_text(stmt, 1, text, -1, SQLITE_STATIC);
-        rc = collect(&list, s, stmt, NULL, 0, arena, err);
-        sqlite3_finalize(stmt);
+        rc = store__query(&stmt, s, err,
+                          "SELECT " RUN_COLUMNS RUN_TABLES
+                          "WHERE r.id>=?1 AND r.id<?1||'g' ORDER BY r.seq DESC",
+                          "t", text);
+        rc = collect_runs(&list, s, stmt, rc, NULL, arena, err);
     }
     if (rc == LX_OK && !list.count)
         rc = lx_query_runs(&list, s, &by_name, arena, err);
     if (rc < 0)
         return rc;
     if (!list.count)
-        return lx_fail(err, LX_ENOTFOUND, "no run \"%s\" in %s; lx runs lists all", text, s->path);
+        return lx_fail(err, LX_ENOTFOUND, "no run \"%s\" in %s; lx runs lists all", text,
+                       s->path);
     if (list.count > 1)
         return fail_ambiguous(&list, text, err);
     *out = list.rows[0];
@@ -174,134 +226,390 @@ int lx_query_texts(lx_run_texts *out, lx_store *s, const lx_run_row *run, lx_are
                                   &out->environment,  &out->git,         &out->diff};
     sqlite3_stmt *stmt;
     lx_str bytes = LX_STR_INIT;
-    int rc = store__prepare(&stmt, s,
-                            "SELECT command_line, flags_given, flags, spec, dataset, base_model,"
-                            " environment, git, diff FROM run WHERE seq=?1",
-                            err);
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT command_line, flags_given, flags, spec, dataset, base_model,"
+                     " environment, git, diff FROM run WHERE seq=?1",
+                     "i", run->seq);
 
     *out = (lx_run_texts){0};
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, run->seq);
-    if (sqlite3_step(stmt) != SQLITE_ROW)
-        rc = store__sql_error(s, "reading a run", err);
+    if (!store__row(&rc, s, stmt, err) && rc == LX_OK)
+        rc = lx_fail(err, LX_ENOTFOUND, "%s: no such run", s->path);
     for (size_t i = 0; rc == LX_OK && i < sizeof texts / sizeof *texts; i++) {
         lx_hash hash;
-        if (sqlite3_column_bytes(stmt, (int)i) != 32)
+        if (!store__hash(&hash, stmt, (int)i))
             continue;
-        memcpy(hash.bytes, sqlite3_column_blob(stmt, (int)i), 32);
         if ((rc = lx_object_get(&bytes, s, &hash, err)) == LX_OK &&
             !(*texts[i] = lx_arena_strndup(arena, lx_str_text(&bytes), bytes.len)))
             rc = lx_oom(err);
     }
-    sqlite3_finalize(stmt);
+    store__finish(s, stmt);
     lx_str_release(&bytes);
     return rc;
 }
 
-/* ---- curves ------------------------------------------------------------------------------ */
+int lx_query_version(int64_t *out, lx_store *s, lx_error *err)
+{
+    return store__number(out, 0, s, err, "PRAGMA data_version", "");
+}
 
-static int read_chunks(lx_curve *curve, lx_store *s, int64_t series, lx_error *err)
+/* ---- flags, remarks, artifacts, console
+ * ---------------------------------------------------- */
+
+static double number_of(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    char *end = NULL;
+    double x;
+    if (sqlite3_column_type(stmt, column) != SQLITE_TEXT)
+        return sqlite3_column_double(stmt, column);
+    x = text ? strtod(text, &end) : 0;
+    return text && *text && !*end ? x : (double)NAN;
+}
+
+int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *s, int64_t run,
+                   const char *key, lx_arena *arena, lx_error *err)
+{
+    rows r = {.item = sizeof(lx_flag_row)};
+    sqlite3_stmt *stmt;
+    static const char all[] =
+        "SELECT f.run, v.key, v.value FROM run_flag f JOIN flag_value v"
+        " ON v.id=f.flag WHERE (?1=0 OR f.run=?1)"
+        " AND (?2 IS NULL OR v.key=?2) ORDER BY f.run, v.key";
+    static const char of_run[] =
+        "SELECT f.run, v.key, v.value FROM run_flag f JOIN flag_value v"
+        " ON v.id=f.flag WHERE f.run=?1 AND (?2 IS NULL OR v.key=?2)"
+        " ORDER BY v.key";
+    static const char of_key[] =
+        "SELECT f.run, v.key, v.value FROM flag_value v JOIN run_flag f"
+        " ON v.id=f.flag WHERE ?1=0 AND v.key=?2 ORDER BY f.run";
+    int rc = store__query(&stmt, s, err,
+                          run   ? of_run
+                          : key ? of_key
+                                : all,
+                          "it", run, key);
+
+    while (store__row(&rc, s, stmt, err)) {
+        lx_flag_row row = {.run = sqlite3_column_int64(stmt, 0),
+                           .number = number_of(stmt, 2),
+                           .key = store__text(arena, stmt, 1),
+                           .text = store__text(arena, stmt, 2)};
+        rc = row.key && row.text ? add_row(&r, &row, err) : lx_oom(err);
+    }
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
+}
+
+int lx_query_remarks(lx_remark_row **out, size_t *count, lx_store *s, int64_t run,
+                     const char *kind, lx_arena *arena, lx_error *err)
+{
+    rows r = {.item = sizeof(lx_remark_row)};
+    sqlite3_stmt *stmt;
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT m.run, m.kind, m.key, m.value, m.at FROM remark m"
+                     " WHERE (?1=0 OR m.run=?1) AND (?2 IS NULL OR m.kind=?2)"
+                     " AND m.value IS NOT NULL AND (m.kind='note' OR m.seq="
+                     " (SELECT max(seq) FROM remark o WHERE o.run=m.run AND o.kind=m.kind"
+                     "  AND o.key=m.key)) ORDER BY m.seq",
+                     "it", run, kind);
+
+    while (store__row(&rc, s, stmt, err)) {
+        lx_remark_row row = {.run = sqlite3_column_int64(stmt, 0),
+                             .kind = store__text(arena, stmt, 1),
+                             .key = store__text(arena, stmt, 2),
+                             .value = store__text(arena, stmt, 3),
+                             .at = sqlite3_column_double(stmt, 4)};
+        rc = row.kind && row.key && row.value ? add_row(&r, &row, err) : lx_oom(err);
+    }
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
+}
+
+#define ARTIFACT_COLUMNS                                                               \
+    "SELECT run, role, name, object, step, size, is_kept, path, tensor_hash, at FROM " \
+    "artifact "
+
+static int collect_artifacts(lx_artifact_row **out, size_t *count, lx_store *s,
+                             sqlite3_stmt *stmt, int rc, lx_arena *arena, lx_error *err)
+{
+    rows r = {.item = sizeof(lx_artifact_row)};
+    while (store__row(&rc, s, stmt, err)) {
+        lx_artifact_row row = {.run = sqlite3_column_int64(stmt, 0),
+                               .role = store__text(arena, stmt, 1),
+                               .name = store__text(arena, stmt, 2),
+                               .object = store__hex(arena, stmt, 3),
+                               .step = sqlite3_column_type(stmt, 4) == SQLITE_NULL
+                                           ? -1
+                                           : sqlite3_column_int64(stmt, 4),
+                               .size = sqlite3_column_int64(stmt, 5),
+                               .is_kept = sqlite3_column_int(stmt, 6),
+                               .path = store__text(arena, stmt, 7),
+                               .tensor_hash = store__hex(arena, stmt, 8),
+                               .at = sqlite3_column_double(stmt, 9)};
+        rc = row.role && row.name && row.object && row.path && row.tensor_hash
+                 ? add_row(&r, &row, err)
+                 : lx_oom(err);
+    }
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
+}
+
+int lx_query_artifacts(lx_artifact_row **out, size_t *count, lx_store *s,
+                       const lx_run_row *run, lx_arena *arena, lx_error *err)
 {
     sqlite3_stmt *stmt;
-    size_t capacity = curve->n;
-    int rc = store__prepare(&stmt, s, "SELECT data FROM chunk WHERE series=?1 ORDER BY id", err);
+    int rc = store__query(&stmt, s, err, ARTIFACT_COLUMNS "WHERE run=?1 ORDER BY seq",
+                          "i", run->seq);
+    return collect_artifacts(out, count, s, stmt, rc, arena, err);
+}
 
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, series);
-    curve->n = 0;
-    while (rc == LX_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        size_t n;
-        rc = store__chunk_decode(curve->steps + curve->n, curve->values + curve->n, &n,
-                                 capacity - curve->n, sqlite3_column_blob(stmt, 0),
-                                 (size_t)sqlite3_column_bytes(stmt, 0), err);
-        if (rc == LX_OK)
-            curve->n += n;
+int lx_query_artifacts_of(lx_artifact_row **out, size_t *count, lx_store *s,
+                          const lx_hash *hash, const lx_hash *tensor_hash,
+                          lx_arena *arena, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err,
+                          ARTIFACT_COLUMNS
+                          "WHERE object=?1 OR tensor_hash=?2 ORDER BY seq DESC",
+                          "hh", hash, tensor_hash);
+    return collect_artifacts(out, count, s, stmt, rc, arena, err);
+}
+
+/* While it is live, from the tail. */
+static int live_console(lx_str *out, lx_store *s, int64_t run, size_t from, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT at, data FROM tail_text WHERE run=?1 AND at+length(data)>?2"
+                     " ORDER BY at",
+                     "ii", run, (int64_t)from);
+    while (store__row(&rc, s, stmt, err)) {
+        int64_t at = sqlite3_column_int64(stmt, 0);
+        const char *data = sqlite3_column_blob(stmt, 1);
+        size_t n = (size_t)sqlite3_column_bytes(stmt, 1);
+        size_t skip = at < (int64_t)from ? from - (size_t)at : 0;
+        if (data && skip < n)
+            lx_str_append(out, data + skip, n - skip);
     }
-    sqlite3_finalize(stmt);
-    if (rc < 0)
-        lx_within(err, "curve %s", curve->key);
+    store__finish(s, stmt);
+    return rc < 0 ? rc : lx_str_check(out, err);
+}
+
+int lx_query_console(lx_str *out, lx_store *s, int64_t run, size_t from, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    lx_hash hash;
+    bool has_ended = false;
+    int rc = store__query(
+        &stmt, s, err,
+        "SELECT object FROM artifact WHERE run=?1 AND role='console' AND is_kept"
+        " ORDER BY seq DESC LIMIT 1",
+        "i", run);
+    lx_str_clear(out);
+    if (store__row(&rc, s, stmt, err))
+        has_ended = store__hash(&hash, stmt, 0);
+    store__finish(s, stmt);
+    if (rc < 0 || !has_ended)
+        return rc < 0 ? rc : live_console(out, s, run, from, err);
+    if ((rc = lx_object_get(out, s, &hash, err)) == LX_OK && from) {
+        from = from < out->len ? from : out->len;
+        memmove(out->data, out->data + from, out->len - from + 1);
+        out->len -= from;
+    }
     return rc;
+}
+
+/* ---- curves
+ * -------------------------------------------------------------------------------- */
+
+int lx_query_series(lx_series_row **out, size_t *count, lx_store *s, int64_t run,
+                    const char *key, lx_arena *arena, lx_error *err)
+{
+    rows r = {.item = sizeof(lx_series_row)};
+    sqlite3_stmt *stmt;
+    int rc = store__query(
+        &stmt, s, err,
+        run ? "SELECT s.run, s.key, n.n, n.first_step, n.last_step, n.last_value,"
+              " n.min_value, n.max_value, n.min_step FROM series s"
+              " JOIN series_now n ON n.series=s.id"
+              " WHERE s.run=?1 AND (?2 IS NULL OR s.key=?2) ORDER BY s.key"
+            : "SELECT s.run, s.key, n.n, n.first_step, n.last_step, n.last_value,"
+              " n.min_value, n.max_value, n.min_step FROM series s"
+              " JOIN series_now n ON n.series=s.id"
+              " WHERE ?1=0 AND (?2 IS NULL OR s.key=?2) ORDER BY s.run, s.key",
+        "it", run, key);
+    while (store__row(&rc, s, stmt, err)) {
+        lx_series_row row = {.run = sqlite3_column_int64(stmt, 0),
+                             .key = store__text(arena, stmt, 1),
+                             .n = sqlite3_column_int64(stmt, 2),
+                             .first_step = sqlite3_column_int64(stmt, 3),
+                             .last_step = sqlite3_column_int64(stmt, 4),
+                             .last_value = store__real(stmt, 5),
+                             .min_value = store__real(stmt, 6),
+                             .max_value = store__real(stmt, 7),
+                             .min_step = sqlite3_column_int64(stmt, 8)};
+        rc = row.key ? add_row(&r, &row, err) : lx_oom(err);
+    }
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
+}
+
+/* Room for n more points at the end of two arrays. */
+typedef struct points {
+    int64_t *steps;
+    double *values;
+    size_t n, steps_capacity, values_capacity;
+} points;
+
+static int reserve(points *p, size_t more, lx_error *err)
+{
+    if (lx_grow(&p->steps, &p->steps_capacity, p->n + more, sizeof *p->steps) < 0 ||
+        lx_grow(&p->values, &p->values_capacity, p->n + more, sizeof *p->values) < 0)
+        return lx_oom(err);
+    return LX_OK;
+}
+
+static int read_chunks(points *p, int64_t *end, lx_store *s, int64_t series, size_t from,
+                       lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT first, n, data FROM chunk WHERE series=?1 AND first+n>?2"
+                     " ORDER BY first",
+                     "ii", series, (int64_t)from);
+    *end = 0;
+    while (store__row(&rc, s, stmt, err)) {
+        int64_t first = sqlite3_column_int64(stmt, 0), n = sqlite3_column_int64(stmt, 1);
+        size_t got, skip = first < (int64_t)from ? from - (size_t)first : 0;
+        const void *data = sqlite3_column_blob(stmt, 2);
+        if (n <= 0 || n > LX_CHUNK_POINTS || first < 0 || (*end && first != *end)) {
+            rc = lx_fail(err, LX_EFORMAT,
+                         "points %lld to %lld are not where they should be",
+                         (long long)*end, (long long)first);
+            break;
+        }
+        if ((rc = reserve(p, (size_t)n, err)) < 0)
+            break;
+        rc = store__chunk_decode(p->steps + p->n, p->values + p->n, &got, (size_t)n,
+                                 data ? data : "", (size_t)sqlite3_column_bytes(stmt, 2),
+                                 err);
+        if (rc == LX_OK && got != (size_t)n)
+            rc = lx_fail(err, LX_EFORMAT, "a chunk of %lld points has %zu", (long long)n,
+                         got);
+        if (rc < 0)
+            break;
+        memmove(p->steps + p->n, p->steps + p->n + skip, (got - skip) * sizeof *p->steps);
+        memmove(p->values + p->n, p->values + p->n + skip,
+                (got - skip) * sizeof *p->values);
+        p->n += got - skip;
+        *end = first + n;
+    }
+    store__finish(s, stmt);
+    return rc;
+}
+
+static int read_tail(points *p, lx_store *s, int64_t series, size_t from, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err,
+                          "SELECT step, value FROM tail_point WHERE series=?1 AND at>=?2"
+                          " ORDER BY at",
+                          "ii", series, (int64_t)from);
+    while (store__row(&rc, s, stmt, err)) {
+        if ((rc = reserve(p, 1, err)) < 0)
+            break;
+        p->steps[p->n] = sqlite3_column_int64(stmt, 0);
+        p->values[p->n++] = store__real(stmt, 1);
+    }
+    store__finish(s, stmt);
+    return rc;
+}
+
+/* Chunks and tail as of one moment: a flush between the two would move points. */
+int store__read_series(int64_t **steps, double **values, size_t *n, lx_store *s,
+                       int64_t series, size_t from, lx_error *err)
+{
+    bool is_ours;
+    points p = {0};
+    int64_t end;
+    int rc = LX_OK;
+
+    *steps = NULL;
+    *values = NULL;
+    *n = 0;
+    pthread_mutex_lock(&s->mutex);
+    is_ours = sqlite3_get_autocommit(s->db);
+    if (is_ours)
+        rc = store__exec(s, "BEGIN", err);
+    if (rc == LX_OK && (rc = read_chunks(&p, &end, s, series, from, err)) == LX_OK)
+        rc = read_tail(&p, s, series, from, err);
+    if (is_ours)
+        sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+    pthread_mutex_unlock(&s->mutex);
+    if (rc < 0) {
+        lx_free(p.steps);
+        lx_free(p.values);
+        return rc;
+    }
+    *steps = p.steps;
+    *values = p.values;
+    *n = p.n;
+    return LX_OK;
+}
+
+static int read_curve(lx_curve *c, lx_store *s, int64_t series, size_t from,
+                      lx_arena *arena, lx_error *err)
+{
+    int64_t *steps;
+    double *values;
+    size_t n;
+    int rc = store__read_series(&steps, &values, &n, s, series, from, err);
+
+    if (rc < 0) {
+        lx_within(err, "curve %s", c->key);
+        return rc;
+    }
+    c->n = n;
+    c->steps = lx_arena_calloc(arena, n, sizeof *steps);
+    c->values = lx_arena_calloc(arena, n, sizeof *values);
+    if (!c->steps || !c->values) {
+        rc = lx_oom(err);
+    } else if (n) {
+        memcpy(c->steps, steps, n * sizeof *steps);
+        memcpy(c->values, values, n * sizeof *values);
+    }
+    lx_free(steps);
+    lx_free(values);
+    return rc;
+}
+
+int lx_query_curve(lx_curve *out, lx_store *s, int64_t run, const char *key, size_t from,
+                   lx_arena *arena, lx_error *err)
+{
+    int64_t series;
+    int rc;
+
+    *out = (lx_curve){.key = lx_arena_strdup(arena, key)};
+    if (!out->key)
+        return lx_oom(err);
+    rc = store__number(&series, 0, s, err,
+                       "SELECT id FROM series WHERE run=?1 AND key=?2", "it", run, key);
+    return rc < 0 || !series ? rc : read_curve(out, s, series, from, arena, err);
 }
 
 int lx_query_curves(lx_curve **out, size_t *count, lx_store *s, const lx_run_row *run,
                     lx_arena *arena, lx_error *err)
 {
+    rows r = {.item = sizeof(lx_curve)};
     sqlite3_stmt *stmt;
-    lx_curve *curves = NULL;
-    size_t capacity = 0;
-    int rc = store__prepare(&stmt, s,
-                            "SELECT series.id, key, sum(n) FROM series JOIN chunk"
-                            " ON chunk.series=series.id WHERE run=?1 GROUP BY series.id"
-                            " ORDER BY key",
-                            err);
-
-    *out = NULL;
-    *count = 0;
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, run->seq);
-    while (rc == LX_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        int64_t n = sqlite3_column_int64(stmt, 2);
-        lx_curve *c;
-        if (n < 0 || lx_grow(&curves, &capacity, *count + 1, sizeof *curves) < 0) {
-            rc = lx_oom(err);
-            break;
-        }
-        c = &curves[(*count)++];
-        c->key = copy(arena, stmt, 1);
-        c->n = (size_t)n;
-        c->steps = lx_arena_calloc(arena, c->n, sizeof *c->steps);
-        c->values = lx_arena_calloc(arena, c->n, sizeof *c->values);
-        rc = c->key && c->steps && c->values
-                 ? read_chunks(c, s, sqlite3_column_int64(stmt, 0), err)
-                 : lx_oom(err);
+    int rc = store__query(&stmt, s, err,
+                          "SELECT id, key FROM series WHERE run=?1 ORDER BY key", "i",
+                          run->seq);
+    while (store__row(&rc, s, stmt, err)) {
+        lx_curve c = {.key = store__text(arena, stmt, 1)};
+        rc = c.key ? read_curve(&c, s, sqlite3_column_int64(stmt, 0), 0, arena, err)
+                   : lx_oom(err);
+        if (rc == LX_OK)
+            rc = add_row(&r, &c, err);
     }
-    sqlite3_finalize(stmt);
-    if (rc == LX_OK && !(*out = lx_arena_alloc(arena, *count * sizeof **out)))
-        rc = lx_oom(err);
-    if (rc == LX_OK && *count)
-        memcpy(*out, curves, *count * sizeof **out);
-    lx_free(curves);
-    return rc;
-}
-
-int lx_query_artifacts(lx_artifact_row **out, size_t *count, lx_store *s, const lx_run_row *run,
-                       lx_arena *arena, lx_error *err)
-{
-    sqlite3_stmt *stmt;
-    lx_artifact_row *rows = NULL;
-    size_t capacity = 0;
-    int rc = store__prepare(&stmt, s,
-                            "SELECT role, name, artifact.object, step, size FROM artifact"
-                            " JOIN object ON object.hash=artifact.object WHERE run=?1"
-                            " ORDER BY seq",
-                            err);
-
-    *out = NULL;
-    *count = 0;
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, run->seq);
-    while (rc == LX_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        if (lx_grow(&rows, &capacity, *count + 1, sizeof *rows) < 0) {
-            rc = lx_oom(err);
-            break;
-        }
-        rows[(*count)++] = (lx_artifact_row){
-            .role = copy(arena, stmt, 0),
-            .name = copy(arena, stmt, 1),
-            .object = copy_hash(arena, stmt, 2),
-            .step = sqlite3_column_int64(stmt, 3),
-            .size = sqlite3_column_int64(stmt, 4),
-        };
-    }
-    sqlite3_finalize(stmt);
-    if (rc == LX_OK && !(*out = lx_arena_alloc(arena, *count * sizeof **out)))
-        rc = lx_oom(err);
-    if (rc == LX_OK && *count)
-        memcpy(*out, rows, *count * sizeof **out);
-    lx_free(rows);
-    return rc;
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
 }

@@ -1,4 +1,4 @@
-/* A run being recorded: begin, points, artifacts, end. */
+/* A run being recorded: begin, artifacts, end. Its points are in curve.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,39 +6,61 @@
 #include <time.h>
 
 #include "src/base/alloc.h"
-#include "src/base/file.h"
-#include "store/chunk.h"
 #include "store/internal.h"
 #include "store/scrub.h"
 
-/* The open chunk of one curve, whole in memory: a flush replaces its row. */
-typedef struct series {
-    struct series *next;
-    char *key;
-    int64_t id;    /* row; 0 = not yet */
-    int64_t chunk; /* row; 0 = not yet */
-    size_t n, n_durable;
-    int64_t steps[LX_CHUNK_POINTS];
-    double values[LX_CHUNK_POINTS];
-} series;
+/* ---- memory
+ * -------------------------------------------------------------------------------- */
 
-struct lx_run {
-    lx_store *store;
-    int64_t seq;
-    char id[17];
-    char spec_hash[LX_HASH_HEX + 1];
-    series *first;
-    double flushed_at; /* monotonic */
-};
-
-static double now(clockid_t clock)
+static int new_run(lx_run **out, lx_store *store, lx_error *err)
 {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    lx_run *run = lx_calloc(1, sizeof *run);
+    pthread_condattr_t monotonic;
+
+    if (!run)
+        return lx_oom(err);
+    run->store = store;
+    if (pthread_condattr_init(&monotonic) == 0) {
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        run->has_mutex = pthread_mutex_init(&run->mutex, NULL) == 0 &&
+                         pthread_cond_init(&run->wake, &monotonic) == 0;
+        pthread_condattr_destroy(&monotonic);
+    }
+    if (!run->has_mutex) {
+        lx_free(run);
+        return lx_oom(err);
+    }
+    *out = run;
+    return LX_OK;
 }
 
-/* ---- begin ------------------------------------------------------------------------------- */
+static void free_points(store__points *p)
+{
+    lx_free(p->steps);
+    lx_free(p->values);
+}
+
+void lx_run_abandon(lx_run *run)
+{
+    if (!run)
+        return;
+    store__stop_flusher(run);
+    for (store__series *s = run->series, *next; s; s = next) {
+        next = s->next;
+        free_points(&s->in);
+        free_points(&s->out);
+        lx_free(s->key);
+        lx_free(s);
+    }
+    lx_str_release(&run->text_in);
+    lx_str_release(&run->text_out);
+    pthread_cond_destroy(&run->wake);
+    pthread_mutex_destroy(&run->mutex);
+    lx_free(run);
+}
+
+/* ---- begin
+ * --------------------------------------------------------------------------------- */
 
 static int new_id(char id[17], lx_error *err)
 {
@@ -50,96 +72,175 @@ static int new_id(char id[17], lx_error *err)
     return LX_OK;
 }
 
-static int bind_object(lx_store *s, sqlite3_stmt *stmt, int at, const char *text, lx_hash *kept,
+/* The texts of a run that become objects, in the order of the columns. */
+enum {
+    SPEC,
+    COMMAND_LINE,
+    FLAGS_GIVEN,
+    FLAGS,
+    DATASET,
+    BASE_MODEL,
+    ENVIRONMENT,
+    GIT,
+    DIFF,
+    N_TEXTS
+};
+
+typedef struct texts {
+    lx_hash hashes[N_TEXTS];
+    const lx_hash *present[N_TEXTS]; /* NULL = none */
+} texts;
+
+/* Made before the lock is taken. */
+static int stage_texts(texts *t, store__batch *batch, const lx_run_start *start,
                        lx_error *err)
 {
-    int rc;
-    if (!text)
-        return LX_OK;
-    if ((rc = store__put(kept, s, text, strlen(text), err)) < 0)
-        return rc;
-    sqlite3_bind_blob(stmt, at, kept->bytes, 32, SQLITE_TRANSIENT);
-    return LX_OK;
-}
+    char *environment = NULL, *git = NULL, *diff = NULL;
+    int rc = LX_OK;
 
-static int insert_run(lx_run *run, const lx_run_start *start, lx_error *err)
-{
-    lx_store *s = run->store;
-    store__process process = store__this_process();
-    char *environment = store__environment(), *git = NULL, *diff = NULL, seed[24];
-    lx_hash hash, spec;
-    sqlite3_stmt *stmt = NULL;
-    int rc;
-
-    if (!environment)
+    *t = (texts){0};
+    if (!start->environment && !start->is_historic &&
+        !(environment = store__environment()))
         return lx_oom(err);
-    if (start->work_dir && (rc = store__git_state(&git, &diff, s, start->work_dir, err)) < 0)
-        goto done;
-    rc = store__prepare(&stmt, s,
-                        "INSERT INTO run(id, kind, name, started, seed, spec, command_line,"
-                        " flags_given, flags, dataset, base_model, environment, git, diff,"
-                        " boot_id, pid, pid_start)"
-                        " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
-                        err);
-    if (rc < 0)
-        goto done;
-    sqlite3_bind_text(stmt, 1, run->id, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 2, start->kind, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 3, start->name, -1, SQLITE_STATIC);
-    sqlite3_bind_double(stmt, 4, now(CLOCK_REALTIME));
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)start->seed);
-    if (start->has_seed)
-        sqlite3_bind_text(stmt, 5, seed, -1, SQLITE_STATIC);
-    if ((rc = bind_object(s, stmt, 6, start->spec, &spec, err)) < 0 ||
-        (rc = bind_object(s, stmt, 7, start->command_line, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 8, start->flags_given, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 9, start->flags, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 10, start->dataset, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 11, start->base_model, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 12, environment, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 13, git, &hash, err)) < 0 ||
-        (rc = bind_object(s, stmt, 14, diff, &hash, err)) < 0)
-        goto done;
-    if (start->spec)
-        lx_hash_hex(run->spec_hash, &spec);
-    sqlite3_bind_text(stmt, 15, process.boot_id, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(stmt, 16, process.pid);
-    sqlite3_bind_int64(stmt, 17, process.start);
-    rc = store__run(s, stmt, "beginning a run", err);
-    stmt = NULL;
-    run->seq = sqlite3_last_insert_rowid(s->db);
-done:
-    sqlite3_finalize(stmt);
+    if (start->work_dir)
+        rc = store__git_state(&git, &diff, batch, start->work_dir, err);
+    const char *const given[N_TEXTS] = {start->spec,
+                                        start->command_line,
+                                        start->flags_given,
+                                        start->flags,
+                                        start->dataset,
+                                        start->base_model,
+                                        start->environment ? start->environment
+                                                           : environment,
+                                        git,
+                                        diff};
+    for (int i = 0; i < N_TEXTS && rc == LX_OK; i++) {
+        if (!given[i])
+            continue;
+        rc = store__batch_put(&t->hashes[i], batch, given[i], strlen(given[i]), err);
+        t->present[i] = &t->hashes[i];
+    }
     lx_free(environment);
     lx_free(git);
     lx_free(diff);
     return rc;
 }
 
-int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *start, lx_error *err)
+static int check_origin(lx_store *s, const char *origin, lx_error *err)
 {
-    lx_run *run = lx_calloc(1, sizeof *run);
+    int64_t seq = 0;
+    int rc = origin ? store__number(&seq, 0, s, err,
+                                    "SELECT seq FROM run WHERE origin=?1", "t", origin)
+                    : LX_OK;
+    if (rc == LX_OK && seq)
+        return lx_fail(err, LX_EEXISTS, "%s: is here already", origin);
+    return rc;
+}
+
+static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
+                      lx_error *err)
+{
+    lx_store *s = run->store;
+    store__process process = {0};
+    char seed[24];
+    double now = store__now();
     int rc;
 
-    if (!run)
-        return lx_oom(err);
-    run->store = store;
-    run->flushed_at = now(CLOCK_MONOTONIC);
-    if ((rc = new_id(run->id, err)) < 0 || (rc = store__begin(store, err)) < 0) {
-        lx_free(run);
+    if (!start->is_historic)
+        process = store__this_process();
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)start->seed);
+    rc = store__do(
+        s, err,
+        "INSERT INTO run(id, kind, name, origin, parent, started, recorded, seed, spec,"
+        " command_line, flags_given, flags, dataset, base_model, environment, git,"
+        " diff, boot_id, pid, pid_start) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+        " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+        "tttttddthhhhhhhhhtii", run->id, start->kind, start->name, start->origin,
+        start->parent, start->started > 0 ? start->started : now, now,
+        start->has_seed ? seed : NULL, t->present[SPEC], t->present[COMMAND_LINE],
+        t->present[FLAGS_GIVEN], t->present[FLAGS], t->present[DATASET],
+        t->present[BASE_MODEL], t->present[ENVIRONMENT], t->present[GIT],
+        t->present[DIFF], start->is_historic ? NULL : process.boot_id, process.pid,
+        process.start);
+    if (rc == LX_OK)
+        run->seq = sqlite3_last_insert_rowid(s->db);
+    return rc;
+}
+
+static int begin_recorded(lx_run *run, const lx_run_start *start, store__batch *batch,
+                          const texts *t, lx_error *err)
+{
+    lx_store *s = run->store;
+    int rc = store__begin(s, err);
+    if (rc < 0)
         return rc;
+    if ((rc = check_origin(s, start->origin, err)) == LX_OK &&
+        (rc = store__batch_add(batch, err)) == LX_OK &&
+        (rc = insert_run(run, start, t, err)) == LX_OK)
+        rc = store__derive_run(s, run->seq, start->name,
+                               start->flags ? start->flags : start->flags_given, err);
+    return store__end(s, rc, err);
+}
+
+int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *start, lx_error *err)
+{
+    store__batch batch = store__batch_of(store);
+    lx_run *run = NULL;
+    texts t;
+    int rc;
+
+    *out = NULL;
+    if ((rc = check_origin(store, start->origin, err)) < 0 ||
+        (rc = new_run(&run, store, err)) < 0 || (rc = new_id(run->id, err)) < 0 ||
+        (rc = stage_texts(&t, &batch, start, err)) < 0 ||
+        (rc = begin_recorded(run, start, &batch, &t, err)) < 0) {
+        lx_run_abandon(run);
+        run = NULL;
+    } else if (t.present[SPEC]) {
+        lx_hash_hex(run->spec_hash, t.present[SPEC]);
     }
-    if ((rc = insert_run(run, start, err)) < 0) {
-        store__rollback(store);
-        lx_free(run);
-        return rc;
-    }
-    if ((rc = store__commit(store, err)) < 0) {
-        lx_free(run);
-        return rc;
-    }
+    store__batch_release(&batch);
     *out = run;
-    return LX_OK;
+    return rc;
+}
+
+int lx_run_open(lx_run **out, lx_store *store, int64_t seq, lx_error *err)
+{
+    lx_run *run = NULL;
+    sqlite3_stmt *stmt;
+    lx_hash spec;
+    int rc;
+
+    *out = NULL;
+    if ((rc = new_run(&run, store, err)) < 0)
+        return rc;
+    run->seq = seq;
+    rc = store__query(
+        &stmt, store, err,
+        "SELECT id, spec, status FROM run LEFT JOIN run_end ON run=seq WHERE seq=?1", "i",
+        seq);
+    if (store__row(&rc, store, stmt, err)) {
+        const char *id = (const char *)sqlite3_column_text(stmt, 0);
+        if (sqlite3_column_type(stmt, 2) != SQLITE_NULL)
+            rc = lx_fail(err, LX_EUSAGE, "run %s has ended (%s)", id ? id : "?",
+                         (const char *)sqlite3_column_text(stmt, 2));
+        snprintf(run->id, sizeof run->id, "%s", id ? id : "");
+        if (store__hash(&spec, stmt, 1))
+            lx_hash_hex(run->spec_hash, &spec);
+    } else if (rc == LX_OK) {
+        rc = lx_fail(err, LX_ENOTFOUND, "%s: no such run", store->path);
+    }
+    store__finish(store, stmt);
+    if (rc < 0)
+        lx_run_abandon(run);
+    else
+        *out = run;
+    return rc;
+}
+
+int64_t lx_run_seq(const lx_run *run)
+{
+    return run->seq;
 }
 
 const char *lx_run_id(const lx_run *run)
@@ -152,198 +253,155 @@ const char *lx_run_spec_hash(const lx_run *run)
     return run->spec_hash;
 }
 
-/* ---- curves ------------------------------------------------------------------------------ */
+/* ---- artifacts
+ * ----------------------------------------------------------------------------- */
 
-static series *find_series(lx_run *run, const char *key)
+int store__add_artifact(lx_store *s, int64_t run, const lx_artifact *a,
+                        const lx_hash *hash, int64_t size, bool is_kept, lx_error *err)
 {
-    series **at = &run->first, *s;
-    for (; (s = *at); at = &s->next)
-        if (strcmp(s->key, key) == 0)
-            return s;
-    if (!(s = lx_calloc(1, sizeof *s)) || !(s->key = lx_strdup(key))) {
-        lx_free(s);
-        return NULL;
-    }
-    *at = s;
-    return s;
+    return store__do(
+        s, err,
+        "INSERT INTO artifact(run, role, name, step, at, object, size, is_kept, path,"
+        " tensor_hash) VALUES(?1, ?2, ?3, iif(?4<0, NULL, ?4), ?5, ?6, ?7, ?8, ?9, ?10)",
+        "ittidhiith", run, a->role, a->name, a->step, a->at > 0 ? a->at : store__now(),
+        hash, size, (int64_t)is_kept, a->path, a->tensor_hash);
 }
 
-static int insert_series(lx_run *run, series *s, lx_error *err)
+static int require_run(lx_store *s, int64_t run, lx_error *err)
 {
-    sqlite3_stmt *stmt;
-    int rc = store__prepare(&stmt, run->store, "INSERT INTO series(run, key) VALUES(?1, ?2)", err);
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, run->seq);
-    sqlite3_bind_text(stmt, 2, s->key, -1, SQLITE_STATIC);
-    if ((rc = store__run(run->store, stmt, "adding a curve", err)) == LX_OK)
-        s->id = sqlite3_last_insert_rowid(run->store->db);
-    return rc;
+    int64_t seq;
+    int rc = store__number(&seq, 0, s, err, "SELECT seq FROM run WHERE seq=?1", "i", run);
+    return rc < 0 || seq ? rc : lx_fail(err, LX_ENOTFOUND, "%s: no such run", s->path);
 }
 
-static int write_chunk(lx_run *run, series *s, lx_error *err)
+int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *a,
+                  lx_error *err)
 {
-    lx_str data = LX_STR_INIT;
-    sqlite3_stmt *stmt;
-    int rc;
-
-    if ((rc = store__chunk_encode(&data, s->steps, s->values, s->n, err)) == LX_OK &&
-        (rc = store__prepare(&stmt, run->store,
-                             s->chunk ? "UPDATE chunk SET n=?2, last_step=?3, last_value=?4,"
-                                        " data=?5 WHERE id=?1"
-                                      : "INSERT INTO chunk(series, n, last_step, last_value, data)"
-                                        " VALUES(?1, ?2, ?3, ?4, ?5)",
-                             err)) == LX_OK) {
-        sqlite3_bind_int64(stmt, 1, s->chunk ? s->chunk : s->id);
-        sqlite3_bind_int64(stmt, 2, (sqlite3_int64)s->n);
-        sqlite3_bind_int64(stmt, 3, s->steps[s->n - 1]);
-        sqlite3_bind_double(stmt, 4, s->values[s->n - 1]);
-        sqlite3_bind_blob64(stmt, 5, data.data, data.len, SQLITE_STATIC);
-        if ((rc = store__run(run->store, stmt, "writing a curve", err)) == LX_OK && !s->chunk)
-            s->chunk = sqlite3_last_insert_rowid(run->store->db);
-    }
-    lx_str_release(&data);
-    return rc;
-}
-
-static int write_series(lx_run *run, lx_error *err)
-{
+    store__batch batch = store__batch_of(s);
+    bool is_kept = !a->hash;
+    lx_hash hash = {0};
+    int64_t size = a->hash ? a->size : (int64_t)a->n;
     int rc = LX_OK;
-    for (series *s = run->first; s && rc == LX_OK; s = s->next)
-        if (s->n > s->n_durable && (s->id || (rc = insert_series(run, s, err)) == LX_OK))
-            rc = write_chunk(run, s, err);
-    return rc;
-}
 
-/* What a rolled back transaction had numbered does not exist. */
-typedef struct undo {
-    series *s;
-    int64_t id, chunk;
-} undo;
-
-int lx_run_flush(lx_run *run, lx_error *err)
-{
-    undo before[64];
-    size_t n = 0;
-    int rc;
-
-    run->flushed_at = now(CLOCK_MONOTONIC);
-    for (series *s = run->first; s && n < sizeof before / sizeof *before; s = s->next)
-        before[n++] = (undo){s, s->id, s->chunk};
-    if ((rc = store__begin(run->store, err)) < 0)
-        return rc;
-    if ((rc = write_series(run, err)) == LX_OK)
-        rc = store__commit(run->store, err);
+    if (a->hash)
+        hash = *a->hash;
+    else if (a->data)
+        rc = store__batch_put(&hash, &batch, a->data, a->n, err);
+    else if (a->path)
+        rc = store__batch_put_file(&hash, &size, &batch, a->path, err);
     else
-        store__rollback(run->store);
-    for (size_t i = 0; rc < 0 && i < n; i++) {
-        before[i].s->id = before[i].id;
-        before[i].s->chunk = before[i].chunk;
+        rc = store__batch_put(&hash, &batch, "", 0, err);
+    if (rc == LX_OK && (rc = store__begin(s, err)) == LX_OK) {
+        if ((rc = require_run(s, run, err)) == LX_OK &&
+            (rc = store__batch_add(&batch, err)) == LX_OK)
+            rc = store__add_artifact(s, run, a, &hash, size, is_kept, err);
+        rc = store__end(s, rc, err);
     }
-    for (series *s = run->first; s && rc == LX_OK; s = s->next) {
-        s->n_durable = s->n;
-        if (s->n == LX_CHUNK_POINTS) /* closed for good */
-            s->n = s->n_durable = 0, s->chunk = 0;
-    }
+    store__batch_release(&batch);
+    if (out)
+        *out = hash;
     return rc;
 }
 
-int lx_run_log(lx_run *run, const char *key, int64_t step, double value, lx_error *err)
+int lx_run_artifact(lx_run *run, const char *role, const char *name, const void *data,
+                    size_t n, int64_t step, lx_error *err)
 {
-    series *s = find_series(run, key);
-    if (!s)
-        return lx_oom(err);
-    s->steps[s->n] = step;
-    s->values[s->n++] = value;
-    if (s->n == LX_CHUNK_POINTS || now(CLOCK_MONOTONIC) - run->flushed_at >= 1.0)
-        return lx_run_flush(run, err);
-    return LX_OK;
+    const lx_artifact a = {
+        .role = role, .name = name, .step = step, .data = data, .n = n};
+    return lx_run_attach(NULL, run->store, run->seq, &a, err);
 }
 
-/* ---- artifacts and the end --------------------------------------------------------------- */
-
-static int insert_artifact(lx_run *run, const char *role, const char *name, const lx_hash *hash,
-                           int64_t step, lx_error *err)
+int lx_run_artifact_file(lx_run *run, const char *role, const char *name,
+                         const char *path, int64_t step, lx_error *err)
 {
-    sqlite3_stmt *stmt;
-    int rc = store__prepare(&stmt, run->store,
-                            "INSERT INTO artifact(run, role, name, step, object)"
-                            " VALUES(?1, ?2, ?3, ?4, ?5)",
-                            err);
-    if (rc < 0)
-        return rc;
-    sqlite3_bind_int64(stmt, 1, run->seq);
-    sqlite3_bind_text(stmt, 2, role, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 3, name, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(stmt, 4, step);
-    sqlite3_bind_blob(stmt, 5, hash->bytes, 32, SQLITE_STATIC);
-    return store__run(run->store, stmt, "adding an artifact", err);
+    const lx_artifact a = {.role = role, .name = name, .step = step, .path = path};
+    return lx_run_attach(NULL, run->store, run->seq, &a, err);
 }
 
-int lx_run_artifact(lx_run *run, const char *role, const char *name, const void *data, size_t n,
-                    int64_t step, lx_error *err)
-{
-    lx_hash hash;
-    int rc = store__begin(run->store, err);
-    if (rc < 0)
-        return rc;
-    if ((rc = store__put(&hash, run->store, data, n, err)) == LX_OK &&
-        (rc = insert_artifact(run, role, name, &hash, step, err)) == LX_OK)
-        return store__commit(run->store, err);
-    store__rollback(run->store);
-    return rc;
-}
+/* ---- end
+ * ----------------------------------------------------------------------------------- */
 
-int lx_run_artifact_file(lx_run *run, const char *role, const char *name, const char *path,
-                         int64_t step, lx_error *err)
+int lx_run_end_at(lx_run *run, const char *status, const char *message, double ended,
+                  lx_error *err)
 {
-    lx_mapping map;
-    int rc = lx_file_map(&map, path, err);
-    if (rc < 0)
-        return rc;
-    rc = lx_run_artifact(run, role, name, map.data, map.size, step, err);
-    lx_file_unmap(&map);
-    return rc;
-}
+    lx_str clean = LX_STR_INIT;
+    store__ending ending = {.status = status, .ended = ended};
+    int rc = LX_OK;
 
-void lx_run_abandon(lx_run *run)
-{
-    if (!run)
-        return;
-    for (series *s = run->first, *next; s; s = next) {
-        next = s->next;
-        lx_free(s->key);
-        lx_free(s);
+    store__stop_flusher(run);
+    if (message) {
+        lx_scrub_text(&clean, message, strlen(message));
+        rc = lx_str_check(&clean, err);
+        ending.message = lx_str_text(&clean);
     }
-    lx_free(run);
+    if (rc == LX_OK)
+        rc = store__flush(run, &ending, err);
+    lx_str_release(&clean);
+    lx_run_abandon(run);
+    return rc;
 }
 
 int lx_run_end(lx_run *run, const char *status, const char *message, lx_error *err)
 {
-    lx_store *store = run->store;
-    lx_str clean = LX_STR_INIT;
-    sqlite3_stmt *stmt;
-    int rc = lx_run_flush(run, err);
+    return lx_run_end_at(run, status, message, store__now(), err);
+}
 
-    if (rc == LX_OK && (rc = store__begin(store, err)) == LX_OK) {
-        rc = store__prepare(
-            &stmt, store,
-            "INSERT INTO run_end(run, ended, status, message) VALUES(?1, ?2, ?3, ?4)", err);
-        if (rc == LX_OK) {
-            if (message)
-                lx_scrub_text(&clean, message, strlen(message));
-            sqlite3_bind_int64(stmt, 1, run->seq);
-            sqlite3_bind_double(stmt, 2, now(CLOCK_REALTIME));
-            sqlite3_bind_text(stmt, 3, status, -1, SQLITE_STATIC);
-            sqlite3_bind_text(stmt, 4, message ? lx_str_text(&clean) : NULL, -1, SQLITE_STATIC);
-            rc = store__run(store, stmt, "ending a run", err);
-        }
-        if (rc == LX_OK)
-            rc = store__commit(store, err);
-        else
-            store__rollback(store);
-    }
-    lx_str_release(&clean);
-    lx_run_abandon(run);
-    return rc;
+/* ---- remarks
+ * ------------------------------------------------------------------------------- */
+
+static int remark(lx_store *s, int64_t run, const char *kind, const char *key,
+                  const char *value, lx_error *err)
+{
+    int rc = store__begin(s, err);
+    if (rc < 0)
+        return rc;
+    if ((rc = require_run(s, run, err)) == LX_OK &&
+        (rc = store__do(s, err,
+                        "INSERT INTO remark(run, at, kind, key, value)"
+                        " VALUES(?1, ?2, ?3, ?4, ?5)",
+                        "idttt", run, store__now(), kind, key, value)) == LX_OK)
+        rc = store__derive_remark(s, run, kind, err);
+    return store__end(s, rc, err);
+}
+
+int lx_run_name(lx_store *s, int64_t run, const char *name, lx_error *err)
+{
+    return remark(s, run, "name", "", name, err);
+}
+
+int lx_run_group(lx_store *s, int64_t run, const char *group, lx_error *err)
+{
+    return remark(s, run, "group", "", group, err);
+}
+
+int lx_run_tag(lx_store *s, int64_t run, const char *tag, const char *value,
+               lx_error *err)
+{
+    return remark(s, run, "tag", tag, value ? value : "", err);
+}
+
+int lx_run_untag(lx_store *s, int64_t run, const char *tag, lx_error *err)
+{
+    return remark(s, run, "tag", tag, NULL, err);
+}
+
+int lx_run_note(lx_store *s, int64_t run, const char *text, lx_error *err)
+{
+    return remark(s, run, "note", "", text, err);
+}
+
+int lx_run_fact(lx_store *s, int64_t run, const char *key, const char *value,
+                lx_error *err)
+{
+    return remark(s, run, "fact", key, value, err);
+}
+
+int lx_run_pin(lx_store *s, int64_t run, bool is_pinned, lx_error *err)
+{
+    return remark(s, run, "pin", "", is_pinned ? "1" : NULL, err);
+}
+
+int lx_run_trash(lx_store *s, int64_t run, bool is_trashed, lx_error *err)
+{
+    return remark(s, run, "trash", "", is_trashed ? "1" : NULL, err);
 }

@@ -8,10 +8,30 @@
 #include "src/base/alloc.h"
 #include "src/base/json_reader.h"
 
+/*
+ * cJSON_Add... without memory leaves the member out, and few look at what it returns. So that no
+ * document is written with a hole, the thread remembers that an allocation failed until someone is
+ * told: the next tree that is written or read.
+ */
+static _Thread_local bool has_failed;
+
+static void *allocate(size_t bytes)
+{
+    void *memory = lx_alloc(bytes);
+    has_failed |= !memory;
+    return memory;
+}
+
+static int tell_failure(lx_error *err)
+{
+    has_failed = false;
+    return lx_oom(err);
+}
+
 /* Before main, so that every cJSON of the process is ours, whoever creates it first. */
 __attribute__((constructor)) static void use_our_allocator(void)
 {
-    cJSON_Hooks hooks = {.malloc_fn = lx_alloc, .free_fn = lx_free};
+    cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = lx_free};
     cJSON_InitHooks(&hooks);
 }
 
@@ -124,7 +144,7 @@ int lx_json_parse(cJSON **out, const char *text, size_t n, lx_error *err)
     if ((rc = check_document(&keys, text, n, err)) == LX_OK) {
         *out = cJSON_ParseWithLength(text, n);
         if (!*out) /* the text is sound, so there is but one reason */
-            rc = lx_oom(err);
+            rc = tell_failure(err);
     }
     lx_free(keys.items);
     return rc;
@@ -299,18 +319,25 @@ static int write_value(writer *w, const cJSON *value, int depth)
     return LX_OK;
 }
 
+static int write_document(lx_str *out, const cJSON *value, bool is_canonical, lx_error *err)
+{
+    writer w = {out, is_canonical, err};
+    int rc;
+
+    if (!value || has_failed)
+        return tell_failure(err);
+    rc = write_value(&w, value, 0);
+    return rc < 0 ? rc : lx_str_check(out, err);
+}
+
 int lx_json_canonical(lx_str *out, const cJSON *value, lx_error *err)
 {
-    writer w = {out, true, err};
-    int rc = write_value(&w, value, 0);
-    return rc < 0 ? rc : lx_str_check(out, err);
+    return write_document(out, value, true, err);
 }
 
 int lx_json_pretty(lx_str *out, const cJSON *value, lx_error *err)
 {
-    writer w = {out, false, err};
-    int rc = write_value(&w, value, 0);
-    return rc < 0 ? rc : lx_str_check(out, err);
+    return write_document(out, value, false, err);
 }
 
 const char *lx_json_text(const cJSON *object, const char *key)

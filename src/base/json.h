@@ -23,6 +23,9 @@ int lx_json_parse(cJSON **out, const char *text, size_t n, lx_error *err);
  * Canonical form: keys sorted bytewise, no spaces, shortest number that reads back equal
  * (integers below 2^53 without a point), minimal escapes. Equal values give equal bytes, so the
  * hash of it names the value.
+ *
+ * LX_ENOMEM, from this and from lx_json_pretty, when value is NULL or when an allocation of cJSON's failed
+ * in this thread since the last such error: a tree built meanwhile may lack members.
  */
 int lx_json_canonical(lx_str *out, const cJSON *value, lx_error *err);
 

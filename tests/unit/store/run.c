@@ -119,7 +119,8 @@ static void test_store_run__curves_and_texts_come_back(void **state)
     for (int i = 1; i <= 10000; i++)
         assert_int_equal(lx_run_log(run, "loss", i, 1.0 / i, NULL), 0);
     assert_int_equal(lx_run_log(run, "odd", -5, (double)NAN, NULL), 0);
-    assert_int_equal(lx_run_artifact(run, "lora", "hifumi.safetensors", "abc", 3, 7, NULL), 0);
+    assert_int_equal(
+        lx_run_artifact(run, "lora", "hifumi.safetensors", "abc", 3, 7, NULL), 0);
     assert_int_equal(lx_run_end(run, "finished", NULL, NULL), 0);
 
     id[6] = '\0'; /* the beginning is enough */
@@ -233,8 +234,10 @@ static void test_store_dataset__order_does_not_matter(void **state)
                            {.name = "2.png", .bytes = 6, .caption = NULL}};
     lx_store_image b[2] = {a[1], a[0]};
     lx_store_image c[1] = {{.name = "9.png", .caption = ""}}, d[1] = {c[0]};
-    lx_store_folder one[2] = {{"10_x", "x", 10, false, a, 2}, {"1_r", "r", 1, true, c, 1}};
-    lx_store_folder two[2] = {{"1_r", "r", 1, true, d, 1}, {"10_x", "x", 10, false, b, 2}};
+    lx_store_folder one[2] = {{"10_x", "x", 10, false, a, 2},
+                              {"1_r", "r", 1, true, c, 1}};
+    lx_store_folder two[2] = {{"1_r", "r", 1, true, d, 1},
+                              {"10_x", "x", 10, false, b, 2}};
     char *first, *second, *third;
     (void)state;
     assert_int_equal(lx_store_dataset_put(&first, store, one, 2, NULL), 0);
@@ -312,7 +315,8 @@ static void test_store_chunk__costs_few_bytes_and_survives_damage(void **state)
     }
     assert_int_equal(store__chunk_encode(&out, steps, values, N, NULL), 0);
     assert_true(out.len <= 6 * N);
-    assert_int_equal(store__chunk_decode(got_steps, got, &n, N, out.data, out.len, NULL), 0);
+    assert_int_equal(store__chunk_decode(got_steps, got, &n, N, out.data, out.len, NULL),
+                     0);
     assert_int_equal(n, N);
     assert_memory_equal(got, values, sizeof got);
     assert_memory_equal(got_steps, steps, sizeof steps);
@@ -328,16 +332,24 @@ static void test_store_chunk__costs_few_bytes_and_survives_damage(void **state)
 
 static void test_store_scrub__secrets_do_not_pass(void **state)
 {
-    static const char *const argv[] = {
-        "accelerate", "--wandb_api_key", "1234567890", "--huggingface_token=abcdef",
-        "--keep_tokens", "1", "--max_token_length", "225",
-        "https://me:pass@host/x", "hf_abcdefghijklmnopqrstuvwxyz", "a b"};
+    static const char *const argv[] = {"accelerate",
+                                       "--wandb_api_key",
+                                       "1234567890",
+                                       "--huggingface_token=abcdef",
+                                       "--keep_tokens",
+                                       "1",
+                                       "--max_token_length",
+                                       "225",
+                                       "https://me:pass@host/x",
+                                       "hf_abcdefghijklmnopqrstuvwxyz",
+                                       "a b"};
     lx_str out = LX_STR_INIT;
     (void)state;
     lx_scrub_command(&out, 11, argv);
-    assert_string_equal(lx_str_text(&out),
-                        "accelerate --wandb_api_key *** --huggingface_token=*** --keep_tokens 1 "
-                        "--max_token_length 225 https://***@host/x *** 'a b'");
+    assert_string_equal(
+        lx_str_text(&out),
+        "accelerate --wandb_api_key *** --huggingface_token=*** --keep_tokens 1 "
+        "--max_token_length 225 https://***@host/x *** 'a b'");
     lx_str_release(&out);
 }
 

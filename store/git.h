@@ -1,0 +1,18 @@
+/*
+ * store/git - the state of the code a run was started in, read by a child
+ *
+ * libgit2 may crash when memory runs out and may take long in a large work tree, so it
+ * runs in a process of its own: this same binary started with the hidden command `__git
+ * FOLDER` (a fork where main is not lx's, as in a test program). A child that dies or
+ * takes more than 20 s is told in the record ("problem") and is no error of the run.
+ */
+#ifndef LX_STORE_GIT_H
+#define LX_STORE_GIT_H
+
+#include <stdbool.h>
+
+/* What main calls first: true when argv asks for the child, whose exit status is then
+ * *status. */
+bool lx_git_is_worker(int *status, int argc, char **argv);
+
+#endif
