@@ -145,14 +145,16 @@ void lx_plain_embedding(lx_device *dev, const lx_call *call)
 
 void lx_plain_timestep_embedding(lx_device *dev, const lx_call *call)
 {
-    const int64_t *t = call->in[0].data;
+    const lx_arg *t = &call->in[0];
     const int64_t B = call->out[0].shape[0], dim = call->out[0].shape[1], half = dim / 2;
 
     for (int64_t b = 0; b < B; b++) {
         float *y = lx_out_f32(call, 0) + b * dim;
+        float at = t->dtype == LX_I64 ? (float)((const int64_t *)t->data)[b]
+                                      : ((const float *)t->data)[b];
         for (int64_t i = 0; i < half; i++) {
             float exponent = -9.21034037197618f * (float)i / (float)half;
-            float argument = (float)t[b] * (float)exp(exponent);
+            float argument = at * (float)exp(exponent);
             y[i] = (float)cos(argument);
             y[half + i] = (float)sin(argument);
         }

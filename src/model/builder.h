@@ -89,7 +89,7 @@ lx_tensor *lx_build_downsampler(lx_builder *b, lx_tensor *x, const int pad[4]);
 lx_tensor *lx_clip_text_build(lx_builder *b, lx_tensor *ids, int clip_skip,
                               lx_tensor *token_weights);
 
-/* x [B, h, w, 4], t i64 [B], context [B, T, D] -> noise_pred [B, h, w, 4]. */
+/* x [B, h, w, 4], t i64 or f32 [B], context [B, T, D] -> noise_pred [B, h, w, 4]. */
 lx_tensor *lx_unet_build(lx_builder *b, lx_tensor *x, lx_tensor *t, lx_tensor *context);
 
 /* x [B, H, W, 3] in -1..1, H and W multiples of 8 -> moments [B, H/8, W/8, 8] (mean, then logvar, after quant_conv). */

@@ -37,9 +37,9 @@ lx_tensor *lx_op_timestep_embedding(lx_graph *g, lx_tensor *t, int64_t dim)
 {
     if (lx_graph__broken(g))
         return g->placeholder;
-    if (t->dtype != LX_I64 || t->n_dims != 1)
+    if ((t->dtype != LX_I64 && t->dtype != LX_F32) || t->n_dims != 1)
         return lx_graph__mismatch(g, "timestep_embedding", "t", t, NULL, NULL,
-                                  "timesteps must be I64 [B]");
+                                  "timesteps must be I64 or F32 [B]");
     return lx_graph__emit(
         g, &(lx_node){
                .op = LX_OP_timestep_embedding,
