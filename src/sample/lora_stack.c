@@ -1,0 +1,255 @@
+#include "src/sample/lora_stack.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/str.h"
+
+struct lx_lora_stack {
+    lx_lora **loras;
+    size_t n;
+};
+
+/* ---- files ------------------------------------------------------------------------- */
+
+static const char *const endings[] = {"", ".safetensors", ".pt", ".ckpt", ".bin"};
+
+static bool is_file(const char *path)
+{
+    return lx_file_exists(path) && !lx_file_is_dir(path);
+}
+
+static const char *with_ending(lx_arena *arena, const char *dir, const char *name)
+{
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const char *path =
+            lx_arena_printf(arena, "%s%s%s%s", dir, *dir ? "/" : "", name, endings[i]);
+        if (path && is_file(path))
+            return path;
+    }
+    return NULL;
+}
+
+static const char *search_dir(lx_arena *arena, const char *dir, const char *name,
+                              int depth)
+{
+    enum { MAX_DEPTH = 8 };
+    const char *found = with_ending(arena, dir, name);
+    lx_dir list = {0};
+
+    if (found || depth == MAX_DEPTH || lx_dir_list(&list, dir, NULL) < 0)
+        return found;
+    for (size_t i = 0; i < list.count && !found; i++) {
+        const char *path = lx_arena_printf(arena, "%s/%s", dir, list.names[i]);
+        if (path && lx_file_is_dir(path))
+            found = search_dir(arena, path, name, depth + 1);
+    }
+    lx_dir_free(&list);
+    return found;
+}
+
+int lx_lora_locate(const char **path, lx_arena *arena, const char *name, const char *dir,
+                   lx_error *err)
+{
+    if (strlen(name) > 1024)
+        return lx_fail(err, LX_EFORMAT, "a LoRA's name of %zu bytes", strlen(name));
+    *path = dir && !strchr(name, '/') ? search_dir(arena, dir, name, 0) : NULL;
+    if (!*path)
+        *path = with_ending(arena, "", name);
+    if (!*path && dir)
+        *path = with_ending(arena, dir, name);
+    if (*path)
+        return LX_OK;
+    return lx_fail(err, LX_ENOTFOUND,
+                   "there is no LoRA \"%s\" in the current folder%s%s%s", name,
+                   dir ? " or " : "", dir ? dir : "",
+                   dir ? "" : "; --lora_dir says where else to look");
+}
+
+int lx_lora_short_hash(char out[13], const char *path, lx_error *err)
+{
+    lx_tensor_file *file;
+    const char *known;
+    char hex[LX_HASH_HEX + 1];
+    lx_mapping map;
+    int rc = lx_tensor_file_open(&file, path, err);
+
+    if (rc < 0)
+        return rc;
+    known = lx_tensor_file_metadata(file, "sshs_model_hash");
+    if (known && strlen(known) == 64 && strspn(known, "0123456789abcdef") == 64) {
+        snprintf(out, 13, "%.12s", known);
+        lx_tensor_file_close(file);
+        return LX_OK;
+    }
+    lx_tensor_file_close(file);
+    if ((rc = lx_file_map(&map, path, err)) < 0)
+        return rc;
+    uint64_t header = 0;
+    for (int i = 7; i >= 0 && map.size >= 8; i--)
+        header = header << 8 | map.data[i];
+    /* Of a .safetensors file the tensors alone; of anything else all of it. */
+    bool is_safe =
+        lx_ends_with(path, ".safetensors") && header <= map.size - 8 && map.size >= 8;
+    size_t from = is_safe ? (size_t)header + 8 : 0;
+    lx_hash hash = lx_sha256_of(map.data + from, map.size - from);
+    lx_hash_hex(hex, &hash);
+    snprintf(out, 13, "%.12s", hex);
+    lx_file_unmap(&map);
+    return LX_OK;
+}
+
+/* ---- weights by block -------------------------------------------------------------- */
+
+enum { BLOCK_BASE = 0, BLOCK_IN = 1, BLOCK_MID = 13, BLOCK_OUT = 14, N_BLOCKS = 26 };
+
+/* The place of a layer among the 26, -1 for what is in none (time embedding). */
+static int block_of(lx_part part, const char *layer)
+{
+    int i, j;
+    char kind[32];
+
+    if (part != LX_UNET)
+        return BLOCK_BASE;
+    if (lx_starts_with(layer, "mid_block"))
+        return BLOCK_MID;
+    if (lx_starts_with(layer, "conv_in"))
+        return BLOCK_IN;
+    if (sscanf(layer, "down_blocks.%d.%31[a-z].%d", &i, kind, &j) == 3)
+        return BLOCK_IN + 3 * i + (strcmp(kind, "downsamplers") == 0 ? 3 : 1 + j);
+    if (sscanf(layer, "up_blocks.%d.%31[a-z].%d", &i, kind, &j) == 3)
+        return BLOCK_OUT + 3 * i + (strcmp(kind, "upsamplers") == 0 ? 2 : j);
+    return -1;
+}
+
+static const char *preset(const char *name)
+{
+    static const char *const presets[][2] = {
+        {"NONE", "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"},
+        {"ALL", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"},
+        {"ALL0.5", ".5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5"},
+        {"INS", "1,1,1,1,0,0,0,0,0,0,0,0,0,0,0,0,0"},
+        {"IND", "1,0,0,0,1,1,1,0,0,0,0,0,0,0,0,0,0"},
+        {"INALL", "1,1,1,1,1,1,1,0,0,0,0,0,0,0,0,0,0"},
+        {"MIDD", "1,0,0,0,1,1,1,1,1,1,1,1,0,0,0,0,0"},
+        {"OUTD", "1,0,0,0,0,0,0,0,1,1,1,1,0,0,0,0,0"},
+        {"OUTS", "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1"},
+        {"OUTALL", "1,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1"},
+    };
+
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
+        if (strcasecmp(presets[i][0], name) == 0)
+            return presets[i][1];
+    return name;
+}
+
+static int read_weights(double weights[N_BLOCKS], int *n, const char *blocks,
+                        lx_error *err)
+{
+    const char *s = preset(blocks);
+
+    for (*n = 0; *n < N_BLOCKS; s++) {
+        char *end;
+        double w = strtod(s, &end);
+        if (end == s || !isfinite(w))
+            break;
+        weights[(*n)++] = w;
+        s = end;
+        if (*s != ',')
+            break;
+    }
+    if (*s || (*n != 17 && *n != N_BLOCKS))
+        return lx_fail(
+            err, LX_EFORMAT,
+            "lbw=%.80s: must be 17 or 26 numbers with commas between, or ALL, NONE, "
+            "ALL0.5, INS, IND, INALL, MIDD, OUTD, OUTS, OUTALL",
+            blocks);
+    return LX_OK;
+}
+
+int lx_lora_block_weight(double *out, const char *blocks, lx_part part, const char *layer,
+                         lx_error *err)
+{
+    static const int of_17[17] = {0,  2,  3,  5,  6,  8,  9,  13, 17,
+                                  18, 19, 20, 21, 22, 23, 24, 25};
+    double weights[N_BLOCKS];
+    int n, rc = read_weights(weights, &n, blocks, err), block = block_of(part, layer);
+
+    *out = 1;
+    if (rc < 0 || block < 0 || block >= N_BLOCKS)
+        return rc;
+    for (int i = 0; i < n; i++)
+        if ((n == N_BLOCKS ? i : of_17[i]) == block)
+            *out = weights[i];
+    return LX_OK;
+}
+
+/* ---- the stack --------------------------------------------------------------------- */
+
+/* The strengths go into alpha, to which a module's update is proportional. */
+static int apply_strengths(lx_lora *lora, const lx_lora_use *use, lx_error *err)
+{
+    for (size_t i = 0; i < lora->count; i++) {
+        lx_lora_module *m = &lora->modules[i];
+        double strength = m->part == LX_UNET ? use->unet : use->text_encoder, block = 1;
+        int rc;
+        if (use->blocks &&
+            (rc = lx_lora_block_weight(&block, use->blocks, m->part, m->layer, err)) < 0)
+            return rc;
+        m->alpha = (float)((double)m->alpha * strength * block);
+    }
+    return LX_OK;
+}
+
+int lx_lora_stack_open(lx_lora_stack **out, lx_device *dev, lx_checkpoint *checkpoint,
+                       const lx_sd_config *config, const lx_lora_use *uses, size_t n,
+                       lx_error *err)
+{
+    lx_lora_stack *stack = lx_calloc(1, sizeof *stack);
+    int rc = LX_OK;
+
+    *out = NULL;
+    if (!stack || !(stack->loras = lx_calloc(n + 1, sizeof *stack->loras))) {
+        lx_free(stack);
+        return lx_oom(err);
+    }
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (uses[i].text_encoder == 0 && uses[i].unet == 0)
+            continue;
+        rc = lx_lora_open(&stack->loras[stack->n], dev, checkpoint, config, uses[i].path,
+                          false, err);
+        if (rc == LX_OK &&
+            (rc = apply_strengths(stack->loras[stack->n++], &uses[i], err)) < 0)
+            lx_within(err, "<lora:%s>", uses[i].name);
+    }
+    if (rc < 0)
+        lx_lora_stack_close(stack);
+    else
+        *out = stack;
+    return rc;
+}
+
+void lx_lora_stack_close(lx_lora_stack *stack)
+{
+    if (!stack)
+        return;
+    for (size_t i = 0; i < stack->n; i++)
+        lx_lora_free(stack->loras[i]);
+    lx_free(stack->loras);
+    lx_free(stack);
+}
+
+lx_tensor *lx_lora_stack_inject(void *context, lx_builder *b, const lx_layer *layer,
+                                lx_tensor *x, lx_tensor *y)
+{
+    lx_lora_stack *stack = context;
+
+    for (size_t i = 0; i < stack->n; i++)
+        y = lx_lora_inject(stack->loras[i], b, layer, x, y);
+    return y;
+}

@@ -1,0 +1,53 @@
+/*
+ * sample/lora_stack - several LoRAs on a model at once, each with its own strengths
+ *
+ *     y' = y + sum over LoRAs of strength_i (alpha_i / rank_i) up_i(down_i(x))
+ *
+ * strength is the tag's for the text encoder or the UNet, times the weight of the layer's
+ * block when the tag has lbw=: a list of 17 weights (BASE = text encoder, the blocks with
+ * attention IN01 IN02 IN04 IN05 IN07 IN08, MID, OUT03..OUT11; other blocks keep 1) or 26
+ * (BASE, IN00..IN11, MID, OUT00..OUT11), or a preset of 17: ALL, NONE, ALL0.5, INS, IND,
+ * INALL, MIDD, OUTD, OUTS, OUTALL. Source: hako-mikan/sd-webui-lora-block-weight.
+ */
+#ifndef LX_SAMPLE_LORA_STACK_H
+#define LX_SAMPLE_LORA_STACK_H
+
+#include "src/lora/lora.h"
+#include "src/sample/prompt.h"
+
+typedef struct lx_lora_stack lx_lora_stack;
+
+/* One LoRA to put on; path is a file. */
+typedef struct lx_lora_use {
+    const char *name, *path;
+    double text_encoder, unet;
+    const char *blocks; /* or NULL */
+} lx_lora_use;
+
+/*
+ * The file that a tag means: a path as it stands, else NAME or NAME.safetensors (.pt,
+ * .ckpt, .bin) under `dir` (folders within it too) or in the current folder. LX_ENOTFOUND
+ * says where was looked.
+ */
+int lx_lora_locate(const char **path, lx_arena *arena, const char *name, const char *dir,
+                   lx_error *err);
+
+/* Borrows dev, checkpoint and config. Errors name the LoRA. */
+int lx_lora_stack_open(lx_lora_stack **out, lx_device *dev, lx_checkpoint *checkpoint,
+                       const lx_sd_config *config, const lx_lora_use *uses, size_t n,
+                       lx_error *err);
+void lx_lora_stack_close(lx_lora_stack *stack);
+
+/* The hook for lx_builder; hook_context is the lx_lora_stack. */
+lx_tensor *lx_lora_stack_inject(void *stack, lx_builder *b, const lx_layer *layer,
+                                lx_tensor *x, lx_tensor *y);
+
+/* The weight that a list or preset gives to a layer. LX_EFORMAT when it is neither. */
+int lx_lora_block_weight(double *out, const char *blocks, lx_part part, const char *layer,
+                         lx_error *err);
+
+/* The 12 digits by which web UIs name a LoRA: sshs_model_hash, else the SHA-256 of its
+ * tensors. */
+int lx_lora_short_hash(char out[13], const char *path, lx_error *err);
+
+#endif

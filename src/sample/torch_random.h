@@ -1,0 +1,44 @@
+/*
+ * sample/torch_random - the normal numbers of torch.randn for a seed
+ *
+ * What pictures of web UIs, ComfyUI, diffusers and sd-scripts begin with when their noise
+ * is drawn on the CPU: mt19937 seeded with the low 32 bits, 24-bit uniforms, and for a
+ * tensor of n >= 16 values Box-Muller in blocks of 16:
+ *
+ *     u_1 = 1 - block[j], u_2 = block[j + 8], j = 0..7
+ *     block[j] = sqrt(-2 ln u_1) cos(2 pi u_2),  block[j + 8] = sqrt(-2 ln u_1) sin(2 pi
+ * u_2)
+ *
+ * where the last 16 values are drawn anew when n is no multiple of 16. The uniforms are
+ * torch's to the bit. torch's own logarithm and cosine differ from machine to machine in
+ * the last bits (its AVX2 code has polynomials of its own); here they are rounded from
+ * f64, so that ours never differ.
+ *
+ * And what an NVIDIA card draws: Philox 4x32-10, counter (number of the call, 0, index of
+ * the value, 0), keyed by the seed, sine branch of Box-Muller.
+ *
+ * Sources: Matsumoto and Nishimura 1998 (mt19937); PyTorch
+ * ATen/native/cpu/DistributionTemplates.h; Salmon et al. 2011 (Philox); cuRAND's
+ * documentation. Tests: values printed by torch itself.
+ */
+#ifndef LX_SAMPLE_TORCH_RANDOM_H
+#define LX_SAMPLE_TORCH_RANDOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct lx_torch_random {
+    uint32_t state[624];
+    int next;
+} lx_torch_random;
+
+void lx_torch_seed(lx_torch_random *random, uint64_t seed);
+uint32_t lx_torch_u32(lx_torch_random *random);
+/* torch.randn of n >= 16 values, as one tensor. */
+void lx_torch_normal(float *out, size_t n, lx_torch_random *random);
+
+/* torch.randn(device="cuda") of n values; `call` counts the tensors drawn from the
+ * generator. */
+void lx_cuda_normal(float *out, size_t n, uint64_t seed, uint32_t call);
+
+#endif

@@ -1,0 +1,264 @@
+/* Whole pictures against k-diffusion, the web UI's DDIM and sd-scripts' sample images. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/base/alloc.h"
+#include "src/base/str.h"
+#include "src/sample/lora_stack.h"
+#include "src/sample/sample.h"
+#include "tests/support/golden.h"
+#include "tests/support/model.h"
+#include "tests/support/synth.h"
+
+static const double limit = 1e-4;
+
+typedef struct fixture {
+    lx_model_fixture model;
+    lx_pipeline *pipeline;
+    lx_tensor_file *golden;
+    lx_lora_stack *stack;
+    lx_tokenizer *tokenizer;
+} fixture;
+
+static void open_fixture(fixture *f, double lora)
+{
+    lx_error err = {0};
+
+    memset(f, 0, sizeof *f);
+    f->golden = lx_golden_open("sample/sample.safetensors");
+    lx_model_fixture_open(&f->model, lx_synth_checkpoint("tiny"), 4);
+    lx_assert_ok(lx_pipeline_new(&f->pipeline, f->model.dev, f->model.checkpoint,
+                                 &f->model.config, &err),
+                 &err);
+    lx_assert_ok(lx_tokenizer_new(&f->tokenizer, &err), &err);
+    if (lora != 0) {
+        const lx_lora_use use = {"a", lx_golden_need("train/lora_init_a.safetensors"),
+                                 lora, lora, NULL};
+        lx_assert_ok(lx_lora_stack_open(&f->stack, f->model.dev, f->model.checkpoint,
+                                        &f->model.config, &use, 1, &err),
+                     &err);
+        lx_pipeline_set_hook(f->pipeline, lx_lora_stack_inject, f->stack);
+    }
+}
+
+static void close_fixture(fixture *f)
+{
+    lx_pipeline_free(f->pipeline);
+    lx_lora_stack_close(f->stack);
+    lx_tokenizer_free(f->tokenizer);
+    lx_model_fixture_close(&f->model);
+    lx_tensor_file_close(f->golden);
+}
+
+/* The sampler of a golden's name: "k.euler_ancestral.normal", "ddim", "kohya.heun". */
+static void sampler_of(lx_sampler *out, const char *name)
+{
+    char copy[64], *dot;
+    lx_error err = {0};
+
+    if (lx_starts_with(name, "kohya.")) {
+        lx_assert_ok(lx_sampler_find(out, name + 6, true, &err), &err);
+        return;
+    }
+    snprintf(copy, sizeof copy, "%s", lx_starts_with(name, "k.") ? name + 2 : name);
+    if ((dot = strchr(copy, '.'))) {
+        *dot = strcmp(dot, ".normal") == 0 ? '\0' : '_';
+    }
+    lx_assert_ok(lx_sampler_find(out, copy, false, &err), &err);
+    out->skips_one = false; /* k-diffusion by itself does not */
+}
+
+static void check_sampler(fixture *f, const char *name, const char *suffix)
+{
+    float *cond = lx_golden_f32(NULL, f->golden, "%s%scond", *suffix ? suffix + 1 : "",
+                                *suffix ? "." : "");
+    float *uncond = lx_golden_f32(NULL, f->golden, "%s%suncond",
+                                  *suffix ? suffix + 1 : "", *suffix ? "." : "");
+    float *start = lx_golden_f32(NULL, f->golden, "xT");
+    float *noise = lx_golden_f32(NULL, f->golden, "noise_list"), *want, got[4 * 12 * 8];
+    const lx_sample_given given = {.cond = cond,
+                                   .uncond = uncond,
+                                   .n_tokens = 77,
+                                   .n_uncond_tokens = 77,
+                                   .start = start,
+                                   .noise = noise,
+                                   .n_noise = 22,
+                                   .h = 12,
+                                   .w = 8};
+    lx_sample_settings settings = {.steps = 10, .cfg = 7.5};
+    lx_error err = {0};
+    char what[64];
+    size_t n;
+
+    sampler_of(&settings.sampler, name);
+    snprintf(what, sizeof what, "%s%s", name, suffix);
+    lx_assert_ok(lx_sample_run_given(got, &given, &settings, f->pipeline, &err), &err);
+    want = lx_golden_f32(&n, f->golden, "%s.latents", what);
+    assert_int_equal(n, sizeof got / sizeof *got);
+    print_message("%-36s %.2g\n", what, lx_relative_error(got, want, n));
+    lx_assert_close(what, got, want, n, limit);
+    free(cond);
+    free(uncond);
+    free(start);
+    free(noise);
+    free(want);
+}
+
+static void test_sample_model__every_sampler_of_the_web_ui(void **state)
+{
+    static const char *const names[] = {"ddim",
+                                        "k.euler.normal",
+                                        "k.euler.karras",
+                                        "k.euler_ancestral.normal",
+                                        "k.euler_ancestral.exponential",
+                                        "k.dpmpp_2m.normal",
+                                        "k.dpmpp_2m.karras",
+                                        "k.dpmpp_sde.karras",
+                                        "k.dpmpp_2m_sde.karras",
+                                        "k.heun.karras",
+                                        "k.dpmpp_2s_ancestral.karras",
+                                        "k.dpm_2.normal"};
+    fixture f;
+
+    open_fixture(&f, 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_sampler(&f, names[i], "");
+    close_fixture(&f);
+}
+
+/* But its DDIM: tests/unit/sample/sampler.c says why. */
+static void test_sample_model__every_sampler_of_the_peer(void **state)
+{
+    static const char *const names[] = {
+        "kohya.pndm",  "kohya.euler",   "kohya.euler_a",     "kohya.heun",
+        "kohya.dpm_2", "kohya.dpm_2_a", "kohya.dpmsolver++", "kohya.dpmsingle"};
+    fixture f;
+
+    open_fixture(&f, 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_sampler(&f, names[i], "");
+    close_fixture(&f);
+}
+
+static void test_sample_model__with_a_lora(void **state)
+{
+    static const char *const names[] = {"ddim", "k.euler.normal",
+                                        "k.euler_ancestral.normal", "k.dpmpp_2m.karras"};
+    fixture f;
+
+    open_fixture(&f, 0.7);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_sampler(&f, names[i], ".lora0.7");
+    close_fixture(&f);
+}
+
+static void check_context(fixture *f, const char *text, bool is_peer,
+                          lx_emphasis emphasis, lx_tensor_file *file, const char *key)
+{
+    lx_arena *arena = lx_arena_new();
+    lx_prompt_chunks chunks;
+    lx_error err = {0};
+    float *got, *want;
+    int n_tokens;
+    size_t n;
+
+    lx_assert_ok(lx_prompt_chunk(&chunks, arena, f->tokenizer, text, is_peer, &err),
+                 &err);
+    lx_assert_ok(
+        lx_pipeline_encode(&got, &n_tokens, f->pipeline, &chunks, 0, 2, emphasis, &err),
+        &err);
+    want = lx_golden_f32(&n, file, "%s", key);
+    assert_int_equal(n, n_tokens * 40);
+    lx_assert_close(key, got, want, n, 1e-5);
+    free(want);
+    lx_free(got);
+    lx_arena_free(arena);
+}
+
+static void test_sample_model__prompts_and_their_weights(void **state)
+{
+    lx_tensor_file *weighted = lx_golden_open("text/weighted.safetensors");
+    cJSON *json = lx_golden_json("text/weighted.json");
+    cJSON *captions = cJSON_GetObjectItem(json, "captions");
+    fixture f;
+
+    open_fixture(&f, 0);
+    check_context(&f, "iwl, 1girl, white hair, halo, smile", false, LX_EMPHASIS_WEB_UI,
+                  f.golden, "cond");
+    check_context(&f, "lowres, bad anatomy", true, LX_EMPHASIS_PEER, f.golden, "uncond");
+    for (cJSON *c = captions->child; c; c = c->next) {
+        int i = cJSON_GetObjectItem(c, "i")->valueint;
+        const char *text = cJSON_GetObjectItem(c, "text")->valuestring;
+        char key[64];
+        snprintf(key, sizeof key, "w%d.get_weighted_text_embeddings.skip2.x3", i);
+        if (!lx_tensor_file_find(weighted, key))
+            continue;
+        check_context(&f, text, true, LX_EMPHASIS_PEER, weighted, key);
+        snprintf(key, sizeof key, "w%d.strategy.len75", i);
+        const lx_tensor_view *plain = lx_tensor_file_find(weighted, key);
+        const lx_tensor_view *whole =
+            lx_golden_find(weighted, "w%d.get_weighted_text_embeddings.skip2.x3", i);
+        if (plain && whole->n_elements ==
+                         plain->n_elements) /* one chunk: all ways are comparable */
+            check_context(&f, text, false, LX_EMPHASIS_PLAIN, weighted, key);
+    }
+    close_fixture(&f);
+    cJSON_Delete(json);
+    lx_tensor_file_close(weighted);
+}
+
+/* A batch gives the pictures that single calls give, and so does a repeated call. */
+static void test_sample_model__batches_and_repetition(void **state)
+{
+    static const uint64_t seeds[2] = {7, 8};
+    lx_sample_settings settings = {.prompt = "1girl, [smile|halo], [hat:cat:0.5]",
+                                   .negative = "lowres",
+                                   .width = 64,
+                                   .height = 72,
+                                   .steps = 4,
+                                   .clip_skip = 1,
+                                   .cfg = 5};
+    enum { CELLS = 4 * 9 * 8 };
+    float both[2 * CELLS], one[CELLS];
+    lx_error err = {0};
+    fixture f;
+
+    open_fixture(&f, 0);
+    lx_assert_ok(lx_sampler_find(&settings.sampler, "DPM++ SDE Karras", false, &err),
+                 &err);
+    lx_assert_ok(lx_sample_run(both, &settings, seeds, 2, f.pipeline, f.tokenizer, NULL,
+                               NULL, &err),
+                 &err);
+    for (int i = 0; i < 2; i++) {
+        lx_assert_ok(lx_sample_run(one, &settings, seeds + i, 1, f.pipeline, f.tokenizer,
+                                   NULL, NULL, &err),
+                     &err);
+        lx_assert_close("batch", both + i * CELLS, one, CELLS, 1e-5);
+    }
+    memcpy(both, one, sizeof one);
+    lx_assert_ok(lx_sample_run(one, &settings, seeds + 1, 1, f.pipeline, f.tokenizer,
+                               NULL, NULL, &err),
+                 &err);
+    assert_memory_equal(both, one, sizeof one);
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sample_model__every_sampler_of_the_web_ui),
+        cmocka_unit_test(test_sample_model__every_sampler_of_the_peer),
+        cmocka_unit_test(test_sample_model__with_a_lora),
+        cmocka_unit_test(test_sample_model__prompts_and_their_weights),
+        cmocka_unit_test(test_sample_model__batches_and_repetition),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
