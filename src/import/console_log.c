@@ -98,7 +98,7 @@ static int on_event(void *context, const lx_console_event *e, lx_error *err)
         lx_history_note(h, r->run,
                         lx_history_printf(h, "saved %s at step %lld", base_of(e->path),
                                           (long long)e->state->step));
-        if (e->kind == LX_CONSOLE_LAST)
+        if (e->kind == LX_CONSOLE_LAST && !lx_starts_with(base_of(e->path), "last."))
             r->run->name = lx_history_printf(
                 h, "%.*s", (int)strcspn(base_of(e->path), "."), base_of(e->path));
         return LX_OK;

@@ -13,7 +13,7 @@ typedef struct reader {
     lx_history *history;
     lx_history_run *run;
     bool takes_parameters_only;
-    bool has_start;
+    bool has_start, has_parameters;
     lx_sha256 origin;
 } reader;
 
@@ -33,6 +33,7 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
     lx_history *h = r->history;
 
     if (e->kind == LX_TFEVENT_PARAMETER) {
+        r->has_parameters = true;
         if (e->text)
             lx_history_flag(h, r->run, e->tag, lx_history_text(h, e->text, e->n));
         else
@@ -44,9 +45,9 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
     }
     if (r->takes_parameters_only)
         return LX_OK;
-    note_time(r->run, e->time);
     switch (e->kind) {
     case LX_TFEVENT_SCALAR:
+        note_time(r->run, e->time);
         return lx_history_point(h, r->run, e->tag, e->step, e->value, err);
     case LX_TFEVENT_TEXT:
         lx_history_note(h, r->run,
@@ -118,7 +119,8 @@ static int read_parameters(reader *r, const char *folder, lx_error *err)
     return rc;
 }
 
-/* sd-scripts nests <stamp>/network_train: the stamp is what people know it by. */
+/* Of the folder, also when one file of it was named. sd-scripts nests
+ * <stamp>/network_train: the stamp is what people know it by. */
 static const char *name_of(lx_history *h, const char *folder)
 {
     size_t n = strlen(folder), start;
@@ -161,6 +163,29 @@ static int read_folder(reader *r, const char *folder, lx_error *err)
     return rc;
 }
 
+/* torch's add_hparams: a folder inside the training's with its parameters and one point a
+ * result. */
+static bool belongs_to_parent(const reader *r, const char *folder)
+{
+    size_t n = strlen(folder);
+    lx_str parent = LX_STR_INIT;
+    bool is_inner;
+
+    if (!r->has_parameters)
+        return false;
+    for (size_t i = 0; i < r->run->n_curves; i++)
+        if (r->run->curves[i].n > 1)
+            return false;
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    while (n > 0 && folder[n - 1] != '/')
+        n--;
+    lx_str_append(&parent, folder, n);
+    is_inner = n > 1 && !parent.failed && lx_tensorboard_is_folder(lx_str_text(&parent));
+    lx_str_release(&parent);
+    return is_inner;
+}
+
 int lx_import_tensorboard(lx_history *h, const char *folder, lx_error *err)
 {
     reader r = {.history = h};
@@ -171,7 +196,9 @@ int lx_import_tensorboard(lx_history *h, const char *folder, lx_error *err)
     if (!(r.run = lx_history_add(h, "TensorBoard", folder)))
         return lx_oom(err);
     lx_sha256_init(&r.origin);
-    if ((rc = read_folder(&r, folder, err)) < 0 || lx_history_points(r.run) == 0) {
+    rc = lx_file_is_dir(folder) ? read_folder(&r, folder, err)
+                                : read_file(&r, folder, err);
+    if (rc < 0 || lx_history_points(r.run) == 0 || belongs_to_parent(&r, folder)) {
         lx_history_drop(h);
         return rc;
     }

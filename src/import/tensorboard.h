@@ -12,8 +12,8 @@
 
 #include "src/import/history.h"
 
-/* One run, or none when no file has a scalar. Damaged files give what is sound before the
- * damage and a problem. */
+/* One run, or none when no file has a scalar. `folder` may also be one file. Damaged
+ * files give what is sound before the damage and a problem. */
 int lx_import_tensorboard(lx_history *history, const char *folder, lx_error *err);
 
 /* Is there an event file in the folder itself? */

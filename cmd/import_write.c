@@ -1,0 +1,381 @@
+/*
+ * The history into the store, in groups: what is slow (hashing files) is done before a
+ * group is opened, so that others can write; then as many runs as a second allows become
+ * one transaction. A run is in the store whole or not at all.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "cmd/import.h"
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "store/query.h"
+
+enum { MOST_IN_GROUP = 200 };
+static const double most_seconds = 0.7; /* that a group may hold the store's lock */
+static const int64_t most_bytes =
+    1 << 30; /* to hash before the next group: what an interrupt loses */
+
+typedef enum state {
+    STATE_NEW,
+    STATE_KNOWN,
+    STATE_EXTENDED /* known, but with new files */
+} state;
+
+static const char *const state_names[] = {"new", "known", "extended"};
+
+/* What is to become of one run. */
+typedef struct plan {
+    lx_history_run *run;
+    state state;
+    lx_run_row row;   /* of a known one */
+    const char *id;   /* or NULL */
+    bool *is_missing; /* of its files: to be attached */
+} plan;
+
+typedef struct writer {
+    lx_import *job;
+    lx_arena *arena;
+    const lx_words *tags;
+    bool copies_loras;
+    plan *plans;
+} writer;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- what is missing
+ * --------------------------------------------------------------------- */
+
+static bool has_artifact(const lx_artifact_row *rows, size_t n,
+                         const lx_history_file *file, bool has_hash)
+{
+    char hex[LX_HASH_HEX + 1] = "";
+
+    if (has_hash)
+        lx_hash_hex(hex, &file->hash);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].role, file->role) == 0 &&
+            (strcmp(rows[i].object, hex) == 0 ||
+             (file->path && strcmp(rows[i].path, file->path) == 0 &&
+              rows[i].size == file->size && strcmp(rows[i].name, file->name) == 0)))
+            return true;
+    return false;
+}
+
+static int hash_file(lx_history_file *file, lx_error *err)
+{
+    return lx_lora_files_hash(&file->hash, &file->tensor_hash, &file->has_tensor_hash,
+                              &file->size, file->path, err);
+}
+
+/* Hashes what must be; *hashed grows by the bytes. A path and a size that the run has
+ * need none: the second import of a large folder is quick. A file that vanished meanwhile
+ * is a problem, not the end. */
+static int find_missing(plan *p, int64_t *hashed, writer *w, const lx_artifact_row *rows,
+                        size_t n_rows, lx_error *err)
+{
+    for (size_t i = 0; i < p->run->n_files; i++) {
+        lx_history_file *file = &p->run->files[i];
+        lx_error damage = {0};
+        int rc;
+        if (has_artifact(rows, n_rows, file, false))
+            continue;
+        p->is_missing[i] = true;
+        if (!file->is_named || w->job->is_dry_run)
+            continue;
+        if ((rc = hash_file(file, &damage)) == LX_ENOMEM)
+            return lx_oom(err);
+        *hashed += file->size;
+        if (rc < 0)
+            lx_history_problem(w->job->history, "%s", damage.text);
+        p->is_missing[i] = rc == LX_OK && !has_artifact(rows, n_rows, file, true);
+    }
+    return LX_OK;
+}
+
+/* A LoRA that `lx train` or `lx run` recorded is no new history: its run is known. */
+static int find_recorded(plan *p, writer *w, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < p->run->n_files && rc == LX_OK && !p->id; i++) {
+        const lx_history_file *file = &p->run->files[i];
+        lx_artifact_row *rows;
+        size_t n;
+        if (!file->is_named || !p->is_missing[i] || w->job->is_dry_run)
+            continue;
+        rc = lx_query_artifacts_of(&rows, &n, w->job->store, &file->hash, NULL, w->arena,
+                                   err);
+        if (rc == LX_OK && n &&
+            (rc = lx_query_run(&p->row, w->job->store, rows[0].run, w->arena, err)) ==
+                LX_OK) {
+            p->state = STATE_KNOWN;
+            p->id = p->row.id;
+        }
+    }
+    return rc;
+}
+
+static int make_plan(plan *p, int64_t *hashed, writer *w, lx_history_run *run,
+                     lx_error *err)
+{
+    lx_artifact_row *rows = NULL;
+    size_t n_rows = 0;
+    int rc = LX_ENOTFOUND;
+
+    *p = (plan){.run = run, .state = STATE_NEW};
+    if (!(p->is_missing = lx_arena_calloc(w->arena, run->n_files + 1, sizeof(bool))))
+        return lx_oom(err);
+    if (w->job->store)
+        rc = lx_query_origin(&p->row, w->job->store, run->origin, w->arena, err);
+    if (rc == LX_OK) {
+        p->state = STATE_KNOWN;
+        p->id = p->row.id;
+        rc = lx_query_artifacts(&rows, &n_rows, w->job->store, &p->row, w->arena, err);
+    }
+    if (rc < 0 && rc != LX_ENOTFOUND)
+        return rc;
+    if ((rc = find_missing(p, hashed, w, rows, n_rows, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < run->n_files && p->state == STATE_KNOWN; i++)
+        if (p->is_missing[i] && run->files[i].is_named)
+            p->state = STATE_EXTENDED;
+    return p->state == STATE_NEW && w->job->store ? find_recorded(p, w, err) : LX_OK;
+}
+
+/* ---- writing
+ * ----------------------------------------------------------------------------- */
+
+static int attach(writer *w, int64_t seq, const lx_history_file *file, lx_error *err)
+{
+    const bool is_named = file->is_named && !w->copies_loras;
+    const lx_artifact artifact = {.role = file->role,
+                                  .name = file->name,
+                                  .step = file->step,
+                                  .data = file->data,
+                                  .n = file->n,
+                                  .path = file->path,
+                                  .hash = is_named ? &file->hash : NULL,
+                                  .size = file->size,
+                                  .tensor_hash =
+                                      file->has_tensor_hash ? &file->tensor_hash : NULL,
+                                  .at = file->at};
+    return lx_run_attach(NULL, w->job->store, seq, &artifact, err);
+}
+
+static int attach_missing(writer *w, int64_t seq, const plan *p, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < p->run->n_files && rc == LX_OK; i++) {
+        lx_error damage = {0};
+        if (!p->is_missing[i])
+            continue;
+        rc = attach(w, seq, &p->run->files[i], &damage);
+        if (rc == LX_ENOTFOUND || rc == LX_EPERM || rc == LX_EFORMAT) {
+            lx_history_problem(w->job->history, "%s", damage.text);
+            rc = LX_OK;
+        } else if (rc < 0 && err) {
+            *err = damage;
+        }
+    }
+    return rc;
+}
+
+static int remark(writer *w, int64_t seq, const lx_history_run *run, lx_error *err)
+{
+    lx_store *store = w->job->store;
+    int rc = LX_OK;
+
+    if (run->group && *run->group)
+        rc = lx_run_group(store, seq, run->group, err);
+    for (size_t i = 0; i < run->n_tags && rc == LX_OK; i++)
+        rc = lx_run_tag(store, seq, run->tags[i].key, run->tags[i].value, err);
+    for (size_t i = 0; i < w->tags->count && rc == LX_OK; i++)
+        rc = lx_run_tag(store, seq, w->tags->items[i], "", err);
+    for (size_t i = 0; i < run->n_notes && rc == LX_OK; i++)
+        rc = lx_run_note(store, seq, run->notes[i], err);
+    for (size_t i = 0; i < run->n_facts && rc == LX_OK; i++)
+        rc = lx_run_fact(store, seq, run->facts[i].key, run->facts[i].value, err);
+    if (rc == LX_OK)
+        rc = lx_run_fact(store, seq, "import.source", run->source, err);
+    return rc == LX_OK ? lx_run_fact(store, seq, "import.path", run->from, err) : rc;
+}
+
+static int begin(lx_run **out, writer *w, const lx_history_run *run, lx_error *err)
+{
+    lx_str flags = LX_STR_INIT;
+    int rc = lx_json_canonical(&flags, run->flags, err);
+
+    if (rc == LX_OK) {
+        const lx_run_start start = {.name = run->name,
+                                    .kind = "import",
+                                    .command_line = run->command_line,
+                                    .flags = lx_str_text(&flags),
+                                    .base_model = run->base_model,
+                                    .seed = run->seed,
+                                    .has_seed = run->has_seed,
+                                    .origin = run->origin,
+                                    .started = run->started,
+                                    .is_historic = true,
+                                    .environment = run->environment};
+        rc = lx_run_begin(out, w->job->store, &start, err);
+    }
+    lx_str_release(&flags);
+    return rc;
+}
+
+static int write_new(plan *p, writer *w, lx_error *err)
+{
+    const lx_history_run *run = p->run;
+    lx_run *handle = NULL;
+    int rc = begin(&handle, w, run, err);
+
+    if (rc < 0)
+        return rc;
+    p->id = lx_arena_strdup(w->arena, lx_run_id(handle));
+    for (size_t i = 0; i < run->n_curves && rc == LX_OK; i++)
+        rc = lx_run_log_many(handle, run->curves[i].key, run->curves[i].steps,
+                             run->curves[i].values, run->curves[i].n, err);
+    if (rc < 0 || (rc = attach_missing(w, lx_run_seq(handle), p, err)) < 0 ||
+        (rc = remark(w, lx_run_seq(handle), run, err)) < 0) {
+        lx_run_abandon(handle);
+        return rc;
+    }
+    return lx_run_end_at(handle, run->status, run->message,
+                         run->ended > 0 ? run->ended : run->started, err);
+}
+
+/* Two paths of one command may tell of one training: the second finds the first, written
+ * in the same group. */
+static int write_plan(plan *p, writer *w, lx_error *err)
+{
+    int rc;
+
+    if (p->state == STATE_EXTENDED)
+        return attach_missing(w, p->row.seq, p, err);
+    if (p->state == STATE_KNOWN)
+        return LX_OK;
+    rc = lx_query_origin(&p->row, w->job->store, p->run->origin, w->arena, err);
+    if (rc == LX_OK) {
+        p->state = p->run->n_files ? STATE_EXTENDED : STATE_KNOWN;
+        p->id = p->row.id;
+        return attach_missing(w, p->row.seq, p, err);
+    }
+    return rc == LX_ENOTFOUND ? write_new(p, w, err) : rc;
+}
+
+/* Plans [from, *to) that fit into one transaction. */
+static int write_group(size_t *to, writer *w, size_t from, size_t end, lx_error *err)
+{
+    double started = now();
+    int rc = lx_store_group_begin(w->job->store, err);
+
+    *to = from;
+    if (rc < 0)
+        return rc;
+    for (; *to < end && rc == LX_OK && (*to == from || now() - started < most_seconds);
+         ++*to)
+        rc = write_plan(&w->plans[*to], w, err);
+    return lx_store_group_end(w->job->store, rc, err);
+}
+
+/* ---- all of them
+ * ------------------------------------------------------------------------- */
+
+static int describe(cJSON *out, const plan *p, lx_error *err)
+{
+    const lx_history_run *run = p->run;
+    cJSON *o = cJSON_CreateObject(), *files;
+    int64_t last = lx_history_last_step(run);
+
+    if (!o || !cJSON_AddItemToArray(out, o)) {
+        cJSON_Delete(o);
+        return lx_oom(err);
+    }
+    cJSON_AddStringToObject(o, "state", state_names[p->state]);
+    if (p->id)
+        cJSON_AddStringToObject(o, "id", p->id);
+    cJSON_AddStringToObject(o, "origin", run->origin);
+    cJSON_AddStringToObject(o, "source", run->source);
+    cJSON_AddStringToObject(o, "path", run->from);
+    cJSON_AddStringToObject(o, "name", run->name ? run->name : "");
+    cJSON_AddStringToObject(o, "status", run->status);
+    cJSON_AddNumberToObject(o, "started", run->started);
+    if (run->ended > 0)
+        cJSON_AddNumberToObject(o, "ended", run->ended);
+    if (last >= 0)
+        cJSON_AddNumberToObject(o, "steps", (double)last);
+    cJSON_AddNumberToObject(o, "points", (double)lx_history_points(run));
+    files = cJSON_AddArrayToObject(o, "files");
+    for (size_t i = 0; i < run->n_files; i++)
+        cJSON_AddItemToArray(files, cJSON_CreateString(run->files[i].name));
+    return LX_OK;
+}
+
+static void show_progress(const writer *w, size_t done)
+{
+    lx_cli *cli = w->job->cli;
+
+    if (cli->is_terminal && !cli->is_quiet)
+        lx_message(cli, "\r%zu of %zu runs ", done, w->job->history->count);
+}
+
+/* Plans from `from` on: as many as a group may have, or a gigabyte to hash. */
+static int plan_some(size_t *to, writer *w, size_t from, lx_error *err)
+{
+    const lx_history *h = w->job->history;
+    int64_t hashed = 0;
+    int rc = LX_OK;
+
+    for (*to = from; *to < h->count && *to - from < MOST_IN_GROUP &&
+                     hashed < most_bytes && rc == LX_OK;
+         ++*to)
+        rc = lx_signals_pending()
+                 ? lx_fail(err, LX_EINTERRUPTED,
+                           "interrupted after %zu of %zu runs; import again to go on",
+                           from, h->count)
+                 : make_plan(&w->plans[*to], &hashed, w, h->runs[*to], err);
+    return rc;
+}
+
+static int write_all(writer *w, lx_error *err)
+{
+    const size_t n = w->job->history->count;
+    size_t planned, written = 0;
+    int rc = LX_OK;
+
+    for (size_t at = 0; at < n && rc == LX_OK; at = planned) {
+        rc = plan_some(&planned, w, at, err);
+        for (size_t i = at; i < planned && rc == LX_OK && !w->job->is_dry_run;
+             i = written) {
+            rc = write_group(&written, w, i, planned, err);
+            show_progress(w, written);
+        }
+    }
+    if (w->job->cli->is_terminal && !w->job->cli->is_quiet && n)
+        lx_message(w->job->cli, "\r%*s\r", 40, "");
+    return rc;
+}
+
+int lx_import_write(cJSON **out, lx_import *job, bool copies_loras, const lx_words *tags,
+                    lx_error *err)
+{
+    writer w = {
+        .job = job, .arena = job->cli->arena, .tags = tags, .copies_loras = copies_loras};
+    int rc;
+
+    if (!(*out = cJSON_Duplicate(job->own, true)) ||
+        !(w.plans = lx_arena_calloc(w.arena, job->history->count + 1, sizeof *w.plans)))
+        return lx_oom(err);
+    rc = write_all(&w, err);
+    for (size_t i = 0; i < job->history->count && rc == LX_OK; i++)
+        rc = describe(*out, &w.plans[i], err);
+    return rc;
+}
