@@ -230,7 +230,8 @@ static int take_option(parser *p, match m, const char *inline_value, lx_error *e
         return take_list(p, (lx_words *)(void *)(m.args + m.option->offset), inline_value,
                          &p->at, err);
     if (!inline_value) {
-        if (p->at == p->argc || lx_is_option_word(p->argv[p->at]))
+        if (p->at == p->argc || (m.option->kind != LX_OPTION_DASHED &&
+                                 lx_is_option_word(p->argv[p->at])))
             return lx_fail(err, LX_EUSAGE, "--%s needs a value%s%s", m.option->name,
                            m.option->value ? ": " : "", m.option->value ? m.option->value : "");
         inline_value = p->argv[p->at++];

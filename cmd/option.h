@@ -21,6 +21,7 @@ typedef enum lx_option_kind {
     LX_OPTION_INT,    /* int64_t */
     LX_OPTION_NUMBER, /* double */
     LX_OPTION_TEXT,   /* const char * */
+    LX_OPTION_DASHED, /* const char *, the next word even when it begins with '-' */
     LX_OPTION_LIST,   /* lx_words: the words up to the next option (argparse nargs="*") */
     LX_OPTION_REPEAT, /* lx_words: one value each time it is given */
     LX_OPTION_ARGS    /* lx_words: the positional words */
@@ -49,6 +50,8 @@ typedef struct lx_option {
     {LX_OPTION_NUMBER, letter, name, value, help, offsetof(type, member), -1}
 #define LX_TEXT(type, member, letter, name, value, help)                                 \
     {LX_OPTION_TEXT, letter, name, value, help, offsetof(type, member), -1}
+#define LX_DASHED(type, member, letter, name, value, help)                               \
+    {LX_OPTION_DASHED, letter, name, value, help, offsetof(type, member), -1}
 #define LX_LIST(type, member, letter, name, value, help)                                 \
     {LX_OPTION_LIST, letter, name, value, help, offsetof(type, member), -1}
 #define LX_REPEAT(type, member, letter, name, value, help)                               \
