@@ -13,6 +13,7 @@
 #ifndef LX_STORE_DATASET_H
 #define LX_STORE_DATASET_H
 
+#include "src/base/arena.h"
 #include "store/store.h"
 
 typedef struct lx_store_image {
@@ -35,5 +36,32 @@ typedef struct lx_store_folder {
  * place. */
 int lx_store_dataset_put(char **root_json, lx_store *store, lx_store_folder *folders,
                          size_t n_folders, lx_error *err);
+
+/* ---- reading it back ----------------------------------------------------------------------- */
+
+typedef struct lx_dataset_image_row {
+    const char *name;
+    const char *hash;    /* of its bytes, hex */
+    const char *caption; /* the object that holds the text, hex; "" = none */
+    int64_t bytes;
+    int width, height;
+} lx_dataset_image_row;
+
+typedef struct lx_dataset_folder_row {
+    const char *name, *class_tokens;
+    int repeats;
+    bool is_reg;
+    lx_dataset_image_row *images;
+    size_t n_images;
+} lx_dataset_folder_row;
+
+typedef struct lx_dataset_rows {
+    lx_dataset_folder_row *folders;
+    size_t n_folders, n_images;
+} lx_dataset_rows;
+
+/* root_json: lx_run_texts.dataset. Texts are in the arena; captions are not read. */
+int lx_store_dataset_get(lx_dataset_rows *out, lx_store *store, const char *root_json,
+                         lx_arena *arena, lx_error *err);
 
 #endif

@@ -137,9 +137,9 @@ static int64_t start_of(int64_t pid)
     return start;
 }
 
-store__process store__this_process(void)
+store__process store__process_of(int64_t pid)
 {
-    store__process p = {.pid = getpid()};
+    store__process p = {.pid = pid ? pid : getpid()};
     read_boot_id(p.boot_id);
     p.start = start_of(p.pid);
     return p;

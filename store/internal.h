@@ -199,7 +199,7 @@ typedef struct store__process {
     char boot_id[40];
     int64_t pid, start;
 } store__process;
-store__process store__this_process(void);
+store__process store__process_of(int64_t pid); /* 0 = this one */
 bool store__is_alive(const char *boot_id, int64_t pid, int64_t start);
 
 #endif

@@ -299,6 +299,56 @@ int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *s, int64_t run,
     return give_rows(out, count, &r, s, stmt, rc, arena, err);
 }
 
+static int collect_names(const char ***out, size_t *count, lx_store *s, const char *sql,
+                         lx_arena *arena, lx_error *err)
+{
+    rows r = {.item = sizeof(const char *)};
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err, sql, "");
+
+    while (store__row(&rc, s, stmt, err)) {
+        const char *name = store__text(arena, stmt, 0);
+        rc = name ? add_row(&r, &name, err) : lx_oom(err);
+    }
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
+}
+
+int lx_query_flag_keys(const char ***out, size_t *count, lx_store *s, bool only_varied,
+                       lx_arena *arena, lx_error *err)
+{
+    return collect_names(out, count, s,
+                         only_varied ? "SELECT key FROM flag_value GROUP BY key"
+                                       " HAVING count(*)>1 ORDER BY key"
+                                     : "SELECT DISTINCT key FROM flag_value ORDER BY key",
+                         arena, err);
+}
+
+int lx_query_series_keys(const char ***out, size_t *count, lx_store *s, lx_arena *arena,
+                         lx_error *err)
+{
+    return collect_names(out, count, s, "SELECT DISTINCT key FROM series ORDER BY key",
+                         arena, err);
+}
+
+int lx_query_inputs(lx_input_row **out, size_t *count, lx_store *s, lx_arena *arena,
+                    lx_error *err)
+{
+    rows r = {.item = sizeof(lx_input_row)};
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err,
+                          "SELECT seq, dataset, base_model FROM run WHERE dataset IS NOT NULL"
+                          " OR base_model IS NOT NULL ORDER BY seq DESC",
+                          "");
+
+    while (store__row(&rc, s, stmt, err)) {
+        lx_input_row row = {.run = sqlite3_column_int64(stmt, 0)};
+        row.has_dataset = store__hash(&row.dataset, stmt, 1);
+        row.has_base_model = store__hash(&row.base_model, stmt, 2);
+        rc = add_row(&r, &row, err);
+    }
+    return give_rows(out, count, &r, s, stmt, rc, arena, err);
+}
+
 int lx_query_remarks(lx_remark_row **out, size_t *count, lx_store *s, int64_t run,
                      const char *kind, lx_arena *arena, lx_error *err)
 {

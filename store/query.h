@@ -96,6 +96,10 @@ int lx_query_curve(lx_curve *out, lx_store *store, int64_t run, const char *key,
 int lx_query_curves(lx_curve **out, size_t *count, lx_store *store, const lx_run_row *run,
                     lx_arena *arena, lx_error *err);
 
+/* Names of all curves of all runs, sorted. */
+int lx_query_series_keys(const char ***out, size_t *count, lx_store *store, lx_arena *arena,
+                         lx_error *err);
+
 /* ---- flags, remarks, artifacts, console
  * ------------------------------------------------------ */
 
@@ -108,6 +112,19 @@ typedef struct lx_flag_row {
 /* run 0 = of all runs, key NULL = all keys. By run, then key. */
 int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *store, int64_t run,
                    const char *key, lx_arena *arena, lx_error *err);
+
+/* Names of all flags of all runs, sorted; only_varied: those with more than one value. */
+int lx_query_flag_keys(const char ***out, size_t *count, lx_store *store, bool only_varied,
+                       lx_arena *arena, lx_error *err);
+
+/* What runs were made from, by hash: many share one. Newest first; runs without either are left out. */
+typedef struct lx_input_row {
+    int64_t run;
+    lx_hash dataset, base_model; /* objects: lx_run_texts.dataset and .base_model */
+    bool has_dataset, has_base_model;
+} lx_input_row;
+int lx_query_inputs(lx_input_row **out, size_t *count, lx_store *store, lx_arena *arena,
+                    lx_error *err);
 
 typedef struct lx_remark_row {
     int64_t run;

@@ -147,7 +147,7 @@ static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
     int rc;
 
     if (!start->is_historic)
-        process = store__this_process();
+        process = store__process_of(start->pid);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)start->seed);
     rc = store__do(
         s, err,

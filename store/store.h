@@ -87,6 +87,7 @@ typedef struct lx_run_start {
     const char *work_dir;   /* for the git state; NULL = none is recorded */
     uint64_t seed;
     bool has_seed;
+    int64_t pid; /* the process whose life is the run's; 0 = this one */
     /* Of runs that were not made by this process, now: */
     const char *origin; /* names the source for ever ("tfevents:SHA256", "lora:SESSION"):
                            a second run of the same origin is LX_EEXISTS. NULL = none */
