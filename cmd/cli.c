@@ -38,6 +38,18 @@ int lx_cli_columns(const lx_cli *cli)
     return 80;
 }
 
+bool lx_cli_is_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *locale = getenv(names[i]);
+        if (locale && *locale)
+            return strcasestr(locale, "utf-8") || strcasestr(locale, "utf8");
+    }
+    return false;
+}
+
 /* no-color.org: any non-empty value switches colour off. */
 static bool wants_color(FILE *out)
 {

@@ -84,6 +84,7 @@ int lx_signals_pending(void); /* 0, or the number of the signal */
 /* True once after the terminal changed its size (SIGWINCH); lx_cli_columns asks for the new one. */
 bool lx_signals_resized(void);
 int lx_cli_columns(const lx_cli *cli);
+bool lx_cli_is_utf8(void); /* the locale of the environment: LC_ALL, LC_CTYPE, LANG */
 /* A write to a closed pipe is an error to report, not a death in the middle of a transaction; main
  * ends the process by SIGPIPE after the command has cleaned up. */
 void lx_signals_ignore_pipe(void);
