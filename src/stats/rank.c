@@ -67,8 +67,7 @@ int lx_spearman(lx_correlation *out, const double *x, const double *y, size_t n,
         (rc = lx_rank(ranks + n, y, n, err)) == LX_OK)
         out->rho = n > 1 ? lx_pearson(ranks, ranks + n, n) : (double)NAN;
     lx_free(ranks);
-    if (rc == LX_OK && n > 3 && !isnan(out->rho)) {
-        /* At rho = +-1 atanh is infinite and the interval is the point. */
+    if (rc == LX_OK && n > 3 && fabs(out->rho) < 1) {
         double z = atanh(out->rho);
         double reach =
             1.959963984540054 * sqrt((1 + out->rho * out->rho / 2) / ((double)n - 3));

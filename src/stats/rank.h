@@ -15,7 +15,7 @@
 
 typedef struct lx_correlation {
     double rho;       /* NaN when one side is constant or n < 2 */
-    double low, high; /* 95 %; NaN when n < 4 */
+    double low, high; /* 95 %; NaN when n < 4, and at rho = +-1, where the formula has none */
     size_t n;
 } lx_correlation;
 
