@@ -11,6 +11,7 @@
 #include "cmd/train_flags.h"
 #include "src/base/file.h"
 #include "src/base/python.h"
+#include "src/lora/hash.h"
 #include "src/train/metadata.h"
 #include "src/train/session.h"
 
@@ -51,6 +52,7 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
         {"grad_norm", r->grad_norm, true},
         {"seconds", r->seconds, true},
         {"images", (double)r->images_seen, true},
+        {"epoch", r->epoch, true},
     };
     lx_progress_step(&j->progress, r);
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
@@ -66,10 +68,18 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
 static int on_checkpoint(void *context, const lx_checkpoint_report *r, lx_error *err)
 {
     job *j = context;
+    lx_artifact artifact = {.role = "lora",
+                            .name = lx_path_base(r->path),
+                            .step = r->step,
+                            .path = r->path};
+    lx_hash tensors;
+
     lx_progress_close(&j->progress);
     lx_print(j->cli, "saved %s (step %lld, sha256 %.16s)\n", lx_safe(j->cli, r->path),
              (long long)r->step, r->sha256);
-    return lx_run_artifact_file(j->run, "lora", lx_path_base(r->path), r->path, r->step, err);
+    if (lx_lora_tensor_hash(&tensors, r->path, NULL) == LX_OK) /* not of a .ckpt */
+        artifact.tensor_hash = &tensors;
+    return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
 }
 
 static void on_note(void *context, const char *text)
@@ -241,7 +251,8 @@ const lx_command lx_cmd_train = {
             "  lx train --pretrained_model_name_or_path base.safetensors --train_data_dir img \\\n"
             "           --caption_extension .txt --resolution 512 --network_dim 4 \\\n"
             "           --learning_rate 1e-4 --max_train_epochs 10 --output_dir out\n"
-            "  lx train --config_file run.toml --seed 7\n",
+            "  lx train --config_file run.toml --seed 7\n"
+            "  lx train --like hifumi-v3 --network_dim 8 --output_name hifumi-v4\n",
     .options = lx_train_options,
     .parses_itself = true,
     .run = run,
