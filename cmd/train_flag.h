@@ -110,6 +110,8 @@ const char *lx_config_place(const lx_config_tree *tree, const cJSON *value, lx_a
 /* A value of the tree as the words that the command line would have. Types are checked. */
 int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value, lx_arena *arena,
                     lx_error *err);
+/* train_like.c: what the command line and its config file leave open, from an earlier run. */
+int lx_flags_read_like(lx_flags *flags, lx_error *err);
 /* dataset_toml.c */
 int lx_flags_read_dataset(lx_flags *flags, const char *path, lx_error *err);
 

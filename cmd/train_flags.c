@@ -141,6 +141,8 @@ static int read_files(lx_flags *f, lx_error *err)
     }
     if (config && (rc = lx_flags_read_toml(f, config, err)) < 0)
         return rc;
+    if ((rc = lx_flags_read_like(f, err)) < 0)
+        return rc;
     if ((rc = find_file(&dataset, f, LX_AT_dataset_config, err)) == 0 && dataset)
         rc = lx_flags_read_dataset(f, dataset, err);
     return rc;

@@ -25,6 +25,10 @@ SETTER(output_config)
 {
     return LX_OK;
 }
+SETTER(like)
+{
+    return LX_OK;
+}
 SETTER(path_map)
 {
     return LX_OK;
