@@ -1,84 +1,285 @@
-/* lx runs - list what was recorded */
+/* lx runs - find recorded runs */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "cmd/cli.h"
+#include "cmd/run_field.h"
+#include "cmd/run_table.h"
 #include "src/base/json.h"
-#include "src/base/str.h"
-#include "store/query.h"
+#include "src/query/when.h"
+#include "src/report/table.h"
 
 struct runs_args {
-    bool json, all;
+    bool json, csv, all, has_trash, names;
     int64_t limit;
-    const char *status, *kind, *name;
+    const char *status, *kind, *name, *group, *sort, *columns;
+    lx_words query;
 };
 
 static const lx_option options[] = {
     LX_INT(struct runs_args, limit, 'n', "limit", "N", "at most N runs (20)"),
     LX_FLAG(struct runs_args, all, 'a', "all", "all of them"),
+    LX_DASHED(struct runs_args, sort, 's', "sort", "FIELDS",
+              "by these fields, commas between; -FIELD falls (newest first)"),
+    LX_TEXT(struct runs_args, columns, 'c', "columns", "FIELDS",
+            "show these fields; +FIELDS adds to the usual ones"),
     LX_TEXT(struct runs_args, status, 0, "status", "STATUS",
             "running, finished, interrupted or failed"),
-    LX_TEXT(struct runs_args, kind, 0, "kind", "KIND", "train, run, merge or import"),
+    LX_TEXT(struct runs_args, kind, 0, "kind", "KIND",
+            "train, run, log, merge or import"),
     LX_TEXT(struct runs_args, name, 0, "name", "NAME", "of exactly this name"),
+    LX_TEXT(struct runs_args, group, 0, "group", "GROUP", "of this group"),
+    LX_FLAG(struct runs_args, has_trash, 0, "trash", "also those in the trash"),
+    LX_FLAG(struct runs_args, names, 0, "fields", "list the fields and end"),
     LX_FLAG(struct runs_args, json, 'j', "json", "print a JSON list"),
+    LX_FLAG(struct runs_args, csv, 0, "csv", "print CSV"),
+    LX_ARGS(struct runs_args, query, "QUERY",
+            "which runs, as in 'loss < 0.06 and dim = 4'"),
     LX_OPTION_END,
 };
 
-static void put_time(char out[32], double seconds)
+/* What is printed: columns of the table by number. */
+typedef struct view {
+    lx_run_table *table;
+    int *columns;
+    size_t n_columns, capacity;
+    size_t n_hidden; /* settings that differ and found no room */
+} view;
+
+/* Several words are one query, so that simple ones need no quotes. */
+static const char *joined(lx_cli *cli, const lx_words *words)
 {
-    time_t t = (time_t)seconds;
-    struct tm local;
-    if (!localtime_r(&t, &local) || !strftime(out, 32, "%Y-%m-%d %H:%M", &local))
-        snprintf(out, 32, "?");
+    const char *text = words->count ? words->items[0] : "";
+
+    for (size_t i = 1; text && i < words->count; i++)
+        text = lx_arena_printf(cli->arena, "%s %s", text, words->items[i]);
+    return text;
 }
 
-static void put_loss(char out[32], double loss)
+/* ---- columns ------------------------------------------------------------- */
+
+static int show_field(view *v, lx_cli *cli, const char *field, lx_error *err)
 {
-    if (isnan(loss))
-        snprintf(out, 32, "-");
-    else
-        snprintf(out, 32, "%.4g", loss);
+    int column, rc = lx_run_table_add(&column, v->table, field, err);
+
+    for (size_t i = 0; i < v->n_columns && rc == LX_OK; i++)
+        if (v->columns[i] == column)
+            return LX_OK;
+    if (rc == LX_OK && v->n_columns == v->capacity) {
+        size_t capacity = v->capacity ? v->capacity * 2 : 16;
+        int *more = lx_arena_calloc(cli->arena, capacity, sizeof *more);
+        if (!more)
+            return lx_oom(err);
+        if (v->n_columns)
+            memcpy(more, v->columns, v->n_columns * sizeof *more);
+        v->columns = more;
+        v->capacity = capacity;
+    }
+    if (rc == LX_OK)
+        v->columns[v->n_columns++] = column;
+    return rc;
 }
 
-static void show_table(lx_cli *cli, const lx_run_list *list)
+static int show_fields(view *v, lx_cli *cli, const char *list, lx_error *err)
 {
-    lx_print(cli, "%-10s %-16s %-11s %8s %9s  %s\n", "run", "started", "status", "steps", "loss",
-             "name");
-    for (size_t i = 0; i < list->count; i++) {
-        const lx_run_row *r = &list->rows[i];
-        char started[32], loss[32], steps[32];
-        put_time(started, r->started);
-        put_loss(loss, r->loss);
-        snprintf(steps, sizeof steps, "%lld", (long long)r->last_step);
-        lx_print(cli, "%-10.10s %-16s %-11s %8s %9s  %s\n", r->id, started, r->status,
-                 r->last_step < 0 ? "-" : steps, loss, lx_safe(cli, r->name));
+    int rc = LX_OK;
+
+    while (*list && rc == LX_OK) {
+        size_t n = strcspn(list, ",");
+        const char *field = lx_arena_strndup(cli->arena, list, n);
+        if (!field)
+            return lx_oom(err);
+        if (n && (rc = show_field(v, cli, field, err)) < 0)
+            lx_within(err, "--columns");
+        list += n + (list[n] == ',');
+    }
+    return rc;
+}
+
+/* Is there anything in this column? */
+static int has_any(bool *out, view *v, const char *field, lx_error *err)
+{
+    int column, rc = lx_run_table_add(&column, v->table, field, err);
+
+    *out = false;
+    if (rc < 0 || (rc = lx_run_table_load(v->table, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < lx_run_table_count(v->table) && !*out; i++)
+        *out = lx_run_table_cell(v->table, i, column)->kind != LX_CELL_NONE;
+    return LX_OK;
+}
+
+static bool kinds_differ(const view *v)
+{
+    for (size_t i = 1; i < lx_run_table_count(v->table); i++)
+        if (strcmp(lx_run_table_row(v->table, i)->kind,
+                   lx_run_table_row(v->table, 0)->kind))
+            return true;
+    return false;
+}
+
+/* Settings that differ, as long as the terminal has room beside the rest. */
+static int show_varied(view *v, lx_cli *cli, int room, lx_error *err)
+{
+    lx_words varied;
+    int rc = lx_run_table_varied(&varied, v->table, err);
+
+    for (size_t i = 0; i < varied.count && rc == LX_OK; i++) {
+        const char *name = lx_run_flag_short(varied.items[i]);
+        int column, width = (int)strlen(name);
+        if ((rc = lx_run_table_add(&column, v->table, name, err)) < 0 ||
+            (rc = lx_run_table_load(v->table, err)) < 0)
+            return rc;
+        for (size_t r = 0; r < lx_run_table_count(v->table); r++) {
+            const char *text = lx_run_table_text(v->table, r, column, true);
+            int w = text ? lx_text_width(text) : 1;
+            width = w > width ? w : width;
+        }
+        width = width > 24 ? 24 : width;
+        if ((room -= width + 2) < 0) {
+            v->n_hidden = varied.count - i;
+            break;
+        }
+        rc = show_field(v, cli, name, err);
+    }
+    return rc;
+}
+
+static int show_usual(view *v, lx_cli *cli, lx_error *err)
+{
+    static const char *const optional[] = {"group", "tags"};
+    bool is_there, is_terminal = isatty(fileno(cli->out));
+    int rc, room = is_terminal ? cli->columns - 72 : 100;
+
+    if ((rc = show_fields(v, cli, "id,started", err)) < 0 ||
+        (kinds_differ(v) && (rc = show_field(v, cli, "kind", err)) < 0) ||
+        (rc = show_fields(v, cli, "status,steps,loss", err)) < 0 ||
+        (rc = show_varied(v, cli, room < 0 ? 8 : room, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < 2; i++) {
+        if ((rc = has_any(&is_there, v, optional[i], err)) < 0 ||
+            (is_there && (rc = show_field(v, cli, optional[i], err)) < 0))
+            return rc;
+    }
+    return show_field(v, cli, "name", err);
+}
+
+static int choose_columns(view *v, lx_cli *cli, const struct runs_args *args,
+                          lx_error *err)
+{
+    const char *list = args->columns;
+    int rc = LX_OK;
+
+    if (!list || *list == '+')
+        rc = show_usual(v, cli, err);
+    if (rc == LX_OK && list && (rc = show_fields(v, cli, list + (*list == '+'), err)) < 0)
+        return rc;
+    return rc < 0 ? rc : lx_run_table_load(v->table, err);
+}
+
+/* ---- printing ------------------------------------------------------------ */
+
+static const char *csv_text(const view *v, lx_cli *cli, size_t row, int column)
+{
+    const lx_cell *cell = lx_run_table_cell(v->table, row, column);
+
+    if (lx_run_table_column(v->table, column)->type == LX_FIELD_TIME &&
+        cell->kind == LX_CELL_NUMBER) {
+        char text[32];
+        lx_when_format_iso(text, cell->number);
+        return lx_arena_strdup(cli->arena, text);
+    }
+    return lx_run_table_text(v->table, row, column, false);
+}
+
+static int show_table(const view *v, lx_cli *cli, bool is_csv, lx_error *err)
+{
+    size_t n_rows = lx_run_table_count(v->table);
+    lx_table_column *columns =
+        lx_arena_calloc(cli->arena, v->n_columns + 1, sizeof *columns);
+    const char **cells =
+        lx_arena_calloc(cli->arena, v->n_columns * n_rows + 1, sizeof *cells);
+    lx_table table = {
+        .columns = columns, .cells = cells, .n_columns = v->n_columns, .n_rows = n_rows};
+    lx_str out = LX_STR_INIT;
+    int rc;
+
+    if (!columns || !cells)
+        return lx_oom(err);
+    for (size_t c = 0; c < v->n_columns; c++) {
+        const lx_run_column *column = lx_run_table_column(v->table, v->columns[c]);
+        columns[c] = (lx_table_column){column->title, column->is_number,
+                                       column->type == LX_FIELD_TEXT ||
+                                           column->type == LX_FIELD_ANY};
+        for (size_t r = 0; r < n_rows; r++)
+            cells[r * v->n_columns + c] =
+                is_csv ? csv_text(v, cli, r, v->columns[c])
+                       : lx_run_table_text(v->table, r, v->columns[c], true);
+    }
+    rc = is_csv ? lx_table_csv(&out, &table, err)
+                : lx_table_text(&out, &table, isatty(fileno(cli->out)) ? cli->columns : 0,
+                                0, err);
+    if (rc == LX_OK)
+        lx_print(cli, "%s", lx_str_text(&out));
+    lx_str_release(&out);
+    if (v->n_hidden && !is_csv && !cli->is_quiet)
+        lx_message(
+            cli,
+            "%zu more settings differ: --columns +FIELD,... shows them, lx compare all\n",
+            v->n_hidden);
+    return rc;
+}
+
+static cJSON *cell_json(const lx_cell *cell)
+{
+    cJSON *list;
+
+    switch (cell->kind) {
+    case LX_CELL_NUMBER:
+        return cJSON_CreateNumber(cell->number);
+    case LX_CELL_TEXT:
+        return isnan(cell->number) ? cJSON_CreateString(cell->text)
+                                   : cJSON_CreateNumber(cell->number);
+    case LX_CELL_WORDS:
+        list = cJSON_CreateArray();
+        for (unsigned i = 0; i < cell->n_words; i++)
+            cJSON_AddItemToArray(list, cJSON_CreateString(cell->words[i]));
+        return list;
+    default:
+        return cJSON_CreateNull();
     }
 }
 
-static int show_json(lx_cli *cli, const lx_run_list *list, lx_error *err)
+/* Facts that are texts though they may look like numbers. */
+static bool is_text(const lx_run_column *column)
+{
+    return column->type == LX_FIELD_TEXT || column->type == LX_FIELD_ID ||
+           strcmp(column->title, "seed") == 0;
+}
+
+static void add_row(cJSON *o, const view *v, size_t row)
+{
+    for (size_t c = 0; c < v->n_columns; c++) {
+        const lx_run_column *column = lx_run_table_column(v->table, v->columns[c]);
+        const lx_cell *cell = lx_run_table_cell(v->table, row, v->columns[c]);
+        if (cell->kind == LX_CELL_TEXT && is_text(column))
+            cJSON_AddStringToObject(o, column->title, cell->text);
+        else
+            cJSON_AddItemToObject(o, column->title, cell_json(cell));
+    }
+}
+
+static int show_json(const view *v, lx_cli *cli, lx_error *err)
 {
     cJSON *root = cJSON_CreateArray();
     lx_str out = LX_STR_INIT;
     int rc;
-    for (size_t i = 0; i < list->count; i++) {
-        const lx_run_row *r = &list->rows[i];
+
+    for (size_t i = 0; i < lx_run_table_count(v->table); i++) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddItemToArray(root, o);
-        cJSON_AddStringToObject(o, "id", r->id);
-        cJSON_AddStringToObject(o, "kind", r->kind);
-        cJSON_AddStringToObject(o, "name", r->name);
-        cJSON_AddStringToObject(o, "status", r->status);
-        cJSON_AddNumberToObject(o, "started", r->started);
-        if (r->ended > 0)
-            cJSON_AddNumberToObject(o, "ended", r->ended);
-        if (r->last_step >= 0)
-            cJSON_AddNumberToObject(o, "steps", (double)r->last_step);
-        if (!isnan(r->loss))
-            cJSON_AddNumberToObject(o, "loss", r->loss);
-        cJSON_AddStringToObject(o, "spec", r->spec);
-        cJSON_AddStringToObject(o, "seed", r->seed);
+        add_row(o, v, i);
     }
     if ((rc = lx_json_pretty(&out, root, err)) == LX_OK)
         lx_print(cli, "%s\n", lx_str_text(&out));
@@ -87,42 +288,90 @@ static int show_json(lx_cli *cli, const lx_run_list *list, lx_error *err)
     return rc;
 }
 
+static void list_fields(lx_cli *cli)
+{
+    for (const lx_run_field_name *f = lx_run_field_names; f->name; f++)
+        lx_print(cli, "  %-10s %s\n", f->name, f->help);
+    lx_print(
+        cli,
+        "and every flag of lx train (dim, alpha, lr, te_lr, epochs, batch, optimizer,\n"
+        "scheduler, warmup ... are short for the usual ones), and every curve: its last\n"
+        "value by its name or last(CURVE), its least by min(CURVE)\n");
+}
+
+static const char json_columns[] = "id,kind,name,status,started,ended,duration,steps,"
+                                   "loss,min_loss,seed,spec,group,tags,notes";
+
+static int show(view *v, lx_cli *cli, const struct runs_args *args, lx_error *err)
+{
+    struct runs_args wanted = *args;
+    int rc;
+
+    if (args->json && !args->columns)
+        wanted.columns = json_columns;
+    if ((rc = choose_columns(v, cli, &wanted, err)) < 0)
+        return rc;
+    if (args->json)
+        return show_json(v, cli, err);
+    if (!lx_run_table_count(v->table) && !args->csv) {
+        lx_message(cli, args->query.count ? "no such runs\n" : "no runs\n");
+        return LX_OK;
+    }
+    return show_table(v, cli, args->csv, err);
+}
+
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct runs_args *args = args_;
     const lx_run_filter filter = {.status = args->status,
                                   .kind = args->kind,
                                   .name = args->name,
-                                  .limit = args->all     ? 0
-                                           : args->limit ? args->limit
-                                                         : 20};
+                                  .group = args->group,
+                                  .has_trashed = args->has_trash};
+    int64_t limit = args->all ? 0 : args->limit ? args->limit : 20;
+    const char *query = joined(cli, &args->query);
     lx_store *store = NULL;
-    lx_run_list list;
+    view v = {0};
     int rc;
 
+    if (args->names) {
+        list_fields(cli);
+        return LX_OK;
+    }
+    if (!query)
+        return lx_oom(err);
+    if (args->json && args->csv)
+        return lx_fail(err, LX_EUSAGE, "--json or --csv, not both");
     if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)
         return rc;
-    if ((rc = lx_query_runs(&list, store, &filter, cli->arena, err)) == LX_OK) {
-        if (args->json)
-            rc = show_json(cli, &list, err);
-        else if (list.count)
-            show_table(cli, &list);
-        else
-            lx_message(cli, "no runs\n");
-    }
+    if ((rc = lx_run_table_open(&v.table, store, &filter, cli->arena, err)) == LX_OK &&
+        (rc = lx_run_table_select(v.table, query, args->sort, limit, err)) == LX_OK)
+        rc = show(&v, cli, args, err);
     lx_store_close(store);
     return rc;
 }
 
 const lx_command lx_cmd_runs = {
     .name = "runs",
-    .summary = "list the recorded runs, newest first",
-    .usage = "",
-    .help = "`lx show RUN` tells all about one; the first digits of its id are enough.\n"
+    .summary = "list the recorded runs, newest first, or those that a query asks for",
+    .usage = "[QUERY]",
+    .help = "Without --columns a run is shown by its status, steps and loss and by what "
+            "differs among\n"
+            "the listed ones. A query compares fields (lx runs --fields): = != < <= > >= "
+            "~ (contains),\n"
+            "in (a, b), and, or, not, parentheses. Dates are 2026-11-01, today or -3d, "
+            "durations 90s,\n"
+            "5m, 2h30m. A run without a value matches only != and = none. Texts with "
+            "spaces go in\n"
+            "quotes. `lx show RUN` tells all about one run; the first digits of its id "
+            "are enough.\n"
             "\n"
             "Examples:\n"
             "  lx runs\n"
-            "  lx runs --status interrupted --json\n",
+            "  lx runs 'loss < 0.06 and dim = 4 and dataset ~ hifumi' --sort -started\n"
+            "  lx runs 'status != finished and started > -7d' --columns "
+            "id,name,status,message\n"
+            "  lx runs 'tag = good' --sort min_loss -n 5 --csv\n",
     .options = options,
     .args_size = sizeof(struct runs_args),
     .run = run,

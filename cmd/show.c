@@ -5,8 +5,11 @@
 #include <time.h>
 
 #include "cmd/cli.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
+#include "src/lora/hash.h"
+#include "src/report/plot.h"
 #include "store/query.h"
 
 struct show_args {
@@ -17,7 +20,7 @@ struct show_args {
 static const lx_option options[] = {
     LX_FLAG(struct show_args, json, 'j', "json", "print one JSON object, curves included"),
     LX_FLAG(struct show_args, diff, 0, "diff", "print the recorded diff of the work tree"),
-    LX_ARGS(struct show_args, runs, "RUN", "id, the beginning of one, or a name"),
+    LX_ARGS(struct show_args, runs, "RUN", "id, the beginning of one, a name, or a LoRA file"),
     LX_OPTION_END,
 };
 
@@ -28,14 +31,63 @@ typedef struct detail {
     size_t n_curves;
     lx_artifact_row *artifacts;
     size_t n_artifacts;
+    lx_remark_row *remarks;
+    size_t n_remarks;
 } detail;
 
-static int read_detail(detail *d, lx_store *store, const char *name, lx_arena *arena,
-                       lx_error *err)
+/* Newest first: the run that wrote the file, by its bytes, else by its tensors, which stay when the
+ * metadata are stripped. */
+static int find_file(lx_run_row *out, lx_cli *cli, lx_store *store, const char *path, lx_error *err)
 {
+    lx_artifact_row *rows;
+    lx_hash bytes, tensors;
+    bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK;
+    char hex[LX_HASH_HEX + 1];
+    size_t n;
     int rc;
-    if ((rc = lx_query_find(&d->row, store, name, arena, err)) < 0 ||
+
+    if ((rc = lx_file_hash(&bytes, path, err)) < 0 ||
+        (rc = lx_query_artifacts_of(&rows, &n, store, &bytes, has_tensors ? &tensors : NULL,
+                                    cli->arena, err)) < 0)
+        return rc;
+    lx_hash_hex(hex, has_tensors ? &tensors : &bytes);
+    if (!n)
+        return lx_fail(err, LX_ENOTFOUND,
+                       "%s: no run of this store wrote it (its %s have the SHA-256 %.16s...); "
+                       "lx inspect tells what it says of itself",
+                       path, has_tensors ? "tensors" : "bytes", hex);
+    lx_hash_hex(hex, &bytes);
+    lx_message(cli, "%s is %s of ", lx_safe(cli, path), lx_safe(cli, rows[0].name));
+    if (rows[0].step >= 0)
+        lx_message(cli, "step %lld of ", (long long)rows[0].step);
+    if ((rc = lx_query_run(out, store, rows[0].run, cli->arena, err)) == LX_OK)
+        lx_message(cli, "run %.10s%s\n", out->id,
+                   strcmp(rows[0].object, hex) ? ", with other metadata" : "");
+    return rc;
+}
+
+/* A name of a run wins over a file of that name, unless it can only be a file. */
+static int find_run(lx_run_row *out, lx_cli *cli, lx_store *store, const char *name, lx_error *err)
+{
+    bool is_path = strchr(name, '/') || lx_ends_with(name, ".safetensors") ||
+                   lx_ends_with(name, ".ckpt") || lx_ends_with(name, ".pt");
+    int rc;
+
+    if (is_path)
+        return find_file(out, cli, store, name, err);
+    rc = lx_query_find(out, store, name, cli->arena, err);
+    return rc == LX_ENOTFOUND && lx_file_exists(name) ? find_file(out, cli, store, name, err) : rc;
+}
+
+static int read_detail(detail *d, lx_cli *cli, lx_store *store, const char *name, lx_error *err)
+{
+    lx_arena *arena = cli->arena;
+    int rc;
+
+    if ((rc = find_run(&d->row, cli, store, name, err)) < 0 ||
         (rc = lx_query_texts(&d->texts, store, &d->row, arena, err)) < 0 ||
+        (rc = lx_query_remarks(&d->remarks, &d->n_remarks, store, d->row.seq, NULL, arena, err)) <
+            0 ||
         (rc = lx_query_curves(&d->curves, &d->n_curves, store, &d->row, arena, err)) < 0)
         return rc;
     return lx_query_artifacts(&d->artifacts, &d->n_artifacts, store, &d->row, arena, err);
@@ -79,6 +131,30 @@ static void show_identity(lx_cli *cli, const detail *d)
     line(cli, "spec", r->spec);
     line(cli, "seed", r->seed);
     line(cli, "command", d->texts.command_line);
+}
+
+/* Group, tags, pin and notes. */
+static void show_remarks(lx_cli *cli, const detail *d)
+{
+    lx_str tags = LX_STR_INIT;
+    bool has_note = false;
+
+    line(cli, "group", d->row.group);
+    for (size_t i = 0; i < d->n_remarks; i++) {
+        const lx_remark_row *r = &d->remarks[i];
+        if (strcmp(r->kind, "tag") == 0)
+            lx_str_printf(&tags, "%s%s%s%s", tags.len ? ", " : "", r->key, *r->value ? "=" : "",
+                          r->value);
+    }
+    line(cli, "tags", lx_str_text(&tags));
+    lx_str_release(&tags);
+    line(cli, "pinned", d->row.is_pinned ? "yes: lx gc keeps it" : "");
+    line(cli, "trash", d->row.is_trashed ? "yes: lx gc may remove it" : "");
+    for (size_t i = 0; i < d->n_remarks; i++)
+        if (strcmp(d->remarks[i].kind, "note") == 0) {
+            line(cli, has_note ? "" : "notes", d->remarks[i].value);
+            has_note = true;
+        }
 }
 
 /* "key value" pairs of a flat JSON object, wrapped by the terminal. */
@@ -128,58 +204,30 @@ static void show_inputs(lx_cli *cli, const detail *d)
     cJSON_Delete(git);
 }
 
-/* ---- a curve as a picture ---------------------------------------------------------------- */
+/* ---- a curve as a picture ------------------------------------------------ */
 
-enum { PLOT_ROWS = 8, PLOT_MOST = 120 };
-
-/* Means of `columns` equal stretches of the curve; NaN where there is none. */
-static void squeeze(double *out, int columns, const lx_curve *c)
+static int plot(lx_cli *cli, const lx_curve *c, lx_error *err)
 {
-    for (int i = 0; i < columns; i++) {
-        size_t from = c->n * (size_t)i / (size_t)columns;
-        size_t to = c->n * ((size_t)i + 1) / (size_t)columns, n = 0;
-        double sum = 0;
-        if (to == from)
-            to = from + 1;
-        for (size_t k = from; k < to && k < c->n; k++)
-            if (isfinite(c->values[k])) {
-                sum += c->values[k];
-                n++;
-            }
-        out[i] = n ? sum / (double)n : (double)NAN;
-    }
-}
+    double *steps = lx_arena_calloc(cli->arena, c->n, sizeof *steps);
+    lx_plot_line curve = {c->key, steps, c->values, c->n};
+    lx_plot p = {.lines = &curve,
+                 .n_lines = 1,
+                 .x_label = "step",
+                 .width = cli->columns,
+                 .height = 8,
+                 .has_color = cli->has_color,
+                 .is_utf8 = lx_cli_is_utf8()};
+    lx_str out = LX_STR_INIT;
+    int rc;
 
-static void plot(lx_cli *cli, const lx_curve *c)
-{
-    double means[PLOT_MOST], least = INFINITY, most = -INFINITY;
-    int columns = cli->columns - 14;
-
-    columns = columns > PLOT_MOST ? PLOT_MOST : columns < 10 ? 10 : columns;
-    if ((size_t)columns > c->n)
-        columns = (int)c->n;
-    squeeze(means, columns, c);
-    for (int i = 0; i < columns; i++) {
-        least = means[i] < least ? means[i] : least;
-        most = means[i] > most ? means[i] : most;
-    }
-    if (!(most >= least))
-        return;
-    lx_print(cli, "  %s, steps %lld to %lld\n", lx_safe(cli, c->key), (long long)c->steps[0],
-             (long long)c->steps[c->n - 1]);
-    for (int row = PLOT_ROWS - 1; row >= 0; row--) {
-        char text[PLOT_MOST + 1];
-        for (int i = 0; i < columns; i++) {
-            double share = most > least ? (means[i] - least) / (most - least) : 0;
-            int at = (int)(share * (PLOT_ROWS - 1) + 0.5);
-            text[i] = isnan(means[i]) ? ' ' : at == row ? '*' : ' ';
-        }
-        text[columns] = '\0';
-        if (row == PLOT_ROWS - 1 || row == 0)
-            lx_print(cli, "  %9.4g |%s\n", row ? most : least, text);
-        else
-            lx_print(cli, "  %9s |%s\n", "", text);
-    }
+    if (!steps)
+        return lx_oom(err);
+    for (size_t i = 0; i < c->n; i++)
+        steps[i] = (double)c->steps[i];
+    if ((rc = lx_plot_text(&out, &p, err)) == LX_OK)
+        lx_print(cli, "%s", lx_str_text(&out));
+    lx_str_release(&out);
+    return rc;
 }
 
 static const lx_curve *find_curve(const detail *d, const char *key)
@@ -190,7 +238,7 @@ static const lx_curve *find_curve(const detail *d, const char *key)
     return NULL;
 }
 
-static void show_curves(lx_cli *cli, const detail *d)
+static int show_curves(lx_cli *cli, const detail *d, lx_error *err)
 {
     const lx_curve *loss = find_curve(d, "loss");
     for (size_t i = 0; i < d->n_curves; i++) {
@@ -200,8 +248,7 @@ static void show_curves(lx_cli *cli, const detail *d)
                  lx_arena_printf(cli->arena, "%-16s %6zu points, last %.6g at step %lld", c->key,
                                  c->n, c->values[c->n - 1], (long long)c->steps[c->n - 1]));
     }
-    if (loss && loss->n > 1)
-        plot(cli, loss);
+    return loss && loss->n > 1 ? plot(cli, loss, err) : LX_OK;
 }
 
 static void show_artifacts(lx_cli *cli, const detail *d)
@@ -221,6 +268,25 @@ static void add_parsed(cJSON *root, const char *key, const char *text)
     cJSON *value = parse(text);
     if (value)
         cJSON_AddItemToObject(root, key, value);
+}
+
+static void add_remarks(cJSON *root, const detail *d)
+{
+    cJSON *tags = cJSON_AddObjectToObject(root, "tags");
+    cJSON *notes = cJSON_AddArrayToObject(root, "notes");
+    cJSON *facts = cJSON_AddObjectToObject(root, "facts");
+
+    cJSON_AddStringToObject(root, "group", d->row.group);
+    cJSON_AddBoolToObject(root, "is_pinned", d->row.is_pinned);
+    for (size_t i = 0; i < d->n_remarks; i++) {
+        const lx_remark_row *r = &d->remarks[i];
+        if (strcmp(r->kind, "tag") == 0)
+            cJSON_AddStringToObject(tags, r->key, r->value);
+        else if (strcmp(r->kind, "note") == 0)
+            cJSON_AddItemToArray(notes, cJSON_CreateString(r->value));
+        else if (strcmp(r->kind, "fact") == 0)
+            cJSON_AddStringToObject(facts, r->key, r->value);
+    }
 }
 
 static void add_curves(cJSON *root, const detail *d)
@@ -277,6 +343,7 @@ static int show_json(lx_cli *cli, const detail *d, lx_error *err)
         cJSON_AddNumberToObject(o, "step", (double)d->artifacts[i].step);
         cJSON_AddNumberToObject(o, "bytes", (double)d->artifacts[i].size);
     }
+    add_remarks(root, d);
     add_curves(root, d);
     if ((rc = lx_json_pretty(&out, root, err)) == LX_OK)
         lx_print(cli, "%s\n", lx_str_text(&out));
@@ -291,15 +358,17 @@ static int show_one(lx_cli *cli, const struct show_args *args, lx_store *store, 
                     lx_error *err)
 {
     detail d = {0};
-    int rc = read_detail(&d, store, name, cli->arena, err);
+    int rc = read_detail(&d, cli, store, name, err);
     if (rc < 0)
         return rc;
     if (args->json)
         return show_json(cli, &d, err);
     show_identity(cli, &d);
+    show_remarks(cli, &d);
     show_flags(cli, d.texts.flags_given);
     show_inputs(cli, &d);
-    show_curves(cli, &d);
+    if ((rc = show_curves(cli, &d, err)) < 0)
+        return rc;
     show_artifacts(cli, &d);
     if (args->diff && d.texts.diff) {
         lx_str out = LX_STR_INIT;
@@ -329,11 +398,14 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 const lx_command lx_cmd_show = {
     .name = "show",
     .summary = "tell all that is recorded of a run",
-    .usage = "RUN...",
-    .help = "Identity, flags, data, base model, git state, curves and files of a run.\n"
+    .usage = "RUN|FILE...",
+    .help = "Identity, flags, data, base model, git state, curves and files of a run. Of a LoRA file\n"
+            "the run is shown that wrote it, found by its bytes or, when its metadata were stripped or\n"
+            "changed, by the hash of its tensors.\n"
             "\n"
             "Examples:\n"
             "  lx show 3f2a\n"
+            "  lx show downloaded.safetensors\n"
             "  lx show hifumi --json | jq .curves.loss.values[-1]\n",
     .options = options,
     .args_size = sizeof(struct show_args),

@@ -50,8 +50,7 @@ static node *new_node(parser *p, node_kind kind, lx_error *err)
     return n;
 }
 
-/* ---- values
- * ------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------- */
 
 static const char *lower_of(lx_arena *arena, const char *text)
 {
@@ -134,8 +133,7 @@ static int parse_value(literal *v, parser *p, const node *test, lx_error *err)
     return step(p, err);
 }
 
-/* ---- fields and tests
- * -------------------------------------------------------------------- */
+/* ---- fields and tests ---------------------------------------------------- */
 
 static bool is_part(const token *t)
 {
@@ -255,8 +253,7 @@ static int parse_test(node **out, parser *p, lx_error *err)
     return parse_value(test->values, p, test, err);
 }
 
-/* ---- not, and, or
- * ------------------------------------------------------------------------ */
+/* ---- not, and, or -------------------------------------------------------- */
 
 static int parse_or(node **out, parser *p, lx_error *err);
 

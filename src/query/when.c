@@ -157,6 +157,16 @@ void lx_when_format(char out[32], double seconds)
         snprintf(out, 32, "?");
 }
 
+void lx_when_format_iso(char out[32], double seconds)
+{
+    time_t t = (time_t)seconds;
+    struct tm utc;
+
+    if (!(fabs(seconds) < 1e12) || !gmtime_r(&t, &utc) ||
+        !strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &utc))
+        snprintf(out, 32, "?");
+}
+
 void lx_duration_format(char out[32], double seconds)
 {
     long s;

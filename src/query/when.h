@@ -22,6 +22,8 @@ bool lx_duration_parse(double *seconds, const char *text);
 
 /* "2026-11-25 18:30" in local time; "?" when there is no such date. */
 void lx_when_format(char out[32], double seconds);
+/* "2026-11-25T18:30:00Z"; "?" when there is no such date. */
+void lx_when_format_iso(char out[32], double seconds);
 /* "45.2s", "3m12s", "2h05m", "3d4h"; "-" for NaN. */
 void lx_duration_format(char out[32], double seconds);
 

@@ -1,0 +1,100 @@
+/*
+ * cmd/compare - what two or more runs do not have in common; internal to cmd/compare_*.c
+ *
+ * compare_read.c gathers, compare_text.c and compare_json.c tell. The first run is what
+ * the others are compared with.
+ */
+#ifndef LX_CMD_COMPARE_H
+#define LX_CMD_COMPARE_H
+
+#include "cmd/cli.h"
+#include "src/compare/code.h"
+#include "src/compare/data.h"
+#include "src/compare/loss.h"
+#include "src/stats/rank.h"
+#include "store/dataset.h"
+#include "store/query.h"
+
+enum { LX_COMPARE_RUNS = 26 }; /* letters a to z */
+
+typedef struct lx_compared {
+    lx_run_row row;
+    lx_run_texts texts;
+    lx_dataset_rows data;
+    bool has_data;
+    lx_artifact_row *artifacts;
+    size_t n_artifacts;
+    const char *curve; /* "loss", or "loss/average" where there is no other; "" = none */
+    lx_loss_curve loss;
+    double *smooth;              /* of loss.values */
+    double *images;              /* seen at each point of loss; NULL = not known */
+    double *epochs;              /* of each point, from 1; NULL = not known */
+    double *epoch_means;         /* of epoch 1, 2 ...; NaN where there is none */
+    size_t n_epochs, best_epoch; /* best_epoch from 1; 0 = none */
+    const char *label;           /* "hifumi-v3 (4fa3b2c1d0)" */
+} lx_compared;
+
+/* One fact with its text in every run; NULL = the run does not say. */
+typedef struct lx_compare_fact {
+    const char *name;
+    const char *texts[LX_COMPARE_RUNS];
+    double numbers[LX_COMPARE_RUNS]; /* NaN = none */
+} lx_compare_fact;
+
+typedef struct lx_compare_facts {
+    lx_compare_fact *items; /* only those that differ */
+    size_t count, capacity;
+    bool is_known; /* some run has anything of this kind */
+} lx_compare_facts;
+
+/* Of run k against the first one. */
+typedef struct lx_compare_pair {
+    lx_data_changes data;
+    bool has_data; /* both have a recorded dataset */
+    bool is_same_data;
+    lx_code_change *code;
+    size_t n_code;
+    lx_loss_difference loss; /* at equal steps */
+    lx_loss_difference
+        by_images; /* at equal images seen; n = 0 where that is the same or unknown */
+    double images_first, images_last;
+} lx_compare_pair;
+
+typedef struct lx_compare_result {
+    const char *name;
+    double values[LX_COMPARE_RUNS]; /* NaN = none */
+} lx_compare_result;
+
+typedef struct lx_compare_rank {
+    const char *flag, *result;
+    lx_correlation rank;
+} lx_compare_rank;
+
+typedef struct lx_comparison {
+    lx_cli *cli;
+    lx_store *store;
+    double smoothing, share; /* options */
+    uint64_t seed;
+    bool is_paired; /* said to share their draws */
+    lx_compared runs[LX_COMPARE_RUNS];
+    lx_compare_pair pairs[LX_COMPARE_RUNS]; /* [0] is empty */
+    size_t n;
+    lx_compare_facts flags, places, folders, base, code, environment;
+    lx_compare_result results[4];
+    size_t n_results;
+    lx_compare_rank *ranks; /* by how far from 0 */
+    size_t n_ranks;
+    lx_words findings; /* the same spec with different results */
+    lx_words notes;    /* ... or with the same */
+} lx_comparison;
+
+int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err);
+/* The caption of an image as text; NULL = none. In the arena. */
+int lx_compare_caption(const char **out, lx_comparison *c, const char *hex,
+                       lx_error *err);
+
+int lx_compare_show(lx_comparison *c, bool shows_all, lx_error *err);
+int lx_compare_json(lx_comparison *c, lx_error *err);
+int lx_compare_svg(lx_comparison *c, const char *path, lx_error *err);
+
+#endif

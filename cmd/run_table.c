@@ -1,0 +1,777 @@
+#include "cmd/run_table.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/run_field.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/query/when.h"
+
+typedef struct field_column {
+    lx_run_column shown;
+    lx_run_field field;
+    const char *key; /* of a flag or a curve */
+    const char
+        *own_key; /* the short name itself: a script's flag may be called dim; or NULL */
+    lx_cell *cells; /* by the run's place in `all`; NULL = not read */
+} field_column;
+
+struct lx_run_table {
+    lx_store *store;
+    lx_arena *arena;
+    lx_run_list all;  /* newest first: seq falls */
+    size_t *selected; /* places in `all` */
+    size_t n_selected;
+    field_column *columns;
+    size_t n_columns, capacity;
+    const char **flag_keys, **series_keys; /* of all runs; read when a name asks for it */
+    size_t n_flag_keys, n_series_keys;
+    bool has_keys;
+    double now;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+int lx_run_table_open(lx_run_table **out, lx_store *store, const lx_run_filter *filter,
+                      lx_arena *arena, lx_error *err)
+{
+    lx_run_table *t = lx_arena_calloc(arena, 1, sizeof *t);
+    int rc;
+
+    if (!t)
+        return lx_oom(err);
+    t->store = store;
+    t->arena = arena;
+    t->now = now();
+    if ((rc = lx_query_runs(&t->all, store, filter, arena, err)) < 0)
+        return rc;
+    if (!(t->selected = lx_arena_calloc(arena, t->all.count + 1, sizeof *t->selected)))
+        return lx_oom(err);
+    for (size_t i = 0; i < t->all.count; i++)
+        t->selected[t->n_selected++] = i;
+    *out = t;
+    return LX_OK;
+}
+
+/* ---- fields -------------------------------------------------------------- */
+
+static int find_keys(lx_run_table *t, lx_error *err)
+{
+    int rc;
+
+    if (t->has_keys)
+        return LX_OK;
+    if ((rc = lx_query_flag_keys(&t->flag_keys, &t->n_flag_keys, t->store, false,
+                                 t->arena, err)) < 0 ||
+        (rc = lx_query_series_keys(&t->series_keys, &t->n_series_keys, t->store, t->arena,
+                                   err)) < 0)
+        return rc;
+    t->has_keys = true;
+    return LX_OK;
+}
+
+static const char *find_key(const char *const *keys, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (lx_option_name_is(keys[i], name, strlen(name)))
+            return keys[i];
+    return NULL;
+}
+
+static int fail_unknown(const char *name, lx_error *err)
+{
+    const char *nearest = lx_run_field_nearest(name);
+
+    return nearest ? lx_fail(err, LX_EUSAGE, "no run has a \"%s\"; did you mean %s?",
+                             name, nearest)
+                   : lx_fail(err, LX_EUSAGE,
+                             "no run has a \"%s\": fields are those of lx runs --help, "
+                             "flags of a "
+                             "training and names of curves",
+                             name);
+}
+
+/* Our own names first, then flags, then curves; a part can only be of a curve. */
+static int resolve(field_column *c, lx_run_table *t, const char *name, const char *part,
+                   lx_error *err)
+{
+    const lx_run_field_name *own = lx_run_field_names;
+    int rc;
+
+    c->shown.type = LX_FIELD_NUMBER;
+    while (own->name && !lx_option_name_is(own->name, name, strlen(name)))
+        own++;
+    if (!part && own->name) {
+        c->field = own->field;
+        c->shown.type = own->type;
+        return LX_OK;
+    }
+    if (!part && (c->key = lx_run_flag_name(name))) {
+        c->field = LX_RUN_FLAG;
+        c->shown.type = LX_FIELD_ANY;
+        c->own_key = lx_option_name_is(c->key, name, strlen(name)) ? NULL : name;
+        return LX_OK;
+    }
+    if ((rc = find_keys(t, err)) < 0)
+        return rc;
+    c->field = part && strcmp(part, "min") == 0 ? LX_RUN_MIN : LX_RUN_LAST;
+    if ((c->key = find_key(t->series_keys, t->n_series_keys, name)))
+        return LX_OK;
+    if (part)
+        return lx_fail(err, LX_EUSAGE, "no run has a curve \"%s\"", name);
+    c->field = LX_RUN_FLAG;
+    c->shown.type = LX_FIELD_ANY;
+    if ((c->key = find_key(t->flag_keys, t->n_flag_keys, name)))
+        return LX_OK;
+    return fail_unknown(name, err);
+}
+
+static int add_column(int *out, lx_run_table *t, const field_column *c, lx_error *err)
+{
+    for (size_t i = 0; i < t->n_columns; i++)
+        if (t->columns[i].field == c->field &&
+            (c->key == t->columns[i].key ||
+             (c->key && t->columns[i].key && strcmp(c->key, t->columns[i].key) == 0))) {
+            *out = (int)i;
+            return LX_OK;
+        }
+    if (t->n_columns == t->capacity) {
+        size_t capacity = t->capacity ? t->capacity * 2 : 16;
+        field_column *more = lx_arena_calloc(t->arena, capacity, sizeof *more);
+        if (!more)
+            return lx_oom(err);
+        if (t->n_columns)
+            memcpy(more, t->columns, t->n_columns * sizeof *more);
+        t->columns = more;
+        t->capacity = capacity;
+    }
+    *out = (int)t->n_columns;
+    t->columns[t->n_columns++] = *c;
+    return LX_OK;
+}
+
+static int bind(int *out, lx_field_type *type, void *context, const char *name,
+                const char *part, lx_error *err)
+{
+    field_column c = {.shown.title = name};
+    int rc = resolve(&c, context, name, part, err);
+
+    *type = c.shown.type;
+    return rc < 0 ? rc : add_column(out, context, &c, err);
+}
+
+int lx_run_table_add(int *out, lx_run_table *t, const char *field, lx_error *err)
+{
+    const char *name, *part;
+    field_column c = {0};
+    int rc;
+
+    if ((rc = lx_field_parse(&name, &part, field, t->arena, err)) < 0 ||
+        (rc = resolve(&c, t, name, part, err)) < 0)
+        return rc;
+    if (!(c.shown.title = lx_arena_strdup(t->arena, field)))
+        return lx_oom(err);
+    return add_column(out, t, &c, err);
+}
+
+/* ---- reading columns ----------------------------------------------------- */
+
+static lx_cell fact(const lx_run_table *t, const lx_run_row *r, lx_run_field field)
+{
+    switch (field) {
+    case LX_RUN_ID:
+        return lx_cell_text(r->id);
+    case LX_RUN_NAME:
+        return lx_cell_text(*r->name ? r->name : NULL);
+    case LX_RUN_STATUS:
+        return lx_cell_text(r->status);
+    case LX_RUN_KIND:
+        return lx_cell_text(r->kind);
+    case LX_RUN_GROUP:
+        return lx_cell_text(*r->group ? r->group : NULL);
+    case LX_RUN_STARTED:
+        return lx_cell_number(r->started);
+    case LX_RUN_ENDED:
+        return lx_cell_number(r->ended > 0 ? r->ended : (double)NAN);
+    case LX_RUN_DURATION:
+        return lx_cell_number(r->ended > 0                        ? r->ended - r->started
+                              : strcmp(r->status, "running") == 0 ? t->now - r->started
+                                                                  : (double)NAN);
+    case LX_RUN_STEPS:
+        return lx_cell_number(r->last_step < 0 ? (double)NAN : (double)r->last_step);
+    case LX_RUN_POINTS:
+        return lx_cell_number((double)r->n_points);
+    case LX_RUN_LOSS:
+        return lx_cell_number(r->loss);
+    case LX_RUN_SEED:
+        return lx_cell_text(*r->seed ? r->seed : NULL);
+    case LX_RUN_SPEC:
+        return lx_cell_text(*r->spec ? r->spec : NULL);
+    case LX_RUN_MESSAGE:
+        return lx_cell_text(*r->message ? r->message : NULL);
+    case LX_RUN_PARENT:
+        return lx_cell_text(*r->parent ? r->parent : NULL);
+    case LX_RUN_ORIGIN:
+        return lx_cell_text(*r->origin ? r->origin : NULL);
+    case LX_RUN_PINNED:
+        return lx_cell_number(r->is_pinned);
+    default:
+        return (lx_cell){.kind = LX_CELL_NONE};
+    }
+}
+
+/* The place of a run in `all`, whose seqs fall; count when it is not there. */
+static size_t place_of(const lx_run_table *t, int64_t seq)
+{
+    size_t low = 0, high = t->all.count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (t->all.rows[middle].seq > seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < t->all.count && t->all.rows[low].seq == seq ? low : t->all.count;
+}
+
+/* Few runs of many: one query each is quicker than one over all. */
+static bool are_few(const lx_run_table *t)
+{
+    return t->n_selected < 4 || t->n_selected * 20 < t->all.count;
+}
+
+/* SQLite's text of a number is "5.0e-05": such are numbers again, while "007" stays a text. */
+static lx_cell flag_cell(const lx_flag_row *row)
+{
+    return !isnan(row->number) && strpbrk(row->text, ".eE")
+               ? lx_cell_number(row->number)
+               : (lx_cell){
+                     .kind = LX_CELL_TEXT, .number = row->number, .text = row->text};
+}
+
+static void put_flags(lx_run_table *t, field_column *c, const lx_flag_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t at = place_of(t, rows[i].run);
+        if (at < t->all.count)
+            c->cells[at] = flag_cell(&rows[i]);
+    }
+}
+
+static int read_key(lx_run_table *t, field_column *c, const char *key, lx_error *err)
+{
+    lx_flag_row *rows;
+    size_t n;
+    int rc = LX_OK;
+
+    if (!are_few(t)) {
+        if ((rc = lx_query_flags(&rows, &n, t->store, 0, key, t->arena, err)) == LX_OK)
+            put_flags(t, c, rows, n);
+        return rc;
+    }
+    for (size_t i = 0; i < t->n_selected && rc == LX_OK; i++) {
+        int64_t seq = t->all.rows[t->selected[i]].seq;
+        if ((rc = lx_query_flags(&rows, &n, t->store, seq, key, t->arena, err)) == LX_OK)
+            put_flags(t, c, rows, n);
+    }
+    return rc;
+}
+
+static int read_flag(lx_run_table *t, field_column *c, lx_error *err)
+{
+    int rc = c->own_key ? read_key(t, c, c->own_key, err) : LX_OK;
+    return rc < 0 ? rc : read_key(t, c, c->key, err);
+}
+
+static int read_series(lx_run_table *t, field_column *c, const char *key, bool is_min,
+                       lx_error *err)
+{
+    lx_series_row *rows;
+    size_t n;
+    int rc = lx_query_series(&rows, &n, t->store, 0, key, t->arena, err);
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        size_t at = place_of(t, rows[i].run);
+        if (at < t->all.count)
+            c->cells[at] =
+                lx_cell_number(is_min ? rows[i].min_value : rows[i].last_value);
+    }
+    return rc;
+}
+
+static int add_word(lx_run_table *t, lx_cell *cell, const char *word, lx_error *err)
+{
+    const char **words = lx_arena_calloc(t->arena, cell->n_words + 1u, sizeof *words);
+
+    if (!words)
+        return lx_oom(err);
+    if (cell->n_words)
+        memcpy(words, cell->words, cell->n_words * sizeof *words);
+    words[cell->n_words] = word;
+    *cell =
+        (lx_cell){.kind = LX_CELL_WORDS, .n_words = cell->n_words + 1, .words = words};
+    return LX_OK;
+}
+
+static int read_remarks(lx_run_table *t, field_column *c, const char *kind, lx_error *err)
+{
+    lx_remark_row *rows;
+    size_t n;
+    int rc = lx_query_remarks(&rows, &n, t->store, 0, kind, t->arena, err);
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        size_t at = place_of(t, rows[i].run);
+        const char *word = rows[i].value;
+        if (strcmp(kind, "tag") == 0)
+            word = *rows[i].value
+                       ? lx_arena_printf(t->arena, "%s=%s", rows[i].key, rows[i].value)
+                       : rows[i].key;
+        if (!word)
+            return lx_oom(err);
+        if (at < t->all.count)
+            rc = add_word(t, &c->cells[at], word, err);
+    }
+    return rc;
+}
+
+/* Words of one object: folders of a dataset, path and hashes of a base model. Unreadable:
+ * none. */
+static int words_of(lx_cell *out, lx_run_table *t, lx_run_field field,
+                    const lx_hash *hash, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    cJSON *root = NULL;
+    const cJSON *folder;
+    int rc = LX_OK;
+
+    *out = (lx_cell){.kind = LX_CELL_NONE};
+    if (lx_object_get(&text, t->store, hash, NULL) == LX_OK)
+        lx_json_parse(&root, text.data, text.len, NULL);
+    if (field == LX_RUN_DATASET) {
+        cJSON_ArrayForEach(folder, cJSON_GetObjectItemCaseSensitive(root, "folders"))
+        {
+            const char *name = lx_json_text(folder, "name");
+            if (name && rc == LX_OK && (name = lx_arena_strdup(t->arena, name)))
+                rc = add_word(t, out, name, err);
+        }
+    } else {
+        static const char *const keys[] = {"path", "sha256", "model_hash"};
+        for (size_t i = 0; i < 3 && rc == LX_OK; i++) {
+            const char *word = lx_json_text(root, keys[i]);
+            if (word && (word = lx_arena_strdup(t->arena, word)))
+                rc = add_word(t, out, word, err);
+        }
+    }
+    cJSON_Delete(root);
+    lx_str_release(&text);
+    return rc;
+}
+
+/* Many runs share one dataset or base: each object is read once. */
+typedef struct known {
+    lx_hash hash;
+    lx_cell cell;
+} known;
+
+static int read_inputs(lx_run_table *t, field_column *c, lx_error *err)
+{
+    lx_input_row *rows;
+    size_t n, n_known = 0;
+    known *cache;
+    int rc = lx_query_inputs(&rows, &n, t->store, t->arena, err);
+
+    if (rc < 0)
+        return rc;
+    if (!(cache = lx_arena_calloc(t->arena, n + 1, sizeof *cache)))
+        return lx_oom(err);
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        bool is_data = c->field == LX_RUN_DATASET;
+        const lx_hash *hash = is_data ? &rows[i].dataset : &rows[i].base_model;
+        size_t at = place_of(t, rows[i].run), k = 0;
+        if (at == t->all.count ||
+            !(is_data ? rows[i].has_dataset : rows[i].has_base_model))
+            continue;
+        while (k < n_known && memcmp(&cache[k].hash, hash, sizeof *hash) != 0)
+            k++;
+        if (k == n_known) {
+            cache[n_known].hash = *hash;
+            if ((rc = words_of(&cache[n_known++].cell, t, c->field, hash, err)) < 0)
+                return rc;
+        }
+        c->cells[at] = cache[k].cell;
+    }
+    return rc;
+}
+
+/* What a flag says of the same thing, behind what the objects say: runs of other trainers
+ * have no objects. */
+static int add_flag_words(lx_run_table *t, field_column *c, const char *flag,
+                          lx_error *err)
+{
+    field_column other = {.field = LX_RUN_FLAG, .key = flag};
+    int rc;
+
+    if (!(other.cells = lx_arena_calloc(t->arena, t->all.count + 1, sizeof *other.cells)))
+        return lx_oom(err);
+    rc = read_flag(t, &other, err);
+    for (size_t i = 0; i < t->all.count && rc == LX_OK; i++)
+        if (other.cells[i].kind == LX_CELL_TEXT)
+            rc = add_word(t, &c->cells[i], other.cells[i].text, err);
+    return rc;
+}
+
+static int read_min_loss(lx_run_table *t, field_column *c, lx_error *err)
+{
+    int rc = read_series(t, c, "loss", true, err);
+    return rc < 0 ? rc : read_series(t, c, "loss/average", true, err);
+}
+
+static int read_column(lx_run_table *t, field_column *c, lx_error *err)
+{
+    int rc;
+
+    if (!(c->cells = lx_arena_calloc(t->arena, t->all.count + 1, sizeof *c->cells)))
+        return lx_oom(err);
+    switch (c->field) {
+    case LX_RUN_FLAG:
+        return read_flag(t, c, err);
+    case LX_RUN_LAST:
+    case LX_RUN_MIN:
+        return read_series(t, c, c->key, c->field == LX_RUN_MIN, err);
+    case LX_RUN_MIN_LOSS:
+        return read_min_loss(t, c, err);
+    case LX_RUN_TAG:
+    case LX_RUN_NOTE:
+        return read_remarks(t, c, c->field == LX_RUN_TAG ? "tag" : "note", err);
+    case LX_RUN_DATASET:
+        rc = read_inputs(t, c, err);
+        return rc < 0 ? rc : add_flag_words(t, c, "train_data_dir", err);
+    case LX_RUN_BASE:
+        rc = read_inputs(t, c, err);
+        return rc < 0 ? rc : add_flag_words(t, c, "pretrained_model_name_or_path", err);
+    default:
+        for (size_t i = 0; i < t->all.count; i++)
+            c->cells[i] = fact(t, &t->all.rows[i], c->field);
+        return LX_OK;
+    }
+}
+
+static void judge_column(const lx_run_table *t, field_column *c)
+{
+    bool has_number = false;
+
+    c->shown.is_number = c->shown.type != LX_FIELD_ID && c->shown.type != LX_FIELD_TEXT &&
+                         c->shown.type != LX_FIELD_TIME;
+    for (size_t i = 0; i < t->n_selected && c->shown.is_number; i++) {
+        const lx_cell *cell = &c->cells[t->selected[i]];
+        if (cell->kind == LX_CELL_NUMBER ||
+            (cell->kind == LX_CELL_TEXT && !isnan(cell->number)))
+            has_number = true;
+        else if (cell->kind != LX_CELL_NONE)
+            c->shown.is_number = false;
+    }
+    c->shown.is_number = c->shown.is_number && has_number;
+}
+
+int lx_run_table_load(lx_run_table *t, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < t->n_columns && rc == LX_OK; i++) {
+        if (!t->columns[i].cells)
+            rc = read_column(t, &t->columns[i], err);
+        if (rc == LX_OK)
+            judge_column(t, &t->columns[i]);
+    }
+    return rc;
+}
+
+/* ---- selecting and sorting ----------------------------------------------- */
+
+static int keep_matches(lx_run_table *t, const char *query, lx_error *err)
+{
+    const lx_filter_host host = {.bind = bind, .context = t, .now = t->now};
+    lx_filter *filter;
+    lx_cell *row;
+    size_t n = 0;
+    int rc = lx_filter_parse(&filter, query, strlen(query), &host, t->arena, err);
+
+    if (rc < 0 || (rc = lx_run_table_load(t, err)) < 0)
+        return rc;
+    if (!(row = lx_arena_calloc(t->arena, t->n_columns + 1, sizeof *row)))
+        return lx_oom(err);
+    for (size_t i = 0; i < t->n_selected; i++) {
+        for (size_t c = 0; c < t->n_columns; c++)
+            row[c] = t->columns[c].cells[t->selected[i]];
+        if (lx_filter_matches(filter, row))
+            t->selected[n++] = t->selected[i];
+    }
+    t->n_selected = n;
+    return LX_OK;
+}
+
+typedef struct order {
+    const lx_run_table *table;
+    int columns[16];
+    bool falls[16];
+    size_t n;
+} order;
+
+static int compare_rows(const void *a, const void *b, void *context)
+{
+    const order *o = context;
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+
+    for (size_t i = 0; i < o->n; i++) {
+        const lx_cell *cells = o->table->columns[o->columns[i]].cells;
+        bool has_x = cells[x].kind != LX_CELL_NONE, has_y = cells[y].kind != LX_CELL_NONE;
+        int by = lx_cell_compare(&cells[x], &cells[y]);
+        if (has_x != has_y) /* without a value is last, whichever way */
+            return has_x ? -1 : 1;
+        if (by)
+            return o->falls[i] ? -by : by;
+    }
+    return (x > y) - (x < y);
+}
+
+static int read_order(order *o, lx_run_table *t, const char *sort, lx_error *err)
+{
+    int rc = LX_OK;
+
+    while (*sort && rc == LX_OK) {
+        size_t n = strcspn(sort, ",");
+        bool falls = *sort == '-';
+        const char *field = lx_arena_strndup(t->arena, sort + falls, n - falls);
+        if (!field)
+            return lx_oom(err);
+        if (o->n == sizeof o->columns / sizeof *o->columns)
+            return lx_fail(err, LX_EUSAGE, "--sort takes at most %zu fields", o->n);
+        o->falls[o->n] = falls;
+        rc = lx_run_table_add(&o->columns[o->n++], t, field, err);
+        sort += n + (sort[n] == ',');
+    }
+    if (rc < 0)
+        lx_within(err, "--sort");
+    return rc;
+}
+
+int lx_run_table_select(lx_run_table *t, const char *query, const char *sort,
+                        int64_t limit, lx_error *err)
+{
+    order o = {.table = t};
+    int rc = query && *query ? keep_matches(t, query, err) : LX_OK;
+
+    if (rc == LX_OK && sort && *sort) {
+        if ((rc = read_order(&o, t, sort, err)) < 0 ||
+            (rc = lx_run_table_load(t, err)) < 0)
+            return rc;
+        qsort_r(t->selected, t->n_selected, sizeof *t->selected, compare_rows, &o);
+    }
+    if (limit > 0 && t->n_selected > (size_t)limit)
+        t->n_selected = (size_t)limit;
+    return rc;
+}
+
+/* ---- what the caller sees ------------------------------------------------ */
+
+size_t lx_run_table_count(const lx_run_table *t)
+{
+    return t->n_selected;
+}
+
+const lx_run_row *lx_run_table_row(const lx_run_table *t, size_t i)
+{
+    return &t->all.rows[t->selected[i]];
+}
+
+const lx_run_column *lx_run_table_column(const lx_run_table *t, int column)
+{
+    return &t->columns[column].shown;
+}
+
+const lx_cell *lx_run_table_cell(const lx_run_table *t, size_t row, int column)
+{
+    return &t->columns[column].cells[t->selected[row]];
+}
+
+static void put_text(lx_str *out, const field_column *c, const lx_cell *cell,
+                     bool is_short)
+{
+    char text[32];
+
+    if (c->shown.type == LX_FIELD_TIME && is_short) {
+        lx_when_format(text, cell->number);
+        lx_str_puts(out, text);
+    } else if (c->shown.type == LX_FIELD_DURATION && is_short) {
+        lx_duration_format(text, cell->number);
+        lx_str_puts(out, text);
+    } else if (c->field == LX_RUN_ID && is_short) {
+        lx_str_printf(out, "%.10s", cell->text);
+    } else if (c->field == LX_RUN_SPEC && is_short) {
+        lx_str_printf(out, "%.12s", cell->text);
+    } else if (c->field == LX_RUN_BASE && is_short) { /* its words: path, hashes, path */
+        lx_str_puts(out, lx_path_base(cell->words[0]));
+    } else {
+        lx_cell_put(out, cell, is_short);
+    }
+}
+
+const char *lx_run_table_text(const lx_run_table *t, size_t row, int column,
+                              bool is_short)
+{
+    const lx_cell *cell = lx_run_table_cell(t, row, column);
+    lx_str text = LX_STR_INIT;
+    const char *copy;
+
+    if (cell->kind == LX_CELL_NONE || (cell->kind == LX_CELL_WORDS && !cell->n_words))
+        return NULL;
+    put_text(&text, &t->columns[column], cell, is_short);
+    copy = lx_arena_strdup(t->arena, lx_str_text(&text));
+    lx_str_release(&text);
+    return copy ? copy : "?";
+}
+
+/* ---- what differs -------------------------------------------------------- */
+
+typedef struct varied {
+    const char *key;
+    int weight;
+} varied;
+
+static int by_weight(const void *a, const void *b)
+{
+    const varied *x = a, *y = b;
+    return x->weight != y->weight ? x->weight - y->weight : strcmp(x->key, y->key);
+}
+
+enum { FEW_RUNS = 200, ENOUGH_KEYS = 12 };
+
+static int by_key(const void *a, const void *b)
+{
+    const lx_flag_row *x = a, *y = b;
+    return strcmp(x->key, y->key);
+}
+
+/* All flags of the selected runs in one array, by key; *n_flagged is how many runs have
+ * any. */
+static int gather_flags(lx_flag_row **out, size_t *n, size_t *n_flagged,
+                        const lx_run_table *t, lx_error *err)
+{
+    size_t capacity = 0, count;
+    lx_flag_row *rows;
+    int rc = LX_OK;
+
+    *out = NULL;
+    *n = *n_flagged = 0;
+    for (size_t i = 0; i < t->n_selected && rc == LX_OK; i++) {
+        int64_t seq = t->all.rows[t->selected[i]].seq;
+        if ((rc = lx_query_flags(&rows, &count, t->store, seq, NULL, t->arena, err)) <
+                0 ||
+            !count)
+            continue;
+        if (*n + count > capacity) {
+            lx_flag_row *more = lx_arena_calloc(t->arena, 2 * (*n + count), sizeof *more);
+            if (!more)
+                return lx_oom(err);
+            if (*n)
+                memcpy(more, *out, *n * sizeof *more);
+            *out = more;
+            capacity = 2 * (*n + count);
+        }
+        memcpy(*out + *n, rows, count * sizeof *rows);
+        *n += count;
+        (*n_flagged)++;
+    }
+    if (rc == LX_OK && *n)
+        qsort(*out, *n, sizeof **out, by_key);
+    return rc;
+}
+
+/* A run without any flags (of a script) does not make every flag differ; one that has
+ * flags but not this one does. */
+static int vary_few(varied *found, size_t *n_found, const lx_run_table *t, lx_error *err)
+{
+    lx_flag_row *rows;
+    size_t n, n_flagged;
+    int rc = gather_flags(&rows, &n, &n_flagged, t, err);
+
+    for (size_t i = 0, end; rc == LX_OK && i < n; i = end) {
+        bool differs = false;
+        for (end = i; end < n && strcmp(rows[end].key, rows[i].key) == 0; end++)
+            differs = differs || strcmp(rows[end].text, rows[i].text) != 0;
+        if (differs || end - i != n_flagged)
+            found[(*n_found)++] = (varied){rows[i].key, lx_run_flag_weight(rows[i].key)};
+    }
+    return rc;
+}
+
+static bool differs(const lx_run_table *t, const field_column *c)
+{
+    const lx_cell *first = NULL;
+
+    for (size_t i = 0; i < t->n_selected; i++) {
+        const lx_cell *cell = &c->cells[t->selected[i]];
+        if (cell->kind != LX_CELL_NONE && first && !lx_cell_equal(first, cell))
+            return true;
+        first = cell->kind != LX_CELL_NONE ? cell : first;
+    }
+    return false;
+}
+
+/* Of very many runs only as many as anyone could read, the telling ones first. */
+static int vary_many(varied *found, size_t *n_found, lx_run_table *t,
+                     const char *const *keys, size_t n_keys, lx_error *err)
+{
+    varied *candidates = lx_arena_calloc(t->arena, n_keys + 1, sizeof *candidates);
+    int rc = LX_OK;
+
+    if (!candidates)
+        return lx_oom(err);
+    for (size_t i = 0; i < n_keys; i++)
+        candidates[i] = (varied){keys[i], lx_run_flag_weight(keys[i])};
+    qsort(candidates, n_keys, sizeof *candidates, by_weight);
+    for (size_t i = 0; i < n_keys && *n_found < ENOUGH_KEYS && rc == LX_OK; i++) {
+        field_column c = {.field = LX_RUN_FLAG, .key = candidates[i].key};
+        if (candidates[i].weight == INT_MAX)
+            break;
+        if ((rc = read_column(t, &c, err)) == LX_OK && differs(t, &c))
+            found[(*n_found)++] = candidates[i];
+    }
+    return rc;
+}
+
+int lx_run_table_varied(lx_words *out, lx_run_table *t, lx_error *err)
+{
+    const char **keys;
+    varied *found;
+    size_t n_keys, n = 0;
+    int rc;
+
+    *out = (lx_words){NULL, 0};
+    if (t->n_selected < 2)
+        return LX_OK;
+    if ((rc = lx_query_flag_keys(&keys, &n_keys, t->store, t->n_selected > FEW_RUNS,
+                                 t->arena, err)) < 0)
+        return rc;
+    found = lx_arena_calloc(t->arena, n_keys + 1, sizeof *found);
+    if (!found ||
+        !(out->items = lx_arena_calloc(t->arena, n_keys + 1, sizeof *out->items)))
+        return lx_oom(err);
+    rc = t->n_selected > FEW_RUNS ? vary_many(found, &n, t, keys, n_keys, err)
+                                  : vary_few(found, &n, t, err);
+    if (n)
+        qsort(found, n, sizeof *found, by_weight);
+    for (size_t i = 0; i < n && rc == LX_OK && found[i].weight != INT_MAX; i++)
+        out->items[out->count++] = found[i].key;
+    return rc;
+}

@@ -1,0 +1,19 @@
+# Pairs, JSON lines, steps that count on by themselves, bad lines told and passed over.
+id=$("$LX" log --new script --kind mine --flag dim=8 --seed 3) || exit
+"$LX" log "$id" loss=0.5 lr/unet=1e-4 || exit
+"$LX" log "$id" loss=0.4 || exit
+"$LX" log "$id" --step 10 loss=0.3 || exit
+printf 'step=11 loss=0.25\n# a remark\n\n{"step": 12, "loss": 0.2}\nloss=0.1\n' | "$LX" log "$id" - || exit
+printf 'loss\nloss=low\nstep=-1 loss=3\nstep=20 loss=nan\n' | "$LX" log "$id" -
+echo "exit $?"
+"$LX" sql "select key, n, first_step, last_step, last_value, min_value from curves order by key" || exit
+"$LX" runs --columns name,kind,status,dim,seed,steps
+"$LX" log "$id" --end done
+echo "exit $?"
+"$LX" log "$id" --end failed --message "it broke" || exit
+"$LX" runs --columns name,status,message
+"$LX" log "$id" loss=1 2>err
+echo "exit $?"
+sed 's/run [0-9a-f]*/run ID/' err >&2
+"$LX" log nobody loss=1
+echo "exit $?"

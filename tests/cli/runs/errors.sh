@@ -1,0 +1,13 @@
+# What is wrong with a query is told with its column; exit 2.
+"$LX" log --new a loss=1 >id || exit
+for query in 'los < 3' 'loss < 0.06 and dim =' 'loss < low' 'status = finished)' 'started > 3d' \
+    'min(nothing) < 1' 'name ~ "open'; do
+    "$LX" runs "$query"
+    [ $? -eq 2 ] || echo "$query: not 2" >&2
+done
+"$LX" runs --sort nonsense
+[ $? -eq 2 ] || echo "sort: not 2" >&2
+"$LX" runs --columns name,networkdim
+[ $? -eq 2 ] || echo "columns: not 2" >&2
+"$LX" runs --json --csv
+[ $? -eq 2 ] || echo "both: not 2" >&2
