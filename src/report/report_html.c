@@ -108,7 +108,7 @@ static void put_tiles(writer *w, const lx_report_run *r)
     snprintf(text, sizeof text, "%lld", (long long)r->steps);
     put_tile(w, r->steps >= 0 ? text : "", "steps");
     snprintf(text, sizeof text, "%.4g", r->loss);
-    put_tile(w, isfinite(r->loss) ? text : "", "loss at the end, averaged");
+    put_tile(w, isfinite(r->loss) ? text : "", "smoothed loss at the end");
     snprintf(text, sizeof text, "%.4g", r->best_loss);
     if (isfinite(r->best_loss)) {
         char what[64];

@@ -1,0 +1,278 @@
+/* What a run left behind, for a report: samples as pictures, LoRA files as facts. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cmd/report_collect.h"
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/image/jpeg.h"
+#include "src/lora/summary.h"
+
+enum { SAMPLE_SIDE = 512, QUALITY = 82 };
+
+int lx_memory_file(int *fd, char path[64], const void *bytes, size_t n, lx_error *err)
+{
+    const char *from = bytes;
+    if ((*fd = memfd_create("lx", MFD_CLOEXEC)) < 0)
+        return lx_fail_errno(err, errno, "a file in memory");
+    while (n) {
+        ssize_t got = write(*fd, from, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            int rc = lx_fail_errno(err, errno, "a file in memory");
+            close(*fd);
+            *fd = -1;
+            return rc;
+        }
+        from += got;
+        n -= (size_t)got;
+    }
+    snprintf(path, 64, "/proc/self/fd/%d", *fd);
+    return LX_OK;
+}
+
+/* ---- pictures
+ * ---------------------------------------------------------------------------- */
+
+static int shrink(lx_report_picture *out, lx_collector *c, const char *path, int side,
+                  lx_error *err)
+{
+    const lx_decode_options options = LX_DECODE_DEFAULT;
+    lx_pixels pixels = {0}, small = {0};
+    lx_decoder *decoder = NULL;
+    lx_str jpeg = LX_STR_INIT;
+    char *kept;
+    int rc;
+
+    if ((rc = lx_decoder_new(&decoder, err)) == LX_OK &&
+        (rc = lx_decode(&pixels, NULL, decoder, path, &options, err)) == LX_OK &&
+        (rc = lx_thumbnail(&small, &pixels, side, err)) == LX_OK &&
+        (rc = lx_jpeg_encode(&jpeg, &small, QUALITY, err)) == LX_OK) {
+        out->width = small.width;
+        out->height = small.height;
+        out->n_bytes = jpeg.len;
+        if (!(kept = lx_arena_alloc(c->arena, jpeg.len)))
+            rc = lx_oom(err);
+        else
+            out->bytes = memcpy(kept, jpeg.data, jpeg.len);
+    }
+    lx_decoder_free(decoder);
+    lx_pixels_release(&pixels);
+    lx_pixels_release(&small);
+    lx_str_release(&jpeg);
+    return rc;
+}
+
+int lx_report_picture_of(lx_report_picture *out, lx_collector *c, const char *path,
+                         const void *bytes, size_t n, int side, lx_error *err)
+{
+    lx_error problem = {0};
+    char memory[64];
+    int fd = -1, rc = LX_OK;
+
+    if (!path)
+        rc = lx_memory_file(&fd, memory, bytes, n, &problem);
+    if (rc == LX_OK)
+        rc = shrink(out, c, path ? path : memory, side, &problem);
+    if (fd >= 0)
+        close(fd);
+    if (rc == LX_ENOMEM)
+        return lx_oom(err);
+    if (rc < 0 &&
+        !(out->missing = lx_arena_strdup(
+              c->arena, rc == LX_ENOTFOUND ? "no longer there" : "cannot be read")))
+        return lx_oom(err);
+    return LX_OK;
+}
+
+static int add_sample(lx_report_picture *out, lx_collector *c, const lx_artifact_row *a,
+                      lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT;
+    lx_hash hash;
+    int rc;
+
+    *out = (lx_report_picture){.name = lx_report_text(c, a->name), .step = a->step};
+    if (!lx_hash_from_hex(&hash, a->object) ||
+        (rc = lx_object_get(&bytes, c->store, &hash, err)) < 0)
+        out->missing = "not in the store";
+    rc = out->missing ? LX_OK
+                      : lx_report_picture_of(out, c, NULL, bytes.data, bytes.len,
+                                             SAMPLE_SIDE, err);
+    lx_str_release(&bytes);
+    return rc;
+}
+
+/* ---- LoRA files
+ * -------------------------------------------------------------------------- */
+
+/* Facts and findings of one file, growing in the arena's arrays. */
+enum { MOST_FACTS = 8, MOST_FINDINGS = 6 };
+typedef struct description {
+    lx_arena *arena;
+    lx_report_pair *facts;
+    size_t n_facts;
+    lx_report_finding *findings;
+    size_t n_findings;
+} description;
+
+static void fact(description *d, const char *key, const char *value)
+{
+    if (value && *value && d->n_facts < MOST_FACTS)
+        d->facts[d->n_facts++] = (lx_report_pair){key, value};
+}
+
+static void finding(description *d, lx_report_tone tone, const char *text)
+{
+    if (text && d->n_findings < MOST_FINDINGS)
+        d->findings[d->n_findings++] = (lx_report_finding){tone, text};
+}
+
+static void describe_parts(description *d, const lx_lora_summary *s)
+{
+    for (int p = 0; p < LX_LORA_PART_COUNT; p++) {
+        const lx_part_summary *part = &s->parts[p];
+        if (!part->n_modules)
+            continue;
+        fact(d, lx_lora_part_name((lx_lora_part)p),
+             part->rank_min == part->rank_max
+                 ? lx_arena_printf(d->arena, "%zu modules of rank %lld, alpha %g",
+                                   part->n_modules, (long long)part->rank_min,
+                                   part->alpha_max)
+                 : lx_arena_printf(d->arena, "%zu modules of rank %lld to %lld",
+                                   part->n_modules, (long long)part->rank_min,
+                                   (long long)part->rank_max));
+    }
+}
+
+static void describe(description *d, const lx_lora_file *f, const lx_lora_summary *s)
+{
+    lx_caption_verdict captions = s->verdict.captions;
+
+    fact(d, "for", lx_arena_printf(d->arena, "%s, %s keys", s->base, f->family));
+    describe_parts(d, s);
+    finding(d,
+            captions == LX_CAPTIONS_READ      ? LX_TONE_GOOD
+            : captions == LX_CAPTIONS_UNKNOWN ? LX_TONE_PLAIN
+                                              : LX_TONE_BAD,
+            s->verdict.text);
+    if (s->n_not_finite)
+        finding(d, LX_TONE_BAD,
+                lx_arena_printf(d->arena, "%zu values are not finite, the first in %s.",
+                                s->n_not_finite, s->first_not_finite));
+    if (s->n_untrained)
+        finding(d, LX_TONE_WARN,
+                lx_arena_printf(d->arena, "%zu modules were not changed by the training.",
+                                s->n_untrained));
+    if (f->n_problems)
+        finding(d, LX_TONE_BAD,
+                lx_arena_printf(d->arena, "%zu modules cannot be used.", f->n_problems));
+    if (s->hash == LX_HASH_DIFFERS)
+        finding(d, LX_TONE_WARN, "The values were changed after the training.");
+}
+
+/* A file that cannot be read says so in a finding; the report goes on. */
+static int inspect(description *d, lx_collector *c, const char *path, lx_error *err)
+{
+    lx_lora_file *file = NULL;
+    lx_lora_summary summary;
+    lx_error problem = {0};
+    int rc = lx_lora_file_open(&file, path, &problem);
+
+    if (rc == LX_OK &&
+        (rc = lx_lora_summarise(&summary, file, true, c->arena, &problem)) == LX_OK)
+        describe(d, file, &summary);
+    if (rc < 0 && rc != LX_ENOMEM)
+        finding(d, LX_TONE_BAD, "The file cannot be read as a LoRA.");
+    lx_lora_file_close(file);
+    return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+}
+
+/* The bytes of the store, or the file where it lay if it still is the same. */
+static int describe_file(description *d, lx_collector *c, const lx_artifact_row *a,
+                         lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT;
+    lx_hash hash, found;
+    char path[64];
+    int fd = -1, rc = LX_OK;
+
+    if (!lx_hash_from_hex(&hash, a->object))
+        return LX_OK;
+    if (!a->is_kept)
+        return *a->path && lx_file_hash(&found, a->path, NULL) == LX_OK &&
+                       lx_hash_equal(&hash, &found)
+                   ? inspect(d, c, a->path, err)
+                   : LX_OK;
+    if ((rc = lx_object_get(&bytes, c->store, &hash, err)) == LX_OK &&
+        (rc = lx_memory_file(&fd, path, bytes.data, bytes.len, err)) == LX_OK)
+        rc = inspect(d, c, path, err);
+    if (fd >= 0)
+        close(fd);
+    lx_str_release(&bytes);
+    return rc;
+}
+
+static int add_lora(lx_report_lora *out, lx_collector *c, const lx_artifact_row *a,
+                    bool is_last, lx_error *err)
+{
+    description d = {.arena = c->arena,
+                     .facts = lx_arena_calloc(c->arena, MOST_FACTS, sizeof *d.facts),
+                     .findings =
+                         lx_arena_calloc(c->arena, MOST_FINDINGS, sizeof *d.findings)};
+    int rc = LX_OK;
+
+    if (!d.facts || !d.findings)
+        return lx_oom(err);
+    *out = (lx_report_lora){.name = lx_report_text(c, a->name),
+                            .sha256 = a->object,
+                            .step = a->step,
+                            .bytes = a->size};
+    if (is_last)
+        rc = describe_file(&d, c, a, err);
+    for (size_t i = 0; i < d.n_findings; i++)
+        d.findings[i].text = lx_report_text(c, d.findings[i].text);
+    out->facts = (lx_report_pairs){d.facts, d.n_facts};
+    out->findings = d.findings;
+    out->n_findings = d.n_findings;
+    return rc;
+}
+
+/* ---- both
+ * -------------------------------------------------------------------------------- */
+
+int lx_report_collect_files(lx_report_run *out, lx_collector *c, const lx_run_row *run,
+                            lx_error *err)
+{
+    lx_artifact_row *rows;
+    lx_report_picture *samples;
+    lx_report_lora *loras;
+    size_t n, n_loras = 0, left;
+    int rc = lx_query_artifacts(&rows, &n, c->store, run, c->arena, err);
+
+    if (rc < 0)
+        return rc;
+    samples = lx_arena_calloc(c->arena, n, sizeof *samples);
+    loras = lx_arena_calloc(c->arena, n, sizeof *loras);
+    if (!samples || !loras)
+        return lx_oom(err);
+    for (size_t i = 0; i < n; i++)
+        n_loras += strcmp(rows[i].role, "lora") == 0;
+    left = n_loras;
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (c->tell)
+            c->tell(c->context, "reading files", i, n);
+        if (strcmp(rows[i].role, "lora") == 0)
+            rc = add_lora(&loras[out->n_loras++], c, &rows[i], --left == 0, err);
+        else if (strcmp(rows[i].role, "sample") == 0 &&
+                 out->n_samples < c->options.n_samples)
+            rc = add_sample(&samples[out->n_samples++], c, &rows[i], err);
+    }
+    out->samples = samples;
+    out->loras = loras;
+    return rc;
+}

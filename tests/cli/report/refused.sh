@@ -1,0 +1,5 @@
+"$LX" report
+"$LX" report x
+"$LX" report x -o x.txt
+"$LX" report x -o x.pdf
+"$LX" report x -o x.html
