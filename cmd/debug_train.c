@@ -291,6 +291,8 @@ static int run_micro_steps(float *losses, eval *e, const batch_data *b, lx_optim
         if (c->max_grad_norm > 0)
             lx_gradient_clip(tensors, n, lx_gradient_norm(tensors, n), c->max_grad_norm);
         lx_optimizer_step(optimizer, tensors, lx_schedule_factor(schedule, step++));
+        if (c->scale_weight_norms > 0)
+            lx_lora_limit_norms(e->lora, c->scale_weight_norms);
         lx_step_zero_gradients(e->step);
     }
     return LX_OK;
@@ -299,7 +301,6 @@ static int run_micro_steps(float *losses, eval *e, const batch_data *b, lx_optim
 static int eval_train(eval *e, lx_error *err)
 {
     const lx_train_config *c = &e->config;
-    const lx_optimizer_config settings = lx_train_optimizer(c);
     lx_optimizer *optimizer = NULL;
     const lx_trainable *tensors;
     lx_schedule schedule;
@@ -315,9 +316,10 @@ static int eval_train(eval *e, lx_error *err)
     schedule = lx_train_schedule(c, c->max_train_steps);
     tensors = lx_step_trainables(e->step, &n);
     if ((rc = lx_schedule_check(&schedule, err)) < 0 ||
-        (rc = lx_optimizer_new(&optimizer, &settings, tensors, n, err)) < 0)
+        (rc = lx_optimizer_new(&optimizer, &c->optimizer, tensors, n, err)) < 0)
         return rc;
     rc = run_micro_steps(losses, e, &b, optimizer, &schedule, err);
+    lx_optimizer_show_averages(optimizer, tensors, true);
     lx_optimizer_free(optimizer);
     if (rc < 0 || (rc = add_output(e, "", "losses", 1, &b.n_micro, losses, err)) < 0)
         return rc;

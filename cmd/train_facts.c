@@ -83,7 +83,7 @@ static cJSON *resolved_json(const lx_flags *f, int i)
     case LX_AT_seed:
         return cJSON_CreateNumber((double)c->seed);
     case LX_AT_optimizer_type:
-        return cJSON_CreateString("AdamW");
+        return cJSON_CreateString(lx_optimizer_name(c->optimizer.type));
     case LX_AT_caption_extension:
         return cJSON_CreateString(c->data.caption_extension);
     case LX_AT_cache_latents:

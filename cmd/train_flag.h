@@ -131,6 +131,13 @@ int lx_flags_read_dataset(lx_flags *flags, const char *path, lx_error *err);
 #undef DENY
 #undef OWN
 /* What depends on several flags: rates that fall back, a seed, names that win. */
+/* train_network.c: the pairs of --network_args, over --network_dim and --network_alpha. */
+int lx_flags_resolve_network(lx_flags *f, lx_error *err);
+/* train_optimizer.c: the optimizer of its four flags, its options over its own defaults. */
+int lx_flags_resolve_optimizer(lx_flags *f, lx_error *err);
+/* "key=value" taken apart; LX_EUSAGE without the sign. *value points into the pair. */
+int lx_flags_split_pair(const char **key, const char **value, lx_arena *arena, const char *pair,
+                        lx_error *err);
 int lx_flags_resolve(lx_flags *flags, lx_error *err);
 
 /* train_facts.c */

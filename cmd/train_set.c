@@ -61,75 +61,6 @@ SETTER(network_alpha)
     return LX_OK;
 }
 
-static const char *const later_network_args[] = {
-    "rank_dropout", "module_dropout", "dropout", "block_dims", "block_alphas",
-    "conv_block_dims", "conv_block_alphas", "down_lr_weight", "mid_lr_weight", "up_lr_weight",
-    "block_lr_zero_threshold", "loraplus_lr_ratio", "loraplus_unet_lr_ratio",
-    "loraplus_text_encoder_lr_ratio", NULL};
-
-static int set_network_arg(lx_lora_spec *spec, const char *key, const char *value, lx_error *err)
-{
-    int64_t whole;
-    double zero;
-    int rc;
-
-    if (strcmp(key, "conv_dim") == 0) {
-        if ((rc = lx_parse_int(&whole, value, err)) < 0)
-            return rc;
-        if (whole < 0 || whole > 4096)
-            return lx_fail(err, LX_EUSAGE, "'%s' is not between 0 and 4096", value);
-        spec->conv_rank = (int)whole;
-        return LX_OK;
-    }
-    if (strcmp(key, "conv_alpha") == 0)
-        return lx_parse_number(&spec->conv_alpha, value, err);
-    for (const char *const *later = later_network_args; *later; later++)
-        if (strcmp(*later, key) == 0) {
-            if (strstr(key, "dropout") && lx_parse_number(&zero, value, NULL) == 0 && zero == 0)
-                return LX_OK;
-            return lx_fail(err, LX_EUNSUPPORTED, "not in this version; leave it out");
-        }
-    return lx_fail(err, LX_EUSAGE, "networks.lora has no such argument; lx reads conv_dim and "
-                                   "conv_alpha");
-}
-
-/* "key=value", split at the first '='; *value points behind it. */
-static int split_pair(const char **key, const char **value, lx_arena *arena, const char *pair,
-                      lx_error *err)
-{
-    const char *equals = strchr(pair, '=');
-
-    if (!equals)
-        return lx_fail(err, LX_EUSAGE, "'%s' is not key=value", pair);
-    *value = equals + 1;
-    *key = lx_arena_strndup(arena, pair, (size_t)(equals - pair));
-    return *key ? LX_OK : lx_oom(err);
-}
-
-SETTER(network_args)
-{
-    cJSON *pairs = cJSON_CreateObject();
-    lx_str text = LX_STR_INIT;
-    const char *key, *value;
-    int rc = pairs ? LX_OK : lx_oom(err);
-
-    for (size_t i = 0; i < v->words.count && rc == 0; i++) {
-        if ((rc = split_pair(&key, &value, f->arena, v->words.items[i], err)) < 0)
-            break;
-        if ((rc = set_network_arg(&f->config->network, key, value, err)) < 0)
-            lx_within(err, "%s", key);
-        cJSON_DeleteItemFromObjectCaseSensitive(pairs, key);
-        if (rc == 0 && !cJSON_AddStringToObject(pairs, key, value))
-            rc = lx_oom(err);
-    }
-    if (rc == 0 && v->words.count > 0 && (rc = lx_json_canonical(&text, pairs, err)) == 0 &&
-        !(f->config->network_args = lx_arena_strdup(f->arena, lx_str_text(&text))))
-        rc = lx_oom(err);
-    lx_str_release(&text);
-    cJSON_Delete(pairs);
-    return rc;
-}
-
 SETTER(network_train_unet_only)
 {
     f->config->network.has_text_encoder = !v->is_on;
@@ -244,86 +175,10 @@ SETTER(background)
 
 /* ---- optimizer and schedule ----------------------------------------------------------------- */
 
-SETTER(optimizer_type)
-{
-    if (!*v->text || strcasecmp(v->text, "AdamW") == 0 || strcmp(v->text, "torch.optim.AdamW") == 0)
-        return LX_OK;
-    if (strcasecmp(v->text, "AdamW8bit") == 0 || strcasecmp(v->text, "PagedAdamW8bit") == 0)
-        return lx_fail(err, LX_EUNSUPPORTED,
-                       "'%s' is not in this version; use AdamW: the same update with states in "
-                       "f32", v->text);
-    return lx_fail(err, LX_EUNSUPPORTED, "'%s' is not in this version; AdamW is", v->text);
-}
-
-SETTER(use_8bit_adam)
-{
-    return v->is_on ? lx_fail(err, LX_EUNSUPPORTED,
-                              "AdamW8bit is not in this version; use --optimizer_type AdamW: the "
-                              "same update with states in f32")
-                    : LX_OK;
-}
-
-SETTER(use_lion_optimizer)
-{
-    return v->is_on ? lx_fail(err, LX_EUNSUPPORTED,
-                              "Lion is not in this version; use --optimizer_type AdamW")
-                    : LX_OK;
-}
-
-/* "0.9,0.99", "(0.9, 0.99)" or "[0.9, 0.99]": a Python literal of two numbers. */
-static int read_betas(lx_train_config *c, const char *text, lx_error *err)
-{
-    double betas[2];
-    const char *at = text + strspn(text, "([ ");
-    char *end;
-
-    for (int i = 0; i < 2; i++) {
-        betas[i] = strtod(at, &end);
-        end += strspn(end, i ? ")], " : " ");
-        if (end == at || (i == 0 ? *end != ',' : *end != '\0') || !(betas[i] >= 0) || betas[i] >= 1)
-            return lx_fail(err, LX_EUSAGE, "'%s' is not two numbers in [0, 1) as in 0.9,0.999",
-                           text);
-        at = end + 1;
-    }
-    c->beta1 = betas[0];
-    c->beta2 = betas[1];
-    return LX_OK;
-}
-
-static int set_optimizer_arg(lx_train_config *c, const char *key, const char *value,
-                             lx_error *err)
-{
-    if (strcmp(key, "betas") == 0)
-        return read_betas(c, value, err);
-    if (strcmp(key, "eps") == 0)
-        return lx_parse_number(&c->eps, value, err);
-    if (strcmp(key, "weight_decay") == 0)
-        return lx_parse_number(&c->weight_decay, value, err);
-    return lx_fail(err, LX_EUNSUPPORTED, "lx reads betas, eps and weight_decay of AdamW");
-}
-
-SETTER(optimizer_args)
-{
-    lx_str all = LX_STR_INIT;
-    const char *key, *value;
-    int rc = LX_OK;
-
-    for (size_t i = 0; i < v->words.count && rc == 0; i++) {
-        if ((rc = split_pair(&key, &value, f->arena, v->words.items[i], err)) < 0)
-            break;
-        if ((rc = set_optimizer_arg(f->config, key, value, err)) < 0)
-            lx_within(err, "%s", key);
-        lx_str_printf(&all, "%s%s", i ? "," : "", v->words.items[i]);
-    }
-    if (rc == 0 && v->words.count > 0 && (rc = lx_str_check(&all, err)) == 0 &&
-        !(f->config->optimizer_args = lx_arena_strdup(f->arena, lx_str_text(&all))))
-        rc = lx_oom(err);
-    lx_str_release(&all);
-    return rc;
-}
-
 SETTER(lr_scheduler)
 {
+    if (strncmp(v->text, "adafactor", 9) == 0) /* Adafactor's own way; asked for by its name only */
+        return LX_OK;
     for (int i = 0; i < LX_LR_SCHEDULER_COUNT; i++)
         if (strcmp(lx_lr_scheduler_names[i], v->text) == 0) {
             f->config->lr_scheduler = (lx_lr_scheduler)i;
@@ -453,6 +308,7 @@ int lx_flags_resolve(lx_flags *f, lx_error *err)
 {
     lx_train_config *c = f->config;
     uint32_t drawn;
+    int rc;
 
     if (!c->unet_lr_given)
         c->unet_lr = c->learning_rate;
@@ -463,5 +319,8 @@ int lx_flags_resolve(lx_flags *f, lx_error *err)
             return lx_fail(err, LX_EIO, "the system gives no random seed; give --seed");
         c->seed = drawn;
     }
+    if ((rc = lx_flags_resolve_network(f, err)) < 0 ||
+        (rc = lx_flags_resolve_optimizer(f, err)) < 0)
+        return rc;
     return lx_train_config_check(c, err);
 }

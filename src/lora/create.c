@@ -9,17 +9,23 @@
 static bool choose(int *rank, double *alpha, const lx_lora_spec *spec,
                    const lx_lora_target *target)
 {
-    bool has_part = target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder;
-    bool is_conv = target->kind == LX_TARGET_CONV;
+    const bool has_part = target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder;
+    const bool is_conv = target->kind == LX_TARGET_CONV;
+    const int block = target->part == LX_UNET && spec->has_block_ranks ? lx_lora_block(target->layer)
+                                                                       : -1;
 
     if (!has_part || target->kind == LX_TARGET_OTHER ||
-        (target->kind != LX_TARGET_LINEAR && spec->conv_rank <= 0))
+        (target->kind != LX_TARGET_LINEAR && !lx_lora_spec_has_conv(spec)))
         return false;
     *rank = is_conv ? spec->conv_rank : spec->rank;
     *alpha = is_conv ? spec->conv_alpha : spec->alpha;
+    if (block >= 0) {
+        *rank = is_conv ? spec->conv_block_rank[block] : spec->block_rank[block];
+        *alpha = is_conv ? spec->conv_block_alpha[block] : spec->block_alpha[block];
+    }
     if (*alpha == 0)
         *alpha = *rank;
-    return true;
+    return *rank > 0;
 }
 
 /*

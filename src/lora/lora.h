@@ -36,6 +36,13 @@ typedef struct lx_lora {
     struct lx_arena *arena; /* names */
 } lx_lora;
 
+/*
+ * The UNet's blocks as network_args counts them: down_blocks.L attentions or resnets J is 1 + 3L + J,
+ * its downsampler 3 + 3L, the middle 12, up_blocks.L attentions or resnets J is 13 + 3L + J, its
+ * upsampler 15 + 3L. Nothing is in block 0.
+ */
+enum { LX_LORA_BLOCKS = 25 };
+
 /* What --network_dim and friends ask for. */
 typedef struct lx_lora_spec {
     int rank;             /* network_dim; 4 when not given */
@@ -43,7 +50,21 @@ typedef struct lx_lora_spec {
     int conv_rank;        /* 0 = no convolutions */
     double conv_alpha;
     bool has_unet, has_text_encoder;
+
+    bool has_block_ranks; /* then these rule the UNet; rank 0 = no module */
+    int block_rank[LX_LORA_BLOCKS], conv_block_rank[LX_LORA_BLOCKS];
+    double block_alpha[LX_LORA_BLOCKS], conv_block_alpha[LX_LORA_BLOCKS];
+    bool has_block_lr;
+    double block_lr[LX_LORA_BLOCKS]; /* factors of unet_lr */
+    double unet_plus, text_plus;     /* LoRA+: the up's rate over the down's; 0 = off */
 } lx_lora_spec;
+
+/* Block of a UNet layer; -1 when it is in none. */
+int lx_lora_block(const char *layer);
+/* Has the spec any convolutions, by which resnets and samplers become targets? */
+bool lx_lora_spec_has_conv(const lx_lora_spec *spec);
+/* Factor of the part's rate for the down or the up of a layer: block and LoRA+. */
+double lx_lora_rate_factor(const lx_lora_spec *spec, lx_part part, const char *layer, bool is_up);
 
 /*
  * Modules for every target layer of the checkpoint (192 + 72 for SD 1.5 and rank only; 278 UNet
@@ -59,6 +80,19 @@ int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_
 int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
                  const char *path, bool is_trainable, lx_error *err);
 void lx_lora_free(lx_lora *lora);
+
+/* |delta| of a module with its alpha: the Frobenius norm, by the rank x rank products. */
+double lx_lora_module_norm(const lx_lora_module *module);
+/*
+ * Makes no module's norm exceed `most` (--scale_weight_norms): down and up are scaled alike. How many
+ * were, and mean and largest norm afterwards. Host memory.
+ * Source: sd-scripts networks/lora.py apply_max_norm_regularization.
+ */
+typedef struct lx_lora_norms {
+    size_t n_scaled;
+    double mean, largest;
+} lx_lora_norms;
+lx_lora_norms lx_lora_limit_norms(lx_lora *lora, double most);
 
 /* The hook for lx_builder: y + multiplier * alpha/rank * up(down(x)) for layers with a module.
  * hook_context is the lx_lora. */

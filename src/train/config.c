@@ -9,13 +9,13 @@ void lx_train_config_defaults(lx_train_config *c)
     c->save_dtype = LX_F32;
     c->save_model_as = "safetensors";
     c->mixed_precision = "no";
-    c->network = (lx_lora_spec){
-        .rank = 4, .alpha = 1, .conv_alpha = 1, .has_unet = true, .has_text_encoder = true};
+    c->network = (lx_lora_spec){.rank = 4,
+                                .alpha = 1,
+                                .conv_alpha = 1,
+                                .has_unet = true,
+                                .has_text_encoder = true};
     c->learning_rate = c->unet_lr = c->text_encoder_lr = 2e-6;
-    c->beta1 = 0.9;
-    c->beta2 = 0.999;
-    c->eps = 1e-8;
-    c->weight_decay = 0.01;
+    lx_optimizer_defaults(&c->optimizer, LX_OPTIMIZER_ADAMW);
     c->max_grad_norm = 1.0;
     c->lr_scheduler = LX_LR_CONSTANT;
     c->lr_scheduler_num_cycles = 1;
@@ -45,20 +45,21 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
         {c->network.alpha >= 0, "--network_alpha must not be negative"},
         {c->network.conv_rank >= 0 && c->network.conv_rank <= 4096,
          "--network_args conv_dim must be between 0 and 4096"},
-        {c->gradient_accumulation_steps >= 1, "--gradient_accumulation_steps must be at least 1"},
+        {c->gradient_accumulation_steps >= 1,
+         "--gradient_accumulation_steps must be at least 1"},
         {c->max_train_epochs >= 0, "--max_train_epochs must not be negative"},
         {c->max_train_epochs > 0 || c->max_train_steps >= 1,
          "--max_train_steps must be at least 1"},
-        {c->max_grad_norm >= 0, "--max_grad_norm must not be negative (0 turns clipping off)"},
+        {c->max_grad_norm >= 0,
+         "--max_grad_norm must not be negative (0 turns clipping off)"},
         {c->clip_skip >= 0, "--clip_skip must not be negative"},
-        {c->max_token_length == 75 || c->max_token_length == 150 || c->max_token_length == 225,
+        {c->max_token_length == 75 || c->max_token_length == 150 ||
+             c->max_token_length == 225,
          "--max_token_length must be 150 or 225 (75 when it is left out)"},
-        {c->min_timestep >= 0 && c->max_timestep <= 1000 && c->min_timestep <= c->max_timestep &&
-             c->min_timestep < 1000,
-         "--min_timestep and --max_timestep must lie in 0..1000, the first not above the second"},
-        {c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1,
-         "--optimizer_args betas must lie in [0, 1)"},
-        {c->eps > 0, "--optimizer_args eps must be above 0"},
+        {c->min_timestep >= 0 && c->max_timestep <= 1000 &&
+             c->min_timestep <= c->max_timestep && c->min_timestep < 1000,
+         "--min_timestep and --max_timestep must lie in 0..1000, the first not above the "
+         "second"},
     };
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++)
         if (!claims[i].holds)
@@ -66,15 +67,34 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
     return LX_OK;
 }
 
+/* Adaptive optimizers have one distance for all tensors, and so one rate. */
+static int check_optimizer(const lx_train_config *c, lx_error *err)
+{
+    const lx_optimizer_config *o = &c->optimizer;
+    const bool has_both = c->network.has_unet && c->network.has_text_encoder;
+
+    if (lx_optimizer_is_adaptive(o->type) && has_both && c->unet_lr != 0 &&
+        c->text_encoder_lr != 0 && c->unet_lr != c->text_encoder_lr)
+        return lx_fail(err, LX_EUSAGE,
+                       "--optimizer_type %s finds one rate for all: --unet_lr %g and "
+                       "--text_encoder_lr %g must be equal, or one of them 0",
+                       lx_optimizer_name(o->type), c->unet_lr, c->text_encoder_lr);
+    if (o->warmup_init && !o->relative_step)
+        return lx_fail(err, LX_EUSAGE,
+                       "--optimizer_args warmup_init needs relative_step");
+    return LX_OK;
+}
+
 int lx_train_config_check(const lx_train_config *c, lx_error *err)
 {
     int rc = check_numbers(c, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = check_optimizer(c, err)) < 0)
         return rc;
     if (!c->network.has_unet && !c->network.has_text_encoder)
-        return lx_fail(err, LX_EUSAGE,
-                       "--network_train_unet_only and --network_train_text_encoder_only exclude "
-                       "each other: nothing would be trained");
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--network_train_unet_only and --network_train_text_encoder_only exclude "
+            "each other: nothing would be trained");
     if (c->adaptive_noise_scale != 0 && c->noise_offset == 0)
         return lx_fail(err, LX_EUSAGE, "--adaptive_noise_scale needs --noise_offset");
     if (c->scale_v_pred_loss_like_noise_pred && !c->v_parameterization)
@@ -88,6 +108,14 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
 
 lx_schedule lx_train_schedule(const lx_train_config *c, int64_t total)
 {
+    if (lx_optimizer_has_own_rate(&c->optimizer) ||
+        lx_optimizer_has_own_schedule(&c->optimizer))
+        return (lx_schedule){.kind = LX_LR_CONSTANT,
+                             .total = total,
+                             .cycles = 1,
+                             .power = 1,
+                             .learning_rate = c->learning_rate,
+                             .min_lr_ratio = -1};
     return (lx_schedule){
         .kind = c->lr_scheduler,
         .total = total,
@@ -99,9 +127,4 @@ lx_schedule lx_train_schedule(const lx_train_config *c, int64_t total)
         .timescale = c->lr_scheduler_timescale,
         .min_lr_ratio = c->lr_scheduler_min_lr_ratio,
     };
-}
-
-lx_optimizer_config lx_train_optimizer(const lx_train_config *c)
-{
-    return (lx_optimizer_config){c->beta1, c->beta2, c->eps, c->weight_decay};
 }

@@ -20,8 +20,6 @@
 #include "src/train/optimizer.h"
 #include "src/train/schedule.h"
 
-typedef enum lx_optimizer_type { LX_OPTIMIZER_ADAMW } lx_optimizer_type;
-
 typedef enum lx_huber_schedule {
     LX_HUBER_SNR, LX_HUBER_CONSTANT, LX_HUBER_EXPONENTIAL
 } lx_huber_schedule;
@@ -41,11 +39,11 @@ typedef struct lx_train_config {
     lx_lora_spec network;
     bool network_alpha_given, network_dim_given;
     const char *network_weights;
+    double scale_weight_norms; /* 0 = off */
 
     double learning_rate, unet_lr, text_encoder_lr; /* resolved: unet_lr falls back */
     bool unet_lr_given, text_encoder_lr_given;
-    lx_optimizer_type optimizer_type;
-    double beta1, beta2, eps, weight_decay;
+    lx_optimizer_config optimizer;
     double max_grad_norm;
     lx_lr_scheduler lr_scheduler;
     double lr_warmup_steps, lr_decay_steps; /* < 1: fraction of all steps */
@@ -84,7 +82,7 @@ typedef struct lx_train_config {
     /* said in the metadata only */
     const char *training_comment;
     bool no_metadata;
-    const char *optimizer_args; /* "k=v,k=v" as given; NULL = none */
+    const char *optimizer_args; /* "k=v,k=v" as Python prints them; NULL = none */
     const char *network_args;   /* JSON object of the pairs as given; NULL = none */
     const char *mixed_precision; /* "no", "fp16", "bf16" */
     bool gradient_checkpointing, lowram;
@@ -96,9 +94,8 @@ typedef struct lx_train_config {
 
 void lx_train_config_defaults(lx_train_config *config);
 
-/* The schedule over `total` optimizer steps, and the optimizer's settings. */
+/* The schedule over `total` optimizer steps: constant where the optimizer has its own. */
 lx_schedule lx_train_schedule(const lx_train_config *config, int64_t total);
-lx_optimizer_config lx_train_optimizer(const lx_train_config *config);
 
 /* Combinations that make no sense, with the flags named (LX_EUSAGE). */
 int lx_train_config_check(const lx_train_config *config, lx_error *err);

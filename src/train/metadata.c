@@ -101,14 +101,17 @@ static void set_steps_or_share(lx_metadata *m, const char *key, double x)
         set_float(m, key, x);
 }
 
-/* Features lx does not have: the peer writes their defaults, and readers expect the keys. */
+/* Features lx does not have: the peer writes their defaults, and readers expect the keys.
+ */
 static void set_absent_features(lx_metadata *m)
 {
     static const char *const none[] = {
-        "ss_network_dropout", "ss_scale_weight_norms", "ss_face_crop_aug_range",
-        "ss_resize_interpolation", "ss_validation_seed", "ss_max_validation_steps",
+        "ss_network_dropout",
+        "ss_face_crop_aug_range",     "ss_resize_interpolation",
+        "ss_validation_seed",         "ss_max_validation_steps",
         "ss_validate_every_n_epochs", "ss_validate_every_n_steps"};
-    static const char *const off[] = {"ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet", "ss_v2"};
+    static const char *const off[] = {"ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet",
+                                      "ss_v2"};
 
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         lx_metadata_set(m, none[i], "None");
@@ -131,31 +134,46 @@ static void set_network(lx_metadata *m, const lx_train_config *c)
         lx_metadata_set(m, "ss_network_alpha", "1");
     if (c->network_args)
         lx_metadata_set(m, "ss_network_args", c->network_args);
-    lx_metadata_set(m, "ss_base_model_version", c->v_parameterization ? "sd_v1_v" : "sd_v1");
+    lx_metadata_set(m, "ss_base_model_version",
+                    c->v_parameterization ? "sd_v1_v" : "sd_v1");
+}
+
+/* "None" where the peer has forgotten the rate: not given, or the optimizer's own affair.
+ */
+static void set_rate(lx_metadata *m, const char *key, double rate, bool is_given)
+{
+    if (is_given)
+        set_float(m, key, rate);
+    else
+        lx_metadata_set(m, key, "None");
 }
 
 static void set_optimizer(lx_metadata *m, const lx_train_config *c)
 {
-    const char *name = "torch.optim.adamw.AdamW";
+    const bool has_own_rate = lx_optimizer_has_own_rate(&c->optimizer);
+    const char *name = lx_optimizer_class(c->optimizer.type);
     const char *with = c->optimizer_args
                            ? lx_arena_printf(m->arena, "%s(%s)", name, c->optimizer_args)
                            : name;
-    if (with)
-        lx_metadata_set(m, "ss_optimizer", with);
-    else
+    const char *scheduler = lx_lr_scheduler_names[c->lr_scheduler];
+    char rate[40];
+
+    lx_python_float(rate, c->learning_rate);
+    if (has_own_rate)
+        scheduler = lx_arena_printf(m->arena, "adafactor:%s", rate);
+    if (!with || !scheduler) {
         m->failed = true;
-    set_float(m, "ss_learning_rate", c->learning_rate);
-    if (c->unet_lr_given)
-        set_float(m, "ss_unet_lr", c->unet_lr);
-    else
-        lx_metadata_set(m, "ss_unet_lr", "None");
-    if (c->text_encoder_lr_given)
-        set_float(m, "ss_text_encoder_lr", c->text_encoder_lr);
-    else
-        lx_metadata_set(m, "ss_text_encoder_lr", "None");
-    lx_metadata_set(m, "ss_lr_scheduler", lx_lr_scheduler_names[c->lr_scheduler]);
+        return;
+    }
+    lx_metadata_set(m, "ss_optimizer", with);
+    set_rate(m, "ss_learning_rate", c->learning_rate, !has_own_rate);
+    set_rate(m, "ss_unet_lr", c->unet_lr, c->unet_lr_given && !has_own_rate);
+    set_rate(m, "ss_text_encoder_lr", c->text_encoder_lr,
+             c->text_encoder_lr_given && !has_own_rate);
+    lx_metadata_set(m, "ss_lr_scheduler", scheduler);
     set_steps_or_share(m, "ss_lr_warmup_steps", c->lr_warmup_steps);
     set_float(m, "ss_max_grad_norm", c->max_grad_norm);
+    set_rate(m, "ss_scale_weight_norms", c->scale_weight_norms, c->scale_weight_norms != 0);
     set_int(m, "ss_gradient_accumulation_steps", c->gradient_accumulation_steps);
     set_bool(m, "ss_gradient_checkpointing", c->gradient_checkpointing);
     set_bool(m, "ss_lowram", c->lowram);
@@ -262,7 +280,8 @@ static void set_modelspec(lx_metadata *m, const lx_train_config *c)
     lx_metadata_set(m, "modelspec.architecture", "stable-diffusion-v1/lora");
     lx_metadata_set(m, "modelspec.implementation", "diffusers");
     lx_metadata_set(m, "modelspec.implementation_version", "lx/" LX_VERSION);
-    lx_metadata_set(m, "modelspec.prediction_type", c->v_parameterization ? "v" : "epsilon");
+    lx_metadata_set(m, "modelspec.prediction_type",
+                    c->v_parameterization ? "v" : "epsilon");
     snprintf(text, sizeof text, "%dx%d", c->data.width, c->data.height);
     lx_metadata_set(m, "modelspec.resolution", text);
     lx_metadata_set(m, "modelspec.title",
@@ -293,9 +312,9 @@ static void set_identity(lx_metadata *m, const lx_train_identity *identity)
         lx_metadata_set(m, "lx.spec_hash", identity->spec_hash);
 }
 
-int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c, const lx_dataset *dataset,
-                            const lx_step_count *steps, const lx_train_identity *identity,
-                            lx_error *err)
+int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
+                            const lx_dataset *dataset, const lx_step_count *steps,
+                            const lx_train_identity *identity, lx_error *err)
 {
     int rc;
 
@@ -315,23 +334,25 @@ int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c, const lx_d
         set_int(m, "ss_max_token_length", c->max_token_length);
     else
         lx_metadata_set(m, "ss_max_token_length", "None");
-    lx_metadata_set(m, "ss_seed", lx_arena_printf(m->arena, "%llu", (unsigned long long)c->seed));
+    lx_metadata_set(m, "ss_seed",
+                    lx_arena_printf(m->arena, "%llu", (unsigned long long)c->seed));
     set_text(m, "ss_output_name", c->output_name);
     set_text(m, "ss_training_comment", c->training_comment);
-    /* Not trained by the peer: the key stays so that readers find it, and says who did. */
+    /* Not trained by the peer: the key stays so that readers find it, and says who did.
+     */
     lx_metadata_set(m, "ss_sd_scripts_commit_hash", "(unknown)");
     if ((rc = set_dataset_facts(m, dataset, err)) < 0 ||
         (rc = set_model(m, c->pretrained_model_name_or_path, "ss_sd_model_name",
                         "ss_sd_model_hash", "ss_new_sd_model_hash", err)) < 0)
         return rc;
-    if (c->vae && (rc = set_model(m, c->vae, "ss_vae_name", "ss_vae_hash", "ss_new_vae_hash",
-                                  err)) < 0)
+    if (c->vae && (rc = set_model(m, c->vae, "ss_vae_name", "ss_vae_hash",
+                                  "ss_new_vae_hash", err)) < 0)
         return rc;
     return m->failed ? lx_oom(err) : LX_OK;
 }
 
-void lx_metadata_of_save(lx_metadata *m, const lx_train_config *c, int epoch, int64_t step,
-                         double finished_at)
+void lx_metadata_of_save(lx_metadata *m, const lx_train_config *c, int epoch,
+                         int64_t step, double finished_at)
 {
     time_t now = (time_t)finished_at;
     struct tm local;
@@ -348,9 +369,9 @@ void lx_metadata_of_save(lx_metadata *m, const lx_train_config *c, int epoch, in
 
 void lx_metadata_reduce(lx_metadata *m)
 {
-    static const char *const kept[] = {"ss_v2", "ss_base_model_version", "ss_network_module",
-                                       "ss_network_dim", "ss_network_alpha",
-                                       "ss_network_args"};
+    static const char *const kept[] = {
+        "ss_v2",          "ss_base_model_version", "ss_network_module",
+        "ss_network_dim", "ss_network_alpha",      "ss_network_args"};
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {
         bool keeps = lx_starts_with(m->entries[i].key, "modelspec.");

@@ -8,6 +8,7 @@
 #ifndef LX_TRAIN_OBSERVER_H
 #define LX_TRAIN_OBSERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,9 @@ typedef struct lx_step_report {
     double average_loss;           /* the peer's avr_loss: mean of the last epoch-length window */
     double lr_unet, lr_text_encoder;
     double grad_norm;              /* before clipping */
+    bool has_norms;                /* under scale_weight_norms: */
+    int64_t keys_scaled;           /* modules made smaller by it */
+    double average_key_norm, max_key_norm;
     double seconds;                /* of this step */
     int64_t images_seen;
 } lx_step_report;

@@ -185,11 +185,10 @@ static int prepare_plans(lx_train *t, lx_error *err)
 
 static int prepare_optimizer(lx_train *t, lx_error *err)
 {
-    const lx_optimizer_config settings = lx_train_optimizer(t->config);
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
-    return lx_optimizer_new(&t->optimizer, &settings, tensors, n, err);
+    return lx_optimizer_new(&t->optimizer, &t->config->optimizer, tensors, n, err);
 }
 
 static int prepare_output(lx_train *t, lx_error *err)
@@ -372,6 +371,16 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+static void limit_norms(lx_train *t, lx_step_report *report)
+{
+    const lx_lora_norms norms = lx_lora_limit_norms(t->lora, t->config->scale_weight_norms);
+
+    report->has_norms = true;
+    report->keys_scaled = (int64_t)norms.n_scaled;
+    report->average_key_norm = norms.mean;
+    report->max_key_norm = norms.largest;
+}
+
 static int update(lx_train *t, lx_step_report *report, lx_error *err)
 {
     const lx_train_config *c = t->config;
@@ -388,10 +397,23 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
     if (c->max_grad_norm > 0)
         lx_gradient_clip(tensors, n, report->grad_norm, c->max_grad_norm);
     lx_optimizer_step(t->optimizer, tensors, factor);
+    if (c->scale_weight_norms > 0)
+        limit_norms(t, report);
     lx_step_zero_gradients(t->step);
-    report->lr_unet = c->network.has_unet ? c->unet_lr * factor : 0;
-    report->lr_text_encoder = c->network.has_text_encoder ? c->text_encoder_lr * factor : 0;
+    if (c->network.has_unet)
+        report->lr_unet = lx_optimizer_rate(t->optimizer, c->unet_lr * factor);
+    if (c->network.has_text_encoder)
+        report->lr_text_encoder = lx_optimizer_rate(t->optimizer, c->text_encoder_lr * factor);
     return LX_OK;
+}
+
+/* What is saved is what is to be used, where that is not what is trained. */
+static void show_averages(lx_train *t, bool on)
+{
+    size_t n;
+    const lx_trainable *tensors = lx_step_trainables(t->step, &n);
+
+    lx_optimizer_show_averages(t->optimizer, tensors, on);
 }
 
 static bool wants_stop(const lx_train *t)
@@ -437,7 +459,10 @@ static int one_step(lx_train *t, progress *p, int epoch, int64_t *index, lx_erro
     if (t->observer->on_step &&
         (rc = t->observer->on_step(t->observer->context, &report, err)) < 0)
         return rc;
-    return lx_output_step(&t->output, epoch, p->step, err);
+    show_averages(t, true);
+    rc = lx_output_step(&t->output, epoch, p->step, err);
+    show_averages(t, false);
+    return rc;
 }
 
 static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
@@ -454,7 +479,10 @@ static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
             return rc;
     }
     p->epoch = epoch + 1;
-    return lx_output_epoch(&t->output, p->epoch, p->step, err);
+    show_averages(t, true);
+    rc = lx_output_epoch(&t->output, p->epoch, p->step, err);
+    show_averages(t, false);
+    return rc;
 }
 
 int lx_train_run(lx_train *t, lx_error *err)
@@ -467,6 +495,7 @@ int lx_train_run(lx_train *t, lx_error *err)
         rc = one_epoch(t, &p, epoch, err);
     if (rc < 0)
         return rc;
+    show_averages(t, true); /* nothing is trained after this */
     if (p.step > 0 && (rc = lx_output_last(&t->output, p.epoch, p.step, err)) < 0)
         return rc;
     if (p.is_stopped)

@@ -60,13 +60,17 @@ static void list_trainables(lx_step *step)
     const lx_train_config *c = step->model.config;
     lx_lora *lora = step->model.lora;
     for (size_t i = 0; i < lora->count; i++) {
-        lx_param *params[2] = {&lora->modules[i].down, &lora->modules[i].up};
+        lx_lora_module *m = &lora->modules[i];
+        lx_param *params[2] = {&m->down, &m->up};
         for (int k = 0; k < 2; k++)
             step->trainables[2 * i + (size_t)k] = (lx_trainable){
                 .value = params[k]->value,
                 .gradient = params[k]->gradient,
                 .n = param_size(params[k]),
-                .lr = lora->modules[i].part == LX_UNET ? c->unet_lr : c->text_encoder_lr,
+                .lr = (m->part == LX_UNET ? c->unet_lr : c->text_encoder_lr) *
+                      lx_lora_rate_factor(&c->network, m->part, m->layer, k == 1),
+                .n_dims = params[k]->n_dims,
+                .shape = params[k]->shape,
             };
     }
     step->n_trainables = 2 * lora->count;

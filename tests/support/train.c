@@ -15,7 +15,8 @@
 #include "tests/support/golden.h"
 #include "tests/support/synth.h"
 
-/* ---- flags ------------------------------------------------------------------------------- */
+/* ---- flags
+ * ------------------------------------------------------------------------------- */
 
 void lx_test_flags_add(lx_test_flags *flags, const cJSON *list)
 {
@@ -29,7 +30,8 @@ void lx_test_flags_add(lx_test_flags *flags, const cJSON *list)
     }
 }
 
-void lx_test_flags_parse(lx_train_config *config, lx_arena *arena, const lx_test_flags *flags)
+void lx_test_flags_parse(lx_train_config *config, lx_arena *arena,
+                         const lx_test_flags *flags)
 {
     lx_train_flags facts = {0};
     lx_test_flags copy = *flags; /* the parser may reorder it */
@@ -37,10 +39,12 @@ void lx_test_flags_parse(lx_train_config *config, lx_arena *arena, const lx_test
     lx_cli cli;
 
     lx_cli_init(&cli, arena, stdout, stderr);
-    lx_assert_ok(lx_train_flags_parse(config, &facts, &cli, copy.count, copy.words, &err), &err);
+    lx_assert_ok(lx_train_flags_parse(config, &facts, &cli, copy.count, copy.words, &err),
+                 &err);
 }
 
-/* ---- opening and closing ------------------------------------------------------------------ */
+/* ---- opening and closing
+ * ------------------------------------------------------------------ */
 
 static void open_lora(lx_training *t, const char *lora)
 {
@@ -49,7 +53,8 @@ static void open_lora(lx_training *t, const char *lora)
 
     if (lora)
         lx_assert_ok(
-            lx_lora_open(&m->lora, m->dev, m->checkpoint, &m->config, lora, true, &err), &err);
+            lx_lora_open(&m->lora, m->dev, m->checkpoint, &m->config, lora, true, &err),
+            &err);
     else
         lx_assert_ok(lx_lora_create(&m->lora, m->dev, m->checkpoint, &m->config,
                                     &t->config.network, t->config.seed, &err),
@@ -59,7 +64,6 @@ static void open_lora(lx_training *t, const char *lora)
 void lx_training_open(lx_training *t, const lx_test_flags *flags, const char *lora,
                       bool keeps_intermediates)
 {
-    lx_optimizer_config settings;
     const lx_trainable *tensors;
     lx_step_model model;
     lx_error err = {0};
@@ -78,9 +82,9 @@ void lx_training_open(lx_training *t, const lx_test_flags *flags, const char *lo
                             .keeps_intermediates = keeps_intermediates};
     lx_assert_ok(lx_step_new(&t->step, &model, &err), &err);
     lx_step_zero_gradients(t->step);
-    settings = lx_train_optimizer(&t->config);
     tensors = lx_step_trainables(t->step, &n);
-    lx_assert_ok(lx_optimizer_new(&t->optimizer, &settings, tensors, n, &err), &err);
+    lx_assert_ok(lx_optimizer_new(&t->optimizer, &t->config.optimizer, tensors, n, &err),
+                 &err);
     t->schedule = lx_train_schedule(&t->config, t->config.max_train_steps);
     lx_assert_ok(lx_schedule_check(&t->schedule, &err), &err);
     lx_training_restart(t);
@@ -103,7 +107,8 @@ void lx_training_close(lx_training *t)
     lx_arena_free(t->arena);
 }
 
-/* ---- inputs ------------------------------------------------------------------------------- */
+/* ---- inputs
+ * ------------------------------------------------------------------------------- */
 
 /* Row `row` of a tensor, in the arena; *shape is the row's first dimension. */
 static const void *row_of(lx_training *t, const lx_tensor_view *view, int row)
@@ -117,8 +122,8 @@ static const void *row_of(lx_training *t, const lx_tensor_view *view, int row)
     return copy;
 }
 
-static const void *floats(lx_training *t, const lx_tensor_file *golden, const char *prefix,
-                          const char *name, int row)
+static const void *floats(lx_training *t, const lx_tensor_file *golden,
+                          const char *prefix, const char *name, int row)
 {
     const lx_tensor_view *view = lx_golden_find(golden, "%s%s", prefix, name);
 
@@ -180,7 +185,8 @@ lx_step_inputs lx_training_inputs(lx_training *t, const lx_tensor_file *golden,
     return in;
 }
 
-/* ---- steps -------------------------------------------------------------------------------- */
+/* ---- steps
+ * -------------------------------------------------------------------------------- */
 
 double lx_training_micro_step(lx_training *t, const lx_step_inputs *in)
 {
@@ -195,8 +201,12 @@ double lx_training_micro_step(lx_training *t, const lx_step_inputs *in)
         return loss;
     tensors = lx_step_trainables(t->step, &n);
     if (t->config.max_grad_norm > 0)
-        lx_gradient_clip(tensors, n, lx_gradient_norm(tensors, n), t->config.max_grad_norm);
-    lx_optimizer_step(t->optimizer, tensors, lx_schedule_factor(&t->schedule, t->n_steps++));
+        lx_gradient_clip(tensors, n, lx_gradient_norm(tensors, n),
+                         t->config.max_grad_norm);
+    lx_optimizer_step(t->optimizer, tensors,
+                      lx_schedule_factor(&t->schedule, t->n_steps++));
+    if (t->config.scale_weight_norms > 0)
+        lx_lora_limit_norms(t->model.lora, t->config.scale_weight_norms);
     lx_step_zero_gradients(t->step);
     return loss;
 }
@@ -228,4 +238,12 @@ double lx_training_distance(const lx_training *t, const lx_tensor_file *golden,
     if (moved == 0)
         fail_msg("the golden has no tensor \"%s...\" that moved", prefix);
     return sqrt(distance / moved);
+}
+
+void lx_training_show_averages(lx_training *t, bool on)
+{
+    size_t n;
+    const lx_trainable *tensors = lx_step_trainables(t->step, &n);
+
+    lx_optimizer_show_averages(t->optimizer, tensors, on);
 }

@@ -48,6 +48,9 @@ lx_step_inputs lx_training_inputs(lx_training *t, const lx_tensor_file *golden,
 /* Forward and backward; clips and updates after every gradient_accumulation_steps. */
 double lx_training_micro_step(lx_training *t, const lx_step_inputs *in);
 
+/* What would be saved, where that is not what is trained (schedule-free). */
+void lx_training_show_averages(lx_training *t, bool on);
+
 /*
  * |now - golden| / |golden - start| over the tensors "<prefix><LoRA key>" that the golden has. Fails
  * the test when it has none.

@@ -62,11 +62,13 @@ static bool same_default(const lx_flag *flag, const lx_flag_value *v, const void
     case LX_TYPE_SHARE:
         return *(const double *)member == v->number;
     default: /* "" and none are the same for a text */
-        return strcmp(*(const char *const *)member ? *(const char *const *)member : "", v->text) == 0;
+        return strcmp(*(const char *const *)member ? *(const char *const *)member : "",
+                      v->text) == 0;
     }
 }
 
-static void test_train_flags__defaults_of_the_table_and_the_configuration_agree(void **state)
+static void
+test_train_flags__defaults_of_the_table_and_the_configuration_agree(void **state)
 {
     static const lx_flag_words none;
     lx_flag_value v;
@@ -84,12 +86,14 @@ static void test_train_flags__defaults_of_the_table_and_the_configuration_agree(
 
 static void test_train_flags__values_reach_the_configuration(void **state)
 {
-    assert_int_equal(parse("--resolution 448,640 --train_batch_size 3 --network_dim 8 "
-                           "--network_alpha 4 --learning_rate 1e-4 --text_encoder_lr 5e-5 "
-                           "--lr_warmup_steps 10% --caption_extension txt --seed 7 "
-                           "--network_args conv_dim=2 conv_alpha=0.5 --save_precision bf16 "
-                           "--optimizer_args betas=(0.8,0.95) weight_decay=0.1 --max_memory 2G "
-                           "--lr_scheduler cosine --min_snr_gamma 5 --loss_type huber"), 0);
+    assert_int_equal(
+        parse("--resolution 448,640 --train_batch_size 3 --network_dim 8 "
+              "--network_alpha 4 --learning_rate 1e-4 --text_encoder_lr 5e-5 "
+              "--lr_warmup_steps 10% --caption_extension txt --seed 7 "
+              "--network_args conv_dim=2 conv_alpha=0.5 --save_precision bf16 "
+              "--optimizer_args betas=(0.8,0.95) weight_decay=0.1 --max_memory 2G "
+              "--lr_scheduler cosine --min_snr_gamma 5 --loss_type huber"),
+        0);
     assert_int_equal(config.data.width, 448);
     assert_int_equal(config.data.height, 640);
     assert_int_equal(config.data.batch_size, 3);
@@ -97,7 +101,8 @@ static void test_train_flags__values_reach_the_configuration(void **state)
     assert_true(config.network.alpha == 4 && config.network_alpha_given);
     assert_int_equal(config.network.conv_rank, 2);
     assert_true(config.network.conv_alpha == 0.5);
-    assert_string_equal(config.network_args, "{\"conv_alpha\":\"0.5\",\"conv_dim\":\"2\"}");
+    assert_string_equal(config.network_args,
+                        "{\"conv_dim\": \"2\", \"conv_alpha\": \"0.5\", \"dropout\": null}");
     assert_true(config.unet_lr == 1e-4 && !config.unet_lr_given);
     assert_true(config.text_encoder_lr == 5e-5 && config.text_encoder_lr_given);
     assert_true(config.lr_warmup_steps == 0.1);
@@ -105,8 +110,9 @@ static void test_train_flags__values_reach_the_configuration(void **state)
     assert_true(config.data.caption_extension_given);
     assert_true(config.seed == 7 && config.seed_given);
     assert_int_equal(config.save_dtype, LX_BF16);
-    assert_true(config.beta1 == 0.8 && config.beta2 == 0.95 && config.weight_decay == 0.1);
-    assert_string_equal(config.optimizer_args, "betas=(0.8,0.95),weight_decay=0.1");
+    assert_true(config.optimizer.betas[0] == 0.8 && config.optimizer.betas[1] == 0.95 &&
+                config.optimizer.weight_decay == 0.1);
+    assert_string_equal(config.optimizer_args, "betas=(0.8, 0.95),weight_decay=0.1");
     assert_int_equal(config.max_memory, (size_t)2 << 30);
     assert_int_equal(config.lr_scheduler, LX_LR_COSINE);
     assert_true(config.min_snr_gamma == 5);
@@ -156,7 +162,8 @@ static void test_train_flags__maps_take_whole_components_and_the_longest(void **
     assert_int_equal(parse("--path-map C:\\=/c --path-map c:/sd=/sd "
                            "--train_data_dir C:\\SD\\img --output_dir C:\\sdx\\o "
                            "--vae=models\\v.pt --reg_data_dir /content/reg "
-                           "--path-map /content=/here"), 0);
+                           "--path-map /content=/here"),
+                     0);
     assert_string_equal(config.data.train_data_dir, "/sd/img");
     assert_string_equal(config.output_dir, "/c/sdx/o");
     assert_string_equal(config.vae, "models/v.pt");
@@ -165,8 +172,10 @@ static void test_train_flags__maps_take_whole_components_and_the_longest(void **
 
 static void test_train_flags__a_pasted_line_is_the_flags_in_it(void **state)
 {
-    assert_int_equal(parse("--threads 2 accelerate launch --num_cpu_threads_per_process 8 "
-                           "C:\\sd\\train_network.py --network_dim 8 --seed 1 ^ --clip_skip 2"), 0);
+    assert_int_equal(
+        parse("--threads 2 accelerate launch --num_cpu_threads_per_process 8 "
+              "C:\\sd\\train_network.py --network_dim 8 --seed 1 ^ --clip_skip 2"),
+        0);
     assert_int_equal(config.network.rank, 8);
     assert_int_equal(config.threads, 2);
     assert_int_equal(config.clip_skip, 2);
@@ -179,8 +188,10 @@ static void test_train_flags__what_a_training_needs_is_named(void **state)
     assert_int_equal(parse("--seed 1"), 0);
     assert_int_equal(lx_train_flags_require(&config, &err), LX_EUSAGE);
     assert_non_null(strstr(err.text, "--pretrained_model_name_or_path"));
-    assert_int_equal(parse("--pretrained_model_name_or_path b --train_data_dir d --resolution 512 "
-                           "--output_dir o"), 0);
+    assert_int_equal(
+        parse("--pretrained_model_name_or_path b --train_data_dir d --resolution 512 "
+              "--output_dir o"),
+        0);
     assert_int_equal(lx_train_flags_require(&config, &err), 0);
 }
 
@@ -188,7 +199,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_train_flags__the_table_has_every_flag_of_the_peer),
-        cmocka_unit_test(test_train_flags__defaults_of_the_table_and_the_configuration_agree),
+        cmocka_unit_test(
+            test_train_flags__defaults_of_the_table_and_the_configuration_agree),
         cmocka_unit_test(test_train_flags__values_reach_the_configuration),
         cmocka_unit_test(test_train_flags__a_square_needs_one_number),
         cmocka_unit_test(test_train_flags__the_misspelled_extension_wins),

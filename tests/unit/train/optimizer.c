@@ -9,7 +9,10 @@
 
 #include <cmocka.h>
 
-static const lx_optimizer_config defaults = {0.9, 0.999, 1e-8, 0.01};
+static const lx_optimizer_config defaults = {.type = LX_OPTIMIZER_ADAMW,
+                                              .betas = {0.9, 0.999},
+                                              .eps = 1e-8,
+                                              .weight_decay = 0.01};
 
 static void open_optimizer(lx_optimizer **out, const lx_optimizer_config *config,
                            const lx_trainable *tensors, size_t n)
@@ -26,7 +29,7 @@ static void test_train_optimizer__adamw_is_the_published_update(void **state)
     enum { N = 5, STEPS = 30 };
     float value[N] = {0.5f, -1.0f, 0.0f, 2.0f, 1e-3f}, gradient[N];
     double w[N], m[N] = {0}, v[N] = {0};
-    lx_trainable tensor = {value, gradient, N, true, 1e-2};
+    lx_trainable tensor = {value, gradient, N, true, 1e-2, 0, NULL};
     lx_optimizer *optimizer;
 
     for (int i = 0; i < N; i++)
@@ -39,10 +42,10 @@ static void test_train_optimizer__adamw_is_the_published_update(void **state)
             double g = gradient[i] = (float)sin(step * 0.7 + i);
 
             w[i] -= lr * defaults.weight_decay * w[i];
-            m[i] = defaults.beta1 * m[i] + (1 - defaults.beta1) * g;
-            v[i] = defaults.beta2 * v[i] + (1 - defaults.beta2) * g * g;
-            w[i] -= lr * (m[i] / (1 - pow(defaults.beta1, step))) /
-                    (sqrt(v[i] / (1 - pow(defaults.beta2, step))) + defaults.eps);
+            m[i] = defaults.betas[0] * m[i] + (1 - defaults.betas[0]) * g;
+            v[i] = defaults.betas[1] * v[i] + (1 - defaults.betas[1]) * g * g;
+            w[i] -= lr * (m[i] / (1 - pow(defaults.betas[0], step))) /
+                    (sqrt(v[i] / (1 - pow(defaults.betas[1], step))) + defaults.eps);
         }
         lx_optimizer_step(optimizer, &tensor, factor);
         for (int i = 0; i < N; i++)
@@ -57,8 +60,8 @@ static void test_train_optimizer__what_no_gradient_reaches_stays_decay_included(
 {
     float values[2][3] = {{1, 2, 3}, {1, 2, 3}}, gradients[2][3] = {{1, 1, 1}, {1, 1, 1}};
     lx_trainable tensors[2] = {
-        {values[0], gradients[0], 3, true, 1e-2},
-        {values[1], gradients[1], 3, false, 1e-2},
+        {values[0], gradients[0], 3, true, 1e-2, 0, NULL},
+        {values[1], gradients[1], 3, false, 1e-2, 0, NULL},
     };
     lx_optimizer *optimizer;
 
@@ -74,7 +77,7 @@ static void test_train_optimizer__what_no_gradient_reaches_stays_decay_included(
 static void test_train_optimizer__a_factor_of_zero_changes_nothing(void **state)
 {
     float value[2] = {0.25f, -4}, gradient[2] = {3, -7};
-    lx_trainable tensor = {value, gradient, 2, true, 1e-2};
+    lx_trainable tensor = {value, gradient, 2, true, 1e-2, 0, NULL};
     lx_optimizer *optimizer;
 
     open_optimizer(&optimizer, &defaults, &tensor, 1);
@@ -90,8 +93,8 @@ static void test_train_optimizer__updates_are_counted_per_tensor(void **state)
 {
     float values[2] = {0, 0}, gradients[2] = {1, 1e-3f};
     lx_trainable tensors[2] = {
-        {&values[0], &gradients[0], 1, true, 1e-2},
-        {&values[1], &gradients[1], 1, false, 1e-2},
+        {&values[0], &gradients[0], 1, true, 1e-2, 0, NULL},
+        {&values[1], &gradients[1], 1, false, 1e-2, 0, NULL},
     };
     lx_optimizer *optimizer;
 
@@ -108,8 +111,8 @@ static void test_train_optimizer__norm_and_clipping_as_torch(void **state)
 {
     float value[3] = {0}, gradients[3] = {3, 4, 100};
     lx_trainable tensors[2] = {
-        {value, gradients, 2, true, 1},
-        {value + 2, gradients + 2, 1, false, 1}, /* not counted */
+        {value, gradients, 2, true, 1, 0, NULL},
+        {value + 2, gradients + 2, 1, false, 1, 0, NULL}, /* not counted */
     };
     double norm = lx_gradient_norm(tensors, 2);
 
