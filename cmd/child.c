@@ -495,6 +495,9 @@ int lx_child_run(lx_child_end *end, char *const *argv, const lx_child_view *view
     if ((c.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
         return lx_fail_errno(err, errno, "signalfd");
     if ((rc = start(&c, argv, err)) == LX_OK) {
+        end->was_started = true;
+        if (view->on_start)
+            view->on_start(view->context, (int)c.pid);
         set_raw(&c);
         watch(&c);
         leave_raw(&c, true);

@@ -31,6 +31,9 @@
 
 typedef struct lx_child_view {
     void *context;
+    /* Once, before the first of the others; `pid` leads the child's group. May be NULL.
+     */
+    void (*on_start)(void *context, int pid);
     /* Called after the bytes were passed on. An error ends the watching, not the child.
      */
     int (*on_output)(void *context, const void *bytes, size_t n, lx_error *err);
@@ -39,6 +42,7 @@ typedef struct lx_child_view {
 } lx_child_view;
 
 typedef struct lx_child_end {
+    bool was_started;
     int exit_status; /* as a shell tells it: 0..255, 128 + signal when it was killed */
     int signal;      /* that killed it, or 0 */
     int asked; /* the last of INT, TERM, HUP, QUIT that was passed on (or typed), or 0 */

@@ -136,5 +136,5 @@ int main(int argc, char **argv)
     lx_arena_free(arena);
     if (rc == 0 && cli.write_error == EPIPE)
         lx_signals_die_of_pipe();
-    return lx_exit_status(rc);
+    return cli.exit_status ? cli.exit_status : lx_exit_status(rc);
 }

@@ -14,7 +14,7 @@ enum { ARITHMETIC_VERSION = 1 };
 
 /* ---- the dataset's tree ------------------------------------------------------------------ */
 
-static int put_dataset(char **root, lx_store *store, const lx_dataset *d, lx_error *err)
+int lx_record_dataset(char **root, lx_store *store, const lx_dataset *d, lx_error *err)
 {
     lx_store_folder *folders = lx_calloc(d->n_folders, sizeof *folders);
     lx_store_image *images = lx_calloc(d->n_images, sizeof *images);
@@ -134,7 +134,7 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
                           .has_seed = true};
     int rc;
 
-    if ((rc = put_dataset(&tree, store, dataset, err)) < 0 ||
+    if ((rc = lx_record_dataset(&tree, store, dataset, err)) < 0 ||
         (rc = describe_base(&base, config->pretrained_model_name_or_path, err)) < 0 ||
         (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0) ||
         (rc = make_spec(&spec, flags->resolved, tree, base, vae, err)) < 0)

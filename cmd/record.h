@@ -15,4 +15,7 @@
 int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err);
 
+/* The dataset's tree into the store; *root (lx_free) is what lx_run_start.dataset wants. Hashed before. */
+int lx_record_dataset(char **root, lx_store *store, const lx_dataset *dataset, lx_error *err);
+
 #endif

@@ -66,11 +66,25 @@ static int put_text(const char **out, lx_flags *f, const cJSON *object, lx_error
     return rc;
 }
 
+/* sd-scripts' own rule; the empty text is its default. */
+static const char *observed_optimizer(const lx_flags *f)
+{
+    const lx_flag_value *type = &f->values[LX_AT_optimizer_type];
+
+    if (!type->is_null && type->text && *type->text)
+        return type->text;
+    return f->values[LX_AT_use_8bit_adam].is_on         ? "AdamW8bit"
+           : f->values[LX_AT_use_lion_optimizer].is_on ? "Lion"
+                                                        : "AdamW";
+}
+
 /* Where the configuration knows better than the table: what falls back, wins or was drawn. */
 static cJSON *resolved_json(const lx_flags *f, int i)
 {
     const lx_train_config *c = f->config;
 
+    if (f->is_observed && (i == LX_AT_network_module || (i == LX_AT_seed && !c->seed_given)))
+        return value_json(&lx_flag_table[i], &f->values[i]);
     switch (i) {
     case LX_AT_network_module:
         return cJSON_CreateString("networks.lora");
@@ -83,7 +97,8 @@ static cJSON *resolved_json(const lx_flags *f, int i)
     case LX_AT_seed:
         return cJSON_CreateNumber((double)c->seed);
     case LX_AT_optimizer_type:
-        return cJSON_CreateString(lx_optimizer_name(c->optimizer.type));
+        return cJSON_CreateString(f->is_observed ? observed_optimizer(f)
+                                                 : lx_optimizer_name(c->optimizer.type));
     case LX_AT_caption_extension:
         return cJSON_CreateString(c->data.caption_extension);
     case LX_AT_cache_latents:
@@ -165,7 +180,8 @@ int lx_flags_tell(lx_flags *f, lx_error *err)
 
     for (int i = 0; i < LX_FLAG_COUNT && rc == 0; i++) {
         const lx_flag *flag = &lx_flag_table[i];
-        if (lx_flag_is_secret(i))
+        if (lx_flag_is_secret(i) ||
+            (f->is_observed && flag->action == LX_ACTION_OWN && !f->given[i].given))
             continue;
         if (f->given[i].given &&
             !cJSON_AddItemToObject(given, flag->name, words_json(flag, &f->given[i])))
@@ -173,6 +189,11 @@ int lx_flags_tell(lx_flags *f, lx_error *err)
         if (!cJSON_AddItemToObject(resolved, flag->name, resolved_json(f, i)))
             rc = lx_oom(err);
     }
+    for (const cJSON *other = f->others ? f->others->child : NULL; other && rc == 0;
+         other = other->next)
+        if (!cJSON_AddItemToObject(given, other->string, cJSON_Duplicate(other, true)) ||
+            !cJSON_AddItemToObject(resolved, other->string, cJSON_Duplicate(other, true)))
+            rc = lx_oom(err);
     if (rc == 0 && (rc = put_text(&f->facts->given, f, given, err)) == 0 &&
         (rc = put_text(&f->facts->resolved, f, resolved, err)) == 0)
         rc = put_command_line(f, err);

@@ -71,6 +71,8 @@ typedef struct lx_flags {
     lx_flag_value values[LX_FLAG_COUNT];
     lx_globals globals;
     const char *output_config; /* the file to write, or NULL */
+    bool is_observed; /* another trainer follows them: what we cannot follow is no error */
+    cJSON *others;    /* is_observed: keys of a config file that are not in the table */
 } lx_flags;
 
 typedef struct lx_flag {

@@ -60,7 +60,7 @@ static int apply(lx_flags *f, const lx_flag *flag, const lx_flag_value *v, lx_er
     case LX_ACTION_OWN:
         return flag->set(f, v, err);
     case LX_ACTION_DENY:
-        if (v->given && !asks_for_nothing(flag, v))
+        if (v->given && !f->is_observed && !asks_for_nothing(flag, v))
             return lx_fail(err, LX_EUNSUPPORTED, "%s", flag->help);
         return LX_OK;
     default:
@@ -102,6 +102,20 @@ static int take_values(lx_flags *f, lx_error *err)
         if ((rc = take_value(f, i, err)) < 0)
             lx_within(err, "%s", lx_flag_where(f, i));
     return rc;
+}
+
+/* A value that cannot be read is unknown; one that lx could not follow is known all the same. */
+static int observe_values(lx_flags *f, lx_error *err)
+{
+    for (int i = 0; i < LX_FLAG_COUNT; i++) {
+        lx_flag_value ignored;
+        int rc = take_value(f, i, err);
+        if (rc == LX_ENOMEM)
+            return rc;
+        if (rc < 0 && lx_flag_read(&ignored, &lx_flag_table[i], &f->given[i], f->arena, NULL) < 0)
+            f->values[i].is_null = true;
+    }
+    return LX_OK;
 }
 
 /* A file with more flags is found before its flags are read. *out is NULL when none is named. */
@@ -194,6 +208,65 @@ int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli 
         rc = lx_flags_output_config(f, f->output_config, err);
     }
     return rc;
+}
+
+/* A problem with a file is told and left to the trainer. */
+static int note_problem(lx_flags *f, int rc, lx_error *problem, lx_error *err)
+{
+    if (rc == LX_OK)
+        return LX_OK;
+    if (rc == LX_ENOMEM || lx_flags_note(f, "%s", problem->text) < 0)
+        return lx_oom(err);
+    return LX_OK;
+}
+
+int lx_train_flags_observe(lx_train_config *config, lx_train_flags *facts, lx_cli *cli,
+                           const lx_words *words, lx_error *err)
+{
+    lx_option_set set = {lx_train_options, NULL};
+    lx_flags *f = lx_arena_calloc(cli->arena, 1, sizeof *f);
+    lx_error problem = {0};
+    int rc;
+
+    if (!f)
+        return lx_oom(err);
+    set.args = f;
+    f->config = config;
+    f->facts = facts;
+    f->cli = cli;
+    f->arena = cli->arena;
+    f->is_observed = true;
+    *facts = (lx_train_flags){0};
+    lx_train_config_defaults(config);
+    if (!(f->others = cJSON_CreateObject()))
+        return lx_oom(err);
+    rc = lx_option_sets_parse(&set, 1, (int)words->count, (char **)words->items, NULL, f->arena, err);
+    if (rc < 0 ||
+        (rc = note_problem(f, read_files(f, &problem), &problem, err)) < 0 ||
+        (rc = observe_values(f, &problem)) < 0)
+        goto done;
+    config->unet_lr = config->unet_lr_given ? config->unet_lr : config->learning_rate;
+    config->text_encoder_lr =
+        config->text_encoder_lr_given ? config->text_encoder_lr : config->learning_rate;
+    rc = lx_flags_tell(f, err);
+done:
+    cJSON_Delete(f->others);
+    return rc == LX_ENOMEM ? lx_oom(err) : rc;
+}
+
+bool lx_train_flag_is_known(const char *name, size_t n)
+{
+    int matches = 0;
+
+    for (int i = 0; i < LX_FLAG_COUNT; i++) {
+        const char *known = lx_flag_table[i].name;
+        if (strlen(known) < n || !lx_option_name_is(known, name, n))
+            continue;
+        if (strlen(known) == n)
+            return true;
+        matches++;
+    }
+    return matches == 1;
 }
 
 int lx_train_flags_require(const lx_train_config *c, lx_error *err)

@@ -39,6 +39,19 @@ typedef struct lx_train_flags {
 int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli *cli, int argc,
                          char **argv, lx_error *err);
 
+/*
+ * The same of a trainer that somebody else runs (`lx run`): the words behind its script, each a flag of
+ * the table or its value. What lx could not follow is no error, and what is wrong is the trainer's to
+ * refuse: errors in single flags and in the files they name become notes. facts->resolved has what is
+ * known, with sd-scripts' defaults; a seed is not drawn. config->data tells the images.
+ *
+ *   LX_EUSAGE   words that are no flags of the table; nothing was filled
+ */
+int lx_train_flags_observe(lx_train_config *config, lx_train_flags *facts, lx_cli *cli,
+                           const lx_words *words, lx_error *err);
+/* Is it a flag of the table, by its whole name or an unambiguous beginning? n: of the name. */
+bool lx_train_flag_is_known(const char *name, size_t n);
+
 /* What no training can do without: model, data, resolution, output folder (LX_EUSAGE). */
 int lx_train_flags_require(const lx_train_config *config, lx_error *err);
 

@@ -178,6 +178,10 @@ static int take_key(lx_flags *f, const lx_config_tree *tree, const cJSON *item, 
     if (!f->given[index].given)
         f->given[index] = words;
 done:
+    if (rc < 0 && f->is_observed) /* the trainer knows it, or will say so itself */
+        return cJSON_AddItemToObject(f->others, item->string, cJSON_Duplicate(item, true))
+                   ? LX_OK
+                   : lx_oom(err);
     if (rc < 0)
         lx_within(err, "%s: %s", lx_config_place(tree, item, f->arena), item->string);
     return rc;

@@ -84,8 +84,10 @@ static void put_quoted(lx_str *out, const char *word)
     lx_str clean = LX_STR_INIT;
     lx_scrub_text(&clean, word, strlen(word));
     word = lx_str_text(&clean);
-    if (*word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                              "_-+=./,:@%*") == strlen(word)) {
+    /* A star is one of ours, or a shell's. */
+    if (*word && (!strchr(word, '*') || strstr(word, "***")) &&
+        strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                     "_-+=./,:@%*") == strlen(word)) {
         lx_str_puts(out, word);
     } else {
         lx_str_putc(out, '\'');
