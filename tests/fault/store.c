@@ -22,8 +22,7 @@
 #include "store/dataset.h"
 #include "store/query.h"
 
-/* ---- faults of the io table
- * ------------------------------------------------------------------ */
+/* ---- faults of the io table ------------------------------------------------------- */
 
 typedef struct countdown {
     long n, at; /* at 0: nothing fails */
@@ -81,8 +80,7 @@ static int bad_lock(int fd, int exclusive, int wait)
     return io_fails() ? -1 : lx_io_system.lock(fd, exclusive, wait);
 }
 
-/* ---- faults of SQLite's files
- * ------------------------------------------------------------------ */
+/* ---- faults of SQLite's files ----------------------------------------------------- */
 
 /* A file of the true VFS behind ours. */
 typedef struct shim_file {
@@ -243,8 +241,7 @@ static void install_faults(void)
     sqlite3_vfs_register(&shim_vfs, 1);
 }
 
-/* ---- what is done under faults
- * ----------------------------------------------------------------- */
+/* ---- what is done under faults ---------------------------------------------------- */
 
 static char root[64], folder[128];
 
@@ -344,8 +341,7 @@ static int work(acknowledged *a, lx_error *err)
     return rc;
 }
 
-/* ---- and what must be so afterwards
- * ------------------------------------------------------------ */
+/* ---- and what must be so afterwards ----------------------------------------------- */
 
 static void fail_line(void *context, const char *line)
 {
