@@ -3,29 +3,14 @@
 #include <unistd.h>
 
 #include "cmd/sample.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
-#include "src/format/infotext.h"
+#include "src/sample/describe.h"
 #include "store/scrub.h"
 
 /* Raised when lx's arithmetic changes so that the same settings give another picture. */
-enum { ARITHMETIC_VERSION = 1, MOST_SETTINGS = 24 };
+enum { ARITHMETIC_VERSION = 1 };
 
 /* ---- the PNG's text ---------------------------------------------------------------- */
-
-static const char *stem(lx_arena *arena, const char *path)
-{
-    const char *base = lx_path_base(path);
-    size_t n = strlen(base) - strlen(lx_path_ext(base));
-
-    return lx_arena_strndup(arena, base, n ? n : strlen(base));
-}
-
-static void add(lx_infotext *info, const char *key, const char *value)
-{
-    if (value && info->n_settings < MOST_SETTINGS)
-        info->settings[info->n_settings++] = (lx_infotext_pair){key, value};
-}
 
 /* The prompt with the tags that make these very LoRAs. */
 static const char *prompt_of(const lx_picture *p, lx_arena *arena)
@@ -36,7 +21,7 @@ static const char *prompt_of(const lx_picture *p, lx_arena *arena)
         return p->prompt;
     for (size_t i = 0; i < p->n_loras && text; i++) {
         const lx_lora_use *use = &p->loras[i];
-        const char *name = stem(arena, use->path);
+        const char *name = lx_path_stem(arena, use->path);
         if (!name)
             return NULL;
         text = use->text_encoder == use->unet && !use->blocks
@@ -56,7 +41,7 @@ static int lora_hashes(const char **out, const lx_picture *p, lx_arena *arena,
 
     *out = NULL;
     for (size_t i = 0; i < p->n_loras; i++) {
-        const char *name = stem(arena, p->loras[i].path);
+        const char *name = lx_path_stem(arena, p->loras[i].path);
         text = lx_arena_printf(arena, "%s%s%s: %s", text, i ? ", " : "",
                                name ? name : "?", p->loras[i].hash);
         if (!text)
@@ -70,43 +55,17 @@ int lx_sample_infotext(lx_str *out, const lx_picture *p, const char *model,
                        const char *model_hash, const char *vae, lx_arena *arena,
                        lx_error *err)
 {
-    const lx_sample_settings *s = &p->settings;
-    lx_infotext_pair pairs[MOST_SETTINGS];
-    lx_infotext info = {
-        .prompt = prompt_of(p, arena), .negative = s->negative, .settings = pairs};
-    char sampler[LX_SAMPLER_NAME];
-    const char *hashes;
-    int rc = lora_hashes(&hashes, p, arena, err);
+    lx_sample_origin origin = {.prompt = prompt_of(p, arena),
+                               .seed = p->seed,
+                               .model = model,
+                               .model_hash = model_hash,
+                               .vae = vae};
+    int rc = lora_hashes(&origin.lora_hashes, p, arena, err);
 
     if (rc < 0)
         return rc;
-    if (!info.prompt)
-        return lx_oom(err);
-    add(&info, "Steps", lx_arena_printf(arena, "%d", s->steps));
-    add(&info, "Sampler", lx_sampler_text(sampler, &s->sampler));
-    add(&info, "CFG scale", lx_arena_printf(arena, "%.9g", s->cfg));
-    add(&info, "Seed", lx_arena_printf(arena, "%llu", (unsigned long long)p->seed));
-    add(&info, "Size", lx_arena_printf(arena, "%dx%d", s->width, s->height));
-    add(&info, "Model hash", *model_hash ? model_hash : NULL);
-    add(&info, "Model", model);
-    add(&info, "VAE", vae);
-    if (s->clip_skip > 1)
-        add(&info, "Clip skip", lx_arena_printf(arena, "%d", s->clip_skip));
-    if (s->ensd)
-        add(&info, "ENSD", lx_arena_printf(arena, "%lld", (long long)s->ensd));
-    if (s->emphasis != LX_EMPHASIS_WEB_UI)
-        add(&info, "Emphasis",
-            s->emphasis == LX_EMPHASIS_PLAIN ? "No norm" : "Whole prompt");
-    add(&info, "RNG",
-        s->noise == LX_NOISE_TORCH  ? "CPU"
-        : s->noise == LX_NOISE_CUDA ? "NV"
-                                    : "lx");
-    if (s->is_peer)
-        add(&info, "Compat", "sd-scripts");
-    add(&info, "Lora hashes", hashes);
-    add(&info, "Version", "lx " LX_VERSION);
-    lx_infotext_write(out, &info);
-    return lx_str_check(out, err);
+    return origin.prompt ? lx_sample_describe(out, &p->settings, &origin, err)
+                         : lx_oom(err);
 }
 
 /* ---- the run ----------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/format/png.h"
+#include "src/sample/describe.h"
 
 typedef struct job {
     lx_sample_plan *plan;
@@ -34,18 +35,6 @@ typedef struct job {
 } job;
 
 /* ---- opening ----------------------------------------------------------------------- */
-
-static const char *stem(lx_cli *cli, const char *path)
-{
-    size_t n = strlen(path);
-    const char *base;
-
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    path = lx_arena_strndup(cli->arena, path, n);
-    base = path ? lx_path_base(path) : "?";
-    return lx_arena_strndup(cli->arena, base, strlen(base) - strlen(lx_path_ext(base)));
-}
 
 static void compare_model(const job *j)
 {
@@ -80,7 +69,7 @@ static int open_model(job *j, lx_error *err)
         (rc = lx_checkpoint_hashes(old_hash, j->sha256, a->base, err)) < 0)
         return rc;
     snprintf(j->model_hash, sizeof j->model_hash, "%.10s", j->sha256);
-    j->model = stem(j->cli, a->base);
+    j->model = lx_path_stem(j->cli->arena, a->base);
     j->vae = a->vae ? lx_path_base(a->vae) : NULL;
     if (!j->model)
         return lx_oom(err);
