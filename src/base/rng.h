@@ -24,7 +24,8 @@ typedef enum lx_rng_purpose {
     LX_RNG_SAMPLE = 10,   /* initial noise of lx sample */
     LX_RNG_SPLIT = 11,    /* validation split */
     LX_RNG_TEST = 12,
-    LX_RNG_BOOTSTRAP = 13 /* step = draw; sample = stream (stats/bootstrap) */
+    LX_RNG_BOOTSTRAP = 13, /* step = draw; sample = stream (stats/bootstrap) */
+    LX_RNG_VERIFY = 14     /* lx verify: draws, controls, permutations, signs (src/verify) */
 } lx_rng_purpose;
 
 typedef struct lx_rng {
