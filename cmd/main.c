@@ -102,6 +102,7 @@ static int flush_output(lx_cli *cli, FILE *out, int rc, lx_error *err)
         cli->write_error = EIO;
     if (!cli->write_error || cli->write_error == EPIPE || rc < 0)
         return rc;
+    cli->exit_status = 0; /* what the command found did not reach anyone */
     return lx_fail(err, LX_EIO, "standard output: %s", strerror(cli->write_error));
 }
 

@@ -1,0 +1,27 @@
+/*
+ * verify/dose - a LoRA's values as loaded, none, stronger, or with their direction lost
+ *
+ * The graph keeps its shape; what is written into the LoRA's memory decides the arm:
+ *
+ *     strength m   up times m: y + m (alpha / rank) up(down(x)) is the layer of weight W
+ * + m dW strength 0   up zero: the base model, by the same calls scrambled    dW = sum
+ * sigma_i u_i v_i^T becomes sum +-sigma_i u_i v_i^T, signs drawn: the same spectrum,
+ * norms and subspaces, another direction (down becomes down V diag(+-1) V^T). A gain of
+ * it would be one that any change gives.
+ */
+#ifndef LX_VERIFY_DOSE_H
+#define LX_VERIFY_DOSE_H
+
+#include "src/lora/lora.h"
+
+typedef struct lx_dose lx_dose;
+
+/* Borrows the LoRA and remembers its values. LX_EFORMAT when one is not finite. */
+int lx_dose_new(lx_dose **out, lx_lora *lora, lx_error *err);
+void lx_dose_free(lx_dose *dose);
+
+/* te_strength: of the text encoder's modules. */
+int lx_dose_set(lx_dose *dose, double strength, double te_strength, lx_error *err);
+int lx_dose_scramble(lx_dose *dose, uint64_t seed, uint64_t pattern, lx_error *err);
+
+#endif

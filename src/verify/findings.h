@@ -1,0 +1,40 @@
+/*
+ * verify/findings - from the cells' losses to evidence
+ *
+ * Per image i, with l the mean loss over its draws under prompt c (definitions:
+ * docs/verify.md):
+ *
+ *     G_i(c)  = l_base(c) - l_lora(c)                    gain
+ *     M_i     = mean (pred_lora - pred_base)^2           movement
+ *     s*      = (G + M) / 2 M                            best strength: the loss along
+ * the line from base to LoRA is a parabola dU_i    = G_i(c) - G_i("") what the caption
+ * adds S_i     = G_i(c_i) - mean_j G_i(c_j)               what the own caption adds to
+ * another's a_it    = G_i(c_i) - mean_v G_i(c_i, t replaced)   what tag t adds
+ *
+ * All divided by the mean of l_base(c), so that numbers of different sets can be read
+ * together.
+ */
+#ifndef LX_VERIFY_FINDINGS_H
+#define LX_VERIFY_FINDINGS_H
+
+#include "src/verify/verify.h"
+
+/* What the evidence of one LoRA is drawn from. */
+typedef struct lx_findings_input {
+    const lx_trial *trial;
+    const lx_trial_subjects *subjects;
+    const int *
+        candidates; /* tags to list: those swapped, those alone, then the frequent ones */
+    size_t n_candidates;
+    uint64_t seed;
+    lx_arena *arena;
+} lx_findings_input;
+
+/* Fills gain, caption, binding, tags, bins, images, held-out and drift of the result (D1
+ * to D9) and adds their rows. facts.delta must be set. */
+int lx_findings_of(lx_verify_result *result, const lx_findings_input *in, lx_error *err);
+
+/* Mean over draws; G of a cell. */
+double lx_cell_gain(const lx_trial *trial, const lx_cell *cell);
+
+#endif

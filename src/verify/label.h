@@ -1,0 +1,68 @@
+/*
+ * verify/label - the one verdict, by a fixed table over the evidence
+ *
+ * Rules in the order of asking, delta being the smallest relative gain that counts:
+ *
+ *     NOT LEARNED              every module is still at its start; or the predictions do
+ * not move beyond the noise floor; or the gain's interval lies within +-delta HARMFUL the
+ * gain's interval lies below 0; or the base is proven to be of another architecture
+ *     LEARNED WITHOUT CAPTION  the gain is significant and its interval begins at or
+ * above delta, and the captions are proven not to have been read - or the caption adds
+ * less than a fifth of the gain and 80 % of the gain stays without LEARNED the same gain,
+ * and it depends on the caption (D4 or D4b) WEAK                     the gain is
+ * significant, its interval begins below delta UNDETERMINED             anything else,
+ * with how many images would decide
+ *
+ * Without a measured gain only the file speaks: proofs give NOT LEARNED or LEARNED
+ * WITHOUT CAPTION (which then says that what it learned was not from captions), never
+ * LEARNED.
+ */
+#ifndef LX_VERIFY_LABEL_H
+#define LX_VERIFY_LABEL_H
+
+#include <stdbool.h>
+
+#include "src/stats/paired.h"
+
+typedef enum lx_label {
+    LX_LABEL_LEARNED,
+    LX_LABEL_WEAK,
+    LX_LABEL_NOT_LEARNED,
+    LX_LABEL_WITHOUT_CAPTION,
+    LX_LABEL_HARMFUL,
+    LX_LABEL_UNDETERMINED,
+    LX_LABEL_COUNT
+} lx_label;
+
+typedef struct lx_label_facts {
+    double delta;                 /* 0.005 */
+    bool is_untrained;            /* B2 in every module */
+    bool captions_proven_unread;  /* A1, A3, A7 */
+    bool is_other_architecture;   /* A14 */
+    bool is_measured;             /* the following are known */
+    double movement, noise_floor; /* of predictions, mean square */
+    bool is_harness_broken; /* the scrambled LoRA gains: nothing measured may be believed
+                             */
+    lx_estimate gain;       /* relative */
+    double gain_p;          /* adjusted in its family */
+    size_t n_images;
+    double gain_sd;              /* over images, relative */
+    lx_estimate caption_gain;    /* relative to the same base loss as `gain` */
+    double caption_p, binding_p; /* adjusted; 1 = not tested */
+    double share_without; /* of the gain that stays without the caption; NAN = unknown */
+} lx_label_facts;
+
+typedef struct lx_label_verdict {
+    lx_label label;
+    bool is_certain; /* by proof, not by measurement */
+    size_t n_needed; /* images that would decide; 0 = does not apply */
+    const char *why; /* one sentence, a literal */
+} lx_label_verdict;
+
+lx_label_verdict lx_label_decide(const lx_label_facts *facts);
+
+const char *lx_label_name(lx_label label); /* "LEARNED WITHOUT ITS CAPTION" */
+const char *lx_label_key(lx_label label);  /* "learned_without_caption" */
+int lx_label_exit_status(lx_label label);  /* 0, 10 .. 14 */
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * verify/plan - how many images, draws, prompts and tags a budget buys
+ *
+ * Cost is counted in UNet forwards of one draw. A prompt costs 2 K of them for an image:
+ * K draws, by the base and by the LoRA. Images are bought first (they are the unit of
+ * every test), then draws, then tags. Without a budget: 20 images, 8 draws, two other
+ * captions and two control words each, up to ten tags on ten images.
+ *
+ *     core of an image    2 K (2 + J + C + 1 + class)   own caption, empty, J others, the
+ * identifier replaced by C controls, the identifier alone other sets          2 K each
+ * image                held-out, class and foreign images strengths           K for each
+ * of 4 strengths on up to 8 images controls            K on up to 6 images (scrambled), 2
+ * K (strength 0, noise floor) tags                2 K for each (tag, image)
+ */
+#ifndef LX_VERIFY_PLAN_H
+#define LX_VERIFY_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/error.h"
+
+enum { LX_N_STRENGTHS = 4 }; /* 0.5, 1.5, 2 and the best one */
+
+typedef struct lx_verify_request {
+    size_t n_found;  /* training images */
+    size_t n_others; /* images of the other sets */
+    bool has_class;  /* the folder's words are a prompt of their own */
+    int64_t budget;  /* forwards; 0 = the standard plan */
+    size_t images;   /* as the user asks; 0 = choose */
+    int draws;       /* likewise; even */
+    size_t tags;     /* likewise; SIZE_MAX = choose */
+} lx_verify_request;
+
+typedef struct lx_verify_plan {
+    size_t n_images;
+    int n_draws;    /* K, even */
+    int n_others;   /* J: captions of other images */
+    int n_controls; /* C */
+    size_t n_strength_images, n_control_images;
+    size_t n_tags, n_tag_images; /* at most */
+    int64_t cost;                /* of one LoRA and the base, at most */
+} lx_verify_plan;
+
+/* LX_EUSAGE when the budget is below the smallest plan, which is named. */
+int lx_verify_plan_make(lx_verify_plan *out, const lx_verify_request *request,
+                        lx_error *err);
+
+#endif

@@ -1,0 +1,640 @@
+#include "src/verify/verify.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/verify/answers.h"
+#include "src/verify/captions_read.h"
+#include "src/verify/extras.h"
+#include "src/verify/file_level.h"
+#include "src/verify/findings.h"
+#include "src/verify/text_path.h"
+
+enum { MOST_ALONE = 4, MOST_LISTED = 24, N_NULL = 200, MOST_OTHERS = 20 };
+
+struct lx_verify {
+    const lx_verify_options *options;
+    lx_arena *arena;
+    lx_tokenizer *tokenizer;
+    lx_training_facts training; /* of the first LoRA */
+    lx_captions_read captions;
+    lx_device *dev;
+    lx_checkpoint *checkpoint;
+    lx_sd_config sd;
+    lx_base_facts base;
+    lx_noise_schedule noise;
+    float weight[LX_TIMESTEPS];
+    lx_verify_plan plan;
+    lx_verify_images images;
+    lx_prompts *prompts;
+    lx_trial_subjects subjects;
+    int alone[MOST_ALONE], tags[MOST_LISTED], candidates[MOST_LISTED];
+    size_t n_candidates;
+    lx_trial *trial;
+    bool has_base_half;
+    int64_t base_cost;
+};
+
+/* A LoRA on the base model, ready to be dosed. */
+typedef struct patient {
+    lx_lora *lora;
+    lx_dose *dose;
+    lx_probe *probe;
+} patient;
+
+static const char *data_of(const lx_verify *v)
+{
+    return v->options->folders[LX_IMAGES_TRAINING];
+}
+
+/* ---- the base model
+ * ------------------------------------------------------------------------ */
+
+static void weigh_timesteps(lx_verify *v)
+{
+    lx_train_config config;
+
+    lx_train_config_defaults(&config);
+    config.min_snr_gamma = v->training.min_snr_gamma > 0 ? v->training.min_snr_gamma : 0;
+    config.debiased_estimation_loss = v->training.debiased_estimation_loss;
+    config.v_parameterization = v->training.v_parameterization;
+    lx_noise_schedule_init(&v->noise, v->training.zero_terminal_snr);
+    lx_loss_weights(v->weight, &v->noise, &config);
+}
+
+static int open_base(lx_verify *v, lx_error *err)
+{
+    const lx_verify_options *o = v->options;
+    int rc;
+
+    if ((rc = lx_device_open_cpu(&v->dev, o->threads, err)) < 0 ||
+        (rc = lx_checkpoint_open(&v->checkpoint, o->base, o->vae, err)) < 0)
+        return rc;
+    if ((rc = lx_checkpoint_config(&v->sd, v->checkpoint, o->text_encoder_heads, err)) <
+        0) {
+        lx_within(err, "%s", o->base);
+        return rc;
+    }
+    if (v->sd.vocab_size <= LX_TOKEN_EOS)
+        return lx_fail(err, LX_EUNSUPPORTED,
+                       "%s: a vocabulary of %d entries; CLIP's has 49408", o->base,
+                       v->sd.vocab_size);
+    v->base.path = o->base;
+    v->base.context_size = v->sd.context_size;
+    weigh_timesteps(v);
+    return lx_checkpoint_hashes(v->base.old_hash, v->base.sha256, o->base, err);
+}
+
+static void close_patient(patient *p)
+{
+    lx_probe_free(p->probe);
+    lx_dose_free(p->dose);
+    lx_lora_free(p->lora);
+    *p = (patient){0};
+}
+
+static int open_patient(patient *p, lx_verify *v, const char *path, lx_error *err)
+{
+    const lx_training_facts *t = &v->training;
+    lx_probe_model model = {.dev = v->dev,
+                            .checkpoint = v->checkpoint,
+                            .sd = &v->sd,
+                            .clip_skip = t->clip_skip,
+                            .n_chunks = t->max_token_length / 75,
+                            .v_parameterization = t->v_parameterization,
+                            .zero_terminal_snr = t->zero_terminal_snr,
+                            .weight = v->weight};
+    int rc;
+
+    *p = (patient){0};
+    if ((rc = lx_lora_open(&p->lora, v->dev, v->checkpoint, &v->sd, path, true, err)) < 0)
+        return rc;
+    model.lora = p->lora;
+    if ((rc = lx_dose_new(&p->dose, p->lora, err)) < 0)
+        lx_within(err, "%s", path);
+    else
+        rc = lx_probe_new(&p->probe, &model, err);
+    return rc;
+}
+
+/* ---- budget
+ * -------------------------------------------------------------------------------- */
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Forwards that fit the time, by timing a few at the size of the images. */
+static int budget_of_time(int64_t *out, lx_verify *v, const char *lora, lx_error *err)
+{
+    enum { N = 4 };
+    const int64_t h = v->training.data.height / 8, w = v->training.data.width / 8;
+    const size_t n = N * 4 * (size_t)(h * w);
+    int64_t timesteps[N] = {100, 300, 500, 700}, ids[3 * LX_CHUNK] = {0};
+    float *noise = lx_calloc(n, sizeof *noise), *context = NULL;
+    lx_probe_case what = {
+        .n_draws = N, .h = h, .w = w, .noise = noise, .timesteps = timesteps};
+    patient p = {0};
+    double started, once;
+    int rc = noise ? open_patient(&p, v, lora, err) : lx_oom(err);
+
+    if (rc == LX_OK &&
+        !(context = lx_alloc(lx_probe_context_size(p.probe) * sizeof *context)))
+        rc = lx_oom(err);
+    what.context = context;
+    if (rc < 0 || (rc = lx_probe_context(context, p.probe, ids, err)) < 0 ||
+        (rc = lx_probe_run(NULL, NULL, p.probe, &what, err)) < 0) /* plans and warms up */
+        goto done;
+    started = now();
+    if ((rc = lx_probe_run(NULL, NULL, p.probe, &what, err)) < 0)
+        goto done;
+    once = (now() - started) / N;
+    *out = (int64_t)(0.9 * v->options->seconds / (once > 0 ? once : 1e-9));
+    *out = *out < 1 ? 1 : *out;
+done:
+    close_patient(&p);
+    lx_free(noise);
+    lx_free(context);
+    return rc;
+}
+
+/* ---- images
+ * -------------------------------------------------------------------------------- */
+
+/* How the pictures are to be read: as trained, unless the user says otherwise. */
+static int settle_data(lx_verify *v, const lx_tensor_file *lora, lx_error *err)
+{
+    const lx_verify_options *o = v->options;
+    lx_dataset_config *d = &v->training.data;
+    const char *given = o->caption_extension;
+    int rc;
+
+    if (o->width) {
+        d->width = o->width;
+        d->height = o->height;
+    }
+    if (!d->width)
+        return lx_fail(err, LX_EUSAGE,
+                       "the LoRA does not say at which resolution it was trained; "
+                       "give --resolution 512");
+    if (!given && v->training.caption_extension && !o->ignores_metadata)
+        given = v->training.caption_extension;
+    if ((rc = lx_captions_read_of(&v->captions, lora, data_of(v), d, given, v->arena,
+                                  err)) < 0)
+        return rc;
+    if (given && !o->caption_extension && v->captions.ending && !*v->captions.ending) {
+        /* trained on no captions: those that the user wrote are the ones to ask about */
+        rc = lx_captions_read_of(&v->captions, lora, data_of(v), d, NULL, v->arena, err);
+    }
+    d->caption_extension = v->captions.to_use;
+    d->caption_extension_given = true;
+    return rc;
+}
+
+static size_t count_pictures(const char *folder, const lx_dataset_config *config,
+                             lx_error *err, int *rc)
+{
+    lx_dataset *d = NULL;
+    size_t n = 0;
+
+    if (*rc == LX_OK && folder &&
+        (*rc = lx_verify_scan(&d, folder, config, false, err)) == LX_OK)
+        n = d->n_images;
+    lx_dataset_free(d);
+    return n;
+}
+
+static int make_plan(lx_verify *v, const char *lora, lx_error *err)
+{
+    const lx_verify_options *o = v->options;
+    lx_verify_request request = {.has_class = v->subjects.has_class,
+                                 .budget = o->budget,
+                                 .images = o->images,
+                                 .draws = o->draws,
+                                 .tags = o->tags};
+    int rc = LX_OK;
+
+    request.n_found = count_pictures(data_of(v), &v->training.data, err, &rc);
+    for (int role = LX_IMAGES_HELD_OUT; role < LX_IMAGE_ROLE_COUNT; role++) {
+        size_t n = count_pictures(o->folders[role], &v->training.data, err, &rc);
+        request.n_others += n < MOST_OTHERS ? n : MOST_OTHERS;
+    }
+    if (rc == LX_OK && request.n_found == 0)
+        rc = lx_fail(err, LX_ENOTFOUND, "%s: no pictures in it", data_of(v));
+    if (rc == LX_OK && o->seconds > 0)
+        rc = budget_of_time(&request.budget, v, lora, err);
+    return rc < 0 ? rc : lx_verify_plan_make(&v->plan, &request, err);
+}
+
+static int read_images(lx_verify *v, lx_error *err)
+{
+    lx_latents *encoder;
+    int rc = lx_latents_new(&encoder, v->dev, v->checkpoint, &v->sd, err);
+
+    if (rc < 0)
+        return rc;
+    v->images.arena = v->arena;
+    for (int role = 0; role < LX_IMAGE_ROLE_COUNT && rc == LX_OK; role++)
+        if (v->options->folders[role])
+            rc = lx_verify_images_add(&v->images, (lx_image_role)role,
+                                      v->options->folders[role], &v->training.data,
+                                      role == LX_IMAGES_TRAINING ? v->plan.n_images
+                                                                 : MOST_OTHERS,
+                                      v->options->seed, encoder, err);
+    lx_latents_free(encoder);
+    return rc;
+}
+
+static int read_prompts(lx_verify *v, lx_error *err)
+{
+    const char **captions =
+        lx_arena_calloc(v->arena, v->images.count + 1, sizeof *captions);
+
+    if (!captions)
+        return lx_oom(err);
+    for (size_t i = 0; i < v->images.count; i++) {
+        if (v->options->class_words)
+            v->images.items[i].class_words = v->options->class_words;
+        captions[i] = v->images.items[i].caption;
+    }
+    return lx_prompts_new(&v->prompts, v->tokenizer, v->arena, captions, v->images.count,
+                          v->training.max_token_length, err);
+}
+
+/* ---- subjects
+ * ------------------------------------------------------------------------------ */
+
+static size_t count_training(const lx_verify *v, int tag)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < v->images.count; i++)
+        n += v->images.items[i].role == LX_IMAGES_TRAINING &&
+             (tag < 0 || lx_prompt_span(v->prompts, i, tag) != NULL);
+    return n;
+}
+
+/* --identifier; else the first of the folder's words that is a tag; else the first
+ * constant tag. */
+static int find_identifier(const lx_verify *v)
+{
+    const char *words = v->images.count ? v->images.items[0].class_words : "";
+    char first[128];
+    size_t n = strcspn(words, " ,");
+    int tag = -1;
+
+    if (v->options->identifier)
+        return lx_prompt_tag_find(v->prompts, v->options->identifier);
+    if (n > 0 && n < sizeof first) {
+        memcpy(first, words, n);
+        first[n] = 0;
+        tag = lx_prompt_tag_find(v->prompts, first);
+    }
+    for (size_t i = 0; i < v->prompts->n_tags && tag < 0; i++)
+        if (count_training(v, (int)i) == count_training(v, -1))
+            tag = (int)i;
+    return tag >= 0 && count_training(v, tag) > 0 ? tag : -1;
+}
+
+static bool is_listed(const int *list, size_t n, int tag)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == tag)
+            return true;
+    return false;
+}
+
+/* The tag not yet listed that most images have, at least `least` and at most `most` of
+ * them. */
+static int most_frequent(const lx_verify *v, const int *list, size_t n_list, size_t least,
+                         size_t most)
+{
+    size_t best = 0;
+    int found = -1;
+
+    for (size_t i = 0; i < v->prompts->n_tags; i++) {
+        size_t n = count_training(v, (int)i);
+        if (n >= least && n <= most && n > best && !is_listed(list, n_list, (int)i)) {
+            best = n;
+            found = (int)i;
+        }
+    }
+    return found;
+}
+
+/* Constant tags alone; then, to be swapped, constant ones and those that some images
+ * lack; then others for the list. */
+static void choose_subjects(lx_verify *v)
+{
+    const size_t n = count_training(v, -1);
+    lx_trial_subjects *s = &v->subjects;
+    int tag;
+
+    s->identifier = find_identifier(v);
+    if (s->identifier >= 0)
+        v->alone[s->n_alone++] = v->candidates[v->n_candidates++] = s->identifier;
+    while (s->n_alone < MOST_ALONE &&
+           (tag = most_frequent(v, v->candidates, v->n_candidates, n, n)) >= 0)
+        v->alone[s->n_alone++] = v->candidates[v->n_candidates++] = tag;
+    for (size_t i = 0; i < s->n_alone && s->n_tags < v->plan.n_tags; i++)
+        if (v->alone[i] != s->identifier)
+            v->tags[s->n_tags++] = v->alone[i];
+    while (s->n_tags < v->plan.n_tags && v->n_candidates < MOST_LISTED && n > 5 &&
+           (tag = most_frequent(v, v->candidates, v->n_candidates,
+                                v->options->tags == SIZE_MAX ? 5 : 1, n - 5)) >= 0)
+        v->tags[s->n_tags++] = v->candidates[v->n_candidates++] = tag;
+    while (v->n_candidates < MOST_LISTED &&
+           (tag = most_frequent(v, v->candidates, v->n_candidates, 1, n)) >= 0)
+        v->candidates[v->n_candidates++] = tag;
+    s->alone = v->alone;
+    s->tags = v->tags;
+}
+
+/* ---- opening
+ * ------------------------------------------------------------------------------- */
+
+static int open_data(lx_verify *v, const lx_lora_file *file, const char *lora,
+                     lx_error *err)
+{
+    lx_verdict verdict;
+    int rc;
+
+    if ((rc = settle_data(v, file->file, err)) < 0 ||
+        (rc = lx_lora_verdict(&verdict, file->file, v->arena, err)) < 0)
+        return rc;
+    v->subjects.has_class = v->options->tries_class || v->options->class_words ||
+                            verdict.captions == LX_CAPTIONS_FOLDER_WORDS ||
+                            v->options->ignores_metadata;
+    if ((rc = make_plan(v, lora, err)) < 0 || (rc = read_images(v, err)) < 0 ||
+        (rc = read_prompts(v, err)) < 0)
+        return rc;
+    choose_subjects(v);
+    if ((rc = lx_trial_new(&v->trial, v->arena, &v->images, v->prompts, &v->plan,
+                           &v->subjects, v->options->seed, err)) < 0)
+        return rc;
+    v->trial->progress = v->options->progress;
+    v->trial->progress_context = v->options->progress_context;
+    return LX_OK;
+}
+
+/* The first LoRA tells how the pictures are to be read. */
+static int read_first(lx_verify *v, const char *lora, lx_error *err)
+{
+    lx_lora_file *file = NULL;
+    int rc;
+
+    if ((rc = lx_lora_file_open(&file, lora, err)) < 0 ||
+        (rc = lx_training_facts_of(&v->training, file->file, v->arena, err)) < 0) {
+        lx_within(err, "%s", lora);
+        goto done;
+    }
+    if (v->options->base && (rc = open_base(v, err)) == LX_OK && data_of(v))
+        rc = open_data(v, file, lora, err);
+done:
+    lx_lora_file_close(file);
+    return rc;
+}
+
+int lx_verify_open(lx_verify **out, const lx_verify_options *options, const char *lora,
+                   lx_error *err)
+{
+    lx_verify *v = lx_calloc(1, sizeof *v);
+    int rc;
+
+    *out = NULL;
+    if (!v || !(v->arena = lx_arena_new())) {
+        lx_free(v);
+        return lx_oom(err);
+    }
+    v->options = options;
+    v->subjects.identifier = -1;
+    if ((rc = lx_tokenizer_new(&v->tokenizer, err)) < 0 ||
+        (rc = read_first(v, lora, err)) < 0) {
+        lx_verify_close(v);
+        return rc;
+    }
+    *out = v;
+    return LX_OK;
+}
+
+void lx_verify_close(lx_verify *v)
+{
+    if (!v)
+        return;
+    lx_trial_free(v->trial);
+    lx_free(v->images.items);
+    lx_tokenizer_free(v->tokenizer);
+    lx_checkpoint_close(v->checkpoint);
+    lx_device_close(v->dev);
+    lx_arena_free(v->arena);
+    lx_free(v);
+}
+
+/* ---- judging
+ * ------------------------------------------------------------------------------- */
+
+/* Which captions the trainer read, and which words it could not see. */
+static int add_data_rows(lx_verify_result *r, const lx_verify *v, lx_error *err)
+{
+    const lx_captions_read *c = &v->captions;
+    size_t n_cut = 0;
+    int rc = LX_OK;
+
+    if (c->ending && *c->ending)
+        lx_ledger_add(
+            &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
+            "the %s files of the folder have exactly the tag counts in the LoRA: they "
+            "were read, and this is the training set",
+            c->ending);
+    else if (c->ending)
+        lx_ledger_add(
+            &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
+            "the tag counts in the LoRA are those of the folder without any caption "
+            "file%s%s%s",
+            c->n_files ? "; the " : "", c->n_files ? c->to_use : "",
+            c->n_files ? " files were not read" : "");
+    else if (!isnan(c->likeness))
+        lx_ledger_add(&r->ledger, "A6", "Q1", LX_SUGGESTS, &rc, err,
+                      "no caption files of the folder have the tag counts in the LoRA: "
+                      "edited since, "
+                      "or another folder (%.0f%% of the tags are shared)",
+                      100 * c->likeness);
+    for (size_t i = 0; rc == LX_OK && i < v->prompts->n_tags; i++)
+        n_cut += v->prompts->tags[i].n_cut > 0;
+    if (rc == LX_OK && n_cut)
+        lx_ledger_add(
+            &r->ledger, "A8", "Q4", LX_PROVES, &rc, err,
+            "%zu tags lie beyond the limit of %d tokens in some caption: there the model "
+            "never saw them%s",
+            n_cut, v->training.max_token_length,
+            v->training.shuffles_captions ? " (captions are shuffled: others in turn)"
+                                          : "");
+    if (rc == LX_OK && (v->training.flips || v->training.masks))
+        lx_ledger_add(&r->ledger, "N1", "Q3", LX_SILENT, &rc, err,
+                      "the training %s; the evaluation does not",
+                      v->training.masks ? "masked the loss" : "mirrored images");
+    return rc;
+}
+
+static int judge_file(lx_verify_result *r, size_t *n_constant, lx_verify *v,
+                      const char *path, lx_arena *scratch, lx_error *err)
+{
+    const char *identifier = v->options->identifier;
+    lx_lora_file *file = NULL;
+    lx_lora_summary summary;
+    lx_lora_weights weights;
+    lx_training_facts training;
+    lx_hash hash;
+    int rc;
+
+    if (!identifier && v->subjects.identifier >= 0)
+        identifier = v->prompts->tags[v->subjects.identifier].text;
+    if ((rc = lx_lora_file_open(&file, path, err)) < 0 ||
+        (rc = lx_lora_summarise(&summary, file, true, v->arena, err)) < 0 ||
+        (rc = lx_lora_weigh(&weights, file, scratch, err)) < 0 ||
+        (rc = lx_training_facts_of(&training, file->file, scratch, err)) < 0)
+        goto done;
+    if (summary.n_modules == 0) {
+        rc = lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
+        goto done;
+    }
+    const lx_file_input in = {.file = file,
+                              .summary = &summary,
+                              .weights = &weights,
+                              .training = &training,
+                              .base = v->checkpoint ? &v->base : NULL,
+                              .tokenizer = v->tokenizer,
+                              .identifier = identifier,
+                              .ignores_metadata = v->options->ignores_metadata,
+                              .arena = v->arena};
+    rc = lx_file_evidence(r, n_constant, &in, err);
+    if (rc == LX_OK && summary.n_not_finite)
+        rc = lx_fail(err, LX_EFORMAT, "%zu values are not numbers, first in %s",
+                     summary.n_not_finite, summary.first_not_finite);
+done:
+    lx_lora_file_close(file);
+    if (rc < 0)
+        lx_within(err, "%s", path);
+    else if ((rc = lx_file_hash(&hash, path, err)) == LX_OK)
+        lx_hash_hex(r->sha256, &hash);
+    return rc;
+}
+
+static int judge_text_path(lx_verify_result *r, lx_verify *v, patient *p,
+                           lx_arena *scratch, lx_error *err)
+{
+    const size_t most = 12;
+    lx_text_path_input in = {.checkpoint = v->checkpoint,
+                             .sd = &v->sd,
+                             .lora = p->lora,
+                             .probe = p->probe,
+                             .dose = p->dose,
+                             .prompts = v->prompts,
+                             .tags = v->candidates,
+                             .n_tags = v->n_candidates < most ? v->n_candidates : most,
+                             .identifier = v->subjects.identifier >= 0 ? 0 : -1,
+                             .n_null = N_NULL,
+                             .seed = v->options->seed,
+                             .arena = scratch};
+
+    return lx_text_path(r, &in, err);
+}
+
+static int judge_on_base(lx_verify_result *r, lx_verify *v, const char *path,
+                         lx_arena *scratch, lx_error *err)
+{
+    const lx_verify_options *o = v->options;
+    const int64_t before = v->trial->n_forwards;
+    patient p = {0};
+    int rc = open_patient(&p, v, path, err);
+
+    if (rc == LX_OK && !v->has_base_half) {
+        if ((rc = lx_dose_set(p.dose, 0, 0, err)) == LX_OK)
+            rc = lx_trial_run_base(v->trial, p.probe, err);
+        v->has_base_half = rc == LX_OK;
+        v->base_cost = v->trial->n_forwards - before;
+    }
+    if (rc == LX_OK &&
+        (rc = lx_dose_set(p.dose, o->strength, o->te_strength, err)) == LX_OK)
+        rc = lx_trial_run_lora(v->trial, p.probe, err);
+    if (rc == LX_OK) {
+        const lx_findings_input in = {.trial = v->trial,
+                                      .subjects = &v->subjects,
+                                      .candidates = v->candidates,
+                                      .n_candidates = v->n_candidates,
+                                      .seed = o->seed,
+                                      .arena = v->arena};
+        const lx_extras_input more = {.trial = v->trial,
+                                      .probe = p.probe,
+                                      .dose = p.dose,
+                                      .strength = o->strength,
+                                      .te_strength = o->te_strength,
+                                      .seed = o->seed,
+                                      .arena = scratch};
+        if ((rc = lx_findings_of(r, &in, err)) == LX_OK &&
+            (rc = lx_extras_of(r, &more, err)) == LX_OK)
+            rc = judge_text_path(r, v, &p, scratch, err);
+    }
+    r->cost = v->trial->n_forwards - before;
+    close_patient(&p);
+    return rc;
+}
+
+int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path,
+                    lx_error *err)
+{
+    lx_verify_result *r = lx_arena_calloc(v->arena, 1, sizeof *r);
+    lx_arena *scratch = lx_arena_new();
+    size_t n_constant;
+    int rc;
+
+    *out = NULL;
+    if (!r || !scratch || !(r->path = lx_arena_strdup(v->arena, path))) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    r->ledger = (lx_ledger){.arena = v->arena, .seed = v->options->seed};
+    r->facts.delta = v->options->delta;
+    r->facts.caption_p = r->facts.binding_p = 1;
+    r->best_strength = NAN;
+    if ((rc = judge_file(r, &n_constant, v, path, scratch, err)) < 0)
+        goto done;
+    if (v->trial && !r->facts.is_other_architecture &&
+        ((rc = add_data_rows(r, v, err)) < 0 ||
+         (rc = judge_on_base(r, v, path, scratch, err)) < 0))
+        goto done;
+    if ((rc = lx_verify_answers(r, n_constant, v->arena, err)) < 0)
+        goto done;
+    r->verdict = lx_label_decide(&r->facts);
+    *out = r;
+done:
+    lx_arena_free(scratch);
+    return rc;
+}
+
+const lx_verify_images *lx_verify_images_of(const lx_verify *v)
+{
+    return v->trial ? &v->images : NULL;
+}
+
+const lx_verify_plan *lx_verify_plan_of(const lx_verify *v)
+{
+    return &v->plan;
+}
+
+int64_t lx_verify_base_cost(const lx_verify *v)
+{
+    return v->base_cost;
+}
+
+const lx_training_facts *lx_verify_facts(const lx_verify *v)
+{
+    return &v->training;
+}

@@ -1,0 +1,17 @@
+# Usage and bad input say what is wrong and what to do.
+try() {
+    "$LX" verify "$@"
+    echo $?
+}
+try
+try a.safetensors --data img
+try a.safetensors --held-out img
+try a.safetensors b.safetensors
+try a.safetensors --draws 3
+try a.safetensors --time soon
+try a.safetensors --time 5m --budget 100
+try a.safetensors --delta 0
+try a.safetensors --resolution big
+try missing.safetensors
+cp "$SOURCE/tests/badfiles/st_ok_minimal.safetensors" minimal.safetensors
+try minimal.safetensors
