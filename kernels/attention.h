@@ -9,6 +9,7 @@
  *                  p  = exp(s - lse),  D[t] = do_t . o_t
  *                  ds = p (do v^T - D) scale
  *                  dq = ds k,  dk = ds^T q,  dv = p^T do
+ *                  with one key (S = 1) dq and dk are zero to the bit
  *
  * Attributes: attention. f32, sums in f32 in an order that does not depend on the number of
  * threads (f64 in the plain ones). Heads are slices of the last dimension: head n is

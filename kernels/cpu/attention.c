@@ -356,6 +356,27 @@ static void backward_head(backward *w, const lx_call *call, int64_t head)
             dq[query + t * s->row + c] = w->dq[c * step + t];
 }
 
+/*
+ * With one key its weight is 1 whatever q and k are: dq and dk are exactly zero, as the rounding
+ * errors of dp - D would not be, and Adam would take those for a direction.
+ */
+static void backward_one_key(const shape *s, const lx_call *call)
+{
+    const float *g = lx_in_f32(call, 5);
+    float *dq = lx_out_f32(call, 0), *dk = lx_out_f32(call, 1), *dv = lx_out_f32(call, 2);
+
+    if (dq)
+        memset(dq, 0, (size_t)(s->B * s->T * s->row) * sizeof *dq);
+    if (dk)
+        memset(dk, 0, (size_t)(s->B * s->row) * sizeof *dk);
+    if (dv)
+        memset(dv, 0, (size_t)(s->B * s->row) * sizeof *dv);
+    for (int64_t b = 0; dv && b < s->B; b++)
+        for (int64_t t = 0; t < s->T; t++)
+            for (int64_t c = 0; c < s->row; c++)
+                dv[b * s->row + c] += g[(b * s->T + t) * s->row + c];
+}
+
 static int prepare_attention_bwd(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
     const shape s = shape_of(dev, call);
@@ -370,6 +391,10 @@ static void run_attention_bwd(lx_device *dev, const lx_call *call)
     const shape s = shape_of(dev, call);
     const int threads = lx_cpu_threads_for(dev, flops_of(&s, 5));
 
+    if (s.S == 1) {
+        backward_one_key(&s, call);
+        return;
+    }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; thread++) {
         backward w = {.isa = lx_cpu_isa(dev), .s = &s};

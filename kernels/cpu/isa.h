@@ -19,6 +19,14 @@ enum {
     LX_NR_MAX = 32
 };
 
+/*
+ * What a group norm does to each channel of a sample; rstd is in w. The mean is not folded into b:
+ * where it is large beside the deviations, x*w would cancel against it and leave rounding errors.
+ */
+typedef struct lx_norm_rows {
+    const float *mean, *w, *b;
+} lx_norm_rows;
+
 typedef struct lx_isa {
     const char *name;
     int mr, nr; /* register tile of product; nr is two vectors */
@@ -74,16 +82,15 @@ typedef struct lx_isa {
     void (*column_moments)(double *sum, double *squares, const float *x, int64_t n);
 
     /*
-     * group_norm with mean and rstd folded into w and b per channel: z = x*w + b.
+     * group_norm of one row: z = (x - mean)*w + b.
      * norm_row:    y = z, or silu(z)
-     * norm_sums:   g = dy * w (times silu'(z) if asked); sum += g, dot += g*x
-     * norm_finish: dx = add + g - p - q*x; add may be NULL
+     * norm_sums:   g = dy * w (times silu'(z) if asked); sum += g, dot += g*(x - mean)
+     * norm_finish: dx = add + g - p - q*(x - mean); add may be NULL
      */
-    void (*norm_row)(float *y, const float *x, const float *w, const float *b, bool has_silu,
-                     int64_t n);
-    void (*norm_sums)(double *sum, double *dot, const float *dy, const float *x, const float *w,
-                      const float *b, bool has_silu, int64_t n);
-    void (*norm_finish)(float *dx, const float *dy, const float *x, const float *w, const float *b,
+    void (*norm_row)(float *y, const float *x, const lx_norm_rows *r, bool has_silu, int64_t n);
+    void (*norm_sums)(double *sum, double *dot, const float *dy, const float *x,
+                      const lx_norm_rows *r, bool has_silu, int64_t n);
+    void (*norm_finish)(float *dx, const float *dy, const float *x, const lx_norm_rows *r,
                         const float *p, const float *q, const float *add, bool has_silu, int64_t n);
 
     void (*layer_norm_row)(float *y, float stats[2], const float *x, const float *w, const float *b,

@@ -338,76 +338,89 @@ static void isa_column_moments(double *sum, double *squares, const float *x, int
     }
 }
 
-static void isa_norm_row(float *y, const float *x, const float *w, const float *b, bool has_silu,
-                         int64_t n)
+INLINE vf norm_of(vf x, const lx_norm_rows *r, int64_t i, int64_t m)
+{
+    return FMA(x - load_some(r->mean + i, m), load_some(r->w + i, m), load_some(r->b + i, m));
+}
+
+static void isa_norm_row(float *y, const float *x, const lx_norm_rows *r, bool has_silu, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VL) {
-        vf z = FMA(load_some(x + i, n - i), load_some(w + i, n - i), load_some(b + i, n - i));
+        vf z = norm_of(load_some(x + i, n - i), r, i, n - i);
         store_some(y + i, has_silu ? silu_of(z) : z, n - i);
     }
 }
 
-INLINE vf norm_gradient(vf dy, vf x, vf w, vf b, bool has_silu)
+INLINE vf norm_gradient(vf dy, vf x, const lx_norm_rows *r, bool has_silu, int64_t i, int64_t m)
 {
-    return has_silu ? dy * silu_slope(FMA(x, w, b)) * w : dy * w;
+    vf w = load_some(r->w + i, m);
+    return has_silu ? dy * silu_slope(norm_of(x, r, i, m)) * w : dy * w;
 }
 
-static void isa_norm_sums(double *sum, double *dot, const float *dy, const float *x, const float *w,
-                          const float *b, bool has_silu, int64_t n)
+static void isa_norm_sums(double *sum, double *dot, const float *dy, const float *x,
+                          const lx_norm_rows *r, bool has_silu, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VL) {
         const int64_t m = n - i < VL ? n - i : VL;
-        float g[VL];
-        store(g, norm_gradient(load_some(dy + i, m), load_some(x + i, m), load_some(w + i, m),
-                               load_some(b + i, m), has_silu));
+        const vf v = load_some(x + i, m);
+        float g[VL], d[VL];
+        store(g, norm_gradient(load_some(dy + i, m), v, r, has_silu, i, m));
+        store(d, v - load_some(r->mean + i, m));
         for (int64_t j = 0; j < m; j++) {
             sum[i + j] += g[j];
-            dot[i + j] += (double)g[j] * x[i + j];
+            dot[i + j] += (double)g[j] * d[j];
         }
     }
 }
 
-static void isa_norm_finish(float *dx, const float *dy, const float *x, const float *w,
-                            const float *b, const float *p, const float *q, const float *add,
-                            bool has_silu, int64_t n)
+static void isa_norm_finish(float *dx, const float *dy, const float *x, const lx_norm_rows *r,
+                            const float *p, const float *q, const float *add, bool has_silu,
+                            int64_t n)
 {
     for (int64_t i = 0; i < n; i += VL) {
         const int64_t m = n - i;
         vf v = load_some(x + i, m);
-        vf g = norm_gradient(load_some(dy + i, m), v, load_some(w + i, m), load_some(b + i, m),
-                             has_silu);
-        g = g - FMA(load_some(q + i, m), v, load_some(p + i, m));
+        vf g = norm_gradient(load_some(dy + i, m), v, r, has_silu, i, m);
+        g = g - FMA(load_some(q + i, m), v - load_some(r->mean + i, m), load_some(p + i, m));
         store_some(dx + i, add ? load_some(add + i, m) + g : g, m);
     }
 }
 
+/*
+ * The mean is corrected by the mean of what is left when it is taken off: a sum of f32 is off by
+ * some of its last bits, which is much where the values lie close together.
+ */
 static void isa_layer_norm_row(float *y, float stats[2], const float *x, const float *w,
                                const float *b, float eps, int64_t n)
 {
     vf sum = {0}, squares = {0}, d;
-    float mean, rstd;
+    float mean, rest, rstd;
     int64_t i;
 
     for (i = 0; i < n; i += VL)
         sum += load_some(x + i, n - i);
     mean = lane_sum(sum) / (float)n;
+    sum = all(0);
     for (i = 0; i + VL <= n; i += VL) {
         d = load(x + i) - all(mean);
+        sum += d;
         squares = FMA(d, d, squares);
     }
     if (i < n) {
-        float rest[VL] = {0};
+        float tail[VL] = {0};
         for (int64_t j = 0; j < n - i; j++)
-            rest[j] = x[i + j] - mean;
-        d = load(rest);
+            tail[j] = x[i + j] - mean;
+        d = load(tail);
+        sum += d;
         squares = FMA(d, d, squares);
     }
-    rstd = 1 / sqrtf(lane_sum(squares) / (float)n + eps);
+    rest = lane_sum(sum) / (float)n;
+    rstd = 1 / sqrtf(lane_sum(squares) / (float)n - rest * rest + eps);
     for (i = 0; i < n; i += VL) {
-        d = (load_some(x + i, n - i) - all(mean)) * all(rstd);
+        d = (load_some(x + i, n - i) - all(mean) - all(rest)) * all(rstd);
         store_some(y + i, FMA(d, load_some(w + i, n - i), load_some(b + i, n - i)), n - i);
     }
-    stats[0] = mean;
+    stats[0] = mean + rest;
     stats[1] = rstd;
 }
 

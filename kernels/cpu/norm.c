@@ -28,31 +28,38 @@ static shape shape_of(const lx_call *call)
     return s;
 }
 
-/* Scratch of a group norm: per sample the folded rows, then two sums per part and channel. */
+/* Scratch of a group norm: per sample the rows of its channels, then two sums per part and channel. */
 typedef struct room {
-    float *w, *b, *p, *q; /* [B, C] each */
-    double *sums;         /* [B, n_parts, 2, C] */
+    float *mean, *w, *b, *p, *q; /* [B, C] each */
+    double *sums;                /* [B, n_parts, 2, C] */
 } room;
 
-static size_t folded_bytes(const shape *s)
+static size_t rows_bytes(const shape *s)
 {
-    return ((size_t)(4 * s->B * s->C) * sizeof(float) + 63) / 64 * 64;
+    return ((size_t)(5 * s->B * s->C) * sizeof(float) + 63) / 64 * 64;
 }
 
 static room room_of(const lx_call *call, const shape *s)
 {
-    float *folded = call->scratch;
+    float *rows = call->scratch;
     const int64_t n = s->B * s->C;
 
-    return (room){folded, folded + n, folded + 2 * n, folded + 3 * n,
-                  (double *)((char *)call->scratch + folded_bytes(s))};
+    return (room){rows,         rows + n,
+                  rows + 2 * n, rows + 3 * n,
+                  rows + 4 * n, (double *)((char *)call->scratch + rows_bytes(s))};
+}
+
+/* The rows of sample b. */
+static lx_norm_rows rows_of(const room *r, const shape *s, int64_t b)
+{
+    return (lx_norm_rows){r->mean + b * s->C, r->w + b * s->C, r->b + b * s->C};
 }
 
 static int prepare_group_norm(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
     const shape s = shape_of(call);
 
-    call->scratch_bytes = folded_bytes(&s) + (size_t)(s.B * s.n_parts * 2 * s.C) * sizeof(double);
+    call->scratch_bytes = rows_bytes(&s) + (size_t)(s.B * s.n_parts * 2 * s.C) * sizeof(double);
     return LX_OK;
 }
 
@@ -69,13 +76,16 @@ static void group_totals(double total[2], const shape *s, const room *r, int64_t
     }
 }
 
-/* w and b with mean and rstd in them: z = x*w + b. */
-static void fold(const shape *s, const room *r, int64_t b, int64_t g, const float *weight,
-                 const float *bias, double mean, double rstd)
+/* z = (x - mean)*w + b; what the mean loses as a float is in b. */
+static void fill_rows(const shape *s, const room *r, int64_t b, int64_t g, const float *weight,
+                      const float *bias, double mean, double rstd)
 {
+    const float rounded = (float)mean;
+
     for (int64_t c = g * s->width; c < (g + 1) * s->width; c++) {
+        r->mean[b * s->C + c] = rounded;
         r->w[b * s->C + c] = (float)(rstd * weight[c]);
-        r->b[b * s->C + c] = (float)(bias[c] - mean * rstd * weight[c]);
+        r->b[b * s->C + c] = (float)(bias[c] - (mean - rounded) * rstd * weight[c]);
     }
 }
 
@@ -104,7 +114,8 @@ static void run_group_norm(lx_device *dev, const lx_call *call)
             group_totals(total, &s, &r, i / s.G, i % s.G);
             const double mean = total[0] / n, var = total[1] / n - mean * mean;
             const double rstd = 1 / sqrt((var < 0 ? 0 : var) + call->attrs.norm.eps);
-            fold(&s, &r, i / s.G, i % s.G, lx_in_f32(call, 1), lx_in_f32(call, 2), mean, rstd);
+            fill_rows(&s, &r, i / s.G, i % s.G, lx_in_f32(call, 1), lx_in_f32(call, 2), mean,
+                      rstd);
             if (stats) {
                 stats[2 * i] = (float)mean;
                 stats[2 * i + 1] = (float)rstd;
@@ -112,29 +123,25 @@ static void run_group_norm(lx_device *dev, const lx_call *call)
         }
 #pragma omp for
         for (int64_t m = 0; m < s.B * s.P; m++) {
-            const int64_t b = m / s.P * s.C;
-            isa->norm_row(y + m * s.C, x + m * s.C, r.w + b, r.b + b, call->attrs.norm.has_silu,
-                          s.C);
+            const lx_norm_rows rows = rows_of(&r, &s, m / s.P);
+            isa->norm_row(y + m * s.C, x + m * s.C, &rows, call->attrs.norm.has_silu, s.C);
         }
     }
 }
 
 /*
- * With G = dy silu'(z) w rstd and D = rstd (sum(G x) - mean sum(G)):
- * dx = G - p - q x,  q = rstd D / n,  p = sum(G)/n - q mean.
+ * With G = dy silu'(z) w rstd:  dx = G - p - q (x - mean),  p = sum(G)/n,
+ * q = rstd^2 sum(G (x - mean))/n.
  */
-static void fold_gradient(const shape *s, const room *r, int64_t b, int64_t g, double mean,
-                          double rstd)
+static void fill_gradient_rows(const shape *s, const room *r, int64_t b, int64_t g, double rstd)
 {
     const double n = (double)(s->P * s->width);
     double total[2];
 
     group_totals(total, s, r, b, g);
-    const double q = rstd * rstd * (total[1] - mean * total[0]) / n;
-    const double p = total[0] / n - q * mean;
     for (int64_t c = g * s->width; c < (g + 1) * s->width; c++) {
-        r->p[b * s->C + c] = (float)p;
-        r->q[b * s->C + c] = (float)q;
+        r->p[b * s->C + c] = (float)(total[0] / n);
+        r->q[b * s->C + c] = (float)(rstd * rstd * total[1] / n);
     }
 }
 
@@ -152,26 +159,27 @@ static void run_group_norm_dx(lx_device *dev, const lx_call *call)
     {
 #pragma omp for
         for (int64_t i = 0; i < s.B * s.G; i++)
-            fold(&s, &r, i / s.G, i % s.G, lx_in_f32(call, 2), lx_in_f32(call, 3), stats[2 * i],
-                 stats[2 * i + 1]);
+            fill_rows(&s, &r, i / s.G, i % s.G, lx_in_f32(call, 2), lx_in_f32(call, 3),
+                      stats[2 * i], stats[2 * i + 1]);
 #pragma omp for
         for (int64_t i = 0; i < s.B * s.n_parts; i++) {
             const int64_t b = i / s.n_parts, from = i % s.n_parts * s.rows;
+            const lx_norm_rows rows = rows_of(&r, &s, b);
             double *sums = r.sums + i * 2 * s.C;
             memset(sums, 0, (size_t)(2 * s.C) * sizeof *sums);
             for (int64_t p = from; p < from + s.rows && p < s.P; p++) {
                 const int64_t at = (b * s.P + p) * s.C;
-                isa->norm_sums(sums, sums + s.C, dy + at, x + at, r.w + b * s.C, r.b + b * s.C,
-                               has_silu, s.C);
+                isa->norm_sums(sums, sums + s.C, dy + at, x + at, &rows, has_silu, s.C);
             }
         }
 #pragma omp for
         for (int64_t i = 0; i < s.B * s.G; i++)
-            fold_gradient(&s, &r, i / s.G, i % s.G, stats[2 * i], stats[2 * i + 1]);
+            fill_gradient_rows(&s, &r, i / s.G, i % s.G, stats[2 * i + 1]);
 #pragma omp for
         for (int64_t m = 0; m < s.B * s.P; m++) {
-            const int64_t at = m * s.C, b = m / s.P * s.C;
-            isa->norm_finish(dx + at, dy + at, x + at, r.w + b, r.b + b, r.p + b, r.q + b,
+            const int64_t at = m * s.C, b = m / s.P;
+            const lx_norm_rows rows = rows_of(&r, &s, b);
+            isa->norm_finish(dx + at, dy + at, x + at, &rows, r.p + b * s.C, r.q + b * s.C,
                              add ? add + at : NULL, has_silu, s.C);
         }
     }
