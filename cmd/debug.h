@@ -15,6 +15,7 @@
 #undef LX_DEBUG
 
 /* `lx debug eval step` and `lx debug eval train` (is_whole); argv holds the words after them. */
+int lx_debug_eval_sample(lx_cli *cli, int argc, char **argv, lx_error *err);
 int lx_debug_eval_train(lx_cli *cli, bool is_whole, int argc, char **argv, lx_error *err);
 
 #endif

@@ -146,13 +146,15 @@ int lx_debug_eval(lx_cli *cli, int argc, char **argv, lx_error *err)
 
     if (argc < 1)
         return lx_fail(err, LX_EUSAGE, "what to evaluate is missing: text, unet, vae-encode, "
-                                       "vae-decode, step or train");
+                                       "vae-decode, step, train or sample");
     for (int kind = 0; kind < LX_EVAL_KIND_COUNT; kind++)
         if (strcmp(argv[0], forward[kind]) == 0)
             return run_forward(cli, (lx_eval_kind)kind, argc - 1, argv + 1, err);
     if (strcmp(argv[0], "step") == 0 || strcmp(argv[0], "train") == 0)
         return lx_debug_eval_train(cli, argv[0][0] == 't', argc - 1, argv + 1, err);
+    if (strcmp(argv[0], "sample") == 0)
+        return lx_debug_eval_sample(cli, argc - 1, argv + 1, err);
     return lx_fail(err, LX_EUSAGE,
-                   "eval %s: there is text, unet, vae-encode, vae-decode, step and train",
+                   "eval %s: there is text, unet, vae-encode, vae-decode, step, train and sample",
                    argv[0]);
 }

@@ -1,5 +1,6 @@
 /* lx import - take in what other tools recorded, and the history in LoRA files */
 #include "cmd/import.h"
+#include "cmd/import_bundle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@ static const lx_option options[] = {
     LX_FLAG(struct import_args, keep_private, 0, "keep-private",
             "keep host, user and path names that other trackers wrote down"),
     LX_ARGS(struct import_args, paths, "PATH",
-            "folders of LoRA files, TensorBoard, mlruns or mlflow.db, W&B, console logs"),
+            "bundles, folders of LoRA files, TensorBoard, mlruns or mlflow.db, W&B, console logs"),
     LX_OPTION_END,
 };
 
@@ -243,6 +244,7 @@ static int read_mlflow_db(lx_import *job, const char *path, bool is_named, lx_er
 /* The first that takes a path reads it: what is sure by content stands before what is a
  * guess. */
 static const lx_importer importers[] = {
+    {"bundle", lx_import_takes_bundle, lx_import_read_bundle, false},
     {"W&B run folder", takes_wandb_folder, read_wandb_folder, false},
     {"W&B offline log", takes_wandb, read_wandb, false},
     {"MLflow file store", takes_mlruns, read_mlruns, false},
@@ -508,6 +510,7 @@ const lx_command lx_cmd_import = {
     .summary = "take in what other tools recorded, and the history in LoRA files",
     .usage = "PATH...",
     .help = "Recognises, by content:\n"
+            "  bundles                 runs of another store, by lx export\n"
             "  folders of LoRA files   their metadata become runs: settings, data, tags, "
             "times; the\n"
             "                          epochs of one training are one run\n"

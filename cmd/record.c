@@ -83,7 +83,7 @@ static bool is_beside_the_result(const char *flag)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(flag, names[i]) == 0)
             return true;
-    return strncmp(flag, "metadata_", 9) == 0;
+    return strncmp(flag, "metadata_", 9) == 0 || strncmp(flag, "sample_", 7) == 0;
 }
 
 static int make_spec(char **out, const char *resolved, const char *dataset, const cJSON *base,

@@ -247,10 +247,11 @@ static size_t place_of(const lx_run_table *t, int64_t seq)
 /* Few runs of many: one query each is quicker than one over all. */
 static bool are_few(const lx_run_table *t)
 {
-    return t->n_selected < 4 || t->n_selected * 20 < t->all.count;
+    return t->n_selected <= 40 || t->n_selected * 20 < t->all.count;
 }
 
-/* SQLite's text of a number is "5.0e-05": such are numbers again, while "007" stays a text. */
+/* SQLite's text of a number is "5.0e-05": such are numbers again, while "007" stays a
+ * text. */
 static lx_cell flag_cell(const lx_flag_row *row)
 {
     return !isnan(row->number) && strpbrk(row->text, ".eE")
@@ -323,16 +324,15 @@ static int add_word(lx_run_table *t, lx_cell *cell, const char *word, lx_error *
     return LX_OK;
 }
 
-static int read_remarks(lx_run_table *t, field_column *c, const char *kind, lx_error *err)
+static int put_remarks(lx_run_table *t, field_column *c, bool are_tags,
+                       const lx_remark_row *rows, size_t n, lx_error *err)
 {
-    lx_remark_row *rows;
-    size_t n;
-    int rc = lx_query_remarks(&rows, &n, t->store, 0, kind, t->arena, err);
+    int rc = LX_OK;
 
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         size_t at = place_of(t, rows[i].run);
         const char *word = rows[i].value;
-        if (strcmp(kind, "tag") == 0)
+        if (are_tags)
             word = *rows[i].value
                        ? lx_arena_printf(t->arena, "%s=%s", rows[i].key, rows[i].value)
                        : rows[i].key;
@@ -340,6 +340,22 @@ static int read_remarks(lx_run_table *t, field_column *c, const char *kind, lx_e
             return lx_oom(err);
         if (at < t->all.count)
             rc = add_word(t, &c->cells[at], word, err);
+    }
+    return rc;
+}
+
+static int read_remarks(lx_run_table *t, field_column *c, const char *kind, lx_error *err)
+{
+    bool few = are_few(t), are_tags = strcmp(kind, "tag") == 0;
+    lx_remark_row *rows;
+    size_t n;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < (few ? t->n_selected : 1) && rc == LX_OK; i++) {
+        int64_t seq = few ? t->all.rows[t->selected[i]].seq : 0;
+        if ((rc = lx_query_remarks(&rows, &n, t->store, seq, kind, t->arena, err)) ==
+            LX_OK)
+            rc = put_remarks(t, c, are_tags, rows, n, err);
     }
     return rc;
 }
@@ -654,7 +670,7 @@ static int by_weight(const void *a, const void *b)
     return x->weight != y->weight ? x->weight - y->weight : strcmp(x->key, y->key);
 }
 
-enum { FEW_RUNS = 200, ENOUGH_KEYS = 12 };
+enum { FEW_RUNS = 200, ENOUGH_KEYS = 8 };
 
 static int by_key(const void *a, const void *b)
 {
@@ -699,11 +715,15 @@ static int gather_flags(lx_flag_row **out, size_t *n, size_t *n_flagged,
 
 /* A run without any flags (of a script) does not make every flag differ; one that has
  * flags but not this one does. */
-static int vary_few(varied *found, size_t *n_found, const lx_run_table *t, lx_error *err)
+static int vary_few(varied **out, size_t *n_found, const lx_run_table *t, lx_error *err)
 {
     lx_flag_row *rows;
+    varied *found;
     size_t n, n_flagged;
     int rc = gather_flags(&rows, &n, &n_flagged, t, err);
+
+    if (rc == LX_OK && !(*out = found = lx_arena_calloc(t->arena, n + 1, sizeof *found)))
+        rc = lx_oom(err);
 
     for (size_t i = 0, end; rc == LX_OK && i < n; i = end) {
         bool differs = false;
@@ -729,22 +749,32 @@ static bool differs(const lx_run_table *t, const field_column *c)
 }
 
 /* Of very many runs only as many as anyone could read, the telling ones first. */
-static int vary_many(varied *found, size_t *n_found, lx_run_table *t,
-                     const char *const *keys, size_t n_keys, lx_error *err)
+static int vary_many(varied **out, size_t *n_found, lx_run_table *t, lx_error *err)
 {
-    varied *candidates = lx_arena_calloc(t->arena, n_keys + 1, sizeof *candidates);
-    int rc = LX_OK;
+    const char **keys;
+    varied *candidates, *found;
+    size_t n;
+    int rc = lx_query_flag_keys(&keys, &n, t->store, true, t->arena, err);
 
-    if (!candidates)
+    if (rc < 0)
+        return rc;
+    candidates = lx_arena_calloc(t->arena, n + 1, sizeof *candidates);
+    *out = found = lx_arena_calloc(t->arena, n + 1, sizeof *found);
+    if (!candidates || !found)
         return lx_oom(err);
-    for (size_t i = 0; i < n_keys; i++)
+    for (size_t i = 0; i < n; i++)
         candidates[i] = (varied){keys[i], lx_run_flag_weight(keys[i])};
-    qsort(candidates, n_keys, sizeof *candidates, by_weight);
-    for (size_t i = 0; i < n_keys && *n_found < ENOUGH_KEYS && rc == LX_OK; i++) {
-        field_column c = {.field = LX_RUN_FLAG, .key = candidates[i].key};
+    if (n)
+        qsort(candidates, n, sizeof *candidates, by_weight);
+    for (size_t i = 0; i < n && *n_found < ENOUGH_KEYS && rc == LX_OK; i++) {
+        const char *name = lx_run_flag_short(candidates[i].key);
+        int at;
         if (candidates[i].weight == INT_MAX)
             break;
-        if ((rc = read_column(t, &c, err)) == LX_OK && differs(t, &c))
+        if ((rc = lx_run_table_add(&at, t, name, err)) ==
+                LX_OK && /* it will be shown: kept */
+            (rc = lx_run_table_load(t, err)) == LX_OK &&
+            differs(t, &t->columns[at]))
             found[(*n_found)++] = candidates[i];
     }
     return rc;
@@ -752,26 +782,22 @@ static int vary_many(varied *found, size_t *n_found, lx_run_table *t,
 
 int lx_run_table_varied(lx_words *out, lx_run_table *t, lx_error *err)
 {
-    const char **keys;
-    varied *found;
-    size_t n_keys, n = 0;
+    varied *found = NULL;
+    size_t n = 0;
     int rc;
 
     *out = (lx_words){NULL, 0};
     if (t->n_selected < 2)
         return LX_OK;
-    if ((rc = lx_query_flag_keys(&keys, &n_keys, t->store, t->n_selected > FEW_RUNS,
-                                 t->arena, err)) < 0)
+    rc = t->n_selected > FEW_RUNS ? vary_many(&found, &n, t, err)
+                                  : vary_few(&found, &n, t, err);
+    if (rc < 0)
         return rc;
-    found = lx_arena_calloc(t->arena, n_keys + 1, sizeof *found);
-    if (!found ||
-        !(out->items = lx_arena_calloc(t->arena, n_keys + 1, sizeof *out->items)))
+    if (!(out->items = lx_arena_calloc(t->arena, n + 1, sizeof *out->items)))
         return lx_oom(err);
-    rc = t->n_selected > FEW_RUNS ? vary_many(found, &n, t, keys, n_keys, err)
-                                  : vary_few(found, &n, t, err);
     if (n)
         qsort(found, n, sizeof *found, by_weight);
-    for (size_t i = 0; i < n && rc == LX_OK && found[i].weight != INT_MAX; i++)
+    for (size_t i = 0; i < n && found[i].weight != INT_MAX; i++)
         out->items[out->count++] = found[i].key;
-    return rc;
+    return LX_OK;
 }

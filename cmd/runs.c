@@ -131,7 +131,7 @@ static int show_varied(view *v, lx_cli *cli, int room, lx_error *err)
         if ((rc = lx_run_table_add(&column, v->table, name, err)) < 0 ||
             (rc = lx_run_table_load(v->table, err)) < 0)
             return rc;
-        for (size_t r = 0; r < lx_run_table_count(v->table); r++) {
+        for (size_t r = 0; r < lx_run_table_count(v->table) && r < 200; r++) {
             const char *text = lx_run_table_text(v->table, r, column, true);
             int w = text ? lx_text_width(text) : 1;
             width = w > width ? w : width;
@@ -323,11 +323,11 @@ static int show(view *v, lx_cli *cli, const struct runs_args *args, lx_error *er
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct runs_args *args = args_;
-    const lx_run_filter filter = {.status = args->status,
-                                  .kind = args->kind,
-                                  .name = args->name,
-                                  .group = args->group,
-                                  .has_trashed = args->has_trash};
+    lx_run_filter filter = {.status = args->status,
+                            .kind = args->kind,
+                            .name = args->name,
+                            .group = args->group,
+                            .has_trashed = args->has_trash};
     int64_t limit = args->all ? 0 : args->limit ? args->limit : 20;
     const char *query = joined(cli, &args->query);
     lx_store *store = NULL;
@@ -340,6 +340,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     }
     if (!query)
         return lx_oom(err);
+    if (!*query && !args->sort) /* the newest need no look at the others */
+        filter.limit = limit;
     if (args->json && args->csv)
         return lx_fail(err, LX_EUSAGE, "--json or --csv, not both");
     if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)

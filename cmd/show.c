@@ -35,13 +35,23 @@ typedef struct detail {
     size_t n_remarks;
 } detail;
 
+static void tell_file(lx_cli *cli, const char *path, const lx_artifact_row *file,
+                      const lx_run_row *run, bool is_exact)
+{
+    lx_message(cli, "%s is %s of ", lx_safe(cli, path), lx_safe(cli, file->name));
+    if (file->step >= 0)
+        lx_message(cli, "step %lld of ", (long long)file->step);
+    lx_message(cli, "run %.10s%s\n", run->id, is_exact ? "" : ", with other metadata");
+}
+
 /* Newest first: the run that wrote the file, by its bytes, else by its tensors, which stay when the
  * metadata are stripped. */
 static int find_file(lx_run_row *out, lx_cli *cli, lx_store *store, const char *path, lx_error *err)
 {
     lx_artifact_row *rows;
     lx_hash bytes, tensors;
-    bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK;
+    bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK, is_exact;
+    const lx_artifact_row *found = NULL;
     char hex[LX_HASH_HEX + 1];
     size_t n;
     int rc;
@@ -57,12 +67,12 @@ static int find_file(lx_run_row *out, lx_cli *cli, lx_store *store, const char *
                        "lx inspect tells what it says of itself",
                        path, has_tensors ? "tensors" : "bytes", hex);
     lx_hash_hex(hex, &bytes);
-    lx_message(cli, "%s is %s of ", lx_safe(cli, path), lx_safe(cli, rows[0].name));
-    if (rows[0].step >= 0)
-        lx_message(cli, "step %lld of ", (long long)rows[0].step);
-    if ((rc = lx_query_run(out, store, rows[0].run, cli->arena, err)) == LX_OK)
-        lx_message(cli, "run %.10s%s\n", out->id,
-                   strcmp(rows[0].object, hex) ? ", with other metadata" : "");
+    for (size_t i = 0; i < n && !found; i++)
+        found = strcmp(rows[i].object, hex) == 0 ? &rows[i] : NULL;
+    is_exact = found != NULL;
+    found = is_exact ? found : &rows[0];
+    if ((rc = lx_query_run(out, store, found->run, cli->arena, err)) == LX_OK)
+        tell_file(cli, path, found, out, is_exact);
     return rc;
 }
 

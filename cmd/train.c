@@ -85,6 +85,14 @@ static int on_checkpoint(void *context, const lx_checkpoint_report *r, lx_error 
     return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
 }
 
+static int on_sample(void *context, const lx_sample_report *r, lx_error *err)
+{
+    job *j = context;
+    lx_progress_close(&j->progress);
+    lx_print(j->cli, "sample %s\n", lx_safe(j->cli, r->path));
+    return lx_run_artifact_file(j->run, "sample", lx_path_base(r->path), r->path, r->step, err);
+}
+
 static void on_note(void *context, const char *text)
 {
     job *j = context;
@@ -180,6 +188,7 @@ static int train_recorded(job *j, lx_error *err)
                                   .on_phase = on_phase,
                                   .on_step = on_step,
                                   .on_checkpoint = on_checkpoint,
+                                  .on_sample = on_sample,
                                   .on_note = on_note,
                                   .should_stop = should_stop};
     lx_train_identity identity;

@@ -34,6 +34,12 @@ SETTER(path_map)
     return LX_OK;
 }
 
+SETTER(sample_compat)
+{
+    f->config->sample_compat = v->is_on;
+    return LX_OK;
+}
+
 /* ---- network -------------------------------------------------------------------------------- */
 
 SETTER(network_module)

@@ -32,8 +32,7 @@ static double monotonic(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- memory
- * -------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------- */
 
 static int reserve(store__points *p, size_t more)
 {
@@ -68,8 +67,7 @@ static store__series *find_series(lx_run *run, const char *key)
     return s;
 }
 
-/* ---- packing: in a transaction
- * ------------------------------------------------------------- */
+/* ---- packing: in a transaction ---------------------------------------------------- */
 
 static int insert_chunk(lx_store *s, int64_t series, int64_t first, size_t n,
                         const lx_str *data, lx_error *err)
@@ -127,8 +125,7 @@ int store__pack_series(lx_store *s, int64_t series, lx_error *err)
     return rc;
 }
 
-/* ---- writing: in a transaction
- * ------------------------------------------------------------- */
+/* ---- writing: in a transaction ---------------------------------------------------- */
 
 /* A chunk made ahead of the transaction. */
 typedef struct block {
@@ -253,8 +250,7 @@ static int write_text(lx_run *run, lx_error *err)
                               run->text_out.len);
 }
 
-/* ---- the end: everything packed
- * -------------------------------------------------------------- */
+/* ---- the end: everything packed --------------------------------------------------- */
 
 static int pack_all(lx_store *s, int64_t run, lx_error *err)
 {
@@ -307,8 +303,7 @@ static int write_ending(lx_run *run, const store__ending *ending, store__batch *
     return rc;
 }
 
-/* ---- flushing
- * -------------------------------------------------------------------------------- */
+/* ---- flushing --------------------------------------------------------------------- */
 
 /* Moves what waits from the log calls' side to ours. After an error there both hold a
  * part. */
@@ -416,8 +411,7 @@ int lx_run_flush(lx_run *run, lx_error *err)
     return store__flush(run, NULL, err);
 }
 
-/* ---- the thread
- * ------------------------------------------------------------------------------ */
+/* ---- the thread ------------------------------------------------------------------- */
 
 /* Never waits for the handle for good: its owner may be waiting for us to end. */
 static int flush_when_free(bool *is_poisoned, lx_run *run, lx_error *err)
@@ -502,8 +496,7 @@ void store__stop_flusher(lx_run *run)
     run->has_flusher = false;
 }
 
-/* ---- logging
- * --------------------------------------------------------------------------------- */
+/* ---- logging ---------------------------------------------------------------------- */
 
 /* run->mutex is held; something was added. Tells what the flusher met, once. */
 static int end_call(lx_run *run, bool was_waiting, lx_error *err)

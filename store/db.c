@@ -12,8 +12,7 @@
 
 enum { CHECKPOINT_PAGES = 1000, LOCK_WAIT_MS = 5000, LOCK_PAUSE_MS = 5 };
 
-/* ---- SQLite's memory through base/alloc
- * --------------------------------------------------- */
+/* ---- SQLite's memory through base/alloc ------------------------------------------- */
 
 static void *sql_malloc(int n)
 {
@@ -62,8 +61,7 @@ double store__now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- errors
- * ------------------------------------------------------------------------------ */
+/* ---- errors ----------------------------------------------------------------------- */
 
 /* Of the kinds of SQLITE_IOERR, those that leave it open what is on the disk. */
 static bool is_failed_write(int code)
@@ -111,8 +109,7 @@ int store__sql_error(lx_store *s, const char *doing, lx_error *err)
     }
 }
 
-/* ---- statements
- * -------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------- */
 
 /* One that is kept and idle, or a new one that is kept if there is room for it. */
 static int get_statement(sqlite3_stmt **out, lx_store *s, const char *sql, lx_error *err)
@@ -315,8 +312,7 @@ double store__real(sqlite3_stmt *stmt, int column)
                : sqlite3_column_double(stmt, column);
 }
 
-/* ---- the lock (invariant 1)
- * -------------------------------------------------------------- */
+/* ---- the lock (invariant 1) ------------------------------------------------------- */
 
 static int wait_for_lock(lx_store *s, lx_error *err)
 {
@@ -361,8 +357,7 @@ void store__checkpoint(lx_store *s, int mode)
         store__sql_error(s, "checkpoint", NULL);
 }
 
-/* ---- transactions
- * ------------------------------------------------------------------------ */
+/* ---- transactions ----------------------------------------------------------------- */
 
 static int begin(lx_store *s, lx_error *err)
 {

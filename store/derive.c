@@ -7,8 +7,7 @@
 #include "store/internal.h"
 #include "store/query.h"
 
-/* ---- curves at a glance
- * -------------------------------------------------------------------- */
+/* ---- curves at a glance ----------------------------------------------------------- */
 
 void store__glance_add(store__glance *g, const int64_t *steps, const double *values,
                        size_t n)
@@ -67,8 +66,7 @@ int store__derive_points(lx_store *s, int64_t run, int64_t series, const char *k
         g->last_value);
 }
 
-/* ---- flags as rows
- * --------------------------------------------------------------------------- */
+/* ---- flags as rows ---------------------------------------------------------------- */
 
 /* As SQL has it: numbers as numbers, true as 1, lists and objects as JSON. NULL flags
  * have no row. */
@@ -143,8 +141,7 @@ int store__derive_run(lx_store *s, int64_t run, const char *name, const char *fl
     return rc < 0 ? rc : derive_flags(s, run, flags, err);
 }
 
-/* ---- remarks
- * --------------------------------------------------------------------------------- */
+/* ---- remarks ---------------------------------------------------------------------- */
 
 #define NEWEST                                                                         \
     "(SELECT value FROM remark WHERE run=?1 AND kind=?2 AND key='' ORDER BY seq DESC " \
@@ -167,8 +164,7 @@ int store__derive_remark(lx_store *s, int64_t run, const char *kind, lx_error *e
     return LX_OK;
 }
 
-/* ---- all of it again
- * ------------------------------------------------------------------------- */
+/* ---- all of it again -------------------------------------------------------------- */
 
 static int drop_all(lx_store *s, lx_error *err)
 {

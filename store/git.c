@@ -42,8 +42,7 @@ enum {
     PATIENCE_S = 20
 };
 
-/* ---- the child
- * ------------------------------------------------------------------------------- */
+/* ---- the child -------------------------------------------------------------------- */
 
 static bool send_frame(int fd, char kind, const char *data, size_t n)
 {
@@ -228,8 +227,7 @@ static void become_child(int fd, const char *program, const char *folder)
     _exit(serve(STDOUT_FILENO, folder) ? 0 : 70);
 }
 
-/* ---- the parent
- * ------------------------------------------------------------------------------ */
+/* ---- the parent ------------------------------------------------------------------- */
 
 static int64_t now_ms(void)
 {

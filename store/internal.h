@@ -9,7 +9,7 @@
 #include "store/store.h"
 
 enum {
-    STORE_APPLICATION_ID = 0x6c780002, /* "lx" */
+    STORE_APPLICATION_ID = 0x6c780003, /* "lx" */
     STORE_LARGE = 64 * 1024,           /* stored bytes above this become a file */
     STORE_STATEMENTS = 64              /* prepared ones that are kept */
 };
@@ -37,8 +37,7 @@ typedef struct store__schema {
 } store__schema;
 extern store__schema store__the_schema;
 
-/* ---- transactions (db.c)
- * --------------------------------------------------------------------- */
+/* ---- transactions (db.c) ---------------------------------------------------------- */
 
 /* Invariant (1): BEGIN IMMEDIATE under the lock; COMMIT or ROLLBACK lets it go. They do
  * not nest. */
@@ -51,8 +50,7 @@ void store__unlock(lx_store *store);
 /* Under the lock. A failed one poisons the handle. */
 void store__checkpoint(lx_store *store, int mode);
 
-/* ---- statements (db.c)
- * ----------------------------------------------------------------------- */
+/* ---- statements (db.c) ------------------------------------------------------------ */
 
 /* SQLite's story as ours; a failed write poisons the handle (4). */
 int store__sql_error(lx_store *store, const char *doing, lx_error *err);
@@ -87,8 +85,7 @@ double store__real(sqlite3_stmt *stmt, int column); /* NaN for NULL */
 
 double store__now(void); /* seconds since 1970 */
 
-/* ---- objects (object.c)
- * ---------------------------------------------------------------------- */
+/* ---- objects (object.c) ----------------------------------------------------------- */
 
 /* Objects on their way: hashed, compressed and, when large, in their files before the
  * lock is taken. */
@@ -111,8 +108,7 @@ void store__object_path(lx_str *out, const lx_store *store, const lx_hash *hash)
 /* fsync of a folder. */
 int store__sync_folder(const char *path, lx_error *err);
 
-/* ---- what is derived (derive.c)
- * -------------------------------------------------------------- */
+/* ---- what is derived (derive.c) --------------------------------------------------- */
 
 /* All inside the transaction that writes what they follow from. */
 int store__derive_run(lx_store *store, int64_t run, const char *name, const char *flags,
@@ -129,8 +125,7 @@ void store__glance_add(store__glance *g, const int64_t *steps, const double *val
 int store__derive_points(lx_store *store, int64_t run, int64_t series, const char *key,
                          const store__glance *added, lx_error *err);
 
-/* ---- a run being recorded (run.c, curve.c)
- * ---------------------------------------------------- */
+/* ---- a run being recorded (run.c, curve.c) ---------------------------------------- */
 
 /* Points of one key. `in` is filled by the log calls under run->mutex; a flush moves it
  * to `out`, which is its own under store->mutex, and empties that when it is durable. */
@@ -185,8 +180,7 @@ int store__pack_series(lx_store *store, int64_t series, lx_error *err);
 int store__add_artifact(lx_store *store, int64_t run, const lx_artifact *artifact,
                         const lx_hash *hash, int64_t size, bool is_kept, lx_error *err);
 
-/* ---- the machine
- * ------------------------------------------------------------------------------ */
+/* ---- the machine ------------------------------------------------------------------ */
 
 /* JSON text; NULL without memory. lx_free. */
 char *store__environment(void);

@@ -21,7 +21,8 @@ enum {
     LEVEL = 3,
     SAMPLE = 1 << 20,
     IN_MEMORY = 16 << 20,
-    PIECE = 1 << 18
+    PIECE = 1 << 18,
+    A_DAY = 86400
 };
 
 struct store__object {
@@ -51,8 +52,7 @@ int lx_object_exists(bool *out, lx_store *s, const lx_hash *hash, lx_error *err)
     return rc;
 }
 
-/* ---- staging: without the lock
- * ------------------------------------------------------------- */
+/* ---- staging: without the lock ---------------------------------------------------- */
 
 /* Is it worth compressing? Saves an eighth of a sample. Weights do not. */
 static bool pays(const void *data, size_t n)
@@ -194,8 +194,7 @@ int store__batch_put(lx_hash *out, store__batch *batch, const void *data, size_t
     return LX_OK;
 }
 
-/* ---- files too large for memory
- * ------------------------------------------------------------ */
+/* ---- files too large for memory --------------------------------------------------- */
 
 /* Copies a file as it is and hashes what was copied: it may be written to meanwhile. */
 static int copy_hashed(lx_hash *hash, int64_t *size, lx_new_file *to, const char *from,
@@ -293,32 +292,55 @@ int store__batch_put_file(lx_hash *out, int64_t *size, store__batch *batch,
                     : stage_large(batch, out, path, err);
 }
 
-/* ---- adding: in a transaction
- * -------------------------------------------------------------- */
+/* ---- adding: in a transaction ----------------------------------------------------- */
+
+/* gc takes files of the same name under the lock, so here the last look is certain (3).
+ */
+static int check_file(const lx_store *s, const store__object *o, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int rc;
+    store__object_path(&path, s, &o->hash);
+    if ((rc = lx_str_check(&path, err)) == LX_OK && !lx_file_exists(path.data))
+        rc = lx_fail(err, LX_EBUSY, "%s: lx gc ran at this moment; try again", s->path);
+    lx_str_release(&path);
+    return rc;
+}
 
 static int add_row(lx_store *s, const store__object *o, lx_error *err)
 {
+    int rc = o->is_file ? check_file(s, o, err) : LX_OK;
+    if (rc < 0)
+        return rc;
     return store__do(s, err,
-                     "INSERT OR IGNORE INTO object(hash, size, encoding, data)"
-                     " VALUES(?1, ?2, ?3, ?4)",
-                     "hiib", &o->hash, o->size, (int64_t)o->encoding,
-                     o->is_file ? NULL : (const void *)o->data,
+                     "INSERT OR IGNORE INTO object(hash, size, encoding, added, data)"
+                     " VALUES(?1, ?2, ?3, ?4, ?5)",
+                     "hiiib", &o->hash, o->size, (int64_t)o->encoding,
+                     (int64_t)store__now(), o->is_file ? NULL : (const void *)o->data,
                      o->is_file ? (size_t)0 : o->n);
+}
+
+/* One that was there when we looked: gc may have run since. It is young again, so that gc
+ * leaves it alone until a run names it; once a day is enough (gc spares two). */
+static int keep_known(lx_store *s, const store__object *o, lx_error *err)
+{
+    int64_t added, now = (int64_t)store__now();
+    int rc = store__number(&added, -1, s, err, "SELECT added FROM object WHERE hash=?1",
+                           "h", &o->hash);
+    if (rc == LX_OK && added < 0)
+        return lx_fail(err, LX_EBUSY, "%s: lx gc ran at this moment; try again", s->path);
+    if (rc == LX_OK && added < now - A_DAY)
+        rc = store__do(s, err, "UPDATE object SET added=?2 WHERE hash=?1", "hi", &o->hash,
+                       now);
+    return rc;
 }
 
 int store__batch_add(store__batch *batch, lx_error *err)
 {
     int rc = LX_OK;
-    for (store__object *o = batch->first; o && rc == LX_OK; o = o->next) {
-        bool is_there;
-        if (!o->is_known)
-            rc = add_row(batch->store, o, err);
-        else if ((rc = lx_object_exists(&is_there, batch->store, &o->hash, err)) ==
-                     LX_OK &&
-                 !is_there)
-            rc = lx_fail(err, LX_EBUSY, "%s: lx gc ran at this moment; try again",
-                         batch->store->path);
-    }
+    for (store__object *o = batch->first; o && rc == LX_OK; o = o->next)
+        rc = o->is_known ? keep_known(batch->store, o, err)
+                         : add_row(batch->store, o, err);
     return rc;
 }
 
@@ -352,8 +374,7 @@ int lx_object_put_file(lx_hash *out, lx_store *s, const char *path, lx_error *er
     return add_batch(&batch, store__batch_put_file(out, &size, &batch, path, err), err);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------- */
 
 static int unpack(lx_str *out, size_t size, int encoding, const void *data, size_t n,
                   lx_error *err)

@@ -16,8 +16,7 @@
 store__schema store__the_schema = {store_migrations,
                                    sizeof store_migrations / sizeof *store_migrations};
 
-/* ---- finding
- * ----------------------------------------------------------------------------- */
+/* ---- finding ---------------------------------------------------------------------- */
 
 static int above_work_dir(lx_str *out)
 {
@@ -86,15 +85,14 @@ static int check_place(const char *path, lx_error *err)
     return LX_OK;
 }
 
-/* ---- versions
- * ---------------------------------------------------------------------------- */
+/* ---- versions --------------------------------------------------------------------- */
 
 static int check_version(const lx_store *s, int64_t version, int64_t application,
                          lx_error *err)
 {
     if (!version)
         return LX_OK;
-    if (application == 0x6c780001)
+    if (application >= 0x6c780001 && application < STORE_APPLICATION_ID)
         return lx_fail(
             err, LX_ECONFIG,
             "%s is from an lx before its first release, whose stores are not read: move "
@@ -161,8 +159,7 @@ static int read_version(int64_t *version, lx_store *s, lx_error *err)
     return rc < 0 ? rc : check_version(s, *version, application, err);
 }
 
-/* ---- creating and migrating
- * -------------------------------------------------------------- */
+/* ---- creating and migrating ------------------------------------------------------- */
 
 int store__sync_folder(const char *path, lx_error *err)
 {
@@ -233,8 +230,7 @@ static int migrate(lx_store *s, int64_t version, lx_error *err)
     return store__sync_folder(s->path, err);
 }
 
-/* ---- folders
- * ----------------------------------------------------------------------------- */
+/* ---- folders ---------------------------------------------------------------------- */
 
 static int make_one(char *path, lx_error *err)
 {
@@ -304,8 +300,7 @@ done:
     return rc;
 }
 
-/* ---- reading where nothing can be written
- * ------------------------------------------------- */
+/* ---- reading where nothing can be written ----------------------------------------- */
 
 static int copy_file(const char *from, const char *to, lx_error *err)
 {
@@ -411,8 +406,7 @@ static bool has_wal(const lx_store *s)
     return has;
 }
 
-/* ---- opening
- * ----------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------- */
 
 static int open_lock(lx_store *s, lx_error *err)
 {

@@ -47,8 +47,7 @@ static int give_rows(void *out_pointer, size_t *count, rows *r, lx_store *s,
     return rc;
 }
 
-/* ---- runs
- * ---------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------- */
 
 #define RUN_COLUMNS                                                                 \
     "r.seq, r.id, r.kind, coalesce(n.name, r.name), r.started, e.ended, e.status, " \
@@ -253,8 +252,7 @@ int lx_query_version(int64_t *out, lx_store *s, lx_error *err)
     return store__number(out, 0, s, err, "PRAGMA data_version", "");
 }
 
-/* ---- flags, remarks, artifacts, console
- * ---------------------------------------------------- */
+/* ---- flags, remarks, artifacts, console ------------------------------------------- */
 
 static double number_of(sqlite3_stmt *stmt, int column)
 {
@@ -468,8 +466,7 @@ int lx_query_console(lx_str *out, lx_store *s, int64_t run, size_t from, lx_erro
     return rc;
 }
 
-/* ---- curves
- * -------------------------------------------------------------------------------- */
+/* ---- curves ----------------------------------------------------------------------- */
 
 int lx_query_series(lx_series_row **out, size_t *count, lx_store *s, int64_t run,
                     const char *key, lx_arena *arena, lx_error *err)

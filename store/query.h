@@ -10,8 +10,7 @@
 #include "src/base/arena.h"
 #include "store/store.h"
 
-/* ---- runs
- * ---------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------- */
 
 typedef struct lx_run_row {
     int64_t seq;
@@ -65,8 +64,7 @@ int lx_query_texts(lx_run_texts *out, lx_store *store, const lx_run_row *run,
 /* Changes whenever any process commits: ask before reading again what is shown live. */
 int lx_query_version(int64_t *out, lx_store *store, lx_error *err);
 
-/* ---- curves
- * -------------------------------------------------------------------------------- */
+/* ---- curves ----------------------------------------------------------------------- */
 
 /* A curve at a glance; nothing is decoded. */
 typedef struct lx_series_row {
@@ -100,8 +98,7 @@ int lx_query_curves(lx_curve **out, size_t *count, lx_store *store, const lx_run
 int lx_query_series_keys(const char ***out, size_t *count, lx_store *store, lx_arena *arena,
                          lx_error *err);
 
-/* ---- flags, remarks, artifacts, console
- * ------------------------------------------------------ */
+/* ---- flags, remarks, artifacts, console ------------------------------------------- */
 
 typedef struct lx_flag_row {
     int64_t run;
@@ -157,8 +154,7 @@ int lx_query_artifacts_of(lx_artifact_row **out, size_t *count, lx_store *store,
 int lx_query_console(lx_str *out, lx_store *store, int64_t run, size_t from,
                      lx_error *err);
 
-/* ---- SQL
- * ----------------------------------------------------------------------------------- */
+/* ---- SQL -------------------------------------------------------------------------- */
 
 typedef enum lx_sql_type {
     LX_SQL_NULL,
@@ -190,8 +186,7 @@ typedef int (*lx_sql_row)(void *context, int n_columns, const char *const *colum
 int lx_store_sql(lx_store *store, const char *sql, const lx_sql_value *args, int n_args,
                  lx_sql_row row, void *context, lx_error *err);
 
-/* ---- checking
- * ------------------------------------------------------------------------------ */
+/* ---- checking --------------------------------------------------------------------- */
 
 typedef struct lx_check_report {
     size_t n_objects, n_runs, n_bytes, n_points;

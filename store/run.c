@@ -9,8 +9,7 @@
 #include "store/internal.h"
 #include "store/scrub.h"
 
-/* ---- memory
- * -------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------- */
 
 static int new_run(lx_run **out, lx_store *store, lx_error *err)
 {
@@ -59,8 +58,7 @@ void lx_run_abandon(lx_run *run)
     lx_free(run);
 }
 
-/* ---- begin
- * --------------------------------------------------------------------------------- */
+/* ---- begin ------------------------------------------------------------------------ */
 
 static int new_id(char id[17], lx_error *err)
 {
@@ -253,8 +251,7 @@ const char *lx_run_spec_hash(const lx_run *run)
     return run->spec_hash;
 }
 
-/* ---- artifacts
- * ----------------------------------------------------------------------------- */
+/* ---- artifacts -------------------------------------------------------------------- */
 
 int store__add_artifact(lx_store *s, int64_t run, const lx_artifact *a,
                         const lx_hash *hash, int64_t size, bool is_kept, lx_error *err)
@@ -318,8 +315,7 @@ int lx_run_artifact_file(lx_run *run, const char *role, const char *name,
     return lx_run_attach(NULL, run->store, run->seq, &a, err);
 }
 
-/* ---- end
- * ----------------------------------------------------------------------------------- */
+/* ---- end -------------------------------------------------------------------------- */
 
 int lx_run_end_at(lx_run *run, const char *status, const char *message, double ended,
                   lx_error *err)
@@ -346,8 +342,7 @@ int lx_run_end(lx_run *run, const char *status, const char *message, lx_error *e
     return lx_run_end_at(run, status, message, store__now(), err);
 }
 
-/* ---- remarks
- * ------------------------------------------------------------------------------- */
+/* ---- remarks ---------------------------------------------------------------------- */
 
 static int remark(lx_store *s, int64_t run, const char *kind, const char *key,
                   const char *value, lx_error *err)

@@ -54,8 +54,7 @@ const char *lx_store_path(const lx_store *store);
 int lx_store_group_begin(lx_store *store, lx_error *err);
 int lx_store_group_end(lx_store *store, int rc, lx_error *err);
 
-/* ---- objects: bytes under their SHA-256, stored once, zstd-compressed when that pays
- * -------- */
+/* ---- objects: bytes under their SHA-256, stored once, zstd-compressed when that pays */
 int lx_object_put(lx_hash *out, lx_store *store, const void *data, size_t n,
                   lx_error *err);
 /* LX_EFORMAT when the file changes while it is read. */
@@ -68,8 +67,7 @@ int lx_object_get_file(lx_store *store, const lx_hash *hash, const char *path,
 /* *out: is it here? An error is not "no". */
 int lx_object_exists(bool *out, lx_store *store, const lx_hash *hash, lx_error *err);
 
-/* ---- recording a run
- * ----------------------------------------------------------------------- */
+/* ---- recording a run -------------------------------------------------------------- */
 
 typedef struct lx_run lx_run; /* a run being recorded */
 
@@ -162,8 +160,7 @@ int lx_run_end_at(lx_run *run, const char *status, const char *message, double e
                   lx_error *err);
 void lx_run_abandon(lx_run *run); /* frees; the run will be seen as interrupted */
 
-/* ---- remarks: what is said of a run, at any time
- * -------------------------------------------- */
+/* ---- remarks: what is said of a run, at any time ---------------------------------- */
 
 /* `run` is its seq. Each is a new record, durable when it returns; the newest holds
  * (lx_query_remarks), NULL takes it back. LX_ENOTFOUND: no such run. */

@@ -8,6 +8,7 @@ CREATE TABLE object (
     hash     BLOB NOT NULL UNIQUE,   -- SHA-256 of the raw bytes, 32 bytes
     size     INTEGER NOT NULL,       -- of the raw bytes
     encoding INTEGER NOT NULL,       -- 0 as they are, 1 zstd
+    added    INTEGER NOT NULL,       -- last put, to the day; seconds since 1970: gc spares the young
     data     BLOB                    -- NULL: in objects/ab/cdef... beside the database
 );
 

@@ -22,6 +22,7 @@ typedef struct lx_lora_use {
     const char *name, *path;
     double text_encoder, unet;
     const char *blocks; /* or NULL */
+    char hash[13];      /* lx_lora_short_hash, for whoever writes it down */
 } lx_lora_use;
 
 /*

@@ -419,6 +419,9 @@ static int add_part(filler *f, const lx_tokenizer *tokenizer, const lx_prompt_pa
     const char *at = part->text, *end = part->text + part->bytes, *cut;
     int rc;
 
+    if (!(fabs(part->weight) <= 1000))
+        return lx_fail(err, LX_ELIMIT, "\"%.40s\" weighs %g; up to 1000 makes sense",
+                       part->text, part->weight);
     while (!f->is_peer && (cut = find_word(part->text, at, end, "BREAK"))) {
         if ((rc = add_text(f, tokenizer, at, (size_t)(cut - at), part->weight, err)) <
                 0 ||

@@ -18,6 +18,7 @@ static const lx_sampler web_ui[] = {
     {"DPM++ 2M", "dpmpp_2m", LX_METHOD_DPMPP_2M, LX_DRAWS_NOTHING, LX_SIGMA_NORMAL, .has_schedules = true},
     {"DPM++ SDE", "dpmpp_sde", LX_METHOD_DPMPP_SDE, LX_DRAWS_BROWNIAN, LX_SIGMA_NORMAL, .has_schedules = true},
     {"DPM++ 2M SDE", "dpmpp_2m_sde", LX_METHOD_DPMPP_2M_SDE, LX_DRAWS_BROWNIAN, LX_SIGMA_NORMAL, .has_schedules = true},
+    {"DPM++ 2S", "dpmsingle", LX_METHOD_DPMPP_2S, LX_DRAWS_NOTHING, LX_SIGMA_NORMAL, .has_schedules = true},
     {"UniPC", "unipc", LX_METHOD_UNIPC, LX_DRAWS_NOTHING, LX_SIGMA_MIDPOINTS, .starts_at_unit = true},
     {"PNDM", "pndm", LX_METHOD_PNDM, LX_DRAWS_NOTHING, LX_SIGMA_LEADING, .starts_at_unit = true},
     {NULL}};
@@ -66,7 +67,7 @@ static const lx_sampler *look_up(const lx_sampler *table, const char *key)
                                              {"dpm2ancestral", "dpm2a"},
                                              {"dpmpp2sancestral", "dpmpp2sa"},
                                              {"dpmsolverpp", "dpmpp2m"},
-                                             {"dpmsolver", "dpmpp2m"}};
+ };
 
     for (int pass = 0; pass < 2; pass++) {
         for (const lx_sampler *s = table; s->name; s++) {
@@ -131,7 +132,7 @@ const char *lx_sampler_names(bool is_peer)
                ? "ddim, pndm, lms, euler, euler_a, heun, dpm_2, dpm_2_a, dpmsolver++, "
                  "dpmsingle, k_lms, k_euler, k_euler_a, k_dpm_2, k_dpm_2_a"
                : "DDIM, Euler, Euler a, Heun, LMS, DPM2, DPM2 a, DPM++ 2S a, DPM++ 2M, "
-                 "DPM++ SDE, DPM++ 2M SDE (each also with Karras or Exponential), UniPC, "
+                 "DPM++ SDE, DPM++ 2M SDE, DPM++ 2S (each also with Karras or Exponential), UniPC, "
                  "PNDM";
 }
 

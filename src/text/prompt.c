@@ -31,6 +31,10 @@ static int add_part(struct parser *p, size_t from, size_t n, lx_error *err)
 
 static int open_bracket(struct positions *open, size_t at, lx_error *err)
 {
+    /* Each one open costs a pass over what is inside; 1.1^1000 is no weight either. */
+    if (open->n == LX_PROMPT_NESTING)
+        return lx_fail(err, LX_ELIMIT, "more than %d brackets are open at once",
+                       LX_PROMPT_NESTING);
     if (lx_grow(&open->at, &open->capacity, open->n + 1, sizeof(*open->at)) < 0)
         return lx_oom(err);
     open->at[open->n++] = at;

@@ -26,7 +26,9 @@ typedef struct lx_prompt {
     size_t n_parts;
 } lx_prompt;
 
-/* LX_EFORMAT for a weight that is no number ("(a:1.2.3)"). */
+enum { LX_PROMPT_NESTING = 1000 };
+
+/* LX_EFORMAT for a weight that is no number ("(a:1.2.3)"), LX_ELIMIT beyond LX_PROMPT_NESTING. */
 int lx_prompt_parse(lx_prompt *out, lx_arena *arena, const char *text, size_t bytes,
                     lx_error *err);
 

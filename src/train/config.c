@@ -9,6 +9,7 @@ void lx_train_config_defaults(lx_train_config *c)
     c->save_dtype = LX_F32;
     c->save_model_as = "safetensors";
     c->mixed_precision = "no";
+    c->sample_sampler = "ddim";
     c->network = (lx_lora_spec){.rank = 4,
                                 .alpha = 1,
                                 .conv_alpha = 1,
@@ -95,6 +96,9 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
             err, LX_EUSAGE,
             "--network_train_unet_only and --network_train_text_encoder_only exclude "
             "each other: nothing would be trained");
+    if (!c->sample_prompts &&
+        (c->sample_every_n_steps > 0 || c->sample_every_n_epochs > 0 || c->sample_at_first))
+        return lx_fail(err, LX_EUSAGE, "sample images need --sample_prompts FILE");
     if (c->adaptive_noise_scale != 0 && c->noise_offset == 0)
         return lx_fail(err, LX_EUSAGE, "--adaptive_noise_scale needs --noise_offset");
     if (c->scale_v_pred_loss_like_noise_pred && !c->v_parameterization)

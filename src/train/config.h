@@ -88,6 +88,10 @@ typedef struct lx_train_config {
     bool gradient_checkpointing, lowram;
     const char *metadata_title, *metadata_author, *metadata_description, *metadata_license,
         *metadata_tags;
+    /* pictures on the way (train/samples.h) */
+    const char *sample_prompts, *sample_sampler; /* prompts NULL: none */
+    int sample_every_n_steps, sample_every_n_epochs;
+    bool sample_at_first, sample_compat;
     int threads; /* 0 = all */
     size_t max_memory; /* bytes; 0 = no limit */
 } lx_train_config;

@@ -36,12 +36,20 @@ typedef struct lx_checkpoint_report {
     const char *sha256;    /* of the file */
 } lx_checkpoint_report;
 
+typedef struct lx_sample_report {
+    const char *path, *prompt; /* the PNG, durable; what it is of */
+    int64_t step;              /* 0: before the first */
+    int epoch;
+    uint64_t seed;
+} lx_sample_report;
+
 typedef struct lx_observer {
     void *context;
     /* Long parts before the first step: "caching latents", done of total. */
     int (*on_phase)(void *context, const char *phase, int64_t done, int64_t total, lx_error *err);
     int (*on_step)(void *context, const lx_step_report *report, lx_error *err);
     int (*on_checkpoint)(void *context, const lx_checkpoint_report *report, lx_error *err);
+    int (*on_sample)(void *context, const lx_sample_report *report, lx_error *err);
     void (*on_note)(void *context, const char *text); /* worth telling, no error */
     /* Asked between steps: nonzero ends the training cleanly (save, LX_EINTERRUPTED). */
     int (*should_stop)(void *context);

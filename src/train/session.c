@@ -11,6 +11,7 @@
 #include "src/train/draw.h"
 #include "src/train/latents.h"
 #include "src/train/output.h"
+#include "src/train/samples.h"
 
 struct lx_train {
     const lx_train_config *config;
@@ -30,6 +31,7 @@ struct lx_train {
     lx_optimizer *optimizer;
     lx_metadata metadata;
     lx_output output;
+    lx_samples samples;
     lx_schedule schedule;
     lx_step_count count;
     lx_plan_memory memory; /* of the largest shape */
@@ -226,7 +228,15 @@ int lx_train_prepare(lx_train *t, lx_error *err)
     t->recent = lx_calloc((size_t)t->count.batches_per_epoch, sizeof *t->recent);
     if (!t->recent)
         return lx_oom(err);
-    if ((rc = prepare_output(t, err)) < 0 || (rc = prepare_loader(t, err)) < 0 ||
+    t->samples = (lx_samples){.config = c,
+                              .observer = t->observer,
+                              .dev = t->dev,
+                              .checkpoint = t->checkpoint,
+                              .sd = &t->sd,
+                              .lora = t->lora,
+                              .tokenizer = t->tokenizer};
+    if ((rc = lx_samples_check(&t->samples, err)) < 0 ||
+        (rc = prepare_output(t, err)) < 0 || (rc = prepare_loader(t, err)) < 0 ||
         (rc = lx_step_new(&t->step, &model, err)) < 0 || (rc = prepare_plans(t, err)) < 0)
         return rc;
     return prepare_optimizer(t, err);
@@ -460,7 +470,8 @@ static int one_step(lx_train *t, progress *p, int epoch, int64_t *index, lx_erro
         (rc = t->observer->on_step(t->observer->context, &report, err)) < 0)
         return rc;
     show_averages(t, true);
-    rc = lx_output_step(&t->output, epoch, p->step, err);
+    if ((rc = lx_samples_draw(&t->samples, false, 0, p->step, err)) == LX_OK)
+        rc = lx_output_step(&t->output, epoch, p->step, err);
     show_averages(t, false);
     return rc;
 }
@@ -468,7 +479,7 @@ static int one_step(lx_train *t, progress *p, int epoch, int64_t *index, lx_erro
 static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
 {
     int64_t index = 0;
-    int rc;
+    int rc = LX_OK;
 
     while (index < t->count.batches_per_epoch && p->step < t->count.total_steps) {
         if (wants_stop(t)) {
@@ -480,7 +491,8 @@ static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
     }
     p->epoch = epoch + 1;
     show_averages(t, true);
-    rc = lx_output_epoch(&t->output, p->epoch, p->step, err);
+    if ((rc = lx_output_epoch(&t->output, p->epoch, p->step, err)) == LX_OK)
+        rc = lx_samples_draw(&t->samples, false, p->epoch, p->step, err);
     show_averages(t, false);
     return rc;
 }
@@ -488,7 +500,7 @@ static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
 int lx_train_run(lx_train *t, lx_error *err)
 {
     progress p = {0};
-    int rc = LX_OK;
+    int rc = lx_samples_draw(&t->samples, true, 0, 0, err);
 
     lx_step_zero_gradients(t->step);
     for (int epoch = 0; rc == LX_OK && !p.is_stopped && epoch < (int)t->count.epochs; epoch++)

@@ -11,6 +11,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/str.h"
+#include "src/lora/merge.h"
 #include "src/sample/lora_stack.h"
 #include "src/sample/sample.h"
 #include "tests/support/golden.h"
@@ -39,8 +40,10 @@ static void open_fixture(fixture *f, double lora)
                  &err);
     lx_assert_ok(lx_tokenizer_new(&f->tokenizer, &err), &err);
     if (lora != 0) {
-        const lx_lora_use use = {"a", lx_golden_need("train/lora_init_a.safetensors"),
-                                 lora, lora, NULL};
+        const lx_lora_use use = {.name = "a",
+                                 .path = lx_golden_need("train/lora_init_a.safetensors"),
+                                 .text_encoder = lora,
+                                 .unet = lora};
         lx_assert_ok(lx_lora_stack_open(&f->stack, f->model.dev, f->model.checkpoint,
                                         &f->model.config, &use, 1, &err),
                      &err);
@@ -250,6 +253,99 @@ static void test_sample_model__batches_and_repetition(void **state)
     close_fixture(&f);
 }
 
+/* Two strengths at once, and the file that `lx merge` makes of them. */
+static void test_sample_model__merged_file_is_the_stack(void **state)
+{
+    const char *path = lx_golden_need("train/lora_init_a.safetensors");
+    const char *merged = "/tmp/lx-test-sample-merged.safetensors";
+    lx_sample_settings settings = {.prompt = "1girl, halo",
+                                   .width = 64,
+                                   .height = 64,
+                                   .steps = 4,
+                                   .clip_skip = 1,
+                                   .cfg = 5};
+    const lx_lora_use uses[3] = {
+        {.name = "a", .path = path, .text_encoder = 0.9, .unet = 0.9},
+        {.name = "b", .path = path, .text_encoder = -0.3, .unet = -0.3},
+        {.name = "m", .path = merged, .text_encoder = 1, .unet = 1}};
+    const uint64_t seed = 3;
+    float latents[2][4 * 64];
+    lx_lora_file *file;
+    lx_merge_result result;
+    lx_merge *merge;
+    lx_error err = {0};
+
+    lx_assert_ok(lx_lora_file_open(&file, path, &err), &err);
+    lx_assert_ok(lx_merge_new(&merge, true, &err), &err);
+    lx_assert_ok(lx_merge_add(merge, file, "a", 0.9, &err), &err);
+    lx_assert_ok(lx_merge_add(merge, file, "b", -0.3, &err), &err);
+    lx_assert_ok(lx_merge_finish(&result, merge, LX_F32, &err), &err);
+    lx_assert_ok(
+        lx_safetensors_write(merged, result.tensors, result.n_tensors, NULL, 0, &err),
+        &err);
+    lx_merge_free(merge);
+    lx_lora_file_close(file);
+    for (int i = 0; i < 2; i++) {
+        fixture f;
+        lx_lora_stack *stack;
+        open_fixture(&f, 0);
+        lx_assert_ok(lx_sampler_find(&settings.sampler, "Euler a", false, &err), &err);
+        lx_assert_ok(lx_lora_stack_open(&stack, f.model.dev, f.model.checkpoint,
+                                        &f.model.config, uses + 2 * i, i ? 1 : 2, &err),
+                     &err);
+        lx_pipeline_set_hook(f.pipeline, lx_lora_stack_inject, stack);
+        lx_assert_ok(lx_sample_run(latents[i], &settings, &seed, 1, f.pipeline,
+                                   f.tokenizer, NULL, NULL, &err),
+                     &err);
+        lx_pipeline_set_hook(f.pipeline, NULL, NULL);
+        lx_lora_stack_close(stack);
+        close_fixture(&f);
+    }
+    remove(merged);
+    lx_assert_close("merged", latents[1], latents[0], 4 * 64, 2e-5);
+}
+
+static void test_sample_model__weights_by_block(void **state)
+{
+    static const struct {
+        const char *blocks;
+        lx_part part;
+        const char *layer;
+        double weight;
+    } cases[] = {
+        {"OUTALL", LX_UNET, "up_blocks.1.attentions.0.proj_in", 1},
+        {"OUTALL", LX_UNET, "down_blocks.1.attentions.0.proj_in", 0},
+        {"OUTALL", LX_TEXT_ENCODER, "text_model.encoder.layers.0.mlp.fc1", 1},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
+         "down_blocks.0.attentions.1.proj_in", 2},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
+         "down_blocks.2.attentions.1.proj_in", 6},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
+         "mid_block.attentions.0.proj_in", 7},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
+         "up_blocks.3.attentions.2.proj_in", 16},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
+         "down_blocks.0.downsamplers.0.conv", 1},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25", LX_UNET,
+         "down_blocks.0.downsamplers.0.conv", 4},
+        {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25", LX_UNET,
+         "up_blocks.1.upsamplers.0.conv", 19},
+    };
+    double weight;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(lx_lora_block_weight(&weight, cases[i].blocks, cases[i].part,
+                                              cases[i].layer, NULL),
+                         LX_OK);
+        if (weight != cases[i].weight)
+            fail_msg("case %zu: %g", i, weight);
+    }
+    assert_int_equal(lx_lora_block_weight(&weight, "1,2,3", LX_UNET, "x", NULL),
+                     LX_EFORMAT);
+    assert_int_equal(lx_lora_block_weight(&weight, "nan,1", LX_UNET, "x", NULL),
+                     LX_EFORMAT);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -258,6 +354,8 @@ int main(void)
         cmocka_unit_test(test_sample_model__with_a_lora),
         cmocka_unit_test(test_sample_model__prompts_and_their_weights),
         cmocka_unit_test(test_sample_model__batches_and_repetition),
+        cmocka_unit_test(test_sample_model__merged_file_is_the_stack),
+        cmocka_unit_test(test_sample_model__weights_by_block),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,86 @@
+/*
+ * store/transfer - runs on their way from one store to another
+ *
+ * A run travels as a record (JSON) and objects (bytes under their SHA-256). The record
+ * has the columns of `run`, how it ended, what was said of it, its artifacts and its
+ * curves; texts, curves and files are named in it by hash:
+ *
+ *     {"id", "kind", "name", "origin", "parent", "started", "seed",
+ *      "texts": {"spec": HEX, "command_line": HEX, ...},
+ *      "end": {"ended", "status", "message"},
+ *      "remarks": [[at, kind, key, value], ...],            value null: taken back
+ *      "artifacts": [{"role", "name", "step", "at", "sha256", "size", "is_kept", "path",
+ * "tensors"}], "curves": [{"key", "n", "points": HEX}]}             n x i64 steps, then n
+ * x f64 values, LE
+ *
+ * Leaving, everything passes the privacy filter (store/privacy). A text that changes gets
+ * a new hash, and so does all that names it: captions, then folders, then the dataset,
+ * then the spec. A run keeps its id, so what was scrubbed is still known to be the same
+ * run. LoRA files keep their tensors: only texts of their metadata change. Pins and the
+ * trash stay at home.
+ *
+ * Arriving, a run whose id (or origin) is here already is not stored again; what it lacks
+ * is added: its end, remarks, artifacts, further points. Bringing the same runs to two
+ * stores in any order gives the same runs in both.
+ *
+ * Order of use, leaving: lx_transfer_new, _learn per run, _add per run, then _objects and
+ * _records.
+ */
+#ifndef LX_STORE_TRANSFER_H
+#define LX_STORE_TRANSFER_H
+
+#include <cjson/cJSON.h>
+
+#include "store/privacy.h"
+#include "store/query.h"
+
+typedef struct lx_transfer lx_transfer;
+
+/* Borrows all three; `privacy` may be off. */
+int lx_transfer_new(lx_transfer **out, lx_store *store, lx_privacy *privacy,
+                    lx_arena *arena, lx_error *err);
+void lx_transfer_free(lx_transfer *transfer);
+
+/* Names in the run's texts, so that they are recognised in all runs. Before the first
+ * lx_transfer_add. */
+int lx_transfer_learn(lx_transfer *t, const lx_run_row *run, lx_error *err);
+int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err);
+
+/* One object that must travel. */
+typedef struct lx_transfer_object {
+    lx_hash hash;
+    int64_t size;
+    const void *data; /* NULL: it is in the store under this hash */
+} lx_transfer_object;
+
+/* Each once, sorted by hash; borrowed until the next _add. */
+const lx_transfer_object *lx_transfer_objects(lx_transfer *t, size_t *n);
+/* An array, one record a run, in the order they were added; borrowed. */
+const cJSON *lx_transfer_records(const lx_transfer *t);
+/* Binary files in which something private was seen and not taken out: names; borrowed. */
+const char *const *lx_transfer_left(const lx_transfer *t, size_t *n);
+/* Has any experiment (spec) got another hash than it has here? */
+bool lx_transfer_has_new_spec(const lx_transfer *t);
+
+/* ---- arriving
+ * ------------------------------------------------------------------------------ */
+
+/* The bytes of an object, verified by the callee; borrowed until the next call.
+ * LX_ENOTFOUND: it did not travel (it may be in the store). */
+typedef int (*lx_transfer_fetch)(void *context, const void **data, size_t *n,
+                                 const lx_hash *hash, lx_error *err);
+
+typedef enum lx_arrival {
+    LX_ARRIVED_NEW,
+    LX_ARRIVED_KNOWN,
+    LX_ARRIVED_EXTENDED
+} lx_arrival;
+
+/* Checks the whole record before anything is written: LX_EFORMAT. *id is borrowed from
+ * the record. */
+int lx_transfer_check(const char **id, const cJSON *record, lx_error *err);
+/* All or nothing of one run; *seq is its row here. The record is checked again. */
+int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSON *record,
+                      lx_transfer_fetch fetch, void *context, lx_error *err);
+
+#endif

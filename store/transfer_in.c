@@ -1,0 +1,598 @@
+/* Runs arriving in a store. Records come from strangers: all of one is checked before any
+ * is used. */
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/json.h"
+#include "store/internal.h"
+#include "store/transfer.h"
+
+enum {
+    MOST_CURVES = 4096,
+    MOST_REMARKS = 100000,
+    MOST_ARTIFACTS = 100000,
+    MOST_NAME = 4096,     /* bytes of a name, a key, a path */
+    MOST_TEXT = 16 << 20, /* of a note */
+    GROUP_BYTES = 8 << 20 /* of small objects in one transaction */
+};
+
+static const char *const text_keys[] = {"spec",        "command_line", "flags_given",
+                                        "flags",       "dataset",      "base_model",
+                                        "environment", "git",          "diff"};
+enum { N_TEXTS = sizeof text_keys / sizeof *text_keys, FLAGS_GIVEN = 2, FLAGS = 3 };
+
+/* ---- checking
+ * ---------------------------------------------------------------------------- */
+
+static const cJSON *member(const cJSON *o, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(o, key);
+}
+
+static bool is_word(const char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    return n && n <= 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n;
+}
+
+static bool is_run_id(const char *text)
+{
+    return text && strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16;
+}
+
+/* Absent, or a text of at most `most` bytes. */
+static bool is_short(const cJSON *item, size_t most)
+{
+    return !item || (cJSON_IsString(item) && strlen(item->valuestring) <= most);
+}
+
+static bool is_hash(const cJSON *item)
+{
+    lx_hash hash;
+    return cJSON_IsString(item) && lx_hash_from_hex(&hash, item->valuestring);
+}
+
+static bool is_number(const cJSON *item, double least, double most)
+{
+    return cJSON_IsNumber(item) && item->valuedouble >= least &&
+           item->valuedouble <= most;
+}
+
+static bool is_time(const cJSON *item)
+{
+    return is_number(item, 0, 1e11);
+}
+
+static bool is_sound_end(const cJSON *end)
+{
+    const char *status = lx_json_text(end, "status");
+    return !end ||
+           (is_time(member(end, "ended")) &&
+            is_short(member(end, "message"), MOST_TEXT) && status &&
+            (strcmp(status, "finished") == 0 || strcmp(status, "interrupted") == 0 ||
+             strcmp(status, "failed") == 0));
+}
+
+static bool is_sound_remark(const cJSON *r)
+{
+    const cJSON *value = cJSON_GetArrayItem(r, 3);
+    const char *kind = cJSON_GetStringValue(cJSON_GetArrayItem(r, 1));
+    return cJSON_IsArray(r) && cJSON_GetArraySize(r) == 4 &&
+           is_time(cJSON_GetArrayItem(r, 0)) && is_word(kind) &&
+           strcmp(kind, "pin") != 0 && strcmp(kind, "trash") != 0 &&
+           cJSON_IsString(cJSON_GetArrayItem(r, 2)) &&
+           is_short(cJSON_GetArrayItem(r, 2), MOST_NAME) &&
+           (cJSON_IsNull(value) || is_short(value, MOST_TEXT));
+}
+
+static bool is_sound_artifact(const cJSON *a)
+{
+    return cJSON_IsObject(a) && is_word(lx_json_text(a, "role")) &&
+           is_short(member(a, "name"), MOST_NAME) &&
+           is_short(member(a, "path"), MOST_NAME) && is_hash(member(a, "sha256")) &&
+           (!member(a, "tensors") || is_hash(member(a, "tensors"))) &&
+           is_number(member(a, "size"), 0, 0x1p53) &&
+           is_number(member(a, "step"), -1, 0x1p53) && is_time(member(a, "at")) &&
+           cJSON_IsBool(member(a, "is_kept"));
+}
+
+static bool is_sound_curve(const cJSON *c)
+{
+    const char *key = lx_json_text(c, "key");
+    return cJSON_IsObject(c) && key && *key && strlen(key) <= 256 &&
+           is_hash(member(c, "points")) && is_number(member(c, "n"), 0, 1e10);
+}
+
+static bool are_sound(const cJSON *list, int most, bool (*is_sound)(const cJSON *item))
+{
+    const cJSON *item;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > most)
+        return false;
+    cJSON_ArrayForEach(item, list) if (!is_sound(item)) return false;
+    return true;
+}
+
+static bool are_sound_texts(const cJSON *texts)
+{
+    if (!cJSON_IsObject(texts))
+        return false;
+    for (int i = 0; i < N_TEXTS; i++)
+        if (member(texts, text_keys[i]) && !is_hash(member(texts, text_keys[i])))
+            return false;
+    return true;
+}
+
+static bool is_sound_seed(const char *seed)
+{
+    return !seed || (strlen(seed) <= 20 && strspn(seed, "0123456789") == strlen(seed));
+}
+
+int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
+{
+    const char *problem = NULL;
+
+    *id = lx_json_text(r, "id");
+    if (!cJSON_IsObject(r) || !is_run_id(*id))
+        return lx_fail(err, LX_EFORMAT, "a run without an id of 16 hex digits");
+    if (!is_word(lx_json_text(r, "kind")))
+        problem = "its kind";
+    else if (!is_short(member(r, "name"), MOST_NAME) ||
+             !is_short(member(r, "origin"), MOST_NAME))
+        problem = "its name or origin";
+    else if (member(r, "parent") && !is_run_id(lx_json_text(r, "parent")))
+        problem = "its parent";
+    else if (!is_time(member(r, "started")) || !is_sound_seed(lx_json_text(r, "seed")))
+        problem = "its start or seed";
+    else if (!is_sound_end(member(r, "end")))
+        problem = "its end";
+    else if (!are_sound_texts(member(r, "texts")))
+        problem = "its texts";
+    else if (!are_sound(member(r, "remarks"), MOST_REMARKS, is_sound_remark))
+        problem = "its remarks";
+    else if (!are_sound(member(r, "artifacts"), MOST_ARTIFACTS, is_sound_artifact))
+        problem = "its artifacts";
+    else if (!are_sound(member(r, "curves"), MOST_CURVES, is_sound_curve))
+        problem = "its curves";
+    else if (member(r, "console") && !is_hash(member(r, "console")))
+        problem = "its console";
+    return problem ? lx_fail(err, LX_EFORMAT, "run %s: %s cannot be", *id, problem)
+                   : LX_OK;
+}
+
+/* ---- objects
+ * ----------------------------------------------------------------------------- */
+
+/* One record being brought in. */
+typedef struct arrival {
+    lx_store *store;
+    const cJSON *record;
+    lx_transfer_fetch fetch;
+    void *context;
+    int64_t seq;
+    bool is_extended;
+    store__batch batch; /* objects on their way */
+    size_t batch_bytes;
+} arrival;
+
+/* What gathered in the batch, in a transaction of its own: nothing refers to it yet. */
+static int add_batch(arrival *a, lx_error *err)
+{
+    int rc = a->batch_bytes ? store__begin(a->store, err) : LX_OK;
+    if (a->batch_bytes && rc == LX_OK)
+        rc = store__end(a->store, store__batch_add(&a->batch, err), err);
+    store__batch_release(&a->batch);
+    a->batch = store__batch_of(a->store);
+    a->batch_bytes = 0;
+    return rc;
+}
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_error *err);
+
+/* Objects that a dataset or a git state names come too, as far as they travelled. */
+static int bring_named(arrival *a, const char *text, size_t n, int depth, lx_error *err)
+{
+    size_t run = 0;
+    int rc = LX_OK;
+    for (size_t i = 0; i <= n && rc == LX_OK; i++) {
+        char hex[LX_HASH_HEX + 1];
+        lx_hash hash;
+        if (i < n && is_hex(text[i])) {
+            run++;
+            continue;
+        }
+        if (run == LX_HASH_HEX) {
+            memcpy(hex, text + i - LX_HASH_HEX, LX_HASH_HEX);
+            hex[LX_HASH_HEX] = '\0';
+            if (lx_hash_from_hex(&hash, hex)) {
+                lx_error absent = {0};
+                rc = bring(a, &hash, true, depth + 1, &absent);
+                if (rc == LX_ENOTFOUND) /* an image: named, never kept */
+                    rc = LX_OK;
+                else if (rc < 0 && err)
+                    *err = absent;
+            }
+        }
+        run = 0;
+    }
+    return rc;
+}
+
+static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_error *err)
+{
+    const void *data;
+    char *copy = NULL;
+    lx_hash stored;
+    bool is_here;
+    size_t n;
+    int rc = lx_object_exists(&is_here, a->store, hash, err);
+
+    if (rc < 0 || (is_here && !follows))
+        return rc;
+    if (depth > 6)
+        return lx_fail(err, LX_EFORMAT, "objects that name one another without end");
+    if ((rc = a->fetch(a->context, &data, &n, hash, err)) < 0)
+        return rc == LX_ENOTFOUND && is_here ? LX_OK : rc;
+    if (!is_here) {
+        if ((rc = store__batch_put(&stored, &a->batch, data, n, err)) < 0)
+            return rc;
+        a->batch_bytes += n + 1;
+        if (a->batch_bytes > GROUP_BYTES && (rc = add_batch(a, err)) < 0)
+            return rc;
+    }
+    if (follows && depth < 4 && n <= MOST_TEXT) {
+        /* The next fetch takes the bytes away. */
+        if (!(copy = lx_strndup(data, n)))
+            return lx_oom(err);
+        rc = bring_named(a, copy, n, depth, err);
+        lx_free(copy);
+    }
+    return rc;
+}
+
+static int bring_member(arrival *a, const cJSON *o, const char *key, bool follows,
+                        lx_error *err)
+{
+    const char *hex = lx_json_text(o, key);
+    lx_hash hash;
+    int rc;
+    if (!hex || !lx_hash_from_hex(&hash, hex))
+        return LX_OK;
+    if ((rc = bring(a, &hash, follows, 0, err)) == LX_ENOTFOUND)
+        return lx_fail(err, LX_EFORMAT, "its %s (object %s) did not travel with it", key,
+                       hex);
+    return rc;
+}
+
+static int bring_objects(arrival *a, lx_error *err)
+{
+    const cJSON *texts = member(a->record, "texts"), *item;
+    int rc = LX_OK;
+    for (int i = 0; i < N_TEXTS && rc == LX_OK; i++)
+        rc = bring_member(a, texts, text_keys[i],
+                          strcmp(text_keys[i], "dataset") == 0 ||
+                              strcmp(text_keys[i], "git") == 0,
+                          err);
+    cJSON_ArrayForEach(item, member(a->record, "artifacts"))
+    {
+        if (rc == LX_OK && cJSON_IsTrue(member(item, "is_kept")))
+            rc = bring_member(a, item, "sha256", false, err);
+    }
+    return rc == LX_OK ? add_batch(a, err) : rc;
+}
+
+/* ---- rows
+ * -------------------------------------------------------------------------------- */
+
+static int find_known(arrival *a, lx_error *err)
+{
+    return store__number(
+        &a->seq, 0, a->store, err,
+        "SELECT seq FROM run WHERE id=?1 OR (?2 IS NOT NULL AND origin=?2)"
+        " ORDER BY id<>?1 LIMIT 1",
+        "tt", lx_json_text(a->record, "id"), lx_json_text(a->record, "origin"));
+}
+
+static int text_of(lx_str *out, const lx_hash *hash, lx_store *store, lx_error *err)
+{
+    return hash ? lx_object_get(out, store, hash, err) : LX_OK;
+}
+
+static int insert_run(arrival *a, lx_error *err)
+{
+    const cJSON *r = a->record, *texts = member(r, "texts");
+    lx_hash hashes[N_TEXTS];
+    const lx_hash *t[N_TEXTS] = {NULL};
+    lx_str flags = LX_STR_INIT;
+    int rc;
+
+    for (int i = 0; i < N_TEXTS; i++) {
+        const char *hex = lx_json_text(texts, text_keys[i]);
+        t[i] = hex && lx_hash_from_hex(&hashes[i], hex) ? &hashes[i] : NULL;
+    }
+    rc = store__do(
+        a->store, err,
+        "INSERT INTO run(id, kind, name, origin, parent, started, recorded, seed, spec,"
+        " command_line, flags_given, flags, dataset, base_model, environment, git, diff)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,"
+        " ?17)",
+        "tttttddthhhhhhhhh", lx_json_text(r, "id"), lx_json_text(r, "kind"),
+        lx_json_text(r, "name"), lx_json_text(r, "origin"), lx_json_text(r, "parent"),
+        lx_json_number(r, "started", 0), store__now(), lx_json_text(r, "seed"), t[0],
+        t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]);
+    if (rc < 0)
+        return rc;
+    a->seq = sqlite3_last_insert_rowid(a->store->db);
+    if ((rc = text_of(&flags, t[FLAGS] ? t[FLAGS] : t[FLAGS_GIVEN], a->store, err)) ==
+        LX_OK)
+        rc = store__derive_run(a->store, a->seq, lx_json_text(r, "name"),
+                               flags.len ? lx_str_text(&flags) : NULL, err);
+    lx_str_release(&flags);
+    return rc;
+}
+
+/* ---- remarks
+ * ----------------------------------------------------------------------------- */
+
+/* By its time and key: the value may have been scrubbed on its way here. */
+static int has_remark(bool *out, arrival *a, const cJSON *r, lx_error *err)
+{
+    int64_t seq;
+    int rc = store__number(
+        &seq, 0, a->store, err,
+        "SELECT seq FROM remark WHERE run=?1 AND at=?2 AND kind=?3 AND key=?4", "idtt",
+        a->seq, cJSON_GetArrayItem(r, 0)->valuedouble,
+        cJSON_GetArrayItem(r, 1)->valuestring, cJSON_GetArrayItem(r, 2)->valuestring);
+    *out = seq != 0;
+    return rc;
+}
+
+/*
+ * The newest remark of a kind holds, and newest is the last row: after remarks of two
+ * stores came together their rows are put into the order of their times, so that both
+ * stores hold the same.
+ */
+static int sort_remarks(arrival *a, lx_error *err)
+{
+    static const char *const kinds[] = {"name", "group", "pin", "trash"};
+    lx_store *s = a->store;
+    int rc;
+
+    if ((rc = store__exec(
+             s,
+             "CREATE TEMP TABLE IF NOT EXISTS sorted(run, at, kind, key, value);"
+             "DELETE FROM sorted",
+             err)) < 0 ||
+        (rc = store__do(s, err,
+                        "INSERT INTO sorted SELECT run, at, kind, key, value FROM remark"
+                        " WHERE run=?1 ORDER BY at, kind, key, value",
+                        "i", a->seq)) < 0 ||
+        (rc = store__do(s, err, "DELETE FROM remark WHERE run=?1", "i", a->seq)) < 0 ||
+        (rc = store__do(
+             s, err,
+             "INSERT INTO remark(run, at, kind, key, value)"
+             " SELECT run, at, kind, key, value FROM sorted WHERE run=?1 ORDER BY rowid",
+             "i", a->seq)) < 0)
+        return rc;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && rc == LX_OK; i++)
+        rc = store__derive_remark(s, a->seq, kinds[i], err);
+    return rc;
+}
+
+static int take_remarks(arrival *a, lx_error *err)
+{
+    const cJSON *r;
+    size_t n = 0;
+    int rc = LX_OK;
+
+    cJSON_ArrayForEach(r, member(a->record, "remarks"))
+    {
+        bool is_here;
+        if (rc < 0 || (rc = has_remark(&is_here, a, r, err)) < 0 || is_here)
+            continue;
+        rc = store__do(
+            a->store, err,
+            "INSERT INTO remark(run, at, kind, key, value) VALUES(?1, ?2, ?3, ?4, ?5)",
+            "idttt", a->seq, cJSON_GetArrayItem(r, 0)->valuedouble,
+            cJSON_GetArrayItem(r, 1)->valuestring, cJSON_GetArrayItem(r, 2)->valuestring,
+            cJSON_GetStringValue(cJSON_GetArrayItem(r, 3)));
+        n++;
+    }
+    a->is_extended |= n > 0;
+    return rc == LX_OK && n ? sort_remarks(a, err) : rc;
+}
+
+/* ---- artifacts
+ * --------------------------------------------------------------------------- */
+
+static int take_artifacts(arrival *a, lx_error *err)
+{
+    const cJSON *item;
+    int rc = LX_OK;
+
+    cJSON_ArrayForEach(item, member(a->record, "artifacts"))
+    {
+        lx_hash hash, tensors;
+        const char *path = lx_json_text(item, "path"), *name = lx_json_text(item, "name");
+        lx_artifact artifact = {.role = lx_json_text(item, "role"),
+                                .name = name ? name : "",
+                                .path = path,
+                                .step = (int64_t)lx_json_number(item, "step", -1),
+                                .at = lx_json_number(item, "at", 0)};
+        int64_t seq;
+        if (rc < 0 || !lx_hash_from_hex(&hash, lx_json_text(item, "sha256")))
+            continue;
+        if (lx_json_text(item, "tensors") &&
+            lx_hash_from_hex(&tensors, lx_json_text(item, "tensors")))
+            artifact.tensor_hash = &tensors;
+        /* The same moment is the same file: name and bytes may have been scrubbed. */
+        rc =
+            store__number(&seq, 0, a->store, err,
+                          "SELECT seq FROM artifact WHERE run=?1 AND role=?2 AND"
+                          " coalesce(step, -1)=?3 AND (at=?4 OR (name=?5 AND object=?6))",
+                          "itidth", a->seq, artifact.role, artifact.step, artifact.at,
+                          artifact.name, &hash);
+        if (rc == LX_OK && !seq) {
+            rc = store__add_artifact(a->store, a->seq, &artifact, &hash,
+                                     (int64_t)lx_json_number(item, "size", 0),
+                                     cJSON_IsTrue(member(item, "is_kept")), err);
+            a->is_extended = true;
+        }
+    }
+    return rc;
+}
+
+/* ---- curves, the end
+ * --------------------------------------------------------------------- */
+
+static uint64_t get_le(const unsigned char *p)
+{
+    uint64_t x = 0;
+    for (int i = 7; i >= 0; i--)
+        x = x << 8 | p[i];
+    return x;
+}
+
+/* The points that are not here yet, after those that are. */
+static int take_points(arrival *a, lx_run *run, const cJSON *curve, lx_error *err)
+{
+    const char *key = lx_json_text(curve, "key");
+    size_t n = (size_t)lx_json_number(curve, "n", 0), bytes;
+    const void *data;
+    int64_t *steps, known;
+    double *values;
+    lx_hash hash;
+    int rc;
+
+    lx_hash_from_hex(&hash, lx_json_text(curve, "points"));
+    if ((rc = store__number(&known, 0, a->store, err,
+                            "SELECT w.n FROM series s JOIN series_now w ON w.series=s.id"
+                            " WHERE s.run=?1 AND s.key=?2",
+                            "it", a->seq, key)) < 0 ||
+        (size_t)known >= n)
+        return rc;
+    if ((rc = a->fetch(a->context, &data, &bytes, &hash, err)) < 0)
+        return rc;
+    if (bytes / 16 != n || bytes % 16)
+        return lx_fail(err, LX_EFORMAT,
+                       "the curve \"%.40s\" has %zu bytes for %zu points", key, bytes, n);
+    steps = lx_calloc(n, sizeof *steps);
+    values = lx_calloc(n, sizeof *values);
+    for (size_t k = 0; k < n && steps && values; k++) {
+        uint64_t bits = get_le((const unsigned char *)data + 8 * (n + k));
+        steps[k] = (int64_t)get_le((const unsigned char *)data + 8 * k);
+        memcpy(&values[k], &bits, 8);
+    }
+    rc = steps && values ? lx_run_log_many(run, key, steps + known, values + known,
+                                           n - (size_t)known, err)
+                         : lx_oom(err);
+    a->is_extended = true;
+    lx_free(steps);
+    lx_free(values);
+    return rc;
+}
+
+static int take_console(arrival *a, lx_run *run, lx_error *err)
+{
+    const char *hex = lx_json_text(a->record, "console");
+    lx_str here = LX_STR_INIT;
+    const void *data;
+    lx_hash hash;
+    size_t n;
+    int rc;
+
+    if (!hex || !lx_hash_from_hex(&hash, hex))
+        return LX_OK;
+    if ((rc = lx_query_console(&here, a->store, a->seq, 0, err)) == LX_OK &&
+        (rc = a->fetch(a->context, &data, &n, &hash, err)) == LX_OK && n > here.len) {
+        rc = lx_run_console(run, (const char *)data + here.len, n - here.len, err);
+        a->is_extended = true;
+    }
+    lx_str_release(&here);
+    return rc;
+}
+
+/* Points, console and the end: only of a run that has not ended here, nor is at work
+ * here. */
+static int take_course(arrival *a, lx_error *err)
+{
+    const cJSON *end = member(a->record, "end"), *curve;
+    lx_run *run = NULL;
+    int64_t is_closed;
+    int rc =
+        store__number(&is_closed, 0, a->store, err,
+                      "SELECT 1 FROM run LEFT JOIN run_end ON run=seq"
+                      " WHERE seq=?1 AND (status IS NOT NULL OR boot_id IS NOT NULL)",
+                      "i", a->seq);
+
+    if (rc < 0 || is_closed || (rc = lx_run_open(&run, a->store, a->seq, err)) < 0)
+        return rc;
+    cJSON_ArrayForEach(curve, member(a->record, "curves"))
+    {
+        if (rc == LX_OK)
+            rc = take_points(a, run, curve, err);
+    }
+    if (rc == LX_OK)
+        rc = take_console(a, run, err);
+    if (rc == LX_OK && end) {
+        a->is_extended = true;
+        return lx_run_end_at(run, lx_json_text(end, "status"),
+                             lx_json_text(end, "message"),
+                             lx_json_number(end, "ended", 0), err);
+    }
+    if (rc == LX_OK)
+        rc = lx_run_flush(run, err);
+    lx_run_abandon(run);
+    return rc;
+}
+
+/* ---- the whole
+ * --------------------------------------------------------------------------- */
+
+static int write_rows(lx_arrival *how, arrival *a, lx_error *err)
+{
+    int rc;
+    *how = LX_ARRIVED_NEW;
+    if ((rc = find_known(a, err)) < 0)
+        return rc;
+    if (a->seq)
+        *how = LX_ARRIVED_KNOWN;
+    else if ((rc = insert_run(a, err)) < 0)
+        return rc;
+    if ((rc = take_course(a, err)) < 0 || (rc = take_artifacts(a, err)) < 0 ||
+        (rc = take_remarks(a, err)) < 0)
+        return rc;
+    if (*how == LX_ARRIVED_KNOWN && a->is_extended)
+        *how = LX_ARRIVED_EXTENDED;
+    return LX_OK;
+}
+
+int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSON *record,
+                      lx_transfer_fetch fetch, void *context, lx_error *err)
+{
+    arrival a = {.store = store,
+                 .record = record,
+                 .fetch = fetch,
+                 .context = context,
+                 .batch = store__batch_of(store)};
+    const char *id;
+    int rc;
+
+    if ((rc = lx_transfer_check(&id, record, err)) < 0)
+        return rc;
+    if ((rc = bring_objects(&a, err)) == LX_OK &&
+        (rc = lx_store_group_begin(store, err)) == LX_OK)
+        rc = lx_store_group_end(store, write_rows(how, &a, err), err);
+    store__batch_release(&a.batch);
+    if (rc < 0)
+        lx_within(err, "run %s", id);
+    *seq = a.seq;
+    return rc;
+}

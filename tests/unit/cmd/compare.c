@@ -1,0 +1,146 @@
+/* lx compare on runs made here: the same spec with different results, and what is paired.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cmd/compare.h"
+
+enum { N = 60 };
+
+static char folder[64];
+static lx_store *store;
+static lx_cli cli;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/lx-compare-XXXXXX");
+    if (!mkdtemp(folder) || lx_store_open(&store, folder, false, NULL) < 0)
+        return -1;
+    cli = (lx_cli){.arena = lx_arena_new(),
+                   .out = fopen("/dev/null", "w"),
+                   .err = stderr,
+                   .store_path = folder,
+                   .is_quiet = true,
+                   .columns = 80};
+    return cli.arena && cli.out ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+    (void)state;
+    lx_store_close(store);
+    lx_arena_free(cli.arena);
+    fclose(cli.out);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+/* A training whose loss at step `odd` is not that of the others; 0 = none. */
+static void record(const char *name, const char *spec, uint64_t seed, int odd,
+                   const char *tensors)
+{
+    const lx_run_start start = {.name = name,
+                                .kind = "train",
+                                .spec = spec,
+                                .seed = seed,
+                                .has_seed = true,
+                                .dataset = "{\"folders\":[],\"images\":0}",
+                                .flags = "{\"train_batch_size\":1}"};
+    lx_hash bytes = lx_sha256_of(name, strlen(name)), hash;
+    lx_artifact lora = {.role = "lora",
+                        .name = name,
+                        .step = N,
+                        .hash = &bytes,
+                        .size = 1,
+                        .tensor_hash = &hash};
+    lx_error err = {0};
+    lx_run *run;
+
+    hash = lx_sha256_of(tensors, strlen(tensors));
+    assert_int_equal(lx_run_begin(&run, store, &start, &err), 0);
+    for (int i = 1; i <= N; i++)
+        assert_int_equal(
+            lx_run_log(run, "loss", i, 1.0 / i + (i == odd ? 1e-9 : 0), &err), 0);
+    assert_int_equal(lx_run_attach(NULL, store, lx_run_seq(run), &lora, &err), 0);
+    assert_int_equal(lx_run_end(run, "finished", NULL, &err), 0);
+}
+
+static lx_comparison *compare(const char *a, const char *b)
+{
+    const char *names[] = {a, b};
+    const lx_words runs = {names, 2};
+    lx_comparison *c = lx_arena_calloc(cli.arena, 1, sizeof *c);
+    lx_error err = {0};
+
+    c->cli = &cli;
+    c->store = store;
+    c->share = 0.5;
+    if (lx_compare_read(c, &runs, &err) < 0 || lx_compare_show(c, true, &err) < 0 ||
+        lx_compare_json(c, &err) < 0)
+        fail_msg("%s", err.text);
+    return c;
+}
+
+static void test_cmd_compare__one_spec_must_give_one_result(void **state)
+{
+    const lx_comparison *c;
+
+    (void)state;
+    record("one", "{\"a\":1}", 1, 0, "t");
+    record("same", "{\"a\":1}", 1, 0, "t");
+    record("parted", "{\"a\":1}", 1, 17, "t");
+    record("lora", "{\"a\":1}", 1, 0, "u");
+    record("other", "{\"a\":2}", 2, 17, "u");
+    c = compare("one", "same");
+    assert_int_equal(c->findings.count, 0);
+    assert_string_equal(c->notes.items[0],
+                        "a and b have the same spec, the same losses and the same LoRA");
+    c = compare("one", "parted");
+    assert_string_equal(c->findings.items[0],
+                        "a and b have the same spec, but their losses part at step 17");
+    c = compare("one", "lora");
+    assert_string_equal(c->findings.items[0],
+                        "a and b have the same spec, but their LoRAs differ");
+    c = compare("one", "other");
+    assert_int_equal(c->findings.count + c->notes.count, 0);
+}
+
+static void test_cmd_compare__check_is_the_exit_status(void **state)
+{
+    const struct lx_option *o = lx_cmd_compare.options;
+    char *words[] = {"--check", "one", "parted"};
+    void *args = calloc(1, lx_cmd_compare.args_size);
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(lx_options_parse(args, o, 3, words, cli.arena, &err), 0);
+    assert_int_equal(lx_cmd_compare.run(&cli, args, &err), LX_ECHECK);
+    assert_int_equal(lx_exit_status(LX_ECHECK), 1);
+    free(args);
+}
+
+static void test_cmd_compare__pairs_only_what_shares_its_draws(void **state)
+{
+    (void)state;
+    assert_true(compare("one", "parted")->pairs[1].loss.is_paired);
+    assert_false(compare("one", "other")->pairs[1].loss.is_paired); /* another seed */
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cmd_compare__one_spec_must_give_one_result),
+        cmocka_unit_test(test_cmd_compare__check_is_the_exit_status),
+        cmocka_unit_test(test_cmd_compare__pairs_only_what_shares_its_draws),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
