@@ -1,4 +1,6 @@
 /* lx compare - what two or more runs do not have in common */
+#include <string.h>
+
 #include "cmd/compare.h"
 
 struct compare_args {
@@ -6,7 +8,7 @@ struct compare_args {
     double smoothing, window;
     bool has_smoothing, has_window;
     int64_t seed;
-    const char *svg;
+    const char *svg, *axis;
     lx_words runs;
 };
 
@@ -19,6 +21,8 @@ static const lx_option options[] = {
             "the runs drew the same at every step, though lx cannot know it"),
     LX_TEXT(struct compare_args, svg, 0, "svg", "FILE",
             "write the loss curves as a chart"),
+    LX_TEXT(struct compare_args, axis, 0, "axis", "AXIS",
+            "of the curves: steps, images (seen) or epochs (steps)"),
     {LX_OPTION_NUMBER, 0, "smooth", "X",
      "weight of the past in the curves drawn, below 1 (0.9)",
      offsetof(struct compare_args, smoothing),
@@ -38,6 +42,9 @@ static int check(const struct compare_args *args, const lx_comparison *c, lx_err
     if (args->runs.count < 2 || args->runs.count > LX_COMPARE_RUNS)
         return lx_fail(err, LX_EUSAGE, "2 to %d runs can be compared, and %zu are given",
                        LX_COMPARE_RUNS, args->runs.count);
+    if (strcmp(c->axis, "steps") != 0 && strcmp(c->axis, "images") != 0 &&
+        strcmp(c->axis, "epochs") != 0)
+        return lx_fail(err, LX_EUSAGE, "--axis %s: steps, images or epochs", c->axis);
     if (!(c->smoothing >= 0 && c->smoothing < 1))
         return lx_fail(err, LX_EUSAGE, "--smooth %g: from 0 to below 1", c->smoothing);
     if (!(c->share > 0 && c->share <= 1))
@@ -70,6 +77,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     c->share = args->has_window ? args->window : 0.25;
     c->seed = (uint64_t)args->seed;
     c->is_paired = args->paired;
+    c->axis = args->axis ? args->axis : "steps";
     if ((rc = check(args, c, err)) < 0 ||
         (rc = lx_store_open(&c->store, cli->store_path, true, err)) < 0)
         return rc;

@@ -1,11 +1,13 @@
 /*
  * cmd/compare - what two or more runs do not have in common; internal to cmd/compare_*.c
  *
- * compare_read.c gathers, compare_text.c and compare_json.c tell. The first run is what
- * the others are compared with.
+ * compare_read.c reads a run, compare_find.c finds the differences, compare_text.c and
+ * compare_json.c tell them. The first run is what the others are compared with.
  */
 #ifndef LX_CMD_COMPARE_H
 #define LX_CMD_COMPARE_H
+
+#include <cjson/cJSON.h>
 
 #include "cmd/cli.h"
 #include "src/compare/code.h"
@@ -29,6 +31,7 @@ typedef struct lx_compared {
     double *smooth;              /* of loss.values */
     double *images;              /* seen at each point of loss; NULL = not known */
     double *epochs;              /* of each point, from 1; NULL = not known */
+    double *epoch_axis;          /* the same with its fraction */
     double *epoch_means;         /* of epoch 1, 2 ...; NaN where there is none */
     size_t n_epochs, best_epoch; /* best_epoch from 1; 0 = none */
     const char *label;           /* "hifumi-v3 (4fa3b2c1d0)" */
@@ -75,7 +78,8 @@ typedef struct lx_comparison {
     lx_store *store;
     double smoothing, share; /* options */
     uint64_t seed;
-    bool is_paired; /* said to share their draws */
+    bool is_paired;   /* said to share their draws */
+    const char *axis; /* of the curves drawn: steps, images or epochs */
     lx_compared runs[LX_COMPARE_RUNS];
     lx_compare_pair pairs[LX_COMPARE_RUNS]; /* [0] is empty */
     size_t n;
@@ -88,7 +92,15 @@ typedef struct lx_comparison {
     lx_words notes;    /* ... or with the same */
 } lx_comparison;
 
+/* All that is known of one run, found by name. */
+int lx_compare_run(lx_compared *run, lx_comparison *c, const char *name, lx_error *err);
+/* All runs and where they differ. */
 int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err);
+/* A run's points along the axis chosen; NULL = it does not say. */
+const double *lx_compare_axis(const lx_comparison *c, const lx_compared *run);
+/* A recorded JSON text as a tree; NULL when there is none or it is broken. cJSON_Delete.
+ */
+cJSON *lx_compare_parse(const char *text);
 /* The caption of an image as text; NULL = none. In the arena. */
 int lx_compare_caption(const char **out, lx_comparison *c, const char *hex,
                        lx_error *err);

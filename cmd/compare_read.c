@@ -1,4 +1,4 @@
-/* lx compare: what is known of each run, and where they differ. */
+/* lx compare: what is known of each run. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static double flag_number(const cJSON *flags, const char *key, double otherwise)
     return isnan(x) ? otherwise : x;
 }
 
-static cJSON *parse(const char *text)
+cJSON *lx_compare_parse(const char *text)
 {
     cJSON *value = NULL;
     return text && lx_json_parse(&value, text, strlen(text), NULL) == LX_OK ? value
@@ -76,7 +76,8 @@ static cJSON *parse(const char *text)
  * the batch, epochs from their number in a run that went to its end. */
 static int derive_axes(lx_compared *r, lx_comparison *c, lx_error *err)
 {
-    cJSON *flags = parse(r->texts.flags ? r->texts.flags : r->texts.flags_given);
+    cJSON *flags =
+        lx_compare_parse(r->texts.flags ? r->texts.flags : r->texts.flags_given);
     double batch = flag_number(flags, "train_batch_size", 0) *
                    flag_number(flags, "gradient_accumulation_steps", 1);
     double epochs = flag_number(flags, "max_train_epochs", 0);
@@ -98,6 +99,32 @@ static int derive_axes(lx_compared *r, lx_comparison *c, lx_error *err)
             r->epochs[i] = floor((r->loss.steps[i] - 1) / (last / epochs)) + 1;
     }
     return LX_OK;
+}
+
+/* Epochs as a place to draw at: each point between the ends of its epoch, by its order in
+ * it. */
+static int spread_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
+{
+    size_t n = r->loss.n;
+
+    if (!r->epochs)
+        return LX_OK;
+    if (!(r->epoch_axis = lx_arena_calloc(c->cli->arena, n + 1, sizeof *r->epoch_axis)))
+        return lx_oom(err);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && r->epochs[end] == r->epochs[i];)
+            end++;
+        for (size_t k = i; k < end; k++)
+            r->epoch_axis[k] = r->epochs[i] - 1 + (double)(k - i + 1) / (double)(end - i);
+    }
+    return LX_OK;
+}
+
+const double *lx_compare_axis(const lx_comparison *c, const lx_compared *r)
+{
+    return c->axis && strcmp(c->axis, "images") == 0   ? r->images
+           : c->axis && strcmp(c->axis, "epochs") == 0 ? r->epoch_axis
+                                                       : r->loss.steps;
 }
 
 enum { MOST_EPOCHS = 100000 };
@@ -134,7 +161,7 @@ static int read_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
     return LX_OK;
 }
 
-static int read_run(lx_compared *r, lx_comparison *c, const char *name, lx_error *err)
+int lx_compare_run(lx_compared *r, lx_comparison *c, const char *name, lx_error *err)
 {
     lx_arena *arena = c->cli->arena;
     int rc;
@@ -146,8 +173,12 @@ static int read_run(lx_compared *r, lx_comparison *c, const char *name, lx_error
         (rc = read_loss(r, c, err)) < 0 ||
         (rc = read_axis(&r->images, c, r, "images", err)) < 0 ||
         (rc = read_axis(&r->epochs, c, r, "epoch", err)) < 0 ||
-        (rc = derive_axes(r, c, err)) < 0 || (rc = read_epochs(r, c, err)) < 0)
+        (rc = derive_axes(r, c, err)) < 0 || (rc = read_epochs(r, c, err)) < 0 ||
+        (rc = spread_epochs(r, c, err)) < 0)
         return rc;
+    if (r->loss.n && !lx_compare_axis(c, r))
+        return lx_fail(err, LX_EUSAGE, "run %.10s does not say its %s: --axis steps",
+                       r->row.id, c->axis);
     if (r->texts.dataset) {
         if ((rc = lx_store_dataset_get(&r->data, c->store, r->texts.dataset, arena,
                                        err)) < 0)
@@ -157,555 +188,4 @@ static int read_run(lx_compared *r, lx_comparison *c, const char *name, lx_error
     r->label = *r->row.name ? lx_arena_printf(arena, "%s (%.10s)", r->row.name, r->row.id)
                             : lx_arena_printf(arena, "%.10s", r->row.id);
     return r->label ? LX_OK : lx_oom(err);
-}
-
-/* ---- facts that differ --------------------------------------------------- */
-
-static const char *value_text(lx_arena *arena, const cJSON *value)
-{
-    char number[32], *json;
-    const char *text;
-
-    if (!value || cJSON_IsNull(value))
-        return NULL;
-    if (cJSON_IsString(value))
-        return lx_arena_strdup(arena, value->valuestring);
-    if (cJSON_IsNumber(value)) {
-        lx_format_double(number, value->valuedouble);
-        return lx_arena_strdup(arena, number);
-    }
-    json = cJSON_PrintUnformatted(value);
-    text = lx_arena_strdup(arena, json ? json : "?");
-    cJSON_free(json);
-    return text;
-}
-
-static bool is_equal(const char *a, const char *b)
-{
-    double x, y;
-
-    if (!a || !b || strcmp(a, b) == 0)
-        return a == b || (a && b);
-    x = lx_text_number(a);
-    y = lx_text_number(b);
-    return !isnan(x) && x == y; /* 1e-4 and 0.0001 */
-}
-
-static int add_fact(lx_compare_facts *out, const lx_compare_fact *fact, size_t n,
-                    lx_arena *arena, lx_error *err)
-{
-    bool differs = false, is_known = false;
-
-    for (size_t i = 0; i < n; i++) {
-        differs = differs || !is_equal(fact->texts[0], fact->texts[i]);
-        is_known = is_known || fact->texts[i];
-    }
-    out->is_known = out->is_known || is_known;
-    if (!differs)
-        return LX_OK;
-    if (out->count == out->capacity) {
-        size_t capacity = out->capacity ? out->capacity * 2 : 16;
-        lx_compare_fact *more = lx_arena_calloc(arena, capacity, sizeof *more);
-        if (!more)
-            return lx_oom(err);
-        if (out->count)
-            memcpy(more, out->items, out->count * sizeof *more);
-        out->items = more;
-        out->capacity = capacity;
-    }
-    out->items[out->count] = *fact;
-    for (size_t i = 0; i < n; i++)
-        out->items[out->count].numbers[i] =
-            fact->texts[i] ? lx_text_number(fact->texts[i]) : (double)NAN;
-    out->count++;
-    return LX_OK;
-}
-
-/* "a.b" in nested objects. */
-static const cJSON *at_path(const cJSON *object, const char *path)
-{
-    char key[128];
-
-    while (*path && object) {
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof key)
-            return NULL;
-        memcpy(key, path, n);
-        key[n] = '\0';
-        object = cJSON_GetObjectItemCaseSensitive(object, key);
-        path += n + (path[n] == '.');
-    }
-    return object;
-}
-
-static int add_path(lx_compare_facts *out, lx_comparison *c, cJSON *const *objects,
-                    const char *name, const char *path, size_t most, lx_error *err)
-{
-    lx_compare_fact fact = {.name = name};
-
-    for (size_t i = 0; i < c->n; i++) {
-        fact.texts[i] = value_text(c->cli->arena, at_path(objects[i], path));
-        if (fact.texts[i] && most && strlen(fact.texts[i]) > most)
-            fact.texts[i] = lx_arena_strndup(c->cli->arena, fact.texts[i], most);
-    }
-    return add_fact(out, &fact, c->n, c->cli->arena, err);
-}
-
-/* ---- flags --------------------------------------------------------------- */
-
-static int by_weight(const void *a, const void *b)
-{
-    const lx_compare_fact *x = a, *y = b;
-    int wx = lx_run_flag_weight(x->name), wy = lx_run_flag_weight(y->name);
-    return wx != wy ? (wx > wy) - (wx < wy) : strcmp(x->name, y->name);
-}
-
-/* A run that recorded only the flags it was given had the defaults of the rest. */
-static const char *flag_text(lx_comparison *c, size_t run, const cJSON *flags,
-                             const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(flags, name);
-
-    if (!item && flags && strcmp(c->runs[run].row.kind, "train") != 0)
-        for (size_t i = 0; i < LX_FLAG_COUNT; i++)
-            if (strcmp(lx_flag_table[i].name, name) == 0)
-                return lx_flag_table[i].type == LX_TYPE_FLAG ? "false"
-                                                             : lx_flag_table[i].otherwise;
-    return value_text(c->cli->arena, item);
-}
-
-static int add_flag(lx_comparison *c, cJSON *const *flags, const char *name,
-                    lx_error *err)
-{
-    lx_compare_fact fact = {.name = lx_arena_strdup(c->cli->arena, name)};
-    bool is_place = lx_run_flag_weight(name) == INT_MAX;
-
-    if (!fact.name)
-        return lx_oom(err);
-    for (size_t i = 0; i < c->n; i++)
-        fact.texts[i] = flag_text(c, i, flags[i], name);
-    return add_fact(is_place ? &c->places : &c->flags, &fact, c->n, c->cli->arena, err);
-}
-
-static int compare_flags(lx_comparison *c, lx_error *err)
-{
-    cJSON *flags[LX_COMPARE_RUNS] = {0};
-    int rc = LX_OK;
-
-    for (size_t i = 0; i < c->n; i++)
-        flags[i] = parse(c->runs[i].texts.flags ? c->runs[i].texts.flags
-                                                : c->runs[i].texts.flags_given);
-    for (size_t i = 0; i < c->n && rc == LX_OK; i++) {
-        const cJSON *item;
-        cJSON_ArrayForEach(item, flags[i])
-        {
-            bool was_seen = false;
-            for (size_t k = 0; k < i; k++)
-                was_seen =
-                    was_seen || cJSON_GetObjectItemCaseSensitive(flags[k], item->string);
-            if (!was_seen && (rc = add_flag(c, flags, item->string, err)) < 0)
-                break;
-        }
-    }
-    if (c->flags.count)
-        qsort(c->flags.items, c->flags.count, sizeof *c->flags.items, by_weight);
-    if (c->places.count)
-        qsort(c->places.items, c->places.count, sizeof *c->places.items, by_weight);
-    for (size_t i = 0; i < c->n; i++)
-        cJSON_Delete(flags[i]);
-    return rc;
-}
-
-/* ---- base, code, environment --------------------------------------------- */
-
-static int compare_objects(lx_compare_facts *out, lx_comparison *c, size_t text_offset,
-                           const char *const (*paths)[2], size_t n_paths, size_t most,
-                           lx_error *err)
-{
-    cJSON *objects[LX_COMPARE_RUNS] = {0};
-    int rc = LX_OK;
-
-    for (size_t i = 0; i < c->n; i++)
-        objects[i] =
-            parse(*(const char *const *)(const void *)((const char *)&c->runs[i].texts +
-                                                       text_offset));
-    for (size_t k = 0; k < n_paths && rc == LX_OK; k++)
-        rc = add_path(out, c, objects, paths[k][0], paths[k][1], most, err);
-    for (size_t i = 0; i < c->n; i++)
-        cJSON_Delete(objects[i]);
-    return rc;
-}
-
-static int compare_surroundings(lx_comparison *c, lx_error *err)
-{
-    static const char *const base[][2] = {
-        {"sha256", "sha256"}, {"path", "path"}, {"vae", "vae.sha256"}};
-    static const char *const code[][2] = {{"commit", "commit"},
-                                          {"branch", "branch"},
-                                          {"changed files", "changed"},
-                                          {"untracked", "untracked"}};
-    static const char *const environment[][2] = {{"lx", "versions.lx"},
-                                                 {"cpu", "cpu"},
-                                                 {"cores", "cores"},
-                                                 {"memory", "memory"},
-                                                 {"system", "system"},
-                                                 {"kernel", "kernel"},
-                                                 {"machine", "machine"},
-                                                 {"gpu", "gpu"},
-                                                 {"python", "versions.python"},
-                                                 {"torch", "versions.torch"},
-                                                 {"variables", "variables"}};
-    int rc;
-
-    if ((rc = compare_objects(&c->base, c, offsetof(lx_run_texts, base_model), base, 3, 0,
-                              err)) < 0 ||
-        (rc = compare_objects(&c->code, c, offsetof(lx_run_texts, git), code, 4, 60,
-                              err)) < 0)
-        return rc;
-    return compare_objects(&c->environment, c, offsetof(lx_run_texts, environment),
-                           environment, sizeof environment / sizeof *environment, 60,
-                           err);
-}
-
-/* ---- data ---------------------------------------------------------------- */
-
-static int list_images(lx_data_image **out, size_t *n, const lx_compared *r,
-                       lx_arena *arena, lx_error *err)
-{
-    *n = 0;
-    if (!(*out = lx_arena_calloc(arena, r->data.n_images + 1, sizeof **out)))
-        return lx_oom(err);
-    for (size_t f = 0; f < r->data.n_folders; f++) {
-        const lx_dataset_folder_row *folder = &r->data.folders[f];
-        for (size_t i = 0; i < folder->n_images; i++)
-            (*out)[(*n)++] = (lx_data_image){.folder = folder->name,
-                                             .name = folder->images[i].name,
-                                             .hash = folder->images[i].hash,
-                                             .caption = folder->images[i].caption,
-                                             .is_reg = folder->is_reg};
-    }
-    return LX_OK;
-}
-
-static int compare_images(lx_compare_pair *p, const lx_compared *a, const lx_compared *b,
-                          lx_arena *arena, lx_error *err)
-{
-    lx_data_image *x, *y;
-    size_t n_x, n_y;
-    int rc;
-
-    p->has_data = a->has_data && b->has_data;
-    if (!p->has_data)
-        return LX_OK;
-    p->is_same_data = strcmp(a->texts.dataset, b->texts.dataset) == 0;
-    if ((rc = list_images(&x, &n_x, a, arena, err)) < 0 ||
-        (rc = list_images(&y, &n_y, b, arena, err)) < 0)
-        return rc;
-    return lx_compare_data(&p->data, x, n_x, y, n_y, arena, err);
-}
-
-static const lx_dataset_folder_row *find_folder(const lx_compared *r, const char *name)
-{
-    for (size_t i = 0; i < r->data.n_folders; i++)
-        if (strcmp(r->data.folders[i].name, name) == 0)
-            return &r->data.folders[i];
-    return NULL;
-}
-
-static int add_folder_fact(lx_comparison *c, const char *folder, lx_error *err)
-{
-    lx_compare_fact fact = {.name = folder};
-
-    for (size_t i = 0; i < c->n; i++) {
-        const lx_dataset_folder_row *f = find_folder(&c->runs[i], folder);
-        if (f && !(fact.texts[i] = lx_arena_printf(
-                       c->cli->arena, "%d repeats, %zu images%s%s%s", f->repeats,
-                       f->n_images, f->is_reg ? ", regularisation" : "",
-                       *f->class_tokens ? ", " : "", f->class_tokens)))
-            return lx_oom(err);
-    }
-    return add_fact(&c->folders, &fact, c->n, c->cli->arena, err);
-}
-
-static int compare_folders(lx_comparison *c, lx_error *err)
-{
-    int rc = LX_OK;
-
-    for (size_t i = 0; i < c->n; i++)
-        for (size_t f = 0; f < c->runs[i].data.n_folders && rc == LX_OK; f++) {
-            const char *name = c->runs[i].data.folders[f].name;
-            bool was_seen = false;
-            for (size_t k = 0; k < i; k++)
-                was_seen = was_seen || find_folder(&c->runs[k], name);
-            if (!was_seen)
-                rc = add_folder_fact(c, name, err);
-        }
-    return rc;
-}
-
-int lx_compare_caption(const char **out, lx_comparison *c, const char *hex, lx_error *err)
-{
-    lx_str text = LX_STR_INIT;
-    lx_hash hash;
-    int rc;
-
-    *out = NULL;
-    if (!*hex)
-        return LX_OK;
-    if (!lx_hash_from_hex(&hash, hex))
-        return lx_fail(err, LX_EFORMAT, "a caption names no object");
-    if ((rc = lx_object_get(&text, c->store, &hash, err)) == LX_OK &&
-        !(*out = lx_arena_strndup(c->cli->arena, lx_str_text(&text), text.len)))
-        rc = lx_oom(err);
-    lx_str_release(&text);
-    return rc;
-}
-
-/* ---- loss ---------------------------------------------------------------- */
-
-/* lx draws noise, timesteps and the order of images from the seed by step and sample: two
- * trainings that agree in these drew the same. */
-static bool share_draws(const lx_comparison *c, const lx_compared *a,
-                        const lx_compared *b)
-{
-    static const char *const flags[] = {"train_batch_size",
-                                        "gradient_accumulation_steps",
-                                        "resolution",
-                                        "enable_bucket",
-                                        "min_bucket_reso",
-                                        "max_bucket_reso",
-                                        "bucket_reso_steps",
-                                        "bucket_no_upscale",
-                                        "min_timestep",
-                                        "max_timestep",
-                                        "noise_offset",
-                                        "multires_noise_iterations",
-                                        "multires_noise_discount",
-                                        "ip_noise_gamma",
-                                        "prior_loss_weight",
-                                        "loss_type",
-                                        "min_snr_gamma",
-                                        "v_parameterization",
-                                        "debiased_estimation_loss",
-                                        "seed"};
-
-    if (strcmp(a->row.kind, "train") || strcmp(b->row.kind, "train") || !*a->row.seed ||
-        strcmp(a->row.seed, b->row.seed) || !a->texts.dataset || !b->texts.dataset ||
-        strcmp(a->texts.dataset, b->texts.dataset))
-        return false;
-    for (size_t i = 0; i < c->flags.count; i++)
-        for (size_t k = 0; k < sizeof flags / sizeof *flags; k++)
-            if (strcmp(c->flags.items[i].name, flags[k]) == 0 &&
-                !is_equal(c->flags.items[i].texts[a - c->runs],
-                          c->flags.items[i].texts[b - c->runs]))
-                return false;
-    return true;
-}
-
-/* The same curve along the images seen. */
-static lx_loss_curve by_images(const lx_compared *r)
-{
-    return (lx_loss_curve){r->images, r->loss.values, r->images ? r->loss.n : 0};
-}
-
-static bool is_same_axis(const lx_compared *a, const lx_compared *b)
-{
-    size_t n = a->loss.n < b->loss.n ? a->loss.n : b->loss.n;
-    return !a->images || !b->images ||
-           memcmp(a->images, b->images, n * sizeof *a->images) == 0;
-}
-
-static int compare_losses(lx_compare_pair *p, lx_comparison *c, const lx_compared *a,
-                          const lx_compared *b, lx_error *err)
-{
-    lx_loss_curve x = by_images(a), y = by_images(b);
-    int rc = lx_compare_loss(&p->loss, &a->loss, &b->loss, c->share,
-                             c->is_paired || share_draws(c, a, b), c->seed, c->cli->arena,
-                             err);
-
-    if (rc < 0 || strcmp(a->curve, b->curve) != 0 || is_same_axis(a, b))
-        return rc;
-    rc = lx_compare_loss(&p->by_images, &x, &y, c->share, false, c->seed, c->cli->arena,
-                         err);
-    p->images_first = p->by_images.first;
-    p->images_last = p->by_images.last;
-    return rc;
-}
-
-/* ---- the same spec ------------------------------------------------------- */
-
-/* The last LoRA: by its tensors where they are known, for metadata hold dates. */
-static const char *output_of(const lx_compared *r)
-{
-    const char *output = "";
-    int64_t step = INT64_MIN;
-
-    for (size_t i = 0; i < r->n_artifacts; i++) {
-        const lx_artifact_row *a = &r->artifacts[i];
-        if (strcmp(a->role, "lora") == 0 && a->step >= step) {
-            step = a->step;
-            output = *a->tensor_hash ? a->tensor_hash : "";
-        }
-    }
-    return output;
-}
-
-static int add_line(lx_words *list, lx_arena *arena, const char *text, lx_error *err)
-{
-    const char **items = lx_arena_calloc(arena, list->count + 1, sizeof *items);
-
-    if (!items || !text)
-        return lx_oom(err);
-    if (list->count)
-        memcpy(items, list->items, list->count * sizeof *items);
-    items[list->count++] = text;
-    list->items = items;
-    return LX_OK;
-}
-
-static int judge_pair(lx_comparison *c, size_t i, size_t k, lx_error *err)
-{
-    const lx_compared *a = &c->runs[i], *b = &c->runs[k];
-    const char *x = output_of(a), *y = output_of(b);
-    bool are_whole =
-        strcmp(a->row.status, "finished") == 0 && strcmp(b->row.status, "finished") == 0;
-    size_t n;
-    int64_t parting = lx_loss_parting(&n, &a->loss, &b->loss);
-
-    if (parting >= 0)
-        return add_line(
-            &c->findings, c->cli->arena,
-            lx_arena_printf(
-                c->cli->arena,
-                "%c and %c have the same spec, but their losses part at step %lld",
-                (char)('a' + i), (char)('a' + k), (long long)parting),
-            err);
-    if (are_whole && *x && *y && strcmp(x, y) != 0)
-        return add_line(
-            &c->findings, c->cli->arena,
-            lx_arena_printf(c->cli->arena,
-                            "%c and %c have the same spec, but their LoRAs differ",
-                            (char)('a' + i), (char)('a' + k)),
-            err);
-    return add_line(&c->notes, c->cli->arena,
-                    lx_arena_printf(c->cli->arena, "%c and %c have the same spec%s%s",
-                                    (char)('a' + i), (char)('a' + k),
-                                    n ? ", the same losses" : "",
-                                    are_whole && *x && *y ? " and the same LoRA" : ""),
-                    err);
-}
-
-static int judge_specs(lx_comparison *c, lx_error *err)
-{
-    int rc = LX_OK;
-
-    for (size_t i = 0; i < c->n; i++)
-        for (size_t k = i + 1; k < c->n && rc == LX_OK; k++)
-            if (*c->runs[i].row.spec &&
-                strcmp(c->runs[i].row.spec, c->runs[k].row.spec) == 0)
-                rc = judge_pair(c, i, k, err);
-    return rc;
-}
-
-/* ---- results and ranks --------------------------------------------------- */
-
-static double tail_mean(const lx_compared *r, double share)
-{
-    double last = r->loss.n ? r->loss.steps[r->loss.n - 1] : 0, sum = 0;
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->loss.n; i++)
-        if (r->loss.steps[i] > last - share * (last - r->loss.steps[0] + 1)) {
-            sum += r->loss.values[i];
-            n++;
-        }
-    return n ? sum / (double)n : (double)NAN;
-}
-
-static void gather_results(lx_comparison *c)
-{
-    static const char *const names[] = {"loss (end)", "loss (best epoch)", "steps",
-                                        "duration"};
-
-    c->n_results = 4;
-    for (size_t k = 0; k < 4; k++)
-        c->results[k].name = names[k];
-    for (size_t i = 0; i < c->n; i++) {
-        const lx_compared *r = &c->runs[i];
-        c->results[0].values[i] = tail_mean(r, c->share);
-        c->results[1].values[i] =
-            r->best_epoch ? r->epoch_means[r->best_epoch - 1] : (double)NAN;
-        c->results[2].values[i] =
-            r->row.last_step < 0 ? (double)NAN : (double)r->row.last_step;
-        c->results[3].values[i] =
-            r->row.ended > 0 ? r->row.ended - r->row.started : (double)NAN;
-    }
-}
-
-static int add_rank(lx_comparison *c, const lx_compare_fact *flag,
-                    const lx_compare_result *result, lx_error *err)
-{
-    double x[LX_COMPARE_RUNS], y[LX_COMPARE_RUNS];
-    lx_correlation rank;
-    size_t n = 0;
-    int rc;
-
-    for (size_t i = 0; i < c->n; i++)
-        if (!isnan(flag->numbers[i]) && !isnan(result->values[i])) {
-            x[n] = flag->numbers[i];
-            y[n++] = result->values[i];
-        }
-    /* A seed's size means nothing. */
-    if (n < 3 || strcmp(flag->name, "seed") == 0 ||
-        (rc = lx_spearman(&rank, x, y, n, err)) < 0)
-        return n < 3 || strcmp(flag->name, "seed") == 0 ? LX_OK : rc;
-    if (!isnan(rank.rho))
-        c->ranks[c->n_ranks++] = (lx_compare_rank){flag->name, result->name, rank};
-    return LX_OK;
-}
-
-static int by_rho(const void *a, const void *b)
-{
-    const lx_compare_rank *x = a, *y = b;
-    double p = fabs(x->rank.rho), q = fabs(y->rank.rho);
-    return (p < q) - (p > q);
-}
-
-static int rank_flags(lx_comparison *c, lx_error *err)
-{
-    int rc = LX_OK;
-
-    if (!(c->ranks =
-              lx_arena_calloc(c->cli->arena, 2 * c->flags.count + 1, sizeof *c->ranks)))
-        return lx_oom(err);
-    for (size_t i = 0; i < c->flags.count && c->n > 2; i++)
-        for (size_t k = 0; k < 2 && rc == LX_OK; k++)
-            rc = add_rank(c, &c->flags.items[i], &c->results[k], err);
-    if (c->n_ranks)
-        qsort(c->ranks, c->n_ranks, sizeof *c->ranks, by_rho);
-    return rc;
-}
-
-int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err)
-{
-    int rc = LX_OK;
-
-    for (c->n = 0; c->n < runs->count && rc == LX_OK; c->n++)
-        rc = read_run(&c->runs[c->n], c, runs->items[c->n], err);
-    if (rc < 0 || (rc = compare_flags(c, err)) < 0 ||
-        (rc = compare_folders(c, err)) < 0 || (rc = compare_surroundings(c, err)) < 0)
-        return rc;
-    for (size_t i = 1; i < c->n; i++) {
-        const lx_compared *a = &c->runs[0], *b = &c->runs[i];
-        lx_compare_pair *p = &c->pairs[i];
-        if ((rc = compare_images(p, a, b, c->cli->arena, err)) < 0 ||
-            (rc = lx_compare_diffs(&p->code, &p->n_code, a->texts.diff, b->texts.diff,
-                                   c->cli->arena, err)) < 0 ||
-            (rc = compare_losses(p, c, a, b, err)) < 0)
-            return rc;
-    }
-    gather_results(c);
-    if ((rc = rank_flags(c, err)) < 0)
-        return rc;
-    return judge_specs(c, err);
 }

@@ -317,11 +317,18 @@ static int show_code(lx_comparison *c, bool shows_all, lx_error *err)
 
 /* ---- loss ---------------------------------------------------------------- */
 
+static const char *axis_label(const lx_comparison *c)
+{
+    return strcmp(c->axis, "steps") == 0    ? "step"
+           : strcmp(c->axis, "images") == 0 ? "images seen"
+                                            : "epoch";
+}
+
 static int plot(lx_comparison *c, lx_error *err)
 {
     lx_plot_line lines[LX_COMPARE_RUNS];
     lx_plot p = {.lines = lines,
-                 .x_label = "step",
+                 .x_label = axis_label(c),
                  .width = c->cli->columns,
                  .has_color = c->cli->has_color,
                  .is_utf8 = lx_cli_is_utf8()};
@@ -330,8 +337,9 @@ static int plot(lx_comparison *c, lx_error *err)
 
     for (size_t i = 0; i < c->n;
          i++) /* one without a loss too: letters are those of the runs */
-        lines[p.n_lines++] = (lx_plot_line){c->runs[i].label, c->runs[i].loss.steps,
-                                            c->runs[i].smooth, c->runs[i].loss.n};
+        lines[p.n_lines++] =
+            (lx_plot_line){c->runs[i].label, lx_compare_axis(c, &c->runs[i]),
+                           c->runs[i].smooth, c->runs[i].loss.n};
     if ((rc = lx_plot_text(&out, &p, err)) == LX_OK)
         lx_print(c->cli, "%s", lx_str_text(&out));
     lx_str_release(&out);
@@ -425,9 +433,10 @@ static int show_loss(lx_comparison *c, lx_error *err)
         "  smoothed by %g; means and intervals below are of the losses as they are\n",
         c->smoothing);
     for (size_t k = 1; k < c->n; k++) {
-        if (strcmp(c->runs[0].curve, c->runs[k].curve) != 0) {
-            lx_print(c->cli, "  a has the curve \"%s\", %s has \"%s\": not compared\n",
-                     c->runs[0].curve, letters[k], c->runs[k].curve);
+        const char *a = c->runs[0].curve, *b = c->runs[k].curve;
+        if (!*a || !*b || strcmp(a, b) != 0) {
+            lx_print(c->cli, "  a has %s, %s has %s: not compared\n", *a ? a : "no loss",
+                     letters[k], *b ? b : "no loss");
             continue;
         }
         show_difference(c, k, &c->pairs[k].loss, "steps");
@@ -544,7 +553,7 @@ int lx_compare_svg(lx_comparison *c, const char *path, lx_error *err)
 {
     lx_svg_line lines[2 * LX_COMPARE_RUNS];
     lx_svg_chart chart = {.title = "Loss",
-                          .x_label = "step",
+                          .x_label = axis_label(c),
                           .y_label = "loss",
                           .lines = lines,
                           .is_standalone = true};
@@ -552,14 +561,14 @@ int lx_compare_svg(lx_comparison *c, const char *path, lx_error *err)
     int rc;
 
     for (size_t i = 0; i < c->n; i++) /* the pale ones below all others */
-        lines[chart.n_lines++] = (lx_svg_line){.x = c->runs[i].loss.steps,
+        lines[chart.n_lines++] = (lx_svg_line){.x = lx_compare_axis(c, &c->runs[i]),
                                                .y = c->runs[i].loss.values,
                                                .n = c->runs[i].loss.n,
                                                .color = (int)i,
                                                .is_faint = true};
     for (size_t i = 0; i < c->n; i++)
         lines[chart.n_lines++] = (lx_svg_line){.label = c->runs[i].label,
-                                               .x = c->runs[i].loss.steps,
+                                               .x = lx_compare_axis(c, &c->runs[i]),
                                                .y = c->runs[i].smooth,
                                                .n = c->runs[i].loss.n,
                                                .color = (int)i};

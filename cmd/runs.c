@@ -193,6 +193,13 @@ static const char *csv_text(const view *v, lx_cli *cli, size_t row, int column)
     return lx_run_table_text(v->table, row, column, false);
 }
 
+/* Ids, dates, numbers and the few words of a status are of no use when cut. */
+static bool may_shrink(const lx_run_column *column)
+{
+    return (column->type == LX_FIELD_TEXT || column->type == LX_FIELD_ANY) &&
+           strcmp(column->title, "status") != 0 && strcmp(column->title, "kind") != 0;
+}
+
 static int show_table(const view *v, lx_cli *cli, bool is_csv, lx_error *err)
 {
     size_t n_rows = lx_run_table_count(v->table);
@@ -209,9 +216,8 @@ static int show_table(const view *v, lx_cli *cli, bool is_csv, lx_error *err)
         return lx_oom(err);
     for (size_t c = 0; c < v->n_columns; c++) {
         const lx_run_column *column = lx_run_table_column(v->table, v->columns[c]);
-        columns[c] = (lx_table_column){column->title, column->is_number,
-                                       column->type == LX_FIELD_TEXT ||
-                                           column->type == LX_FIELD_ANY};
+        columns[c] =
+            (lx_table_column){column->title, column->is_number, may_shrink(column)};
         for (size_t r = 0; r < n_rows; r++)
             cells[r * v->n_columns + c] =
                 is_csv ? csv_text(v, cli, r, v->columns[c])

@@ -102,10 +102,9 @@ static void put_legend(lx_str *out, const lx_plot *p)
 {
     for (size_t i = 0; i < p->n_lines && p->lines[i].label; i++) {
         lx_str_printf(out, "%s%s", i ? "   " : "  ", lx_plot_color((int)i, p->has_color));
-        if (p->n_lines > 1 && !has_dots(p))
-            lx_str_printf(out, "%c ", (char)('a' + i));
-        else if (p->n_lines > 1)
-            lx_str_puts(out, "\xe2\x94\x81 ");
+        if (p->n_lines > 1)
+            lx_str_printf(out, "%c %s", (char)('a' + i),
+                          has_dots(p) ? "\xe2\x94\x81 " : "");
         lx_escape_terminal(out, p->lines[i].label, strlen(p->lines[i].label), true);
         lx_str_puts(out, lx_plot_color(-1, p->has_color));
     }
@@ -150,7 +149,7 @@ static void put_x_axis(lx_str *out, const canvas *c)
     const char *label = c->plot->x_label ? c->plot->x_label : "";
     int room;
 
-    snprintf(first, sizeof first, "%.6g", c->first);
+    snprintf(first, sizeof first, "%.4g", c->first);
     snprintf(last, sizeof last, "%.6g", c->last);
     lx_str_printf(out, "%*s +", LABEL, "");
     for (int x = 0; x < c->columns; x++)

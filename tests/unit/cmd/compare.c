@@ -84,6 +84,7 @@ static lx_comparison *compare(const char *a, const char *b)
     c->cli = &cli;
     c->store = store;
     c->share = 0.5;
+    c->axis = "steps";
     if (lx_compare_read(c, &runs, &err) < 0 || lx_compare_show(c, true, &err) < 0 ||
         lx_compare_json(c, &err) < 0)
         fail_msg("%s", err.text);
