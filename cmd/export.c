@@ -31,6 +31,10 @@ typedef struct form {
 
 static const form forms[] = {
     {"bundle", {".lxb"}, lx_export_bundle},
+    {"tensorboard", {NULL}, lx_export_tensorboard},
+    {"mlflow", {NULL}, lx_export_mlflow},
+    {"csv", {".csv"}, lx_export_table},
+    {"json", {".json"}, lx_export_json},
 };
 
 static int choose_form(const form **out, const struct export_args *args, lx_error *err)
@@ -152,9 +156,20 @@ const lx_command lx_cmd_export = {
             "that names\n"
             "it; a run keeps its id.\n"
             "\n"
+            "Other forms, for other programs:\n"
+            "  tensorboard  a folder with an event file a run: curves, settings "
+            "(HParams), notes,\n"
+            "               samples; its numbers are of 32 bits\n"
+            "  mlflow       a folder mlruns: metrics, parameters, tags, artifacts\n"
+            "  csv          one line a point: run, name, key, step, value\n"
+            "  json         all that is recorded but the bytes of files\n"
+            "\n"
             "Examples:\n"
             "  lx export hifumi -o hifumi.lxb\n"
-            "  lx export --all -o everything.lxb\n",
+            "  lx export --all -o everything.lxb\n"
+            "  lx export --all --format tensorboard -o tb && tensorboard --logdir tb\n"
+            "  lx export hifumi --format mlflow -o mlruns\n"
+            "  lx export hifumi --format csv | head\n",
     .options = options,
     .args_size = sizeof(struct export_args),
     .run = run,

@@ -17,6 +17,11 @@ typedef struct lx_export_job {
 } lx_export_job;
 
 int lx_export_bundle(lx_export_job *job, lx_error *err); /* cmd/export_bundle.c */
+/* cmd/export_forms.c */
+int lx_export_tensorboard(lx_export_job *job, lx_error *err);
+int lx_export_mlflow(lx_export_job *job, lx_error *err);
+int lx_export_table(lx_export_job *job, lx_error *err);
+int lx_export_json(lx_export_job *job, lx_error *err);
 
 /* Says what was taken out, unless --quiet. */
 int lx_export_tell_scrubbed(lx_export_job *job, lx_error *err);

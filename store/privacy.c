@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -428,6 +429,59 @@ const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena)
         kept = lx_arena_strdup(arena, clean.failed ? "" : lx_str_text(&clean));
     lx_str_release(&clean);
     return kept || !text ? kept : "";
+}
+
+/* ---- files
+ * ------------------------------------------------------------------------------- */
+
+bool lx_privacy_is_text(const void *data, size_t n)
+{
+    return !n || (!memchr(data, '\0', n) && lx_utf8_check(data, n) == n);
+}
+
+/* Where the header of a safetensors file ends; 0: it is none. */
+static size_t header_end(const unsigned char *b, size_t n)
+{
+    uint64_t size = 0;
+    if (n < 10 || b[8] != '{')
+        return 0;
+    for (int i = 7; i >= 0; i--)
+        size = size << 8 | b[i];
+    return size <= n - 8 && size <= 100000000 ? 8 + (size_t)size : 0;
+}
+
+lx_scrubbing lx_privacy_scrub_file(lx_str *out, lx_privacy *p, const void *data, size_t n)
+{
+    const char *bytes = data;
+    lx_str changed = LX_STR_INIT;
+    lx_scrubbing how = LX_SCRUB_CLEAN;
+    size_t end = header_end(data, n);
+
+    if (p->is_off) {
+        lx_str_append(out, data, n);
+        return LX_SCRUB_CLEAN;
+    }
+    if (lx_privacy_is_text(data, n))
+        return lx_privacy_scrub(out, p, data, n) ? LX_SCRUB_CHANGED : LX_SCRUB_CLEAN;
+    if (end && lx_privacy_scrub(&changed, p, bytes + 8, end - 8)) {
+        how = LX_SCRUB_CHANGED;
+        while (changed.len % 8)
+            lx_str_putc(&changed, ' ');
+        for (int i = 0; i < 8; i++)
+            lx_str_putc(out, (char)((uint64_t)changed.len >> (8 * i)));
+        lx_str_append(out, lx_str_text(&changed), changed.len);
+        lx_str_append(out, bytes + end, n - end);
+    } else {
+        size_t counts[LX_PRIVATE_COUNT];
+        memcpy(counts, p->counts, sizeof counts);
+        if (!end && lx_privacy_scrub(&changed, p, data, n))
+            how = LX_SCRUB_LEFT;
+        memcpy(p->counts, counts, sizeof counts); /* it was not taken out */
+        lx_str_append(out, data, n);
+    }
+    out->failed |= changed.failed;
+    lx_str_release(&changed);
+    return how;
 }
 
 size_t lx_privacy_count(const lx_privacy *p, lx_private kind)

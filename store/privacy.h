@@ -60,6 +60,23 @@ bool lx_privacy_scrub(lx_str *out, lx_privacy *p, const char *text, size_t n);
  * "" without memory. */
 const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena);
 
+/* Without NUL, and UTF-8. */
+bool lx_privacy_is_text(const void *data, size_t n);
+
+typedef enum lx_scrubbing {
+    LX_SCRUB_CLEAN, /* nothing private in it */
+    LX_SCRUB_CHANGED,
+    LX_SCRUB_LEFT /* no text, and something private seems to be in it: copied as it is */
+} lx_scrubbing;
+
+/*
+ * Appends the bytes of a file: a text scrubbed; of a safetensors file the texts of its
+ * header, which is padded to a multiple of 8 again, while the tensors stay byte for byte;
+ * anything else as it is.
+ */
+lx_scrubbing lx_privacy_scrub_file(lx_str *out, lx_privacy *p, const void *data,
+                                   size_t n);
+
 /* How often each kind was taken out so far. */
 size_t lx_privacy_count(const lx_privacy *p, lx_private kind);
 /* "home folders: 12 times, written as ~", one text a kind that was found. */

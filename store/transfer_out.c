@@ -176,12 +176,6 @@ static bool next_hash(lx_hash *out, size_t *at, const char *text, size_t n)
 /* ---- one object on its way
  * --------------------------------------------------------------- */
 
-static bool is_text(const lx_str *s)
-{
-    return !memchr(lx_str_text(s), '\0', s->len) &&
-           lx_utf8_check(lx_str_text(s), s->len) == s->len;
-}
-
 static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *name,
                 bool follows, int depth, lx_error *err);
 
@@ -215,47 +209,10 @@ static void rename_hashes(lx_transfer *t, lx_str *text)
     }
 }
 
-/*
- * A safetensors file: the texts of its header are scrubbed and the header is padded to a
- * multiple of 8 again; the tensors stay byte for byte. false: it is none, or nothing is
- * private in it.
- */
-static bool scrub_safetensors(lx_str *out, lx_transfer *t, const lx_str *bytes)
-{
-    const unsigned char *b = (const unsigned char *)lx_str_text(bytes);
-    lx_str header = LX_STR_INIT;
-    uint64_t n = 0;
-    bool is_changed;
-
-    if (bytes->len < 10 || b[8] != '{')
-        return false;
-    for (int i = 7; i >= 0; i--)
-        n = n << 8 | b[i];
-    if (n > bytes->len - 8 || n > 100000000)
-        return false;
-    if ((is_changed =
-             lx_privacy_scrub(&header, t->privacy, (const char *)b + 8, (size_t)n))) {
-        while (header.len % 8)
-            lx_str_putc(&header, ' ');
-        for (int i = 0; i < 8; i++)
-            lx_str_putc(out, (char)((uint64_t)header.len >> (8 * i)));
-        lx_str_append(out, lx_str_text(&header), header.len);
-        lx_str_append(out, (const char *)b + 8 + n, bytes->len - 8 - (size_t)n);
-        out->failed |= header.failed;
-    }
-    lx_str_release(&header);
-    return is_changed;
-}
-
 /* Private words in what cannot be rewritten are told, not changed. */
-static int look_at_binary(lx_transfer *t, const lx_str *bytes, const char *name,
-                          lx_error *err)
+static int tell_left(lx_transfer *t, const char *name, lx_error *err)
 {
-    lx_str ignored = LX_STR_INIT;
-    bool is_private =
-        lx_privacy_scrub(&ignored, t->privacy, lx_str_text(bytes), bytes->len);
-    lx_str_release(&ignored);
-    if (!is_private || !name)
+    if (!name)
         return LX_OK;
     if (lx_grow(&t->left, &t->left_capacity, t->n_left + 1, sizeof *t->left) < 0 ||
         !(t->left[t->n_left] = lx_privacy_text(t->privacy, name, t->arena)))
@@ -281,17 +238,17 @@ static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *na
     if ((rc = lx_object_get(&bytes, t->store, from, err)) < 0)
         goto done;
     *to = *from;
-    if (is_text(&bytes)) {
+    if (lx_privacy_is_text(lx_str_text(&bytes), bytes.len)) {
         if (follows && (rc = pass_named(t, &bytes, depth, err)) < 0)
             goto done;
         rename_hashes(t, &bytes);
-        lx_privacy_scrub(&clean, t->privacy, lx_str_text(&bytes), bytes.len);
-        *to = lx_sha256_of(lx_str_text(&clean), clean.len);
-        is_changed = !lx_hash_equal(to, from);
-    } else if (!lx_privacy_is_off(t->privacy)) {
-        is_changed = scrub_safetensors(&clean, t, &bytes);
-        rc = is_changed ? LX_OK : look_at_binary(t, &bytes, name, err);
     }
+    if (lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(&bytes), bytes.len) ==
+            LX_SCRUB_LEFT &&
+        (rc = tell_left(t, name, err)) < 0)
+        goto done;
+    *to = lx_sha256_of(lx_str_text(&clean), clean.len);
+    is_changed = !lx_hash_equal(to, from);
     if (rc == LX_OK && (rc = lx_str_check(&clean, err)) == LX_OK)
         rc = is_changed ? add_bytes(t, to, lx_str_text(&clean), clean.len, err)
                         : add_object(t, to, (int64_t)bytes.len, NULL, err);
