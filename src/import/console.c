@@ -353,6 +353,18 @@ static int take_validation(lx_console *c, const bar *b, lx_console_drawing *d,
     return lx_console_settle(c, err);
 }
 
+/* tqdm draws its bar once more when it closes it, long after the step was told. */
+static bool was_told(const lx_console_drawing *told, const lx_console_drawing *d)
+{
+    if (told->is_open || told->step != d->step || told->n != d->n)
+        return false;
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(told->pairs[i].key, d->pairs[i].key) != 0 ||
+            memcmp(&told->pairs[i].value, &d->pairs[i].value, sizeof d->pairs[i].value) != 0)
+            return false;
+    return true;
+}
+
 static int take_bar(lx_console *c, const bar *b, lx_error *err)
 {
     lx_console_drawing d = {.step = b->n};
@@ -372,8 +384,8 @@ static int take_bar(lx_console *c, const bar *b, lx_error *err)
     if ((!c->state.has_training || (c->state.is_finished && b->n < c->state.step)) &&
         (rc = begin_training(c, err)) < 0)
         return rc;
+    d.is_open = b->n > 0 && d.n > 0 && !was_told(&c->pending, &d);
     c->pending = d;
-    c->pending.is_open = b->n > 0 && d.n > 0;
     note_step(c, b);
     return LX_OK;
 }

@@ -141,13 +141,12 @@ def text_config(s, heads):
             "projection_dim": s["width"]}
 
 
-def sd_scripts_models(path, heads):
-    """Text encoder, VAE and UNet by sd-scripts' loader of single files, in f32."""
+def narrow_sd_scripts(path, heads):
+    """Sets sd-scripts' size constants to what the checkpoint's tensors say."""
     from library import model_util, original_unet
     from transformers import CLIPTextConfig
 
-    state = load_file(path)
-    s = sizes(state)
+    s = sizes(load_file(path))
     original_unet.BLOCK_OUT_CHANNELS = tuple(s["channels"])
     original_unet.TIMESTEP_INPUT_DIM = s["first"]
     original_unet.TIME_EMBED_DIM = 4 * s["first"]
@@ -158,6 +157,13 @@ def sd_scripts_models(path, heads):
     model_util.VAE_PARAMS_CH_MULT = [c // s["vae"][0] for c in s["vae"]]
     narrow = text_config(s, heads)
     model_util.CLIPTextConfig = lambda **words: CLIPTextConfig(**{**words, **narrow})
+
+
+def sd_scripts_models(path, heads):
+    """Text encoder, VAE and UNet by sd-scripts' loader of single files, in f32."""
+    from library import model_util
+
+    narrow_sd_scripts(path, heads)
     text_encoder, vae, unet = model_util.load_models_from_stable_diffusion_checkpoint(False, path)
     return text_encoder.float().eval(), vae.float().eval(), unet.float().eval()
 

@@ -216,6 +216,28 @@ static void test_import_console__the_last_drawing_of_a_step_counts(void **state)
     assert_int_equal(t->state.n_bars, 6);
 }
 
+/* Told after a while of silence, a step is not told again when its bar is closed. */
+static void test_import_console__a_closed_bar_tells_nothing_new(void **state)
+{
+    static const char bar[] = "\rsteps: 100%|##########| 3/3 [01:48<00:00, 36.4s/it, avr_loss=0.5]";
+    static lx_console console;
+    static seen s;
+    lx_error err = {0};
+
+    (void)state;
+    memset(&s, 0, sizeof s);
+    lx_console_init(&console, on_event, &s);
+    assert_int_equal(lx_console_feed(&console, bar, sizeof bar - 1, &err), LX_OK);
+    assert_int_equal(s.trainings[0].n_points, 0);
+    assert_int_equal(lx_console_settle(&console, &err), LX_OK);
+    assert_int_equal(s.trainings[0].n_points, 1);
+    assert_int_equal(lx_console_feed(&console, "\nmodel saved.\n", 14, &err), LX_OK);
+    assert_int_equal(lx_console_feed(&console, bar, sizeof bar - 1, &err), LX_OK);
+    assert_int_equal(lx_console_finish(&console, &err), LX_OK);
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.trainings[0].n_points, 1);
+}
+
 /* rich writes colours, moves and its own columns around the same words. */
 static void test_import_console__terminal_escapes_are_dropped(void **state)
 {
@@ -308,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_import_console__recorded_logs),
         cmocka_unit_test(test_import_console__the_last_drawing_of_a_step_counts),
+        cmocka_unit_test(test_import_console__a_closed_bar_tells_nothing_new),
         cmocka_unit_test(test_import_console__terminal_escapes_are_dropped),
         cmocka_unit_test(test_import_console__other_bars),
         cmocka_unit_test(test_import_console__hostile_bytes),
