@@ -117,8 +117,8 @@ static void add_difference(cJSON *o, const char *key, const lx_loss_difference *
     cJSON_AddBoolToObject(x, "is_paired", d->is_paired);
     cJSON_AddNumberToObject(x, "first", d->first);
     cJSON_AddNumberToObject(x, "last", d->last);
-    add_interval(x, "a", &d->a);
-    add_interval(x, "b", &d->b);
+    add_number(x, "a", d->a);
+    add_number(x, "b", d->b);
     add_interval(x, "difference", &d->difference);
     if (d->is_paired)
         add_number(x, "correlation", d->correlation);

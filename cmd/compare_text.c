@@ -399,7 +399,7 @@ static void show_difference(lx_comparison *c, size_t k, const lx_loss_difference
         return;
     lx_print(cli,
              "  %s %.6g to %.6g: a %.4g, %s %.4g; %s - a = %+.3g, 95 %% %+.3g to %+.3g\n",
-             unit, d->first, d->last, d->a.mean, letters[k], d->b.mean, letters[k],
+             unit, d->first, d->last, d->a, letters[k], d->b, letters[k],
              d->difference.mean, d->difference.low, d->difference.high);
     if (d->difference.low == 0 && d->difference.high == 0)
         lx_print(cli, "    they are equal");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/stats/paired.h"
 #include "src/stats/rank.h"
 
 typedef struct point {
@@ -80,27 +81,12 @@ static size_t pair(double *x, double *y, double *difference, const lx_loss_curve
     return n;
 }
 
-static int compare_paired(lx_loss_difference *out, const double *x, const double *y,
-                          const double *difference, size_t n, uint64_t seed,
-                          lx_error *err)
-{
-    int rc;
-
-    out->is_paired = true;
-    out->correlation = lx_pearson(x, y, n);
-    if ((rc = lx_bootstrap_mean(&out->a, x, n, 0, seed, 1, err)) < 0 ||
-        (rc = lx_bootstrap_mean(&out->b, y, n, 0, seed, 2, err)) < 0)
-        return rc;
-    return lx_bootstrap_mean(&out->difference, difference, n, 0, seed, 3, err);
-}
-
 int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
                     const lx_loss_curve *b, double share, bool can_pair, uint64_t seed,
                     lx_arena *arena, lx_error *err)
 {
     size_t most = a->n < b->n ? a->n : b->n, i, k, n_a, n_b, n;
     double *x, *y, *difference, from;
-    int rc;
 
     *out = (lx_loss_difference){.correlation = (double)NAN};
     if (!a->n || !b->n)
@@ -123,12 +109,14 @@ int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
     y = x + most;
     difference = y + most;
     n = can_pair ? pair(x, y, difference, a, b, out->first, out->last) : 0;
+    out->a = lx_mean(a->values + i, n_a);
+    out->b = lx_mean(b->values + k, n_b);
     if (n == n_a &&
-        n == n_b) /* some steps alone would compare other steps than it says */
-        return compare_paired(out, x, y, difference, n, seed, err);
-    if ((rc = lx_bootstrap_mean(&out->a, a->values + i, n_a, 0, seed, 1, err)) < 0 ||
-        (rc = lx_bootstrap_mean(&out->b, b->values + k, n_b, 0, seed, 2, err)) < 0)
-        return rc;
+        n == n_b) { /* some steps alone would compare other steps than it says */
+        out->is_paired = true;
+        out->correlation = lx_pearson(x, y, n);
+        return lx_bootstrap_mean(&out->difference, difference, n, 0, seed, 3, err);
+    }
     return lx_bootstrap_difference(&out->difference, b->values + k, n_b, a->values + i,
                                    n_a, seed, err);
 }

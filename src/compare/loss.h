@@ -32,7 +32,7 @@ typedef struct lx_loss_difference {
     bool is_paired;
     double first, last;     /* steps that were compared */
     size_t n;               /* points of a in them */
-    lx_interval a, b;       /* means there */
+    double a, b;            /* means there */
     lx_interval difference; /* b - a */
     double correlation;     /* of the paired losses; NaN when not paired */
 } lx_loss_difference;

@@ -22,7 +22,7 @@ static double autocovariance(const double *x, size_t n, double mean, size_t lag)
     return sum / (double)n;
 }
 
-enum { MOST_LAGS = 1024 };
+enum { MOST_LAGS = 1024, MOST_BLOCKS = 1000 };
 
 /* How many autocorrelations in a row must be small for the rest to count as none. */
 static size_t small_in_a_row(size_t n)
@@ -90,17 +90,51 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double drawn_mean(const double *x, size_t n, size_t block, lx_rng *rng)
+/* A curve ready for drawing: running sums of what is above its mean, twice round, so that
+ * a block is one difference wherever it begins. Sums of deviations stay small and lose no
+ * digits. */
+typedef struct circle {
+    double *sums; /* 2n + 1 */
+    double mean;
+    size_t n, block;
+} circle;
+
+static int make_circle(circle *c, const double *x, size_t n, size_t block, lx_error *err)
+{
+    size_t least = (n + MOST_BLOCKS - 1) / MOST_BLOCKS;
+
+    *c = (circle){
+        .n = n, .mean = mean_of(x, n), .block = block ? block : lx_block_length(x, n)};
+    c->block = c->block < least ? least : c->block > n ? n : c->block;
+    if (!(c->sums = lx_calloc(2 * n + 1, sizeof *c->sums)))
+        return lx_oom(err);
+    for (size_t i = 0; i < 2 * n; i++)
+        c->sums[i + 1] = c->sums[i] + (x[i < n ? i : i - n] - c->mean);
+    return LX_OK;
+}
+
+/* Uniform in [0, n) from one word, unbiased. Source: Lemire 2019, "Fast random integer
+ * generation in an interval". */
+static size_t draw_below(lx_rng *rng, uint32_t n)
+{
+    uint64_t product = (uint64_t)lx_rng_u32(rng) * n;
+
+    if ((uint32_t)product < n)
+        for (uint32_t least = -n % n; (uint32_t)product < least;)
+            product = (uint64_t)lx_rng_u32(rng) * n;
+    return (size_t)(product >> 32);
+}
+
+static double drawn_mean(const circle *c, lx_rng *rng)
 {
     double sum = 0;
-    for (size_t done = 0; done < n;) {
-        size_t at = (size_t)lx_rng_below(rng, n);
-        for (size_t i = 0; i < block && done < n; i++, done++) {
-            sum += x[at];
-            at = at + 1 < n ? at + 1 : 0;
-        }
+
+    for (size_t done = 0; done < c->n; done += c->block) {
+        size_t at = draw_below(rng, (uint32_t)c->n);
+        size_t length = c->n - done < c->block ? c->n - done : c->block;
+        sum += c->sums[at + length] - c->sums[at];
     }
-    return sum / (double)n;
+    return c->mean + sum / (double)c->n;
 }
 
 /* From the drawn means, which it sorts. */
@@ -116,51 +150,67 @@ static void summarise(lx_interval *out, double *means)
     out->high = lx_quantile(means, LX_BOOTSTRAP_DRAWS, 0.975);
 }
 
-/* Adds sign * the drawn means. (Differences of running sums would be faster and lose
- * digits.) */
-static size_t add_draws(double *means, double sign, const double *x, size_t n,
-                        size_t block, uint64_t seed, uint64_t stream)
+/* Adds sign * the drawn means of x; *block is the length that was used. */
+static int add_draws(double *means, size_t *block, double sign, const double *x, size_t n,
+                     uint64_t seed, uint64_t stream, lx_error *err)
 {
-    block = block ? block : lx_block_length(x, n);
+    circle c;
+    int rc;
+
+    if (n > UINT32_MAX)
+        return lx_fail(err, LX_ELIMIT,
+                       "a curve of %zu points is too long to be drawn again", n);
+    if ((rc = make_circle(&c, x, n, *block, err)) < 0)
+        return rc;
     for (size_t draw = 0; draw < LX_BOOTSTRAP_DRAWS; draw++) {
         lx_rng rng = lx_rng_stream(seed, LX_RNG_BOOTSTRAP, draw, stream);
-        means[draw] += sign * drawn_mean(x, n, block, &rng);
+        means[draw] += sign * drawn_mean(&c, &rng);
     }
-    return block;
+    *block = c.block;
+    lx_free(c.sums);
+    return LX_OK;
+}
+
+static int summarise_draws(lx_interval *out, const double *x, size_t n_x, const double *y,
+                           size_t n_y, size_t block, uint64_t seed, uint64_t stream,
+                           lx_error *err)
+{
+    double *means = lx_calloc(LX_BOOTSTRAP_DRAWS, sizeof *means);
+    size_t block_y = 0;
+    int rc = means ? LX_OK : lx_oom(err);
+
+    out->block = block;
+    if (rc == LX_OK)
+        rc = add_draws(means, &out->block, 1, x, n_x, seed, stream, err);
+    if (rc == LX_OK && y)
+        rc = add_draws(means, &block_y, -1, y, n_y, seed, stream + 1, err);
+    if (rc == LX_OK)
+        summarise(out, means);
+    lx_free(means);
+    return rc;
+}
+
+static lx_interval no_interval(size_t n)
+{
+    return (lx_interval){(double)NAN, (double)NAN, (double)NAN, (double)NAN, 0, n};
 }
 
 int lx_bootstrap_mean(lx_interval *out, const double *x, size_t n, size_t block,
                       uint64_t seed, uint64_t stream, lx_error *err)
 {
-    double *means;
-
-    *out = (lx_interval){(double)NAN, (double)NAN, (double)NAN, (double)NAN, 0, n};
+    *out = no_interval(n);
     if (!n)
         return LX_OK;
-    if (!(means = lx_calloc(LX_BOOTSTRAP_DRAWS, sizeof *means)))
-        return lx_oom(err);
     out->mean = mean_of(x, n);
-    out->block = add_draws(means, 1, x, n, block, seed, stream);
-    summarise(out, means);
-    lx_free(means);
-    return LX_OK;
+    return summarise_draws(out, x, n, NULL, 0, block, seed, stream, err);
 }
 
 int lx_bootstrap_difference(lx_interval *out, const double *x, size_t n_x,
                             const double *y, size_t n_y, uint64_t seed, lx_error *err)
 {
-    double *means;
-
-    *out =
-        (lx_interval){(double)NAN, (double)NAN, (double)NAN, (double)NAN, 0, n_x + n_y};
+    *out = no_interval(n_x + n_y);
     if (!n_x || !n_y)
         return LX_OK;
-    if (!(means = lx_calloc(LX_BOOTSTRAP_DRAWS, sizeof *means)))
-        return lx_oom(err);
     out->mean = mean_of(x, n_x) - mean_of(y, n_y);
-    out->block = add_draws(means, 1, x, n_x, 0, seed, 1);
-    add_draws(means, -1, y, n_y, 0, seed, 2);
-    summarise(out, means);
-    lx_free(means);
-    return LX_OK;
+    return summarise_draws(out, x, n_x, y, n_y, 0, seed, 1, err);
 }

@@ -4,9 +4,11 @@
  * Neighbouring steps of a training are not independent, so whole blocks are drawn again:
  * the circular block bootstrap, with the block length of Politis & White. Draws are
  * counter-based: the same numbers and the same seed give the same interval everywhere.
- * Sources: Politis & Romano 1992 (circular block bootstrap); Politis & White 2004,
- * "Automatic block-length selection for the dependent bootstrap", with the correction of
- * Patton, Politis & White 2009.
+ * A drawn mean is of at most 1,000 blocks: very long curves get longer blocks than they
+ * need, which costs nothing in validity and bounds the time. Sources: Politis & Romano
+ * 1992 (circular block bootstrap); Politis & White 2004, "Automatic block-length
+ * selection for the dependent bootstrap", with the correction of Patton, Politis & White
+ * 2009.
  */
 #ifndef LX_STATS_BOOTSTRAP_H
 #define LX_STATS_BOOTSTRAP_H

@@ -31,20 +31,17 @@ class Stream:
         self.name = (purpose, step, sample)
         self.block, self.words = 0, []
 
-    def u64(self):
+    def u32(self):
         if not self.words:
             self.words = philox((self.block,) + self.name, self.key)
             self.block += 1
-        high, low = self.words[:2]
-        self.words = self.words[2:]
-        return high << 32 | low
+        return self.words.pop(0)
 
-    def below(self, n):
-        top = 2**64 - 1
+    def below(self, n):  # Lemire's, unbiased
         while True:
-            x = self.u64()
-            if x < top - top % n:
-                return x % n
+            x = self.u32() * n
+            if x & M >= 2**32 % n:
+                return x >> 32
 
 
 def drawn_means(x, block, seed, stream, draws=2000):
