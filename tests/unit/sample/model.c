@@ -11,6 +11,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/str.h"
+#include "src/image/decode.h"
 #include "src/lora/merge.h"
 #include "src/sample/lora_stack.h"
 #include "src/sample/sample.h"
@@ -253,6 +254,98 @@ static void test_sample_model__batches_and_repetition(void **state)
     close_fixture(&f);
 }
 
+/* From the tokens to the picture; 2 levels are allowed, 1 is the most seen. */
+static void check_picture(fixture *f, const char *name, const char *prefix,
+                          lx_decoder *decoder)
+{
+    float *start = lx_golden_f32(NULL, f->golden, "xT"),
+          *x = lx_calloc(3 * 96 * 64, sizeof *x);
+    float *noise = lx_golden_f32(NULL, f->golden, "noise_list"), latents[4 * 12 * 8];
+    float *cond = lx_golden_f32(NULL, f->golden, "%scond", prefix);
+    float *uncond = lx_golden_f32(NULL, f->golden, "%suncond", prefix);
+    const lx_sample_given given = {.cond = cond,
+                                   .uncond = uncond,
+                                   .n_tokens = 77,
+                                   .n_uncond_tokens = 77,
+                                   .start = start,
+                                   .noise = noise,
+                                   .n_noise = 22,
+                                   .h = 12,
+                                   .w = 8};
+    lx_sample_settings settings = {.steps = 10, .cfg = 7.5};
+    const lx_decode_options options = LX_DECODE_DEFAULT;
+    unsigned char *rgb = lx_alloc(3 * 96 * 64);
+    lx_pixels want;
+    lx_error err = {0};
+    char path[96];
+    int worst = 0;
+
+    sampler_of(&settings.sampler, name);
+    snprintf(path, sizeof path, "sample/%s%s.png", name, *prefix ? ".lora0.7" : "");
+    if (lx_golden(path)) {
+        lx_assert_ok(lx_sample_run_given(latents, &given, &settings, f->pipeline, &err),
+                     &err);
+        lx_assert_ok(lx_pipeline_decode(x, f->pipeline, latents, 12, 8, &err), &err);
+        lx_assert_ok(lx_pixels_from_decoded(rgb, x, 96, 64, &err), &err);
+        lx_assert_ok(lx_decode(&want, NULL, decoder, lx_golden(path), &options, &err),
+                     &err);
+        assert_int_equal(want.width, 64);
+        assert_int_equal(want.height, 96);
+        for (int i = 0; i < 3 * 96 * 64; i++)
+            worst =
+                abs(rgb[i] - want.data[i]) > worst ? abs(rgb[i] - want.data[i]) : worst;
+        print_message("%s: %d\n", path, worst);
+        assert_true(worst <= 2);
+        lx_pixels_release(&want);
+    }
+    lx_free(x);
+    lx_free(rgb);
+    free(start);
+    free(noise);
+    free(cond);
+    free(uncond);
+}
+
+static void test_sample_model__pictures_of_the_peers(void **state)
+{
+    static const char *const names[] = {"ddim", "k.dpmpp_2m.karras", "k.euler.normal"};
+    lx_decoder *decoder;
+    lx_error err = {0};
+
+    lx_golden_need("sample/ddim.png");
+    lx_assert_ok(lx_decoder_new(&decoder, &err), &err);
+    for (int with_lora = 0; with_lora < 2; with_lora++) {
+        fixture f;
+        open_fixture(&f, with_lora ? 0.7 : 0);
+        for (size_t i = 0; i < 3; i++)
+            check_picture(&f, names[i], with_lora ? "lora0.7." : "", decoder);
+        if (!with_lora)
+            check_picture(&f, "kohya.euler_a", "", decoder);
+        close_fixture(&f);
+    }
+    lx_decoder_free(decoder);
+}
+
+static void test_sample_model__levels_of_k_diffusion(void **state)
+{
+    static const int counts[] = {5, 10, 20, 30};
+    lx_tensor_file *golden = lx_golden_open("sample/sample.safetensors");
+    lx_sigma_table table;
+
+    lx_sigma_table_init(&table, false);
+    for (size_t i = 0; i < 4; i++) {
+        float got[LX_MAX_STEPS + 1];
+        size_t n;
+        float *want = lx_golden_f32(&n, golden, "karras.%d", counts[i]);
+        lx_error err = {0};
+        lx_assert_ok(lx_sigma_schedule(got, &table, LX_SIGMA_KARRAS, counts[i], &err),
+                     &err);
+        lx_assert_close("karras", got, want, n, 1e-6);
+        free(want);
+    }
+    lx_tensor_file_close(golden);
+}
+
 /* Two strengths at once, and the file that `lx merge` makes of them. */
 static void test_sample_model__merged_file_is_the_stack(void **state)
 {
@@ -354,6 +447,8 @@ int main(void)
         cmocka_unit_test(test_sample_model__with_a_lora),
         cmocka_unit_test(test_sample_model__prompts_and_their_weights),
         cmocka_unit_test(test_sample_model__batches_and_repetition),
+        cmocka_unit_test(test_sample_model__pictures_of_the_peers),
+        cmocka_unit_test(test_sample_model__levels_of_k_diffusion),
         cmocka_unit_test(test_sample_model__merged_file_is_the_stack),
         cmocka_unit_test(test_sample_model__weights_by_block),
     };

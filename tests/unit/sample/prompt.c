@@ -3,10 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "src/base/file.h"
 #include "src/sample/prompt.h"
 #include "src/sample/prompt_file.h"
 #include "tests/support/model.h"
@@ -159,6 +162,52 @@ static void test_sample_prompt__lines_of_the_peer(void **state)
     lx_arena_free(arena);
 }
 
+static void check_file(const char *ending, const char *text, int rc, size_t n,
+                       lx_prompt_line *first)
+{
+    lx_arena *arena = lx_arena_new();
+    char path[64];
+    lx_prompt_list list;
+    lx_error err = {0};
+
+    snprintf(path, sizeof path, "/tmp/lx-test-prompts-%d%s", (int)getpid(), ending);
+    assert_int_equal(lx_file_write(path, text, strlen(text), NULL), 0);
+    assert_int_equal(lx_prompt_file_read(&list, arena, path, &err), rc);
+    if (rc < 0 && !strstr(err.text, path))
+        fail_msg("\"%s\" does not name the file", err.text);
+    assert_int_equal(list.n, n);
+    if (n)
+        *first = list.lines[0];
+    if (n) /* texts live in the arena: compared before it goes */
+        assert_string_equal(first->prompt, "cat");
+    lx_prompt_list_release(&list);
+    lx_arena_free(arena);
+    remove(path);
+}
+
+static void test_sample_prompt__files_of_the_peer(void **state)
+{
+    lx_prompt_line line;
+
+    check_file(".txt", "# no\n\n  cat --s 5\n#no\ndog\n", LX_OK, 2, &line);
+    assert_int_equal(line.steps, 5);
+    check_file(".toml",
+               "[prompt]\nwidth = 129\nscale = 3.5\n[[prompt.subset]]\nprompt = \"cat\"\n"
+               "seed = 7\n[[prompt.subset]]\nprompt = \"dog\"\nwidth = 64\n",
+               LX_OK, 2, &line);
+    assert_int_equal(line.width, 128);
+    assert_true(line.has_cfg && line.cfg == 3.5 && line.has_seed && line.seed == 7);
+    check_file(".json", "[{\"prompt\":\"cat\",\"sample_steps\":5000},\"dog --d 3\"]",
+               LX_OK, 2, &line);
+    assert_int_equal(line.steps, 1000);
+    check_file(".txt", "# nothing\n", LX_EFORMAT, 0, &line);
+    check_file(".toml", "[prompt]\nx = 1\n", LX_EFORMAT, 0, &line);
+    check_file(".json", "{}", LX_EFORMAT, 0, &line);
+    check_file(".json", "[1]", LX_EFORMAT, 0, &line);
+    check_file(".json", "[{\"seed\":-1}]", LX_EFORMAT, 0, &line);
+    check_file(".json", "[{\"controlnet_image\":\"x\"}]", LX_EUNSUPPORTED, 0, &line);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -166,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_sample_prompt__tags),
         cmocka_unit_test(test_sample_prompt__chunks),
         cmocka_unit_test(test_sample_prompt__lines_of_the_peer),
+        cmocka_unit_test(test_sample_prompt__files_of_the_peer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
