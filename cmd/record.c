@@ -7,7 +7,9 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/model/checkpoint.h"
+#include "src/train/state.h"
 #include "store/dataset.h"
+#include "store/query.h"
 
 /* Raised when lx's arithmetic changes so that an old spec gives another result. */
 enum { ARITHMETIC_VERSION = 1 };
@@ -77,6 +79,8 @@ static bool is_beside_the_result(const char *flag)
         "log_config", "tokenizer_cache_dir", "no_metadata", "name", "store", "path_map",
         "path-map", "threads", "max_memory", "device", "save_every_n_epochs",
         "save_every_n_steps", "save_n_epoch_ratio", "save_last_n_epochs", "save_last_n_steps",
+        "save_last_n_epochs_state", "save_last_n_steps_state", "save_state",
+        "save_state_on_train_end", "autosave_minutes", "resume", "skip_until_initial_step",
         "console_log_level", "console_log_file", "console_log_simple", "xformers", "sdpa",
         "mem_eff_attn", "gradient_checkpointing", "lowram", "highvram",
         "max_data_loader_n_workers", "persistent_data_loader_workers"};
@@ -86,16 +90,22 @@ static bool is_beside_the_result(const char *flag)
     return strncmp(flag, "metadata_", 9) == 0 || strncmp(flag, "sample_", 7) == 0;
 }
 
-static int make_spec(char **out, const char *resolved, const char *dataset, const cJSON *base,
-                     const cJSON *vae, lx_error *err)
+/* What the spec is made of. */
+typedef struct ingredients {
+    const char *flags, *dataset; /* JSON: as resolved; the tree's root */
+    const cJSON *base, *vae;     /* vae may be NULL */
+    const char *resumed;         /* hash of a state of another spec; NULL = none */
+} ingredients;
+
+static int make_spec(char **out, const ingredients *of, lx_error *err)
 {
     cJSON *root = cJSON_CreateObject(), *flags = NULL, *item, *next;
     lx_str text = LX_STR_INIT;
     char hex[LX_HASH_HEX + 1];
-    lx_hash hash = lx_sha256_of(dataset, strlen(dataset));
+    lx_hash hash = lx_sha256_of(of->dataset, strlen(of->dataset));
     int rc;
 
-    if ((rc = lx_json_parse(&flags, resolved, strlen(resolved), err)) < 0)
+    if ((rc = lx_json_parse(&flags, of->flags, strlen(of->flags), err)) < 0)
         goto done;
     for (item = flags->child; item; item = next) {
         next = item->next;
@@ -106,9 +116,11 @@ static int make_spec(char **out, const char *resolved, const char *dataset, cons
     cJSON_AddItemToObject(root, "flags", flags);
     flags = NULL;
     cJSON_AddStringToObject(root, "dataset", hex);
-    cJSON_AddStringToObject(root, "base_model", lx_json_text(base, "sha256"));
-    if (vae)
-        cJSON_AddStringToObject(root, "vae", lx_json_text(vae, "sha256"));
+    cJSON_AddStringToObject(root, "base_model", lx_json_text(of->base, "sha256"));
+    if (of->vae)
+        cJSON_AddStringToObject(root, "vae", lx_json_text(of->vae, "sha256"));
+    if (of->resumed)
+        cJSON_AddStringToObject(root, "resumed", of->resumed);
     cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
     if ((rc = lx_json_canonical(&text, root, err)) == LX_OK && !(*out = lx_str_detach(&text)))
         rc = lx_oom(err);
@@ -119,9 +131,84 @@ done:
     return rc;
 }
 
+/*
+ * A state of this very spec changes nothing of the result: the run goes on from its run. Any other is
+ * a start of its own and becomes part of the spec.
+ */
+static int make_resumed_spec(char **spec, const char **parent, ingredients *of, const char *resume,
+                             lx_arena *arena, lx_error *err)
+{
+    lx_state_facts facts;
+    char hex[LX_HASH_HEX + 1];
+    lx_hash hash;
+    lx_str file = LX_STR_INIT;
+    int rc;
+
+    if ((rc = make_spec(spec, of, err)) < 0 || !resume)
+        return rc;
+    if ((rc = lx_state_read(&facts, resume, arena, err)) < 0) {
+        lx_within(err, "--resume");
+        return rc;
+    }
+    hash = lx_sha256_of(*spec, strlen(*spec));
+    lx_hash_hex(hex, &hash);
+    if (strcmp(hex, facts.spec_hash) == 0) {
+        *parent = *facts.run_id ? facts.run_id : NULL;
+        return LX_OK;
+    }
+    lx_free(*spec);
+    *spec = NULL;
+    if ((rc = lx_state_find(&file, resume, err)) == LX_OK &&
+        (rc = lx_file_hash(&hash, lx_str_text(&file), err)) == LX_OK) {
+        lx_hash_hex(hex, &hash);
+        of->resumed = hex;
+        rc = make_spec(spec, of, err);
+    }
+    lx_str_release(&file);
+    return rc;
+}
+
+/* The curves up to where the state was put aside, so that the run's are whole. */
+static int copy_curves(lx_run *run, lx_store *store, const char *parent, int64_t last,
+                       lx_arena *arena, lx_error *err)
+{
+    lx_curve *curves;
+    lx_run_row row;
+    size_t n;
+    int rc = lx_query_find(&row, store, parent, arena, err);
+
+    if (rc == LX_ENOTFOUND)
+        return LX_OK; /* a state from another store */
+    if (rc < 0 || (rc = lx_query_curves(&curves, &n, store, &row, arena, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        size_t points = 0;
+        while (points < curves[i].n && curves[i].steps[points] <= last)
+            points++;
+        rc = lx_run_log_many(run, curves[i].key, curves[i].steps, curves[i].values, points, err);
+    }
+    return rc;
+}
+
+static int go_on(lx_run *run, lx_store *store, const lx_run_start *start, const char *resume,
+                 lx_arena *arena, lx_error *err)
+{
+    lx_state_facts facts;
+    int rc;
+
+    if (start->work_dir &&
+        (rc = lx_run_fact(store, lx_run_seq(run), "cwd", start->work_dir, err)) < 0)
+        return rc;
+    if (!start->parent)
+        return LX_OK;
+    rc = lx_state_read(&facts, resume, arena, err);
+    return rc < 0 ? rc : copy_curves(run, store, start->parent, facts.step, arena, err);
+}
+
 int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err)
 {
+    lx_arena *arena = lx_arena_new();
     char *tree = NULL, *spec = NULL, folder[4096];
     cJSON *base = NULL, *vae = NULL;
     lx_str base_text = LX_STR_INIT;
@@ -132,12 +219,17 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
                           .flags = flags->resolved,
                           .seed = config->seed,
                           .has_seed = true};
-    int rc;
+    ingredients of = {.flags = flags->resolved};
+    int rc = arena ? LX_OK : lx_oom(err);
 
-    if ((rc = lx_record_dataset(&tree, store, dataset, err)) < 0 ||
+    if (rc < 0 || (rc = lx_record_dataset(&tree, store, dataset, err)) < 0 ||
         (rc = describe_base(&base, config->pretrained_model_name_or_path, err)) < 0 ||
-        (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0) ||
-        (rc = make_spec(&spec, flags->resolved, tree, base, vae, err)) < 0)
+        (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0))
+        goto done;
+    of.dataset = tree;
+    of.base = base;
+    of.vae = vae;
+    if ((rc = make_resumed_spec(&spec, &start.parent, &of, config->resume, arena, err)) < 0)
         goto done;
     if (vae) {
         cJSON_AddItemToObject(base, "vae", vae);
@@ -149,12 +241,14 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
     start.base_model = lx_str_text(&base_text);
     start.spec = spec;
     start.work_dir = getcwd(folder, sizeof folder);
-    rc = lx_run_begin(out, store, &start, err);
+    if ((rc = lx_run_begin(out, store, &start, err)) == LX_OK)
+        rc = go_on(*out, store, &start, config->resume, arena, err);
 done:
     lx_str_release(&base_text);
     cJSON_Delete(base);
     cJSON_Delete(vae);
     lx_free(tree);
     lx_free(spec);
+    lx_arena_free(arena);
     return rc;
 }

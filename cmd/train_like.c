@@ -39,7 +39,7 @@ static int find_flag(const char *name)
 static bool is_left_behind(int index)
 {
     return index == LX_AT_config_file || index == LX_AT_output_config || index == LX_AT_like ||
-           index == LX_AT_name;
+           index == LX_AT_name || index == LX_AT_resume;
 }
 
 static void put_flag(lx_str *out, int index, const lx_flag_words *given)
@@ -119,6 +119,8 @@ static int check_overwriting(lx_flags *f, const char *place, lx_error *err)
 {
     const char *folder = word(f, LX_AT_output_dir), *name = word(f, LX_AT_output_name), *path;
 
+    if (f->given[LX_AT_resume].given) /* that is what is wanted then */
+        return LX_OK;
     if (!folder || f->given[LX_AT_output_dir].place != place ||
         (name && f->given[LX_AT_output_name].place != place))
         return LX_OK;

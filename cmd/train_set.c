@@ -167,6 +167,12 @@ SETTER(allow_untagged)
     return LX_OK;
 }
 
+SETTER(autosave_minutes)
+{
+    f->config->autosave_minutes = v->number;
+    return LX_OK;
+}
+
 SETTER(skip_bad_images)
 {
     f->config->data.skip_bad_images = v->is_on;

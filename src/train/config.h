@@ -35,6 +35,10 @@ typedef struct lx_train_config {
     const char *save_model_as; /* the ending: "safetensors", or torch's "ckpt" and "pt" */
     int save_every_n_epochs, save_every_n_steps, save_n_epoch_ratio;
     int save_last_n_epochs, save_last_n_steps;
+    bool save_state, save_state_on_train_end;
+    int save_last_n_epochs_state, save_last_n_steps_state; /* 0 = as the files */
+    const char *resume;      /* a state's folder or file; NULL = from the start */
+    double autosave_minutes; /* 0 = never but when interrupted */
 
     lx_lora_spec network;
     bool network_alpha_given, network_dim_given;

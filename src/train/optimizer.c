@@ -96,6 +96,11 @@ void lx_optimizer_free(lx_optimizer *o)
     lx_free(o);
 }
 
+lx_optimizer_type lx_optimizer_type_of(const lx_optimizer *o)
+{
+    return o->config.type;
+}
+
 const lx_optimizer_state *lx_optimizer_states(const lx_optimizer *o, size_t *count)
 {
     *count = o->n_listed;

@@ -115,6 +115,7 @@ typedef struct lx_optimizer lx_optimizer;
 int lx_optimizer_new(lx_optimizer **out, const lx_optimizer_config *config,
                      const lx_trainable *tensors, size_t count, lx_error *err);
 void lx_optimizer_free(lx_optimizer *optimizer);
+lx_optimizer_type lx_optimizer_type_of(const lx_optimizer *optimizer);
 
 /* Global L2 norm of the gradients of the tensors that have one. */
 double lx_gradient_norm(const lx_trainable *tensors, size_t count);

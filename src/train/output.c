@@ -47,6 +47,13 @@ static void last_path(lx_str *path, const lx_train_config *c)
                   c->save_model_as);
 }
 
+static void state_path(lx_str *path, const lx_train_config *c, const char *otherwise,
+                       const char *suffix)
+{
+    put_dir(path, c);
+    lx_str_printf(path, "%s%s", c->output_name ? c->output_name : otherwise, suffix);
+}
+
 static double now_seconds(void)
 {
     struct timespec t;
@@ -152,4 +159,117 @@ int lx_output_last(lx_output *o, int epoch, int64_t step, lx_error *err)
     rc = save(o, &path, epoch, step, true, err);
     lx_str_release(&path);
     return rc;
+}
+
+/* ---- states
+ * ------------------------------------------------------------------------------- */
+
+static int save_state(lx_output *o, const lx_str *folder, lx_error *err)
+{
+    int rc = lx_str_check(folder, err);
+    return rc < 0 ? rc : lx_state_save(lx_str_text(folder), &o->state, err);
+}
+
+static void remove_state(const lx_str *folder)
+{
+    if (!folder->failed)
+        lx_state_remove(lx_str_text(folder));
+}
+
+static void epoch_state(lx_str *path, const lx_train_config *c, int epoch)
+{
+    char suffix[32];
+    snprintf(suffix, sizeof suffix, "-%06d-state", epoch);
+    state_path(path, c, "epoch", suffix);
+}
+
+static void step_state(lx_str *path, const lx_train_config *c, int64_t step)
+{
+    char suffix[48];
+    snprintf(suffix, sizeof suffix, "-step%08lld-state", (long long)step);
+    state_path(path, c, "at", suffix);
+}
+
+int lx_output_epoch_state(lx_output *o, int epoch, lx_error *err)
+{
+    const lx_train_config *c = o->config;
+    const int period = lx_output_epoch_period(o);
+    const int keep =
+        c->save_last_n_epochs_state ? c->save_last_n_epochs_state : c->save_last_n_epochs;
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    if (!c->save_state || !period || epoch % period != 0 || epoch >= o->total_epochs)
+        return LX_OK;
+    epoch_state(&path, c, epoch);
+    rc = save_state(o, &path, err);
+    if (rc == LX_OK && keep > 0 && epoch - period * keep > 0) {
+        epoch_state(&path, c, epoch - period * keep);
+        remove_state(&path);
+    }
+    lx_str_release(&path);
+    return rc;
+}
+
+int lx_output_step_state(lx_output *o, int64_t step, lx_error *err)
+{
+    const lx_train_config *c = o->config;
+    const int keep =
+        c->save_last_n_steps_state ? c->save_last_n_steps_state : c->save_last_n_steps;
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    if (!c->save_state || c->save_every_n_steps <= 0 || step % c->save_every_n_steps != 0)
+        return LX_OK;
+    step_state(&path, c, step);
+    rc = save_state(o, &path, err);
+    if (rc == LX_OK && keep > 0) {
+        int64_t old = step - keep - 1;
+        old -= old % c->save_every_n_steps;
+        if (old > 0) {
+            step_state(&path, c, old);
+            remove_state(&path);
+        }
+    }
+    lx_str_release(&path);
+    return rc;
+}
+
+int lx_output_last_state(lx_output *o, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    if (!o->config->save_state && !o->config->save_state_on_train_end)
+        return LX_OK;
+    state_path(&path, o->config, "last", "-state");
+    rc = save_state(o, &path, err);
+    lx_str_release(&path);
+    return rc;
+}
+
+int lx_output_autosave_path(lx_str *path, const lx_train_config *c, lx_error *err)
+{
+    state_path(path, c, "last", "-autosave");
+    return lx_str_check(path, err);
+}
+
+int lx_output_autosave(lx_output *o, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int rc = lx_output_autosave_path(&path, o->config, err);
+
+    if (rc == LX_OK)
+        rc = save_state(o, &path, err);
+    lx_str_release(&path);
+    return rc;
+}
+
+void lx_output_end_autosave(lx_output *o)
+{
+    lx_str path = LX_STR_INIT;
+
+    state_path(&path, o->config, "last", "-autosave");
+    remove_state(&path);
+    lx_str_release(&path);
 }

@@ -10,6 +10,7 @@
 #define LX_TRAIN_OUTPUT_H
 
 #include "src/train/metadata.h"
+#include "src/train/state.h"
 
 typedef struct lx_output {
     const lx_train_config *config;
@@ -17,6 +18,7 @@ typedef struct lx_output {
     lx_metadata *metadata;
     const lx_observer *observer;
     int total_epochs;
+    lx_train_state state; /* what save_state saves; borrowed */
 } lx_output;
 
 /* Effective period in epochs (save_n_epoch_ratio turned into one); 0 = never. */
@@ -25,6 +27,16 @@ int lx_output_epoch_period(const lx_output *output);
 /* After epoch `epoch` (from 1) and after step `step`: saves when it is time. */
 int lx_output_epoch(lx_output *output, int epoch, int64_t step, lx_error *err);
 int lx_output_step(lx_output *output, int finished_epochs, int64_t step, lx_error *err);
+/* The states that belong to those files (save_state), after them. */
+int lx_output_epoch_state(lx_output *output, int epoch, lx_error *err);
+int lx_output_step_state(lx_output *output, int64_t step, lx_error *err);
+int lx_output_last_state(lx_output *output, lx_error *err);
+/* NAME-autosave: one that a training which ends well takes away again. */
+int lx_output_autosave(lx_output *output, lx_error *err);
+void lx_output_end_autosave(lx_output *output);
+/* Where those are: "name-autosave" in output_dir. LX_ENOMEM only. */
+int lx_output_autosave_path(lx_str *path, const lx_train_config *config, lx_error *err);
+
 /* The final file; also what an interrupted training leaves. */
 int lx_output_last(lx_output *output, int epoch, int64_t step, lx_error *err);
 

@@ -41,13 +41,12 @@ struct lx_train {
     float *token_weights;
     size_t ids_capacity, weights_capacity;
 
-    int64_t micro_steps; /* done */
-    double *recent;      /* the peer's recorder: one entry per micro-step of an epoch */
-    double recent_sum;
-    int64_t n_recent;
+    lx_train_progress at;
+    double autosaved; /* when, by the monotonic clock */
 };
 
-/* ---- opening ----------------------------------------------------------------------------- */
+/* ---- opening
+ * ----------------------------------------------------------------------------- */
 
 static int make_lora(lx_train *t, lx_error *err)
 {
@@ -55,17 +54,18 @@ static int make_lora(lx_train *t, lx_error *err)
     int rc;
 
     if (!c->network_weights)
-        return lx_lora_create(&t->lora, t->dev, t->checkpoint, &t->sd, &c->network, c->seed,
-                              err);
-    rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true, err);
+        return lx_lora_create(&t->lora, t->dev, t->checkpoint, &t->sd, &c->network,
+                              c->seed, err);
+    rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true,
+                      err);
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
     return rc;
 }
 
-int lx_train_open(lx_train **out, const lx_train_config *config, const lx_dataset *dataset,
-                  const lx_train_identity *identity, const lx_observer *observer,
-                  lx_error *err)
+int lx_train_open(lx_train **out, const lx_train_config *config,
+                  const lx_dataset *dataset, const lx_train_identity *identity,
+                  const lx_observer *observer, lx_error *err)
 {
     lx_train *t = lx_calloc(1, sizeof *t);
     int rc;
@@ -81,8 +81,8 @@ int lx_train_open(lx_train **out, const lx_train_config *config, const lx_datase
     if ((rc = lx_device_open_cpu(&t->dev, config->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
-        (rc = lx_checkpoint_config(&t->sd, t->checkpoint, config->text_encoder_heads, err)) <
-            0 ||
+        (rc = lx_checkpoint_config(&t->sd, t->checkpoint, config->text_encoder_heads,
+                                   err)) < 0 ||
         (rc = make_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
         lx_train_close(t);
         return rc;
@@ -107,12 +107,13 @@ void lx_train_close(lx_train *t)
     lx_draw_release(&t->draw);
     lx_free(t->input_ids);
     lx_free(t->token_weights);
-    lx_free(t->recent);
+    lx_free(t->at.recent);
     lx_arena_free(t->arena);
     lx_free(t);
 }
 
-/* ---- preparing: latents, plans, names ---------------------------------------------------- */
+/* ---- preparing: latents, plans, names
+ * ---------------------------------------------------- */
 
 static int on_cached(void *context, int64_t done, int64_t total, lx_error *err)
 {
@@ -120,7 +121,8 @@ static int on_cached(void *context, int64_t done, int64_t total, lx_error *err)
     if (t->observer->should_stop && t->observer->should_stop(t->observer->context))
         return lx_fail(err, LX_EINTERRUPTED, "stopped while caching latents");
     if (t->observer->on_phase)
-        return t->observer->on_phase(t->observer->context, "caching latents", done, total, err);
+        return t->observer->on_phase(t->observer->context, "caching latents", done, total,
+                                     err);
     return LX_OK;
 }
 
@@ -131,7 +133,8 @@ static int prepare_loader(lx_train *t, lx_error *err)
 
     if ((rc = lx_latents_new(&t->latents, t->dev, t->checkpoint, &t->sd, err)) < 0 ||
         (rc = lx_loader_new(&t->loader, t->dataset, c->seed, c->prior_loss_weight,
-                            t->count.total_steps, lx_latents_encode, t->latents, err)) < 0)
+                            t->count.total_steps, lx_latents_encode, t->latents, err)) <
+            0)
         return rc;
     if (!c->data.cache_latents)
         return LX_OK;
@@ -147,7 +150,8 @@ static int chunks_of(const lx_train_config *c)
     return c->max_token_length / 75;
 }
 
-/* Every batch size and bucket that an epoch meets, the largest first: the others share its arena. */
+/* Every batch size and bucket that an epoch meets, the largest first: the others share
+ * its arena. */
 static int prepare_plans(lx_train *t, lx_error *err)
 {
     const int chunks = chunks_of(t->config), most = t->dataset->config.batch_size;
@@ -162,7 +166,8 @@ static int prepare_plans(lx_train *t, lx_error *err)
         lx_plan_memory memory;
         for (size_t i = 0; i < 2 * t->dataset->n_buckets; i++) {
             const lx_bucket *b = &t->dataset->buckets[i / 2];
-            int64_t full = (int64_t)b->n_samples / most, rest = (int64_t)b->n_samples % most;
+            int64_t full = (int64_t)b->n_samples / most,
+                    rest = (int64_t)b->n_samples % most;
             int64_t batch = i % 2 ? rest : full ? most : 0;
             int64_t size = batch * b->width * b->height;
             if (!is_done[i] && size > best_size) {
@@ -175,8 +180,8 @@ static int prepare_plans(lx_train *t, lx_error *err)
         const lx_bucket *b = &t->dataset->buckets[best / 2];
         int batch = best % 2 ? (int)(b->n_samples % (size_t)most) : most;
         is_done[best] = true;
-        if ((rc = lx_step_prepare(t->step, batch, b->height / 8, b->width / 8, chunks, &memory,
-                                  err)) < 0)
+        if ((rc = lx_step_prepare(t->step, batch, b->height / 8, b->width / 8, chunks,
+                                  &memory, err)) < 0)
             break;
         if (memory.arena_bytes > t->memory.arena_bytes)
             t->memory = memory;
@@ -190,7 +195,14 @@ static int prepare_optimizer(lx_train *t, lx_error *err)
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
-    return lx_optimizer_new(&t->optimizer, &t->config->optimizer, tensors, n, err);
+    int rc = lx_optimizer_new(&t->optimizer, &t->config->optimizer, tensors, n, err);
+
+    t->output.state = (lx_train_state){.lora = t->lora,
+                                       .optimizer = t->optimizer,
+                                       .progress = &t->at,
+                                       .run_id = t->identity->run_id,
+                                       .spec_hash = t->identity->spec_hash};
+    return rc;
 }
 
 static int prepare_output(lx_train *t, lx_error *err)
@@ -225,8 +237,9 @@ int lx_train_prepare(lx_train *t, lx_error *err)
     t->schedule = lx_train_schedule(c, t->count.total_steps);
     if ((rc = lx_schedule_check(&t->schedule, err)) < 0)
         return rc;
-    t->recent = lx_calloc((size_t)t->count.batches_per_epoch, sizeof *t->recent);
-    if (!t->recent)
+    t->at.batches = t->count.batches_per_epoch;
+    t->at.recent = lx_calloc((size_t)t->at.batches, sizeof *t->at.recent);
+    if (!t->at.recent)
         return lx_oom(err);
     t->samples = (lx_samples){.config = c,
                               .observer = t->observer,
@@ -273,7 +286,8 @@ const lx_lora *lx_train_lora(const lx_train *t)
     return t->lora;
 }
 
-/* ---- running ----------------------------------------------------------------------------- */
+/* ---- running
+ * ----------------------------------------------------------------------------- */
 
 /* Weights of the joined context: the first BOS, 75 of each chunk, the last EOS. */
 static int encode_weighted(lx_train *t, int64_t *ids, float *joined, const char *text,
@@ -298,17 +312,18 @@ static int encode_captions(lx_train *t, const lx_batch *batch, lx_error *err)
     const size_t chunks = (size_t)chunks_of(c), n = (size_t)batch->size;
     int rc;
 
-    if (lx_grow(&t->input_ids, &t->ids_capacity, n * chunks * LX_CHUNK, sizeof(int64_t)) < 0)
+    if (lx_grow(&t->input_ids, &t->ids_capacity, n * chunks * LX_CHUNK, sizeof(int64_t)) <
+        0)
         return lx_oom(err);
-    if (c->data.weighted_captions &&
-        lx_grow(&t->token_weights, &t->weights_capacity, n * (chunks * 75 + 2),
-                sizeof(float)) < 0)
+    if (c->data.weighted_captions && lx_grow(&t->token_weights, &t->weights_capacity,
+                                             n * (chunks * 75 + 2), sizeof(float)) < 0)
         return lx_oom(err);
     for (size_t i = 0; i < n; i++) {
         const char *text = batch->captions[i];
         int64_t *ids = t->input_ids + i * chunks * LX_CHUNK;
         if (c->data.weighted_captions)
-            rc = encode_weighted(t, ids, t->token_weights + i * (chunks * 75 + 2), text, err);
+            rc = encode_weighted(t, ids, t->token_weights + i * (chunks * 75 + 2), text,
+                                 err);
         else
             rc = lx_tokenize_chunks(ids, NULL, t->tokenizer, text, strlen(text),
                                     c->max_token_length, err);
@@ -318,12 +333,14 @@ static int encode_captions(lx_train *t, const lx_batch *batch, lx_error *err)
     return LX_OK;
 }
 
-/* Names the images of a batch whose loss is not a number, so that the user can look at them. */
-static int fail_not_finite(const lx_train *t, const lx_batch *batch, int64_t step, double loss,
-                           lx_error *err)
+/* Names the images of a batch whose loss is not a number, so that the user can look at
+ * them. */
+static int fail_not_finite(const lx_train *t, const lx_batch *batch, int64_t step,
+                           double loss, lx_error *err)
 {
     lx_fail(err, LX_ECHECK,
-            "the loss at step %lld is %g: training stopped before it could spoil the LoRA; the "
+            "the loss at step %lld is %g: training stopped before it could spoil the "
+            "LoRA; the "
             "batch began with \"%s\". Lower --learning_rate, or look at that image",
             (long long)step, loss, t->dataset->images[batch->images[0]].path);
     return LX_ECHECK;
@@ -344,8 +361,8 @@ static int micro_step(lx_train *t, int epoch, int64_t index, int64_t step, doubl
     in.n_chunks = chunks_of(c);
     in.h = batch->height / 8;
     in.w = batch->width / 8;
-    if ((rc = lx_draw_step(&t->draw, c, t->micro_steps, batch->latents, in.batch, in.h, in.w,
-                           err)) < 0)
+    if ((rc = lx_draw_step(&t->draw, c, t->at.micro_steps, batch->latents, in.batch, in.h,
+                           in.w, err)) < 0)
         return rc;
     in.latents = batch->latents;
     in.noise = t->draw.noise;
@@ -354,24 +371,24 @@ static int micro_step(lx_train *t, int epoch, int64_t index, int64_t step, doubl
     in.input_ids = t->input_ids;
     in.token_weights = t->token_weights;
     in.loss_weights = batch->loss_weights;
-    if ((rc = lx_step_run(loss, t->step, &in, 1.0 / c->gradient_accumulation_steps, err)) < 0)
+    if ((rc = lx_step_run(loss, t->step, &in, 1.0 / c->gradient_accumulation_steps,
+                          err)) < 0)
         return rc;
-    t->micro_steps++;
+    t->at.micro_steps++;
     *n_images = batch->size;
     return isfinite(*loss) ? LX_OK : fail_not_finite(t, batch, step + 1, *loss, err);
 }
 
 /* The peer's loss recorder: a window one epoch long. */
-static double record_loss(lx_train *t, int epoch, int64_t index, double loss)
+static double record_loss(lx_train_progress *at, int64_t index, double loss)
 {
-    if (epoch == 0) {
-        t->n_recent++;
-    } else {
-        t->recent_sum -= t->recent[index];
-    }
-    t->recent[index] = loss;
-    t->recent_sum += loss;
-    return t->recent_sum / (double)t->n_recent;
+    if (at->epoch == 0)
+        at->n_recent++;
+    else
+        at->recent_sum -= at->recent[index];
+    at->recent[index] = loss;
+    at->recent_sum += loss;
+    return at->recent_sum / (double)at->n_recent;
 }
 
 static double seconds_now(void)
@@ -383,7 +400,8 @@ static double seconds_now(void)
 
 static void limit_norms(lx_train *t, lx_step_report *report)
 {
-    const lx_lora_norms norms = lx_lora_limit_norms(t->lora, t->config->scale_weight_norms);
+    const lx_lora_norms norms =
+        lx_lora_limit_norms(t->lora, t->config->scale_weight_norms);
 
     report->has_norms = true;
     report->keys_scaled = (int64_t)norms.n_scaled;
@@ -400,10 +418,11 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
 
     report->grad_norm = lx_gradient_norm(tensors, n);
     if (!isfinite(report->grad_norm))
-        return lx_fail(err, LX_ECHECK,
-                       "the gradient at step %lld is not a number: training stopped before it "
-                       "could spoil the LoRA. Lower --learning_rate",
-                       (long long)report->step);
+        return lx_fail(
+            err, LX_ECHECK,
+            "the gradient at step %lld is not a number: training stopped before it "
+            "could spoil the LoRA. Lower --learning_rate",
+            (long long)report->step);
     if (c->max_grad_norm > 0)
         lx_gradient_clip(tensors, n, report->grad_norm, c->max_grad_norm);
     lx_optimizer_step(t->optimizer, tensors, factor);
@@ -413,7 +432,8 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
     if (c->network.has_unet)
         report->lr_unet = lx_optimizer_rate(t->optimizer, c->unet_lr * factor);
     if (c->network.has_text_encoder)
-        report->lr_text_encoder = lx_optimizer_rate(t->optimizer, c->text_encoder_lr * factor);
+        report->lr_text_encoder =
+            lx_optimizer_rate(t->optimizer, c->text_encoder_lr * factor);
     return LX_OK;
 }
 
@@ -431,88 +451,155 @@ static bool wants_stop(const lx_train *t)
     return t->observer->should_stop && t->observer->should_stop(t->observer->context);
 }
 
-typedef struct progress {
-    int64_t step; /* optimizer updates done */
-    int epoch;    /* finished epochs */
-    int64_t images_seen;
-    bool is_stopped;
-} progress;
-
-/* The micro-steps of one update. Returns with *index at the next batch. */
-static int one_step(lx_train *t, progress *p, int epoch, int64_t *index, lx_error *err)
+static bool is_time_to_autosave(lx_train *t)
 {
-    const int64_t batches = t->count.batches_per_epoch;
+    const double now = seconds_now(), minutes = t->config->autosave_minutes;
+
+    if (!minutes || now - t->autosaved < minutes * 60)
+        return false;
+    t->autosaved = now;
+    return true;
+}
+
+/* The files and states that are due after a step. */
+static int save_step(lx_train *t, lx_error *err)
+{
+    int rc;
+
+    show_averages(t, true);
+    if ((rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
+        rc = lx_output_step(&t->output, (int)t->at.epoch, t->at.step, err);
+    show_averages(t, false);
+    if (rc == LX_OK)
+        rc = lx_output_step_state(&t->output, t->at.step, err);
+    if (rc == LX_OK && is_time_to_autosave(t))
+        rc = lx_output_autosave(&t->output, err);
+    return rc;
+}
+
+/* The micro-steps of one update. */
+static int one_step(lx_train *t, lx_error *err)
+{
+    lx_train_progress *at = &t->at;
     const double started = seconds_now();
-    lx_step_report report = {.step = p->step + 1,
+    lx_step_report report = {.step = at->step + 1,
                              .total_steps = t->count.total_steps,
-                             .epoch = epoch + 1,
+                             .epoch = (int)at->epoch + 1,
                              .total_epochs = (int)t->count.epochs};
     int n_micro = 0, rc;
 
-    while (n_micro < t->config->gradient_accumulation_steps && *index < batches) {
+    while (n_micro < t->config->gradient_accumulation_steps && at->batch < at->batches) {
         double loss;
         int n_images;
-        if ((rc = micro_step(t, epoch, *index, p->step, &loss, &n_images, err)) < 0)
+        if ((rc = micro_step(t, (int)at->epoch, at->batch, at->step, &loss, &n_images,
+                             err)) < 0)
             return rc;
-        report.average_loss = record_loss(t, epoch, *index, loss);
+        report.average_loss = record_loss(at, at->batch, loss);
         report.loss += loss;
-        p->images_seen += n_images;
+        at->images_seen += n_images;
         n_micro++;
-        ++*index;
+        at->batch++;
     }
     report.loss /= n_micro;
     if ((rc = update(t, &report, err)) < 0)
         return rc;
-    p->step++;
-    report.images_seen = p->images_seen;
+    at->step++;
+    report.images_seen = at->images_seen;
     report.seconds = seconds_now() - started;
     if (t->observer->on_step &&
         (rc = t->observer->on_step(t->observer->context, &report, err)) < 0)
         return rc;
-    show_averages(t, true);
-    if ((rc = lx_samples_draw(&t->samples, false, 0, p->step, err)) == LX_OK)
-        rc = lx_output_step(&t->output, epoch, p->step, err);
-    show_averages(t, false);
-    return rc;
+    return save_step(t, err);
 }
 
-static int one_epoch(lx_train *t, progress *p, int epoch, lx_error *err)
+static int end_epoch(lx_train *t, lx_error *err)
 {
-    int64_t index = 0;
-    int rc = LX_OK;
+    int rc;
 
-    while (index < t->count.batches_per_epoch && p->step < t->count.total_steps) {
-        if (wants_stop(t)) {
-            p->is_stopped = true;
+    t->at.epoch++;
+    t->at.batch = 0;
+    show_averages(t, true);
+    if ((rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK)
+        rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err);
+    show_averages(t, false);
+    return rc < 0 ? rc : lx_output_epoch_state(&t->output, (int)t->at.epoch, err);
+}
+
+/* To the end of the epoch or of all steps; a wish to stop is looked at between steps. */
+static int one_epoch(lx_train *t, bool *is_stopped, lx_error *err)
+{
+    int rc;
+
+    while (t->at.batch < t->at.batches && t->at.step < t->count.total_steps) {
+        *is_stopped = wants_stop(t);
+        if (*is_stopped)
             return LX_OK;
-        }
-        if ((rc = one_step(t, p, epoch, &index, err)) < 0)
+        if ((rc = one_step(t, err)) < 0)
             return rc;
     }
-    p->epoch = epoch + 1;
-    show_averages(t, true);
-    if ((rc = lx_output_epoch(&t->output, p->epoch, p->step, err)) == LX_OK)
-        rc = lx_samples_draw(&t->samples, false, p->epoch, p->step, err);
-    show_averages(t, false);
-    return rc;
+    return end_epoch(t, err);
+}
+
+static int start(lx_train *t, lx_error *err)
+{
+    int rc;
+
+    lx_step_zero_gradients(t->step);
+    t->autosaved = seconds_now();
+    if (!t->config->resume)
+        return lx_samples_draw(&t->samples, true, 0, 0, err);
+    if ((rc = lx_state_load(&t->output.state, t->config->resume, err)) < 0) {
+        lx_within(err, "--resume");
+        return rc;
+    }
+    if (t->at.step >= t->count.total_steps)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--resume: the state is at step %lld of %lld: nothing is left to train",
+            (long long)t->at.step, (long long)t->count.total_steps);
+    return LX_OK;
+}
+
+/* What an interrupted training leaves: the LoRA as it is, and the state to go on from. */
+static int stop(lx_train *t, lx_error *err)
+{
+    lx_str state = LX_STR_INIT;
+    int rc = LX_OK;
+
+    if (t->at.step > 0) {
+        if ((rc = lx_output_autosave(&t->output, err)) < 0)
+            return rc;
+        show_averages(t, true);
+        rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err);
+    }
+    if (rc < 0)
+        return rc;
+    lx_output_autosave_path(&state, t->config, NULL);
+    lx_fail(err, LX_EINTERRUPTED, "stopped after step %lld of %lld%s%s",
+            (long long)t->at.step, (long long)t->count.total_steps,
+            t->at.step ? "; what was trained is saved, and lx resume goes on from " : "",
+            t->at.step ? lx_str_text(&state) : "");
+    lx_str_release(&state);
+    return LX_EINTERRUPTED;
 }
 
 int lx_train_run(lx_train *t, lx_error *err)
 {
-    progress p = {0};
-    int rc = lx_samples_draw(&t->samples, true, 0, 0, err);
+    bool is_stopped = false;
+    int rc = start(t, err);
 
-    lx_step_zero_gradients(t->step);
-    for (int epoch = 0; rc == LX_OK && !p.is_stopped && epoch < (int)t->count.epochs; epoch++)
-        rc = one_epoch(t, &p, epoch, err);
+    while (rc == LX_OK && !is_stopped && t->at.epoch < t->count.epochs)
+        rc = one_epoch(t, &is_stopped, err);
     if (rc < 0)
         return rc;
-    show_averages(t, true); /* nothing is trained after this */
-    if (p.step > 0 && (rc = lx_output_last(&t->output, p.epoch, p.step, err)) < 0)
+    if (is_stopped)
+        return stop(t, err);
+    if ((rc = lx_output_last_state(&t->output, err)) < 0)
         return rc;
-    if (p.is_stopped)
-        return lx_fail(err, LX_EINTERRUPTED, "stopped after step %lld of %lld%s",
-                       (long long)p.step, (long long)t->count.total_steps,
-                       p.step ? "; what was trained is saved" : "");
+    show_averages(t, true); /* nothing is trained after this */
+    if (t->at.step > 0 &&
+        (rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err)) < 0)
+        return rc;
+    lx_output_end_autosave(&t->output);
     return LX_OK;
 }

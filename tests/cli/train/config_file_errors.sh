@@ -13,7 +13,7 @@ try 'network_args = "conv_dim=4"'
 try '[a.b]
 seed = 1'
 try 'save_precision = "fp8"'
-try 'resume = "state"'
+try 'initial_step = 5'
 try 'config_file = "x"'
 try '[[datasets]]
 resolution = 512'

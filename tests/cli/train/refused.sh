@@ -1,7 +1,7 @@
 # What this version cannot follow is an error that says what to use, never ignored; values that ask
 # for nothing pass.
 for words in '--use_8bit_adam --use_lion_optimizer' '--optimizer_type Adam' '--optimizer_type Lion --use_8bit_adam' \
-    '--save_state' '--resume s' '--network_module lycoris.kohya' \
+    '--initial_step 5' '--network_module lycoris.kohya' \
     '--save_model_as diffusers' '--network_dropout 0.1' '--validation_split 0.1' '--fp8_base' \
     '--lr_scheduler adafactor' '--log_with wandb' '--v2' '--network_args rank_dropout=0.1' \
     '--huggingface_token secret' '--network_dropout 0' '--validation_split 0.0' \

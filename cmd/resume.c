@@ -1,0 +1,220 @@
+/* lx resume - go on with an interrupted training */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cli.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/train/state.h"
+#include "store/query.h"
+
+extern const lx_command lx_cmd_train;
+
+struct resume_args {
+    lx_words words;
+    const char *from;
+};
+
+static const lx_option options[] = {
+    LX_TEXT(struct resume_args, from, 0, "from", "STATE",
+            "this state (a folder NAME-...-state or its file) and not the newest"),
+    LX_ARGS(struct resume_args, words, "RUN",
+            "the run, then flags that lx train is to have too"),
+    LX_OPTION_END,
+};
+
+/* ---- which state
+ * --------------------------------------------------------------------------- */
+
+typedef struct search {
+    lx_arena *arena;
+    const char *run_id, *spec;
+    const char *found; /* NULL = none yet */
+    int64_t step;
+} search;
+
+/* The state furthest on that is of the run, or of one with its spec. */
+static int consider(search *s, const char *path, lx_error *err)
+{
+    lx_state_facts facts;
+    int rc = lx_state_read(&facts, path, s->arena, NULL);
+
+    if (rc < 0 || (strcmp(facts.run_id, s->run_id) != 0 &&
+                   (!*s->spec || strcmp(facts.spec_hash, s->spec) != 0)))
+        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK; /* not ours, or unfit */
+    if (!s->found || facts.step > s->step) {
+        s->found = path;
+        s->step = facts.step;
+    }
+    return LX_OK;
+}
+
+static int search_folder(search *s, const char *folder, const char *stem, lx_error *err)
+{
+    lx_dir dir = {0};
+    int rc = lx_dir_list(&dir, folder, err);
+
+    for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
+        const char *name = dir.names[i], *path;
+
+        if (!lx_starts_with(name, stem) ||
+            !(lx_ends_with(name, "-state") || lx_ends_with(name, "-autosave")))
+            continue;
+        path = lx_arena_printf(s->arena, "%s/%s", folder, name);
+        rc = path ? consider(s, path, err) : lx_oom(err);
+    }
+    lx_dir_free(&dir);
+    return rc;
+}
+
+/* Where the run wrote its files. */
+static int find_state(search *s, const char *flags, const lx_run_row *run, lx_error *err)
+{
+    cJSON *root = NULL;
+    const char *folder, *name;
+    int rc = flags ? lx_json_parse(&root, flags, strlen(flags), err)
+                   : lx_fail(err, LX_EUSAGE, "no flags of it are recorded");
+
+    if (rc < 0)
+        return rc;
+    folder = lx_json_text(root, "output_dir");
+    name = lx_json_text(root, "output_name");
+    folder = lx_arena_strdup(s->arena, folder && *folder ? folder : ".");
+    name = lx_arena_strdup(s->arena, name && *name ? name : "");
+    cJSON_Delete(root);
+    if (!folder || !name)
+        return lx_oom(err);
+    if ((rc = search_folder(s, folder, name, err)) < 0)
+        return rc;
+    return s->found
+               ? LX_OK
+               : lx_fail(
+                     err, LX_ENOTFOUND,
+                     "no state of run %.10s is in %s: it was not interrupted by Ctrl-C, "
+                     "ended before the first --autosave_minutes, or its state was "
+                     "removed "
+                     "(lx train --like %.10s starts anew)",
+                     run->id, folder, run->id);
+}
+
+/* ---- the run
+ * ------------------------------------------------------------------------------- */
+
+static int check_status(const lx_run_row *run, lx_error *err)
+{
+    if (strcmp(run->kind, "train") != 0)
+        return lx_fail(err, LX_EUSAGE, "run %.10s is a %s, not a training of lx", run->id,
+                       run->kind);
+    if (strcmp(run->status, "running") == 0)
+        return lx_fail(err, LX_EUSAGE, "run %.10s is still running", run->id);
+    if (strcmp(run->status, "finished") == 0)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "run %.10s is finished: nothing is left to train (lx train --like %.10s "
+            "starts one like it)",
+            run->id, run->id);
+    return LX_OK;
+}
+
+/* Paths of the flags were given from the folder it was started in. */
+static int go_to_folder(lx_cli *cli, lx_store *store, const lx_run_row *run,
+                        lx_error *err)
+{
+    lx_remark_row *facts;
+    size_t n;
+    int rc = lx_query_remarks(&facts, &n, store, run->seq, "fact", cli->arena, err);
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        if (strcmp(facts[i].key, "cwd") == 0 && lx_file_is_dir(facts[i].value) &&
+            chdir(facts[i].value) < 0)
+            lx_message(cli, "note: it was started in %s, which cannot be entered\n",
+                       lx_safe(cli, facts[i].value));
+    return rc;
+}
+
+/* `lx train --like RUN --resume STATE --seed SEED` and what was added. */
+static int train(lx_cli *cli, const lx_run_row *run, const char *state,
+                 const char *store_path, const struct resume_args *args, lx_error *err)
+{
+    const size_t more = args->words.count - 1;
+    char **argv = lx_arena_calloc(cli->arena, 7 + more, sizeof *argv);
+    lx_cli inner = *cli;
+    int argc = 0;
+
+    if (!argv)
+        return lx_oom(err);
+    argv[argc++] = "--like";
+    argv[argc++] = (char *)run->id;
+    argv[argc++] = "--resume";
+    argv[argc++] = (char *)state;
+    if (*run->seed) {
+        argv[argc++] = "--seed";
+        argv[argc++] = (char *)run->seed;
+    }
+    for (size_t i = 0; i < more; i++)
+        argv[argc++] = (char *)args->words.items[i + 1];
+    inner.store_path = store_path;
+    inner.argc = argc;
+    inner.argv = argv;
+    return lx_cmd_train.run(&inner, NULL, err);
+}
+
+static int run(lx_cli *cli, void *args_, lx_error *err)
+{
+    const struct resume_args *args = args_;
+    search s = {.arena = cli->arena, .found = args->from};
+    lx_store *store = NULL;
+    char store_path[PATH_MAX];
+    lx_run_texts texts;
+    lx_run_row row;
+    int rc;
+
+    if (!args->words.count)
+        return lx_fail(err, LX_EUSAGE, "a run is wanted (lx runs lists them)");
+    if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)
+        return rc;
+    if (!realpath(lx_store_path(store), store_path)) { /* the folder is about to change */
+        rc = lx_fail_errno(err, errno, "%s", lx_store_path(store));
+        goto done;
+    }
+    if ((rc = lx_query_find(&row, store, args->words.items[0], cli->arena, err)) < 0 ||
+        (rc = check_status(&row, err)) < 0 ||
+        (rc = go_to_folder(cli, store, &row, err)) < 0 ||
+        (rc = lx_query_texts(&texts, store, &row, cli->arena, err)) < 0)
+        goto done;
+    s.run_id = row.id;
+    s.spec = row.spec;
+    if (!s.found && (rc = find_state(&s, texts.flags, &row, err)) < 0)
+        goto done;
+    lx_store_close(store);
+    store = NULL;
+    if (!cli->is_quiet)
+        lx_message(cli, "going on from %s\n", lx_safe(cli, s.found));
+    return train(cli, &row, s.found, store_path, args, err);
+done:
+    lx_store_close(store);
+    return rc;
+}
+
+const lx_command lx_cmd_resume = {
+    .name = "resume",
+    .summary = "go on with an interrupted training",
+    .usage = "RUN [-- flags of lx train ...]",
+    .help = "Takes up a training that was stopped by Ctrl-C, a crash or a power cut, "
+            "from the newest\n"
+            "state that it left, and ends with the very bytes it would have ended with. "
+            "Ctrl-C leaves a\n"
+            "state; so does every --autosave_minutes (10) and every save under "
+            "--save_state.\n"
+            "\n"
+            "Examples:\n"
+            "  lx resume hifumi\n"
+            "  lx resume 81b1e9e598 -- --threads 8\n"
+            "  lx resume hifumi --from out/hifumi-000004-state\n",
+    .options = options,
+    .args_size = sizeof(struct resume_args),
+    .run = run,
+};
