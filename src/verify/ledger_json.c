@@ -136,6 +136,7 @@ static cJSON *result_json(const lx_verify_result *r, const lx_verify_images *ima
     add_text(o, "label", lx_label_key(r->verdict.label));
     cJSON_AddNumberToObject(o, "exit_status", lx_label_exit_status(r->verdict.label));
     cJSON_AddBoolToObject(o, "certain", r->verdict.is_certain);
+    add_text(o, "label_by_measurement", lx_label_key(r->by_measurement.label));
     add_text(o, "why", r->verdict.why);
     if (r->verdict.n_needed)
         cJSON_AddNumberToObject(o, "images_needed", (double)r->verdict.n_needed);

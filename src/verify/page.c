@@ -98,10 +98,12 @@ static void put_verdict(writer *w, const lx_verify_result *r)
 {
     lx_html_open(&w->h, "div", "class", colour_of(r->verdict.label), NULL);
     lx_html_open(&w->h, "p", "class", "lead", NULL);
-    lx_html_leaf(&w->h, "strong", lx_label_name(r->verdict.label), NULL);
-    lx_html_textf(&w->h, "%s: %s.", r->verdict.is_certain ? " (proved)" : "",
-                  r->verdict.why);
+    lx_html_open(&w->h, "strong", NULL);
+    lx_html_textf(&w->h, "%s%s", lx_label_name(r->verdict.label),
+                  r->verdict.is_certain ? " (proved)" : "");
     lx_html_close(&w->h);
+    lx_html_close(&w->h);
+    lx_html_leaf(&w->h, "p", r->verdict.why, NULL);
     if (r->verdict.n_needed) {
         lx_html_open(&w->h, "p", NULL);
         lx_html_textf(&w->h, "About %zu images would decide.", r->verdict.n_needed);
@@ -292,11 +294,11 @@ static void put_ledger(writer *w, const lx_verify_result *r)
                                         "adjusted", "n",    "Forwards", NULL};
 
     lx_html_leaf(&w->h, "h2", "Evidence", NULL);
-    open_table(w, names, "ttttnnnn");
+    open_table(w, names, "ntttnnnn");
     for (size_t i = 0; i < r->ledger.count; i++) {
         const lx_evidence *row = &r->ledger.rows[i];
         lx_html_open(&w->h, "tr", NULL);
-        lx_html_leaf(&w->h, "th", row->id, "scope", "row", NULL);
+        lx_html_leaf(&w->h, "th", row->id, "scope", "row", "class", "num", NULL);
         lx_html_open(&w->h, "td", NULL);
         if (row->standing != LX_MEASURED)
             lx_html_textf(&w->h, "%s: ", lx_standing_name(row->standing));

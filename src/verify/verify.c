@@ -440,46 +440,58 @@ void lx_verify_close(lx_verify *v)
 /* ---- judging
  * ------------------------------------------------------------------------------- */
 
-/* Which captions the trainer read, and which words it could not see. */
-static int add_data_rows(lx_verify_result *r, const lx_verify *v, lx_error *err)
+/* Which of the folder's captions the trainer of this file read (A6). */
+static int add_captions_read(lx_verify_result *r, const lx_verify *v,
+                             const lx_tensor_file *lora, lx_arena *scratch, lx_error *err)
 {
-    const lx_captions_read *c = &v->captions;
-    size_t n_cut = 0;
-    int rc = LX_OK;
+    lx_captions_read c;
+    int rc =
+        lx_captions_read_of(&c, lora, data_of(v), &v->training.data, NULL, scratch, err);
 
-    if (c->ending && *c->ending)
+    if (rc < 0)
+        return rc;
+    if (c.ending && *c.ending)
         lx_ledger_add(
             &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
             "the %s files of the folder have exactly the tag counts in the LoRA: they "
             "were read, and this is the training set",
-            c->ending);
-    else if (c->ending)
+            c.ending);
+    else if (c.ending)
         lx_ledger_add(
             &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
             "the tag counts in the LoRA are those of the folder without any caption "
             "file%s%s%s",
-            c->n_files ? "; the " : "", c->n_files ? c->to_use : "",
-            c->n_files ? " files were not read" : "");
-    else if (!isnan(c->likeness))
+            c.n_files ? "; the " : "", c.n_files ? c.to_use : "",
+            c.n_files ? " files were not read" : "");
+    else if (!isnan(c.likeness))
         lx_ledger_add(&r->ledger, "A6", "Q1", LX_SUGGESTS, &rc, err,
                       "no caption files of the folder have the tag counts in the LoRA: "
                       "edited since, "
                       "or another folder (%.0f%% of the tags are shared)",
-                      100 * c->likeness);
-    for (size_t i = 0; rc == LX_OK && i < v->prompts->n_tags; i++)
+                      100 * c.likeness);
+    return rc;
+}
+
+/* What the evaluation cannot show, or does not repeat. */
+static int add_data_rows(lx_verify_result *r, const lx_verify *v, lx_error *err)
+{
+    const lx_training_facts *t = &v->training;
+    size_t n_cut = 0;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < v->prompts->n_tags; i++)
         n_cut += v->prompts->tags[i].n_cut > 0;
-    if (rc == LX_OK && n_cut)
+    if (n_cut)
         lx_ledger_add(
             &r->ledger, "A8", "Q4", LX_PROVES, &rc, err,
             "%zu tags lie beyond the limit of %d tokens in some caption: there the model "
             "never saw them%s",
-            n_cut, v->training.max_token_length,
-            v->training.shuffles_captions ? " (captions are shuffled: others in turn)"
-                                          : "");
-    if (rc == LX_OK && (v->training.flips || v->training.masks))
+            n_cut, t->max_token_length,
+            t->shuffles_captions ? " (captions are shuffled: others in turn)" : "");
+    if (rc == LX_OK && (t->flips || t->masks))
         lx_ledger_add(&r->ledger, "N1", "Q3", LX_SILENT, &rc, err,
                       "the training %s; the evaluation does not",
-                      v->training.masks ? "masked the loss" : "mirrored images");
+                      t->masks ? "masked the loss" : "mirrored images");
     return rc;
 }
 
@@ -515,6 +527,8 @@ static int judge_file(lx_verify_result *r, size_t *n_constant, lx_verify *v,
                               .ignores_metadata = v->options->ignores_metadata,
                               .arena = v->arena};
     rc = lx_file_evidence(r, n_constant, &in, err);
+    if (rc == LX_OK && v->trial && !v->options->ignores_metadata)
+        rc = add_captions_read(r, v, file->file, scratch, err);
     if (rc == LX_OK && summary.n_not_finite)
         rc = lx_fail(err, LX_EFORMAT, "%zu values are not numbers, first in %s",
                      summary.n_not_finite, summary.first_not_finite);
@@ -613,6 +627,9 @@ int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path
     if ((rc = lx_verify_answers(r, n_constant, v->arena, err)) < 0)
         goto done;
     r->verdict = lx_label_decide(&r->facts);
+    lx_label_facts measured = r->facts;
+    measured.captions_proven_unread = false;
+    r->by_measurement = lx_label_decide(&measured);
     *out = r;
 done:
     lx_arena_free(scratch);

@@ -85,6 +85,7 @@ typedef struct lx_verify_result {
     char sha256[LX_HASH_HEX + 1];
     lx_label_facts facts;
     lx_label_verdict verdict;
+    lx_label_verdict by_measurement; /* without what the metadata prove of captions */
     lx_answer answers[LX_N_QUESTIONS];
     lx_ledger ledger;
     const char *const *flags; /* "MEMORISED", ... */
