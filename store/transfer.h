@@ -83,4 +83,8 @@ int lx_transfer_check(const char **id, const cJSON *record, lx_error *err);
 int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSON *record,
                       lx_transfer_fetch fetch, void *context, lx_error *err);
 
+/* Has `theirs` all that `ours` says of the run: its end, points, artifacts, remarks? Both
+ * are sound. */
+bool lx_transfer_covers(const cJSON *theirs, const cJSON *ours);
+
 #endif

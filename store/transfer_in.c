@@ -596,3 +596,55 @@ int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSO
     *seq = a.seq;
     return rc;
 }
+
+/* ---- which of two says more
+ * -------------------------------------------------------------- */
+
+/* By what scrubbing does not touch: moments, roles and steps. */
+static bool is_same_remark(const cJSON *a, const cJSON *b)
+{
+    return cJSON_GetArrayItem(a, 0)->valuedouble ==
+               cJSON_GetArrayItem(b, 0)->valuedouble &&
+           strcmp(cJSON_GetArrayItem(a, 1)->valuestring,
+                  cJSON_GetArrayItem(b, 1)->valuestring) == 0;
+}
+
+static bool is_same_artifact(const cJSON *a, const cJSON *b)
+{
+    return lx_json_number(a, "at", 0) == lx_json_number(b, "at", 0) &&
+           lx_json_number(a, "step", 0) == lx_json_number(b, "step", 0) &&
+           strcmp(lx_json_text(a, "role"), lx_json_text(b, "role")) == 0;
+}
+
+static bool is_no_longer_curve(const cJSON *a, const cJSON *b)
+{
+    return strcmp(lx_json_text(a, "key"), lx_json_text(b, "key")) == 0 &&
+           lx_json_number(a, "n", 0) <= lx_json_number(b, "n", 0);
+}
+
+static bool has_all(const cJSON *theirs, const cJSON *ours, const char *key,
+                    bool (*is_met)(const cJSON *mine, const cJSON *other))
+{
+    const cJSON *mine, *other;
+    cJSON_ArrayForEach(mine, member(ours, key))
+    {
+        bool is_there = false;
+        cJSON_ArrayForEach(other, member(theirs, key))
+        {
+            is_there = is_met(mine, other);
+            if (is_there)
+                break;
+        }
+        if (!is_there)
+            return false;
+    }
+    return true;
+}
+
+bool lx_transfer_covers(const cJSON *theirs, const cJSON *ours)
+{
+    return (!member(ours, "end") || member(theirs, "end")) &&
+           has_all(theirs, ours, "remarks", is_same_remark) &&
+           has_all(theirs, ours, "artifacts", is_same_artifact) &&
+           has_all(theirs, ours, "curves", is_no_longer_curve);
+}

@@ -1,0 +1,108 @@
+/* lx pull - take runs from a git repository */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/sync.h"
+
+struct pull_args {
+    bool dry_run;
+    lx_words words;
+};
+
+static const lx_option options[] = {
+    LX_FLAG(struct pull_args, dry_run, 'n', "dry-run",
+            "say what is there and new, take nothing"),
+    LX_ARGS(struct pull_args, words, "REMOTE",
+            "address or name of a git repository; then ids, or beginnings of ids (all)"),
+    LX_OPTION_END,
+};
+
+static bool is_wanted(const struct pull_args *args, const char *run)
+{
+    for (size_t i = 1; i < args->words.count; i++)
+        if (lx_starts_with(run, args->words.items[i]))
+            return true;
+    return args->words.count == 1;
+}
+
+/* Versions that were not merged before. */
+static int choose(lx_remote_version **out, size_t *n, lx_sync *s,
+                  const struct pull_args *args, lx_error *err)
+{
+    const lx_remote_version *all;
+    size_t n_all;
+    int rc = lx_remote_list(&all, &n_all, s->remote, err);
+
+    *n = 0;
+    if (rc < 0)
+        return rc;
+    if (!(*out = lx_arena_calloc(s->cli->arena, n_all, sizeof **out)))
+        return lx_oom(err);
+    for (size_t i = 0; i < n_all; i++)
+        if (is_wanted(args, all[i].run) && !lx_synced_has(s->synced, &all[i]))
+            (*out)[(*n)++] = all[i];
+    return LX_OK;
+}
+
+static int pull(lx_sync *s, const struct pull_args *args, size_t *n_found, lx_error *err)
+{
+    lx_remote_version *wanted = NULL;
+    int rc = LX_OK;
+
+    for (int try = 0;; try++) {
+        size_t n;
+        if ((rc = choose(&wanted, &n, s, args, err)) == LX_OK) {
+            *n_found = n;
+            if (!args->dry_run)
+                rc = lx_sync_merge(NULL, s, wanted, n, err);
+        }
+        if (rc == LX_OK || !lx_sync_again(rc, try))
+            return rc;
+    }
+}
+
+static int run(lx_cli *cli, void *args_, lx_error *err)
+{
+    const struct pull_args *args = args_;
+    lx_error later = {0};
+    lx_sync s = {0};
+    size_t n = 0;
+    int rc, saved;
+
+    if (!args->words.count)
+        return lx_fail(err, LX_EUSAGE, "from where? lx pull REMOTE, any git repository");
+    lx_signals_install();
+    if ((rc = lx_sync_open(&s, cli, args->words.items[0], err)) == LX_OK) {
+        rc = pull(&s, args, &n, err);
+        saved = lx_synced_save(s.synced, &later); /* also of a pull that was cut */
+        if (rc == LX_OK && saved < 0 && err)
+            *err = later;
+        rc = rc == LX_OK ? saved : rc;
+    }
+    if (rc == LX_OK && args->dry_run)
+        lx_print(cli, "%zu version%s of runs to take from %s\n", n, n == 1 ? "" : "s",
+                 lx_safe(cli, lx_remote_url(s.remote)));
+    else if (rc == LX_OK)
+        lx_print(cli, "%zu new run%s, %zu with something new, from %s\n", s.n_new,
+                 s.n_new == 1 ? "" : "s", s.n_extended,
+                 lx_safe(cli, lx_remote_url(s.remote)));
+    lx_sync_close(&s);
+    return rc;
+}
+
+const lx_command lx_cmd_pull = {
+    .name = "pull",
+    .summary = "take runs from a git repository",
+    .usage = "REMOTE [ID...]",
+    .help = "Takes what lx push has left in any git repository: runs that are not here, "
+            "and what runs\n"
+            "that are here lack (an end, notes, files, points). Nothing that is here "
+            "changes.\n"
+            "\n"
+            "Examples:\n"
+            "  lx pull /srv/runs.git\n"
+            "  lx pull git@example.org:team/runs.git 3f2a\n",
+    .options = options,
+    .args_size = sizeof(struct pull_args),
+    .run = run,
+};

@@ -1,0 +1,31 @@
+/* cmd/sync - what lx push and lx pull share */
+#ifndef LX_CMD_SYNC_H
+#define LX_CMD_SYNC_H
+
+#include "cmd/cli.h"
+#include "store/remote.h"
+
+/* A store, a remote and what is known of it. */
+typedef struct lx_sync {
+    lx_cli *cli;
+    lx_store *store;
+    lx_remote *remote;
+    lx_synced *synced;
+    size_t n_new, n_extended, n_known; /* versions that were merged into the store */
+} lx_sync;
+
+enum { LX_SYNC_TRIES = 6 };
+
+int lx_sync_open(lx_sync *sync, lx_cli *cli, const char *url, lx_error *err);
+void lx_sync_close(lx_sync *sync);
+
+/* Is it worth trying again: another push or pull was quicker? Waits a little when it is.
+ */
+bool lx_sync_again(int rc, int try);
+
+/* Fetches versions and merges them into the store, each run whole. *records (may be
+ * NULL): n records in the order of the versions, yours. */
+int lx_sync_merge(cJSON **records, lx_sync *sync, const lx_remote_version *versions,
+                  size_t n, lx_error *err);
+
+#endif

@@ -1,0 +1,552 @@
+#include "store/remote.h"
+
+#include <errno.h>
+#include <git2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "store/internal.h"
+#include "store/scrub.h"
+
+static const char PREFIX[] = "refs/lx/runs/";
+enum { MOST_RECORD = 256 << 20, BATCH = 50 };
+
+struct lx_remote {
+    char *scratch; /* the bare repository's folder */
+    char *shown;   /* the address without a user */
+    git_repository *repo;
+    git_remote *remote;
+    lx_remote_version *versions;
+    size_t n_versions, capacity;
+    git_tree *objects; /* of the version that was asked for last */
+    git_blob *blob;    /* of the object that was */
+    bool is_agent_tried;
+    char rejection[256]; /* of a ref that the other side did not take */
+};
+
+/* ---- errors, addresses
+ * ------------------------------------------------------------------- */
+
+/* libgit2's own words may repeat the address with its password. */
+static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *err)
+{
+    const git_error *last = git_error_last();
+    lx_str clean = LX_STR_INIT;
+    int rc = code == GIT_ENOTFOUND                                ? LX_ENOTFOUND
+             : code == GIT_EAUTH                                  ? LX_EPERM
+             : code == GIT_ENONFASTFORWARD || code == GIT_ELOCKED ? LX_EBUSY
+                                                                  : LX_EIO;
+    if (last && last->message)
+        lx_scrub_text(&clean, last->message, strlen(last->message));
+    lx_fail(err, rc, "%s: %s: %s", r->shown, doing,
+            clean.len ? lx_str_text(&clean) : "git failed");
+    lx_str_release(&clean);
+    return rc;
+}
+
+/* A remote's name in the repository around the working folder stands for its address. */
+static char *address_of(const char *url)
+{
+    git_repository *repo = NULL;
+    git_remote *remote = NULL;
+    char *found = NULL;
+
+    if (!strpbrk(url, "/:\\") && git_repository_open_ext(&repo, ".", 0, NULL) == 0 &&
+        git_remote_lookup(&remote, repo, url) == 0 && git_remote_url(remote))
+        found = lx_strdup(git_remote_url(remote));
+    git_remote_free(remote);
+    git_repository_free(repo);
+    return found ? found : lx_strdup(url);
+}
+
+static int on_credentials(git_credential **out, const char *url, const char *user,
+                          unsigned allowed, void *context)
+{
+    lx_remote *r = context;
+    (void)url;
+    if ((allowed & GIT_CREDENTIAL_SSH_KEY) && !r->is_agent_tried) {
+        r->is_agent_tried = true; /* asked again, it has no other key */
+        return git_credential_ssh_key_from_agent(out, user ? user : "git");
+    }
+    if (allowed & GIT_CREDENTIAL_USERNAME)
+        return git_credential_username_new(out, user ? user : "git");
+    git_error_set_str(GIT_ERROR_NET,
+                      "the other side wants a key or a password; lx knows the keys of "
+                      "an ssh agent and users in the address");
+    return GIT_EAUTH;
+}
+
+static int on_rejected(const char *ref, const char *status, void *context)
+{
+    lx_remote *r = context;
+    (void)ref;
+    if (status)
+        snprintf(r->rejection, sizeof r->rejection, "%s", status);
+    return 0;
+}
+
+/* ---- life
+ * -------------------------------------------------------------------------------- */
+
+static void remove_tree(const char *path)
+{
+    lx_dir dir = {0};
+    lx_str inner = LX_STR_INIT;
+    if (lx_dir_list(&dir, path, NULL) == LX_OK)
+        for (size_t i = 0; i < dir.count; i++) {
+            lx_str_clear(&inner);
+            lx_str_printf(&inner, "%s/%s", path, dir.names[i]);
+            if (inner.failed)
+                break;
+            if (unlink(inner.data) < 0)
+                remove_tree(inner.data);
+        }
+    lx_dir_free(&dir);
+    lx_str_release(&inner);
+    rmdir(path);
+}
+
+void lx_remote_close(lx_remote *r)
+{
+    if (!r)
+        return;
+    git_blob_free(r->blob);
+    git_tree_free(r->objects);
+    git_remote_free(r->remote);
+    git_repository_free(r->repo);
+    if (r->scratch)
+        remove_tree(r->scratch);
+    lx_free(r->scratch);
+    lx_free(r->shown);
+    lx_free(r->versions);
+    lx_free(r);
+    git_libgit2_shutdown();
+}
+
+static char *shown_address(const char *url)
+{
+    lx_str clean = LX_STR_INIT;
+    lx_scrub_text(&clean, url, strlen(url));
+    return lx_str_detach(&clean);
+}
+
+int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_error *err)
+{
+    lx_remote *r = lx_calloc(1, sizeof *r);
+    lx_str path = LX_STR_INIT;
+    char *address = NULL;
+    int code, rc = LX_OK;
+
+    *out = NULL;
+    if (!r)
+        return lx_oom(err);
+    git_libgit2_init();
+    git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)10000000);
+    lx_str_printf(&path, "%s/sync-%lld.git", scratch, (long long)getpid());
+    address = address_of(url);
+    r->shown = shown_address(address ? address : url);
+    r->scratch = lx_str_detach(&path);
+    if (!address || !r->shown || !r->scratch)
+        rc = lx_oom(err);
+    else if ((rc = lx_make_dirs(scratch, err)) == LX_OK) {
+        remove_tree(r->scratch); /* of one that was killed and had our number */
+        if ((code = git_repository_init(&r->repo, r->scratch, 1)) < 0 ||
+            (code = git_remote_create_anonymous(&r->remote, r->repo, address)) < 0)
+            rc = fail_git(r, code, "preparing", err);
+    }
+    lx_free(address);
+    if (rc < 0)
+        lx_remote_close(r);
+    else
+        *out = r;
+    return rc;
+}
+
+const char *lx_remote_url(const lx_remote *r)
+{
+    return r->shown;
+}
+
+/* ---- what is there
+ * ----------------------------------------------------------------------- */
+
+static bool is_hex(const char *text, size_t n)
+{
+    return strspn(text, "0123456789abcdef") >= n;
+}
+
+/* "refs/lx/runs/ID/COMMIT" */
+static bool read_ref(lx_remote_version *out, const char *name)
+{
+    const char *id = name + strlen(PREFIX);
+    if (!lx_starts_with(name, PREFIX) || strlen(id) != 16 + 1 + 40 || id[16] != '/' ||
+        !is_hex(id, 16) || !is_hex(id + 17, 40))
+        return false;
+    memcpy(out->run, id, 16);
+    out->run[16] = '\0';
+    memcpy(out->commit, id + 17, 41);
+    return true;
+}
+
+static void put_ref(lx_str *out, const lx_remote_version *v)
+{
+    lx_str_printf(out, "%s%s/%s", PREFIX, v->run, v->commit);
+}
+
+int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_error *err)
+{
+    git_remote_callbacks callbacks;
+    const git_remote_head **heads;
+    size_t n_heads;
+    int code;
+
+    git_remote_init_callbacks(&callbacks, GIT_REMOTE_CALLBACKS_VERSION);
+    callbacks.credentials = on_credentials;
+    callbacks.payload = r;
+    r->is_agent_tried = false;
+    r->n_versions = 0;
+    if ((code = git_remote_connect(r->remote, GIT_DIRECTION_FETCH, &callbacks, NULL,
+                                   NULL)) < 0 ||
+        (code = git_remote_ls(&heads, &n_heads, r->remote)) < 0)
+        return fail_git(r, code, "listing its runs", err);
+    for (size_t i = 0; i < n_heads; i++) {
+        lx_remote_version v;
+        char hex[41];
+        git_oid_tostr(hex, sizeof hex, &heads[i]->oid);
+        if (!read_ref(&v, heads[i]->name) || strcmp(v.commit, hex) != 0)
+            continue;
+        if (lx_grow(&r->versions, &r->capacity, r->n_versions + 1, sizeof v) < 0)
+            return lx_oom(err);
+        r->versions[r->n_versions++] = v;
+    }
+    git_remote_disconnect(r->remote);
+    *out = r->versions;
+    *n = r->n_versions;
+    return LX_OK;
+}
+
+/* ---- refspecs
+ * ---------------------------------------------------------------------------- */
+
+typedef struct specs {
+    git_strarray array;
+    size_t capacity;
+} specs;
+
+static int add_spec(specs *s, const char *before, const lx_remote_version *v,
+                    bool has_source, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    lx_str_puts(&text, before);
+    if (has_source)
+        put_ref(&text, v);
+    lx_str_putc(&text, ':');
+    put_ref(&text, v);
+    if (lx_grow(&s->array.strings, &s->capacity, s->array.count + 1,
+                sizeof *s->array.strings) < 0 ||
+        !(s->array.strings[s->array.count] = lx_str_detach(&text))) {
+        lx_str_release(&text);
+        return lx_oom(err);
+    }
+    s->array.count++;
+    return LX_OK;
+}
+
+static void release_specs(specs *s)
+{
+    for (size_t i = 0; i < s->array.count; i++)
+        lx_free(s->array.strings[i]);
+    lx_free(s->array.strings);
+}
+
+/* ---- arriving
+ * ---------------------------------------------------------------------------- */
+
+static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n,
+                       lx_error *err)
+{
+    git_fetch_options options;
+    specs s = {0};
+    int code, rc = LX_OK;
+
+    git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
+    options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
+    options.update_fetchhead = 0;
+    options.callbacks.credentials = on_credentials;
+    options.callbacks.payload = r;
+    r->is_agent_tried = false;
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        rc = add_spec(&s, "+", &versions[i], true, err);
+    if (rc == LX_OK && (code = git_remote_fetch(r->remote, &s.array, &options, NULL)) < 0)
+        rc = fail_git(r, code, "fetching", err);
+    release_specs(&s);
+    return rc;
+}
+
+int lx_remote_fetch(lx_remote *r, const lx_remote_version *versions, size_t n,
+                    lx_error *err)
+{
+    int rc = LX_OK;
+    for (size_t i = 0; i < n && rc == LX_OK; i += BATCH)
+        rc = fetch_batch(r, versions + i, n - i < BATCH ? n - i : BATCH, err);
+    return rc;
+}
+
+static int open_version(git_tree **tree, lx_remote *r, const lx_remote_version *v)
+{
+    git_commit *commit = NULL;
+    git_oid oid;
+    int code;
+    if ((code = git_oid_fromstr(&oid, v->commit)) == 0 &&
+        (code = git_commit_lookup(&commit, r->repo, &oid)) == 0)
+        code = git_commit_tree(tree, commit);
+    git_commit_free(commit);
+    return code;
+}
+
+/* The blob at a name of a tree; its size is checked before its bytes are asked for. */
+static int open_blob(git_blob **blob, lx_remote *r, const git_tree *tree,
+                     const char *name, uint64_t most)
+{
+    const git_tree_entry *entry = git_tree_entry_byname(tree, name);
+    git_odb *odb = NULL;
+    git_object_t type;
+    size_t size;
+    int code;
+
+    if (!entry || git_tree_entry_type(entry) != GIT_OBJECT_BLOB)
+        return GIT_ENOTFOUND;
+    if ((code = git_repository_odb(&odb, r->repo)) == 0 &&
+        (code = git_odb_read_header(&size, &type, odb, git_tree_entry_id(entry))) == 0)
+        code = size > most ? GIT_EINVALID
+                           : git_blob_lookup(blob, r->repo, git_tree_entry_id(entry));
+    git_odb_free(odb);
+    return code;
+}
+
+static int parse_record(cJSON **record, git_blob *blob, const lx_remote_version *v,
+                        lx_error *err)
+{
+    const char *id;
+    int rc = lx_json_parse(record, git_blob_rawcontent(blob),
+                           (size_t)git_blob_rawsize(blob), err);
+    if (rc < 0)
+        return rc;
+    if ((rc = lx_transfer_check(&id, *record, err)) == LX_OK && strcmp(id, v->run) != 0)
+        rc = lx_fail(err, LX_EFORMAT, "the record is of run %s", id);
+    if (rc < 0) {
+        cJSON_Delete(*record);
+        *record = NULL;
+    }
+    return rc;
+}
+
+int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
+                     lx_error *err)
+{
+    git_tree *tree = NULL;
+    git_blob *blob = NULL;
+    const git_tree_entry *entry;
+    int code, rc;
+
+    *record = NULL;
+    git_tree_free(r->objects);
+    r->objects = NULL;
+    if ((code = open_version(&tree, r, v)) < 0 ||
+        (code = open_blob(&blob, r, tree, "record.json", MOST_RECORD)) < 0) {
+        rc = lx_fail(err, LX_EFORMAT, "%s: version %.10s of run %s is no run of lx",
+                     r->shown, v->commit, v->run);
+        goto done;
+    }
+    if ((entry = git_tree_entry_byname(tree, "objects")) &&
+        git_tree_entry_type(entry) == GIT_OBJECT_TREE)
+        git_tree_lookup(&r->objects, r->repo, git_tree_entry_id(entry));
+    if ((rc = parse_record(record, blob, v, err)) < 0)
+        lx_within(err, "%s: run %s", r->shown, v->run);
+done:
+    git_blob_free(blob);
+    git_tree_free(tree);
+    return rc;
+}
+
+int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *hash,
+                     lx_error *err)
+{
+    lx_remote *r = remote;
+    char hex[LX_HASH_HEX + 1];
+    lx_hash found;
+    int code;
+
+    lx_hash_hex(hex, hash);
+    git_blob_free(r->blob);
+    r->blob = NULL;
+    code =
+        r->objects ? open_blob(&r->blob, r, r->objects, hex, 1ULL << 36) : GIT_ENOTFOUND;
+    if (code == GIT_ENOTFOUND)
+        return lx_fail(err, LX_ENOTFOUND, "%s: object %s is not in this version",
+                       r->shown, hex);
+    if (code < 0)
+        return lx_fail(err, LX_EFORMAT, "%s: object %s cannot be read", r->shown, hex);
+    *data = git_blob_rawcontent(r->blob);
+    *n = (size_t)git_blob_rawsize(r->blob);
+    found = lx_sha256_of(*data, *n);
+    if (!lx_hash_equal(&found, hash))
+        return lx_fail(err, LX_EFORMAT, "%s: object %s hashes to another name", r->shown,
+                       hex);
+    return LX_OK;
+}
+
+/* ---- leaving
+ * ----------------------------------------------------------------------------- */
+
+static int add_object(git_treebuilder *tree, lx_remote *r, lx_store *store,
+                      const lx_transfer_object *o, lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT;
+    char hex[LX_HASH_HEX + 1];
+    git_oid oid;
+    int code, rc = LX_OK;
+
+    lx_hash_hex(hex, &o->hash);
+    if (!o->data && (rc = lx_object_get(&bytes, store, &o->hash, err)) < 0)
+        return rc;
+    if ((code = git_blob_create_from_buffer(&oid, r->repo,
+                                            o->data ? o->data : lx_str_text(&bytes),
+                                            o->data ? (size_t)o->size : bytes.len)) < 0 ||
+        (code = git_treebuilder_insert(NULL, tree, hex, &oid, GIT_FILEMODE_BLOB)) < 0)
+        rc = fail_git(r, code, "staging an object", err);
+    lx_str_release(&bytes);
+    return rc;
+}
+
+/* The tree of a version. */
+static int build_tree(git_oid *out, lx_remote *r, lx_store *store, lx_transfer *one,
+                      const lx_str *record, lx_error *err)
+{
+    git_treebuilder *root = NULL, *objects = NULL;
+    size_t n;
+    const lx_transfer_object *all = lx_transfer_objects(one, &n);
+    git_oid oid;
+    int code, rc = LX_OK;
+
+    if ((code = git_treebuilder_new(&root, r->repo, NULL)) < 0 ||
+        (code = git_treebuilder_new(&objects, r->repo, NULL)) < 0)
+        rc = fail_git(r, code, "staging", err);
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        rc = add_object(objects, r, store, &all[i], err);
+    if (rc == LX_OK && ((code = git_blob_create_from_buffer(&oid, r->repo, record->data,
+                                                            record->len)) < 0 ||
+                        (code = git_treebuilder_insert(NULL, root, "record.json", &oid,
+                                                       GIT_FILEMODE_BLOB)) < 0 ||
+                        (code = git_treebuilder_write(&oid, objects)) < 0 ||
+                        (n && (code = git_treebuilder_insert(NULL, root, "objects", &oid,
+                                                             GIT_FILEMODE_TREE)) < 0) ||
+                        (code = git_treebuilder_write(out, root)) < 0))
+        rc = fail_git(r, code, "staging", err);
+    git_treebuilder_free(objects);
+    git_treebuilder_free(root);
+    return rc;
+}
+
+/* Nobody's name is in it, and the time is the run's: equal versions are equal commits. */
+static int commit_tree(git_oid *out, lx_remote *r, const git_oid *tree_id,
+                       const cJSON *record)
+{
+    git_signature *lx = NULL;
+    git_tree *tree = NULL;
+    git_time_t time = (git_time_t)lx_json_number(record, "started", 0);
+    char message[64];
+    int code;
+
+    snprintf(message, sizeof message, "run %s\n", lx_json_text(record, "id"));
+    if ((code = git_signature_new(&lx, "lx", "lx@localhost", time, 0)) == 0 &&
+        (code = git_tree_lookup(&tree, r->repo, tree_id)) == 0)
+        code =
+            git_commit_create(out, r->repo, NULL, lx, lx, NULL, message, tree, 0, NULL);
+    git_tree_free(tree);
+    git_signature_free(lx);
+    return code;
+}
+
+int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_store *store,
+                    lx_transfer *one, lx_error *err)
+{
+    const cJSON *record = cJSON_GetArrayItem(lx_transfer_records(one), 0);
+    git_reference *ref = NULL;
+    lx_str text = LX_STR_INIT, name = LX_STR_INIT;
+    git_oid tree, commit;
+    int code, rc;
+
+    if ((rc = lx_json_canonical(&text, record, err)) < 0 ||
+        (rc = build_tree(&tree, r, store, one, &text, err)) < 0)
+        goto done;
+    snprintf(out->run, sizeof out->run, "%s", lx_json_text(record, "id"));
+    if ((code = commit_tree(&commit, r, &tree, record)) < 0) {
+        rc = fail_git(r, code, "staging", err);
+        goto done;
+    }
+    git_oid_tostr(out->commit, sizeof out->commit, &commit);
+    put_ref(&name, out);
+    if ((rc = lx_str_check(&name, err)) == LX_OK &&
+        (code = git_reference_create(&ref, r->repo, name.data, &commit, 1, "lx")) < 0)
+        rc = fail_git(r, code, "staging", err);
+done:
+    git_reference_free(ref);
+    lx_str_release(&text);
+    lx_str_release(&name);
+    return rc;
+}
+
+static int push_specs(lx_remote *r, const specs *s, lx_error *err)
+{
+    git_push_options options;
+    int code;
+
+    git_push_options_init(&options, GIT_PUSH_OPTIONS_VERSION);
+    options.callbacks.credentials = on_credentials;
+    options.callbacks.push_update_reference = on_rejected;
+    options.callbacks.payload = r;
+    options.pb_parallelism = 1;
+    r->is_agent_tried = false;
+    r->rejection[0] = '\0';
+    if ((code = git_remote_push(r->remote, &s->array, &options)) < 0)
+        return fail_git(r, code, "pushing", err);
+    if (*r->rejection)
+        return lx_fail(err, LX_EBUSY, "%s: it did not take a run: %s", r->shown,
+                       r->rejection);
+    return LX_OK;
+}
+
+/* A batch at a time: what was sent before a cut is there. */
+static int push_batches(lx_remote *r, const lx_remote_version *v, size_t n, bool drops,
+                        lx_error *err)
+{
+    int rc = LX_OK;
+    for (size_t i = 0; i < n && rc == LX_OK; i += BATCH) {
+        specs s = {0};
+        for (size_t k = i; k < n && k < i + BATCH && rc == LX_OK; k++)
+            rc = add_spec(&s, "", &v[k], !drops, err);
+        if (rc == LX_OK)
+            rc = push_specs(r, &s, err);
+        release_specs(&s);
+    }
+    return rc;
+}
+
+int lx_remote_push(lx_remote *r, const lx_remote_version *add, size_t n_add,
+                   const lx_remote_version *drop, size_t n_drop, lx_error *err)
+{
+    lx_error ignored = {0};
+    int rc = push_batches(r, add, n_add, false, err);
+    if (rc < 0)
+        return rc;
+    /* Another push may have dropped them first: then they are gone as they should be. */
+    for (size_t i = 0; i < n_drop; i++)
+        push_batches(r, &drop[i], 1, true, &ignored);
+    return LX_OK;
+}

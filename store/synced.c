@@ -1,0 +1,155 @@
+/* What is known of a remote: a file of lines "RUN COMMIT MARK" beside the store. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "store/internal.h"
+#include "store/remote.h"
+
+typedef struct known {
+    lx_remote_version version;
+    char *mark; /* "" = merged from there */
+} known;
+
+struct lx_synced {
+    lx_str path;
+    known *items;
+    size_t n, capacity;
+    bool is_changed;
+};
+
+static int add(lx_synced *s, const lx_remote_version *v, const char *mark, lx_error *err)
+{
+    if (lx_grow(&s->items, &s->capacity, s->n + 1, sizeof *s->items) < 0 ||
+        !(s->items[s->n].mark = lx_strdup(mark)))
+        return lx_oom(err);
+    s->items[s->n++].version = *v;
+    return LX_OK;
+}
+
+/* Lines that are none are passed over: nothing but time is lost with them. */
+static int read_lines(lx_synced *s, const char *text, lx_error *err)
+{
+    int rc = LX_OK;
+    while (rc == LX_OK && *text) {
+        size_t n = strcspn(text, "\n");
+        lx_remote_version v;
+        char line[256], mark[160] = "";
+        if (n < sizeof line) {
+            memcpy(line, text, n);
+            line[n] = '\0';
+            if (sscanf(line, "%16[0-9a-f] %40[0-9a-f] %159s", v.run, v.commit, mark) >=
+                    2 &&
+                strlen(v.run) == 16 && strlen(v.commit) == 40)
+                rc = add(s, &v, mark, err);
+        }
+        text += n + (text[n] == '\n');
+    }
+    return rc;
+}
+
+int lx_synced_open(lx_synced **out, lx_store *store, const char *url, lx_error *err)
+{
+    lx_synced *s = lx_calloc(1, sizeof *s);
+    lx_hash hash = lx_sha256_of(url, strlen(url));
+    char hex[LX_HASH_HEX + 1];
+    lx_str text = LX_STR_INIT;
+    int rc = LX_OK;
+
+    *out = NULL;
+    if (!s)
+        return lx_oom(err);
+    lx_hash_hex(hex, &hash);
+    lx_str_printf(&s->path, "%s/remotes/%.32s", lx_store_path(store), hex);
+    if ((rc = lx_str_check(&s->path, err)) == LX_OK && lx_file_exists(s->path.data) &&
+        lx_file_read(&text, s->path.data, 256 << 20, NULL) == LX_OK)
+        rc = read_lines(s, lx_str_text(&text), err);
+    lx_str_release(&text);
+    if (rc < 0)
+        lx_synced_close(s);
+    else
+        *out = s;
+    return rc;
+}
+
+void lx_synced_close(lx_synced *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n; i++)
+        lx_free(s->items[i].mark);
+    lx_free(s->items);
+    lx_str_release(&s->path);
+    lx_free(s);
+}
+
+bool lx_synced_has(const lx_synced *s, const lx_remote_version *v)
+{
+    for (size_t i = s->n; i-- > 0;)
+        if (strcmp(s->items[i].version.commit, v->commit) == 0 &&
+            strcmp(s->items[i].version.run, v->run) == 0)
+            return true;
+    return false;
+}
+
+const char *lx_synced_pushed(const lx_synced *s, const char *run, const char *mark)
+{
+    for (size_t i = s->n; i-- > 0;) /* the newest is the last */
+        if (*s->items[i].mark && strcmp(s->items[i].version.run, run) == 0)
+            return strcmp(s->items[i].mark, mark) == 0 ? s->items[i].version.commit
+                                                       : NULL;
+    return NULL;
+}
+
+int lx_synced_add(lx_synced *s, const lx_remote_version *v, const char *mark,
+                  lx_error *err)
+{
+    s->is_changed = true;
+    return add(s, v, mark ? mark : "", err);
+}
+
+int lx_synced_save(lx_synced *s, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    char *slash;
+    int rc = LX_OK;
+
+    if (!s->is_changed)
+        return LX_OK;
+    for (size_t i = 0; i < s->n; i++)
+        lx_str_printf(&text, "%s %s %s\n", s->items[i].version.run,
+                      s->items[i].version.commit, s->items[i].mark);
+    slash = strrchr(s->path.data, '/');
+    *slash = '\0';
+    rc = lx_make_dirs(s->path.data, err);
+    *slash = '/';
+    if (rc == LX_OK && (rc = lx_str_check(&text, err)) == LX_OK)
+        rc = lx_file_write(s->path.data, lx_str_text(&text), text.len, err);
+    lx_str_release(&text);
+    s->is_changed = rc < 0;
+    return rc;
+}
+
+int lx_transfer_mark(const char **out, lx_store *store, const lx_run_row *run,
+                     bool is_scrubbed, lx_arena *arena, lx_error *err)
+{
+    int64_t remark, artifact, n_remarks;
+    int rc;
+
+    if ((rc = store__number(&remark, 0, store, err,
+                            "SELECT max(seq) FROM remark WHERE run=?1", "i", run->seq)) <
+            0 ||
+        (rc = store__number(&n_remarks, 0, store, err,
+                            "SELECT count(*) FROM remark WHERE run=?1", "i", run->seq)) <
+            0 ||
+        (rc = store__number(&artifact, 0, store, err,
+                            "SELECT max(seq) FROM artifact WHERE run=?1", "i",
+                            run->seq)) < 0)
+        return rc;
+    *out = lx_arena_printf(arena, "%s,%lld,%lld,%lld,%lld,%.6f", is_scrubbed ? "s" : "k",
+                           (long long)run->n_points, (long long)n_remarks,
+                           (long long)remark, (long long)artifact, run->ended);
+    return *out ? LX_OK : lx_oom(err);
+}
