@@ -78,8 +78,9 @@ typedef struct lx_comparison {
     lx_store *store;
     double smoothing, share; /* options */
     uint64_t seed;
-    bool is_paired;   /* said to share their draws */
-    const char *axis; /* of the curves drawn: steps, images or epochs */
+    bool is_paired;        /* said to share their draws */
+    bool is_out_of_memory; /* some text is missing for want of it: an error at the end */
+    const char *axis;      /* of the curves drawn: steps, images or epochs */
     lx_compared runs[LX_COMPARE_RUNS];
     lx_compare_pair pairs[LX_COMPARE_RUNS]; /* [0] is empty */
     size_t n;
@@ -100,7 +101,7 @@ int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err);
 const double *lx_compare_axis(const lx_comparison *c, const lx_compared *run);
 /* A recorded JSON text as a tree; NULL when there is none or it is broken. cJSON_Delete.
  */
-cJSON *lx_compare_parse(const char *text);
+cJSON *lx_compare_parse(lx_comparison *c, const char *text);
 /* The caption of an image as text; NULL = none. In the arena. */
 int lx_compare_caption(const char **out, lx_comparison *c, const char *hex,
                        lx_error *err);

@@ -14,21 +14,24 @@
 
 /* ---- facts that differ --------------------------------------------------- */
 
-static const char *value_text(lx_arena *arena, const cJSON *value)
+/* NULL when there is none. */
+static const char *value_text(lx_comparison *c, const cJSON *value)
 {
-    char number[32], *json;
+    char number[32], *json = NULL;
     const char *text;
 
     if (!value || cJSON_IsNull(value))
         return NULL;
-    if (cJSON_IsString(value))
-        return lx_arena_strdup(arena, value->valuestring);
-    if (cJSON_IsNumber(value)) {
+    if (cJSON_IsNumber(value))
         lx_format_double(number, value->valuedouble);
-        return lx_arena_strdup(arena, number);
-    }
-    json = cJSON_PrintUnformatted(value);
-    text = lx_arena_strdup(arena, json ? json : "?");
+    else if (!cJSON_IsString(value))
+        json = cJSON_PrintUnformatted(value);
+    text = lx_arena_strdup(c->cli->arena, cJSON_IsNumber(value)   ? number
+                                          : cJSON_IsString(value) ? value->valuestring
+                                          : json                  ? json
+                                                                  : "?");
+    c->is_out_of_memory |=
+        !text || (!json && !cJSON_IsNumber(value) && !cJSON_IsString(value));
     cJSON_free(json);
     return text;
 }
@@ -97,7 +100,7 @@ static int add_path(lx_compare_facts *out, lx_comparison *c, cJSON *const *objec
     lx_compare_fact fact = {.name = name};
 
     for (size_t i = 0; i < c->n; i++) {
-        fact.texts[i] = value_text(c->cli->arena, at_path(objects[i], path));
+        fact.texts[i] = value_text(c, at_path(objects[i], path));
         if (fact.texts[i] && most && strlen(fact.texts[i]) > most)
             fact.texts[i] = lx_arena_strndup(c->cli->arena, fact.texts[i], most);
     }
@@ -124,7 +127,7 @@ static const char *flag_text(lx_comparison *c, size_t run, const cJSON *flags,
             if (strcmp(lx_flag_table[i].name, name) == 0)
                 return lx_flag_table[i].type == LX_TYPE_FLAG ? "false"
                                                              : lx_flag_table[i].otherwise;
-    return value_text(c->cli->arena, item);
+    return value_text(c, item);
 }
 
 static int add_flag(lx_comparison *c, cJSON *const *flags, const char *name,
@@ -147,8 +150,8 @@ static int compare_flags(lx_comparison *c, lx_error *err)
 
     for (size_t i = 0; i < c->n; i++)
         flags[i] =
-            lx_compare_parse(c->runs[i].texts.flags ? c->runs[i].texts.flags
-                                                    : c->runs[i].texts.flags_given);
+            lx_compare_parse(c, c->runs[i].texts.flags ? c->runs[i].texts.flags
+                                                       : c->runs[i].texts.flags_given);
     for (size_t i = 0; i < c->n && rc == LX_OK; i++) {
         const cJSON *item;
         cJSON_ArrayForEach(item, flags[i])
@@ -181,8 +184,8 @@ static int compare_objects(lx_compare_facts *out, lx_comparison *c, size_t text_
 
     for (size_t i = 0; i < c->n; i++)
         objects[i] = lx_compare_parse(
-            *(const char *const *)(const void *)((const char *)&c->runs[i].texts +
-                                                 text_offset));
+            c, *(const char *const *)(const void *)((const char *)&c->runs[i].texts +
+                                                    text_offset));
     for (size_t k = 0; k < n_paths && rc == LX_OK; k++)
         rc = add_path(out, c, objects, paths[k][0], paths[k][1], most, err);
     for (size_t i = 0; i < c->n; i++)
@@ -220,10 +223,10 @@ static int compare_surroundings(lx_comparison *c, lx_error *err)
 }
 
 /* The diff with the untracked sources behind it, as files of one line each. */
-static int code_text(const char **out, const lx_comparison *c, const lx_compared *r,
+static int code_text(const char **out, lx_comparison *c, const lx_compared *r,
                      lx_error *err)
 {
-    cJSON *git = lx_compare_parse(r->texts.git);
+    cJSON *git = lx_compare_parse(c, r->texts.git);
     lx_str text = LX_STR_INIT;
     const cJSON *file;
     int rc;
@@ -595,5 +598,7 @@ int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err)
     gather_results(c);
     if ((rc = rank_flags(c, err)) < 0)
         return rc;
-    return judge_specs(c, err);
+    if ((rc = judge_specs(c, err)) < 0)
+        return rc;
+    return c->is_out_of_memory ? lx_oom(err) : LX_OK;
 }

@@ -65,11 +65,13 @@ static double flag_number(const cJSON *flags, const char *key, double otherwise)
     return isnan(x) ? otherwise : x;
 }
 
-cJSON *lx_compare_parse(const char *text)
+cJSON *lx_compare_parse(lx_comparison *c, const char *text)
 {
     cJSON *value = NULL;
-    return text && lx_json_parse(&value, text, strlen(text), NULL) == LX_OK ? value
-                                                                            : NULL;
+    int rc = text ? lx_json_parse(&value, text, strlen(text), NULL) : LX_OK;
+
+    c->is_out_of_memory |= rc == LX_ENOMEM;
+    return rc < 0 ? NULL : value;
 }
 
 /* What the curves do not say follows from the flags, as other trainers count: images from
@@ -77,7 +79,7 @@ cJSON *lx_compare_parse(const char *text)
 static int derive_axes(lx_compared *r, lx_comparison *c, lx_error *err)
 {
     cJSON *flags =
-        lx_compare_parse(r->texts.flags ? r->texts.flags : r->texts.flags_given);
+        lx_compare_parse(c, r->texts.flags ? r->texts.flags : r->texts.flags_given);
     double batch = flag_number(flags, "train_batch_size", 0) *
                    flag_number(flags, "gradient_accumulation_steps", 1);
     double epochs = flag_number(flags, "max_train_epochs", 0);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "cmd/compare.h"
+#include "src/base/alloc.h"
 
 enum { N = 60 };
 
@@ -136,12 +137,48 @@ static void test_cmd_compare__pairs_only_what_shares_its_draws(void **state)
     assert_false(compare("one", "other")->pairs[1].loss.is_paired); /* another seed */
 }
 
+/* Wherever memory runs out, the command ends; what it printed until then is nobody's
+ * harm. */
+static void test_cmd_compare__lives_through_want_of_memory(void **state)
+{
+    static const lx_command *const commands[] = {&lx_cmd_compare, &lx_cmd_runs,
+                                                 &lx_cmd_show};
+    static char *words[][3] = {{"one", "parted", NULL},
+                               {"--sort", "-seed,loss", "loss > 0"},
+                               {"one", NULL, NULL}};
+    static const int n_words[] = {2, 3, 1};
+    lx_arena *kept = cli.arena;
+
+    (void)state;
+    for (size_t k = 0; k < 3; k++)
+        for (size_t n = 1;; n += 1 + n / 16) {
+            lx_error err = {0};
+            void *args = calloc(1, commands[k]->args_size);
+            int rc;
+            cli.arena = lx_arena_new();
+            assert_int_equal(lx_options_parse(args, commands[k]->options, n_words[k],
+                                              words[k], cli.arena, &err),
+                             0);
+            lx_alloc_fail_at(n, true);
+            rc = commands[k]->run(&cli, args, &err);
+            lx_alloc_fail_at(0, false);
+            lx_arena_free(cli.arena);
+            free(args);
+            if (rc == LX_OK && n > 5000)
+                break;
+            if (rc != LX_OK && rc != LX_ENOMEM)
+                fail_msg("%s, allocation %zu: %d %s", commands[k]->name, n, rc, err.text);
+        }
+    cli.arena = kept;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cmd_compare__one_spec_must_give_one_result),
         cmocka_unit_test(test_cmd_compare__check_is_the_exit_status),
         cmocka_unit_test(test_cmd_compare__pairs_only_what_shares_its_draws),
+        cmocka_unit_test(test_cmd_compare__lives_through_want_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
