@@ -116,13 +116,13 @@ static int by_weight(const void *a, const void *b)
     return wx != wy ? (wx > wy) - (wx < wy) : strcmp(x->name, y->name);
 }
 
-/* A run that recorded only the flags it was given had the defaults of the rest. */
+/* A recorded command has only the flags it was given: the rest had their defaults. */
 static const char *flag_text(lx_comparison *c, size_t run, const cJSON *flags,
                              const char *name)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(flags, name);
 
-    if (!item && flags && strcmp(c->runs[run].row.kind, "train") != 0)
+    if (!item && flags && strcmp(c->runs[run].row.kind, "run") == 0)
         for (size_t i = 0; i < LX_FLAG_COUNT; i++)
             if (strcmp(lx_flag_table[i].name, name) == 0)
                 return lx_flag_table[i].type == LX_TYPE_FLAG ? "false"

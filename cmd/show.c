@@ -133,11 +133,14 @@ static void show_identity(lx_cli *cli, const detail *d)
 {
     const lx_run_row *r = &d->row;
     lx_print(cli, "run %s  %s\n", r->id, lx_safe(cli, r->name));
+    line(cli, "kind", strcmp(r->kind, "train") ? r->kind : "");
     line(cli, "status", r->status);
     line(cli, "message", r->message);
     line(cli, "started", time_text(cli->arena, r->started));
     if (r->ended > 0)
         line(cli, "took", lx_arena_printf(cli->arena, "%.1f s", r->ended - r->started));
+    line(cli, "parent", r->parent);
+    line(cli, "origin", r->origin);
     line(cli, "spec", r->spec);
     line(cli, "seed", r->seed);
     line(cli, "command", d->texts.command_line);

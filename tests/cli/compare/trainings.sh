@@ -29,7 +29,7 @@ sed -n '/the same spec/p; /^the same:/p; /they are equal/p' same | strip
 echo "== another rate"
 "$LX" compare one faster | sed -n '/^flags/,/^$/p; /paired/p; /^the same:/p' | strip
 echo "== other data"
-echo "iwl, solo, blush" >"$folder/a.txt"
+printf 'iwl, solo, blush, \033]0;title\007<b>\n' >"$folder/a.txt"
 mv "$folder/b.png" "$folder/c.png"
 mv "$folder/b.txt" "$folder/c.txt"
 cp "$pictures/reg02.png" "$folder/d.png"
@@ -37,6 +37,7 @@ echo "iwl" >"$folder/d.txt"
 train data --like one
 "$LX" compare one data | sed -n '/^flags/,/^$/p; /^data/,/^$/p' | strip
 "$LX" compare one data --json | grep -A12 '"kind": "caption"'
+"$LX" compare one data | grep -c "$(printf '\033')"
 echo "== the run of a LoRA"
 "$LX" show out/one.safetensors 2>&1 | head -1 | strip
 LC_ALL=C sed 's/"ss_output_name"/"ss_output_nome"/' out/faster.safetensors >bare.safetensors || exit
