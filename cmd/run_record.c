@@ -1,7 +1,5 @@
 #include "cmd/run_record.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -20,6 +18,7 @@
 #include "src/format/tensor_file.h"
 #include "src/import/console.h"
 #include "src/import/lora_files.h"
+#include "src/model/checkpoint.h"
 #include "store/query.h"
 #include "store/scrub.h"
 
@@ -184,8 +183,6 @@ static int describe_lora(lx_run_record *r, const char *path, lx_error *err)
         (rc = lx_lora_files_describe(h, run, path, err)) == LX_OK) {
         for (size_t i = 0; i < run->n_facts && rc == LX_OK; i++)
             rc = fact(r, run->facts[i].key, run->facts[i].value, err);
-        if (rc == LX_OK && run->base_model)
-            rc = fact(r, "base_model", run->base_model, err);
     }
     lx_history_free(h);
     return rc;
@@ -398,35 +395,27 @@ lx_child_view lx_run_record_view(lx_run_record *r)
 /* ---- begin
  * ------------------------------------------------------------------------------- */
 
-/* The base model by what is quick to know of gigabytes: path, size and the old short
- * hash, SHA-256 of 64 KiB at 1 MiB. The trainer's own files bring its whole hash. NULL
- * when it is no file. */
+/* As lx train describes it, so that the two compare. Reading gigabytes is no time lost:
+ * the trainer reads the same, then from the cache. NULL when it is no file (a name on a
+ * hub). */
 static int describe_base(char **out, const char *path, lx_error *err)
 {
-    unsigned char bytes[0x10000];
-    char hex[LX_HASH_HEX + 1], real[PATH_MAX];
-    const lx_io *io = lx_io_get();
+    char old_hash[9], sha256[LX_HASH_HEX + 1], real[PATH_MAX];
+    lx_str text = LX_STR_INIT;
     struct stat st;
     cJSON *root;
-    lx_str text = LX_STR_INIT;
-    lx_hash hash;
-    ssize_t n;
-    int fd, rc;
+    int rc;
 
     *out = NULL;
-    if (!path || io->stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-        (fd = io->open(path, O_RDONLY, 0)) < 0)
+    if (!path || lx_io_get()->stat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return LX_OK;
-    n = io->pread(fd, bytes, sizeof bytes, 0x100000);
-    io->close(fd);
-    hash = lx_sha256_of(bytes, n > 0 ? (size_t)n : 0);
-    lx_hash_hex(hex, &hash);
-    hex[8] = '\0';
+    if ((rc = lx_checkpoint_hashes(old_hash, sha256, path, err)) < 0)
+        return rc == LX_ENOMEM ? rc : LX_OK; /* the trainer's to complain of */
     if (!(root = cJSON_CreateObject()))
         return lx_oom(err);
     cJSON_AddStringToObject(root, "path", realpath(path, real) ? real : path);
-    cJSON_AddNumberToObject(root, "bytes", (double)st.st_size);
-    cJSON_AddStringToObject(root, "model_hash", hex);
+    cJSON_AddStringToObject(root, "sha256", sha256);
+    cJSON_AddStringToObject(root, "model_hash", old_hash);
     rc = lx_json_canonical(&text, root, err);
     cJSON_Delete(root);
     if (rc == LX_OK && !(*out = lx_str_detach(&text)))
