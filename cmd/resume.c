@@ -3,9 +3,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd/cli.h"
+#include "cmd/run_folder.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/train/state.h"
@@ -119,22 +119,6 @@ static int check_status(const lx_run_row *run, lx_error *err)
     return LX_OK;
 }
 
-/* Paths of the flags were given from the folder it was started in. */
-static int go_to_folder(lx_cli *cli, lx_store *store, const lx_run_row *run,
-                        lx_error *err)
-{
-    lx_remark_row *facts;
-    size_t n;
-    int rc = lx_query_remarks(&facts, &n, store, run->seq, "fact", cli->arena, err);
-
-    for (size_t i = 0; i < n && rc == LX_OK; i++)
-        if (strcmp(facts[i].key, "cwd") == 0 && lx_file_is_dir(facts[i].value) &&
-            chdir(facts[i].value) < 0)
-            lx_message(cli, "note: it was started in %s, which cannot be entered\n",
-                       lx_safe(cli, facts[i].value));
-    return rc;
-}
-
 /* `lx train --like RUN --resume STATE --seed SEED` and what was added. */
 static int train(lx_cli *cli, const lx_run_row *run, const char *state,
                  const char *store_path, const struct resume_args *args, lx_error *err)
@@ -182,7 +166,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     }
     if ((rc = lx_query_find(&row, store, args->words.items[0], cli->arena, err)) < 0 ||
         (rc = check_status(&row, err)) < 0 ||
-        (rc = go_to_folder(cli, store, &row, err)) < 0 ||
+        (rc = lx_run_enter_folder(cli, store, &row, err)) < 0 ||
         (rc = lx_query_texts(&texts, store, &row, cli->arena, err)) < 0)
         goto done;
     s.run_id = row.id;

@@ -1,0 +1,453 @@
+/* lx reproduce - run a training again and see whether the same comes out */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cli.h"
+#include "cmd/record.h"
+#include "cmd/run_folder.h"
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/compare/data.h"
+#include "src/format/tensor_file.h"
+#include "src/model/checkpoint.h"
+#include "store/dataset.h"
+#include "store/query.h"
+
+extern const lx_command lx_cmd_train;
+
+struct reproduce_args {
+    lx_words words;
+    const char *output_dir;
+    bool check, anyway;
+};
+
+static const lx_option options[] = {
+    LX_TEXT(struct reproduce_args, output_dir, 'o', "output_dir", "DIR",
+            "where the new files go; reproduce-RUN when left out"),
+    LX_FLAG(struct reproduce_args, check, 0, "check",
+            "look at the inputs only, train nothing"),
+    LX_FLAG(struct reproduce_args, anyway, 0, "anyway",
+            "train although inputs have changed"),
+    LX_ARGS(struct reproduce_args, words, "RUN", "the run"),
+    LX_OPTION_END,
+};
+
+typedef struct job {
+    lx_cli *cli;
+    const struct reproduce_args *args;
+    lx_store *store;
+    char store_path[PATH_MAX];
+    lx_run_row run;
+    lx_run_texts texts;
+    const char *output_dir;
+    char *words[8]; /* of `lx train` */
+    int n_words;
+    lx_train_config config;
+    lx_train_flags flags;
+    size_t n_changed; /* inputs */
+} job;
+
+/* ---- the inputs
+ * ----------------------------------------------------------------------------- */
+
+static void tell_change(job *j, const char *what)
+{
+    j->n_changed++;
+    lx_print(j->cli, "changed     %s\n", lx_safe(j->cli, what));
+}
+
+static int check_model(job *j, const cJSON *recorded, const char *path, const char *name,
+                       lx_error *err)
+{
+    char old[9], sha256[65];
+    const char *wanted = recorded ? lx_json_text(recorded, "sha256") : NULL;
+    lx_error reading = {0};
+    int rc;
+
+    if (!path || !wanted)
+        return LX_OK;
+    rc = lx_checkpoint_hashes(old, sha256, path, &reading);
+    if (rc == LX_ENOMEM)
+        return lx_oom(err);
+    if (rc < 0 || strcmp(sha256, wanted) != 0) {
+        const char *text =
+            rc < 0 ? lx_arena_printf(j->cli->arena, "%s: %s", name, reading.text)
+                   : lx_arena_printf(j->cli->arena,
+                                     "%s %s: sha256 %.16s, recorded was %.16s", name,
+                                     path, sha256, wanted);
+        if (!text)
+            return lx_oom(err);
+        tell_change(j, text);
+        return LX_OK;
+    }
+    lx_print(j->cli, "the same    %s %s (sha256 %.16s)\n", name, lx_safe(j->cli, path),
+             sha256);
+    return LX_OK;
+}
+
+static int list_images(lx_data_image **out, size_t *n, job *j, const char *tree,
+                       lx_error *err)
+{
+    lx_dataset_rows rows;
+    int rc = lx_store_dataset_get(&rows, j->store, tree, j->cli->arena, err);
+
+    if (rc < 0)
+        return rc;
+    *n = 0;
+    if (!(*out = lx_arena_calloc(j->cli->arena, rows.n_images + 1, sizeof **out)))
+        return lx_oom(err);
+    for (size_t f = 0; f < rows.n_folders; f++)
+        for (size_t i = 0; i < rows.folders[f].n_images; i++)
+            (*out)[(*n)++] = (lx_data_image){.folder = rows.folders[f].name,
+                                             .name = rows.folders[f].images[i].name,
+                                             .hash = rows.folders[f].images[i].hash,
+                                             .caption = rows.folders[f].images[i].caption,
+                                             .is_reg = rows.folders[f].is_reg};
+    return LX_OK;
+}
+
+static int tell_images(job *j, const char *now, lx_error *err)
+{
+    static const char *const words[] = {[LX_DATA_ADDED] = "was not there",
+                                        [LX_DATA_REMOVED] = "is gone",
+                                        [LX_DATA_MOVED] = "was moved",
+                                        [LX_DATA_BYTES] = "has other bytes",
+                                        [LX_DATA_CAPTION] = "has another caption"};
+    lx_data_changes changes;
+    lx_data_image *a, *b;
+    size_t n_a, n_b;
+    int rc;
+
+    if ((rc = list_images(&a, &n_a, j, j->texts.dataset, err)) < 0 ||
+        (rc = list_images(&b, &n_b, j, now, err)) < 0 ||
+        (rc = lx_compare_data(&changes, a, n_a, b, n_b, j->cli->arena, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < changes.count; i++) {
+        const lx_data_change *c = &changes.items[i];
+        const lx_data_image *image = c->b ? c->b : c->a;
+        const char *text = lx_arena_printf(j->cli->arena, "%s/%s %s", image->folder,
+                                           image->name, words[c->kind]);
+        if (!text)
+            return lx_oom(err);
+        tell_change(j, text);
+    }
+    if (!changes.count)
+        tell_change(j, "the data: repeats, folder words or sizes");
+    return LX_OK;
+}
+
+static int check_data(job *j, lx_error *err)
+{
+    lx_dataset *d = NULL;
+    char *tree = NULL;
+    int rc;
+
+    if ((rc = lx_dataset_scan(&d, &j->config.data, err)) < 0 ||
+        (rc = lx_dataset_check(d, err)) < 0 || (rc = lx_dataset_plan(d, err)) < 0 ||
+        (rc = lx_dataset_hash(d, err)) < 0 ||
+        (rc = lx_record_dataset(&tree, j->store, d, err)) < 0)
+        goto done;
+    if (!j->texts.dataset || strcmp(tree, j->texts.dataset) != 0)
+        rc = j->texts.dataset ? tell_images(j, tree, err) : LX_OK;
+    else
+        lx_print(j->cli, "the same    %zu images and their captions\n", d->n_images);
+done:
+    lx_free(tree);
+    lx_dataset_free(d);
+    return rc;
+}
+
+/* The commit of the folder it was started in, if it was in a repository: to be named, not
+ * required. */
+static void tell_code(job *j)
+{
+    cJSON *git = NULL, *environment = NULL, *versions;
+    const char *commit, *lx;
+
+    if (j->texts.git &&
+        lx_json_parse(&git, j->texts.git, strlen(j->texts.git), NULL) == LX_OK &&
+        (commit = lx_json_text(git, "commit")))
+        lx_print(j->cli, "code        the folder was at commit %.12s%s\n",
+                 lx_safe(j->cli, commit),
+                 j->texts.diff && *j->texts.diff ? " with changes (lx show --diff)" : "");
+    if (j->texts.environment &&
+        lx_json_parse(&environment, j->texts.environment, strlen(j->texts.environment),
+                      NULL) == LX_OK) {
+        versions = cJSON_GetObjectItemCaseSensitive(environment, "versions");
+        if (versions && (lx = lx_json_text(versions, "lx")) &&
+            strcmp(lx, LX_VERSION) != 0)
+            lx_print(j->cli, "code        recorded by lx %s, this is %s\n",
+                     lx_safe(j->cli, lx), LX_VERSION);
+    }
+    cJSON_Delete(git);
+    cJSON_Delete(environment);
+}
+
+static int check_inputs(job *j, lx_error *err)
+{
+    cJSON *base = NULL;
+    int rc = LX_OK;
+
+    if (j->texts.base_model)
+        rc = lx_json_parse(&base, j->texts.base_model, strlen(j->texts.base_model), err);
+    if (rc == LX_OK)
+        rc = check_model(j, base, j->config.pretrained_model_name_or_path, "base model",
+                         err);
+    if (rc == LX_OK)
+        rc = check_model(j, cJSON_GetObjectItemCaseSensitive(base, "vae"), j->config.vae,
+                         "VAE", err);
+    if (rc == LX_OK)
+        rc = check_data(j, err);
+    cJSON_Delete(base);
+    if (rc == LX_OK)
+        tell_code(j);
+    return rc;
+}
+
+/* ---- the outcome
+ * ---------------------------------------------------------------------------- */
+
+static const lx_artifact_row *last_lora(const lx_artifact_row *rows, size_t n)
+{
+    const lx_artifact_row *last = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].role, "lora") == 0 && (!last || rows[i].step >= last->step))
+            last = &rows[i];
+    return last;
+}
+
+/* The first step whose losses are not the same number; -1 = none that both have. */
+static int first_parting(int64_t *step, job *j, int64_t a, int64_t b, lx_error *err)
+{
+    lx_curve x, y;
+    int rc;
+
+    *step = -1;
+    if ((rc = lx_query_curve(&x, j->store, a, "loss", 0, j->cli->arena, err)) < 0 ||
+        (rc = lx_query_curve(&y, j->store, b, "loss", 0, j->cli->arena, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < x.n && i < y.n; i++)
+        if (x.steps[i] != y.steps[i] || x.values[i] != y.values[i]) {
+            *step = x.steps[i];
+            break;
+        }
+    return LX_OK;
+}
+
+/* |a - b| / |a| over the tensors of two files, and the largest difference of one number.
+ */
+static int measure(double *relative, double *largest, const char *a, const char *b,
+                   lx_error *err)
+{
+    lx_tensor_file *x = NULL, *y = NULL;
+    double off = 0, size = 0;
+    int rc;
+
+    *largest = 0;
+    if ((rc = lx_tensor_file_open(&x, a, err)) < 0 ||
+        (rc = lx_tensor_file_open(&y, b, err)) < 0)
+        goto done;
+    for (size_t i = 0; i < lx_tensor_file_count(x) && rc == LX_OK; i++) {
+        const lx_tensor_view *t = lx_tensor_file_at(x, i),
+                             *u = lx_tensor_file_find(y, t->name);
+        float *v = u && u->n_elements == t->n_elements
+                       ? lx_calloc(2 * t->n_elements + 1, sizeof *v)
+                       : NULL;
+        if (!v || lx_to_f32(v, t->data, t->dtype, t->n_elements) < 0 ||
+            lx_to_f32(v + t->n_elements, u->data, u->dtype, u->n_elements) < 0)
+            rc = lx_fail(err, LX_EFORMAT, "%s cannot be compared", t->name);
+        for (size_t k = 0; rc == LX_OK && k < t->n_elements; k++) {
+            const double d = (double)v[k] - v[t->n_elements + k];
+            off += d * d;
+            size += (double)v[k] * v[k];
+            *largest = fmax(*largest, fabs(d));
+        }
+        lx_free(v);
+    }
+    *relative = size > 0 ? sqrt(off / size) : off > 0 ? INFINITY : 0;
+done:
+    lx_tensor_file_close(x);
+    lx_tensor_file_close(y);
+    return rc;
+}
+
+/* Their tensors are not the same bytes: by how much, and from where on? */
+static int tell_difference(job *j, const lx_artifact_row *old, const lx_artifact_row *now,
+                           int64_t step, lx_error *err)
+{
+    enum { ROUNDING_PER_MILLE = 1 };
+    const char *kept =
+        lx_arena_printf(j->cli->arena, "%s/recorded.safetensors", j->output_dir);
+    double relative, largest;
+    lx_hash hash;
+    int rc;
+
+    if (!kept)
+        return lx_oom(err);
+    if (!old->is_kept || !lx_hash_from_hex(&hash, old->object) ||
+        (rc = lx_object_get_file(j->store, &hash, kept, err)) < 0) {
+        lx_print(
+            j->cli,
+            "different   the recorded LoRA is not kept, so that its numbers cannot be "
+            "compared\n");
+        return LX_ECHECK;
+    }
+    if ((rc = measure(&relative, &largest, kept, now->path, err)) < 0)
+        return rc;
+    lx_print(j->cli, "%s   largest difference %.3g, %.2g of the whole%s\n",
+             relative * 1000 <= ROUNDING_PER_MILLE ? "rounding" : "different", largest,
+             relative, step < 0 ? "; the losses are equal" : "");
+    if (step >= 0)
+        lx_print(j->cli, "            the losses part at step %lld\n", (long long)step);
+    return relative * 1000 <= ROUNDING_PER_MILLE ? LX_OK : LX_ECHECK;
+}
+
+/* The newest run but the old one that wrote into our folder. */
+static int find_new_run(lx_run_row *out, job *j, lx_error *err)
+{
+    const lx_run_filter filter = {.kind = "train", .limit = 1};
+    lx_run_list list;
+    int rc = lx_query_runs(&list, j->store, &filter, j->cli->arena, err);
+
+    if (rc == LX_OK && (!list.count || list.rows[0].seq == j->run.seq))
+        rc = lx_fail(err, LX_ENOTFOUND, "the new run is not in the store");
+    if (rc == LX_OK)
+        *out = list.rows[0];
+    return rc;
+}
+
+static int compare(job *j, lx_error *err)
+{
+    lx_artifact_row *old_rows, *new_rows;
+    const lx_artifact_row *old, *now;
+    size_t n_old, n_new;
+    int64_t step;
+    lx_run_row run;
+    int rc;
+
+    if ((rc = find_new_run(&run, j, err)) < 0 ||
+        (rc = lx_query_artifacts(&old_rows, &n_old, j->store, &j->run, j->cli->arena,
+                                 err)) < 0 ||
+        (rc = lx_query_artifacts(&new_rows, &n_new, j->store, &run, j->cli->arena, err)) <
+            0 ||
+        (rc = first_parting(&step, j, j->run.seq, run.seq, err)) < 0)
+        return rc;
+    old = last_lora(old_rows, n_old);
+    now = last_lora(new_rows, n_new);
+    if (!old || !now)
+        return lx_fail(err, LX_EUSAGE, "run %.10s has no LoRA to compare with",
+                       old ? run.id : j->run.id);
+    if (*old->tensor_hash && strcmp(old->tensor_hash, now->tensor_hash) == 0) {
+        lx_print(
+            j->cli,
+            "identical   run %.10s made the same tensors, to the byte (sha256 %.16s)\n",
+            run.id, now->tensor_hash);
+        return LX_OK;
+    }
+    return tell_difference(j, old, now, step, err);
+}
+
+/* ---- the whole
+ * ------------------------------------------------------------------------------- */
+
+static void add_word(job *j, const char *word)
+{
+    j->words[j->n_words++] = (char *)word;
+}
+
+static int prepare(job *j, lx_error *err)
+{
+    lx_arena *arena = j->cli->arena;
+    int rc;
+
+    if ((rc = lx_store_open(&j->store, j->cli->store_path, false, err)) < 0)
+        return rc;
+    if (!realpath(lx_store_path(j->store), j->store_path))
+        return lx_fail_errno(err, errno, "%s", lx_store_path(j->store));
+    if ((rc = lx_query_find(&j->run, j->store, j->args->words.items[0], arena, err)) < 0)
+        return rc;
+    if (strcmp(j->run.kind, "train") != 0)
+        return lx_fail(err, LX_EUSAGE, "run %.10s is a %s, not a training of lx",
+                       j->run.id, j->run.kind);
+    j->output_dir = j->args->output_dir;
+    if (!j->output_dir &&
+        !(j->output_dir = lx_arena_printf(arena, "reproduce-%.10s", j->run.id)))
+        return lx_oom(err);
+    if ((rc = lx_run_enter_folder(j->cli, j->store, &j->run, err)) < 0 ||
+        (rc = lx_query_texts(&j->texts, j->store, &j->run, arena, err)) < 0)
+        return rc;
+    add_word(j, "--like");
+    add_word(j, j->run.id);
+    add_word(j, "--output_dir");
+    add_word(j, j->output_dir);
+    if (*j->run.seed) {
+        add_word(j, "--seed");
+        add_word(j, j->run.seed);
+    }
+    j->cli->store_path = j->store_path;
+    return lx_train_flags_parse(&j->config, &j->flags, j->cli, j->n_words, j->words, err);
+}
+
+static int train(job *j, lx_error *err)
+{
+    lx_cli inner = *j->cli;
+
+    lx_store_close(j->store);
+    j->store = NULL;
+    inner.argc = j->n_words;
+    inner.argv = j->words;
+    int rc = lx_cmd_train.run(&inner, NULL, err);
+    return rc < 0 ? rc : lx_store_open(&j->store, j->store_path, false, err);
+}
+
+static int run(lx_cli *cli, void *args, lx_error *err)
+{
+    job j = {.cli = cli, .args = args};
+    int rc;
+
+    if (j.args->words.count != 1)
+        return lx_fail(err, LX_EUSAGE, "one run is wanted (lx runs lists them)");
+    if ((rc = prepare(&j, err)) < 0 || (rc = check_inputs(&j, err)) < 0)
+        goto done;
+    if (j.n_changed && !j.args->anyway) {
+        rc = lx_fail(err, LX_ECHECK,
+                     "%zu input%s not what %s: the same cannot come out (--anyway trains "
+                     "all the same)",
+                     j.n_changed, j.n_changed == 1 ? " is" : "s are",
+                     j.n_changed == 1 ? "it was" : "they were");
+        goto done;
+    }
+    if (j.args->check)
+        goto done;
+    if ((rc = train(&j, err)) == LX_OK)
+        rc = compare(&j, err);
+done:
+    lx_store_close(j.store);
+    return rc;
+}
+
+const lx_command lx_cmd_reproduce = {
+    .name = "reproduce",
+    .summary = "run a training again and compare what comes out",
+    .usage = "RUN [-o DIR] [--check]",
+    .help = "Checks that the base model, the images and the captions are the ones that "
+            "were recorded, and\n"
+            "names those that are not; trains again by the run's flags and its seed; "
+            "says whether the\n"
+            "LoRA is identical, the same within rounding (another processor), or "
+            "different, and from\n"
+            "which step on the losses part. Exit 1 when inputs have changed or the "
+            "result is different.\n"
+            "\n"
+            "Examples:\n"
+            "  lx reproduce hifumi\n"
+            "  lx reproduce 81b1e9e598 --check\n",
+    .options = options,
+    .args_size = sizeof(struct reproduce_args),
+    .run = run,
+};
