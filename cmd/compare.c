@@ -4,7 +4,7 @@
 #include "cmd/compare.h"
 
 struct compare_args {
-    bool json, all, check, paired;
+    bool json, all, code, check, paired;
     double smoothing, window;
     bool has_smoothing, has_window;
     int64_t seed;
@@ -15,6 +15,8 @@ struct compare_args {
 static const lx_option options[] = {
     LX_FLAG(struct compare_args, json, 'j', "json", "print one JSON object"),
     LX_FLAG(struct compare_args, all, 'a', "all", "every image and file, however many"),
+    LX_FLAG(struct compare_args, code, 0, "code",
+            "the lines of uncommitted changes that differ, not only their files"),
     LX_FLAG(struct compare_args, check, 0, "check",
             "exit with 1 when runs of one spec have different results"),
     LX_FLAG(struct compare_args, paired, 0, "paired",
@@ -77,6 +79,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     c->share = args->has_window ? args->window : 0.25;
     c->seed = (uint64_t)args->seed;
     c->is_paired = args->paired;
+    c->shows_code = args->code;
     c->axis = args->axis ? args->axis : "steps";
     if ((rc = check(args, c, err)) < 0 ||
         (rc = lx_store_open(&c->store, cli->store_path, true, err)) < 0)

@@ -79,6 +79,7 @@ typedef struct lx_comparison {
     double smoothing, share; /* options */
     uint64_t seed;
     bool is_paired;        /* said to share their draws */
+    bool shows_code;       /* the lines, not only the files */
     bool is_out_of_memory; /* some text is missing for want of it: an error at the end */
     const char *axis;      /* of the curves drawn: steps, images or epochs */
     lx_compared runs[LX_COMPARE_RUNS];

@@ -286,6 +286,33 @@ static int show_data(lx_comparison *c, bool shows_all, lx_error *err)
 
 /* ---- code ---------------------------------------------------------------- */
 
+/* A patch from its first hunk on; an untracked file has one line. */
+static void show_patch(lx_cli *cli, const char *name, const char *patch)
+{
+    lx_print(cli, "    in %s:\n", name);
+    for (const char *line = patch, *next; *line; line = next) {
+        size_t n = strcspn(line, "\n");
+        const char *text = lx_arena_strndup(cli->arena, line, n);
+        next = line + n + (line[n] == '\n');
+        if (line != patch && n && text && !lx_starts_with(text, "index ") &&
+            !lx_starts_with(text, "--- ") && !lx_starts_with(text, "+++ "))
+            lx_print(cli, "      %s\n", lx_safe(cli, text));
+    }
+}
+
+static void show_file(lx_comparison *c, size_t k, const lx_code_change *change)
+{
+    lx_print(c->cli, "  %s: uncommitted changes %s%s\n", lx_safe(c->cli, change->file),
+             change->side == '*'   ? "that are not those of a, in "
+             : change->side == 'a' ? "in a, not in "
+                                   : "only in ",
+             letters[k]);
+    if (c->shows_code && change->a)
+        show_patch(c->cli, "a", change->a);
+    if (c->shows_code && change->b)
+        show_patch(c->cli, letters[k], change->b);
+}
+
 static int show_code(lx_comparison *c, bool shows_all, lx_error *err)
 {
     bool has_changes = c->code.count > 0;
@@ -303,12 +330,7 @@ static int show_code(lx_comparison *c, bool shows_all, lx_error *err)
         const lx_compare_pair *p = &c->pairs[k];
         size_t n = p->n_code > MOST_SHOWN && !shows_all ? MOST_SHOWN : p->n_code;
         for (size_t i = 0; i < n; i++)
-            lx_print(c->cli, "  %s: uncommitted changes %s%s\n",
-                     lx_safe(c->cli, p->code[i].file),
-                     p->code[i].side == '*'   ? "that are not those of a, in "
-                     : p->code[i].side == 'a' ? "in a, not in "
-                                              : "only in ",
-                     letters[k]);
+            show_file(c, k, &p->code[i]);
         if (n < p->n_code)
             lx_print(c->cli, "  ... and %zu more files (--all)\n", p->n_code - n);
     }

@@ -429,6 +429,14 @@ static int read_inputs(lx_run_table *t, field_column *c, lx_error *err)
     return rc;
 }
 
+static bool has_word(const lx_cell *cell, const char *word)
+{
+    for (unsigned i = 0; cell->kind == LX_CELL_WORDS && i < cell->n_words; i++)
+        if (strcmp(cell->words[i], word) == 0)
+            return true;
+    return false;
+}
+
 /* What a flag says of the same thing, behind what the objects say: runs of other trainers
  * have no objects. */
 static int add_flag_words(lx_run_table *t, field_column *c, const char *flag,
@@ -441,7 +449,8 @@ static int add_flag_words(lx_run_table *t, field_column *c, const char *flag,
         return lx_oom(err);
     rc = read_flag(t, &other, err);
     for (size_t i = 0; i < t->all.count && rc == LX_OK; i++)
-        if (other.cells[i].kind == LX_CELL_TEXT)
+        if (other.cells[i].kind == LX_CELL_TEXT &&
+            !has_word(&c->cells[i], other.cells[i].text))
             rc = add_word(t, &c->cells[i], other.cells[i].text, err);
     return rc;
 }

@@ -57,6 +57,19 @@ static int split(part **out, size_t *n, const char *diff, lx_arena *arena, lx_er
     return LX_OK;
 }
 
+static int tell(lx_code_change *out, const part *a, const part *b, lx_arena *arena,
+                lx_error *err)
+{
+    *out = (lx_code_change){.file = a ? a->file : b->file,
+                            .side = !b   ? 'a'
+                                    : !a ? 'b'
+                                         : '*'};
+    if ((a && !(out->a = lx_arena_strndup(arena, a->text, a->n))) ||
+        (b && !(out->b = lx_arena_strndup(arena, b->text, b->n))))
+        return lx_oom(err);
+    return LX_OK;
+}
+
 int lx_compare_diffs(lx_code_change **out, size_t *count, const char *a, const char *b,
                      lx_arena *arena, lx_error *err)
 {
@@ -70,16 +83,13 @@ int lx_compare_diffs(lx_code_change **out, size_t *count, const char *a, const c
         return rc;
     if (!(*out = lx_arena_calloc(arena, n_x + n_y + 1, sizeof **out)))
         return lx_oom(err);
-    while (i < n_x || k < n_y) {
-        int order = i == n_x ? 1 : k == n_y ? -1 : strcmp(x[i].file, y[k].file);
-        if (order < 0)
-            (*out)[(*count)++] = (lx_code_change){x[i].file, 'a'};
-        else if (order > 0)
-            (*out)[(*count)++] = (lx_code_change){y[k].file, 'b'};
-        else if (x[i].n != y[k].n || memcmp(x[i].text, y[k].text, x[i].n) != 0)
-            (*out)[(*count)++] = (lx_code_change){x[i].file, '*'};
-        i += order <= 0;
-        k += order >= 0;
+    for (int order; i < n_x || k < n_y; i += order <= 0, k += order >= 0) {
+        order = i == n_x ? 1 : k == n_y ? -1 : strcmp(x[i].file, y[k].file);
+        if (order == 0 && x[i].n == y[k].n && memcmp(x[i].text, y[k].text, x[i].n) == 0)
+            continue;
+        if ((rc = tell(&(*out)[(*count)++], order <= 0 ? &x[i] : NULL,
+                       order >= 0 ? &y[k] : NULL, arena, err)) < 0)
+            return rc;
     }
     return LX_OK;
 }

@@ -14,8 +14,9 @@
 
 typedef struct lx_code_change {
     const char *file;
-    char side; /* 'a': changed only in a, 'b': only in b, '*': changed in both,
-                  differently */
+    char side;         /* 'a': changed only in a, 'b': only in b, '*': changed in both,
+                          differently */
+    const char *a, *b; /* the part of the file in each; NULL where it has none */
 } lx_code_change;
 
 /* By file. a and b may be NULL or empty. LX_ENOMEM. */

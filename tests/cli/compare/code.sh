@@ -1,0 +1,17 @@
+# Code: the commit, and uncommitted and untracked files that the runs do not share; --code has the lines.
+command -v git >/dev/null || { echo "skip: no git" >&2; exit 77; }
+git init -q . && git config user.name a && git config user.email a@b.c || exit
+printf 'int x;\n' >x.c
+git add x.c && git commit -qm one || exit
+"$LX" log --new clean a=1 >id
+printf 'int y;\n' >>x.c
+printf 'int z;\n' >z.c
+"$LX" log --new dirty a=1 >>id
+printf 'int \033[31mw;\n' >>x.c
+"$LX" log --new more a=1 >>id
+compare() {
+    "$LX" compare "$@" | sed -n '/^code/,/^$/p; /^the same/p' | sed 's/[0-9a-f]\{64\}/HASH/'
+}
+compare clean dirty
+compare dirty more --code
+compare clean clean
