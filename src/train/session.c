@@ -53,13 +53,32 @@ static int make_lora(lx_train *t, lx_error *err)
     const lx_train_config *c = t->config;
     int rc;
 
-    if (!c->network_weights)
-        return lx_lora_create(&t->lora, t->dev, t->checkpoint, &t->sd, &c->network,
-                              c->seed, err);
+    if (!c->network_weights) {
+        rc = lx_lora_create(&t->lora, t->dev, t->checkpoint, &t->sd, &c->network, c->seed,
+                            err);
+        if (rc < 0)
+            lx_within(err, "%s", c->pretrained_model_name_or_path);
+        return rc;
+    }
     rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true,
                       err);
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
+    return rc;
+}
+
+/* What the shapes say of the base model. */
+static int read_architecture(lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    int rc = lx_checkpoint_config(&t->sd, t->checkpoint, c->text_encoder_heads, err);
+
+    if (rc == LX_OK && t->sd.vocab_size <= LX_TOKEN_EOS)
+        rc = lx_fail(err, LX_EUNSUPPORTED,
+                     "the text encoder has a vocabulary of %d tokens, CLIP's has %d",
+                     t->sd.vocab_size, LX_TOKEN_EOS + 1);
+    if (rc < 0)
+        lx_within(err, "%s", c->pretrained_model_name_or_path);
     return rc;
 }
 
@@ -81,9 +100,8 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
     if ((rc = lx_device_open_cpu(&t->dev, config->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
-        (rc = lx_checkpoint_config(&t->sd, t->checkpoint, config->text_encoder_heads,
-                                   err)) < 0 ||
-        (rc = make_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
+        (rc = read_architecture(t, err)) < 0 || (rc = make_lora(t, err)) < 0 ||
+        (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
         lx_train_close(t);
         return rc;
     }
@@ -338,11 +356,14 @@ static int encode_captions(lx_train *t, const lx_batch *batch, lx_error *err)
 static int fail_not_finite(const lx_train *t, const lx_batch *batch, int64_t step,
                            double loss, lx_error *err)
 {
+    /* At the first step the rate has done nothing yet. */
     lx_fail(err, LX_ECHECK,
             "the loss at step %lld is %g: training stopped before it could spoil the "
             "LoRA; the "
-            "batch began with \"%s\". Lower --learning_rate, or look at that image",
-            (long long)step, loss, t->dataset->images[batch->images[0]].path);
+            "batch began with \"%s\". %s, or look at that image",
+            (long long)step, loss, t->dataset->images[batch->images[0]].path,
+            step > 1 ? "Lower --learning_rate"
+                     : "Try another base model: this one may be damaged");
     return LX_ECHECK;
 }
 

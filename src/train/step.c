@@ -297,6 +297,18 @@ static int set_scalars(lx_step *step, lx_plan *plan, const lx_step_inputs *in, d
     return lx_plan_set(plan, "loss_weights", weight, bytes, err);
 }
 
+/* Ids choose rows of the checkpoint's table: none beyond it. */
+static int check_ids(const lx_step *step, const lx_step_inputs *in, lx_error *err)
+{
+    const size_t n = (size_t)in->batch * (size_t)in->n_chunks * 77;
+
+    for (size_t i = 0; i < n; i++)
+        if (in->input_ids[i] < 0 || in->input_ids[i] >= step->model.sd->vocab_size)
+            return lx_fail(err, LX_EFORMAT, "token %lld is not in the vocabulary of %d",
+                           (long long)in->input_ids[i], step->model.sd->vocab_size);
+    return LX_OK;
+}
+
 static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx_error *err)
 {
     const lx_train_config *c = step->model.config;
@@ -306,7 +318,8 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
     size_t weights = n * ((size_t)in->n_chunks * 75 + 2) * sizeof(float);
     int rc;
 
-    if ((rc = lx_plan_set(plan, "latents", in->latents, cells, err)) < 0 ||
+    if ((rc = check_ids(step, in, err)) < 0 ||
+        (rc = lx_plan_set(plan, "latents", in->latents, cells, err)) < 0 ||
         (rc = lx_plan_set(plan, "noise", in->noise, cells, err)) < 0 ||
         (rc = lx_plan_set(plan, "timesteps", in->timesteps, n * sizeof(int64_t), err)) < 0 ||
         (rc = lx_plan_set(plan, "input_ids", in->input_ids, ids, err)) < 0)

@@ -224,6 +224,7 @@ static void test_data_dataset__what_the_peer_makes_of_folders(void **state)
         "hobby_default_ext",      "hobby_minmax_adjusted",  "hobby_txt_single_number_resolution",
         "hobby_extention_typo_option", "exact_nobucket",    "exact_noupscale",
         "simple_noupscale_small_pictures",                  "bad_sjis_default_ext",
+        "hobby_txt_nobucket",     "hobby_wildcard_multiline",
     };
     char here[1024];
 
@@ -249,6 +250,7 @@ static void test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing(vo
         {"bad_sjis", "bad_sjis/1_x 1girl/a.txt"},   {"bad_utf16", "bad_utf16/1_x 1girl/a.txt"},
         {"hobby_txt_noupscale", "a05.webp"},        {"missing_dir", "is no folder"},
         {"missing_reg_dir", "--reg_data_dir"},      {"wrong_level", "is an image folder itself"},
+        {"hobby_steps32_refused", "must be a multiple of 64"},
     };
     char here[1024], path[128];
 

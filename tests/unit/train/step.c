@@ -251,6 +251,28 @@ static void test_train_step__a_timestep_out_of_range_is_refused(void **state)
     lx_tensor_file_close(golden);
 }
 
+static void test_train_step__a_token_beyond_the_vocabulary_is_refused(void **state)
+{
+    lx_tensor_file *golden = lx_golden_open("train/step_A_plain.safetensors");
+    const char *lora = lx_golden_need("train/lora_init_a.safetensors");
+    static const int64_t wrong[] = {-1, 49408, INT64_MAX};
+    lx_test_flags flags = {.count = 0};
+    lx_step_inputs in;
+    lx_training t;
+    lx_error err = {0};
+    double loss;
+
+    lx_training_open(&t, &flags, lora, false);
+    in = lx_training_inputs(&t, golden, "in.", -1);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ((int64_t *)in.input_ids)[76] = wrong[i]; /* our copy in the arena */
+        assert_int_equal(lx_step_run(&loss, t.step, &in, 1.0, &err), LX_EFORMAT);
+        assert_non_null(strstr(err.text, "is not in the vocabulary of 49408"));
+    }
+    lx_training_close(&t);
+    lx_tensor_file_close(golden);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_train_step__smooth_l1_exponential),
         cmocka_unit_test(test_train_step__two_runs_give_the_same_bits_and_gradients_add_up),
         cmocka_unit_test(test_train_step__a_timestep_out_of_range_is_refused),
+        cmocka_unit_test(test_train_step__a_token_beyond_the_vocabulary_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
