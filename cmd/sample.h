@@ -17,7 +17,7 @@
 
 typedef struct lx_sample_args {
     const char *base, *vae, *lora_dir, *prompt, *negative, *prompt_file, *from, *sampler,
-        *noise, *emphasis, *out, *preview_file, *name;
+        *noise, *emphasis, *out, *name;
     lx_words loras, grids;
     int64_t width, height, steps, seed, clip_skip, ensd, images, batch, threads, preview,
         text_encoder_heads;
@@ -48,7 +48,8 @@ typedef struct lx_sample_plan {
     const char *model_hash_from;
 } lx_sample_plan;
 
-int lx_sample_plan_make(lx_sample_plan *out, const lx_sample_args *args, lx_cli *cli,
+/* Fills in what args leaves open. */
+int lx_sample_plan_make(lx_sample_plan *out, lx_sample_args *args, lx_cli *cli,
                         lx_error *err);
 
 /* The pictures of `base` (one) over all axes, into the plan. */

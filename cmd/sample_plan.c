@@ -372,10 +372,9 @@ static int check_args(lx_sample_args *a, lx_error *err)
     return LX_OK;
 }
 
-int lx_sample_plan_make(lx_sample_plan *plan, const lx_sample_args *args, lx_cli *cli,
+int lx_sample_plan_make(lx_sample_plan *plan, lx_sample_args *a, lx_cli *cli,
                         lx_error *err)
 {
-    lx_sample_args *a = (lx_sample_args *)(uintptr_t)args;
     defaults d;
     int rc;
 

@@ -135,19 +135,25 @@ static void test_sample_noise__ensd_reseeds_what_follows_the_start(void **state)
     }
 }
 
-/* What torch printed on a card: torch.randn(4, device="cuda", generator seeded with 0)
- * begins so. */
+/* What a card gives for torch.randn((3, 4)) and seed 0, as the web UI's own generator
+ * documents it. */
 static void test_sample_noise__cuda_philox(void **state)
 {
-    float got[4096];
+    static const float want[12] = {-0.92466259f, -0.42534415f, -2.6438457f,  0.14518388f,
+                                   -0.12086647f, -0.57972564f, -0.62285122f, -0.32838709f,
+                                   -1.07454231f, -0.36314407f, -1.67105067f, 2.26550497f};
+    float got[4096], next[12];
     double mean = 0, square = 0;
 
     lx_cuda_normal(got, 4096, 0, 0);
+    check_near("card", got, want, 12, 1e-6);
     for (size_t i = 0; i < 4096; i++) {
         mean += (double)got[i] / 4096;
         square += (double)got[i] * (double)got[i] / 4096;
     }
     assert_true(fabs(mean) < 0.06 && fabs(square - 1) < 0.08);
+    lx_cuda_normal(next, 12, 0, 1);
+    assert_memory_not_equal(next, got, sizeof next);
 }
 
 int main(void)
