@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "cmd/inspect_picture.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
@@ -18,7 +19,7 @@ static const lx_option options[] = {
     LX_FLAG(struct inspect_args, json, 'j', "json", "print one JSON object per file"),
     LX_INT(struct inspect_args, n_tags, 0, "tags", "N", "show the N most frequent tags (20)"),
     LX_FLAG(struct inspect_args, metadata, 0, "metadata", "print every metadata key as it stands"),
-    LX_ARGS(struct inspect_args, files, "FILE", "LoRA files to read"),
+    LX_ARGS(struct inspect_args, files, "FILE", "LoRA files or pictures to read"),
     LX_OPTION_END,
 };
 
@@ -371,6 +372,8 @@ static int inspect_one(lx_cli *cli, const struct inspect_args *args, const char 
     lx_lora_summary s;
     int rc;
 
+    if (lx_is_picture_name(path))
+        return lx_inspect_picture(cli, path, args->json, err);
     if ((rc = lx_lora_file_open(&f, path, err)) < 0 ||
         (rc = lx_lora_summarise(&s, f, true, cli->arena, err)) < 0)
         lx_within(err, "%s", path);
@@ -411,7 +414,8 @@ const lx_command lx_cmd_inspect = {
     .usage = "FILE...",
     .help = "Reads .safetensors, .ckpt, .pt and .bin files of any LoRA family; pickles are parsed,\n"
             "never run. The line `captions` says whether the captions were read in training, and\n"
-            "by which rule that is known.\n"
+            "by which rule that is known. Of a picture (.png, .jpg, .webp) the settings that a web\n"
+            "UI or lx sample left in it.\n"
             "\n"
             "Examples:\n"
             "  lx inspect style.safetensors\n"
