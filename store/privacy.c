@@ -200,6 +200,14 @@ static size_t email_length(const char *p, const char *end)
     return (size_t)(at - p);
 }
 
+static bool is_plain_number(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isdigit((unsigned char)text[i]) && text[i] != '.' && text[i] != '-')
+            return false;
+    return true;
+}
+
 /*
  * NAME = VALUE, NAME: "VALUE", "NAME":"VALUE" where the name is that of a secret: the
  * offset of the value, and its length. What is called a token is often an honest word of
@@ -233,7 +241,7 @@ static size_t secret_value(const char *p, const char *end, size_t *offset)
     n = (size_t)(at - value);
     if (n < 16 && lx_ends_with(name, "token"))
         return 0;
-    if (strspn(value, "0123456789.-") >= n || (n == 4 && !strncmp(value, "true", 4)) ||
+    if (is_plain_number(value, n) || (n == 4 && !strncmp(value, "true", 4)) ||
         (n == 4 && !strncmp(value, "null", 4)) ||
         (n == 5 && !strncmp(value, "false", 5)) || (n == 3 && !strncmp(value, "***", 3)))
         return 0;
