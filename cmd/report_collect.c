@@ -127,7 +127,7 @@ static int take_settings(lx_report_run *out, lx_collector *c, const lx_run_texts
 /* ---- inputs
  * ------------------------------------------------------------------------------ */
 
-enum { MOST_INPUTS = 16 };
+enum { MOST_INPUTS = 48 };
 
 static void add(lx_collector *c, lx_report_pairs *out, lx_report_pair *room,
                 const char *key, const char *value)
@@ -190,6 +190,10 @@ static int take_inputs(lx_report_run *out, lx_collector *c, const lx_collected *
         add(c, &out->inputs, room, "experiment", run->row.spec);
         add_code(c, &out->inputs, room, git, run->texts.diff && *run->texts.diff);
         add_machine(c, &out->inputs, room, environment);
+        for (size_t i = 0; i < run->n_remarks; i++)
+            if (strcmp(run->remarks[i].kind, "fact") == 0)
+                add(c, &out->inputs, room, lx_report_text(c, run->remarks[i].key),
+                    lx_report_text(c, run->remarks[i].value));
     }
     cJSON_Delete(base);
     cJSON_Delete(git);

@@ -8,6 +8,7 @@
 #include "cmd/report_collect.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/format/picture_text.h"
 #include "src/image/jpeg.h"
 #include "src/lora/summary.h"
 
@@ -89,6 +90,20 @@ int lx_report_picture_of(lx_report_picture *out, lx_collector *c, const char *pa
     return LX_OK;
 }
 
+/* The prompt and settings that lie in a picture, or NULL. */
+static const char *settings_in(lx_collector *c, const lx_str *bytes)
+{
+    lx_str text = LX_STR_INIT;
+    const char *kept = NULL;
+    bool is_there = false;
+    if (lx_picture_text_parse(&text, &is_there, (const unsigned char *)lx_str_text(bytes),
+                              bytes->len, NULL) == LX_OK &&
+        is_there)
+        kept = lx_arena_strdup(c->arena, lx_str_text(&text));
+    lx_str_release(&text);
+    return lx_report_text(c, kept);
+}
+
 static int add_sample(lx_report_picture *out, lx_collector *c, const lx_artifact_row *a,
                       lx_error *err)
 {
@@ -100,6 +115,8 @@ static int add_sample(lx_report_picture *out, lx_collector *c, const lx_artifact
     if (!lx_hash_from_hex(&hash, a->object) ||
         (rc = lx_object_get(&bytes, c->store, &hash, err)) < 0)
         out->missing = "not in the store";
+    else
+        out->text = settings_in(c, &bytes);
     rc = out->missing ? LX_OK
                       : lx_report_picture_of(out, c, NULL, bytes.data, bytes.len,
                                              SAMPLE_SIDE, err);

@@ -19,6 +19,7 @@
 const char lx_svg_css[] =
     ":root{" COLORS_LIGHT "}"
     "@media (prefers-color-scheme:dark){:root{" COLORS_DARK "}}"
+    "@media print{:root{" COLORS_LIGHT "}}"
     ".lx-chart{font:11px system-ui,sans-serif;max-width:100%;height:auto;display:block}"
     ".lx-chart text{fill:var(--lx-ink)}"
     ".lx-chart .lx-e{text-anchor:end}.lx-chart .lx-m{text-anchor:middle}"

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,49 @@ static void test_store_privacy__addresses_and_secrets(void **state)
     check("{\"password\":\"a b\"}", "{\"password\":\"***\"}");
     check("api_key = 'sesame'", "api_key = '***'");
     check("instance_token: sks, sort_key: 12", "instance_token: sks, sort_key: 12");
+}
+
+/* 200 of them: whatever stands around it, a secret does not come through. */
+static void test_store_privacy__planted_secrets_are_all_found(void **state)
+{
+    static const char hex[] = "0123456789abcdef",
+                      upper[] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789",
+                      any[] = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    static const struct {
+        const char *before, *letters;
+        size_t n;
+        const char *after;
+    } forms[] = {
+        {"export HF_TOKEN=hf_", any, 34, ""},
+        {"token: ghp_", any, 36, " x"},
+        {"see github_pat_", any, 60, " now"},
+        {"WANDB_API_KEY=", hex, 40, "\n"},
+        {"{\"api_key\":\"", any, 32, "\"}"},
+        {"url = https://me:", any, 12, "@host.example/x"},
+        {"password: \"", any, 10, "\""},
+        {"AWS_ACCESS_KEY_ID=AKIA", upper, 16, ""},
+        {"--wandb_api_key=", hex, 40, " --x"},
+        {"-    secret_key = '", any, 24, "'"},
+    };
+    uint32_t x = 1; /* a seeded draw */
+    for (size_t i = 0; i < 200; i++) {
+        size_t f = i % (sizeof forms / sizeof *forms), kinds = strlen(forms[f].letters);
+        lx_privacy *p = fresh();
+        lx_str text = LX_STR_INIT, out = LX_STR_INIT;
+        char secret[80];
+        for (size_t k = 0; k < forms[f].n; k++) {
+            x = x * 1664525u + 1013904223u;
+            secret[k] = forms[f].letters[(x >> 8) % kinds];
+        }
+        secret[forms[f].n] = '\0';
+        lx_str_printf(&text, "%s%s%s", forms[f].before, secret, forms[f].after);
+        assert_true(lx_privacy_scrub(&out, p, text.data, text.len));
+        if (strstr(out.data, secret))
+            fail_msg("%s -> %s", text.data, out.data);
+        lx_str_release(&text);
+        lx_str_release(&out);
+        lx_privacy_free(p);
+    }
 }
 
 static void test_store_privacy__clean_texts_stay_as_they_are(void **state)
@@ -138,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_store_privacy__home_folders_become_a_tilde),
         cmocka_unit_test(test_store_privacy__the_name_goes_wherever_it_stands),
         cmocka_unit_test(test_store_privacy__addresses_and_secrets),
+        cmocka_unit_test(test_store_privacy__planted_secrets_are_all_found),
         cmocka_unit_test(test_store_privacy__clean_texts_stay_as_they_are),
         cmocka_unit_test(test_store_privacy__tells_what_it_took),
         cmocka_unit_test(test_store_privacy__off_means_off),
