@@ -63,8 +63,7 @@ int lx_child_prepare(lx_error *err)
     return LX_OK;
 }
 
-/* ---- finding it
- * -------------------------------------------------------------------------- */
+/* ---- finding it -------------------------------------------------------------------- */
 
 static int try_path(const char *path, bool *is_there)
 {
@@ -102,8 +101,7 @@ int lx_child_find(char *out, size_t capacity, const char *command, lx_error *err
     return lx_fail(err, LX_ENOTFOUND, "%s: no such command", command);
 }
 
-/* ---- starting it
- * ------------------------------------------------------------------------- */
+/* ---- starting it ------------------------------------------------------------------- */
 
 /* In the child: only calls that are safe between fork and exec. */
 static void exec_child(const child *c, int slave, int out, int err, char *const *argv,
@@ -215,8 +213,7 @@ done:
     return rc;
 }
 
-/* ---- our terminal
- * ------------------------------------------------------------------------ */
+/* ---- our terminal ------------------------------------------------------------------ */
 
 static bool is_foreground(void)
 {
@@ -256,8 +253,7 @@ static void pass_size(const child *c)
         ioctl(c->master, TIOCSWINSZ, &size);
 }
 
-/* ---- signals
- * ----------------------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------------------- */
 
 static void pass_signal(const child *c, int number)
 {
@@ -316,8 +312,7 @@ static void take_signal(child *c)
     }
 }
 
-/* ---- bytes
- * ------------------------------------------------------------------------------- */
+/* ---- bytes ------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const char *bytes, size_t n)
 {
@@ -401,8 +396,7 @@ static bool pump_in(child *c)
     return true;
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------- */
 
 static int64_t now_ms(void)
 {

@@ -42,8 +42,7 @@ static const lx_option options[] = {
     LX_OPTION_END,
 };
 
-/* ---- the importers
- * ----------------------------------------------------------------------- */
+/* ---- the importers ----------------------------------------------------------------- */
 
 static bool has_ending(const char *path, const char *ending)
 {
@@ -175,8 +174,7 @@ static int read_log(lx_import *job, const char *path, bool is_named, lx_error *e
     return lx_import_console_log(job->history, path, err);
 }
 
-/* ---- MLflow's database into the history
- * -------------------------------------------------- */
+/* ---- MLflow's database into the history -------------------------------------------- */
 
 typedef struct mlflow_reader {
     lx_history *history;
@@ -238,8 +236,7 @@ static int read_mlflow_db(lx_import *job, const char *path, bool is_named, lx_er
     return lx_mlflow_db_read(path, &sink, err);
 }
 
-/* ---- the table
- * --------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------- */
 
 /* The first that takes a path reads it: what is sure by content stands before what is a
  * guess. */
@@ -255,8 +252,7 @@ static const lx_importer importers[] = {
     {"console log", takes_log, read_log, false},
 };
 
-/* ---- the walk
- * ---------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------- */
 
 static size_t read_head(unsigned char head[LX_IMPORT_HEAD], const char *path)
 {
@@ -356,8 +352,7 @@ static int look_at_folder(lx_import *job, const char *path, int depth, lx_error 
     return rc;
 }
 
-/* ---- what became of it
- * ------------------------------------------------------------------- */
+/* ---- what became of it ------------------------------------------------------------- */
 
 static void show_run(lx_cli *cli, const cJSON *run)
 {
@@ -429,8 +424,7 @@ static int show_json(lx_import *job, cJSON *runs, lx_error *err)
     return rc;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------- */
 
 static int look_at_all(lx_import *job, const lx_words *paths, lx_error *err)
 {

@@ -31,8 +31,18 @@ typedef struct plan {
     state state;
     lx_run_row row;   /* of a known one */
     const char *id;   /* or NULL */
+    lx_artifact_row *rows; /* what it has */
+    size_t n_rows;
     bool *is_missing; /* of its files: to be attached */
 } plan;
+
+/* A file to be hashed, and what came of it. */
+typedef struct hash_job {
+    plan *plan;
+    size_t file;
+    int rc;
+    lx_error err;
+} hash_job;
 
 typedef struct writer {
     lx_import *job;
@@ -40,6 +50,8 @@ typedef struct writer {
     const lx_words *tags;
     bool copies_loras;
     plan *plans;
+    hash_job *hashes;
+    size_t n_hashes, hash_capacity;
 } writer;
 
 static double now(void)
@@ -49,53 +61,89 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- what is missing
- * --------------------------------------------------------------------- */
+/* ---- what is missing --------------------------------------------------------------- */
 
-static bool has_artifact(const lx_artifact_row *rows, size_t n,
-                         const lx_history_file *file, bool has_hash)
+static bool has_artifact(const plan *p, const lx_history_file *file, bool has_hash)
 {
     char hex[LX_HASH_HEX + 1] = "";
 
     if (has_hash)
         lx_hash_hex(hex, &file->hash);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(rows[i].role, file->role) == 0 &&
-            (strcmp(rows[i].object, hex) == 0 ||
-             (file->path && strcmp(rows[i].path, file->path) == 0 &&
-              rows[i].size == file->size && strcmp(rows[i].name, file->name) == 0)))
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const lx_artifact_row *row = &p->rows[i];
+        if (strcmp(row->role, file->role) == 0 &&
+            (strcmp(row->object, hex) == 0 ||
+             (file->path && strcmp(row->path, file->path) == 0 && row->size == file->size &&
+              strcmp(row->name, file->name) == 0)))
             return true;
+    }
     return false;
 }
 
-static int hash_file(lx_history_file *file, lx_error *err)
+static int want_hash(writer *w, plan *p, size_t file, lx_error *err)
 {
-    return lx_lora_files_hash(&file->hash, &file->tensor_hash, &file->has_tensor_hash,
-                              &file->size, file->path, err);
+    if (lx_grow(&w->hashes, &w->hash_capacity, w->n_hashes + 1, sizeof *w->hashes) < 0)
+        return lx_oom(err);
+    w->hashes[w->n_hashes++] = (hash_job){.plan = p, .file = file};
+    return LX_OK;
 }
 
-/* Hashes what must be; *hashed grows by the bytes. A path and a size that the run has
- * need none: the second import of a large folder is quick. A file that vanished meanwhile
- * is a problem, not the end. */
-static int find_missing(plan *p, int64_t *hashed, writer *w, const lx_artifact_row *rows,
-                        size_t n_rows, lx_error *err)
+/* What is known of the run, and which files it lacks. A path and a size that it has need no hash:
+ * the second import of a large folder is quick. */
+static int make_plan(plan *p, int64_t *to_hash, writer *w, lx_history_run *run, lx_error *err)
 {
-    for (size_t i = 0; i < p->run->n_files; i++) {
-        lx_history_file *file = &p->run->files[i];
-        lx_error damage = {0};
-        int rc;
-        if (has_artifact(rows, n_rows, file, false))
+    int rc = LX_ENOTFOUND;
+
+    *p = (plan){.run = run, .state = STATE_NEW};
+    if (!(p->is_missing = lx_arena_calloc(w->arena, run->n_files + 1, sizeof(bool))))
+        return lx_oom(err);
+    if (w->job->store)
+        rc = lx_query_origin(&p->row, w->job->store, run->origin, w->arena, err);
+    if (rc == LX_OK) {
+        p->state = STATE_KNOWN;
+        p->id = p->row.id;
+        rc = lx_query_artifacts(&p->rows, &p->n_rows, w->job->store, &p->row, w->arena, err);
+    }
+    if (rc < 0 && rc != LX_ENOTFOUND)
+        return rc;
+    rc = LX_OK;
+    for (size_t i = 0; i < run->n_files && rc == LX_OK; i++) {
+        if (has_artifact(p, &run->files[i], false))
             continue;
         p->is_missing[i] = true;
-        if (!file->is_named || w->job->is_dry_run)
-            continue;
-        if ((rc = hash_file(file, &damage)) == LX_ENOMEM)
-            return lx_oom(err);
-        *hashed += file->size;
-        if (rc < 0)
-            lx_history_problem(w->job->history, "%s", damage.text);
-        p->is_missing[i] = rc == LX_OK && !has_artifact(rows, n_rows, file, true);
+        if (run->files[i].is_named && !w->job->is_dry_run) {
+            rc = want_hash(w, p, i, err);
+            *to_hash += run->files[i].size;
+        }
     }
+    return rc;
+}
+
+/* Files side by side: a disk reads faster than one core hashes. */
+static void hash_all(writer *w)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < w->n_hashes; i++) {
+        hash_job *j = &w->hashes[i];
+        lx_history_file *file = &j->plan->run->files[j->file];
+        j->rc = lx_lora_files_hash(&file->hash, &file->tensor_hash, &file->has_tensor_hash,
+                                   &file->size, file->path, &j->err);
+    }
+}
+
+/* A file that vanished meanwhile is a problem, not the end. */
+static int take_hashes(writer *w, lx_error *err)
+{
+    for (size_t i = 0; i < w->n_hashes; i++) {
+        hash_job *j = &w->hashes[i];
+        if (j->rc == LX_ENOMEM)
+            return lx_oom(err);
+        if (j->rc < 0)
+            lx_history_problem(w->job->history, "%s", j->err.text);
+        j->plan->is_missing[j->file] =
+            j->rc == LX_OK && !has_artifact(j->plan, &j->plan->run->files[j->file], true);
+    }
+    w->n_hashes = 0;
     return LX_OK;
 }
 
@@ -108,13 +156,12 @@ static int find_recorded(plan *p, writer *w, lx_error *err)
         const lx_history_file *file = &p->run->files[i];
         lx_artifact_row *rows;
         size_t n;
-        if (!file->is_named || !p->is_missing[i] || w->job->is_dry_run)
+        if (!file->is_named || !p->is_missing[i])
             continue;
-        rc = lx_query_artifacts_of(&rows, &n, w->job->store, &file->hash, NULL, w->arena,
-                                   err);
-        if (rc == LX_OK && n &&
-            (rc = lx_query_run(&p->row, w->job->store, rows[0].run, w->arena, err)) ==
-                LX_OK) {
+        rc = lx_query_artifacts_of(&rows, &n, w->job->store, &file->hash, NULL, w->arena, err);
+        if (rc == LX_OK && n)
+            rc = lx_query_run(&p->row, w->job->store, rows[0].run, w->arena, err);
+        if (rc == LX_OK && n) {
             p->state = STATE_KNOWN;
             p->id = p->row.id;
         }
@@ -122,35 +169,17 @@ static int find_recorded(plan *p, writer *w, lx_error *err)
     return rc;
 }
 
-static int make_plan(plan *p, int64_t *hashed, writer *w, lx_history_run *run,
-                     lx_error *err)
+static int conclude_plan(plan *p, writer *w, lx_error *err)
 {
-    lx_artifact_row *rows = NULL;
-    size_t n_rows = 0;
-    int rc = LX_ENOTFOUND;
-
-    *p = (plan){.run = run, .state = STATE_NEW};
-    if (!(p->is_missing = lx_arena_calloc(w->arena, run->n_files + 1, sizeof(bool))))
-        return lx_oom(err);
-    if (w->job->store)
-        rc = lx_query_origin(&p->row, w->job->store, run->origin, w->arena, err);
-    if (rc == LX_OK) {
-        p->state = STATE_KNOWN;
-        p->id = p->row.id;
-        rc = lx_query_artifacts(&rows, &n_rows, w->job->store, &p->row, w->arena, err);
-    }
-    if (rc < 0 && rc != LX_ENOTFOUND)
-        return rc;
-    if ((rc = find_missing(p, hashed, w, rows, n_rows, err)) < 0)
-        return rc;
-    for (size_t i = 0; i < run->n_files && p->state == STATE_KNOWN; i++)
-        if (p->is_missing[i] && run->files[i].is_named)
+    for (size_t i = 0; i < p->run->n_files && p->state == STATE_KNOWN; i++)
+        if (p->is_missing[i] && p->run->files[i].is_named)
             p->state = STATE_EXTENDED;
-    return p->state == STATE_NEW && w->job->store ? find_recorded(p, w, err) : LX_OK;
+    return p->state == STATE_NEW && w->job->store && !w->job->is_dry_run
+               ? find_recorded(p, w, err)
+               : LX_OK;
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 static int attach(writer *w, int64_t seq, const lx_history_file *file, lx_error *err)
 {
@@ -286,8 +315,7 @@ static int write_group(size_t *to, writer *w, size_t from, size_t end, lx_error 
     return lx_store_group_end(w->job->store, rc, err);
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------- */
 
 static int describe(cJSON *out, const plan *p, lx_error *err)
 {
@@ -331,24 +359,28 @@ static void show_progress(const writer *w, size_t done)
 static int plan_some(size_t *to, writer *w, size_t from, lx_error *err)
 {
     const lx_history *h = w->job->history;
-    int64_t hashed = 0;
+    int64_t to_hash = 0;
     int rc = LX_OK;
 
-    for (*to = from; *to < h->count && *to - from < MOST_IN_GROUP &&
-                     hashed < most_bytes && rc == LX_OK;
-         ++*to)
-        rc = lx_signals_pending()
-                 ? lx_fail(err, LX_EINTERRUPTED,
-                           "interrupted after %zu of %zu runs; import again to go on",
-                           from, h->count)
-                 : make_plan(&w->plans[*to], &hashed, w, h->runs[*to], err);
+    if (lx_signals_pending())
+        return lx_fail(err, LX_EINTERRUPTED,
+                       "interrupted after %zu of %zu runs; import again to go on", from, h->count);
+    for (*to = from;
+         *to < h->count && *to - from < MOST_IN_GROUP && to_hash < most_bytes && rc == LX_OK; ++*to)
+        rc = make_plan(&w->plans[*to], &to_hash, w, h->runs[*to], err);
+    if (rc == LX_OK) {
+        hash_all(w);
+        rc = take_hashes(w, err);
+    }
+    for (size_t i = from; i < *to && rc == LX_OK; i++)
+        rc = conclude_plan(&w->plans[i], w, err);
     return rc;
 }
 
 static int write_all(writer *w, lx_error *err)
 {
     const size_t n = w->job->history->count;
-    size_t planned, written = 0;
+    size_t planned = 0, written = 0;
     int rc = LX_OK;
 
     for (size_t at = 0; at < n && rc == LX_OK; at = planned) {
@@ -375,6 +407,7 @@ int lx_import_write(cJSON **out, lx_import *job, bool copies_loras, const lx_wor
         !(w.plans = lx_arena_calloc(w.arena, job->history->count + 1, sizeof *w.plans)))
         return lx_oom(err);
     rc = write_all(&w, err);
+    lx_free(w.hashes);
     for (size_t i = 0; i < job->history->count && rc == LX_OK; i++)
         rc = describe(*out, &w.plans[i], err);
     return rc;

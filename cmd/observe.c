@@ -11,8 +11,7 @@
 #include "src/base/json.h"
 #include "store/scrub.h"
 
-/* ---- the script
- * -------------------------------------------------------------------------- */
+/* ---- the script -------------------------------------------------------------------- */
 
 static const char *base_name(const char *path)
 {
@@ -50,8 +49,7 @@ static bool is_trainer_of_sd_scripts(const char *script)
     return false;
 }
 
-/* ---- flags of no table
- * ------------------------------------------------------------------- */
+/* ---- flags of no table ------------------------------------------------------------- */
 
 /* A word as JSON: a number, Python's constants, else text. */
 static cJSON *word_json(const char *word)
@@ -70,50 +68,47 @@ static cJSON *word_json(const char *word)
                                                                                 : "?");
 }
 
-static int add_word(cJSON *flags, const char *name, cJSON *value, lx_error *err)
+/* The value of an option: its words as a list, one alone as it is, none as true. NULL: no memory. */
+static cJSON *words_value(const char *const *words, size_t n)
 {
-    cJSON *old = cJSON_GetObjectItemCaseSensitive(flags, name), *list;
+    cJSON *list;
 
-    if (!value)
-        return lx_oom(err);
-    if (!old)
-        return cJSON_AddItemToObject(flags, name, value) ? LX_OK : lx_oom(err);
-    if (cJSON_IsArray(old))
-        return cJSON_AddItemToArray(old, value) ? LX_OK : lx_oom(err);
-    if (!(list = cJSON_CreateArray()))
-        return lx_oom(err);
-    cJSON_AddItemToArray(list, cJSON_DetachItemFromObjectCaseSensitive(flags, name));
-    cJSON_AddItemToArray(list, value);
-    return cJSON_AddItemToObject(flags, name, list) ? LX_OK : lx_oom(err);
+    if (n < 2)
+        return n ? word_json(words[0]) : cJSON_CreateBool(true);
+    if ((list = cJSON_CreateArray()))
+        for (size_t i = 0; i < n; i++)
+            if (!cJSON_AddItemToArray(list, word_json(words[i]))) {
+                cJSON_Delete(list);
+                return NULL;
+            }
+    return list;
 }
 
-/* "--name=value", "--name value value", "--flag": the words [at, ...) up to the next
- * option. *at moves behind them. */
+/* "--name=value", "--name value value", "--flag": the words from *at up to the next option, and *at
+ * moves behind them. Given twice, the last counts, as in argparse. */
 static int add_option(cJSON *flags, lx_arena *arena, const lx_words *words, size_t *at,
                       lx_error *err)
 {
     const char *word = words->items[(*at)++], *name = word + strspn(word, "-");
-    size_t n = strcspn(name, "=");
-    bool has_value = name[n] == '=';
+    size_t n = strcspn(name, "="), first = *at;
+    const char *inner = name + n + 1; /* after the '=' */
     char *key = lx_arena_strndup(arena, name, n);
-    int rc = LX_OK;
+    cJSON *value;
 
     if (!key)
         return lx_oom(err);
     for (char *p = key; *p; p++)
         *p = *p == '-' ? '_' : *p;
-    if (lx_is_secret_name(key)) {
-        while (*at < words->count && !lx_is_option_word(words->items[*at]))
-            ++*at;
+    while (*at < words->count && !lx_is_option_word(words->items[*at]))
+        ++*at;
+    if (lx_is_secret_name(key) || lx_utf8_check(key, n) != n)
         return LX_OK;
-    }
-    if (has_value)
-        rc = add_word(flags, key, word_json(name + n + 1), err);
-    while (rc == LX_OK && *at < words->count && !lx_is_option_word(words->items[*at])) {
-        rc = add_word(flags, key, word_json(words->items[(*at)++]), err);
-        has_value = true;
-    }
-    return rc < 0 || has_value ? rc : add_word(flags, key, cJSON_CreateBool(true), err);
+    value = name[n] == '=' ? words_value(&inner, 1) : words_value(words->items + first, *at - first);
+    cJSON_DeleteItemFromObjectCaseSensitive(flags, key);
+    if (value && cJSON_AddItemToObject(flags, key, value))
+        return LX_OK;
+    cJSON_Delete(value);
+    return lx_oom(err);
 }
 
 static int add_options(cJSON *flags, lx_arena *arena, const lx_words *words,
@@ -140,8 +135,7 @@ static int put_json(const char **out, lx_arena *arena, const cJSON *object, lx_e
     return rc;
 }
 
-/* ---- flags of sd-scripts
- * ----------------------------------------------------------------- */
+/* ---- flags of sd-scripts ----------------------------------------------------------- */
 
 static int push(lx_words *words, lx_arena *arena, const char *word, size_t most,
                 lx_error *err)
@@ -283,13 +277,16 @@ int lx_observe(lx_observed *out, lx_cli *cli, int argc, char **argv, lx_error *e
     rc = observe_sd_scripts(out, cli, &words, &problem);
     if (rc == LX_OK || rc == LX_ENOMEM)
         return rc == LX_OK ? rc : lx_oom(err);
-    /* A value is missing, or something like it: the trainer will say so. */
+    /* A value is missing, or something like it: the trainer will say so too. */
     out->has_data = false;
+    if (!(out->notes.items = lx_arena_calloc(cli->arena, 1, sizeof *out->notes.items)) ||
+        !(out->notes.items[0] = lx_arena_strdup(cli->arena, problem.text)))
+        return lx_oom(err);
+    out->notes.count = 1;
     return observe_any(out, cli, &words, err);
 }
 
-/* ---- packages
- * ---------------------------------------------------------------------------- */
+/* ---- packages ---------------------------------------------------------------------- */
 
 /* The folder above bin/ of the interpreter: of an environment its root. */
 static bool find_prefix(char prefix[PATH_MAX], const char *command)
@@ -317,10 +314,11 @@ static void put_package(lx_str *out, const char *name)
     size_t n = strlen(name);
     const char *dash;
 
-    if (n <= strlen(ending) || !lx_ends_with(name, ending) ||
-        !(dash = strchr(name, '-')) || lx_utf8_check(name, n) != n)
+    if (n <= strlen(ending) || !lx_ends_with(name, ending) || lx_utf8_check(name, n) != n)
         return;
     n -= strlen(ending);
+    if (!(dash = memchr(name, '-', n)))
+        return;
     lx_str_append(out, name, (size_t)(dash - name));
     lx_str_puts(out, "==");
     lx_str_append(out, dash + 1, n - (size_t)(dash + 1 - name));

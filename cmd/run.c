@@ -47,8 +47,7 @@ typedef struct job {
     lx_store *store;
 } job;
 
-/* ---- the data
- * ---------------------------------------------------------------------------- */
+/* ---- the data ---------------------------------------------------------------------- */
 
 /* The remedy as the trainer has it: lx's own flag means nothing to it. */
 static void show_finding(const job *j, const lx_finding *f)
@@ -118,8 +117,7 @@ static int tell_captions(const job *j, int64_t run, lx_error *err)
                        lx_caption_verdict_name(verdict), err);
 }
 
-/* ---- the run
- * ----------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------- */
 
 static int remark(const job *j, int64_t run, lx_error *err)
 {
@@ -206,8 +204,7 @@ static int record_and_run(job *j, lx_error *err)
     return watch(j, record, err);
 }
 
-/* ---- words
- * ------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------- */
 
 static int read_words(struct run_args *args, job *j, lx_error *err)
 {

@@ -40,8 +40,7 @@ static bool has_ending(const char *name, const char *const *endings)
     return false;
 }
 
-/* ---- whole files
- * ------------------------------------------------------------------------- */
+/* ---- whole files ------------------------------------------------------------------- */
 
 typedef struct known_file {
     char *path;
@@ -172,8 +171,7 @@ int lx_follow_files_look(lx_follow_files *f, bool is_last, lx_error *err)
     return f ? look_at_files(f, false, is_last, err) : LX_OK;
 }
 
-/* ---- event files
- * ------------------------------------------------------------------------- */
+/* ---- event files ------------------------------------------------------------------- */
 
 enum {
     MOST_DEPTH = 4,

@@ -11,8 +11,7 @@
 #include "src/import/tfevents.h"
 #include "src/base/str.h"
 
-/* ---- whole files
- * ------------------------------------------------------------------------- */
+/* ---- whole files ------------------------------------------------------------------- */
 
 typedef struct lx_follow_files lx_follow_files;
 
@@ -28,8 +27,7 @@ void lx_follow_files_close(lx_follow_files *files); /* NULL is fine */
 /* is_last: the writer is gone; what is there is complete or broken. */
 int lx_follow_files_look(lx_follow_files *files, bool is_last, lx_error *err);
 
-/* ---- event files
- * ------------------------------------------------------------------------- */
+/* ---- event files ------------------------------------------------------------------- */
 
 typedef struct lx_follow_events lx_follow_events;
 

@@ -68,8 +68,7 @@ static int fact(lx_run_record *r, const char *key, const char *value, lx_error *
     return lx_run_fact(r->store, lx_run_seq(r->run), key, value, err);
 }
 
-/* ---- curves
- * ------------------------------------------------------------------------------ */
+/* ---- curves ------------------------------------------------------------------------ */
 
 /* No event file has told of the loss: the bar's is the only one. */
 static int release_held(lx_run_record *r, lx_error *err)
@@ -153,8 +152,7 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
     return lx_run_log(r->run, e->tag, e->step, e->value, err);
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------- */
 
 /* The step of a LoRA: by its own word, else the one the training is at. */
 static int64_t step_of_lora(const lx_run_record *r, const char *path)
@@ -283,8 +281,7 @@ static int look(lx_run_record *r, bool is_last, lx_error *err)
     return rc;
 }
 
-/* ---- GPUs
- * -------------------------------------------------------------------------------- */
+/* ---- GPUs -------------------------------------------------------------------------- */
 
 static int log_gpu(lx_run_record *r, int index, const char *what, double value,
                    lx_error *err)
@@ -335,8 +332,7 @@ static int tell_gpus(lx_run_record *r, bool is_end, lx_error *err)
     return rc;
 }
 
-/* ---- the view
- * ---------------------------------------------------------------------------- */
+/* ---- the view ---------------------------------------------------------------------- */
 
 static void on_start(void *context, int pid)
 {
@@ -392,8 +388,7 @@ lx_child_view lx_run_record_view(lx_run_record *r)
         .context = r, .on_start = on_start, .on_output = on_output, .on_tick = on_tick};
 }
 
-/* ---- begin
- * ------------------------------------------------------------------------------- */
+/* ---- begin ------------------------------------------------------------------------- */
 
 /* As lx train describes it, so that the two compare. Reading gigabytes is no time lost:
  * the trainer reads the same, then from the cache. NULL when it is no file (a name on a
@@ -528,8 +523,7 @@ int64_t lx_run_record_seq(const lx_run_record *r)
     return lx_run_seq(r->run);
 }
 
-/* ---- end
- * --------------------------------------------------------------------------------- */
+/* ---- end --------------------------------------------------------------------------- */
 
 /* The last line that says something, without escapes: of a Python traceback the error
  * itself. */

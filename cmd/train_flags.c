@@ -260,11 +260,12 @@ bool lx_train_flag_is_known(const char *name, size_t n)
 
     for (int i = 0; i < LX_FLAG_COUNT; i++) {
         const char *known = lx_flag_table[i].name;
-        if (strlen(known) < n || !lx_option_name_is(known, name, n))
-            continue;
-        if (strlen(known) == n)
+        size_t k = 0;
+        while (k < n && known[k] && known[k] == (name[k] == '-' ? '_' : name[k]))
+            k++;
+        if (k == n && !known[n])
             return true;
-        matches++;
+        matches += k == n;
     }
     return matches == 1;
 }

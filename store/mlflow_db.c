@@ -75,8 +75,7 @@ static bool is_mlflow(sqlite3 *db)
     return has_column(db, "runs", "run_uuid") && has_column(db, "metrics", "key");
 }
 
-/* ---- one run
- * ----------------------------------------------------------------------------- */
+/* ---- one run ----------------------------------------------------------------------- */
 
 typedef int (*pair_function)(void *context, const char *key, const char *value,
                              lx_error *err);
@@ -156,8 +155,7 @@ static int read_run(sqlite3 *db, sqlite3_stmt *stmt, const lx_mlflow_sink *sink,
     return read_points(db, run.id, sink, err);
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------- */
 
 static int read_runs(sqlite3 *db, const lx_mlflow_sink *sink, lx_error *err)
 {

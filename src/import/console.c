@@ -41,8 +41,7 @@ static int tell(lx_console *c, lx_console_event event, lx_error *err)
     return c->sink ? c->sink(c->context, &event, err) : LX_OK;
 }
 
-/* ---- numbers
- * ----------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------- */
 
 /* Decimal digits at *p, at most 15 of them, so that nothing overflows. */
 static bool read_digits(int64_t *out, const char **p, const char *end)
@@ -93,8 +92,7 @@ static bool read_number(double *out, const char **p, const char *end)
     return stop > text;
 }
 
-/* ---- bars
- * -------------------------------------------------------------------------------- */
+/* ---- bars -------------------------------------------------------------------------- */
 
 typedef struct bar {
     const char *name; /* before the percentage */
@@ -405,8 +403,7 @@ static bool find_bar(bar *out, const lx_console *c)
     return true;
 }
 
-/* ---- lines
- * ------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------- */
 
 /* The number at the end of a header line: after the last ':' or '='. */
 static bool last_number(int64_t *out, const char *line, size_t n)
@@ -520,8 +517,7 @@ static int end_line(lx_console *c, lx_error *err)
     return rc;
 }
 
-/* ---- bytes
- * ------------------------------------------------------------------------------- */
+/* ---- bytes ------------------------------------------------------------------------- */
 
 /* Drops terminal escapes: CSI ... letter, OSC ... BEL or ST, ESC and one byte. */
 static bool is_escape(lx_console *c, unsigned char byte)

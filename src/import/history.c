@@ -79,8 +79,7 @@ void lx_history_drop(lx_history *h)
         free_run(h->runs[--h->count]);
 }
 
-/* ---- texts
- * ------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------- */
 
 const char *lx_history_text(lx_history *h, const void *bytes, size_t n)
 {
@@ -137,8 +136,7 @@ void lx_history_problem(lx_history *h, const char *fmt, ...)
     va_end(args);
 }
 
-/* ---- curves
- * ------------------------------------------------------------------------------ */
+/* ---- curves ------------------------------------------------------------------------ */
 
 static bool is_key(const char *key)
 {
@@ -224,8 +222,7 @@ size_t lx_history_points(const lx_history_run *run)
     return n;
 }
 
-/* ---- files, remarks, flags
- * --------------------------------------------------------------- */
+/* ---- files, remarks, flags --------------------------------------------------------- */
 
 lx_history_file *lx_history_add_file(lx_history *h, lx_history_run *run, const char *role,
                                      const char *name)

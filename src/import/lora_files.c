@@ -50,8 +50,7 @@ size_t lx_lora_files_without(const lx_lora_files *files)
     return files->n_without;
 }
 
-/* ---- one file
- * ---------------------------------------------------------------------------- */
+/* ---- one file ---------------------------------------------------------------------- */
 
 /* A text of the metadata; NULL when it is absent, empty or None. */
 static const char *text_of(const lx_tensor_file *file, const char *key)
@@ -174,8 +173,7 @@ int lx_lora_files_add(lx_lora_files *files, const char *path, lx_error *err)
     return rc;
 }
 
-/* ---- settings
- * ---------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------- */
 
 /* What is no flag, or not under its flag's name. flag NULL: a fact; fact NULL: neither.
  */
@@ -370,8 +368,7 @@ int lx_lora_files_describe(lx_history *h, lx_history_run *run, const char *path,
     return rc < 0 ? rc : lx_history_check(h, err);
 }
 
-/* ---- runs
- * -------------------------------------------------------------------------------- */
+/* ---- runs -------------------------------------------------------------------------- */
 
 static int compare(const void *a_, const void *b_)
 {
@@ -474,8 +471,7 @@ int lx_lora_files_finish(lx_lora_files *files, lx_error *err)
     return rc;
 }
 
-/* ---- hashes
- * ------------------------------------------------------------------------------ */
+/* ---- hashes ------------------------------------------------------------------------ */
 
 int lx_lora_files_hash(lx_hash *file, lx_hash *tensors, bool *has_tensors, int64_t *size,
                        const char *path, lx_error *err)

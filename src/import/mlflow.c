@@ -11,8 +11,7 @@
 
 enum { MOST_TEXT = 1 << 20, MOST_METRIC = 256 << 20, MOST_DEPTH = 16 };
 
-/* ---- shared with the SQLite store
- * -------------------------------------------------------- */
+/* ---- shared with the SQLite store -------------------------------------------------- */
 
 const char *lx_mlflow_status(const char *text)
 {
@@ -60,8 +59,7 @@ void lx_mlflow_tag(lx_history *h, lx_history_run *run, const char *key, const ch
     }
 }
 
-/* ---- the file store
- * ---------------------------------------------------------------------- */
+/* ---- the file store ---------------------------------------------------------------- */
 
 typedef struct meta {
     lx_history *history;

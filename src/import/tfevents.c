@@ -7,8 +7,7 @@
 #include "src/base/str.h"
 #include "src/import/protobuf.h"
 
-/* ---- crc
- * --------------------------------------------------------------------------------- */
+/* ---- crc --------------------------------------------------------------------------- */
 
 /* Slicing by 4: tables of the reflected polynomial 0x82F63B78, filled on first use.
  * Filling them twice at once writes the same numbers. */
@@ -59,8 +58,7 @@ static uint64_t read_le(const unsigned char *p, int n)
     return x;
 }
 
-/* ---- values
- * ------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------ */
 
 /* Into the event's tag; false if it is too long, not UTF-8 or has control characters. */
 static bool set_tag(lx_tfevent *e, const void *bytes, size_t n)
@@ -151,8 +149,7 @@ static bool read_tensor(lx_tfevent *e, lx_protobuf m)
     return !m.is_damaged && (is_there || e->text);
 }
 
-/* ---- hyperparameters
- * --------------------------------------------------------------------- */
+/* ---- hyperparameters --------------------------------------------------------------- */
 
 /* google.protobuf.Value */
 static bool read_parameter_value(lx_tfevent *e, lx_protobuf m)
@@ -208,8 +205,7 @@ static int tell_parameters(lx_protobuf m, double time, lx_tfevents_sink sink,
     return rc;
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------ */
+/* ---- events ------------------------------------------------------------------------ */
 
 static bool is_text(const unsigned char *bytes, size_t n, const char *text)
 {
@@ -316,8 +312,7 @@ static int tell_event(const unsigned char *bytes, size_t n, lx_tfevents_sink sin
     return tell_summary(summary, e.time, e.step, sink, context, err);
 }
 
-/* ---- records
- * ----------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------- */
 
 enum { HEAD = 12, TAIL = 4 };
 

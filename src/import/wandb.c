@@ -11,8 +11,7 @@
 #include "src/base/str.h"
 #include "src/import/protobuf.h"
 
-/* ---- the log
- * ----------------------------------------------------------------------------- */
+/* ---- the log ----------------------------------------------------------------------- */
 
 enum { BLOCK = 32768, CHUNK_HEAD = 7, FILE_HEAD = 7 };
 enum { WHOLE = 1, FIRST, MIDDLE, LAST };
@@ -100,8 +99,7 @@ int lx_wandb_read(size_t *damaged, const unsigned char *bytes, size_t n,
     return rc;
 }
 
-/* ---- records
- * ----------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------- */
 
 typedef struct reader {
     lx_history *history;
@@ -314,8 +312,7 @@ static int take_record(void *context, const unsigned char *record, size_t n,
     return rc;
 }
 
-/* ---- the run
- * ----------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------- */
 
 static int keep_output(reader *r, const char *path, lx_error *err)
 {

@@ -102,8 +102,7 @@ int lx_yaml_read(const char *path, lx_yaml_pair pair, void *context, lx_error *e
     return rc;
 }
 
-/* ---- flags
- * ------------------------------------------------------------------------------- */
+/* ---- flags ------------------------------------------------------------------------- */
 
 typedef struct flags {
     lx_history *history;

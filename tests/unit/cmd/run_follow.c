@@ -42,8 +42,7 @@ static void put(const char *name, const void *bytes, size_t n, const char *mode)
     fclose(f);
 }
 
-/* ---- whole files
- * ------------------------------------------------------------------------- */
+/* ---- whole files ------------------------------------------------------------------- */
 
 static size_t make_lora(unsigned char out[256])
 {
@@ -131,8 +130,7 @@ static void test_cmd_run_follow__folders_made_later_and_names(void **state)
     lx_str_release(&seen);
 }
 
-/* ---- event files
- * ------------------------------------------------------------------------- */
+/* ---- event files ------------------------------------------------------------------- */
 
 static const char start[] =
     "1800000000000000a37f4b220900000040fc54d9411a0d627261696e2e4576656e743a32"

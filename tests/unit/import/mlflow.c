@@ -121,8 +121,7 @@ static void test_import_mlflow__a_file_store(void **state)
     lx_history_free(h);
 }
 
-/* ---- the same as SQLite
- * ------------------------------------------------------------------ */
+/* ---- the same as SQLite ------------------------------------------------------------ */
 
 static const char *make_db(const char *sql)
 {

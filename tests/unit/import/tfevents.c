@@ -133,8 +133,7 @@ static void test_import_tfevents__every_bit_flipped(void **state)
     }
 }
 
-/* ---- files of torch and tensorboardX
- * ----------------------------------------------------- */
+/* ---- files of torch and tensorboardX ----------------------------------------------- */
 
 typedef struct golden_check {
     const cJSON *event; /* of the file's list */

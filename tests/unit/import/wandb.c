@@ -15,8 +15,7 @@
 #include "src/base/json.h"
 #include "src/import/wandb.h"
 
-/* ---- a writer of the format, by its description
- * ------------------------------------------ */
+/* ---- a writer of the format, by its description ------------------------------------ */
 
 static void put_varint(lx_str *out, uint64_t x)
 {
