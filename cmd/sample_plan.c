@@ -145,11 +145,6 @@ static void tell_differences(const lx_infotext *info, lx_cli *cli)
                 cli,
                 "note: the picture was made with \"%s: %s\", which lx does not have\n",
                 unknown[i], lx_safe(cli, lx_infotext_get(info, unknown[i])));
-    if (!lx_infotext_get(info, "RNG") && !cli->is_quiet)
-        lx_message(
-            cli,
-            "note: the picture does not say \"RNG: CPU\": a web UI drew its noise on the "
-            "graphics card; --noise a1111-gpu draws the same\n");
 }
 
 static int read_info(defaults *d, const lx_infotext *info, lx_cli *cli, lx_error *err)
@@ -180,8 +175,14 @@ static int read_info(defaults *d, const lx_infotext *info, lx_cli *cli, lx_error
     s->steps = steps >= 1 && steps <= LX_MAX_STEPS ? (int)steps : 0;
     s->clip_skip = clip_skip >= 1 && clip_skip <= 64 ? (int)clip_skip : 0;
     s->ensd = fabs(ensd) < 9e15 ? (int64_t)ensd : 0;
-    if (rng && strcmp(rng, "NV") == 0)
+    /* A web UI says nothing when the graphics card drew the noise. */
+    if (!rng || strcmp(rng, "NV") == 0 || strcmp(rng, "GPU") == 0)
         s->noise = LX_NOISE_CUDA;
+    if (!rng && !cli->is_quiet)
+        lx_message(
+            cli,
+            "note: the picture does not say \"RNG: CPU\", so its noise is drawn as on a "
+            "graphics card (--noise a1111-gpu)\n");
     if (rng && strcmp(rng, "lx") == 0)
         s->noise = LX_NOISE_LX;
     tell_differences(info, cli);
