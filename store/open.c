@@ -140,9 +140,9 @@ static int check_header(bool *is_there, const lx_store *s, lx_error *err)
     if (rc < 0 || !got)
         goto done;
     *is_there = true;
-    if (got < (ssize_t)sizeof header || memcmp(header, "SQLite format 3", 16) != 0)
-        rc = lx_fail(err, LX_EFORMAT, "%s is no database", path.data);
-    else
+    /* Anything else is SQLite's to judge: the power may have failed while the first page was
+     * written, and its journal tells how it was. */
+    if (got == (ssize_t)sizeof header && memcmp(header, "SQLite format 3", 16) == 0)
         rc = check_version(s, big_endian(header + 60), big_endian(header + 68), err);
 done:
     lx_str_release(&path);
