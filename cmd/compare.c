@@ -35,7 +35,7 @@ static const lx_option options[] = {
      (int)offsetof(struct compare_args, has_window)},
     LX_INT(struct compare_args, seed, 0, "seed", "N", "of the bootstrap (0)"),
     LX_ARGS(struct compare_args, runs, "RUN",
-            "the runs; the others are compared with the first"),
+            "runs, or LoRA files they wrote; all are compared with the first"),
     LX_OPTION_END,
 };
 

@@ -6,6 +6,7 @@
 
 #include "cmd/compare.h"
 #include "cmd/run_field.h"
+#include "cmd/run_find.h"
 #include "cmd/train_flag.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -168,7 +169,7 @@ int lx_compare_run(lx_compared *r, lx_comparison *c, const char *name, lx_error 
     lx_arena *arena = c->cli->arena;
     int rc;
 
-    if ((rc = lx_query_find(&r->row, c->store, name, arena, err)) < 0 ||
+    if ((rc = lx_run_find(&r->row, c->cli, c->store, name, err)) < 0 ||
         (rc = lx_query_texts(&r->texts, c->store, &r->row, arena, err)) < 0 ||
         (rc = lx_query_artifacts(&r->artifacts, &r->n_artifacts, c->store, &r->row, arena,
                                  err)) < 0 ||

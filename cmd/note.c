@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "cmd/run_find.h"
 #include "src/query/when.h"
 #include "store/query.h"
 
@@ -80,7 +81,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (!is_reading && (rc = gather(&text, &args->words, err)) < 0)
         goto done;
     if ((rc = lx_store_open(&store, cli->store_path, is_reading, err)) < 0 ||
-        (rc = lx_query_find(&row, store, args->words.items[0], cli->arena, err)) < 0)
+        (rc = lx_run_find(&row, cli, store, args->words.items[0], err)) < 0)
         goto done;
     rc = is_reading ? show_notes(cli, store, &row, err)
                     : lx_run_note(store, row.seq, lx_str_text(&text), err);

@@ -348,6 +348,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return lx_oom(err);
     if (!*query && !args->sort) /* the newest need no look at the others */
         filter.limit = limit;
+    if (args->limit < 0)
+        return lx_fail(err, LX_EUSAGE, "-n %lld: a number of runs is wanted",
+                       (long long)args->limit);
     if (args->json && args->csv)
         return lx_fail(err, LX_EUSAGE, "--json or --csv, not both");
     if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)

@@ -5,10 +5,10 @@
 #include <time.h>
 
 #include "cmd/cli.h"
+#include "cmd/run_find.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
-#include "src/lora/hash.h"
 #include "src/report/plot.h"
 #include "store/query.h"
 
@@ -35,66 +35,12 @@ typedef struct detail {
     size_t n_remarks;
 } detail;
 
-static void tell_file(lx_cli *cli, const char *path, const lx_artifact_row *file,
-                      const lx_run_row *run, bool is_exact)
-{
-    lx_message(cli, "%s is %s of ", lx_safe(cli, path), lx_safe(cli, file->name));
-    if (file->step >= 0)
-        lx_message(cli, "step %lld of ", (long long)file->step);
-    lx_message(cli, "run %.10s%s\n", run->id, is_exact ? "" : ", with other metadata");
-}
-
-/* Newest first: the run that wrote the file, by its bytes, else by its tensors, which stay when the
- * metadata are stripped. */
-static int find_file(lx_run_row *out, lx_cli *cli, lx_store *store, const char *path, lx_error *err)
-{
-    lx_artifact_row *rows;
-    lx_hash bytes, tensors;
-    bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK, is_exact;
-    const lx_artifact_row *found = NULL;
-    char hex[LX_HASH_HEX + 1];
-    size_t n;
-    int rc;
-
-    if ((rc = lx_file_hash(&bytes, path, err)) < 0 ||
-        (rc = lx_query_artifacts_of(&rows, &n, store, &bytes, has_tensors ? &tensors : NULL,
-                                    cli->arena, err)) < 0)
-        return rc;
-    lx_hash_hex(hex, has_tensors ? &tensors : &bytes);
-    if (!n)
-        return lx_fail(err, LX_ENOTFOUND,
-                       "%s: no run of this store wrote it (its %s have the SHA-256 %.16s...); "
-                       "lx inspect tells what it says of itself",
-                       path, has_tensors ? "tensors" : "bytes", hex);
-    lx_hash_hex(hex, &bytes);
-    for (size_t i = 0; i < n && !found; i++)
-        found = strcmp(rows[i].object, hex) == 0 ? &rows[i] : NULL;
-    is_exact = found != NULL;
-    found = is_exact ? found : &rows[0];
-    if ((rc = lx_query_run(out, store, found->run, cli->arena, err)) == LX_OK)
-        tell_file(cli, path, found, out, is_exact);
-    return rc;
-}
-
-/* A name of a run wins over a file of that name, unless it can only be a file. */
-static int find_run(lx_run_row *out, lx_cli *cli, lx_store *store, const char *name, lx_error *err)
-{
-    bool is_path = strchr(name, '/') || lx_ends_with(name, ".safetensors") ||
-                   lx_ends_with(name, ".ckpt") || lx_ends_with(name, ".pt");
-    int rc;
-
-    if (is_path)
-        return find_file(out, cli, store, name, err);
-    rc = lx_query_find(out, store, name, cli->arena, err);
-    return rc == LX_ENOTFOUND && lx_file_exists(name) ? find_file(out, cli, store, name, err) : rc;
-}
-
 static int read_detail(detail *d, lx_cli *cli, lx_store *store, const char *name, lx_error *err)
 {
     lx_arena *arena = cli->arena;
     int rc;
 
-    if ((rc = find_run(&d->row, cli, store, name, err)) < 0 ||
+    if ((rc = lx_run_find(&d->row, cli, store, name, err)) < 0 ||
         (rc = lx_query_texts(&d->texts, store, &d->row, arena, err)) < 0 ||
         (rc = lx_query_remarks(&d->remarks, &d->n_remarks, store, d->row.seq, NULL, arena, err)) <
             0 ||

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "cmd/run_find.h"
 #include "store/query.h"
 
 struct tag_args {
@@ -153,7 +154,7 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
                  !args.pin && !args.unpin && !args.trash && !args.untrash;
     if ((rc = lx_store_open(&store, cli->store_path, is_reading, err)) < 0)
         return rc;
-    if ((rc = lx_query_find(&row, store, args.words.items[0], cli->arena, err)) == LX_OK)
+    if ((rc = lx_run_find(&row, cli, store, args.words.items[0], err)) == LX_OK)
         rc = is_reading ? show_tags(cli, store, &row, err)
                         : apply(cli, store, row.seq, &args, &removals, err);
     lx_store_close(store);

@@ -1,13 +1,15 @@
 /* --like RUN: a training that starts from the flags of an earlier run. */
 #include <string.h>
 
+#include "cmd/run_find.h"
 #include "cmd/train_flag.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/query.h"
 
 /* A value as it was recorded, as the words that the command line would have. */
-static int read_words(lx_flag_words *out, const cJSON *value, lx_arena *arena, lx_error *err)
+static int read_words(lx_flag_words *out, const cJSON *value, lx_arena *arena,
+                      lx_error *err)
 {
     bool is_list = cJSON_IsArray(value);
     size_t n = is_list ? (size_t)cJSON_GetArraySize(value) : 1, i = 0;
@@ -16,10 +18,12 @@ static int read_words(lx_flag_words *out, const cJSON *value, lx_arena *arena, l
     *out = (lx_flag_words){.given = true, .is_on = cJSON_IsTrue(value)};
     if (!items)
         return lx_oom(err);
-    for (const cJSON *item = is_list ? value->child : value; item && i < n; item = item->next) {
+    for (const cJSON *item = is_list ? value->child : value; item && i < n;
+         item = item->next) {
         char number[32];
         lx_format_double(number, item->valuedouble);
-        items[i] = lx_arena_strdup(arena, cJSON_IsString(item) ? item->valuestring : number);
+        items[i] =
+            lx_arena_strdup(arena, cJSON_IsString(item) ? item->valuestring : number);
         if (!items[i++])
             return lx_oom(err);
     }
@@ -35,11 +39,12 @@ static int find_flag(const char *name)
     return -1;
 }
 
-/* Files whose flags are recorded already, and what names that run and not the next one. */
+/* Files whose flags are recorded already, and what names that run and not the next one.
+ */
 static bool is_left_behind(int index)
 {
-    return index == LX_AT_config_file || index == LX_AT_output_config || index == LX_AT_like ||
-           index == LX_AT_name || index == LX_AT_resume;
+    return index == LX_AT_config_file || index == LX_AT_output_config ||
+           index == LX_AT_like || index == LX_AT_name || index == LX_AT_resume;
 }
 
 static void put_flag(lx_str *out, int index, const lx_flag_words *given)
@@ -63,7 +68,8 @@ typedef struct taken {
     lx_str from_run, changed, unknown; /* for the notes */
 } taken;
 
-static int take_flag(lx_flags *f, taken *t, const cJSON *item, const char *place, lx_error *err)
+static int take_flag(lx_flags *f, taken *t, const cJSON *item, const char *place,
+                     lx_error *err)
 {
     int index = find_flag(item->string), rc;
     lx_flag_words words;
@@ -82,7 +88,9 @@ static int take_flag(lx_flags *f, taken *t, const cJSON *item, const char *place
             lx_str_puts(&t->changed, " (was");
             for (size_t i = 0; i < words.words.count; i++)
                 lx_str_printf(&t->changed, " %s", words.words.items[i]);
-            lx_str_puts(&t->changed, words.words.count ? ")" : words.is_on ? " on)" : " off)");
+            lx_str_puts(&t->changed, words.words.count ? ")"
+                                     : words.is_on     ? " on)"
+                                                       : " off)");
         }
         return LX_OK;
     }
@@ -92,7 +100,8 @@ static int take_flag(lx_flags *f, taken *t, const cJSON *item, const char *place
     return LX_OK;
 }
 
-static int tell(lx_flags *f, const taken *t, const lx_run_row *run, bool has_seed, lx_error *err)
+static int tell(lx_flags *f, const taken *t, const lx_run_row *run, bool has_seed,
+                lx_error *err)
 {
     int rc = LX_OK;
 
@@ -101,10 +110,11 @@ static int tell(lx_flags *f, const taken *t, const lx_run_row *run, bool has_see
     if (rc == LX_OK && t->changed.len)
         rc = lx_flags_note(f, "from here: %s", lx_str_text(&t->changed));
     if (rc == LX_OK && t->unknown.len)
-        rc = lx_flags_note(f, "run %.10s also had flags that lx train has not: %s", run->id,
-                           lx_str_text(&t->unknown));
+        rc = lx_flags_note(f, "run %.10s also had flags that lx train has not: %s",
+                           run->id, lx_str_text(&t->unknown));
     if (rc == LX_OK && *run->seed && !has_seed)
-        rc = lx_flags_note(f, "that run drew its seed: --seed %s draws the same noise", run->seed);
+        rc = lx_flags_note(f, "that run drew its seed: --seed %s draws the same noise",
+                           run->seed);
     return rc < 0 ? lx_oom(err) : LX_OK;
 }
 
@@ -117,7 +127,8 @@ static const char *word(const lx_flags *f, int index)
 /* With every name inherited the next LoRA would take the place of the last one. */
 static int check_overwriting(lx_flags *f, const char *place, lx_error *err)
 {
-    const char *folder = word(f, LX_AT_output_dir), *name = word(f, LX_AT_output_name), *path;
+    const char *folder = word(f, LX_AT_output_dir), *name = word(f, LX_AT_output_name),
+               *path;
 
     if (f->given[LX_AT_resume].given) /* that is what is wanted then */
         return LX_OK;
@@ -127,14 +138,16 @@ static int check_overwriting(lx_flags *f, const char *place, lx_error *err)
     path = lx_arena_printf(f->arena, "%s/%s.safetensors", folder, name ? name : "last");
     if (!path)
         return lx_oom(err);
-    return lx_file_exists(path) ? lx_fail(err, LX_EUSAGE,
-                                          "--like takes over the output too, and %s is there: give "
-                                          "--output_name or --output_dir",
-                                          path)
-                                : LX_OK;
+    return lx_file_exists(path)
+               ? lx_fail(err, LX_EUSAGE,
+                         "--like takes over the output too, and %s is there: give "
+                         "--output_name or --output_dir",
+                         path)
+               : LX_OK;
 }
 
-static int take_all(lx_flags *f, taken *t, const char *flags, const lx_run_row *run, lx_error *err)
+static int take_all(lx_flags *f, taken *t, const char *flags, const lx_run_row *run,
+                    lx_error *err)
 {
     const char *place = lx_arena_printf(f->arena, "run %.10s", run->id);
     cJSON *root = NULL;
@@ -163,15 +176,17 @@ int lx_flags_read_like(lx_flags *f, lx_error *err)
 
     if (!name)
         return LX_OK;
-    f->given[LX_AT_like] = (lx_flag_words){0}; /* what it stands for is recorded, not itself */
+    f->given[LX_AT_like] =
+        (lx_flag_words){0}; /* what it stands for is recorded, not itself */
     if ((rc = lx_store_open(&store, f->cli->store_path, true, err)) < 0 ||
-        (rc = lx_query_find(&run, store, name, f->arena, err)) < 0 ||
+        (rc = lx_run_find(&run, f->cli, store, name, err)) < 0 ||
         (rc = lx_query_texts(&texts, store, &run, f->arena, err)) < 0)
         goto done;
     if (!texts.flags_given && !texts.flags)
         rc = lx_fail(err, LX_EUSAGE, "run %.10s has no flags", run.id);
     else
-        rc = take_all(f, &t, texts.flags_given ? texts.flags_given : texts.flags, &run, err);
+        rc = take_all(f, &t, texts.flags_given ? texts.flags_given : texts.flags, &run,
+                      err);
 done:
     if (rc < 0)
         lx_within(err, "--like %s", name);

@@ -42,6 +42,7 @@ echo "== the run of a LoRA"
 "$LX" show out/one.safetensors 2>&1 | head -1 | strip
 LC_ALL=C sed 's/"ss_output_name"/"ss_output_nome"/' out/faster.safetensors >bare.safetensors || exit
 "$LX" show bare.safetensors 2>&1 | head -1 | strip
+"$LX" compare out/one.safetensors bare.safetensors 2>/dev/null | sed -n '/^flags/,/^$/p' | strip
 echo "== like"
 "$LX" train --like one 2>&1 | tail -1 | strip
 "$LX" train --like nobody
