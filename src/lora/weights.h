@@ -16,8 +16,7 @@
  * initialisation and with it the trainer:
  *
  *     uniform +-1/sqrt(in)   rms 1/sqrt(3 in)   sd-scripts, LyCORIS, PEFT
- *     normal(0, 1/rank)      rms 1/rank         diffusers (and PEFT's "gaussian"),
- * cloneofsimo
+ *     normal(0, 1/rank)      rms 1/rank         diffusers, PEFT's "gaussian", cloneofsimo
  *
  * Modules of other kinds than LoRA, and ranks beyond LX_SPECTRUM_RANK, have no spectrum
  * here; they are counted.

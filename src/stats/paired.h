@@ -6,10 +6,12 @@
  * (sign flips) or exchangeability (permutations).
  *
  *     sign flips   p = share of the 2^n sign patterns whose mean is at least as extreme;
- * for n > 16 (b + 1) / (m + 1) over m = 20000 drawn ones. With the squares fixed, the
- * mean and the studentised mean order the patterns alike, so the mean is compared.
+ *                  for n > 16 (b + 1) / (m + 1) over m = 20000 drawn ones. With the
+ *                  squares fixed, the mean and the studentised mean order the patterns
+ *                  alike, so the mean is compared.
  *     bootstrap-t  2000 resamples of (mean* - mean) / se*; below 8 values Student's t
- * interval Holm         step-down; Benjamini-Hochberg: step-up
+ *                  interval
+ *     Holm         step-down; Benjamini-Hochberg: step-up
  *
  * Sources: Phipson & Smyth 2010 (p of drawn permutations); Efron & Tibshirani 1993,
  * section 12.5 (bootstrap-t); Holm 1979; Benjamini & Hochberg 1995. Goldens:

@@ -126,12 +126,14 @@ static int answer_identifier(work *w, size_t n_constant)
         if (strcmp(word, "NO EFFECT") == 0)
             word = "CARRIED BY ANOTHER TAG";
     }
-    return say(w, LX_Q_IDENTIFIER, word,
-               "replacing \"%.200s\" costs %s; alone it has %.0f%% of the gain%s%s",
-               row->subject, percent(effect, row->estimate), 100 * alone, more,
-               n_constant > 1
-                   ? "; in the data it is never without the other constant tags"
-                   : "");
+    return say(
+        w, LX_Q_IDENTIFIER, word,
+        "replacing \"%.200s\" costs %s; alone it has %.0f%% of the gain, the empty "
+        "prompt %.0f%%%s%s",
+        row->subject, percent(effect, row->estimate), 100 * alone,
+        100 * w->r->facts.share_without, more,
+        n_constant > 1 ? "; in the data it is never without the other constant tags"
+                       : "");
 }
 
 static int answer_memorised(work *w)

@@ -3,11 +3,12 @@
  *
  * The graph keeps its shape; what is written into the LoRA's memory decides the arm:
  *
- *     strength m   up times m: y + m (alpha / rank) up(down(x)) is the layer of weight W
- * + m dW strength 0   up zero: the base model, by the same calls scrambled    dW = sum
- * sigma_i u_i v_i^T becomes sum +-sigma_i u_i v_i^T, signs drawn: the same spectrum,
- * norms and subspaces, another direction (down becomes down V diag(+-1) V^T). A gain of
- * it would be one that any change gives.
+ *     strength m   up times m: y + m (alpha / rank) up(down(x)), the layer of W + m dW
+ *     strength 0   up zero: the base model, by the same calls
+ *     scrambled    dW = sum s_i u_i v_i^T becomes sum +-s_i u_i v_i^T, signs drawn:
+ *                  the same spectrum, norms and subspaces, another direction (down
+ *                  becomes down V diag(+-1) V^T); a gain of it is one that any change
+ *                  of this size gives
  */
 #ifndef LX_VERIFY_DOSE_H
 #define LX_VERIFY_DOSE_H

@@ -5,7 +5,8 @@
  * in the draw, so the draw cancels. With K = 2 S draws of an image:
  *
  *     t_j = floor(1000 (j + u) / S)   j = 0 .. S-1, one u in [0, 1) per image: one in
- * each stratum eps_j and -eps_j                both signs in each stratum (antithetic)
+ *                                     each stratum
+ *     eps_j and -eps_j                both signs in each stratum (antithetic)
  *
  * Numbers are a function of (seed, image) alone, and those of stratum j of S also of S.
  * Source: Kingma et al. 2021, arXiv:2107.00630 (low-discrepancy timesteps).

@@ -4,11 +4,11 @@
  *
  *     strengths     the gain at 0.5, 1.5, 2 and the best strength, on some images
  *     strength 0    must give the base's numbers to the bit: G = M = 0
- *     noise floor   the base once more with its draws batched in reverse: what M is by
- * rounding scrambled     the LoRA with signs of its singular components drawn, other
- * signs for each image: its gain must not be above 0 neutral       prompts without the
- * identifier, from noise alone (t >= 900): how far predictions move, against the training
- * captions' at the same draws
+ *     noise floor   the base once more, its draws batched in reverse: M of rounding
+ *     scrambled     the LoRA with signs of its singular components drawn, others for
+ *                   each image: its gain must not be above 0
+ *     neutral       prompts without the identifier, from noise alone (t >= 900): how
+ *                   far predictions move, against the training captions' at these draws
  */
 #ifndef LX_VERIFY_EXTRAS_H
 #define LX_VERIFY_EXTRAS_H

@@ -52,6 +52,8 @@ static int add_captions(work *w)
                               v->text)))
         return rc;
     w->r->facts.captions_proven_unread = is_unread && standing == LX_PROVES;
+    w->r->facts.captions_proven_read =
+        v->captions == LX_CAPTIONS_READ && standing == LX_PROVES;
     return answer(w, LX_Q_CAPTIONS, word, row->text);
 }
 

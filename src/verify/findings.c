@@ -231,6 +231,17 @@ static bool all_captions_equal(const work *w)
     return true;
 }
 
+/* Then the folder's words tell nothing that the captions do not. */
+static bool captions_are_words(const work *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        const lx_verify_image *image = &w->t->images->items[w->training[i]];
+        if (strcmp(image->caption, image->class_words) != 0)
+            return false;
+    }
+    return true;
+}
+
 static int find_caption(work *w)
 {
     lx_label_facts *f = &w->r->facts;
@@ -263,14 +274,15 @@ static int find_caption(work *w)
         return rc;
     if (!has_class)
         return LX_OK;
-    /* where no caption was read, the folder's words are what stands for "no caption" */
     for (size_t i = 0; i < w->n; i++)
         w->x[i] = (w->gain[i] - lx_cell_gain(w->t, cell_of(w, LX_ARM_CLASS, i, -1, 0))) /
                   w->scale;
     if ((rc = put_test(
-             NULL, w, "D4c", "Q4", NULL, w->x, w->n, LX_TAIL_GREATER, 4,
+             &row, w, "D4c", "Q4", NULL, w->x, w->n, LX_TAIL_GREATER, 4,
              "how much of the gain the caption adds to that of the folder's words")) < 0)
         return rc;
+    if (!captions_are_words(w))
+        f->class_p = row->p;
     return put_number(w, "D4d", "Q4", NULL, "ratio", words / w->total, w->n,
                       "share of the gain that stays with the folder's words alone");
 }

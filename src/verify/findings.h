@@ -6,10 +6,11 @@
  *
  *     G_i(c)  = l_base(c) - l_lora(c)                    gain
  *     M_i     = mean (pred_lora - pred_base)^2           movement
- *     s*      = (G + M) / 2 M                            best strength: the loss along
- * the line from base to LoRA is a parabola dU_i    = G_i(c) - G_i("") what the caption
- * adds S_i     = G_i(c_i) - mean_j G_i(c_j)               what the own caption adds to
- * another's a_it    = G_i(c_i) - mean_v G_i(c_i, t replaced)   what tag t adds
+ *     s*      = (G + M) / 2 M                            best strength: the loss is a
+ *                                                        parabola in the strength
+ *     dU_i    = G_i(c) - G_i("")                         what the caption adds
+ *     S_i     = G_i(c_i) - mean_j G_i(c_j)               the own over another's caption
+ *     a_it    = G_i(c_i) - mean_v G_i(c_i, t replaced)   what tag t adds
  *
  * All divided by the mean of l_base(c), so that numbers of different sets can be read
  * together.

@@ -37,18 +37,28 @@ static lx_label_verdict undecided(const lx_label_facts *f, const char *why)
     return v;
 }
 
+/* Does the caption add to the gain? A LoRA trained on the folder's words gains from a
+ * caption that holds them: then the caption must add to those words. */
+static bool depends_on_caption(const lx_label_facts *f)
+{
+    const bool may_be_words = !f->captions_proven_read && !isnan(f->class_p);
+
+    return f->binding_p <= alpha ||
+           (f->caption_p <= alpha && (!may_be_words || f->class_p <= alpha));
+}
+
 static lx_label_verdict decide_gain(const lx_label_facts *f)
 {
     if (f->captions_proven_unread)
         return say(
             LX_LABEL_WITHOUT_CAPTION, true,
             "the images are learned, and the captions are proven not to have been read");
+    if (depends_on_caption(f))
+        return say(LX_LABEL_LEARNED, false,
+                   "the images are learned, and the gain depends on the caption");
     if (is_free_of_caption(f))
         return say(LX_LABEL_WITHOUT_CAPTION, false,
                    "the images are learned, and the gain does not depend on the caption");
-    if (f->caption_p <= alpha || f->binding_p <= alpha)
-        return say(LX_LABEL_LEARNED, false,
-                   "the images are learned, and the gain depends on the caption");
     return undecided(f,
                      "the images are learned; whether by their captions is not decided");
 }

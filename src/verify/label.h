@@ -4,14 +4,22 @@
  * Rules in the order of asking, delta being the smallest relative gain that counts:
  *
  *     NOT LEARNED              every module is still at its start; or the predictions do
- * not move beyond the noise floor; or the gain's interval lies within +-delta HARMFUL the
- * gain's interval lies below 0; or the base is proven to be of another architecture
- *     LEARNED WITHOUT CAPTION  the gain is significant and its interval begins at or
- * above delta, and the captions are proven not to have been read - or the caption adds
- * less than a fifth of the gain and 80 % of the gain stays without LEARNED the same gain,
- * and it depends on the caption (D4 or D4b) WEAK                     the gain is
- * significant, its interval begins below delta UNDETERMINED             anything else,
- * with how many images would decide
+ *                              not move beyond the noise floor; or the gain's interval
+ *                              lies within +-delta
+ *     HARMFUL                  the gain's interval lies below 0; or the base is proven to
+ *                              be of another architecture
+ *     LEARNED WITHOUT CAPTION  the gain is significant, its interval begins at or above
+ *                              delta, and the captions are proven not to have been read
+ *     LEARNED                  the same gain, and it depends on the caption: D4b; or D4
+ *                              and, where the folder's words were tried and the captions
+ *                              are not proven to have been read, D4c
+ *     LEARNED WITHOUT CAPTION  the same gain, the caption adds less than a fifth of it,
+ *                              and 80 % of it stays without
+ *     WEAK                     the gain is significant, its interval begins below delta
+ *     UNDETERMINED             anything else, with how many images would decide
+ *
+ * A LoRA acts whatever the prompt says, so most of a gain may stay without a caption that
+ * was read: what decides is whether the caption adds to it at all, not how much.
  *
  * Without a measured gain only the file speaks: proofs give NOT LEARNED or LEARNED
  * WITHOUT CAPTION (which then says that what it learned was not from captions), never
@@ -38,17 +46,18 @@ typedef struct lx_label_facts {
     double delta;                 /* 0.005 */
     bool is_untrained;            /* B2 in every module */
     bool captions_proven_unread;  /* A1, A3, A7 */
+    bool captions_proven_read;    /* A0 */
     bool is_other_architecture;   /* A14 */
     bool is_measured;             /* the following are known */
     double movement, noise_floor; /* of predictions, mean square */
-    bool is_harness_broken; /* the scrambled LoRA gains: nothing measured may be believed
-                             */
-    lx_estimate gain;       /* relative */
-    double gain_p;          /* adjusted in its family */
+    bool is_harness_broken;       /* the scrambled LoRA gains: nothing may be believed */
+    lx_estimate gain;             /* relative */
+    double gain_p;                /* adjusted in its family */
     size_t n_images;
     double gain_sd;              /* over images, relative */
     lx_estimate caption_gain;    /* relative to the same base loss as `gain` */
     double caption_p, binding_p; /* adjusted; 1 = not tested */
+    double class_p;              /* of D4c; NAN = the folder's words were not tried */
     double share_without; /* of the gain that stays without the caption; NAN = unknown */
 } lx_label_facts;
 

@@ -6,11 +6,12 @@
  * every test), then draws, then tags. Without a budget: 20 images, 8 draws, two other
  * captions and two control words each, up to ten tags on ten images.
  *
- *     core of an image    2 K (2 + J + C + 1 + class)   own caption, empty, J others, the
- * identifier replaced by C controls, the identifier alone other sets          2 K each
- * image                held-out, class and foreign images strengths           K for each
- * of 4 strengths on up to 8 images controls            K on up to 6 images (scrambled), 2
- * K (strength 0, noise floor) tags                2 K for each (tag, image)
+ *     core of an image    2 K (2 + J + C + 1 + class): own caption, empty, J others, the
+ *                         identifier replaced by C controls, the identifier alone
+ *     other sets          2 K each image: held-out, class and foreign images
+ *     strengths           K for each of 4 strengths on up to 8 images
+ *     controls            K on up to 6 images (scrambled), 2 K (strength 0, noise floor)
+ *     tags                2 K for each (tag, image)
  */
 #ifndef LX_VERIFY_PLAN_H
 #define LX_VERIFY_PLAN_H

@@ -4,15 +4,14 @@
  *     context = text_encoder(ids)
  *     x_t     = sqrt(abar_t) latents + sqrt(1 - abar_t) noise
  *     pred    = unet(x_t, t, context)
- *     loss    = weight_t mean (pred - target)^2          target: the noise, or the
- * velocity
+ *     loss    = weight_t mean (pred - target)^2    target: the noise, or the velocity
  *
  * The same graph with the same batches runs for every arm; only the LoRA's values differ
  * (verify/dose). So a LoRA that adds nothing gives the base model's numbers to the bit.
  * Sums over elements are f64. Plans are kept per shape; running allocates nothing after
  * the first of a shape.
  *
- * Used by verify on files and by training on the LoRA under way (train/validation).
+ * The LoRA may be one under training: its present values count.
  */
 #ifndef LX_VERIFY_PROBE_H
 #define LX_VERIFY_PROBE_H

@@ -5,13 +5,15 @@
  * (verify/prompt).
  *
  *     C3  response of attn2 to_k, to_v to a word of embedding e (the base text encoder's
- * output at the word's pieces, the word alone), in units of the base layer's own answer:
+ *         output at the word's pieces, the word alone), in units of the base layer's own
+ *         answer:
  *             R(e) = mean over layers |dW e|^2 / |W e|^2
  *         and z = (log R(tag) - mean of null) / sd of null
  *     C1  shift of the word's embedding by the LoRA's text encoder, in units of its
- * distance from the empty prompt's, after taking the mean shift of the null words off; p
- * = rank among the null C4  cosine between the tag's shift and the identifier's: near 1,
- * and the word is where the identifier's meaning went
+ *         distance from the empty prompt's, the mean shift of the null words taken off;
+ *         p = rank among the null
+ *     C4  cosine between the tag's shift and the identifier's: near 1, and the word is
+ *         where the identifier's meaning went
  *
  * An association inside the text path: it supports, it never overrules level d.
  */

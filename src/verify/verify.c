@@ -371,6 +371,7 @@ static int open_data(lx_verify *v, const lx_lora_file *file, const char *lora,
         return rc;
     v->subjects.has_class = v->options->tries_class || v->options->class_words ||
                             verdict.captions == LX_CAPTIONS_FOLDER_WORDS ||
+                            verdict.captions == LX_CAPTIONS_UNKNOWN ||
                             v->options->ignores_metadata;
     if ((rc = make_plan(v, lora, err)) < 0 || (rc = read_images(v, err)) < 0 ||
         (rc = read_prompts(v, err)) < 0)
@@ -617,7 +618,7 @@ int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path
     r->ledger = (lx_ledger){.arena = v->arena, .seed = v->options->seed};
     r->facts.delta = v->options->delta;
     r->facts.caption_p = r->facts.binding_p = 1;
-    r->best_strength = NAN;
+    r->best_strength = r->facts.class_p = NAN;
     if ((rc = judge_file(r, &n_constant, v, path, scratch, err)) < 0)
         goto done;
     if (v->trial && !r->facts.is_other_architecture &&
@@ -628,7 +629,7 @@ int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path
         goto done;
     r->verdict = lx_label_decide(&r->facts);
     lx_label_facts measured = r->facts;
-    measured.captions_proven_unread = false;
+    measured.captions_proven_unread = measured.captions_proven_read = false;
     r->by_measurement = lx_label_decide(&measured);
     *out = r;
 done:

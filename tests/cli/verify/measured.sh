@@ -30,9 +30,9 @@ verify --threads 1 --json out/tagless.safetensors >tagless.json
 [ $status -ne 0 ] || { cat tagless.json; exit 1; }
 grep -A5 '"id": "A6"' tagless.json | grep -c 'without any caption file'
 
-verify --threads 1 --html page.html --json out/captioned-step00000008.safetensors \
+verify --threads 1 --images 7 --html page.html --json out/captioned-step00000008.safetensors \
     out/captioned.safetensors >one.json
-verify --threads 2 --html again.html --json out/captioned-step00000008.safetensors \
+verify --threads 2 --images 7 --html again.html --json out/captioned-step00000008.safetensors \
     out/captioned.safetensors >two.json
 cmp one.json two.json && cmp page.html again.html || exit 1
 for id in A0 A6 B4 D0 D1 D2 D3 D4 D4b D5 D6 D8n D10 C3; do

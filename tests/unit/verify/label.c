@@ -21,6 +21,7 @@ static lx_label_facts learned(void)
                             .caption_gain = {0.02, 0.01, 0.03},
                             .caption_p = 0.002,
                             .binding_p = 0.3,
+                            .class_p = NAN,
                             .share_without = 0.3};
 }
 
@@ -75,12 +76,28 @@ static void test_label__without_caption(void **state)
     assert_true(lx_label_decide(&f).is_certain);
     f = learned();
     f.caption_gain = (lx_estimate){0.001, -0.003, 0.005};
+    f.caption_p = 0.4;
     f.share_without = 0.95;
     check(&f, LX_LABEL_WITHOUT_CAPTION);
     assert_false(lx_label_decide(&f).is_certain);
     f.share_without = 0.7;
-    check(&f, LX_LABEL_LEARNED);
+    check(&f, LX_LABEL_UNDETERMINED);
     f.share_without = NAN; /* not known: not claimed */
+    check(&f, LX_LABEL_UNDETERMINED);
+}
+
+/* A LoRA acts whatever the prompt says: most of the gain stays, yet the caption adds. */
+static void test_label__small_but_certain_use_is_use(void **state)
+{
+    lx_label_facts f = learned();
+
+    (void)state;
+    f.caption_gain = (lx_estimate){0.003, 0.002, 0.004};
+    f.share_without = 0.92;
+    check(&f, LX_LABEL_LEARNED);
+    f.class_p = 0.6; /* but no more than the folder's words do */
+    check(&f, LX_LABEL_WITHOUT_CAPTION);
+    f.captions_proven_read = true;
     check(&f, LX_LABEL_LEARNED);
 }
 
@@ -143,6 +160,7 @@ int main(void)
         cmocka_unit_test(test_label__learned),
         cmocka_unit_test(test_label__not_learned),
         cmocka_unit_test(test_label__without_caption),
+        cmocka_unit_test(test_label__small_but_certain_use_is_use),
         cmocka_unit_test(test_label__weak_and_harmful),
         cmocka_unit_test(test_label__undetermined_says_how_many),
         cmocka_unit_test(test_label__unmeasured),
