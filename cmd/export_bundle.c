@@ -46,8 +46,7 @@ int lx_export_bundle(lx_export_job *job, lx_error *err)
     for (size_t i = 0; i < job->n_runs && rc == LX_OK; i++)
         rc = lx_transfer_add(t, &job->runs[i], err);
     if (rc == LX_OK)
-        rc = lx_bundle_write(job->output, job->store, t, job->privacy, job->cli->arena,
-                             err);
+        rc = lx_bundle_write(job->output, t, job->privacy, job->cli->arena, err);
     if (rc == LX_OK && !job->cli->is_quiet) {
         lx_transfer_objects(t, &n_objects);
         tell(job, t, n_objects);

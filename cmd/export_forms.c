@@ -221,16 +221,17 @@ static int read_file(lx_export_job *job, lx_export_file *out, const lx_artifact_
     *out =
         (lx_export_file){.role = a->role, .name = scrub(job, a->name), .step = a->step};
     if (rc == LX_OK) {
-        if (lx_privacy_scrub_file(&clean, job->privacy, lx_str_text(&bytes), bytes.len) ==
-                LX_SCRUB_LEFT &&
-            !job->cli->is_quiet)
+        lx_scrubbing how =
+            lx_privacy_scrub_file(&clean, job->privacy, lx_str_text(&bytes), bytes.len);
+        lx_str *kept = how == LX_SCRUB_CHANGED ? &clean : &bytes;
+        if (how == LX_SCRUB_LEFT && !job->cli->is_quiet)
             lx_message(
                 job->cli,
                 "note: %s is no text and was left as it is, though something private "
                 "seems to be in it\n",
                 lx_safe(job->cli, out->name));
-        out->n = clean.len;
-        if (!(out->data = lx_str_detach(&clean)))
+        out->n = kept->len;
+        if (!(out->data = lx_str_detach(kept)))
             rc = lx_oom(err);
     }
     lx_str_release(&bytes);

@@ -144,11 +144,12 @@ static int stage(pushing *p, const lx_run_row *run, const char *mark, const cJSO
 {
     lx_sync *s = p->sync;
     const lx_remote_version *only = NULL;
+    lx_arena *arena = lx_arena_new(); /* of this run: its curves need not outlive it */
     lx_transfer *one = NULL;
     lx_remote_version v;
-    int rc;
+    int rc = arena ? LX_OK : lx_oom(err);
 
-    if ((rc = lx_transfer_new(&one, s->store, p->privacy, s->cli->arena, err)) < 0 ||
+    if (rc < 0 || (rc = lx_transfer_new(&one, s->store, p->privacy, arena, err)) < 0 ||
         (rc = lx_transfer_add(one, run, err)) < 0)
         goto done;
     if (theirs &&
@@ -158,7 +159,7 @@ static int stage(pushing *p, const lx_run_row *run, const char *mark, const cJSO
         rc = lx_synced_add(s->synced, only, mark, err);
         goto done;
     }
-    if ((rc = lx_remote_stage(&v, s->remote, s->store, one, err)) < 0)
+    if ((rc = lx_remote_stage(&v, s->remote, one, err)) < 0)
         goto done;
     if (versions_of(p, run->id, &only) == 1 && strcmp(only->commit, v.commit) == 0) {
         p->n_known++;
@@ -173,6 +174,7 @@ static int stage(pushing *p, const lx_run_row *run, const char *mark, const cJSO
             p->drop[p->n_drop++] = p->there[i];
 done:
     lx_transfer_free(one);
+    lx_arena_free(arena);
     return rc;
 }
 
@@ -203,11 +205,17 @@ static int prepare(pushing *p, const lx_run_row *run, lx_error *err)
 
 static int learn_all(pushing *p, lx_error *err)
 {
-    lx_transfer *t = NULL;
-    int rc = lx_transfer_new(&t, p->sync->store, p->privacy, p->sync->cli->arena, err);
-    for (size_t i = 0; i < p->n_runs && rc == LX_OK; i++)
-        rc = lx_transfer_learn(t, &p->runs[i], err);
-    lx_transfer_free(t);
+    int rc = LX_OK;
+    for (size_t i = 0; i < p->n_runs && rc == LX_OK; i++) {
+        lx_arena *arena = lx_arena_new();
+        lx_transfer *t = NULL;
+        if (!arena)
+            return lx_oom(err);
+        if ((rc = lx_transfer_new(&t, p->sync->store, p->privacy, arena, err)) == LX_OK)
+            rc = lx_transfer_learn(t, &p->runs[i], err);
+        lx_transfer_free(t);
+        lx_arena_free(arena);
+    }
     return rc;
 }
 

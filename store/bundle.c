@@ -14,7 +14,7 @@
 #include "src/base/json.h"
 #include "store/tar.h"
 
-enum { VERSION = 1, LEVEL = 6 };
+enum { VERSION = 1, LEVEL = 3 };
 static const uint64_t MOST_BYTES = 1ULL << 36; /* unpacked */
 static const uint64_t MOST_MANIFEST = 1U << 30;
 static const uint64_t MOST_RATIO = 2000; /* more is a bomb and no bundle */
@@ -105,25 +105,23 @@ static uint64_t member_size(uint64_t n)
     return LX_TAR_BLOCK + n + lx_tar_padding(n);
 }
 
-static int push_objects(sink *s, lx_store *store, lx_transfer *t, lx_error *err)
+static int push_objects(sink *s, lx_transfer *t, lx_error *err)
 {
     size_t n;
     const lx_transfer_object *objects = lx_transfer_objects(t, &n);
-    lx_str bytes = LX_STR_INIT;
+    lx_str room = LX_STR_INIT;
     int rc = LX_OK;
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
-        const lx_transfer_object *o = &objects[i];
-        if (o->data)
-            rc = push_member(s, OBJECTS, &o->hash, o->data, (size_t)o->size, err);
-        else if ((rc = lx_object_get(&bytes, store, &o->hash, err)) == LX_OK)
-            rc = push_member(s, OBJECTS, &o->hash, lx_str_text(&bytes), bytes.len, err);
+        const void *data;
+        size_t size;
+        if ((rc = lx_transfer_bytes(&data, &size, &room, t, &objects[i], err)) == LX_OK)
+            rc = push_member(s, OBJECTS, &objects[i].hash, data, size, err);
     }
-    lx_str_release(&bytes);
+    lx_str_release(&room);
     return rc;
 }
 
-static int push_all(sink *s, lx_store *store, lx_transfer *t, const lx_str *manifest,
-                    lx_error *err)
+static int push_all(sink *s, lx_transfer *t, const lx_str *manifest, lx_error *err)
 {
     static const unsigned char end[2 * LX_TAR_BLOCK];
     lx_hash name = lx_sha256_of(manifest->data, manifest->len);
@@ -141,13 +139,13 @@ static int push_all(sink *s, lx_store *store, lx_transfer *t, const lx_str *mani
     ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setPledgedSrcSize(s->zstd, total);
     if ((rc = push_member(s, MANIFEST, &name, manifest->data, manifest->len, err)) < 0 ||
-        (rc = push_objects(s, store, t, err)) < 0)
+        (rc = push_objects(s, t, err)) < 0)
         return rc;
     return push(s, end, sizeof end, ZSTD_e_end, err);
 }
 
-int lx_bundle_write(const char *path, lx_store *store, lx_transfer *t,
-                    lx_privacy *privacy, lx_arena *arena, lx_error *err)
+int lx_bundle_write(const char *path, lx_transfer *t, lx_privacy *privacy,
+                    lx_arena *arena, lx_error *err)
 {
     lx_str manifest = LX_STR_INIT;
     sink *s = lx_calloc(1, sizeof *s);
@@ -159,7 +157,7 @@ int lx_bundle_write(const char *path, lx_store *store, lx_transfer *t,
     }
     if ((rc = make_manifest(&manifest, t, privacy, arena, err)) == LX_OK &&
         (rc = lx_new_file_open(&s->file, path, err)) == LX_OK &&
-        (rc = push_all(s, store, t, &manifest, err)) == LX_OK)
+        (rc = push_all(s, t, &manifest, err)) == LX_OK)
         rc = lx_new_file_commit(s->file, err);
 done:
     if (s) {

@@ -25,8 +25,8 @@
 #include "store/transfer.h"
 
 /* A file that comes into being whole or not at all. LX_EIO ... */
-int lx_bundle_write(const char *path, lx_store *store, lx_transfer *transfer,
-                    lx_privacy *privacy, lx_arena *arena, lx_error *err);
+int lx_bundle_write(const char *path, lx_transfer *transfer, lx_privacy *privacy,
+                    lx_arena *arena, lx_error *err);
 
 typedef struct lx_bundle lx_bundle;
 

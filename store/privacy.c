@@ -18,8 +18,8 @@ typedef struct known_name {
 } known_name;
 
 struct lx_privacy {
-    bool is_off, failed;
-    char *home; /* $HOME when it is none of the usual places; else NULL */
+    bool is_off, failed, rests; /* rests: nothing is counted */
+    char *home;                 /* $HOME when it is none of the usual places; else NULL */
     known_name *names;
     size_t n_names, capacity;
     size_t counts[LX_PRIVATE_COUNT];
@@ -325,7 +325,7 @@ bool lx_privacy_scrub(lx_str *out, lx_privacy *p, const char *text, size_t n)
         }
         lx_str_append(out, from, (size_t)(at - from) + keep);
         lx_str_puts(out, written_as[kind]);
-        p->counts[kind]++;
+        p->counts[kind] += !p->rests;
         is_changed = true;
         at += length;
         from = at;
@@ -458,38 +458,52 @@ static size_t header_end(const unsigned char *b, size_t n)
     return size <= n - 8 && size <= 100000000 ? 8 + (size_t)size : 0;
 }
 
+static bool scrub_header(lx_str *out, lx_privacy *p, const char *bytes, size_t n,
+                         size_t end)
+{
+    lx_str header = LX_STR_INIT;
+    bool is_changed = lx_privacy_scrub(&header, p, bytes + 8, end - 8);
+
+    if (is_changed) {
+        while (header.len % 8)
+            lx_str_putc(&header, ' ');
+        for (int i = 0; i < 8; i++)
+            lx_str_putc(out, (char)((uint64_t)header.len >> (8 * i)));
+        lx_str_append(out, lx_str_text(&header), header.len);
+        lx_str_append(out, bytes + end, n - end);
+    }
+    out->failed |= header.failed;
+    lx_str_release(&header);
+    return is_changed;
+}
+
 lx_scrubbing lx_privacy_scrub_file(lx_str *out, lx_privacy *p, const void *data, size_t n)
 {
-    const char *bytes = data;
-    lx_str changed = LX_STR_INIT;
-    lx_scrubbing how = LX_SCRUB_CLEAN;
-    size_t end = header_end(data, n);
+    size_t end = header_end(data, n), at = out->len;
+    bool rests = p->rests, is_private;
 
-    if (p->is_off) {
-        lx_str_append(out, data, n);
+    if (p->is_off)
         return LX_SCRUB_CLEAN;
-    }
-    if (lx_privacy_is_text(data, n))
-        return lx_privacy_scrub(out, p, data, n) ? LX_SCRUB_CHANGED : LX_SCRUB_CLEAN;
-    if (end && lx_privacy_scrub(&changed, p, bytes + 8, end - 8)) {
-        how = LX_SCRUB_CHANGED;
-        while (changed.len % 8)
-            lx_str_putc(&changed, ' ');
-        for (int i = 0; i < 8; i++)
-            lx_str_putc(out, (char)((uint64_t)changed.len >> (8 * i)));
-        lx_str_append(out, lx_str_text(&changed), changed.len);
-        lx_str_append(out, bytes + end, n - end);
+    if (end)
+        return scrub_header(out, p, data, n, end) ? LX_SCRUB_CHANGED : LX_SCRUB_CLEAN;
+    if (lx_privacy_is_text(data, n)) {
+        if (lx_privacy_scrub(out, p, data, n))
+            return LX_SCRUB_CHANGED;
+        is_private = false;
     } else {
-        size_t counts[LX_PRIVATE_COUNT];
-        memcpy(counts, p->counts, sizeof counts);
-        if (!end && lx_privacy_scrub(&changed, p, data, n))
-            how = LX_SCRUB_LEFT;
-        memcpy(p->counts, counts, sizeof counts); /* it was not taken out */
-        lx_str_append(out, data, n);
+        p->rests = true; /* it is not taken out */
+        is_private = lx_privacy_scrub(out, p, data, n);
+        p->rests = rests;
     }
-    out->failed |= changed.failed;
-    lx_str_release(&changed);
-    return how;
+    out->len = at;
+    if (out->data)
+        out->data[at] = '\0';
+    return is_private ? LX_SCRUB_LEFT : LX_SCRUB_CLEAN;
+}
+
+void lx_privacy_set_counting(lx_privacy *p, bool is_counting)
+{
+    p->rests = !is_counting;
 }
 
 size_t lx_privacy_count(const lx_privacy *p, lx_private kind)

@@ -66,16 +66,20 @@ bool lx_privacy_is_text(const void *data, size_t n);
 typedef enum lx_scrubbing {
     LX_SCRUB_CLEAN, /* nothing private in it */
     LX_SCRUB_CHANGED,
-    LX_SCRUB_LEFT /* no text, and something private seems to be in it: copied as it is */
+    LX_SCRUB_LEFT /* no text, and something private seems to be in it: stays as it is */
 } lx_scrubbing;
 
 /*
- * Appends the bytes of a file: a text scrubbed; of a safetensors file the texts of its
- * header, which is padded to a multiple of 8 again, while the tensors stay byte for byte;
- * anything else as it is.
+ * A file: a text scrubbed; of a safetensors file the texts of its header, which is padded
+ * to a multiple of 8 again, while the tensors stay byte for byte. Only LX_SCRUB_CHANGED
+ * appends anything; else the bytes are good as they are.
  */
 lx_scrubbing lx_privacy_scrub_file(lx_str *out, lx_privacy *p, const void *data,
                                    size_t n);
+
+/* Whether lx_privacy_count goes on: not while the same bytes are scrubbed a second time.
+ */
+void lx_privacy_set_counting(lx_privacy *p, bool is_counting);
 
 /* How often each kind was taken out so far. */
 size_t lx_privacy_count(const lx_privacy *p, lx_private kind);

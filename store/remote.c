@@ -404,29 +404,28 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
 /* ---- leaving
  * ----------------------------------------------------------------------------- */
 
-static int add_object(git_treebuilder *tree, lx_remote *r, lx_store *store,
+static int add_object(git_treebuilder *tree, lx_remote *r, lx_transfer *t,
                       const lx_transfer_object *o, lx_error *err)
 {
-    lx_str bytes = LX_STR_INIT;
+    lx_str room = LX_STR_INIT;
     char hex[LX_HASH_HEX + 1];
+    const void *data;
     git_oid oid;
-    int code, rc = LX_OK;
+    size_t n;
+    int code, rc = lx_transfer_bytes(&data, &n, &room, t, o, err);
 
     lx_hash_hex(hex, &o->hash);
-    if (!o->data && (rc = lx_object_get(&bytes, store, &o->hash, err)) < 0)
-        return rc;
-    if ((code = git_blob_create_from_buffer(&oid, r->repo,
-                                            o->data ? o->data : lx_str_text(&bytes),
-                                            o->data ? (size_t)o->size : bytes.len)) < 0 ||
-        (code = git_treebuilder_insert(NULL, tree, hex, &oid, GIT_FILEMODE_BLOB)) < 0)
+    if (rc == LX_OK &&
+        ((code = git_blob_create_from_buffer(&oid, r->repo, data, n)) < 0 ||
+         (code = git_treebuilder_insert(NULL, tree, hex, &oid, GIT_FILEMODE_BLOB)) < 0))
         rc = fail_git(r, code, "staging an object", err);
-    lx_str_release(&bytes);
+    lx_str_release(&room);
     return rc;
 }
 
 /* The tree of a version. */
-static int build_tree(git_oid *out, lx_remote *r, lx_store *store, lx_transfer *one,
-                      const lx_str *record, lx_error *err)
+static int build_tree(git_oid *out, lx_remote *r, lx_transfer *one, const lx_str *record,
+                      lx_error *err)
 {
     git_treebuilder *root = NULL, *objects = NULL;
     size_t n;
@@ -438,7 +437,7 @@ static int build_tree(git_oid *out, lx_remote *r, lx_store *store, lx_transfer *
         (code = git_treebuilder_new(&objects, r->repo, NULL)) < 0)
         rc = fail_git(r, code, "staging", err);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
-        rc = add_object(objects, r, store, &all[i], err);
+        rc = add_object(objects, r, one, &all[i], err);
     if (rc == LX_OK && ((code = git_blob_create_from_buffer(&oid, r->repo, record->data,
                                                             record->len)) < 0 ||
                         (code = git_treebuilder_insert(NULL, root, "record.json", &oid,
@@ -473,8 +472,7 @@ static int commit_tree(git_oid *out, lx_remote *r, const git_oid *tree_id,
     return code;
 }
 
-int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_store *store,
-                    lx_transfer *one, lx_error *err)
+int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_transfer *one, lx_error *err)
 {
     const cJSON *record = cJSON_GetArrayItem(lx_transfer_records(one), 0);
     git_reference *ref = NULL;
@@ -483,7 +481,7 @@ int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_store *store,
     int code, rc;
 
     if ((rc = lx_json_canonical(&text, record, err)) < 0 ||
-        (rc = build_tree(&tree, r, store, one, &text, err)) < 0)
+        (rc = build_tree(&tree, r, one, &text, err)) < 0)
         goto done;
     snprintf(out->run, sizeof out->run, "%s", lx_json_text(record, "id"));
     if ((code = commit_tree(&commit, r, &tree, record)) < 0) {

@@ -50,8 +50,14 @@ int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err);
 typedef struct lx_transfer_object {
     lx_hash hash;
     int64_t size;
-    const void *data; /* NULL: it is in the store under this hash */
+    const void *data; /* NULL: in the store, under `from` */
+    lx_hash
+        from; /* not `hash` when the file is rewritten on its way: a LoRA's metadata */
 } lx_transfer_object;
+
+/* Its bytes, borrowed until `room` (the caller's) is used again. */
+int lx_transfer_bytes(const void **data, size_t *n, lx_str *room, lx_transfer *t,
+                      const lx_transfer_object *object, lx_error *err);
 
 /* Each once, sorted by hash; borrowed until the next _add. */
 const lx_transfer_object *lx_transfer_objects(lx_transfer *t, size_t *n);

@@ -71,14 +71,15 @@ static int by_hash(const void *a, const void *b)
                           &((const lx_transfer_object *)b)->hash);
 }
 
-/* data NULL: of the store. */
-static int add_object(lx_transfer *t, const lx_hash *hash, int64_t size, const void *data,
-                      lx_error *err)
+/* data NULL: of the store, where it is called `from`. */
+static int add_object(lx_transfer *t, const lx_hash *hash, const lx_hash *from,
+                      int64_t size, const void *data, lx_error *err)
 {
     if (lx_grow(&t->objects, &t->object_capacity, t->n_objects + 1, sizeof *t->objects) <
         0)
         return lx_oom(err);
-    t->objects[t->n_objects++] = (lx_transfer_object){*hash, size, data};
+    t->objects[t->n_objects++] =
+        (lx_transfer_object){.hash = *hash, .size = size, .data = data, .from = *from};
     t->is_sorted = false;
     return LX_OK;
 }
@@ -91,7 +92,7 @@ static int add_bytes(lx_transfer *t, lx_hash *hash, const void *data, size_t n,
         return lx_oom(err);
     memcpy(kept, data, n);
     *hash = lx_sha256_of(kept, n);
-    return add_object(t, hash, (int64_t)n, kept, err);
+    return add_object(t, hash, hash, (int64_t)n, kept, err);
 }
 
 const lx_transfer_object *lx_transfer_objects(lx_transfer *t, size_t *n)
@@ -228,7 +229,9 @@ static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *na
 {
     lx_str bytes = LX_STR_INIT, clean = LX_STR_INIT;
     const lx_hash *known = passed(t, from);
-    bool is_changed = false;
+    const lx_str *kept;
+    lx_scrubbing how;
+    bool is_text;
     int rc;
 
     if (known) {
@@ -238,20 +241,23 @@ static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *na
     if ((rc = lx_object_get(&bytes, t->store, from, err)) < 0)
         goto done;
     *to = *from;
-    if (lx_privacy_is_text(lx_str_text(&bytes), bytes.len)) {
-        if (follows && (rc = pass_named(t, &bytes, depth, err)) < 0)
-            goto done;
-        rename_hashes(t, &bytes);
-    }
-    if (lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(&bytes), bytes.len) ==
-            LX_SCRUB_LEFT &&
-        (rc = tell_left(t, name, err)) < 0)
+    is_text = lx_privacy_is_text(lx_str_text(&bytes), bytes.len);
+    if (is_text && follows && (rc = pass_named(t, &bytes, depth, err)) < 0)
         goto done;
-    *to = lx_sha256_of(lx_str_text(&clean), clean.len);
-    is_changed = !lx_hash_equal(to, from);
-    if (rc == LX_OK && (rc = lx_str_check(&clean, err)) == LX_OK)
-        rc = is_changed ? add_bytes(t, to, lx_str_text(&clean), clean.len, err)
-                        : add_object(t, to, (int64_t)bytes.len, NULL, err);
+    if (is_text)
+        rename_hashes(t, &bytes);
+    how = lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(&bytes), bytes.len);
+    kept = how == LX_SCRUB_CHANGED ? &clean : &bytes;
+    if ((how == LX_SCRUB_LEFT && (rc = tell_left(t, name, err)) < 0) ||
+        (rc = lx_str_check(&clean, err)) < 0)
+        goto done;
+    if (is_text || how == LX_SCRUB_CHANGED)
+        *to = lx_sha256_of(lx_str_text(kept), kept->len);
+    /* A file that is rewritten may be large: it is rewritten again when it is written. */
+    if (is_text && !lx_hash_equal(to, from))
+        rc = add_bytes(t, to, lx_str_text(kept), kept->len, err);
+    else
+        rc = add_object(t, to, from, (int64_t)kept->len, NULL, err);
     if (rc == LX_OK)
         rc = remember(t, from, to, err);
 done:
@@ -512,4 +518,35 @@ const char *const *lx_transfer_left(const lx_transfer *t, size_t *n)
 bool lx_transfer_has_new_spec(const lx_transfer *t)
 {
     return t->has_new_spec;
+}
+
+int lx_transfer_bytes(const void **data, size_t *n, lx_str *room, lx_transfer *t,
+                      const lx_transfer_object *o, lx_error *err)
+{
+    lx_str clean = LX_STR_INIT;
+    lx_hash found;
+    int rc;
+
+    *data = o->data;
+    *n = (size_t)o->size;
+    if (o->data)
+        return LX_OK;
+    if ((rc = lx_object_get(room, t->store, &o->from, err)) < 0)
+        return rc;
+    if (!lx_hash_equal(&o->from, &o->hash)) {
+        lx_privacy_set_counting(t->privacy, false);
+        lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(room), room->len);
+        lx_privacy_set_counting(t->privacy, true);
+        lx_str_release(room);
+        *room = clean;
+        if ((rc = lx_str_check(room, err)) < 0)
+            return rc;
+        found = lx_sha256_of(lx_str_text(room), room->len);
+        if (!lx_hash_equal(&found, &o->hash)) /* a name was learned in between */
+            return lx_fail(err, LX_EINTERNAL,
+                           "a file was not scrubbed twice the same way");
+    }
+    *data = lx_str_text(room);
+    *n = room->len;
+    return LX_OK;
 }

@@ -85,9 +85,12 @@
       });
       return out;
     }
+    /* Strokes add up where many lie on one pixel: the more points, the paler each. */
+    var most = Math.max.apply(null, lines.map(function (l) { return l.x.length; }));
+    var pale = Math.max(0.06, Math.min(0.3, 0.3 * Math.pow(1200 / most, 0.75))).toFixed(3);
     function faded(color, faint) {
       var m = /^#(..)(..)(..)$/.exec(color);
-      return faint && m ? 'rgba(' + [1, 2, 3].map(function (i) { return parseInt(m[i], 16); }).join(',') + ',.3)' : color;
+      return faint && m ? 'rgba(' + [1, 2, 3].map(function (i) { return parseInt(m[i], 16); }).join(',') + ',' + pale + ')' : color;
     }
     function look() {
       return {

@@ -131,7 +131,7 @@ static void export_to(const char *path, lx_store *store, bool keeps_private,
     lx_transfer_left(t, &n);
     assert_int_equal(n, n_left);
     assert_int_equal(lx_transfer_has_new_spec(t), !keeps_private);
-    need(lx_bundle_write(path, store, t, privacy, arena, &err), &err);
+    need(lx_bundle_write(path, t, privacy, arena, &err), &err);
     lx_transfer_free(t);
     lx_privacy_free(privacy);
     lx_arena_free(arena);
