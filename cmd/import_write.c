@@ -108,7 +108,9 @@ static int make_plan(plan *p, int64_t *to_hash, writer *w, lx_history_run *run, 
         return rc;
     rc = LX_OK;
     for (size_t i = 0; i < run->n_files && rc == LX_OK; i++) {
-        if (has_artifact(p, &run->files[i], false))
+        /* To a run that is known only LoRAs come later; a log that grew is not read again. */
+        if (has_artifact(p, &run->files[i], false) ||
+            (p->state == STATE_KNOWN && strcmp(run->files[i].role, "lora") != 0))
             continue;
         p->is_missing[i] = true;
         if (run->files[i].is_named && !w->job->is_dry_run) {
@@ -198,13 +200,26 @@ static int attach(writer *w, int64_t seq, const lx_history_file *file, lx_error 
     return lx_run_attach(NULL, w->job->store, seq, &artifact, err);
 }
 
+/* One file by two paths of the command: once is enough. */
+static bool is_repeated(const plan *p, size_t file)
+{
+    const lx_history_file *files = p->run->files;
+
+    for (size_t i = 0; i < file; i++)
+        if (p->is_missing[i] && files[i].is_named && files[file].is_named &&
+            lx_hash_equal(&files[i].hash, &files[file].hash) &&
+            strcmp(files[i].name, files[file].name) == 0)
+            return true;
+    return false;
+}
+
 static int attach_missing(writer *w, int64_t seq, const plan *p, lx_error *err)
 {
     int rc = LX_OK;
 
     for (size_t i = 0; i < p->run->n_files && rc == LX_OK; i++) {
         lx_error damage = {0};
-        if (!p->is_missing[i])
+        if (!p->is_missing[i] || is_repeated(p, i))
             continue;
         rc = attach(w, seq, &p->run->files[i], &damage);
         if (rc == LX_ENOTFOUND || rc == LX_EPERM || rc == LX_EFORMAT) {
@@ -293,9 +308,9 @@ static int write_plan(plan *p, writer *w, lx_error *err)
         return LX_OK;
     rc = lx_query_origin(&p->row, w->job->store, p->run->origin, w->arena, err);
     if (rc == LX_OK) {
-        p->state = p->run->n_files ? STATE_EXTENDED : STATE_KNOWN;
+        p->state = STATE_KNOWN;
         p->id = p->row.id;
-        return attach_missing(w, p->row.seq, p, err);
+        return LX_OK;
     }
     return rc == LX_ENOTFOUND ? write_new(p, w, err) : rc;
 }

@@ -376,3 +376,13 @@ int lx_follow_events_look(lx_follow_events *f, lx_error *err)
 {
     return f ? look_at_events(f, f->folder, false, 0, err) : LX_OK;
 }
+
+int lx_follow_events_each(lx_follow_events *f, lx_follow_file on_file, void *context, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; f && i < f->count && rc == LX_OK; i++)
+        if (f->files[i].at > 0)
+            rc = on_file(context, f->files[i].path, err);
+    return rc;
+}

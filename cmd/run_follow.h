@@ -37,5 +37,8 @@ void lx_follow_events_close(lx_follow_events *events); /* NULL is fine */
 /* The process group whose files these are; before it is told, any is. */
 void lx_follow_events_of(lx_follow_events *events, int group);
 int lx_follow_events_look(lx_follow_events *events, lx_error *err);
+/* Once for each file that something was read of. */
+int lx_follow_events_each(lx_follow_events *events, lx_follow_file on_file, void *context,
+                          lx_error *err);
 
 #endif

@@ -235,6 +235,25 @@ static int on_sample(void *context, const char *path, lx_error *err)
     return rc == LX_ENOTFOUND ? LX_OK : rc;
 }
 
+/* Named by its hash at the end, so that lx import knows it for this run's. */
+static int on_event_file(void *context, const char *path, lx_error *err)
+{
+    lx_run_record *r = context;
+    char real[PATH_MAX];
+    struct stat st;
+    lx_hash hash;
+    lx_artifact artifact = {.role = "events",
+                            .name = lx_path_base(path),
+                            .step = -1,
+                            .path = realpath(path, real) ? real : path,
+                            .hash = &hash};
+
+    if (lx_io_get()->stat(path, &st) < 0 || lx_file_hash(&hash, path, NULL) < 0)
+        return LX_OK; /* removed meanwhile; its points are kept */
+    artifact.size = st.st_size;
+    return lx_run_attach(NULL, r->store, lx_run_seq(r->run), &artifact, err);
+}
+
 static int follow(lx_run_record *r, const char *folder, const char *prefix,
                   const char *const *endings, lx_follow_file on_file, lx_error *err)
 {
@@ -574,6 +593,7 @@ static int conclude(lx_run_record *r, const lx_child_end *end, lx_error *err)
 
     snprintf(status, sizeof status, "%d", end->exit_status);
     if ((rc = lx_console_finish(&r->console, err)) < 0 || (rc = look(r, true, err)) < 0 ||
+        (rc = lx_follow_events_each(r->events, on_event_file, r, err)) < 0 ||
         (rc = tell_gpus(r, true, err)) < 0)
         return rc;
     return fact(r, "exit_status", status, err);

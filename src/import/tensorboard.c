@@ -63,6 +63,19 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
     }
 }
 
+/* The file itself stays where it is; by its hash `lx run`'s own record of it is found again. */
+static void name_file(reader *r, const char *path, size_t size)
+{
+    lx_history_file *file =
+        lx_history_add_file(r->history, r->run, "events", lx_path_base(path));
+
+    if (!file)
+        return;
+    file->path = lx_history_text(r->history, path, strlen(path));
+    file->is_named = true;
+    file->size = (int64_t)size;
+}
+
 static int read_file(reader *r, const char *path, lx_error *err)
 {
     lx_mapping map;
@@ -72,6 +85,8 @@ static int read_file(reader *r, const char *path, lx_error *err)
 
     if (rc < 0)
         return rc;
+    if (!r->takes_parameters_only)
+        name_file(r, path, map.size);
     rc = lx_tfevents_read(&used, NULL, map.data, map.size, 0, on_event, r, &damage);
     /* The first record holds the microsecond the file was begun: it names the run,
      * however much was written since. */

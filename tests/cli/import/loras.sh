@@ -14,7 +14,7 @@ ln -s .. loras/round
 export TZ=UTC
 "$LX" import --dry-run loras | tail -n 2
 [ ! -e "$LX_STORE" ] || echo "a dry run made a store"
-"$LX" import loras >first 2>problems
+"$LX" import loras loras/deep ./loras >first 2>problems # a path twice is once, too
 sed 's/^\(new *\) [0-9a-f]\{10\}/\1 ID/' first
 grep -c '^problem' problems
 "$LX" import loras | tail -n 2

@@ -1,5 +1,5 @@
 # kill -9 of lx run at many moments: the store stays sound, and what was printed a second and a half before
-# is there. LX_KILLS sets how many (12).
+# is there. LX_TEST_KILLS sets how many (12).
 cat >train.sh <<'END'
 i=0
 while [ $i -lt 2000 ]; do
@@ -9,7 +9,7 @@ while [ $i -lt 2000 ]; do
 done
 END
 i=0
-while [ $i -lt "${LX_KILLS:-12}" ]; do
+while [ $i -lt "${LX_TEST_KILLS:-12}" ]; do
     i=$((i + 1))
     "$LX" run -q --name "run$i" -- sh train.sh >printed 2>/dev/null &
     pid=$!
@@ -24,4 +24,4 @@ while [ $i -lt "${LX_KILLS:-12}" ]; do
         WHERE r.name = 'run$i'" | tail -n 1)
     [ "$got" -ge "$((${before:-1} - 1))" ] || { echo "kill $i: $got points of $before"; exit 1; }
 done
-"$LX" runs --json 2>/dev/null | grep -c '"status": "interrupted"' | sed "s/^${LX_KILLS:-12}\$/all interrupted/"
+"$LX" runs --json 2>/dev/null | grep -c '"status": "interrupted"' | sed "s/^${LX_TEST_KILLS:-12}\$/all interrupted/"
