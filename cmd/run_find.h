@@ -10,8 +10,7 @@
 /*
  * By id, an unambiguous beginning of one, a name, or a LoRA file that the run wrote: by
  * its bytes, else by its tensors; which one is said on standard error. A run wins over a
- * file of its name, unless the word can only be a file. LX_ENOTFOUND, LX_EUSAGE as
- * lx_query_find.
+ * file of its name. LX_ENOTFOUND, LX_EUSAGE as lx_query_find.
  */
 int lx_run_find(lx_run_row *out, lx_cli *cli, lx_store *store, const char *word,
                 lx_error *err);
