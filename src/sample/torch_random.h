@@ -9,16 +9,16 @@
  *     block[j] = sqrt(-2 ln u_1) cos(2 pi u_2),  block[j + 8] = sqrt(-2 ln u_1) sin(2 pi
  * u_2)
  *
- * where the last 16 values are drawn anew when n is no multiple of 16. The uniforms are
- * torch's to the bit. torch's own logarithm and cosine differ from machine to machine in
- * the last bits (its AVX2 code has polynomials of its own); here they are rounded from
- * f64, so that ours never differ.
+ * where the last 16 values are drawn anew when n is no multiple of 16. Logarithm, sine
+ * and cosine are the polynomials of torch's AVX2 and AVX-512 builds, so every value
+ * equals theirs to the bit, on any machine. (torch without AVX2 calls the C library there
+ * and differs from itself in last bits.)
  *
  * And what an NVIDIA card draws: Philox 4x32-10, counter (number of the call, 0, index of
  * the value, 0), keyed by the seed, sine branch of Box-Muller.
  *
- * Sources: Matsumoto and Nishimura 1998 (mt19937); PyTorch
- * ATen/native/cpu/DistributionTemplates.h; Salmon et al. 2011 (Philox); cuRAND's
+ * Sources: Matsumoto and Nishimura 1998 (mt19937); Moshier's Cephes (logf, sinf, cosf);
+ * PyTorch ATen/native/cpu/DistributionTemplates.h; Salmon et al. 2011 (Philox); cuRAND's
  * documentation. Tests: values printed by torch itself.
  */
 #ifndef LX_SAMPLE_TORCH_RANDOM_H

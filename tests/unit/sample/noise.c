@@ -26,13 +26,11 @@ static void check_near(const char *what, const float *a, const float *b, size_t 
                      (double)b[i]);
 }
 
-/* torch's own polynomials are a few last bits off; the uniforms behind them are the same.
- */
+/* To the bit; own.py ran on a processor with AVX-512. */
 static void test_sample_noise__torch_randn(void **state)
 {
     static const size_t sizes[] = {16, 64, 468};
     lx_tensor_file *golden = lx_golden_open("sample/own.safetensors");
-    size_t n_equal = 0, n_all = 0;
 
     for (size_t s = 0; s < 3; s++)
         for (size_t k = 0; k < 3; k++) {
@@ -45,15 +43,12 @@ static void test_sample_noise__torch_randn(void **state)
 
             lx_torch_seed(&random, seeds[s]);
             lx_torch_normal(got, sizes[k], &random);
-            check_near("randn", got, want, sizes[k], 2e-6);
-            for (size_t i = 0; i < sizes[k]; i++, n_all++)
-                n_equal += got[i] == want[i];
+            check_near("randn", got, want, sizes[k], 0);
             lx_torch_normal(got, sizes[k], &random);
-            check_near("next", got, next, 16, 2e-6);
+            check_near("next", got, next, 16, 0);
             free(want);
             free(next);
         }
-    print_message("%zu of %zu values equal to the bit\n", n_equal, n_all);
     lx_tensor_file_close(golden);
 }
 
