@@ -355,10 +355,24 @@ int lx_compare_caption(const char **out, lx_comparison *c, const char *hex, lx_e
 
 /* ---- loss ---------------------------------------------------------------- */
 
+/* The same images as often: other captions change no draw. */
+static bool share_images(const lx_comparison *c, const lx_compare_pair *p,
+                         const lx_compared *a, const lx_compared *b)
+{
+    for (size_t i = 0; i < c->folders.count; i++)
+        if (!is_equal(c->folders.items[i].texts[a - c->runs],
+                      c->folders.items[i].texts[b - c->runs]))
+            return false;
+    for (size_t i = 0; i < p->data.count; i++)
+        if (p->data.items[i].kind != LX_DATA_CAPTION)
+            return false;
+    return p->has_data;
+}
+
 /* lx draws noise, timesteps and the order of images from the seed by step and sample: two
  * trainings that agree in these drew the same. */
-static bool share_draws(const lx_comparison *c, const lx_compared *a,
-                        const lx_compared *b)
+static bool share_draws(const lx_comparison *c, const lx_compare_pair *p,
+                        const lx_compared *a, const lx_compared *b)
 {
     static const char *const flags[] = {"train_batch_size",
                                         "gradient_accumulation_steps",
@@ -382,8 +396,7 @@ static bool share_draws(const lx_comparison *c, const lx_compared *a,
                                         "seed"};
 
     if (strcmp(a->row.kind, "train") || strcmp(b->row.kind, "train") || !*a->row.seed ||
-        strcmp(a->row.seed, b->row.seed) || !a->texts.dataset || !b->texts.dataset ||
-        strcmp(a->texts.dataset, b->texts.dataset))
+        strcmp(a->row.seed, b->row.seed) || !share_images(c, p, a, b))
         return false;
     for (size_t i = 0; i < c->flags.count; i++)
         for (size_t k = 0; k < sizeof flags / sizeof *flags; k++)
@@ -412,8 +425,8 @@ static int compare_losses(lx_compare_pair *p, lx_comparison *c, const lx_compare
 {
     lx_loss_curve x = by_images(a), y = by_images(b);
     int rc = lx_compare_loss(&p->loss, &a->loss, &b->loss, c->share,
-                             c->is_paired || share_draws(c, a, b), c->seed, c->cli->arena,
-                             err);
+                             c->is_paired || share_draws(c, p, a, b), c->seed,
+                             c->cli->arena, err);
 
     if (rc < 0 || strcmp(a->curve, b->curve) != 0 || is_same_axis(a, b))
         return rc;

@@ -28,6 +28,10 @@ echo "== the same spec"
 sed -n '/the same spec/p; /^the same:/p; /they are equal/p' same | strip
 echo "== another rate"
 "$LX" compare one faster | sed -n '/^flags/,/^$/p; /paired/p; /^the same:/p' | strip
+echo "== other captions alone leave the draws alone"
+echo "iwl, solo, frown" >"$folder/a.txt"
+train frown $flags --learning_rate 1e-3
+"$LX" compare one frown | sed -n '/^  ~/p; /paired/p' | strip
 echo "== other data"
 printf 'iwl, solo, blush, \033]0;title\007<b>\n' >"$folder/a.txt"
 mv "$folder/b.png" "$folder/c.png"
