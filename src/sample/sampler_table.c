@@ -63,11 +63,12 @@ static bool take_suffix(char *name, const char *suffix)
 static const lx_sampler *look_up(const lx_sampler *table, const char *key)
 {
     /* What others call them: k-diffusion's and sd-scripts' spellings. */
-    static const char *const aliases[][2] = {{"eulerancestral", "eulera"},
-                                             {"dpm2ancestral", "dpm2a"},
-                                             {"dpmpp2sancestral", "dpmpp2sa"},
-                                             {"dpmsolverpp", "dpmpp2m"},
- };
+    static const char *const aliases[][2] = {
+        {"eulerancestral", "eulera"},
+        {"dpm2ancestral", "dpm2a"},
+        {"dpmpp2sancestral", "dpmpp2sa"},
+        {"dpmsolverpp", "dpmpp2m"},
+    };
 
     for (int pass = 0; pass < 2; pass++) {
         for (const lx_sampler *s = table; s->name; s++) {
@@ -101,6 +102,8 @@ int lx_sampler_find(lx_sampler *out, const char *name, bool is_peer, lx_error *e
         schedule = LX_SIGMA_KARRAS;
     else if (take_suffix(key, "exponential"))
         schedule = LX_SIGMA_EXPONENTIAL;
+    else
+        take_suffix(key, "normal"); /* goldens and ComfyUI say it; it is the plain one */
     found = look_up(table, k);
     if (!found && *k == 'k') /* k_euler_a */
         found = look_up(table, k + 1);
@@ -132,7 +135,8 @@ const char *lx_sampler_names(bool is_peer)
                ? "ddim, pndm, lms, euler, euler_a, heun, dpm_2, dpm_2_a, dpmsolver++, "
                  "dpmsingle, k_lms, k_euler, k_euler_a, k_dpm_2, k_dpm_2_a"
                : "DDIM, Euler, Euler a, Heun, LMS, DPM2, DPM2 a, DPM++ 2S a, DPM++ 2M, "
-                 "DPM++ SDE, DPM++ 2M SDE, DPM++ 2S (each also with Karras or Exponential), UniPC, "
+                 "DPM++ SDE, DPM++ 2M SDE, DPM++ 2S (each also with Karras or "
+                 "Exponential), UniPC, "
                  "PNDM";
 }
 

@@ -182,6 +182,7 @@ static void test_sample_sampler__names_people_write(void **state)
         {"dpm++-sde-exponential", "DPM++ SDE Exponential"},
         {"ddim", "DDIM"},
         {"UniPC", "UniPC"},
+        {"dpmpp_2m_normal", "DPM++ 2M"},
         {"DPM2 a Karras", "DPM2 a Karras"}};
     char text[LX_SAMPLER_NAME];
     lx_sampler sampler;
