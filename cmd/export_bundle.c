@@ -8,8 +8,7 @@
 #include "src/base/json.h"
 #include "store/bundle.h"
 
-/* ---- out
- * --------------------------------------------------------------------------------- */
+/* ---- out --------------------------------------------------------------------------- */
 
 static void tell(lx_export_job *job, lx_transfer *t, size_t n_objects)
 {
@@ -55,8 +54,7 @@ int lx_export_bundle(lx_export_job *job, lx_error *err)
     return rc == LX_OK ? lx_export_tell_scrubbed(job, err) : rc;
 }
 
-/* ---- in
- * ---------------------------------------------------------------------------------- */
+/* ---- in ---------------------------------------------------------------------------- */
 
 bool lx_import_takes_bundle(const char *path, const unsigned char *head, size_t n,
                             bool is_named)

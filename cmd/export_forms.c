@@ -10,8 +10,7 @@
 #include "src/export/mlflow.h"
 #include "src/export/tensorboard.h"
 
-/* ---- runs of the store as plain structs
- * -------------------------------------------------- */
+/* ---- runs of the store as plain structs -------------------------------------------- */
 
 typedef struct gathered {
     lx_run_texts texts; /* scrubbed */
@@ -198,8 +197,7 @@ static int gather(gathered **out, lx_export_job *job, lx_error *err)
     return rc;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------- */
 
 /* The kept files of a run, scrubbed; role NULL: all. Freed with drop_files. */
 static void drop_files(lx_export_file *files, size_t n)
@@ -260,8 +258,7 @@ static int take_files(lx_export_file **out, size_t *n, lx_export_job *job,
     return rc;
 }
 
-/* ---- TensorBoard
- * ------------------------------------------------------------------------- */
+/* ---- TensorBoard ------------------------------------------------------------------- */
 
 /* A run's folder: its name, with the id where two runs share one. */
 static void put_folder(lx_str *out, const gathered *all, size_t n, size_t at)
@@ -336,8 +333,7 @@ int lx_export_tensorboard(lx_export_job *job, lx_error *err)
     return rc == LX_OK ? tell_done(job, ": tensorboard --logdir shows them", err) : rc;
 }
 
-/* ---- MLflow
- * ------------------------------------------------------------------------------ */
+/* ---- MLflow ------------------------------------------------------------------------ */
 
 int lx_export_mlflow(lx_export_job *job, lx_error *err)
 {
@@ -360,8 +356,7 @@ int lx_export_mlflow(lx_export_job *job, lx_error *err)
                : rc;
 }
 
-/* ---- CSV, JSON
- * --------------------------------------------------------------------------- */
+/* ---- CSV, JSON --------------------------------------------------------------------- */
 
 static int put_out(lx_export_job *job, const lx_str *text, lx_error *err)
 {

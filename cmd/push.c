@@ -39,8 +39,7 @@ typedef struct pushing {
     size_t n_known;
 } pushing;
 
-/* ---- which runs
- * -------------------------------------------------------------------------- */
+/* ---- which runs -------------------------------------------------------------------- */
 
 static int find_named(pushing *p, lx_error *err)
 {
@@ -78,8 +77,7 @@ static int find_runs(pushing *p, lx_error *err)
     return LX_OK;
 }
 
-/* ---- what is there
- * ----------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------- */
 
 static size_t versions_of(const pushing *p, const char *run,
                           const lx_remote_version **only)
@@ -136,8 +134,7 @@ static int merge_theirs(pushing *p, const lx_run_row *run, cJSON **theirs, lx_er
     return rc;
 }
 
-/* ---- one run
- * ----------------------------------------------------------------------------- */
+/* ---- one run ----------------------------------------------------------------------- */
 
 static int stage(pushing *p, const lx_run_row *run, const char *mark, const cJSON *theirs,
                  lx_error *err)
@@ -200,8 +197,7 @@ static int prepare(pushing *p, const lx_run_row *run, lx_error *err)
     return rc;
 }
 
-/* ---- all
- * --------------------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------------------- */
 
 static int learn_all(pushing *p, lx_error *err)
 {

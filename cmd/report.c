@@ -62,8 +62,7 @@ static int choose_format(format *out, const struct report_args *args, lx_error *
     return LX_OK;
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 /* Files beside a Markdown report. */
 typedef struct folder {
@@ -130,8 +129,7 @@ static int write_report(lx_cli *cli, const lx_report *report,
     return rc;
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------- */
 
 static void tell(void *context, const char *what, size_t done, size_t total)
 {

@@ -10,8 +10,7 @@
 #include "src/report/curve.h"
 #include "src/stats/smooth.h"
 
-/* ---- finding, learning
- * ------------------------------------------------------------------- */
+/* ---- finding, learning ------------------------------------------------------------- */
 
 int lx_report_find(lx_collected *out, lx_collector *c, const char *name, lx_error *err)
 {
@@ -71,8 +70,7 @@ static cJSON *parse(lx_collector *c, const char *text)
     return value;
 }
 
-/* ---- settings
- * ---------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------- */
 
 /* A value as people write it: texts without quotes. In the arena; NULL without memory. */
 static const char *value_text(lx_collector *c, const cJSON *value)
@@ -124,8 +122,7 @@ static int take_settings(lx_report_run *out, lx_collector *c, const lx_run_texts
     return rc;
 }
 
-/* ---- inputs
- * ------------------------------------------------------------------------------ */
+/* ---- inputs ------------------------------------------------------------------------ */
 
 enum { MOST_INPUTS = 48 };
 
@@ -201,8 +198,7 @@ static int take_inputs(lx_report_run *out, lx_collector *c, const lx_collected *
     return room ? LX_OK : lx_oom(err);
 }
 
-/* ---- curves
- * ------------------------------------------------------------------------------ */
+/* ---- curves ------------------------------------------------------------------------ */
 
 static int take_curves(lx_report_run *out, lx_collector *c, const lx_run_row *row,
                        lx_error *err)
@@ -277,8 +273,7 @@ static int take_epochs(lx_report_run *out, lx_collector *c, int64_t epochs, lx_e
     return LX_OK;
 }
 
-/* ---- in plain words
- * ---------------------------------------------------------------------- */
+/* ---- in plain words ---------------------------------------------------------------- */
 
 enum { MOST_SENTENCES = 8 };
 
@@ -385,8 +380,7 @@ static int take_summary(lx_report_run *out, lx_collector *c, const cJSON *flags,
     return p.failed ? lx_oom(err) : LX_OK;
 }
 
-/* ---- a run
- * ------------------------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------- */
 
 static const char *time_text(lx_collector *c, double seconds)
 {
@@ -481,8 +475,7 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
     return rc;
 }
 
-/* ---- several runs
- * ------------------------------------------------------------------------ */
+/* ---- several runs ------------------------------------------------------------------ */
 
 /* Names and places differ between any two runs and say nothing. */
 static bool is_beside_the_point(const char *key)

@@ -47,8 +47,7 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
 /* Settings in which the runs differ, names and places left out. */
 int lx_report_compare(lx_report *report, lx_collector *c, lx_error *err);
 
-/* ---- the parts, one file each
- * -------------------------------------------------------------- */
+/* ---- the parts, one file each ------------------------------------------------------ */
 
 /* Folders, tags, contact sheet: cmd/report_data.c. data_dir, reg_dir: unscrubbed, NULL =
  * not known. */

@@ -22,8 +22,7 @@ typedef struct gatherer {
     size_t n_tags, tag_capacity;
 } gatherer;
 
-/* ---- tags
- * -------------------------------------------------------------------------------- */
+/* ---- tags -------------------------------------------------------------------------- */
 
 static int add_tags(gatherer *g, const char *caption, lx_error *err)
 {
@@ -76,8 +75,7 @@ static int count_tags(lx_report_run *out, gatherer *g, lx_error *err)
     return LX_OK;
 }
 
-/* ---- images
- * ------------------------------------------------------------------------------ */
+/* ---- images ------------------------------------------------------------------------ */
 
 /* A name that is one: a store may have been filled by a stranger. */
 static bool is_file_name(const char *name)
@@ -168,8 +166,7 @@ static int add_image(gatherer *g, const char *dir, const char *folder, const cJS
     return add_picture(picture, g, dir, folder, image, err);
 }
 
-/* ---- folders
- * ----------------------------------------------------------------------------- */
+/* ---- folders ----------------------------------------------------------------------- */
 
 static int add_folder(gatherer *g, const cJSON *entry, lx_error *err)
 {

@@ -36,8 +36,7 @@ int lx_memory_file(int *fd, char path[64], const void *bytes, size_t n, lx_error
     return LX_OK;
 }
 
-/* ---- pictures
- * ---------------------------------------------------------------------------- */
+/* ---- pictures ---------------------------------------------------------------------- */
 
 static int shrink(lx_report_picture *out, lx_collector *c, const char *path, int side,
                   lx_error *err)
@@ -124,8 +123,7 @@ static int add_sample(lx_report_picture *out, lx_collector *c, const lx_artifact
     return rc;
 }
 
-/* ---- LoRA files
- * -------------------------------------------------------------------------- */
+/* ---- LoRA files -------------------------------------------------------------------- */
 
 /* Facts and findings of one file, growing in the arena's arrays. */
 enum { MOST_FACTS = 8, MOST_FINDINGS = 6 };
@@ -259,8 +257,7 @@ static int add_lora(lx_report_lora *out, lx_collector *c, const lx_artifact_row 
     return rc;
 }
 
-/* ---- both
- * -------------------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------------------- */
 
 int lx_report_collect_files(lx_report_run *out, lx_collector *c, const lx_run_row *run,
                             lx_error *err)

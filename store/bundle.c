@@ -21,8 +21,7 @@ static const uint64_t MOST_RATIO = 2000; /* more is a bomb and no bundle */
 
 static const char MANIFEST[] = "manifest/", OBJECTS[] = "objects/";
 
-/* ---- writing
- * ----------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 /* Bytes on their way through zstd into a file. */
 typedef struct sink {
@@ -169,8 +168,7 @@ done:
     return rc;
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 typedef struct entry {
     lx_hash hash;
@@ -315,8 +313,7 @@ static int read_members(lx_bundle *b, const void *data, size_t n, lx_error *err)
     return rc < 0 ? rc : read_objects(b, &tar, err);
 }
 
-/* ---- unpacking
- * --------------------------------------------------------------------------- */
+/* ---- unpacking --------------------------------------------------------------------- */
 
 static int check_frame(const lx_mapping *file, lx_error *err)
 {

@@ -28,8 +28,7 @@ struct lx_privacy {
 static const char *const written_as[] = {"~",   "user", "host", "name@example.com",
                                          "***", "***"};
 
-/* ---- names
- * ------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------- */
 
 /* Names of accounts and machines that tell nobody apart. */
 static bool is_common(const char *name, size_t n)
@@ -92,8 +91,7 @@ static const known_name *name_at(const lx_privacy *p, const char *text, const ch
     return best;
 }
 
-/* ---- home folders
- * ------------------------------------------------------------------------ */
+/* ---- home folders ------------------------------------------------------------------ */
 
 /* One or more of / and \ (JSON doubles the backslash). */
 static size_t slashes(const char *p, const char *end)
@@ -172,8 +170,7 @@ static size_t home_length(const lx_privacy *privacy, const char *p, const char *
     return 0;
 }
 
-/* ---- e-mail, secrets
- * --------------------------------------------------------------------- */
+/* ---- e-mail, secrets --------------------------------------------------------------- */
 
 static bool is_local(char c)
 {
@@ -256,8 +253,7 @@ static size_t word_length(const char *p, const char *end)
     return (size_t)(at - p);
 }
 
-/* ---- scanning
- * ---------------------------------------------------------------------------- */
+/* ---- scanning ---------------------------------------------------------------------- */
 
 /* What of one kind stands at `at`: its length, 0 for none. *keep: bytes of it that stay
  * in front. */
@@ -368,8 +364,7 @@ void lx_privacy_learn(lx_privacy *p, const char *text, size_t n)
     }
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------- */
 
 static void learn_this_machine(lx_privacy *p)
 {
@@ -439,8 +434,7 @@ const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena)
     return kept || !text ? kept : "";
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------- */
 
 bool lx_privacy_is_text(const void *data, size_t n)
 {

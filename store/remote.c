@@ -29,8 +29,7 @@ struct lx_remote {
     char rejection[256]; /* of a ref that the other side did not take */
 };
 
-/* ---- errors, addresses
- * ------------------------------------------------------------------- */
+/* ---- errors, addresses ------------------------------------------------------------- */
 
 /* libgit2's own words may repeat the address with its password. */
 static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *err)
@@ -90,8 +89,7 @@ static int on_rejected(const char *ref, const char *status, void *context)
     return 0;
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------- */
 
 static void remove_tree(const char *path)
 {
@@ -172,8 +170,7 @@ const char *lx_remote_url(const lx_remote *r)
     return r->shown;
 }
 
-/* ---- what is there
- * ----------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------- */
 
 static bool is_hex(const char *text, size_t n)
 {
@@ -230,8 +227,7 @@ int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_er
     return LX_OK;
 }
 
-/* ---- refspecs
- * ---------------------------------------------------------------------------- */
+/* ---- refspecs ---------------------------------------------------------------------- */
 
 typedef struct specs {
     git_strarray array;
@@ -264,8 +260,7 @@ static void release_specs(specs *s)
     lx_free(s->array.strings);
 }
 
-/* ---- arriving
- * ---------------------------------------------------------------------------- */
+/* ---- arriving ---------------------------------------------------------------------- */
 
 static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n,
                        lx_error *err)
@@ -401,8 +396,7 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
     return LX_OK;
 }
 
-/* ---- leaving
- * ----------------------------------------------------------------------------- */
+/* ---- leaving ----------------------------------------------------------------------- */
 
 static int add_object(git_treebuilder *tree, lx_remote *r, lx_transfer *t,
                       const lx_transfer_object *o, lx_error *err)

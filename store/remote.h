@@ -62,8 +62,7 @@ int lx_remote_stage(lx_remote_version *out, lx_remote *remote, lx_transfer *one,
 int lx_remote_push(lx_remote *remote, const lx_remote_version *add, size_t n_add,
                    const lx_remote_version *drop, size_t n_drop, lx_error *err);
 
-/* ---- what is known to be there already: a cache beside the store, of no other use
- * ------------ */
+/* ---- what is known to be there already: a cache beside the store, of no other use -- */
 
 /* Versions that were merged from a remote, and what a run was like when it was last
  * pushed. */

@@ -68,8 +68,7 @@ const char *const *lx_transfer_left(const lx_transfer *t, size_t *n);
 /* Has any experiment (spec) got another hash than it has here? */
 bool lx_transfer_has_new_spec(const lx_transfer *t);
 
-/* ---- arriving
- * ------------------------------------------------------------------------------ */
+/* ---- arriving ---------------------------------------------------------------------- */
 
 /* The bytes of an object, verified by the callee; borrowed until the next call.
  * LX_ENOTFOUND: it did not travel (it may be in the store). */

@@ -24,8 +24,7 @@ static const char *const text_keys[] = {"spec",        "command_line", "flags_gi
                                         "environment", "git",          "diff"};
 enum { N_TEXTS = sizeof text_keys / sizeof *text_keys, FLAGS_GIVEN = 2, FLAGS = 3 };
 
-/* ---- checking
- * ---------------------------------------------------------------------------- */
+/* ---- checking ---------------------------------------------------------------------- */
 
 static const cJSON *member(const cJSON *o, const char *key)
 {
@@ -162,8 +161,7 @@ int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
                    : LX_OK;
 }
 
-/* ---- objects
- * ----------------------------------------------------------------------------- */
+/* ---- objects ----------------------------------------------------------------------- */
 
 /* One record being brought in. */
 typedef struct arrival {
@@ -288,8 +286,7 @@ static int bring_objects(arrival *a, lx_error *err)
     return rc == LX_OK ? add_batch(a, err) : rc;
 }
 
-/* ---- rows
- * -------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------- */
 
 static int find_known(arrival *a, lx_error *err)
 {
@@ -338,8 +335,7 @@ static int insert_run(arrival *a, lx_error *err)
     return rc;
 }
 
-/* ---- remarks
- * ----------------------------------------------------------------------------- */
+/* ---- remarks ----------------------------------------------------------------------- */
 
 /* By its time and key: the value may have been scrubbed on its way here. */
 static int has_remark(bool *out, arrival *a, const cJSON *r, lx_error *err)
@@ -409,8 +405,7 @@ static int take_remarks(arrival *a, lx_error *err)
     return rc == LX_OK && n ? sort_remarks(a, err) : rc;
 }
 
-/* ---- artifacts
- * --------------------------------------------------------------------------- */
+/* ---- artifacts --------------------------------------------------------------------- */
 
 static int take_artifacts(arrival *a, lx_error *err)
 {
@@ -449,8 +444,7 @@ static int take_artifacts(arrival *a, lx_error *err)
     return rc;
 }
 
-/* ---- curves, the end
- * --------------------------------------------------------------------- */
+/* ---- curves, the end --------------------------------------------------------------- */
 
 static uint64_t get_le(const unsigned char *p)
 {
@@ -553,8 +547,7 @@ static int take_course(arrival *a, lx_error *err)
     return rc;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------- */
 
 static int write_rows(lx_arrival *how, arrival *a, lx_error *err)
 {
@@ -597,8 +590,7 @@ int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSO
     return rc;
 }
 
-/* ---- which of two says more
- * -------------------------------------------------------------- */
+/* ---- which of two says more -------------------------------------------------------- */
 
 /* By what scrubbing does not touch: moments, roles and steps. */
 static bool is_same_remark(const cJSON *a, const cJSON *b)

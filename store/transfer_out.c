@@ -57,8 +57,7 @@ void lx_transfer_free(lx_transfer *t)
     lx_free(t);
 }
 
-/* ---- objects
- * ----------------------------------------------------------------------------- */
+/* ---- objects ----------------------------------------------------------------------- */
 
 static int compare_hashes(const lx_hash *a, const lx_hash *b)
 {
@@ -110,8 +109,7 @@ const lx_transfer_object *lx_transfer_objects(lx_transfer *t, size_t *n)
     return t->objects;
 }
 
-/* ---- passages
- * ---------------------------------------------------------------------------- */
+/* ---- passages ---------------------------------------------------------------------- */
 
 /* The first that is not before `from`. */
 static size_t passage_at(const lx_transfer *t, const lx_hash *from)
@@ -174,8 +172,7 @@ static bool next_hash(lx_hash *out, size_t *at, const char *text, size_t n)
     return false;
 }
 
-/* ---- one object on its way
- * --------------------------------------------------------------- */
+/* ---- one object on its way --------------------------------------------------------- */
 
 static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *name,
                 bool follows, int depth, lx_error *err);
@@ -266,8 +263,7 @@ done:
     return rc;
 }
 
-/* ---- a record
- * ---------------------------------------------------------------------------- */
+/* ---- a record ---------------------------------------------------------------------- */
 
 static void add_text(lx_transfer *t, cJSON *o, const char *key, const char *text)
 {

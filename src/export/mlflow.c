@@ -23,8 +23,7 @@ typedef struct writer {
     lx_str path; /* reused */
 } writer;
 
-/* ---- ids
- * --------------------------------------------------------------------------------- */
+/* ---- ids --------------------------------------------------------------------------- */
 
 static lx_hash hash_of(const char *what, const char *name)
 {
@@ -57,8 +56,7 @@ static void make_ids(writer *w)
     w->id[32] = '\0';
 }
 
-/* ---- names and texts
- * --------------------------------------------------------------------- */
+/* ---- names and texts --------------------------------------------------------------- */
 
 /* What MLflow takes for a key: letters, digits, _ - . space / :, as a path that stays
  * inside. */
@@ -106,8 +104,7 @@ static long long milliseconds(double seconds)
     return (long long)llround(seconds * 1000);
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------- */
 
 /* mlruns/<experiment>[/<run>]/<kind>/<key>, its folders made. */
 static int write_at(writer *w, const char *kind, const char *key, const void *data,
@@ -213,8 +210,7 @@ static int write_run_meta(writer *w, lx_error *err)
     return rc;
 }
 
-/* ---- metrics
- * ----------------------------------------------------------------------------- */
+/* ---- metrics ----------------------------------------------------------------------- */
 
 static bool has_curve(const lx_export_run *run, const char *key)
 {
@@ -260,8 +256,7 @@ static int write_metric(writer *w, const lx_export_curve *c, lx_error *err)
     return rc;
 }
 
-/* ---- tags
- * -------------------------------------------------------------------------------- */
+/* ---- tags -------------------------------------------------------------------------- */
 
 static int write_tags(writer *w, lx_error *err)
 {
@@ -290,8 +285,7 @@ static int write_tags(writer *w, lx_error *err)
     return rc;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------- */
 
 static int write_artifact(writer *w, const lx_export_file *file, lx_error *err)
 {

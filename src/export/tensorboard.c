@@ -10,8 +10,7 @@
 #include "src/import/protobuf.h"
 #include "src/import/tfevents.h"
 
-/* ---- protocol buffers, writing
- * ----------------------------------------------------------- */
+/* ---- protocol buffers, writing ----------------------------------------------------- */
 
 static void put_le(lx_str *out, uint64_t x, int n)
 {
@@ -74,8 +73,7 @@ static void put_message(lx_str *out, int field, lx_str *inner)
     lx_str_release(inner);
 }
 
-/* ---- records
- * ----------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------- */
 
 static void put_record(lx_str *out, lx_str *event)
 {
@@ -174,8 +172,7 @@ static void put_image(lx_str *out, double time, int64_t step, const lx_export_fi
     lx_str_release(&tag);
 }
 
-/* ---- settings
- * ---------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b)
 {
@@ -284,8 +281,7 @@ static void put_session(lx_str *out, const lx_export_run *run,
     put_hparams(out, run->ended, "_hparams_/session_end_info", 4, &end);
 }
 
-/* ---- points
- * ------------------------------------------------------------------------------ */
+/* ---- points ------------------------------------------------------------------------ */
 
 typedef struct point {
     int64_t step;

@@ -57,8 +57,7 @@ const lx_report_curve *report__loss(const lx_report_run *run)
     return NULL;
 }
 
-/* ---- lines
- * ------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------- */
 
 static lx_svg_line line_of(const lx_report_curve *c, const char *label, int color)
 {
@@ -100,8 +99,7 @@ static int set_epochs(lx_svg_chart *chart, const lx_report_run *run, lx_arena *a
     return LX_OK;
 }
 
-/* ---- the charts of a run
- * ----------------------------------------------------------------- */
+/* ---- the charts of a run ----------------------------------------------------------- */
 
 static bool is_validation(const char *key)
 {

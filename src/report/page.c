@@ -80,8 +80,7 @@ void lx_page_end(lx_html *h, const char *foot, bool has_curves)
     lx_html_close_all(h, 0);
 }
 
-/* ---- curves
- * ------------------------------------------------------------------------------ */
+/* ---- curves ------------------------------------------------------------------------ */
 
 /* The raw values a smoothed line was made from: the nearest faint one before it of its
  * colour. */

@@ -86,8 +86,7 @@ static const char *tone_class(lx_report_tone tone)
     return classes[tone];
 }
 
-/* ---- the head of a run
- * ------------------------------------------------------------------- */
+/* ---- the head of a run ------------------------------------------------------------- */
 
 static void put_tile(writer *w, const char *value, const char *what)
 {
@@ -155,8 +154,7 @@ static void put_summary(writer *w, const lx_report_run *r)
         lx_html_leaf(&w->h, "p", r->notes.items[i], "class", "finding", NULL);
 }
 
-/* ---- curves, samples
- * --------------------------------------------------------------------- */
+/* ---- curves, samples --------------------------------------------------------------- */
 
 static int put_figure(writer *w, const report__figure *f, lx_error *err)
 {
@@ -226,8 +224,7 @@ static void put_samples(writer *w, const lx_report_run *r)
     }
 }
 
-/* ---- LoRA files
- * -------------------------------------------------------------------------- */
+/* ---- LoRA files -------------------------------------------------------------------- */
 
 static void put_findings(writer *w, const lx_report_finding *findings, size_t n)
 {
@@ -274,8 +271,7 @@ static void put_loras(writer *w, const lx_report_run *r)
     put_lora_rows(w, r);
 }
 
-/* ---- data
- * -------------------------------------------------------------------------------- */
+/* ---- data -------------------------------------------------------------------------- */
 
 static void put_folders(writer *w, const lx_report_run *r)
 {
@@ -356,8 +352,7 @@ static void put_data(writer *w, const lx_report_run *r)
     put_frequencies(w, r);
 }
 
-/* ---- settings, repeating
- * ----------------------------------------------------------------- */
+/* ---- settings, repeating ----------------------------------------------------------- */
 
 static void put_settings(writer *w, const lx_report_run *r)
 {
@@ -412,8 +407,7 @@ static int put_run(writer *w, const lx_report_run *r, lx_error *err)
     return LX_OK;
 }
 
-/* ---- several runs
- * ------------------------------------------------------------------------ */
+/* ---- several runs ------------------------------------------------------------------ */
 
 static void put_overview(writer *w)
 {
@@ -485,8 +479,7 @@ static int put_runs_together(writer *w, lx_error *err)
     return LX_OK;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------- */
 
 static void put_scrubbed(writer *w)
 {

@@ -18,8 +18,7 @@ typedef struct writer {
     size_t run, n_pictures;
 } writer;
 
-/* ---- texts
- * ------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------- */
 
 /*
  * One line of text in which nothing acts: no markup, no HTML, no link made of a bare
@@ -95,8 +94,7 @@ static void put_pairs(writer *w, lx_report_pairs pairs)
     }
 }
 
-/* ---- pictures
- * ---------------------------------------------------------------------------- */
+/* ---- pictures ---------------------------------------------------------------------- */
 
 /* ![alt](where): a file beside the report, or a data URI. */
 static int put_picture(writer *w, const char *alt, const char *name, const char *type,
@@ -186,8 +184,7 @@ static int put_pictures(writer *w, const lx_report_picture *pictures, size_t n,
     return rc;
 }
 
-/* ---- a run
- * ------------------------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------- */
 
 static void put_summary(writer *w, const lx_report_run *r)
 {
@@ -325,8 +322,7 @@ static int put_run(writer *w, const lx_report_run *r, lx_error *err)
     return LX_OK;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------- */
 
 static void put_differences(writer *w)
 {

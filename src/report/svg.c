@@ -101,8 +101,7 @@ static int end(lx_str *out, lx_error *err)
     return lx_str_check(out, err);
 }
 
-/* ---- curves
- * ------------------------------------------------------------------------------ */
+/* ---- curves ------------------------------------------------------------------------ */
 
 static void widen(double *low, double *high, double value)
 {
@@ -333,8 +332,7 @@ int lx_svg_curves(lx_str *out, const lx_svg_chart *c, lx_error *err)
     return end(out, err);
 }
 
-/* ---- bars
- * -------------------------------------------------------------------------------- */
+/* ---- bars -------------------------------------------------------------------------- */
 
 enum { BAR_PITCH = 22, BAR_THICK = 12, LABEL_MOST = 34 };
 

@@ -39,8 +39,7 @@ static const char *text(const char *plain)
     return is_hostile ? HOSTILE : plain;
 }
 
-/* ---- data
- * -------------------------------------------------------------------------------- */
+/* ---- data -------------------------------------------------------------------------- */
 
 static bool is_picture(const char *name)
 {
@@ -99,8 +98,7 @@ static char *record_data(lx_store *store, const char *dir)
     return root;
 }
 
-/* ---- texts
- * ------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------- */
 
 static char *flags_of(const char *dir)
 {

@@ -152,8 +152,7 @@ static void test_export_tensorboard__memory_failures_are_told(void **state)
     assert_int_equal(rc, LX_OK);
 }
 
-/* ---- MLflow
- * ------------------------------------------------------------------------------ */
+/* ---- MLflow ------------------------------------------------------------------------ */
 
 static void assert_file(const char *folder, const char *pattern, const char *wanted)
 {
@@ -210,8 +209,7 @@ static void test_export_mlflow__a_curve_that_is_a_folder_gets_another_name(void 
     assert_int_equal(system(command), 0);
 }
 
-/* ---- tables
- * ------------------------------------------------------------------------------ */
+/* ---- tables ------------------------------------------------------------------------ */
 
 static void test_export_csv__is_exact_and_acts_nowhere(void **state)
 {

@@ -212,8 +212,7 @@ static void test_report_html__hostile_texts_are_inert(void **state)
     lx_str_release(&out);
 }
 
-/* ---- Markdown, JSON
- * ---------------------------------------------------------------------- */
+/* ---- Markdown, JSON ---------------------------------------------------------------- */
 
 static int save(void *context, const char *name, const void *bytes, size_t n,
                 lx_error *err)

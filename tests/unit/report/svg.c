@@ -19,8 +19,7 @@ static size_t count(const char *text, const char *word)
     return n;
 }
 
-/* ---- axes
- * -------------------------------------------------------------------------------- */
+/* ---- axes -------------------------------------------------------------------------- */
 
 static void check_axis(double low, double high, lx_axis_kind kind)
 {
@@ -68,8 +67,7 @@ static void test_report_axis__ticks_are_round_numbers(void **state)
     assert_string_equal(label, "1e-06");
 }
 
-/* ---- curves
- * ------------------------------------------------------------------------------ */
+/* ---- curves ------------------------------------------------------------------------ */
 
 static void test_report_svg__a_spike_of_a_long_curve_survives(void **state)
 {

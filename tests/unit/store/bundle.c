@@ -183,8 +183,7 @@ static lx_str unpacked(const char *path)
     return out;
 }
 
-/* ---- round trips
- * ------------------------------------------------------------------------- */
+/* ---- round trips ------------------------------------------------------------------- */
 
 static void test_store_bundle__another_store_has_all_of_it(void **state)
 {
@@ -282,8 +281,7 @@ static void test_store_bundle__remarks_of_two_stores_end_equal(void **state)
     lx_store_close(b);
 }
 
-/* ---- privacy
- * ----------------------------------------------------------------------------- */
+/* ---- privacy ----------------------------------------------------------------------- */
 
 static void test_store_bundle__scrubbed_hashes_stay_consistent(void **state)
 {
@@ -331,8 +329,7 @@ static void test_store_bundle__scrubbed_hashes_stay_consistent(void **state)
     lx_store_close(b);
 }
 
-/* ---- damage
- * ------------------------------------------------------------------------------ */
+/* ---- damage ------------------------------------------------------------------------ */
 
 static int open_bytes(const void *data, size_t n, lx_error *err)
 {
