@@ -197,15 +197,17 @@ int lx_query_find(lx_run_row *out, lx_store *s, const char *text, lx_arena *aren
     sqlite3_stmt *stmt;
     int rc = LX_OK;
 
-    if (is_hex(text)) {
+    /* A name like "a" or "cafe" is meant when there is one, as git means a branch; a whole id is not
+     * a name. */
+    if (!is_hex(text) || strlen(text) < 16)
+        rc = lx_query_runs(&list, s, &by_name, arena, err);
+    if (rc == LX_OK && !list.count && is_hex(text)) {
         rc = store__query(&stmt, s, err,
                           "SELECT " RUN_COLUMNS RUN_TABLES
                           "WHERE r.id>=?1 AND r.id<?1||'g' ORDER BY r.seq DESC",
                           "t", text);
         rc = collect_runs(&list, s, stmt, rc, NULL, arena, err);
     }
-    if (rc == LX_OK && !list.count)
-        rc = lx_query_runs(&list, s, &by_name, arena, err);
     if (rc < 0)
         return rc;
     if (!list.count)

@@ -44,7 +44,7 @@ typedef struct lx_run_filter {
 int lx_query_runs(lx_run_list *out, lx_store *store, const lx_run_filter *filter,
                   lx_arena *arena, lx_error *err);
 
-/* By id, an unambiguous beginning of one, or a name (the newest of it). LX_ENOTFOUND, or
+/* By id, a name (the newest of it), or an unambiguous beginning of an id. LX_ENOTFOUND, or
  * LX_EUSAGE listing what the beginning could mean. */
 int lx_query_find(lx_run_row *out, lx_store *store, const char *text, lx_arena *arena,
                   lx_error *err);

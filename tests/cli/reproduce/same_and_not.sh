@@ -13,22 +13,23 @@ names() { sed 's/sha256 [0-9a-f]*/sha256 SUM/; s/run [0-9a-f]*/run ID/; s/reprod
     --train_data_dir img --resolution 64 --network_dim 4 --learning_rate 1e-3 \
     --caption_extension .txt --shuffle_caption --cache_latents --max_train_steps 3 --threads 1 \
     --output_dir out --output_name a --quiet >/dev/null 2>&1 || exit 1
+id=$("$LX" runs --columns id | sed -n 2p)
 cd / # the run knows where it was started
-"$LX" reproduce a --quiet 2>/dev/null >"$HOME/told"
+"$LX" reproduce "$id" --quiet 2>/dev/null >"$HOME/told"
 echo $?
 names <"$HOME/told"
 cd "$OLDPWD" || exit 1
 echo "iwl, 1girl, frown" >"img/2_iwl 1girl/a.txt"
 rm "img/2_iwl 1girl/b.png" "img/2_iwl 1girl/b.txt"
-"$LX" reproduce a 2>error >told
+"$LX" reproduce "$id" 2>error >told
 echo $?
 names <told
 grep reproduce error
-"$LX" reproduce a --anyway -o other --quiet 2>/dev/null >told
+"$LX" reproduce "$id" --anyway -o other --quiet 2>/dev/null >told
 echo $?
 names <told | sed 's/difference [0-9.e-]*, [0-9.e-]* of/difference X, Y of/'
 mv tiny.safetensors away
-"$LX" reproduce a --check 2>/dev/null
+"$LX" reproduce "$id" --check 2>/dev/null
 echo $?
 "$LX" reproduce nothing
 echo $?
