@@ -3,9 +3,9 @@
  *
  * An importer is a row of the table in cmd/import.c: it looks at a path (and the first
  * bytes of a file) and either takes it or not; the first that takes it reads it. Those of
- * foreign formats add to the history, which is written into the store at the end, one run
- * after the other, each of them whole or to be completed by the next import. One that
- * brings runs in lx's own form (a bundle) writes to the store itself.
+ * foreign formats add to the history, which is written into the store at the end in
+ * groups, each run whole or not at all. One that brings runs in lx's own form (a bundle)
+ * writes to the store itself.
  */
 #ifndef LX_CMD_IMPORT_H
 #define LX_CMD_IMPORT_H

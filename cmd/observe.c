@@ -1,6 +1,7 @@
 #include "cmd/observe.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -288,17 +289,13 @@ int lx_observe(lx_observed *out, lx_cli *cli, int argc, char **argv, lx_error *e
 
 /* ---- packages ---------------------------------------------------------------------- */
 
-/* The folder above bin/ of the interpreter: of an environment its root. */
+/* The folder above bin/: of an environment its root. A link into another place (python3 of an
+ * environment) counts where it stands. */
 static bool find_prefix(char prefix[PATH_MAX], const char *command)
 {
-    char real[PATH_MAX];
     char *slash;
 
-    if (!realpath(command, real))
-        return false;
-    /* A link into another place (python3 of an environment) stays where it is: its folder
-     * counts. */
-    strcpy(prefix, command);
+    snprintf(prefix, PATH_MAX, "%s", command);
     for (int i = 0; i < 2; i++) {
         if (!(slash = strrchr(prefix, '/')))
             return false;

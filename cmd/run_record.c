@@ -96,8 +96,7 @@ static int log_bar_loss(lx_run_record *r, int64_t step, double value, lx_error *
     return lx_run_log(r->run, "loss/bar", step, value, err);
 }
 
-static int64_t facts_of_training(lx_run_record *r, const lx_console_state *s,
-                                 lx_error *err)
+static int facts_of_training(lx_run_record *r, const lx_console_state *s, lx_error *err)
 {
     const struct {
         const char *key;
@@ -133,7 +132,7 @@ static int on_console(void *context, const lx_console_event *e, lx_error *err)
     case LX_CONSOLE_EPOCH:
         return lx_run_log(r->run, "epoch", e->state->step, (double)e->state->epoch, err);
     case LX_CONSOLE_OVER:
-        return (int)facts_of_training(r, e->state, err);
+        return facts_of_training(r, e->state, err);
     default:
         return LX_OK;
     }
