@@ -86,8 +86,7 @@ typedef struct job {
     lx_progress_view progress;
 } job;
 
-/* ---- options
- * ------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------- */
 
 /* "512" or "512,768". */
 static int parse_resolution(int *width, int *height, const char *text, lx_error *err)
@@ -212,8 +211,7 @@ static int read_options(job *j, lx_error *err)
     return a->time ? parse_time(&j->options.seconds, a->time, err) : LX_OK;
 }
 
-/* ---- words
- * --------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------- */
 
 static void show_result(lx_cli *cli, const lx_verify_result *r)
 {
@@ -311,8 +309,7 @@ static void show_words(const job *j)
     show_tags(j->cli, r);
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------- */
 
 static const lx_sweep *sweep_of(const job *j)
 {
@@ -346,8 +343,7 @@ static int write_page(const job *j, lx_error *err)
     return rc;
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------- */
 
 static int judge_all(job *j, lx_error *err)
 {

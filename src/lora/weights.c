@@ -93,8 +93,7 @@ static int weigh_module(lx_module_weights *m, size_t *n_bad, const lx_lora_entry
     return rc;
 }
 
-/* ---- the file as a whole
- * ------------------------------------------------------------------- */
+/* ---- the file as a whole ------------------------------------------------------- */
 
 static size_t count_subnormal(const lx_tensor_view *t)
 {

@@ -31,8 +31,7 @@ double lx_stdev(const double *x, size_t n)
     return sqrt(square / (double)(n - 1));
 }
 
-/* ---- Student's t
- * --------------------------------------------------------------------------- */
+/* ---- Student's t --------------------------------------------------------------- */
 
 /*
  * The continued fraction of the incomplete beta function, by the modified Lentz method.
@@ -105,8 +104,7 @@ double lx_student_quantile(double p, double degrees)
     return 0.5 * (low + high);
 }
 
-/* ---- sign flips
- * ---------------------------------------------------------------------------- */
+/* ---- sign flips ---------------------------------------------------------------- */
 
 static bool is_as_extreme(double sum, double seen, double slack, lx_tail tail)
 {
@@ -147,8 +145,7 @@ double lx_sign_flip_p(const double *x, size_t n, lx_tail tail, lx_rng rng)
     return (double)(extreme + 1) / (double)(N_DRAWN + 1);
 }
 
-/* ---- intervals
- * ----------------------------------------------------------------------------- */
+/* ---- intervals ----------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -205,8 +202,7 @@ int lx_estimate_mean(lx_estimate *out, const double *x, size_t n, lx_rng rng,
     return LX_OK;
 }
 
-/* ---- permutations
- * -------------------------------------------------------------------------- */
+/* ---- permutations -------------------------------------------------------------- */
 
 int lx_two_sample_p(double *p, const double *x, size_t n_x, const double *y, size_t n_y,
                     lx_rng rng, lx_error *err)
@@ -266,8 +262,7 @@ double lx_own_column_p(const double *table, size_t n, size_t m, lx_rng rng)
     return (double)(extreme + 1) / (double)(N_DRAWN + 1);
 }
 
-/* ---- families
- * ------------------------------------------------------------------------------ */
+/* ---- families ------------------------------------------------------------------ */
 
 /* Indices by ascending p; the first of equals first. */
 static int order_by_p(size_t **out, const double *p, size_t n, lx_error *err)

@@ -66,8 +66,7 @@ static int gains(double *out, work *w, size_t n)
     return rc;
 }
 
-/* ---- strengths
- * ----------------------------------------------------------------------------- */
+/* ---- strengths ----------------------------------------------------------------- */
 
 static void put_point(lx_verify_result *r, double x, lx_estimate y)
 {
@@ -123,8 +122,7 @@ static int find_strengths(work *w)
     return rc;
 }
 
-/* ---- controls
- * ------------------------------------------------------------------------------ */
+/* ---- controls ------------------------------------------------------------------ */
 
 static int check_zero(work *w)
 {
@@ -184,8 +182,7 @@ static int check_scrambled(work *w)
     return LX_OK;
 }
 
-/* ---- neutral prompts
- * ----------------------------------------------------------------------- */
+/* ---- neutral prompts ----------------------------------------------------------- */
 
 /* The mean movement under a prompt, from noise alone, with the values set by lx_dose_set.
  */

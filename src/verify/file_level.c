@@ -24,8 +24,7 @@ static int answer(work *w, lx_question q, const char *word, const char *text)
          ? LX_OK                                                                   \
          : (rc))
 
-/* ---- A: captions
- * --------------------------------------------------------------------------- */
+/* ---- A: captions --------------------------------------------------------------- */
 
 static lx_standing standing_of(const char *strength)
 {
@@ -119,8 +118,7 @@ static int add_pieces(work *w)
     return rc;
 }
 
-/* ---- A: the run
- * ---------------------------------------------------------------------------- */
+/* ---- A: the run ---------------------------------------------------------------- */
 
 static int add_run(work *w)
 {
@@ -174,8 +172,7 @@ static int add_base(work *w)
     return LX_OK;
 }
 
-/* ---- B: weights
- * ---------------------------------------------------------------------------- */
+/* ---- B: weights ---------------------------------------------------------------- */
 
 static int add_values(work *w)
 {

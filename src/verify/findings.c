@@ -121,8 +121,7 @@ static int put_number(work *w, const char *id, const char *question, const char 
     return LX_OK;
 }
 
-/* ---- Q3, Q8: gain, movement, best strength
- * --------------------------------------------------- */
+/* ---- Q3, Q8: gain, movement, best strength ------------------------------------- */
 
 static int find_gain(work *w)
 {
@@ -219,8 +218,7 @@ static int find_bins(work *w)
     return LX_OK;
 }
 
-/* ---- Q4: does the caption matter?
- * ------------------------------------------------------------ */
+/* ---- Q4: does the caption matter? ---------------------------------------------- */
 
 static bool all_captions_equal(const work *w)
 {
@@ -327,8 +325,7 @@ static int find_binding(work *w)
     return LX_OK;
 }
 
-/* ---- Q5: identifier and tags
- * ----------------------------------------------------------------- */
+/* ---- Q5: identifier and tags --------------------------------------------------- */
 
 static size_t count_holding(const work *w, int tag)
 {
@@ -471,8 +468,7 @@ static int find_tags(work *w)
     return LX_OK;
 }
 
-/* ---- Q6, Q7: other images
- * -------------------------------------------------------------------- */
+/* ---- Q6, Q7: other images ------------------------------------------------------ */
 
 /* Gains of the images of a role, relative to their own base loss, in x; *movement their
  * mean M. */
@@ -548,8 +544,7 @@ static int find_drift(work *w, double *x, lx_image_role role, const char *id,
         "how far these predictions move, in units of the training images' movement");
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------- */
 
 /* D1, D4, D4b and D5 are one family. */
 static int adjust(work *w)

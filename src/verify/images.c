@@ -13,8 +13,7 @@
 
 static const float latent_scale = 0.18215f;
 
-/* ---- folders
- * ------------------------------------------------------------------------------- */
+/* ---- folders ------------------------------------------------------------------- */
 
 /* Pictures right in it: then it is one folder of images and not one of such folders. */
 static int is_flat(bool *out, const char *folder, lx_error *err)
@@ -83,8 +82,7 @@ done:
     return rc;
 }
 
-/* ---- choosing
- * ------------------------------------------------------------------------------ */
+/* ---- choosing ------------------------------------------------------------------ */
 
 static uint64_t first_word(const lx_hash *hash)
 {
@@ -144,8 +142,7 @@ static bool is_twin(const lx_verify_image *a, const lx_verify_image *b)
     return difference < 0.05 * 0.05 * size || (difference == 0 && size == 0);
 }
 
-/* ---- one image
- * ----------------------------------------------------------------------------- */
+/* ---- one image ----------------------------------------------------------------- */
 
 /* What reading the pictures of one folder needs. */
 typedef struct reader {

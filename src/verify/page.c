@@ -25,8 +25,7 @@ static const char *const questions[LX_N_QUESTIONS] = {
     "Was anything damaged?",     "Which strength is best?",
 };
 
-/* ---- cells
- * --------------------------------------------------------------------------------- */
+/* ---- cells --------------------------------------------------------------------- */
 
 static void put_cell(writer *w, const char *text)
 {
@@ -84,8 +83,7 @@ static const char *percent(char out[64], const lx_estimate *e)
     return out;
 }
 
-/* ---- verdict and answers
- * ------------------------------------------------------------------- */
+/* ---- verdict and answers ------------------------------------------------------- */
 
 static const char *colour_of(lx_label label)
 {
@@ -129,8 +127,7 @@ static void put_answers(writer *w, const lx_verify_result *r)
     close_table(w);
 }
 
-/* ---- plots
- * --------------------------------------------------------------------------------- */
+/* ---- plots --------------------------------------------------------------------- */
 
 static int put_curve(writer *w, const char *title, const char *x_label,
                      const char *caption, const lx_verify_point *points, size_t n,
@@ -241,8 +238,7 @@ static int put_plots(writer *w, const lx_verify_result *r)
     return put_image_bars(w, r);
 }
 
-/* ---- tables
- * -------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------- */
 
 static void put_tags(writer *w, const lx_verify_result *r)
 {
@@ -315,8 +311,7 @@ static void put_ledger(writer *w, const lx_verify_result *r)
     close_table(w);
 }
 
-/* ---- several files
- * ------------------------------------------------------------------------- */
+/* ---- several files ------------------------------------------------------------- */
 
 static double p_value_of(const lx_verify_result *r)
 {
@@ -361,8 +356,7 @@ static int put_sweep(writer *w, const lx_verify_result *const *results, size_t n
                      NULL, 0);
 }
 
-/* ---- the page
- * ------------------------------------------------------------------------------ */
+/* ---- the page ------------------------------------------------------------------ */
 
 static void put_plan(writer *w)
 {

@@ -69,8 +69,7 @@ static lx_builder builder_of(const lx_probe *p, lx_graph *graph, lx_part part)
                         .hook_context = p->model.lora};
 }
 
-/* ---- text
- * ---------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------- */
 
 size_t lx_probe_context_size(const lx_probe *p)
 {
@@ -108,8 +107,7 @@ int lx_probe_context(float *out, lx_probe *p, const int64_t *ids, lx_error *err)
                        lx_probe_context_size(p) * sizeof *out, err);
 }
 
-/* ---- UNet
- * ---------------------------------------------------------------------------------- */
+/* ---- UNet ---------------------------------------------------------------------- */
 
 static int build(lx_probe *p, shape_plan *s, lx_error *err)
 {

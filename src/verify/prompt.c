@@ -9,8 +9,7 @@
 
 enum { VOCABULARY = 49408, FIRST_MERGE = 512, RANK_WINDOW = 1500 };
 
-/* ---- captions
- * ------------------------------------------------------------------------------ */
+/* ---- captions ------------------------------------------------------------------ */
 
 static int tokenize(lx_ids *out, const lx_prompts *p, const char *text, size_t n,
                     lx_error *err)
@@ -189,8 +188,7 @@ const lx_span *lx_prompt_span(const lx_prompts *p, size_t caption, int tag)
     return NULL;
 }
 
-/* ---- controls
- * ------------------------------------------------------------------------------ */
+/* ---- controls ------------------------------------------------------------------ */
 
 static bool ends_word(const lx_prompts *p, int32_t id)
 {
@@ -254,8 +252,7 @@ int lx_prompt_swap(lx_ids *out, const lx_prompts *p, size_t caption, const lx_sp
     return LX_OK;
 }
 
-/* ---- out
- * ----------------------------------------------------------------------------------- */
+/* ---- out ----------------------------------------------------------------------- */
 
 void lx_prompt_chunks(int64_t *out, const lx_prompts *p, lx_ids ids)
 {

@@ -32,8 +32,7 @@ typedef struct work {
     lx_error *err;
 } work;
 
-/* ---- words
- * --------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------- */
 
 static int choose_words(work *w)
 {
@@ -123,8 +122,7 @@ static int read_words(work *w)
     return rc;
 }
 
-/* ---- C3: response
- * -------------------------------------------------------------------------- */
+/* ---- C3: response -------------------------------------------------------------- */
 
 static double squared_response(const float *matrix, const float *x, size_t rows,
                                size_t cols, float *out)
@@ -257,8 +255,7 @@ static int find_reach(work *w, double *null)
     return put_reach(w, null);
 }
 
-/* ---- C1, C4: shifts
- * ------------------------------------------------------------------------ */
+/* ---- C1, C4: shifts ------------------------------------------------------------ */
 
 static int take_mean_off(work *w)
 {

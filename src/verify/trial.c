@@ -7,8 +7,7 @@
 
 enum { STREAM_OTHERS = 1 << 22, STREAM_CONTROLS = STREAM_OTHERS + 1 };
 
-/* ---- cells
- * --------------------------------------------------------------------------------- */
+/* ---- cells --------------------------------------------------------------------- */
 
 static size_t latent_size(const lx_verify_image *image)
 {
@@ -210,8 +209,7 @@ void lx_trial_free(lx_trial *t)
     lx_free(t);
 }
 
-/* ---- running
- * ------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------- */
 
 static int draw_for(lx_trial *t, size_t index, lx_error *err)
 {

@@ -1,57 +1,13 @@
-#include "src/verify/verify.h"
+#include "src/verify/session.h"
 
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
 #include "src/base/alloc.h"
-#include "src/base/file.h"
-#include "src/verify/answers.h"
-#include "src/verify/captions_read.h"
-#include "src/verify/extras.h"
-#include "src/verify/file_level.h"
-#include "src/verify/findings.h"
-#include "src/verify/text_path.h"
 
-enum { MOST_ALONE = 4, MOST_LISTED = 24, N_NULL = 200, MOST_OTHERS = 20 };
+enum { MOST_OTHERS = 20 };
 
-struct lx_verify {
-    const lx_verify_options *options;
-    lx_arena *arena;
-    lx_tokenizer *tokenizer;
-    lx_training_facts training; /* of the first LoRA */
-    lx_captions_read captions;
-    lx_device *dev;
-    lx_checkpoint *checkpoint;
-    lx_sd_config sd;
-    lx_base_facts base;
-    lx_noise_schedule noise;
-    float weight[LX_TIMESTEPS];
-    lx_verify_plan plan;
-    lx_verify_images images;
-    lx_prompts *prompts;
-    lx_trial_subjects subjects;
-    int alone[MOST_ALONE], tags[MOST_LISTED], candidates[MOST_LISTED];
-    size_t n_candidates;
-    lx_trial *trial;
-    bool has_base_half;
-    int64_t base_cost;
-};
-
-/* A LoRA on the base model, ready to be dosed. */
-typedef struct patient {
-    lx_lora *lora;
-    lx_dose *dose;
-    lx_probe *probe;
-} patient;
-
-static const char *data_of(const lx_verify *v)
-{
-    return v->options->folders[LX_IMAGES_TRAINING];
-}
-
-/* ---- the base model
- * ------------------------------------------------------------------------ */
+/* ---- the base model ------------------------------------------------------------ */
 
 static void weigh_timesteps(lx_verify *v)
 {
@@ -88,15 +44,15 @@ static int open_base(lx_verify *v, lx_error *err)
     return lx_checkpoint_hashes(v->base.old_hash, v->base.sha256, o->base, err);
 }
 
-static void close_patient(patient *p)
+void lx_verify__close(lx_patient *p)
 {
     lx_probe_free(p->probe);
     lx_dose_free(p->dose);
     lx_lora_free(p->lora);
-    *p = (patient){0};
+    *p = (lx_patient){0};
 }
 
-static int open_patient(patient *p, lx_verify *v, const char *path, lx_error *err)
+int lx_verify__open(lx_patient *p, lx_verify *v, const char *path, lx_error *err)
 {
     const lx_training_facts *t = &v->training;
     lx_probe_model model = {.dev = v->dev,
@@ -109,7 +65,7 @@ static int open_patient(patient *p, lx_verify *v, const char *path, lx_error *er
                             .weight = v->weight};
     int rc;
 
-    *p = (patient){0};
+    *p = (lx_patient){0};
     if ((rc = lx_lora_open(&p->lora, v->dev, v->checkpoint, &v->sd, path, true, err)) < 0)
         return rc;
     model.lora = p->lora;
@@ -120,8 +76,7 @@ static int open_patient(patient *p, lx_verify *v, const char *path, lx_error *er
     return rc;
 }
 
-/* ---- budget
- * -------------------------------------------------------------------------------- */
+/* ---- budget -------------------------------------------------------------------- */
 
 static double now(void)
 {
@@ -141,9 +96,9 @@ static int budget_of_time(int64_t *out, lx_verify *v, const char *lora, lx_error
     float *noise = lx_calloc(n, sizeof *noise), *context = NULL;
     lx_probe_case what = {
         .n_draws = N, .h = h, .w = w, .noise = noise, .timesteps = timesteps};
-    patient p = {0};
+    lx_patient p = {0};
     double started, once;
-    int rc = noise ? open_patient(&p, v, lora, err) : lx_oom(err);
+    int rc = noise ? lx_verify__open(&p, v, lora, err) : lx_oom(err);
 
     if (rc == LX_OK &&
         !(context = lx_alloc(lx_probe_context_size(p.probe) * sizeof *context)))
@@ -159,14 +114,13 @@ static int budget_of_time(int64_t *out, lx_verify *v, const char *lora, lx_error
     *out = (int64_t)(0.9 * v->options->seconds / (once > 0 ? once : 1e-9));
     *out = *out < 1 ? 1 : *out;
 done:
-    close_patient(&p);
+    lx_verify__close(&p);
     lx_free(noise);
     lx_free(context);
     return rc;
 }
 
-/* ---- images
- * -------------------------------------------------------------------------------- */
+/* ---- images -------------------------------------------------------------------- */
 
 /* How the pictures are to be read: as trained, unless the user says otherwise. */
 static int settle_data(lx_verify *v, const lx_tensor_file *lora, lx_error *err)
@@ -186,12 +140,13 @@ static int settle_data(lx_verify *v, const lx_tensor_file *lora, lx_error *err)
                        "give --resolution 512");
     if (!given && v->training.caption_extension && !o->ignores_metadata)
         given = v->training.caption_extension;
-    if ((rc = lx_captions_read_of(&v->captions, lora, data_of(v), d, given, v->arena,
-                                  err)) < 0)
+    if ((rc = lx_captions_read_of(&v->captions, lora, lx_verify__data(v), d, given,
+                                  v->arena, err)) < 0)
         return rc;
     if (given && !o->caption_extension && v->captions.ending && !*v->captions.ending) {
         /* trained on no captions: those that the user wrote are the ones to ask about */
-        rc = lx_captions_read_of(&v->captions, lora, data_of(v), d, NULL, v->arena, err);
+        rc = lx_captions_read_of(&v->captions, lora, lx_verify__data(v), d, NULL,
+                                 v->arena, err);
     }
     d->caption_extension = v->captions.to_use;
     d->caption_extension_given = true;
@@ -221,16 +176,19 @@ static int make_plan(lx_verify *v, const char *lora, lx_error *err)
                                  .tags = o->tags};
     int rc = LX_OK;
 
-    request.n_found = count_pictures(data_of(v), &v->training.data, err, &rc);
+    request.n_found = count_pictures(lx_verify__data(v), &v->training.data, err, &rc);
     for (int role = LX_IMAGES_HELD_OUT; role < LX_IMAGE_ROLE_COUNT; role++) {
         size_t n = count_pictures(o->folders[role], &v->training.data, err, &rc);
         request.n_others += n < MOST_OTHERS ? n : MOST_OTHERS;
     }
     if (rc == LX_OK && request.n_found == 0)
-        rc = lx_fail(err, LX_ENOTFOUND, "%s: no pictures in it", data_of(v));
+        rc = lx_fail(err, LX_ENOTFOUND, "%s: no pictures in it", lx_verify__data(v));
     if (rc == LX_OK && o->seconds > 0)
         rc = budget_of_time(&request.budget, v, lora, err);
-    return rc < 0 ? rc : lx_verify_plan_make(&v->plan, &request, err);
+    if (rc == LX_OK && (rc = lx_verify_plan_make(&v->plan, &request, err)) < 0 &&
+        o->seconds > 0)
+        lx_within(err, "--time %g s", o->seconds);
+    return rc;
 }
 
 static int read_images(lx_verify *v, lx_error *err)
@@ -268,8 +226,7 @@ static int read_prompts(lx_verify *v, lx_error *err)
                           v->training.max_token_length, err);
 }
 
-/* ---- subjects
- * ------------------------------------------------------------------------------ */
+/* ---- subjects ------------------------------------------------------------------ */
 
 static size_t count_training(const lx_verify *v, int tag)
 {
@@ -340,25 +297,24 @@ static void choose_subjects(lx_verify *v)
     s->identifier = find_identifier(v);
     if (s->identifier >= 0)
         v->alone[s->n_alone++] = v->candidates[v->n_candidates++] = s->identifier;
-    while (s->n_alone < MOST_ALONE &&
+    while (s->n_alone < LX_VERIFY_ALONE &&
            (tag = most_frequent(v, v->candidates, v->n_candidates, n, n)) >= 0)
         v->alone[s->n_alone++] = v->candidates[v->n_candidates++] = tag;
     for (size_t i = 0; i < s->n_alone && s->n_tags < v->plan.n_tags; i++)
         if (v->alone[i] != s->identifier)
             v->tags[s->n_tags++] = v->alone[i];
-    while (s->n_tags < v->plan.n_tags && v->n_candidates < MOST_LISTED && n > 5 &&
+    while (s->n_tags < v->plan.n_tags && v->n_candidates < LX_VERIFY_LISTED && n > 5 &&
            (tag = most_frequent(v, v->candidates, v->n_candidates,
                                 v->options->tags == SIZE_MAX ? 5 : 1, n - 5)) >= 0)
         v->tags[s->n_tags++] = v->candidates[v->n_candidates++] = tag;
-    while (v->n_candidates < MOST_LISTED &&
+    while (v->n_candidates < LX_VERIFY_LISTED &&
            (tag = most_frequent(v, v->candidates, v->n_candidates, 1, n)) >= 0)
         v->candidates[v->n_candidates++] = tag;
     s->alone = v->alone;
     s->tags = v->tags;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------- */
 
 static int open_data(lx_verify *v, const lx_lora_file *file, const char *lora,
                      lx_error *err)
@@ -396,7 +352,7 @@ static int read_first(lx_verify *v, const char *lora, lx_error *err)
         lx_within(err, "%s", lora);
         goto done;
     }
-    if (v->options->base && (rc = open_base(v, err)) == LX_OK && data_of(v))
+    if (v->options->base && (rc = open_base(v, err)) == LX_OK && lx_verify__data(v))
         rc = open_data(v, file, lora, err);
 done:
     lx_lora_file_close(file);
@@ -436,205 +392,6 @@ void lx_verify_close(lx_verify *v)
     lx_device_close(v->dev);
     lx_arena_free(v->arena);
     lx_free(v);
-}
-
-/* ---- judging
- * ------------------------------------------------------------------------------- */
-
-/* Which of the folder's captions the trainer of this file read (A6). */
-static int add_captions_read(lx_verify_result *r, const lx_verify *v,
-                             const lx_tensor_file *lora, lx_arena *scratch, lx_error *err)
-{
-    lx_captions_read c;
-    int rc =
-        lx_captions_read_of(&c, lora, data_of(v), &v->training.data, NULL, scratch, err);
-
-    if (rc < 0)
-        return rc;
-    if (c.ending && *c.ending)
-        lx_ledger_add(
-            &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
-            "the %s files of the folder have exactly the tag counts in the LoRA: they "
-            "were read, and this is the training set",
-            c.ending);
-    else if (c.ending)
-        lx_ledger_add(
-            &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
-            "the tag counts in the LoRA are those of the folder without any caption "
-            "file%s%s%s",
-            c.n_files ? "; the " : "", c.n_files ? c.to_use : "",
-            c.n_files ? " files were not read" : "");
-    else if (!isnan(c.likeness))
-        lx_ledger_add(&r->ledger, "A6", "Q1", LX_SUGGESTS, &rc, err,
-                      "no caption files of the folder have the tag counts in the LoRA: "
-                      "edited since, "
-                      "or another folder (%.0f%% of the tags are shared)",
-                      100 * c.likeness);
-    return rc;
-}
-
-/* What the evaluation cannot show, or does not repeat. */
-static int add_data_rows(lx_verify_result *r, const lx_verify *v, lx_error *err)
-{
-    const lx_training_facts *t = &v->training;
-    size_t n_cut = 0;
-    int rc = LX_OK;
-
-    for (size_t i = 0; i < v->prompts->n_tags; i++)
-        n_cut += v->prompts->tags[i].n_cut > 0;
-    if (n_cut)
-        lx_ledger_add(
-            &r->ledger, "A8", "Q4", LX_PROVES, &rc, err,
-            "%zu tags lie beyond the limit of %d tokens in some caption: there the model "
-            "never saw them%s",
-            n_cut, t->max_token_length,
-            t->shuffles_captions ? " (captions are shuffled: others in turn)" : "");
-    if (rc == LX_OK && (t->flips || t->masks))
-        lx_ledger_add(&r->ledger, "N1", "Q3", LX_SILENT, &rc, err,
-                      "the training %s; the evaluation does not",
-                      t->masks ? "masked the loss" : "mirrored images");
-    return rc;
-}
-
-static int judge_file(lx_verify_result *r, size_t *n_constant, lx_verify *v,
-                      const char *path, lx_arena *scratch, lx_error *err)
-{
-    const char *identifier = v->options->identifier;
-    lx_lora_file *file = NULL;
-    lx_lora_summary summary;
-    lx_lora_weights weights;
-    lx_training_facts training;
-    lx_hash hash;
-    int rc;
-
-    if (!identifier && v->subjects.identifier >= 0)
-        identifier = v->prompts->tags[v->subjects.identifier].text;
-    if ((rc = lx_lora_file_open(&file, path, err)) < 0 ||
-        (rc = lx_lora_summarise(&summary, file, true, v->arena, err)) < 0 ||
-        (rc = lx_lora_weigh(&weights, file, scratch, err)) < 0 ||
-        (rc = lx_training_facts_of(&training, file->file, scratch, err)) < 0)
-        goto done;
-    if (summary.n_modules == 0) {
-        rc = lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
-        goto done;
-    }
-    const lx_file_input in = {.file = file,
-                              .summary = &summary,
-                              .weights = &weights,
-                              .training = &training,
-                              .base = v->checkpoint ? &v->base : NULL,
-                              .tokenizer = v->tokenizer,
-                              .identifier = identifier,
-                              .ignores_metadata = v->options->ignores_metadata,
-                              .arena = v->arena};
-    rc = lx_file_evidence(r, n_constant, &in, err);
-    if (rc == LX_OK && v->trial && !v->options->ignores_metadata)
-        rc = add_captions_read(r, v, file->file, scratch, err);
-    if (rc == LX_OK && summary.n_not_finite)
-        rc = lx_fail(err, LX_EFORMAT, "%zu values are not numbers, first in %s",
-                     summary.n_not_finite, summary.first_not_finite);
-done:
-    lx_lora_file_close(file);
-    if (rc < 0)
-        lx_within(err, "%s", path);
-    else if ((rc = lx_file_hash(&hash, path, err)) == LX_OK)
-        lx_hash_hex(r->sha256, &hash);
-    return rc;
-}
-
-static int judge_text_path(lx_verify_result *r, lx_verify *v, patient *p,
-                           lx_arena *scratch, lx_error *err)
-{
-    const size_t most = 12;
-    lx_text_path_input in = {.checkpoint = v->checkpoint,
-                             .sd = &v->sd,
-                             .lora = p->lora,
-                             .probe = p->probe,
-                             .dose = p->dose,
-                             .prompts = v->prompts,
-                             .tags = v->candidates,
-                             .n_tags = v->n_candidates < most ? v->n_candidates : most,
-                             .identifier = v->subjects.identifier >= 0 ? 0 : -1,
-                             .n_null = N_NULL,
-                             .seed = v->options->seed,
-                             .arena = scratch};
-
-    return lx_text_path(r, &in, err);
-}
-
-static int judge_on_base(lx_verify_result *r, lx_verify *v, const char *path,
-                         lx_arena *scratch, lx_error *err)
-{
-    const lx_verify_options *o = v->options;
-    const int64_t before = v->trial->n_forwards;
-    patient p = {0};
-    int rc = open_patient(&p, v, path, err);
-
-    if (rc == LX_OK && !v->has_base_half) {
-        if ((rc = lx_dose_set(p.dose, 0, 0, err)) == LX_OK)
-            rc = lx_trial_run_base(v->trial, p.probe, err);
-        v->has_base_half = rc == LX_OK;
-        v->base_cost = v->trial->n_forwards - before;
-    }
-    if (rc == LX_OK &&
-        (rc = lx_dose_set(p.dose, o->strength, o->te_strength, err)) == LX_OK)
-        rc = lx_trial_run_lora(v->trial, p.probe, err);
-    if (rc == LX_OK) {
-        const lx_findings_input in = {.trial = v->trial,
-                                      .subjects = &v->subjects,
-                                      .candidates = v->candidates,
-                                      .n_candidates = v->n_candidates,
-                                      .seed = o->seed,
-                                      .arena = v->arena};
-        const lx_extras_input more = {.trial = v->trial,
-                                      .probe = p.probe,
-                                      .dose = p.dose,
-                                      .strength = o->strength,
-                                      .te_strength = o->te_strength,
-                                      .seed = o->seed,
-                                      .arena = scratch};
-        if ((rc = lx_findings_of(r, &in, err)) == LX_OK &&
-            (rc = lx_extras_of(r, &more, err)) == LX_OK)
-            rc = judge_text_path(r, v, &p, scratch, err);
-    }
-    r->cost = v->trial->n_forwards - before;
-    close_patient(&p);
-    return rc;
-}
-
-int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path,
-                    lx_error *err)
-{
-    lx_verify_result *r = lx_arena_calloc(v->arena, 1, sizeof *r);
-    lx_arena *scratch = lx_arena_new();
-    size_t n_constant;
-    int rc;
-
-    *out = NULL;
-    if (!r || !scratch || !(r->path = lx_arena_strdup(v->arena, path))) {
-        rc = lx_oom(err);
-        goto done;
-    }
-    r->ledger = (lx_ledger){.arena = v->arena, .seed = v->options->seed};
-    r->facts.delta = v->options->delta;
-    r->facts.caption_p = r->facts.binding_p = 1;
-    r->best_strength = r->facts.class_p = NAN;
-    if ((rc = judge_file(r, &n_constant, v, path, scratch, err)) < 0)
-        goto done;
-    if (v->trial && !r->facts.is_other_architecture &&
-        ((rc = add_data_rows(r, v, err)) < 0 ||
-         (rc = judge_on_base(r, v, path, scratch, err)) < 0))
-        goto done;
-    if ((rc = lx_verify_answers(r, n_constant, v->arena, err)) < 0)
-        goto done;
-    r->verdict = lx_label_decide(&r->facts);
-    lx_label_facts measured = r->facts;
-    measured.captions_proven_unread = measured.captions_proven_read = false;
-    r->by_measurement = lx_label_decide(&measured);
-    *out = r;
-done:
-    lx_arena_free(scratch);
-    return rc;
 }
 
 const lx_verify_images *lx_verify_images_of(const lx_verify *v)
