@@ -3,7 +3,9 @@
     train_unet.py encode SET.npz VAE.pt LATENTS.npz         pictures to latents
     train_unet.py train LATENTS.npz TEXT.pt OUTDIR --minutes M [--resume] [--from BASE.pt] [--vae VAE.pt]
 
-As in train_vae.py: two processes of one thread, learning rate by time used, averaged weights. OUTDIR gets base.pt (the
+As in train_vae.py: two processes of one thread, learning rate by time used, averaged weights. The processes go on by
+themselves for SYNC steps and then take the mean of their weights: waiting for each other at every step would cost much
+where other programs run too. OUTDIR gets base.pt (the
 averaged weights, every few minutes), unet_state.pt (to resume, with the optimizer), unet.log and, with --vae, sample
 sheets. --from goes on from averaged weights alone, with a fresh optimizer.
 """
@@ -25,7 +27,7 @@ from tokens import TagTokens
 from unet import ALPHAS, UNet, ddim
 from vae import VAE
 
-BATCH, LR, TEXT_LR, WARMUP, DECAY = 12, 1e-3, 2e-4, 200, 0.998
+BATCH, LR, TEXT_LR, WARMUP, SYNC, DECAY = 12, 1e-3, 2e-4, 200, 8, 0.98
 UNCOND, STRANGER = 0.1, 0.15
 SHOWN = ["1girl, solo, pink hair, long hair, blue eyes, smile, white shirt, green background, blunt bangs",
          "1boy, solo, green hair, spiky hair, red eyes, open mouth, yellow shirt, blue background",
@@ -114,6 +116,7 @@ def work(rank, a):
         unet.load_state_dict(s["unet"]); text.load_state_dict(s["text"])
         opt.load_state_dict(s["opt"]); ema = s["ema"]; step, used = s["step"], s["used"]
     r = np.random.default_rng([13, rank, step])
+    torch.manual_seed(1000003 * step + rank)
     together = np.random.default_rng([17, step])                 # the same in both processes
     log = open(os.path.join(a.out, "unet.log"), "a") if rank == 0 else None
     vae = None
@@ -122,14 +125,19 @@ def work(rank, a):
         vae.load_state_dict(torch.load(a.vae))
     begin, saved, shown, last = time.time() - used, used, used, False
     total, n, bands = 0.0, 0, torch.zeros(2, 4)
-    while not last:
-        clock = torch.tensor([time.time() - begin])
-        dist.broadcast(clock, 0)
-        used = clock.item()
-        part = min(1.0, used / (60 * a.minutes))
-        last = part >= 1
-        for g in opt.param_groups:
-            g["lr"] = g["peak"] * min(1, (step + 1) / WARMUP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+    while not last or step % SYNC:
+        if step % SYNC == 0:
+            flat = torch.cat([p.detach().flatten() for p in params] + [torch.tensor([time.time() - begin if rank == 0 else 0.0])])
+            dist.all_reduce(flat)
+            used = flat[-1].item()
+            at = 0
+            for p in params:
+                p.data.copy_(flat[at:at + p.numel()].view_as(p) / 2); at += p.numel()
+            torch._foreach_lerp_(ema, [p.detach() for p in params], 1 - min(DECAY, step / (step + 20)))
+            part = min(1.0, used / (60 * a.minutes))
+            last = part >= 1
+            for g in opt.param_groups:
+                g["lr"] = g["peak"] * min(1, (step + 1) / WARMUP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
         which = r.integers(len(traits), size=BATCH)
         rows = []
         for i in which:
@@ -146,25 +154,18 @@ def work(rank, a):
         loss = (weights(t) * each).mean()
         opt.zero_grad(set_to_none=True)
         loss.backward()
-        flat = torch.cat([p.grad.flatten() for p in params] + [loss.detach()[None]])
-        dist.all_reduce(flat)
-        flat /= 2
-        at = 0
-        for p in params:
-            p.grad = flat[at:at + p.numel()].view_as(p); at += p.numel()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
         step += 1
-        torch._foreach_lerp_(ema, [p.detach() for p in params], 1 - min(DECAY, step / (step + 20)))
-        total += flat[at].item(); n += 1
+        total += loss.item(); n += 1
         bands[0].index_add_(0, t // 250, each.detach()); bands[1].index_add_(0, t // 250, torch.ones(BATCH))
-        if rank == 0 and (used - shown > 30 or last or step == 20):
+        if rank == 0 and (used - shown > 30 or last and step % SYNC == 0):
             print(f"step {step} seconds {used:.0f} loss {total / n:.4f} by quarter of t "
                   + " ".join(f"{v:.4f}" for v in (bands[0] / bands[1]).tolist())
                   + f" lr {opt.param_groups[0]['lr']:.2e}", file=log, flush=True)
             total, n, shown = 0.0, 0, used
             bands.zero_()
-        if rank == 0 and (used - saved > 300 or last):
+        if rank == 0 and step % SYNC == 0 and (used - saved > 300 or last):
             saved = used
             raw = [p.detach().clone() for p in params]
             for p, e in zip(params, ema): p.data.copy_(e)

@@ -1,9 +1,10 @@
-"""Train the autoencoder: train_vae.py SET.npz OUTDIR --minutes M [--resume]
+"""Train the autoencoder: train_vae.py SET.npz OUTDIR --minutes M [--resume] [--from VAE.pt]
 
 Two processes of one thread each, gradients averaged after every step. The learning rate falls with the time used, so
 that a run ends well whenever it must end. First on crops of 64x64, at last on whole pictures. OUTDIR gets vae.pt (the
 averaged weights, replaced every few minutes), vae_state.pt (to resume), vae.log and vae_*.png (originals above, pictures
-through the autoencoder below).
+through the autoencoder below). --from trains the decoder of a finished autoencoder further and leaves its latents what they
+are, so that a UNet trained on them stays good.
 """
 import argparse
 import math
@@ -44,6 +45,18 @@ def loss_of(y, x):
     return d.abs().mean() + d.square().mean() + 0.5 * edges
 
 
+def latents(vae, x, step, update):
+    """By the statistics of the batch, which the running ones follow; by those where a batch is too small or they are
+    settled."""
+    if not update:
+        return vae.encode(x)
+    z = vae.encoder(x).float()
+    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)) + 1e-4
+    speed = 0.02 if step > 50 else 0.3
+    vae.mean.lerp_(mean.detach(), speed); vae.std.lerp_(std.detach(), speed)
+    return vae.normalize(z, mean, std)
+
+
 @torch.no_grad()
 def show(vae, images, path):
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -61,7 +74,11 @@ def work(rank, a):
     held, images = images[:8], images[8:]
     torch.manual_seed(7)
     vae = VAE()
-    params = list(vae.parameters())
+    if a.start:
+        vae.load_state_dict(torch.load(a.start))
+        vae.encoder.requires_grad_(False)
+    trained = lambda v: list(v.decoder.parameters() if a.start else v.parameters())
+    params = trained(vae)
     opt = torch.optim.Adam(params, a.lr, betas=(0.9, 0.95), eps=1e-7)
     ema = [p.detach().clone() for p in params]
     step, used = 0, 0.0
@@ -83,15 +100,8 @@ def work(rank, a):
         opt.param_groups[0]["lr"] = a.lr * min(1, (step + 1) / WARMUP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
         x = batch(r, images, whole)
         with torch.autocast("cpu", torch.bfloat16):
-            z = vae.encoder(x).float()
-            if not whole:     # one picture would be too few for statistics
-                mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)) + 1e-4
-                speed = 0.02 if step > 50 else 0.3
-                vae.mean.lerp_(mean.detach(), speed); vae.std.lerp_(std.detach(), speed)
-            else:
-                mean, std = vae.mean, vae.std
-            z = vae.normalize(z, mean, std)
-            y = vae.decoder(z + NOISE * torch.randn_like(z))
+            z = latents(vae, x, step, update=not whole and not a.start)
+            y = vae.decode(z + NOISE * torch.randn_like(z))
         loss = loss_of(y.float(), x)
         opt.zero_grad(set_to_none=True)
         loss.backward()
@@ -112,8 +122,8 @@ def work(rank, a):
             total, n, shown = 0.0, 0, used
         if rank == 0 and (used - saved > 150 or last):
             saved = used
-            for p, e in zip(averaged.parameters(), ema): p.data.copy_(e)
-            averaged.mean.copy_(vae.mean); averaged.std.copy_(vae.std)
+            averaged.load_state_dict(vae.state_dict())
+            for p, e in zip(trained(averaged), ema): p.data.copy_(e)
             l1 = show(averaged, held, os.path.join(a.out, f"vae_{int(used):05d}.png"))
             print(f"step {step} held-out L1 on -1..1: {l1:.4f}", file=log, flush=True)
             torch.save(averaged.state_dict(), os.path.join(a.out, "vae.pt"))
@@ -126,6 +136,7 @@ if __name__ == "__main__":
     p = argparse.ArgumentParser()
     p.add_argument("set"); p.add_argument("out")
     p.add_argument("--minutes", type=float, default=60)
+    p.add_argument("--from", dest="start")
     p.add_argument("--lr", type=float, default=LR)
     p.add_argument("--resume", action="store_true")
     a = p.parse_args()
