@@ -6,7 +6,7 @@
  *
  * Two models of folders: strict (a new, changed or removed name is durable when its
  * folder was synced) and ordered (any sync makes all earlier names durable).
- * LX_TEST_IMAGES: how many disks (default 1500).
+ * LX_TEST_IMAGES: how many disks (default 600).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -126,8 +126,7 @@ static void forget(const char *path)
             names[i].path[0] = '\0';
 }
 
-/* ---- the io table
- * ----------------------------------------------------------------------- */
+/* ---- the io table ----------------------------------------------------------------- */
 
 static struct {
     int inode; /* -1: a folder */
@@ -202,8 +201,7 @@ static int tracing_mkdir(const char *path, mode_t mode)
     return rc;
 }
 
-/* ---- SQLite's files
- * ----------------------------------------------------------------------- */
+/* ---- SQLite's files --------------------------------------------------------------- */
 
 typedef struct shim_file {
     sqlite3_file base;
@@ -357,8 +355,7 @@ static int shim_delete(sqlite3_vfs *vfs, const char *name, int syncs)
     return rc;
 }
 
-/* ---- the work
- * --------------------------------------------------------------------------- */
+/* ---- the work --------------------------------------------------------------------- */
 
 static int n_done; /* acknowledged steps */
 
@@ -382,7 +379,7 @@ static void record_run(lx_store *store, int which)
     lx_store_image image = {.name = "1.png", .caption = which ? "a dog" : "a cat"};
     lx_store_folder data = {"10_x", "x", 10, false, &image, 1};
     lx_run_start start = {
-        .name = which ? "b" : "a", .kind = "train", .flags = "{\"x\":1}"};
+        .name = which ? "second" : "first", .kind = "train", .flags = "{\"x\":1}"};
     char *dataset;
     lx_run *run;
     lx_error err;
@@ -421,8 +418,7 @@ static void do_work(void)
     lx_store_close(store);
 }
 
-/* ---- disks after the cut
- * ------------------------------------------------------------------ */
+/* ---- disks after the cut ---------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -596,8 +592,7 @@ static void make_image(size_t cut, bool is_strict)
     free(disk);
 }
 
-/* ---- what must hold
- * ------------------------------------------------------------------------ */
+/* ---- what must hold --------------------------------------------------------------- */
 
 typedef struct place {
     size_t cut;
@@ -630,7 +625,7 @@ static void check_steps(const place *p, lx_store *store, int done)
         lx_hash hash;
         size_t n;
         int parts = steps >= 4 ? 3 : steps - 1;
-        if (lx_query_find(&row, store, which ? "b" : "a", arena, NULL) < 0)
+        if (lx_query_find(&row, store, which ? "second" : "first", arena, NULL) < 0)
             FAIL(p, "run %d is lost", which);
         if (lx_query_curve(&loss, store, row.seq, "loss", 0, arena, NULL) < 0 ||
             (int)loss.n < 10 * parts)
@@ -678,7 +673,7 @@ static int done_before(size_t cut)
 static void test_fault_store_power__nothing_acknowledged_is_lost(void **state)
 {
     const char *asked = getenv("LX_TEST_IMAGES");
-    long n_images = asked ? atol(asked) : 1500;
+    long n_images = asked ? atol(asked) : 600;
     (void)state;
     seed = (uint64_t)getpid();
     for (long i = 0; i < n_images; i++) {
