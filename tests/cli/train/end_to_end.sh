@@ -5,7 +5,6 @@ goldens=$LX_GOLDENS/e2e
 [ -x "$make" ] && [ -d "$goldens/data/train" ] || { echo "skip: no $make or no $goldens" >&2; exit 77; }
 "$make" tiny tiny.safetensors || exit 1
 cp -r "$goldens/data" . && chmod -R u+w data || exit 1
-export OMP_WAIT_POLICY=passive # do not burn the other processor while this one waits for it
 
 # run NAME THREADS [FLAG...] - the pasted line as one word
 run() {

@@ -6,7 +6,6 @@ picture=$LX_GOLDENS/e2e/data/reg/1_1girl/reg00.png
 "$make" tiny tiny.safetensors || exit 1
 mkdir -p "img/20_iwl 1girl"
 cp "$picture" "img/20_iwl 1girl/a.png"
-export OMP_WAIT_POLICY=passive
 cat >run.toml <<'EOT'
 pretrained_model_name_or_path = "tiny.safetensors"
 text_encoder_heads = 4
