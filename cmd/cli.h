@@ -43,6 +43,7 @@ typedef struct lx_command {
     size_t args_size;    /* of the struct the options fill, zeroed first */
     int (*run)(lx_cli *cli, void *args, lx_error *err);
     bool is_hidden;      /* left out of `lx help` */
+    bool computes;       /* its threads wait for each other thousands of times (cmd/waiting.h) */
 } lx_command;
 
 #define LX_COMMAND(name) extern const lx_command lx_cmd_##name;

@@ -36,6 +36,7 @@ const lx_command lx_cmd_debug = {
     .summary = "internals, for tests",
     .usage = "[NAME] ...",
     .help = "Commands that the tests of lx use. Their contract is in docs/testing.md.",
+    .computes = true,
     .run = run,
     .is_hidden = true,
 };

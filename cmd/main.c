@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "cmd/waiting.h"
 #include "src/image/decode.h"
 #include "store/git.h"
 
@@ -87,6 +88,8 @@ static int run(lx_cli *cli, int argc, char **argv, lx_error *err)
     }
     if ((rc = lx_command_find(&command, argv[rest], err)) < 0)
         return rc;
+    if (command->computes)
+        lx_wait_briefly(argv - 1); /* the name of the program stands before the words */
     cli->name = command->name;
     cli->argc = argc - rest - 1;
     cli->argv = argv + rest + 1;

@@ -449,5 +449,6 @@ const lx_command lx_cmd_reproduce = {
             "  lx reproduce 81b1e9e598 --check\n",
     .options = options,
     .args_size = sizeof(struct reproduce_args),
+    .computes = true,
     .run = run,
 };

@@ -200,5 +200,6 @@ const lx_command lx_cmd_resume = {
             "  lx resume hifumi --from out/hifumi-000004-state\n",
     .options = options,
     .args_size = sizeof(struct resume_args),
+    .computes = true,
     .run = run,
 };

@@ -119,5 +119,6 @@ const lx_command lx_cmd_sample = {
             "strength=0.4,0.8,1.2\n",
     .options = options,
     .args_size = sizeof(lx_sample_args),
+    .computes = true,
     .run = run,
 };

@@ -267,5 +267,6 @@ const lx_command lx_cmd_train = {
             "  lx train --like hifumi-v3 --network_dim 8 --output_name hifumi-v4\n",
     .options = lx_train_options,
     .parses_itself = true,
+    .computes = true,
     .run = run,
 };

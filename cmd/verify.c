@@ -413,5 +413,6 @@ const lx_command lx_cmd_verify = {
             "            --held-out held --html verify.html\n",
     .options = options,
     .args_size = sizeof(struct verify_args),
+    .computes = true,
     .run = run,
 };
