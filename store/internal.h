@@ -23,6 +23,7 @@ struct lx_store {
     pthread_mutex_t mutex;
     bool has_mutex, is_readonly, is_poisoned, is_ready, is_in_transaction, is_grouped;
     int wal_pages; /* since the last checkpoint */
+    double last_remark; /* its moment */
     struct {
         sqlite3_stmt *stmt;
         bool is_used;
