@@ -88,7 +88,10 @@ static void begin_terminal(fixture *f, const char *script)
     int master;
 
     memset(f, 0, sizeof *f);
-    if ((f->pid = forkpty(&master, NULL, NULL, &size)) == 0) {
+    f->pid = forkpty(&master, NULL, NULL, &size);
+    if (f->pid < 0) /* a root without /dev/pts */
+        skip();
+    if (f->pid == 0) {
         reset_signals();
         run_inside(script);
     }
