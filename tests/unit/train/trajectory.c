@@ -116,7 +116,7 @@ static void add_network(lx_test_flags *flags, const cJSON *run, char words[8][25
     }
 }
 
-static void check_trajectory(const char *name)
+static void follow_trajectory(const char *name)
 {
     cJSON *all = lx_golden_json("train/traj.json");
     const cJSON *run = cJSON_GetObjectItem(cJSON_GetObjectItem(all, "runs"), name);
@@ -158,6 +158,16 @@ static void check_trajectory(const char *name)
     lx_tensor_file_close(golden);
     lx_tensor_file_close(inputs);
     cJSON_Delete(all);
+}
+
+/* Skips before anything is held, where the slim copy has not got it. */
+static void check_trajectory(const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "train/traj_%s.safetensors", name);
+    lx_golden_need(path);
+    follow_trajectory(name);
 }
 
 static void test_train_trajectory__adamw(void **state)
