@@ -51,8 +51,7 @@ typedef struct job {
     size_t n_changed; /* inputs */
 } job;
 
-/* ---- the inputs
- * ----------------------------------------------------------------------------- */
+/* ---- the inputs ------------------------------------------------------------------- */
 
 static void tell_change(job *j, const char *what)
 {
@@ -208,8 +207,7 @@ static int check_inputs(job *j, lx_error *err)
     return rc;
 }
 
-/* ---- the outcome
- * ---------------------------------------------------------------------------- */
+/* ---- the outcome ------------------------------------------------------------------ */
 
 static const lx_artifact_row *last_lora(const lx_artifact_row *rows, size_t n)
 {
@@ -352,8 +350,7 @@ static int compare(job *j, lx_error *err)
     return tell_difference(j, old, now, step, err);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------- */
 
 static void add_word(job *j, const char *word)
 {

@@ -26,8 +26,7 @@ static const lx_option options[] = {
     LX_OPTION_END,
 };
 
-/* ---- which state
- * --------------------------------------------------------------------------- */
+/* ---- which state ------------------------------------------------------------------ */
 
 typedef struct search {
     lx_arena *arena;
@@ -100,8 +99,7 @@ static int find_state(search *s, const char *flags, const lx_run_row *run, lx_er
                      run->id, folder, run->id);
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------- */
+/* ---- the run ---------------------------------------------------------------------- */
 
 static int check_status(const lx_run_row *run, lx_error *err)
 {

@@ -85,8 +85,7 @@ static int take(network_args *args, const char *key, const char *value, lx_error
                    nearest);
 }
 
-/* ---- numbers and lists of them
- * ------------------------------------------------------------- */
+/* ---- numbers and lists of them ---------------------------------------------------- */
 
 static int read_rank(int *out, const char *text, lx_error *err)
 {
@@ -146,8 +145,7 @@ static int read_block_ranks(int out[LX_LORA_BLOCKS], const char *text, lx_error 
     return rc;
 }
 
-/* ---- ranks by block
- * ------------------------------------------------------------------------ */
+/* ---- ranks by block --------------------------------------------------------------- */
 
 static void fill(int *ranks, double *alphas, int rank, double alpha)
 {
@@ -180,8 +178,7 @@ static int set_block_ranks(lx_lora_spec *s, const network_args *a, lx_error *err
     return LX_OK;
 }
 
-/* ---- rates by block
- * ------------------------------------------------------------------------ */
+/* ---- rates by block --------------------------------------------------------------- */
 
 enum { SIDE = 12 }; /* blocks down and up */
 
@@ -248,8 +245,7 @@ static int set_block_lr(lx_lora_spec *s, const network_args *a, lx_error *err)
     return LX_OK;
 }
 
-/* ---- the rest
- * ------------------------------------------------------------------------------ */
+/* ---- the rest --------------------------------------------------------------------- */
 
 static int read_ratio(double *out, const char *key, const char *text, lx_error *err)
 {

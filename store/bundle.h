@@ -8,8 +8,7 @@
  *     objects/HEX      in the order of their hashes, each once
  *
  *     {"lx_bundle": 1, "made_by": "lx 0.1.0", "is_scrubbed": true, "scrubbed": ["..."],
- *      "objects": [[HEX, size], ...], "runs": [record, ...]}          records:
- * store/transfer.h
+ *      "objects": [[HEX, size], ...], "runs": [record, ...]}     records: store/transfer.h
  *
  * Every byte is under a hash, so nothing changes on the way unnoticed; that says nothing
  * of who made it. Equal runs give equal bundles. A plain tar of the same members is read

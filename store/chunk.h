@@ -4,8 +4,8 @@
  *     byte      version (1)
  *     byte      how: 0, or the order of the differences, 1 to 4
  *     varint    n
- *     varints   zigzag of the first step, then of the differences of differences of the
- * steps n x 8     words laid out in byte planes, the highest byte of all of them first
+ *     varints   zigzag of the first step, then of the steps' differences of differences
+ *     n x 8     words laid out in byte planes, the highest byte of all of them first
  *
  * the whole in one zstd frame. A value's word, of the 64 bits of its IEEE double: for 0
  * those bits XOR the ones before; else their difference of that order as integers (mod

@@ -6,9 +6,9 @@
  *     home folders       /home/NAME, /Users/NAME, C:\Users\NAME, /root, $HOME       ~
  *     user names         this user's; those seen in home folders and recorded       user
  *     host names         this machine's; those recorded                             host
- *     e-mail addresses   but for git@ and example.com name@example.com tokens as
- * store/scrub, and values of what is named like one       *** URL users
- * https://user:password@                                     ***
+ *     e-mail addresses   but for git@ and example.com             name@example.com
+ *     tokens             as store/scrub, and values of what is named like one      ***
+ *     URL users          https://user:password@                                    ***
  *
  * Names are found as whole words in any spelling of capitals; "_" and "-" end a word.
  * Names that tell nothing (user, root, admin, ubuntu ...) and those shorter than three

@@ -10,8 +10,8 @@
  *      "end": {"ended", "status", "message"},
  *      "remarks": [[at, kind, key, value], ...],            value null: taken back
  *      "artifacts": [{"role", "name", "step", "at", "sha256", "size", "is_kept", "path",
- * "tensors"}], "curves": [{"key", "n", "points": HEX}]}             n x i64 steps, then n
- * x f64 values, LE
+ *                     "tensors"}],
+ *      "curves": [{"key", "n", "points": HEX}]}       n x i64 steps, then n x f64 values, LE
  *
  * Leaving, everything passes the privacy filter (store/privacy). A text that changes gets
  * a new hash, and so does all that names it: captions, then folders, then the dataset,

@@ -3,8 +3,7 @@
  *
  *     prompt, of any number of lines
  *     Negative prompt: ...                          left out when empty
- *     Steps: 28, Sampler: DPM++ SDE Karras, CFG scale: 8, Seed: 1, Size: 512x864, Model
- * hash: ...
+ *     Steps: 28, Sampler: DPM++ SDE Karras, CFG scale: 8, Seed: 1, Size: 512x864, ...
  *
  * The last line holds settings when it has at least three "Key: value". A value with a
  * comma, a colon or a line break stands in double quotes with JSON's escapes. Source:

@@ -14,8 +14,7 @@ lx_pickle lx_pickle__none = {.kind = LX_PICKLE_NONE};
 lx_pickle lx_pickle__truth[2] = {{.kind = LX_PICKLE_BOOL, .as.integer = 0},
                                  {.kind = LX_PICKLE_BOOL, .as.integer = 1}};
 
-/* ---- bytes, values and the stack
- * ----------------------------------------------------------- */
+/* ---- bytes, values and the stack -------------------------------------------------- */
 
 int lx_pickle__bad(lx_pickle_machine *m, const char *what)
 {
@@ -188,8 +187,7 @@ int lx_pickle__push_text(lx_pickle_machine *m, lx_pickle_kind kind, const char *
     }
     return lx_pickle__push(m, v);
 }
-/* ---- containers, memo and marks
- * ------------------------------------------------------------ */
+/* ---- containers, memo and marks --------------------------------------------------- */
 
 static int append_to(lx_pickle_machine *m, lx_pickle_kind kind, lx_pickle *const *items,
                      size_t n)
@@ -348,8 +346,7 @@ static int pop_marked(lx_pickle_machine *m)
     return pop_mark(m, &items, &n);
 }
 
-/* ---- opcodes
- * ------------------------------------------------------------------------------- */
+/* ---- opcodes ---------------------------------------------------------------------- */
 
 /* Opcodes of lists, tuples, dictionaries and sets (kept as lists). */
 static int run_container(lx_pickle_machine *m, unsigned char op)

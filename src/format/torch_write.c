@@ -26,8 +26,7 @@ static void put(lx_str *out, uint64_t value, int bytes)
         lx_str_putc(out, (char)value);
 }
 
-/* ---- the pickle
- * ---------------------------------------------------------------------------- */
+/* ---- the pickle ------------------------------------------------------------------- */
 
 static void put_text(lx_str *out, const char *text)
 {
@@ -118,8 +117,7 @@ static int build_pickle(lx_str *out, const lx_tensor_view **sorted, size_t n,
     return lx_str_check(out, err);
 }
 
-/* ---- the archive
- * --------------------------------------------------------------------------- */
+/* ---- the archive ------------------------------------------------------------------ */
 
 static int write_bytes(archive *a, const void *data, size_t n, lx_error *err)
 {

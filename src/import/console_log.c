@@ -49,7 +49,7 @@ static void conclude(reader *r, const lx_console_state *s)
         r->run->message =
             lx_history_printf(r->history, "its console ends at step %lld of %lld",
                               (long long)s->step, (long long)s->total_steps);
-    r->run->started = -s->elapsed; /* seconds before the end of the file, for now */
+    r->run->started = -s->elapsed; /* before its end, which console_read knows */
 }
 
 /* "H:\Models\last.safetensors" and "/out/last.safetensors" end alike. */

@@ -115,8 +115,7 @@ void lx_lora_tensors_free(lx_lora_tensors *tensors)
     lx_free(tensors);
 }
 
-/* ---- hashes
- * ------------------------------------------------------------------------------- */
+/* ---- hashes ----------------------------------------------------------------------- */
 
 /* Bytes of the file that the peer's old hash is of: the rule of the first web UIs. */
 enum { LEGACY_BEGIN = 0x100000, LEGACY_END = 0x110000 };
@@ -179,8 +178,7 @@ int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
     return 0;
 }
 
-/* ---- file
- * --------------------------------------------------------------------------------- */
+/* ---- file ------------------------------------------------------------------------- */
 
 int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype,
                  bool has_integer_alpha, const lx_metadata_entry *metadata,

@@ -1,8 +1,9 @@
 /*
  * query/when - moments and spans of time as people write them
  *
- *     2026-11-01   2026-11-01T14:30   2026-11-01 14:30:05   2026-11   2026   now today
- * yesterday 90s   5m   1h30m   2.5h   3d   2w   -3d
+ *     2026-11-01   2026-11-01T14:30   2026-11-01 14:30:05   2026-11   2026
+ *     now   today   yesterday
+ *     90s   5m   1h30m   2.5h   3d   2w   -3d
  *
  * A date is a span of time, as long as its last part says (a day, a minute): what lies in
  * it is equal to it. Dates are local time, with a Z behind the clock UTC.

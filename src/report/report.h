@@ -5,9 +5,10 @@
  * borrowed, may come from anywhere, and are escaped where they are written; NULL or ""
  * means "not known" and is left out, and so is a section that would be empty.
  *
- *     HTML       one page, nothing fetched; curves are interactive, and static without
- * scripts Markdown   for a repository or a forum; charts and pictures in a folder beside
- * it, or as data URIs JSON       schema/report.schema.json; pictures left out
+ *     HTML       one page, nothing fetched; curves interactive, and static without scripts
+ *     Markdown   for a repository or a forum; charts and pictures in a folder beside it, or
+ *                as data URIs
+ *     JSON       schema/report.schema.json; pictures left out
  */
 #ifndef LX_REPORT_REPORT_H
 #define LX_REPORT_REPORT_H

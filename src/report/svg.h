@@ -10,11 +10,12 @@
  * inside a page needs lx_svg_css once in the page's style; one that is a file of its own
  * carries it (is_standalone), and follows the reader's light or dark setting by itself.
  *
- *     lx_svg_line lines[] = {{.label = "loss", .x = steps, .y = loss, .n = n, .is_faint =
- * true},
- *                            {.label = "smoothed", .x = steps, .y = mean, .n = n}};
- *     lx_svg_chart chart = {.title = "Loss", .x_label = "step", .lines = lines, .n_lines
- * = 2}; rc = lx_svg_curves(&out, &chart, err);
+ *     lx_svg_line lines[] = {
+ *         {.label = "loss", .x = steps, .y = loss, .n = n, .is_faint = true},
+ *         {.label = "smoothed", .x = steps, .y = mean, .n = n}};
+ *     lx_svg_chart chart = {
+ *         .title = "Loss", .x_label = "step", .lines = lines, .n_lines = 2};
+ *     rc = lx_svg_curves(&out, &chart, err);
  */
 #ifndef LX_REPORT_SVG_H
 #define LX_REPORT_SVG_H

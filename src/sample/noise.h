@@ -2,9 +2,10 @@
  * sample/noise - where the noise of a picture comes from
  *
  *     a1111-cpu  torch's CPU generator: web UIs with "RNG: CPU", ComfyUI, diffusers and
- * sd-scripts on a CPU. The default, so that pictures can be compared. a1111-gpu  an
- * NVIDIA card's generator: web UIs as they come lx         Philox keyed by (seed, draw):
- * value i does not depend on the size of the picture's tensor, only on its place in it
+ *                sd-scripts on a CPU. The default, so that pictures can be compared.
+ *     a1111-gpu  an NVIDIA card's generator: web UIs as they come
+ *     lx         Philox keyed by (seed, draw): value i does not depend on the size of the
+ *                picture's tensor, only on its place in it
  *
  * As in web UIs, every picture has its own generator, so a batch gives the pictures that
  * single ones would; fresh noise goes on in the generator that drew the start, unless

@@ -1,12 +1,14 @@
 /*
  * sample/prompt - what is written in a prompt beside its words
  *
- *     <lora:NAME:0.8>                 both networks;  <lora:NAME:0.8:0.6>  text encoder,
- * UNet <lora:NAME:te=0.8:unet=0.6:lbw=OUTALL>          lbw: src/sample/lora_stack.h
- *     [from:to:0.5]  [to:5]  [from::5]                another text from a share of the
- * steps, or from a step, on [a|b]                                           by turns
- *     BREAK                                           begin the next chunk of 75 tokens
- * here (more:1.2) [less] \( \)                         src/text/prompt.h
+ *     <lora:NAME:0.8>                          both networks
+ *     <lora:NAME:0.8:0.6>                      text encoder, UNet
+ *     <lora:NAME:te=0.8:unet=0.6:lbw=OUTALL>   lbw: src/sample/lora_stack.h
+ *     [from:to:0.5]  [to:5]  [from::5]         another text from a share of the steps, or
+ *                                              from a step, on
+ *     [a|b]                                    by turns
+ *     BREAK                                    begin the next chunk of 75 tokens here
+ *     (more:1.2) [less] \( \)                  src/text/prompt.h
  *
  * AND (several prompts in one picture) is refused: half a meaning would be worse.
  *

@@ -1,11 +1,12 @@
 /*
  * sample/prompt_file - lists of prompts in sd-scripts' formats
  *
- *     .txt   one prompt a line, # begins a remark; options after the prompt, each after "
- * --": w h (size), d (seed), s (steps), l (CFG scale), n (negative prompt), ss (sampler)
+ *     .txt   one prompt a line, # begins a remark; options after the prompt, each after
+ *            " --": w h (size), d (seed), s (steps), l (CFG scale), n (negative prompt),
+ *            ss (sampler)
  *     .toml  [prompt] with defaults, [[prompt.subset]] tables: prompt, negative_prompt,
- * width, height, sample_steps, scale, seed, sample_sampler .json  a list of such objects,
- * or of lines as in .txt
+ *            width, height, sample_steps, scale, seed, sample_sampler
+ *     .json  a list of such objects, or of lines as in .txt
  *
  * Sizes are lowered to multiples of 8, 64 at least; steps are held in 1..1000, as there.
  * Options of other models (g, ctr, rcfg, fs) are told, not obeyed; ControlNet (cn) is

@@ -4,10 +4,11 @@
  * One call makes a batch: the same prompt and settings, one seed a picture. The way of a
  * step:
  *
- *     eps      = UNet(x / sqrt(1 + sigma^2), t(sigma), context)       for the prompt and
- * the negative one guided   = eps_negative + cfg (eps_prompt - eps_negative)
- * classifier-free guidance denoised = x - sigma guided       (v-prediction: eps = (v +
- * sigma x / sqrt(1 + sigma^2)) / sqrt(1 + sigma^2))
+ *     eps      = UNet(x / sqrt(1 + sigma^2), t(sigma), context)
+ *                for the prompt and the negative one; under v-prediction
+ *                eps = (v + sigma x / sqrt(1 + sigma^2)) / sqrt(1 + sigma^2)
+ *     guided   = eps_negative + cfg (eps_prompt - eps_negative)
+ *     denoised = x - sigma guided
  *
  * With cfg 1 the negative prompt is not asked. Same inputs, same bytes, whatever the
  * number of threads.

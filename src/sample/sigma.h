@@ -8,13 +8,15 @@
  * and between the trained timesteps by linear interpolation of log sigma in t. The model
  * itself sees x / sqrt(1 + sigma^2) at t(sigma).
  *
- *     normal       t = linspace(999, 0, n), then 0             web UI's
- * "Normal"/"Automatic" karras       (max^(1/7) + i/(n-1) (min^(1/7) - max^(1/7)))^7, then
- * 0 exponential  exp(linspace(log max, log min, n)), then 0 ddim         t = 1 + i (1000
- * / n), descending; ends at sigma_0 and not at 0   web UI's DDIM leading      t = i (1000
- * / n), descending; ends at 0     sd-scripts' DDIM and PNDM linspace     normal, but
- * sigma itself interpolated       diffusers' Euler, Heun, DPM2, LMS midpoints    t =
- * round(linspace(999, 0, n + 1)) without its last, then 0 diffusers' DPM-Solver and UniPC
+ *     normal       t = linspace(999, 0, n), then 0 (web UI's "Normal" and "Automatic")
+ *     karras       (max^(1/7) + i/(n-1) (min^(1/7) - max^(1/7)))^7, then 0
+ *     exponential  exp(linspace(log max, log min, n)), then 0
+ *     ddim         t = 1 + i (1000 / n), descending; ends at sigma_0 and not at 0 (web UI's
+ *                  DDIM)
+ *     leading      t = i (1000 / n), descending; ends at 0 (sd-scripts' DDIM and PNDM)
+ *     linspace     normal, but sigma itself interpolated (diffusers' Euler, Heun, DPM2, LMS)
+ *     midpoints    t = round(linspace(999, 0, n + 1)) without its last, then 0 (diffusers'
+ *                  DPM-Solver and UniPC)
  *
  * Sources: Karras et al. 2022, arXiv:2206.00364, section 3 and equation 5; k-diffusion
  * external.py and sampling.py; diffusers 0.32 schedulers. Goldens: sample/.

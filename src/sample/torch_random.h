@@ -6,8 +6,8 @@
  * tensor of n >= 16 values Box-Muller in blocks of 16:
  *
  *     u_1 = 1 - block[j], u_2 = block[j + 8], j = 0..7
- *     block[j] = sqrt(-2 ln u_1) cos(2 pi u_2),  block[j + 8] = sqrt(-2 ln u_1) sin(2 pi
- * u_2)
+ *     block[j]     = sqrt(-2 ln u_1) cos(2 pi u_2)
+ *     block[j + 8] = sqrt(-2 ln u_1) sin(2 pi u_2)
  *
  * where the last 16 values are drawn anew when n is no multiple of 16. Logarithm, sine
  * and cosine are the polynomials of torch's AVX2 and AVX-512 builds, so every value

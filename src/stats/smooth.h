@@ -2,7 +2,9 @@
  * stats/smooth - curves made readable
  *
  * Exponential moving average without the pull of its start:
+ *
  *     s_i = w s_(i-1) + (1 - w) x_i,  s_0 = 0;   out_i = s_i / (1 - w^i)
+ *
  * as TensorBoard draws it. Values that are not finite are passed over and keep the
  * average.
  */

@@ -31,8 +31,7 @@ static const lx_optimizer_rule *const rules[LX_OPTIMIZER_COUNT] = {
     [LX_OPTIMIZER_ADAMW_SCHEDULE_FREE] = &lx_rule_schedule_free,
 };
 
-/* ---- states
- * ------------------------------------------------------------------------------- */
+/* ---- states ----------------------------------------------------------------------- */
 
 static int list(lx_optimizer *o, const char *name, size_t tensor, lx_dtype dtype,
                 size_t n, void *data)
@@ -107,8 +106,7 @@ const lx_optimizer_state *lx_optimizer_states(const lx_optimizer *o, size_t *cou
     return o->list;
 }
 
-/* ---- gradients
- * ---------------------------------------------------------------------------- */
+/* ---- gradients -------------------------------------------------------------------- */
 
 double lx_gradient_norm(const lx_trainable *tensors, size_t count)
 {
@@ -144,8 +142,7 @@ double lx_optimizer__rate(const lx_trainable *tensors, size_t count, double fact
     return most * factor;
 }
 
-/* ---- updates
- * ------------------------------------------------------------------------------ */
+/* ---- updates ---------------------------------------------------------------------- */
 
 void lx_optimizer_step(lx_optimizer *o, const lx_trainable *tensors, double factor)
 {

@@ -161,8 +161,7 @@ int lx_output_last(lx_output *o, int epoch, int64_t step, lx_error *err)
     return rc;
 }
 
-/* ---- states
- * ------------------------------------------------------------------------------- */
+/* ---- states ----------------------------------------------------------------------- */
 
 static int save_state(lx_output *o, const lx_str *folder, lx_error *err)
 {

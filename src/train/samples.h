@@ -5,9 +5,11 @@
  * time, so it may be edited while the training runs. Pictures go to OUTPUT_DIR/sample
  * under the peer's names:
  *
- *     [NAME_]eEEEEEE_II_YYYYmmddHHMMSS[_SEED].png   after an epoch, 000000 before the
- * first step [NAME_]SSSSSS_II_YYYYmmddHHMMSS[_SEED].png    at a step;  II: the prompt's
- * place from 0
+ *     [NAME_]eEEEEEE_II_YYYYmmddHHMMSS[_SEED].png   after an epoch, 000000 before the first
+ *                                                   step
+ *     [NAME_]SSSSSS_II_YYYYmmddHHMMSS[_SEED].png    at a step
+ *
+ * II is the prompt's place, from 0.
  *
  * A prompt without a seed gets one that is a function of the training's seed and its
  * place, so that pictures of different steps begin with the same noise (the peer draws a

@@ -45,8 +45,7 @@ struct lx_train {
     double autosaved; /* when, by the monotonic clock */
 };
 
-/* ---- opening
- * ----------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------- */
 
 static int make_lora(lx_train *t, lx_error *err)
 {
@@ -130,8 +129,7 @@ void lx_train_close(lx_train *t)
     lx_free(t);
 }
 
-/* ---- preparing: latents, plans, names
- * ---------------------------------------------------- */
+/* ---- preparing: latents, plans, names --------------------------------------------- */
 
 static int on_cached(void *context, int64_t done, int64_t total, lx_error *err)
 {
@@ -304,8 +302,7 @@ const lx_lora *lx_train_lora(const lx_train *t)
     return t->lora;
 }
 
-/* ---- running
- * ----------------------------------------------------------------------------- */
+/* ---- running ---------------------------------------------------------------------- */
 
 /* Weights of the joined context: the first BOS, 75 of each chunk, the last EOS. */
 static int encode_weighted(lx_train *t, int64_t *ids, float *joined, const char *text,

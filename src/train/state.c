@@ -17,8 +17,7 @@ enum { VERSION = 1, N_NUMBERS = 6 };
 
 static const char file_name[] = "state.safetensors";
 
-/* ---- the state as tensors: the same list is written and read back
- * --------------------------- */
+/* ---- the state as tensors: the same list is written and read back ----------------- */
 
 typedef struct part {
     lx_tensor_view view; /* data: the training's own memory */
@@ -114,8 +113,7 @@ static void release(parts *p)
     lx_arena_free(p->arena);
 }
 
-/* ---- saving
- * ------------------------------------------------------------------------------- */
+/* ---- saving ----------------------------------------------------------------------- */
 
 static int write_file(const char *path, const parts *p, const lx_train_state *s,
                       lx_error *err)
@@ -170,8 +168,7 @@ void lx_state_remove(const char *folder)
     lx_str_release(&path);
 }
 
-/* ---- loading
- * ------------------------------------------------------------------------------ */
+/* ---- loading ---------------------------------------------------------------------- */
 
 int lx_state_find(lx_str *file, const char *path, lx_error *err)
 {

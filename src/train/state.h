@@ -1,18 +1,16 @@
 /*
  * train/state - a training put aside between two steps, and taken up again to the bit
  *
- * One safetensors file, state.safetensors, in a folder of the peer's name
- * (name-000003-state):
+ * One safetensors file, state.safetensors, in a folder of the peer's name (name-000003-state):
  *
- *     lora.<key>                     F32, the factors as they are trained (not as they
- * are saved) optimizer.<n>.<state>          of tensor n; optimizer.<state> of the whole
- *     progress                       I64 [6]: step, epoch, batch, images, micro-steps,
- * recent recent, recent_sum             F64: the losses of the last epoch, for the
- * average
+ *     lora.<key>             F32: the factors as they are trained, not as they are saved
+ *     optimizer.<n>.<state>  of tensor n; optimizer.<state> of the whole
+ *     progress               I64 [6]: step, epoch, batch, images, micro-steps, recent
+ *     recent, recent_sum     F64: the losses of the last epoch, for the average
  *
- * and in its metadata lx.state, lx.step, lx.optimizer, lx.spec_hash and lx.run_id.
- * Nothing else decides how a training goes on: data order and all draws are functions of
- * seed, epoch and step. The file is written whole or not at all.
+ * and in its metadata lx.state, lx.step, lx.optimizer, lx.spec_hash and lx.run_id. Nothing else
+ * decides how a training goes on: data order and all draws are functions of seed, epoch and
+ * step. The file is written whole or not at all.
  */
 #ifndef LX_TRAIN_STATE_H
 #define LX_TRAIN_STATE_H

@@ -15,8 +15,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/synth.h"
 
-/* ---- flags
- * ------------------------------------------------------------------------------- */
+/* ---- flags ------------------------------------------------------------------------ */
 
 void lx_test_flags_add(lx_test_flags *flags, const cJSON *list)
 {
@@ -43,8 +42,7 @@ void lx_test_flags_parse(lx_train_config *config, lx_arena *arena,
                  &err);
 }
 
-/* ---- opening and closing
- * ------------------------------------------------------------------ */
+/* ---- opening and closing ---------------------------------------------------------- */
 
 static void open_lora(lx_training *t, const char *lora)
 {
@@ -108,8 +106,7 @@ void lx_training_close(lx_training *t)
     lx_arena_free(t->arena);
 }
 
-/* ---- inputs
- * ------------------------------------------------------------------------------- */
+/* ---- inputs ----------------------------------------------------------------------- */
 
 /* Row `row` of a tensor, in the arena; *shape is the row's first dimension. */
 static const void *row_of(lx_training *t, const lx_tensor_view *view, int row)
@@ -186,8 +183,7 @@ lx_step_inputs lx_training_inputs(lx_training *t, const lx_tensor_file *golden,
     return in;
 }
 
-/* ---- steps
- * -------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------ */
 
 /* What the goldens allow the gradient of a tensor to be off. */
 static const double gradient_limit = 5e-4;

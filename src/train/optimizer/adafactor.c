@@ -1,18 +1,17 @@
 /*
- * Adafactor: the second moment of a matrix [.., R, C] is kept as its rows' and columns'
- * means.
+ * Adafactor: the second moment of a matrix [.., R, C] is kept as its rows' and columns' means.
  *
- *     b  = 1 - n^decay_rate
- *     u  = g^2 + eps1
+ *     b   = 1 - n^decay_rate
+ *     u   = g^2 + eps1
  *     row = b row + (1 - b) mean over C of u,   col = b col + (1 - b) mean over R of u
- *     d  = g / sqrt(row / mean(row)) / sqrt(col),   d /= max(1, rms(d) / clip_threshold)
- *     a  = the rate, times max(eps2, rms(w)) under scale_parameter;  under relative_step
- * the rate is min(1e-2, or 1e-6 n under warmup_init, 1 / sqrt(n)) w -= a decay w + a d
- * (with beta1: the moving average of a d)
+ *     d   = g / sqrt(row / mean(row)) / sqrt(col),   d /= max(1, rms(d) / clip_threshold)
+ *     a   = the rate, times max(eps2, rms(w)) under scale_parameter; under relative_step the
+ *           rate is min(1e-2, or 1e-6 n under warmup_init, 1 / sqrt(n))
+ *     w  -= a decay w + a d          (with beta1: the moving average of a d)
  *
- * Vectors keep the whole second moment. A convolution's factor [R, C, kh, kw] is factored
- * in its windows, kh by kw, as transformers does. Source: Shazeer & Stern 2018,
- * arXiv:1804.04235; transformers.optimization.Adafactor.
+ * Vectors keep the whole second moment. A convolution's factor [R, C, kh, kw] is factored in
+ * its windows, kh by kw, as transformers does.
+ * Source: Shazeer & Stern 2018, arXiv:1804.04235; transformers.optimization.Adafactor.
  */
 #include <math.h>
 

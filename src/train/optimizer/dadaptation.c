@@ -1,10 +1,11 @@
 /*
- * D-Adaptation: optimizers that find their rate from d, a lower bound of the distance to
- * the solution, which only grows. R = d lr, k counts updates from 0, all sums run over
- * all elements:
+ * D-Adaptation: optimizers that find their rate from d, a lower bound of the distance to the
+ * solution, which only grows. R = d lr, k counts updates from 0, all sums run over all
+ * elements:
  *
- *   Adam          num = q num + (1-q) sum R g s/(sqrt(v)+eps), q = sqrt(beta2), v of
- * before; m = beta1 m + R (1-beta1) g, v = beta2 v + (1-beta2) g^2, s = q s + R (1-q) g;
+ *   Adam          num = q num + (1-q) sum R g s/(sqrt(v)+eps), q = sqrt(beta2), v of before;
+ *                 m = beta1 m + R (1-beta1) g, v = beta2 v + (1-beta2) g^2,
+ *                 s = q s + R (1-q) g;
  *                 d' = num / ((1-q) sum |s|);  w -= m / (sqrt(v)+eps)
  *   AdamPreprint  m, v as there, s with beta2 for q; a = sqrt(v)+eps of after;
  *                 gsq = beta2 gsq + R^2 (1-beta2) sum g^2/a;
@@ -12,17 +13,19 @@
  *   AdaGrad       a += g^2 (from 1e-6), s += R g, gsq += R^2 sum g^2/(sqrt(a)+eps);
  *                 d' = (sum s^2/(sqrt(a)+eps) - gsq) / sum |s|;
  *                 w = momentum w + (1-momentum) (w0 - s/(sqrt(a)+eps))
- *   Adan          u = g + beta2 (g - g_before); m, n of R g and R (g - g_before), v of
- * u^2; gsq, d' as AdamPreprint with beta3;  w -= (m + beta2 n) / (sqrt(v)+eps), then w /=
- * 1 + R decay (under no_prox: before it, w *= 1 - R decay) AdanIP        num = beta3 num
- * + (1-beta3) sum R g s/(sqrt(v)+eps), v of before; d' = 2 beta3/(1-beta3) num / sum |s|
+ *   Adan          u = g + beta2 (g - g_before); m, n of R g and R (g - g_before), v of u^2;
+ *                 gsq, d' as AdamPreprint with beta3;
+ *                 w -= (m + beta2 n) / (sqrt(v)+eps), then w /= 1 + R decay
+ *                 (under no_prox: before it, w *= 1 - R decay)
+ *   AdanIP        num = beta3 num + (1-beta3) sum R g s/(sqrt(v)+eps), v of before;
+ *                 d' = 2 beta3/(1-beta3) num / sum |s|
  *   Lion          u = sign(beta1 m + (1-beta1) g); w -= R u; m = beta2 m + R (1-beta2) g;
  *                 num as Adam with R u s; s = q s + R (1-q) u; d' = num / ((1-q) sum |s|)
  *   SGD           R = d lr / |g of the first step|; num += R g s, s += R g;
  *                 d' = 2 num / |s|;  w = momentum w + (1-momentum) (w0 - s)
  *
- * d = max(d, min(d', d growth_rate)). The bound moves before the weights do, R after
- * both. Source: Defazio & Mishchenko 2023, arXiv:2301.07733; dadaptation 3.2.
+ * d = max(d, min(d', d growth_rate)). The bound moves before the weights do, R after both.
+ * Source: Defazio & Mishchenko 2023, arXiv:2301.07733; dadaptation 3.2.
  */
 #include <math.h>
 #include <string.h>
@@ -33,8 +36,7 @@ enum { S, FIRST, SECOND, DIFFERENCE, BEFORE };
 enum { START = FIRST }; /* of AdaGrad and SGD, which keep w0 and no moment */
 enum { D, NUMERATOR, G0_NORM, K };
 
-/* ---- opening
- * ------------------------------------------------------------------------------ */
+/* ---- opening ---------------------------------------------------------------------- */
 
 static int add_floats(lx_optimizer *o, const lx_trainable *t, size_t i, int k)
 {
@@ -91,8 +93,7 @@ static int open_adagrad(lx_optimizer *o, const lx_trainable *t, size_t i)
     return LX_OK;
 }
 
-/* ---- what they share
- * ----------------------------------------------------------------------- */
+/* ---- what they share -------------------------------------------------------------- */
 
 /* Sums of one step over all tensors. */
 typedef struct sums {
@@ -178,8 +179,7 @@ static void move_adam(const part *p)
         p->t->value[j] -= p->m[j] / (sqrtf(p->v[j]) + eps);
 }
 
-/* ---- Adam
- * --------------------------------------------------------------------------------- */
+/* ---- Adam ------------------------------------------------------------------------- */
 
 static void gather_adam(const part *p, sums *total)
 {
@@ -221,8 +221,7 @@ static void step_adam(lx_optimizer *o, const lx_trainable *tensors, double facto
     move_all(o, tensors, rate, move_adam);
 }
 
-/* ---- Adam of the preprint
- * ------------------------------------------------------------------ */
+/* ---- Adam of the preprint --------------------------------------------------------- */
 
 static void gather_preprint(const part *p, sums *total)
 {
@@ -270,8 +269,7 @@ static void step_preprint(lx_optimizer *o, const lx_trainable *tensors, double f
     move_all(o, tensors, rate, move_adam);
 }
 
-/* ---- AdaGrad
- * ------------------------------------------------------------------------------ */
+/* ---- AdaGrad ---------------------------------------------------------------------- */
 
 static void gather_adagrad(const part *p, sums *total)
 {
@@ -318,8 +316,7 @@ static void step_adagrad(lx_optimizer *o, const lx_trainable *tensors, double fa
     move_all(o, tensors, rate, move_adagrad);
 }
 
-/* ---- Adan
- * --------------------------------------------------------------------------------- */
+/* ---- Adan ------------------------------------------------------------------------- */
 
 /* Moments of the gradient and of its change; *difference is 0 at the first update. */
 static void adan_moments(const part *p, size_t j, float g)
@@ -410,8 +407,7 @@ static void step_adan_ip(lx_optimizer *o, const lx_trainable *tensors, double fa
     move_all(o, tensors, rate, move_adan);
 }
 
-/* ---- Lion
- * --------------------------------------------------------------------------------- */
+/* ---- Lion ------------------------------------------------------------------------- */
 
 static void gather_lion(const part *p, sums *total)
 {
@@ -448,8 +444,7 @@ static void step_lion(lx_optimizer *o, const lx_trainable *tensors, double facto
     o->number[K]++;
 }
 
-/* ---- SGD
- * ---------------------------------------------------------------------------------- */
+/* ---- SGD -------------------------------------------------------------------------- */
 
 static void gather_sgd(const part *p, sums *total)
 {

@@ -20,8 +20,7 @@
 enum { MIN_ELEMENTS = 4096 };
 enum { FIRST, SECOND, FIRST_MAX, SECOND_MAX };
 
-/* ---- the code
- * ----------------------------------------------------------------------------- */
+/* ---- the code --------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -94,8 +93,7 @@ void lx_eight_bit_unpack(float *x, const uint8_t *codes, float largest, size_t n
         x[i] = map[codes[i]] * largest;
 }
 
-/* ---- updates of a run of numbers
- * ----------------------------------------------------------- */
+/* ---- updates of a run of numbers -------------------------------------------------- */
 
 typedef struct run {
     float *w, *m, *v;
@@ -149,8 +147,7 @@ static void momentum(const run *r)
     }
 }
 
-/* ---- states
- * ------------------------------------------------------------------------------- */
+/* ---- states ----------------------------------------------------------------------- */
 
 static bool is_small(const lx_trainable *t)
 {

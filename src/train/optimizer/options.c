@@ -8,8 +8,7 @@
 #include "src/base/python.h"
 #include "src/train/optimizer.h"
 
-/* ---- names
- * -------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------ */
 
 static const struct {
     const char *name, *class;
@@ -95,8 +94,7 @@ bool lx_optimizer_has_own_schedule(const lx_optimizer_config *c)
     return c->type == LX_OPTIMIZER_ADAMW_SCHEDULE_FREE;
 }
 
-/* ---- defaults
- * ----------------------------------------------------------------------------- */
+/* ---- defaults --------------------------------------------------------------------- */
 
 static void set_betas(lx_optimizer_config *c, double b1, double b2, double b3)
 {
@@ -160,8 +158,7 @@ void lx_optimizer_defaults(lx_optimizer_config *c, lx_optimizer_type type)
     }
 }
 
-/* ---- Python literals
- * ----------------------------------------------------------------------- */
+/* ---- Python literals -------------------------------------------------------------- */
 
 /* Numbers of "1e-3", "0.9,0.99", "(0.9, 0.99)", "[..]"; False when it is none of these.
  */
@@ -241,8 +238,7 @@ void lx_optimizer_put_literal(lx_str *out, const char *value)
         lx_str_putc(out, is_list ? ']' : ')');
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------ */
+/* ---- options ---------------------------------------------------------------------- */
 
 enum {
     ADAMW = 1,

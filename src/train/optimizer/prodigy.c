@@ -5,9 +5,9 @@
  *     num = beta3 num + sum of (d/d0) R <g, w0 - w>
  *     m   = beta1 m + d (1 - beta1) g,   v = beta2 v + d^2 (1 - beta2) g^2
  *     s   = beta3 s + (d/d0) (R, or d under safeguard_warmup) g
- *     d'  = d_coef num / sum of |s|;  d = max(d, d') while it is d0; then min(d_max, d
- * growth_rate) w  -= R decay w  (decoupled);   w -= R m / (sqrt(v) + d eps)     with the
- * new d, the old R
+ *     d'  = d_coef num / sum of |s|
+ *     d   = max(d, d') while it is d0, then min(d_max, d growth_rate)
+ *     w  -= R decay w (decoupled), then R m / (sqrt(v) + d eps): the new d, the old R
  *
  * Source: Mishchenko & Defazio 2023, arXiv:2306.06101; prodigyopt 1.1.2.
  */

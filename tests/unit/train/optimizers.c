@@ -15,8 +15,7 @@
 #include "src/train/optimizer/eight_bit.h"
 #include "tests/support/golden.h"
 
-/* ---- a few updates (tests/golden/make_optimizers.py has the same formulas)
- * ------------------- */
+/* ---- a few updates (tests/golden/make_optimizers.py has the same formulas) -------- */
 
 enum { N_TENSORS = 2, MOST = 12 };
 static const int sizes[N_TENSORS] = {12, 5};
@@ -114,8 +113,7 @@ static void test_train_optimizers__updates_are_those_of_the_packages(void **stat
     cJSON_Delete(all);
 }
 
-/* ---- 8 bits
- * -------------------------------------------------------------------------------- */
+/* ---- 8 bits ----------------------------------------------------------------------- */
 
 static void check_map(const lx_tensor_file *golden, const char *name, bool is_signed)
 {
@@ -241,8 +239,7 @@ static void test_train_optimizers__8_bit_updates_are_those_of_bitsandbytes(void 
     check_run("sgd8bit_m.9", &config, 0.1);
 }
 
-/* ---- what a step changes can be put back
- * ------------------------------------------------------ */
+/* ---- what a step changes can be put back ------------------------------------------ */
 
 static void save_states(float *out, const lx_optimizer *o)
 {
@@ -337,8 +334,7 @@ static void test_train_optimizers__no_memory_is_an_error(void **state)
     }
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------------------- */
 
 static void refuse(lx_optimizer_type type, const char *key, const char *value,
                    const char *text)

@@ -15,8 +15,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/train.h"
 
-/* ---- 20 steps from given weights
- * ----------------------------------------------------------- */
+/* ---- 20 steps from given weights -------------------------------------------------- */
 
 /* Of goldens/README: for AdamW and its like, unless a run below says otherwise. */
 static const double loss_limit = 1e-5;
@@ -222,8 +221,7 @@ test_train_trajectory__adamw_from_zero_with_warmup_cosine_and_clipping(void **st
     check_trajectory("adamw_zero_up_cosine");
 }
 
-/* ---- the peer's whole runs, replayed
- * -------------------------------------------------------- */
+/* ---- the peer's whole runs, replayed ---------------------------------------------- */
 
 /* Of goldens/README, for e2e. */
 static const double replay_loss_limit = 2e-5, replay_distance_limit = 5e-3;
