@@ -153,7 +153,8 @@ static int check_data(job *j, lx_error *err)
     if (!j->texts.dataset || strcmp(tree, j->texts.dataset) != 0)
         rc = j->texts.dataset ? tell_images(j, tree, err) : LX_OK;
     else
-        lx_print(j->cli, "the same    %zu images and their captions\n", d->n_images);
+        lx_print(j->cli, "the same    %zu image%s with captions\n", d->n_images,
+                 d->n_images == 1 ? "" : "s");
 done:
     lx_free(tree);
     lx_dataset_free(d);
