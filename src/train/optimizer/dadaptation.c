@@ -223,6 +223,21 @@ static void step_adam(lx_optimizer *o, const lx_trainable *tensors, double facto
 
 /* ---- Adam of the preprint --------------------------------------------------------- */
 
+/* Element j with its new s, both weighted by a, the denominator of after. */
+static void weigh(sums *one, float g, float s, float a)
+{
+    one->g_weighted += g * g / a;
+    one->s_weighted += s * s / a;
+    one->s_l1 += fabsf(s);
+}
+
+static void add_weighted(sums *total, const sums *one)
+{
+    total->g_weighted += one->g_weighted;
+    total->s_weighted += one->s_weighted;
+    total->s_l1 += one->s_l1;
+}
+
 static void gather_preprint(const part *p, sums *total)
 {
     const double *b = p->c->betas;
@@ -230,21 +245,16 @@ static void gather_preprint(const part *p, sums *total)
     const float b2 = (float)b[1], v_by = (float)(1 - b[1]),
                 s_by = (float)(p->rate * (1 - b[1]));
     const float eps = (float)p->c->eps;
-    double l1 = 0, s_weighted = 0, g_weighted = 0;
+    sums one = {0};
 
     for (size_t j = 0; j < p->t->n; j++) {
         const float g = gradient_at(p, j);
         p->m[j] = p->m[j] * b1 + m_by * g;
         p->v[j] = p->v[j] * b2 + v_by * g * g;
         p->s[j] = p->s[j] * b2 + s_by * g;
-        const float a = sqrtf(p->v[j]) + eps;
-        g_weighted += g * g / a;
-        s_weighted += p->s[j] * p->s[j] / a;
-        l1 += fabsf(p->s[j]);
+        weigh(&one, g, p->s[j], sqrtf(p->v[j]) + eps);
     }
-    total->g_weighted += g_weighted;
-    total->s_weighted += s_weighted;
-    total->s_l1 += l1;
+    add_weighted(total, &one);
 }
 
 /* The bound from sums weighted by the denominator, as the preprint and Adan have it. */
@@ -275,20 +285,15 @@ static void gather_adagrad(const part *p, sums *total)
 {
     const float eps = (float)p->c->eps, s_by = (float)p->rate;
     const float decay = (float)p->c->weight_decay;
-    double l1 = 0, s_weighted = 0, g_weighted = 0;
+    sums one = {0};
 
     for (size_t j = 0; j < p->t->n; j++) {
         const float g = p->t->gradient[j] + decay * p->t->value[j];
         p->v[j] += g * g;
         p->s[j] += s_by * g;
-        const float a = sqrtf(p->v[j]) + eps;
-        g_weighted += g * g / a;
-        s_weighted += p->s[j] * p->s[j] / a;
-        l1 += fabsf(p->s[j]);
+        weigh(&one, g, p->s[j], sqrtf(p->v[j]) + eps);
     }
-    total->g_weighted += g_weighted;
-    total->s_weighted += s_weighted;
-    total->s_l1 += l1;
+    add_weighted(total, &one);
 }
 
 /* Towards w0 - step, step being s or s over the denominator. */
@@ -335,19 +340,14 @@ static void adan_moments(const part *p, size_t j, float g)
 static void gather_adan(const part *p, sums *total)
 {
     const float eps = (float)p->c->eps;
-    double l1 = 0, s_weighted = 0, g_weighted = 0;
+    sums one = {0};
 
     for (size_t j = 0; j < p->t->n; j++) {
         const float g = p->t->gradient[j];
         adan_moments(p, j, g);
-        const float a = sqrtf(p->v[j]) + eps;
-        g_weighted += g * g / a;
-        s_weighted += p->s[j] * p->s[j] / a;
-        l1 += fabsf(p->s[j]);
+        weigh(&one, g, p->s[j], sqrtf(p->v[j]) + eps);
     }
-    total->g_weighted += g_weighted;
-    total->s_weighted += s_weighted;
-    total->s_l1 += l1;
+    add_weighted(total, &one);
 }
 
 static void gather_adan_ip(const part *p, sums *total)
