@@ -182,6 +182,7 @@ static lx_step_inputs micro_step_of(const batch_data *b, int64_t i)
         .token_weights =
             b->token_weights ? b->token_weights + i * b->batch * (b->n_chunks * 75 + 2) : NULL,
         .loss_weights = b->loss_weights + i * b->batch,
+        .micro_step = i,
     };
 }
 

@@ -1,9 +1,10 @@
-/* --network_args of networks.lora: convolutions, ranks and rates by block, LoRA+. */
+/* --network_args of networks.lora: convolutions, ranks and rates by block, LoRA+, dropouts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd/train_flag.h"
+#include "src/base/python.h"
 #include "src/base/str.h"
 
 int lx_set_network_args(lx_flags *f, const lx_flag_value *v, lx_error *err)
@@ -211,10 +212,11 @@ static int read_weights(double *out, int count, const char *text, double thresho
         out[i] = 1;
     if (text && count == SIDE && !strchr(text, ',')) {
         if (!read_curve(out, text))
-            return lx_fail(err, LX_EUSAGE,
-                           "'%s' is neither %d numbers between commas nor cosine, sine, linear, "
-                           "reverse_linear or zeros, each with +base if you like",
-                           text, SIDE);
+            return lx_fail(
+                err, LX_EUSAGE,
+                "'%s' is neither %d numbers between commas nor cosine, sine, linear, "
+                "reverse_linear or zeros, each with +base if you like",
+                text, SIDE);
     } else if (text && (rc = read_list(out, &n, count, text, err)) < 0) {
         return rc;
     }
@@ -271,24 +273,31 @@ static int set_loraplus(lx_lora_spec *s, const network_args *a, lx_error *err)
                       a->loraplus_text_encoder_lr_ratio, err);
 }
 
-static int refuse_dropout(const char *key, const char *value, lx_error *err)
+static int set_dropout(lx_lora_spec *s, const network_args *a, lx_error *err)
 {
     double p = 0;
+    int rc;
 
-    if (!value || (lx_parse_number(&p, value, NULL) == 0 && p == 0))
-        return LX_OK;
-    return lx_fail(err, LX_EUNSUPPORTED,
-                   "--network_args: %s: not in this version; leave it out", key);
+    if (a->dropout && (lx_parse_number(&p, a->dropout, NULL) < 0 || p != 0))
+        return lx_fail(err, LX_EUSAGE,
+                       "dropout: networks.lora does not read it; use "
+                       "--network_dropout %s",
+                       a->dropout);
+    if (a->rank_dropout &&
+        (rc = lx_parse_number(&s->rank_dropout, a->rank_dropout, err)) < 0)
+        return within(rc, "rank_dropout", err);
+    if (a->module_dropout &&
+        (rc = lx_parse_number(&s->module_dropout, a->module_dropout, err)) < 0)
+        return within(rc, "module_dropout", err);
+    return LX_OK;
 }
 
 static int apply(lx_lora_spec *s, const network_args *a, lx_error *err)
 {
     int rc;
 
-    if ((rc = refuse_dropout("dropout", a->dropout, err)) < 0 ||
-        (rc = refuse_dropout("rank_dropout", a->rank_dropout, err)) < 0 ||
-        (rc = refuse_dropout("module_dropout", a->module_dropout, err)) < 0)
-        return rc;
+    if ((rc = set_dropout(s, a, err)) < 0)
+        return within(rc, "--network_args", err);
     if (a->conv_dim && (rc = read_rank(&s->conv_rank, a->conv_dim, err)) < 0)
         return within(rc, "--network_args: conv_dim", err);
     if (a->conv_alpha && (rc = lx_parse_number(&s->conv_alpha, a->conv_alpha, err)) < 0)
@@ -321,9 +330,13 @@ int lx_flags_resolve_network(lx_flags *f, lx_error *err)
         lx_escape_json(&text, value, strlen(value));
     }
     if (rc == LX_OK && words->count > 0) {
-        lx_str_puts(&text, args.dropout
-                               ? "}"
-                               : ", \"dropout\": null}"); /* the peer fills it in */
+        if (!args.dropout) { /* the peer fills it in */
+            char share[40] = "null";
+            if (f->config->network.neuron_dropout != 0)
+                lx_python_float(share, f->config->network.neuron_dropout);
+            lx_str_printf(&text, ", \"dropout\": %s", share);
+        }
+        lx_str_puts(&text, "}");
         if ((rc = lx_str_check(&text, err)) == LX_OK &&
             !(f->config->network_args = lx_arena_strdup(f->arena, lx_str_text(&text))))
             rc = lx_oom(err);

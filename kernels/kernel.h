@@ -15,7 +15,7 @@
  * In place: the planner may give the first output the very address of an input of the same size that
  * dies with the call, for these operands (src/graph/alias.c) and no others:
  *   add of linear, linear_dx, conv2d, group_norm_dx, layer_norm_dx      (y == add: accumulate into y)
- *   any of silu, gelu, quick_gelu, softmax, scale and their _dx; x, y of mul_add
+ *   any of silu, gelu, quick_gelu, softmax, scale and their _dx; x, y of mul_add; x of dropout
  *   a of add, and b when it is not broadcast
  *   x of group_norm and layer_norm; dy or x of group_norm_dx and layer_norm_dx
  *     (statistics are taken over whole groups or rows before any element of them is written)
@@ -82,6 +82,10 @@ typedef union lx_attrs {
     struct {
         int dims[LX_MAX_DIMS]; /* output dimension i is input dimension dims[i] */
     } permute;
+    struct {
+        float neuron, rank, module; /* probabilities; 0 = off */
+        uint64_t stream;            /* hash of the module's name */
+    } dropout;
     struct {
         lx_loss_type type;
         const float *huber_c; /* [1000] per timestep, borrowed; NULL for L1, L2 */

@@ -6,6 +6,7 @@
 #include "kernels/cast.h"
 #include "kernels/concat.h"
 #include "kernels/conv2d.h"
+#include "kernels/dropout.h"
 #include "kernels/embedding.h"
 #include "kernels/geglu.h"
 #include "kernels/group_norm.h"

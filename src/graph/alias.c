@@ -19,6 +19,7 @@ unsigned lx_op__overwritable(const lx_node *node)
     case LX_OP_quick_gelu:
     case LX_OP_softmax:
     case LX_OP_scale:
+    case LX_OP_dropout:
     case LX_OP_group_norm:
     case LX_OP_layer_norm:
         return FIRST;

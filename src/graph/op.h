@@ -34,6 +34,12 @@ lx_tensor *lx_op_softmax(lx_graph *g, lx_tensor *x);
 /* Same shape, or b [B, C] or [C] broadcast over the middle dimensions of a. */
 lx_tensor *lx_op_add(lx_graph *g, lx_tensor *a, lx_tensor *b);
 lx_tensor *lx_op_scale(lx_graph *g, lx_tensor *x, float factor);
+/*
+ * Parts of x [B, .., C] left out at random; moment i64 [2] is seed and micro-step, `stream` names
+ * whose draws they are. See kernels/dropout.h.
+ */
+lx_tensor *lx_op_dropout(lx_graph *g, lx_tensor *x, lx_tensor *moment, float neuron, float rank,
+                         float module, uint64_t stream);
 /* a[sample] * x + b[sample] * y; a, b [B]. b and y may both be NULL. */
 lx_tensor *lx_op_mul_add(lx_graph *g, lx_tensor *a, lx_tensor *x, lx_tensor *b,
                          lx_tensor *y);

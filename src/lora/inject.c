@@ -1,6 +1,7 @@
 /* Where the LoRA meets the model. */
 #include <string.h>
 
+#include "src/base/rng.h"
 #include "src/lora/lora.h"
 
 static lx_lora_module *module_of(lx_lora *lora, const lx_layer *layer)
@@ -12,11 +13,16 @@ static lx_lora_module *module_of(lx_lora *lora, const lx_layer *layer)
     return NULL;
 }
 
-lx_tensor *lx_lora_inject(void *context, lx_builder *b, const lx_layer *layer, lx_tensor *x,
-                          lx_tensor *y)
+uint64_t lx_lora_dropout_stream(const lx_lora_module *module)
+{
+    return lx_hash_name(module->name);
+}
+
+lx_tensor *lx_lora_inject_dropout(lx_lora *lora, lx_builder *b, const lx_layer *layer,
+                                  lx_tensor *x, lx_tensor *y,
+                                  const lx_lora_dropout *dropout)
 {
     lx_graph *g = b->graph;
-    lx_lora *lora = context;
     lx_lora_module *module = module_of(lora, layer);
     lx_tensor *down, *up, *h;
     float scale;
@@ -29,7 +35,19 @@ lx_tensor *lx_lora_inject(void *context, lx_builder *b, const lx_layer *layer, l
     up = lx_graph_param(g, &module->up);
     h = module->is_conv ? lx_op_conv2d(g, x, down, NULL, layer->stride, layer->pad)
                         : lx_op_linear(g, x, down, NULL, 1.0f);
+    if (dropout->moment)
+        h = lx_op_dropout(g, h, dropout->moment, (float)dropout->neuron,
+                          (float)dropout->rank, (float)dropout->module,
+                          lx_lora_dropout_stream(module));
     y = lx_op_linear_add(g, h, up, y, scale);
     lx_graph_pop(g);
     return y;
+}
+
+lx_tensor *lx_lora_inject(void *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
+                          lx_tensor *y)
+{
+    static const lx_lora_dropout none = {.moment = NULL};
+
+    return lx_lora_inject_dropout(lora, b, layer, x, y, &none);
 }

@@ -57,6 +57,7 @@ typedef struct lx_lora_spec {
     bool has_block_lr;
     double block_lr[LX_LORA_BLOCKS]; /* factors of unet_lr */
     double unet_plus, text_plus;     /* LoRA+: the up's rate over the down's; 0 = off */
+    double neuron_dropout, rank_dropout, module_dropout; /* probabilities below 1; 0 = off */
 } lx_lora_spec;
 
 /* Block of a UNet layer; -1 when it is in none. */
@@ -98,6 +99,19 @@ lx_lora_norms lx_lora_limit_norms(lx_lora *lora, double most);
  * hook_context is the lx_lora. */
 lx_tensor *lx_lora_inject(void *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
                           lx_tensor *y);
+
+/*
+ * The same while training with dropout (kernels/dropout.h): what leaves the down goes through it, on
+ * the module's own stream.
+ */
+typedef struct lx_lora_dropout {
+    double neuron, rank, module; /* probabilities */
+    lx_tensor *moment;           /* I64 [2]: seed and micro-step; NULL = no dropout */
+} lx_lora_dropout;
+lx_tensor *lx_lora_inject_dropout(lx_lora *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
+                                  lx_tensor *y, const lx_lora_dropout *dropout);
+/* Names the draws of a module. */
+uint64_t lx_lora_dropout_stream(const lx_lora_module *module);
 
 /* ---- saving ------------------------------------------------------------------------------- */
 

@@ -35,6 +35,11 @@ void lx_train_config_defaults(lx_train_config *c)
     c->huber_scale = 1;
 }
 
+static bool is_share(double p)
+{
+    return p >= 0 && p < 1;
+}
+
 /* Each row is a claim that must hold and what to say when it does not. */
 static int check_numbers(const lx_train_config *c, lx_error *err)
 {
@@ -63,6 +68,12 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
              c->min_timestep <= c->max_timestep && c->min_timestep < 1000,
          "--min_timestep and --max_timestep must lie in 0..1000, the first not above the "
          "second"},
+        {is_share(c->network.neuron_dropout),
+         "--network_dropout must be at least 0 and below 1"},
+        {is_share(c->network.rank_dropout),
+         "--network_args rank_dropout must be at least 0 and below 1"},
+        {is_share(c->network.module_dropout),
+         "--network_args module_dropout must be at least 0 and below 1"},
     };
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++)
         if (!claims[i].holds)

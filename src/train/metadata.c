@@ -106,7 +106,6 @@ static void set_steps_or_share(lx_metadata *m, const char *key, double x)
 static void set_absent_features(lx_metadata *m)
 {
     static const char *const none[] = {
-        "ss_network_dropout",
         "ss_face_crop_aug_range",     "ss_resize_interpolation",
         "ss_validation_seed",         "ss_max_validation_steps",
         "ss_validate_every_n_epochs", "ss_validate_every_n_steps"};
@@ -132,6 +131,7 @@ static void set_network(lx_metadata *m, const lx_train_config *c)
         set_float(m, "ss_network_alpha", c->network.alpha);
     else
         lx_metadata_set(m, "ss_network_alpha", "1");
+    set_float_or_none(m, "ss_network_dropout", c->network.neuron_dropout);
     if (c->network_args)
         lx_metadata_set(m, "ss_network_args", c->network_args);
     lx_metadata_set(m, "ss_base_model_version",

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/dropout.h"
 #include "src/base/alloc.h"
 #include "src/model/builder.h"
 
@@ -19,6 +20,8 @@ struct lx_step {
     lx_noise_schedule noise;
     float weight[LX_TIMESTEPS], huber_c[LX_TIMESTEPS];
     bool *is_used; /* per module: the graph reaches it */
+    bool *is_touched; /* per module: not left out since the gradients were zeroed */
+    lx_lora_dropout dropout; /* moment: of the graph that is built now */
     lx_trainable *trainables;
     size_t n_trainables;
     shape_plan *plans;
@@ -83,14 +86,18 @@ int lx_step_new(lx_step **out, const lx_step_model *model, lx_error *err)
         return lx_oom(err);
     step->model = *model;
     step->is_used = lx_calloc(model->lora->count, sizeof *step->is_used);
+    step->is_touched = lx_calloc(model->lora->count, sizeof *step->is_touched);
     step->trainables = lx_calloc(2 * model->lora->count, sizeof *step->trainables);
-    if (!step->is_used || !step->trainables) {
+    if (!step->is_used || !step->is_touched || !step->trainables) {
         lx_step_free(step);
         return lx_oom(err);
     }
     lx_noise_schedule_init(&step->noise, model->config->zero_terminal_snr);
     lx_loss_weights(step->weight, &step->noise, model->config);
     lx_huber_c(step->huber_c, &step->noise, model->config);
+    step->dropout = (lx_lora_dropout){.neuron = model->config->network.neuron_dropout,
+                                      .rank = model->config->network.rank_dropout,
+                                      .module = model->config->network.module_dropout};
     freeze_untrained(step);
     list_trainables(step);
     *out = step;
@@ -108,6 +115,7 @@ void lx_step_free(lx_step *step)
     lx_free(step->plans);
     lx_free(step->scalars);
     lx_free(step->is_used);
+    lx_free(step->is_touched);
     lx_free(step->trainables);
     lx_free(step);
 }
@@ -122,7 +130,7 @@ static lx_tensor *inject(void *context, lx_builder *b, const lx_layer *layer, lx
 
     if (!is_applied(step->model.config, layer->part))
         return y;
-    with = lx_lora_inject(lora, b, layer, x, y);
+    with = lx_lora_inject_dropout(lora, b, layer, x, y, &step->dropout);
     if (with != y)
         for (size_t i = 0; i < lora->count; i++)
             if (lora->modules[i].part == layer->part &&
@@ -150,6 +158,12 @@ static void keep(lx_step *step, lx_graph *g, const char *name, lx_tensor *t)
     static const int dims[4] = {0, 3, 1, 2};
     if (step->model.keeps_intermediates)
         lx_graph_output(g, name, t->n_dims == 4 ? lx_op_permute(g, t, dims) : t);
+}
+
+static bool has_dropout(const lx_step *step)
+{
+    const lx_lora_dropout *d = &step->dropout;
+    return d->neuron > 0 || d->rank > 0 || d->module > 0;
 }
 
 static lx_tensor *build_context(lx_step *step, lx_builder *b, const shape_plan *s)
@@ -193,6 +207,9 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
     if (c->ip_noise_gamma > 0)
         input_noise =
             channels_last(g, input4(g, "input_noise", s->batch, 4, s->h, s->w));
+    step->dropout.moment = NULL;
+    if (has_dropout(step))
+        step->dropout.moment = lx_graph_input(g, "dropout_moment", LX_I64, 1, (int64_t[]){2});
     context = build_context(step, &b, s);
     keep(step, g, "encoder_hidden_states", context);
     noisy = lx_op_mul_add(g, signal, latents, sigma, input_noise);
@@ -209,12 +226,26 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
     return lx_graph_backward(g, loss, err);
 }
 
+/* Which tensors have a gradient: those of modules that the graph reaches and, under module_dropout,
+ * that were not left out every time. */
 static void mark_gradients(lx_step *step)
 {
     for (size_t i = 0; i < step->model.lora->count; i++)
         for (size_t k = 2 * i; k < 2 * i + 2; k++)
             step->trainables[k].has_gradient =
-                step->is_used[i] && step->trainables[k].gradient != NULL;
+                step->is_used[i] && step->trainables[k].gradient != NULL &&
+                (step->dropout.module == 0 || step->is_touched[i]);
+}
+
+static void touch_modules(lx_step *step, const int64_t moment[2])
+{
+    const lx_lora *lora = step->model.lora;
+
+    for (size_t i = 0; i < lora->count; i++)
+        if (!lx_dropout_skips(moment, lx_lora_dropout_stream(&lora->modules[i]),
+                              (float)step->dropout.module))
+            step->is_touched[i] = true;
+    mark_gradients(step);
 }
 
 static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w, int n_chunks,
@@ -266,6 +297,7 @@ void lx_step_zero_gradients(lx_step *step)
     lx_lora *lora = step->model.lora;
     if (lora->gradients)
         memset(lora->gradients, 0, lora->n_values * sizeof(float));
+    memset(step->is_touched, 0, lora->count * sizeof *step->is_touched);
 }
 
 /* Coefficients of x_t and the weights times the share, per sample. */
@@ -316,6 +348,7 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
     size_t cells = n * 4 * (size_t)(in->h * in->w) * sizeof(float);
     size_t ids = n * (size_t)in->n_chunks * 77 * sizeof(int64_t);
     size_t weights = n * ((size_t)in->n_chunks * 75 + 2) * sizeof(float);
+    const int64_t moment[2] = {(int64_t)c->seed, in->micro_step};
     int rc;
 
     if ((rc = check_ids(step, in, err)) < 0 ||
@@ -327,6 +360,9 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
     if (c->ip_noise_gamma > 0 &&
         (rc = lx_plan_set(plan, "input_noise", in->input_noise ? in->input_noise : in->noise,
                           cells, err)) < 0)
+        return rc;
+    if (has_dropout(step) &&
+        (rc = lx_plan_set(plan, "dropout_moment", moment, sizeof moment, err)) < 0)
         return rc;
     if (!c->data.weighted_captions)
         return LX_OK;
@@ -349,6 +385,8 @@ int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double sh
         (rc = lx_plan_get(plan, "loss", &scaled, sizeof scaled, err)) < 0)
         return rc;
     *loss = (double)scaled / share;
+    if (step->dropout.module > 0)
+        touch_modules(step, (int64_t[]){(int64_t)step->model.config->seed, in->micro_step});
     return LX_OK;
 }
 

@@ -7,6 +7,11 @@
  *     target    = noise, or the velocity
  *     loss      = mean over the batch of  weight_b * weight(t_b) * mean(elementwise loss)
  *
+ * With the dropouts of config->network every LoRA module drops parts of its inside; their draws are
+ * functions of (seed, micro-step, module). A module that module_dropout left out of all micro-steps of
+ * an update has no gradient in it, so that the optimizer leaves it alone, decay included, as the peer's
+ * does.
+ *
  * A graph is built and planned once per shape (batch, height, width, chunks) and kept; running it
  * allocates nothing. Gradients are added to the LoRA's gradient slab, so micro-steps accumulate.
  *
@@ -42,6 +47,7 @@ typedef struct lx_step_inputs {
     const int64_t *input_ids;  /* [B, n_chunks, 77] */
     const float *token_weights; /* [B, n_chunks*75 + 2], weighted captions; NULL = none */
     const float *loss_weights; /* [B] */
+    int64_t micro_step;        /* which draws of the dropouts; 0 without them */
 } lx_step_inputs;
 
 typedef struct lx_step lx_step;
@@ -67,7 +73,7 @@ int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double sh
                 lx_error *err);
 
 /* Every tensor of the LoRA in file order (down, up per module) with its rate. Valid after the
- * first run or prepare, which learns what has a gradient. */
+ * first run or prepare, which learns what has a gradient; under module_dropout each run does. */
 const lx_trainable *lx_step_trainables(const lx_step *step, size_t *count);
 
 /* Of the last run, when kept: "encoder_hidden_states" [B, T, D], "noisy_latents", "noise_pred"

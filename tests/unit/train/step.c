@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "src/base/rng.h"
 #include "tests/support/golden.h"
 #include "tests/support/train.h"
 
@@ -273,6 +274,131 @@ static void test_train_step__a_token_beyond_the_vocabulary_is_refused(void **sta
     lx_tensor_file_close(golden);
 }
 
+/* ---- dropouts ----------------------------------------------------------------------------- */
+
+typedef struct dropped {
+    lx_tensor_file *golden;
+    lx_step_inputs in;
+    lx_training t;
+} dropped;
+
+static void open_dropped(dropped *d, char *words[], int n)
+{
+    const char *lora = lx_golden_need("train/lora_init_a.safetensors");
+    lx_test_flags flags = {.count = 0};
+
+    for (int i = 0; i < n; i++)
+        flags.words[flags.count++] = words[i];
+    d->golden = lx_golden_open("train/step_A_plain.safetensors");
+    lx_training_open(&d->t, &flags, lora, false);
+    d->in = lx_training_inputs(&d->t, d->golden, "in.", -1);
+}
+
+static void close_dropped(dropped *d)
+{
+    lx_training_close(&d->t);
+    lx_tensor_file_close(d->golden);
+}
+
+static double loss_of(dropped *d)
+{
+    lx_error err = {0};
+    double loss;
+
+    lx_step_zero_gradients(d->t.step);
+    lx_assert_ok(lx_step_run(&loss, d->t.step, &d->in, 1.0, &err), &err);
+    return loss;
+}
+
+/* The slope of the loss along a random direction of all factors, by differences. */
+static void check_slope(dropped *d)
+{
+    lx_lora *lora = d->t.model.lora;
+    const size_t n = lora->n_values;
+    float *start = malloc(n * sizeof(float)), *along = malloc(n * sizeof(float));
+    lx_rng rng = lx_rng_stream(7, LX_RNG_TEST, 0, 0);
+    double slope = 0, losses[2];
+    const double reach = 2e-3;
+
+    assert_true(start && along);
+    memcpy(start, lora->values, n * sizeof(float));
+    loss_of(d);
+    lx_rng_normal(along, n, 0, &rng);
+    for (size_t i = 0; i < n; i++)
+        slope += (double)along[i] * lora->gradients[i];
+    for (int side = 0; side < 2; side++) {
+        for (size_t i = 0; i < n; i++)
+            lora->values[i] = start[i] + (float)((side ? reach : -reach) * along[i]);
+        losses[side] = loss_of(d);
+    }
+    memcpy(lora->values, start, n * sizeof(float));
+    print_message("    slope %.6g, by differences %.6g\n", slope,
+                  (losses[1] - losses[0]) / (2 * reach));
+    assert_true(fabs((losses[1] - losses[0]) / (2 * reach) - slope) <= 5e-3 * fabs(slope) + 1e-5);
+    free(start);
+    free(along);
+}
+
+static void test_train_step__dropouts_have_the_slope_of_their_loss(void **state)
+{
+    static char neuron[] = "--network_dropout", half[] = "0.3", args[] = "--network_args",
+                rank[] = "rank_dropout=0.25", module[] = "module_dropout=0.2";
+    char *words[] = {neuron, half, args, rank, module};
+    dropped d;
+
+    open_dropped(&d, words, 5);
+    for (d.in.micro_step = 0; d.in.micro_step < 3; d.in.micro_step++)
+        check_slope(&d);
+    close_dropped(&d);
+}
+
+static void test_train_step__dropouts_follow_the_micro_step_alone(void **state)
+{
+    static char neuron[] = "--network_dropout", some[] = "0.3";
+    char *words[] = {neuron, some};
+    double first, other;
+    dropped d;
+
+    open_dropped(&d, words, 2);
+    first = loss_of(&d);
+    d.in.micro_step = 1;
+    other = loss_of(&d);
+    assert_true(first != other);
+    d.in.micro_step = 0;
+    assert_true(loss_of(&d) == first);
+    close_dropped(&d);
+}
+
+/* As a module without a gradient is to torch's optimizers: neither moved nor decayed. */
+static void test_train_step__a_module_left_out_has_no_gradient(void **state)
+{
+    static char args[] = "--network_args", module[] = "module_dropout=0.5";
+    char *words[] = {args, module};
+    const lx_trainable *tensors;
+    size_t n, n_without = 0, n_still = 0;
+    lx_error err = {0};
+    double loss;
+    dropped d;
+
+    open_dropped(&d, words, 2);
+    loss_of(&d);
+    tensors = lx_step_trainables(d.t.step, &n);
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < tensors[i].n; k++)
+            sum += fabs(tensors[i].gradient[k]);
+        assert_true(tensors[i].has_gradient || sum == 0);
+        n_without += !tensors[i].has_gradient;
+    }
+    assert_true(n_without > n / 4 && n_without < 3 * n / 4);
+    d.in.micro_step = 1; /* accumulated: what either of the two used */
+    lx_assert_ok(lx_step_run(&loss, d.t.step, &d.in, 1.0, &err), &err);
+    for (size_t i = 0; i < n; i++)
+        n_still += !tensors[i].has_gradient;
+    assert_true(n_still < n_without && n_still > 0);
+    close_dropped(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +412,9 @@ int main(void)
         cmocka_unit_test(test_train_step__noise_offset_two_chunks),
         cmocka_unit_test(test_train_step__smooth_l1_exponential),
         cmocka_unit_test(test_train_step__two_runs_give_the_same_bits_and_gradients_add_up),
+        cmocka_unit_test(test_train_step__dropouts_have_the_slope_of_their_loss),
+        cmocka_unit_test(test_train_step__dropouts_follow_the_micro_step_alone),
+        cmocka_unit_test(test_train_step__a_module_left_out_has_no_gradient),
         cmocka_unit_test(test_train_step__a_timestep_out_of_range_is_refused),
         cmocka_unit_test(test_train_step__a_token_beyond_the_vocabulary_is_refused),
     };
