@@ -267,3 +267,91 @@ int report__overlay(report__figure *out, const lx_report *report, lx_arena *aren
                                 .height = 320};
     return out->caption ? LX_OK : lx_oom(err);
 }
+
+/* ---- settings against results ------------------------------------------------------ */
+
+enum { RESULTS = 2 };
+
+static int result_axis(lx_parallel_axis *out, const char *name, const lx_report *report,
+                       bool is_best, lx_arena *arena, lx_error *err)
+{
+    const char **texts = lx_arena_calloc(arena, report->n_runs, sizeof *texts);
+
+    if (!texts)
+        return lx_oom(err);
+    for (size_t i = 0; i < report->n_runs; i++) {
+        const lx_report_run *r = &report->runs[i];
+        double value = is_best ? r->best_loss : r->loss;
+        if (isfinite(value) && !(texts[i] = lx_arena_printf(arena, "%.6g", value)))
+            return lx_oom(err);
+    }
+    *out = (lx_parallel_axis){name, texts, true};
+    return LX_OK;
+}
+
+/* Settings from the first on, as many as there is place for before the results. */
+static size_t take_axes(lx_parallel_axis *axes, const lx_report *report)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < report->n_differences; i++) {
+        const lx_report_row *row = &report->differences[i];
+        /* A seed's size means nothing. */
+        if (n < LX_PARALLEL_AXES - RESULTS && strcmp(row->key, "seed") != 0 &&
+            lx_parallel_is_axis(row->values, report->n_runs))
+            axes[n++] = (lx_parallel_axis){row->key, row->values, false};
+    }
+    return n;
+}
+
+static bool has_seed(const lx_report *report)
+{
+    for (size_t i = 0; i < report->n_differences; i++)
+        if (strcmp(report->differences[i].key, "seed") == 0)
+            return true;
+    return false;
+}
+
+static bool has_losses(const lx_report *report)
+{
+    for (size_t i = 0; i < report->n_runs; i++)
+        if (isfinite(report->runs[i].loss))
+            return true;
+    return false;
+}
+
+int report__parallel(report__across *out, const lx_report *report, lx_arena *arena,
+                     lx_error *err)
+{
+    lx_parallel_axis *axes = lx_arena_calloc(arena, LX_PARALLEL_AXES, sizeof *axes);
+    const char **labels = lx_arena_calloc(arena, report->n_runs, sizeof *labels);
+    size_t n, left_out;
+    int rc;
+
+    *out = (report__across){0};
+    if (!axes || !labels)
+        return lx_oom(err);
+    if (report->n_runs < 3 || !has_losses(report) || !(n = take_axes(axes, report)))
+        return LX_OK;
+    left_out = report->n_differences - n - has_seed(report);
+    for (size_t i = 0; i < report->n_runs; i++)
+        labels[i] = report__name(&report->runs[i]);
+    if ((rc = result_axis(&axes[n], "loss (end)", report, false, arena, err)) < 0 ||
+        (rc = result_axis(&axes[n + 1], "loss (least)", report, true, arena, err)) < 0)
+        return rc;
+    out->caption = lx_arena_printf(
+        arena,
+        "Settings against losses, a line for each run; from the least loss in blue "
+        "to the most in red.%s",
+        left_out ? lx_arena_printf(arena,
+                                   " Not shown: %zu settings that are texts "
+                                   "of many kinds, or too many.",
+                                   left_out)
+                 : "");
+    out->chart = (lx_parallel){.title = "Settings against losses",
+                               .labels = labels,
+                               .n_lines = report->n_runs,
+                               .axes = axes,
+                               .n_axes = n + RESULTS};
+    return out->caption ? LX_OK : lx_oom(err);
+}

@@ -4,6 +4,7 @@
 #define LX_REPORT_FIGURE_H
 
 #include "src/base/arena.h"
+#include "src/report/parallel.h"
 #include "src/report/report.h"
 #include "src/report/svg.h"
 
@@ -24,6 +25,18 @@ int report__figures(report__figure **out, size_t *n, const lx_report_run *run,
                     lx_arena *arena, lx_error *err);
 int report__overlay(report__figure *out, const lx_report *report, lx_arena *arena,
                     lx_error *err);
+
+/*
+ * Of three and more runs: the settings in which they differ against their losses. Those
+ * that cannot be an axis, and those past what can be read, are left out, and the caption
+ * says how many; out->chart.n_axes is 0 when nothing is left to draw.
+ */
+typedef struct report__across {
+    lx_parallel chart;
+    const char *caption;
+} report__across;
+int report__parallel(report__across *out, const lx_report *report, lx_arena *arena,
+                     lx_error *err);
 
 /* The curve the loss of a run is read from, or NULL: "loss", else sd-scripts'
  * "loss/current", else "loss/average". */

@@ -35,6 +35,7 @@ static void put_policy(lx_html *h, bool has_scripts)
         lx_str_puts(&policy, "; script-src");
         put_hash(&policy, asset_dygraphs_js);
         put_hash(&policy, asset_curves_js);
+        put_hash(&policy, asset_parallel_js);
     }
     lx_html_void(h, "meta", "http-equiv", "Content-Security-Policy", "content",
                  lx_str_text(&policy), NULL);
@@ -75,6 +76,8 @@ void lx_page_end(lx_html *h, const char *foot, bool has_curves)
         lx_html_markup(h, text_of(asset_dygraphs_js));
         lx_html_markup(h, "</script>\n<script>");
         lx_html_markup(h, text_of(asset_curves_js));
+        lx_html_markup(h, "</script>\n<script>");
+        lx_html_markup(h, text_of(asset_parallel_js));
         lx_html_markup(h, "</script>\n");
     }
     lx_html_close_all(h, 0);
@@ -220,6 +223,25 @@ int lx_page_curves(lx_html *h, const char *id, const lx_svg_chart *chart,
     if (caption)
         lx_html_leaf(h, "figcaption", caption, NULL);
     lx_html_close(h);
+    return rc;
+}
+
+int lx_page_parallel(lx_html *h, const char *id, const lx_parallel *chart,
+                     const char *caption, lx_error *err)
+{
+    lx_str json = LX_STR_INIT;
+    int rc;
+
+    lx_html_open(h, "figure", "class", "parallel", "data-parallel", id, NULL);
+    lx_html_open(h, "div", "class", "table", NULL);
+    rc = lx_parallel_svg(h->out, chart, err);
+    lx_html_close(h);
+    if (rc == LX_OK && (rc = lx_parallel_json(&json, chart, err)) == LX_OK)
+        lx_html_data(h, id, lx_str_text(&json));
+    if (caption)
+        lx_html_leaf(h, "figcaption", caption, NULL);
+    lx_html_close(h);
+    lx_str_release(&json);
     return rc;
 }
 

@@ -3,7 +3,7 @@
  * inside
  *
  * The head has a Content-Security-Policy that forbids every request and every script but
- * the two of ours, named by their SHA-256. The style follows the reader's light or dark
+ * ours, named by their SHA-256. The style follows the reader's light or dark
  * setting, fits a phone and prints. report/html writes the body.
  *
  *     lx_page_begin(&h, "Report of hifumi", true);
@@ -19,9 +19,11 @@
 #include <stdbool.h>
 
 #include "src/report/html.h"
+#include "src/report/parallel.h"
 #include "src/report/svg.h"
 
-/* Up to and with <main>. has_curves: lx_page_curves is going to be called. */
+/* Up to and with <main>. has_curves: lx_page_curves or lx_page_parallel is going to be
+ * called. */
 void lx_page_begin(lx_html *h, const char *title, bool has_curves);
 /* Closes <main>; `foot` (may be NULL) in small print under it; then the scripts. */
 void lx_page_end(lx_html *h, const char *foot, bool has_curves);
@@ -35,6 +37,10 @@ void lx_page_end(lx_html *h, const char *foot, bool has_curves);
  */
 int lx_page_curves(lx_html *h, const char *id, const lx_svg_chart *chart,
                    double smoothing, const char *caption, lx_error *err);
+
+/* A figure with parallel coordinates, in which lines can be picked and filtered. */
+int lx_page_parallel(lx_html *h, const char *id, const lx_parallel *chart,
+                     const char *caption, lx_error *err);
 
 /* A <table> whose first column is a heading: pairs of texts; a NULL value leaves the row
  * out. */

@@ -467,6 +467,7 @@ static void put_differences(writer *w)
 static int put_runs_together(writer *w, lx_error *err)
 {
     report__figure overlay;
+    report__across across;
     int rc;
     put_overview(w);
     if ((rc = report__overlay(&overlay, w->report, w->arena, err)) < 0)
@@ -476,7 +477,10 @@ static int put_runs_together(writer *w, lx_error *err)
                              overlay.caption, err)) < 0)
         return rc;
     put_differences(w);
-    return LX_OK;
+    if ((rc = report__parallel(&across, w->report, w->arena, err)) == LX_OK &&
+        across.chart.n_axes)
+        rc = lx_page_parallel(&w->h, "across", &across.chart, across.caption, err);
+    return rc;
 }
 
 /* ---- the whole --------------------------------------------------------------------- */

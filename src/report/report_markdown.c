@@ -140,6 +140,25 @@ static int put_figure(writer *w, const report__figure *f, lx_error *err)
     return rc;
 }
 
+/* Settings against results of three and more runs. */
+static int put_across(writer *w, lx_error *err)
+{
+    report__across across;
+    lx_str svg = LX_STR_INIT;
+    int rc = report__parallel(&across, w->report, w->arena, err);
+
+    across.chart.is_standalone = true;
+    if (rc == LX_OK && across.chart.n_axes) {
+        lx_str_putc(w->out, '\n');
+        if ((rc = lx_parallel_svg(&svg, &across.chart, err)) == LX_OK)
+            rc = put_picture(w, across.caption, "settings.svg", "image/svg+xml", svg.data,
+                             svg.len, err);
+        lx_str_putc(w->out, '\n');
+    }
+    lx_str_release(&svg);
+    return rc;
+}
+
 static int put_curves(writer *w, const lx_report_run *r, lx_error *err)
 {
     report__figure *figures;
@@ -395,6 +414,8 @@ int lx_report_markdown(lx_str *out, const lx_report *report, const char *folder,
             overlay.chart.n_lines)
             rc = put_figure(&w, &overlay, err);
         put_differences(&w);
+        if (rc == LX_OK)
+            rc = put_across(&w, err);
     }
     for (w.run = 0; w.run < report->n_runs && rc == LX_OK; w.run++)
         rc = put_run(&w, &report->runs[w.run], err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/report/axis.h"
+#include "src/report/svg_internal.h"
 
 /* Blue, vermilion, green, violet, ochre, teal, rose, slate: told apart also without red
  * or green, and each with enough contrast on its ground. */
@@ -33,7 +34,14 @@ const char lx_svg_css[] =
     ".lx-dot{fill:currentColor}"
     ".lx-c0{color:var(--lx-0)}.lx-c1{color:var(--lx-1)}.lx-c2{color:var(--lx-2)}"
     ".lx-c3{color:var(--lx-3)}.lx-c4{color:var(--lx-4)}.lx-c5{color:var(--lx-5)}"
-    ".lx-c6{color:var(--lx-6)}.lx-c7{color:var(--lx-7)}";
+    ".lx-c6{color:var(--lx-6)}.lx-c7{color:var(--lx-7)}"
+    /* Five steps from the least to the most (report/parallel). */
+    ".lx-r0{color:var(--lx-0)}.lx-r4{color:var(--lx-1)}"
+    ".lx-r1{color:color-mix(in oklab,var(--lx-0) 70%,var(--lx-1))}"
+    ".lx-r2{color:color-mix(in oklab,var(--lx-0),var(--lx-1))}"
+    ".lx-r3{color:color-mix(in oklab,var(--lx-0) 30%,var(--lx-1))}"
+    ".lx-halo{paint-order:stroke;stroke:var(--ground,transparent);stroke-width:4px;"
+    "stroke-linejoin:round}";
 
 /* Where things are drawn; y grows downwards. */
 typedef struct frame {
@@ -57,8 +65,8 @@ static void put_escaped(lx_str *out, const char *text)
     lx_escape_html(out, text, strlen(text));
 }
 
-static void put_text(lx_str *out, double x, double y, const char *classes,
-                     const char *text)
+void report__svg_text(lx_str *out, double x, double y, const char *classes,
+                      const char *text)
 {
     lx_str_printf(out, "<text x=\"%.1f\" y=\"%.1f\"", x, y);
     if (*classes)
@@ -68,9 +76,22 @@ static void put_text(lx_str *out, double x, double y, const char *classes,
     lx_str_puts(out, "</text>\n");
 }
 
-/* How wide a text of the charts' 11 px is drawn, about: there are no font metrics here.
- */
-static double text_width(const char *text)
+void report__svg_short(lx_str *out, double x, double y, const char *classes,
+                       const char *text, int most)
+{
+    const char *p = text, *stop = text + strlen(text);
+    lx_str cut = LX_STR_INIT;
+    for (int n = 0; p < stop && n < most; n++)
+        lx_utf8_next(&p, stop);
+    lx_str_append(&cut, text, (size_t)(p - text));
+    if (p < stop)
+        lx_str_puts(&cut, "\xE2\x80\xA6");
+    report__svg_text(out, x, y, classes, lx_str_text(&cut));
+    out->failed |= cut.failed;
+    lx_str_release(&cut);
+}
+
+double report__svg_width(const char *text)
 {
     const char *p = text, *end = text + strlen(text);
     double width = 0;
@@ -79,8 +100,8 @@ static double text_width(const char *text)
     return width;
 }
 
-static void begin(lx_str *out, const char *title, int width, double height,
-                  bool is_standalone)
+void report__svg_begin(lx_str *out, const char *title, int width, double height,
+                       bool is_standalone)
 {
     if (is_standalone)
         lx_str_puts(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -95,7 +116,7 @@ static void begin(lx_str *out, const char *title, int width, double height,
         lx_str_printf(out, "<style>%s</style>\n", lx_svg_css);
 }
 
-static int end(lx_str *out, lx_error *err)
+int report__svg_end(lx_str *out, lx_error *err)
 {
     lx_str_puts(out, "</svg>\n");
     return lx_str_check(out, err);
@@ -141,16 +162,16 @@ static void draw_axes(frame *f, const lx_svg_chart *c)
         lx_str_printf(f->out, "<path class=\"lx-rule\" d=\"M%.1f %.1fH%.1f\"/>\n",
                       f->left, y, f->right);
         lx_axis_label(label, &f->y, f->y.ticks[i]);
-        put_text(f->out, f->left - 6, y + 4, "lx-e", label);
+        report__svg_text(f->out, f->left - 6, y + 4, "lx-e", label);
     }
     for (int i = 0; i < f->x.n_ticks; i++) {
         lx_axis_label(label, &f->x, f->x.ticks[i]);
-        put_text(f->out, at_x(f, f->x.ticks[i]), f->bottom + 16, "lx-m", label);
+        report__svg_text(f->out, at_x(f, f->x.ticks[i]), f->bottom + 16, "lx-m", label);
     }
     if (c->x_label)
-        put_text(f->out, f->right, f->bottom + 31, "lx-e", c->x_label);
+        report__svg_text(f->out, f->right, f->bottom + 31, "lx-e", c->x_label);
     if (c->y_label)
-        put_text(f->out, 2, 11, "", c->y_label);
+        report__svg_text(f->out, 2, 11, "", c->y_label);
 }
 
 static void draw_marks(frame *f, const lx_svg_chart *c)
@@ -162,9 +183,10 @@ static void draw_marks(frame *f, const lx_svg_chart *c)
             continue;
         lx_str_printf(f->out, "<path class=\"lx-mark\" d=\"M%.1f %.1fV%.1f\"/>\n", x,
                       f->top, f->bottom);
-        if (c->marks[i].label && x - text_width(c->marks[i].label) / 2 > free_from) {
-            put_text(f->out, x, f->top - 4, "lx-m", c->marks[i].label);
-            free_from = x + text_width(c->marks[i].label) / 2 + 6;
+        if (c->marks[i].label &&
+            x - report__svg_width(c->marks[i].label) / 2 > free_from) {
+            report__svg_text(f->out, x, f->top - 4, "lx-m", c->marks[i].label);
+            free_from = x + report__svg_width(c->marks[i].label) / 2 + 6;
         }
     }
 }
@@ -277,7 +299,7 @@ static double draw_legend(lx_str *out, const lx_svg_chart *c, double left, doubl
         double width;
         if (!l->label)
             continue;
-        width = text_width(l->label) + 34;
+        width = report__svg_width(l->label) + 34;
         if (x > left && x + width > right) {
             x = left;
             row += 16;
@@ -287,7 +309,7 @@ static double draw_legend(lx_str *out, const lx_svg_chart *c, double left, doubl
                 out, "<g class=\"lx-c%d\"><path class=\"%s\" d=\"M%.1f %.1fh14\"/></g>\n",
                 (l->color % LX_SVG_COLORS + 8) % 8, l->is_faint ? "lx-faint" : "lx-line",
                 x, row - 4);
-            put_text(out, x + 19, row, "", l->label);
+            report__svg_text(out, x + 19, row, "", l->label);
         }
         x += width;
         is_any = true;
@@ -301,7 +323,7 @@ static double widest_tick(const lx_axis *a)
     char label[32];
     for (int i = 0; i < a->n_ticks; i++) {
         lx_axis_label(label, a, a->ticks[i]);
-        widest = fmax(widest, text_width(label));
+        widest = fmax(widest, report__svg_width(label));
     }
     return widest;
 }
@@ -312,10 +334,10 @@ int lx_svg_curves(lx_str *out, const lx_svg_chart *c, lx_error *err)
     frame f = {.out = out, .right = width - 20};
     double legend = draw_legend(NULL, c, 8, width - 8, 0);
 
-    begin(out, c->title, width, height, c->is_standalone);
+    report__svg_begin(out, c->title, width, height, c->is_standalone);
     if (!fit_axes(&f, c)) {
-        put_text(out, width / 2.0, height / 2.0, "lx-m", "no data");
-        return end(out, err);
+        report__svg_text(out, width / 2.0, height / 2.0, "lx-m", "no data");
+        return report__svg_end(out, err);
     }
     f.left = widest_tick(&f.y) + 14;
     f.top = c->y_label || c->n_marks ? 26 : 10;
@@ -329,27 +351,12 @@ int lx_svg_curves(lx_str *out, const lx_svg_chart *c, lx_error *err)
         if (!c->lines[i].is_faint)
             draw_line(&f, &c->lines[i]);
     draw_legend(out, c, f.left, width - 8, height - legend + 8);
-    return end(out, err);
+    return report__svg_end(out, err);
 }
 
 /* ---- bars -------------------------------------------------------------------------- */
 
 enum { BAR_PITCH = 22, BAR_THICK = 12, LABEL_MOST = 34 };
-
-/* As much of a label as there is place for, cut between code points. */
-static void put_label(lx_str *out, const char *text, double x, double y)
-{
-    const char *p = text, *stop = text + strlen(text);
-    lx_str cut = LX_STR_INIT;
-    for (int n = 0; p < stop && n < LABEL_MOST; n++)
-        lx_utf8_next(&p, stop);
-    lx_str_append(&cut, text, (size_t)(p - text));
-    if (p < stop)
-        lx_str_puts(&cut, "\xE2\x80\xA6");
-    put_text(out, x, y, "lx-e", lx_str_text(&cut));
-    out->failed |= cut.failed;
-    lx_str_release(&cut);
-}
 
 static void fit_bars(frame *f, const lx_svg_bars *c)
 {
@@ -358,7 +365,7 @@ static void fit_bars(frame *f, const lx_svg_bars *c)
         widen(&low, &high, c->bars[i].value);
         widen(&low, &high, c->bars[i].low);
         widen(&low, &high, c->bars[i].high);
-        widest = fmax(widest, text_width(c->bars[i].label));
+        widest = fmax(widest, report__svg_width(c->bars[i].label));
     }
     lx_axis_fit(&f->x, low, high, 5, LX_AXIS_ROUND);
     f->left = fmin(widest, LABEL_MOST * 6.2) + 14;
@@ -371,7 +378,7 @@ static void draw_bar(frame *f, const lx_svg_bar *b, double y)
     double middle = y + BAR_THICK / 2.0, reach = fmax(tip, zero);
     char number[32];
 
-    put_label(f->out, b->label, f->left - 8, y + 10);
+    report__svg_short(f->out, f->left - 8, y + 10, "lx-e", b->label, LABEL_MOST);
     lx_str_printf(f->out, "<g class=\"lx-c%d\"><rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" ",
                   (b->color % LX_SVG_COLORS + 8) % 8, b->is_faint ? "lx-pale" : "lx-bar",
                   fmin(zero, tip), y);
@@ -385,7 +392,7 @@ static void draw_bar(frame *f, const lx_svg_bar *b, double y)
     }
     lx_str_puts(f->out, "</g>\n");
     snprintf(number, sizeof number, "%.4g", b->value);
-    put_text(f->out, reach + 6, y + 10, "", b->note ? b->note : number);
+    report__svg_text(f->out, reach + 6, y + 10, "", b->note ? b->note : number);
 }
 
 int lx_svg_bar_chart(lx_str *out, const lx_svg_bars *c, lx_error *err)
@@ -395,10 +402,10 @@ int lx_svg_bar_chart(lx_str *out, const lx_svg_bars *c, lx_error *err)
     frame f = {.out = out, .right = width - 80, .top = 6};
     char label[32];
 
-    begin(out, c->title, width, c->n_bars ? height : 40, c->is_standalone);
+    report__svg_begin(out, c->title, width, c->n_bars ? height : 40, c->is_standalone);
     if (!c->n_bars) {
-        put_text(out, width / 2.0, 24, "lx-m", "no data");
-        return end(out, err);
+        report__svg_text(out, width / 2.0, 24, "lx-m", "no data");
+        return report__svg_end(out, err);
     }
     fit_bars(&f, c);
     f.bottom = f.top + BAR_PITCH * (double)c->n_bars;
@@ -407,12 +414,12 @@ int lx_svg_bar_chart(lx_str *out, const lx_svg_bars *c, lx_error *err)
         lx_str_printf(out, "<path class=\"lx-rule\" d=\"M%.1f %.1fV%.1f\"/>\n", x, f.top,
                       f.bottom);
         lx_axis_label(label, &f.x, f.x.ticks[i]);
-        put_text(out, x, f.bottom + 16, "lx-m", label);
+        report__svg_text(out, x, f.bottom + 16, "lx-m", label);
     }
     if (c->x_label)
-        put_text(out, f.right, f.bottom + 31, "lx-e", c->x_label);
+        report__svg_text(out, f.right, f.bottom + 31, "lx-e", c->x_label);
     for (size_t i = 0; i < c->n_bars; i++)
         draw_bar(&f, &c->bars[i],
                  f.top + BAR_PITCH * (double)i + (BAR_PITCH - BAR_THICK) / 2.0);
-    return end(out, err);
+    return report__svg_end(out, err);
 }

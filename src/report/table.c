@@ -180,7 +180,7 @@ int lx_table_csv(lx_str *out, const lx_table *t, lx_error *err)
         lx_str_puts(out, c ? "," : "");
         lx_escape_csv(out, t->columns[c].title, strlen(t->columns[c].title));
     }
-    lx_str_puts(out, "\r\n");
+    lx_str_putc(out, '\n');
     for (size_t r = 0; r < t->n_rows; r++) {
         for (size_t c = 0; c < t->n_columns; c++) {
             const char *text = t->cells[r * t->n_columns + c];
@@ -190,7 +190,7 @@ int lx_table_csv(lx_str *out, const lx_table *t, lx_error *err)
             else if (text)
                 lx_escape_csv(out, text, strlen(text));
         }
-        lx_str_puts(out, "\r\n");
+        lx_str_putc(out, '\n');
     }
     return lx_str_check(out, err);
 }
