@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/error.h"
+#include "src/base/fast.h"
 
 static const struct {
     const char *name;
@@ -202,14 +203,7 @@ static void fill_f8_table(float out[256], lx_dtype dtype)
     }
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                         \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FAST __attribute__((target_clones("default", "arch=x86-64-v3"), optimize("O3")))
-#else
-#define FAST
-#endif
-
-FAST static void widen_f16_many(float *dst, const unsigned char *src, size_t n)
+LX_FAST static void widen_f16_many(float *dst, const unsigned char *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t h;
@@ -218,7 +212,7 @@ FAST static void widen_f16_many(float *dst, const unsigned char *src, size_t n)
     }
 }
 
-FAST static void widen_bf16_many(float *dst, const unsigned char *src, size_t n)
+LX_FAST static void widen_bf16_many(float *dst, const unsigned char *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t h;
@@ -227,7 +221,7 @@ FAST static void widen_bf16_many(float *dst, const unsigned char *src, size_t n)
     }
 }
 
-FAST static void narrow_f16_many(unsigned char *dst, const float *src, size_t n)
+LX_FAST static void narrow_f16_many(unsigned char *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t h = narrow_f16(src[i]);
@@ -235,7 +229,7 @@ FAST static void narrow_f16_many(unsigned char *dst, const float *src, size_t n)
     }
 }
 
-FAST static void narrow_bf16_many(unsigned char *dst, const float *src, size_t n)
+LX_FAST static void narrow_bf16_many(unsigned char *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t h = narrow_bf16(src[i]);

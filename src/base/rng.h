@@ -25,7 +25,9 @@ typedef enum lx_rng_purpose {
     LX_RNG_SPLIT = 11,    /* validation split */
     LX_RNG_TEST = 12,
     LX_RNG_BOOTSTRAP = 13, /* step = draw; sample = stream (stats/bootstrap) */
-    LX_RNG_VERIFY = 14     /* lx verify: draws, controls, permutations, signs (src/verify) */
+    LX_RNG_VERIFY = 14,    /* lx verify: draws, controls, permutations, signs (src/verify) */
+    LX_RNG_SKETCH = 20,    /* random projections (lora/svd); sample = hash of the module's name */
+    LX_RNG_MERGE = 21      /* masks of lx merge --method dare; step = file, sample = module's name */
 } lx_rng_purpose;
 
 typedef struct lx_rng {

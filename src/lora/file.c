@@ -266,7 +266,10 @@ static void find_rank(lx_lora_file *f, lx_lora_entry *e)
             e->rank = dim(e->tensors[LX_ROLE_LOKR_W1_A], 1);
         break;
     case LX_KIND_GLORA:
+        /* a1 is [in, rank], of old files [rank, in]; the rank is the smaller. */
         e->rank = dim(e->tensors[LX_ROLE_GLORA_A1], 0);
+        if (dim(e->tensors[LX_ROLE_GLORA_A1], 1) < e->rank)
+            e->rank = dim(e->tensors[LX_ROLE_GLORA_A1], 1);
         break;
     default:
         break;
