@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/verify/ledger_json.h"
 #include "src/verify/page.h"
+#include "src/verify/series.h"
 
 struct verify_args {
     const char *base, *vae, *data, *held_out, *class_images, *foreign;
@@ -277,19 +278,23 @@ static void show_plan(const job *j)
 
 static void show_sweep(const job *j)
 {
-    lx_print(j->cli, "%-40s %-28s %22s %10s %8s\n", "file", "label", "gain", "held-out",
-             "p");
+    lx_print(j->cli, "%-40s %-28s %22s %10s %8s %7s %7s\n", "file", "label", "gain",
+             "held-out", "p", "cosine", "step");
     for (size_t i = 0; i < j->n; i++) {
         const lx_verify_result *r = j->results[i];
-        char gain[64], held[16] = "";
+        char gain[64], held[16] = "", cosine[16] = "", step[16] = "";
         snprintf(gain, sizeof gain, "%.2f%% [%.2f, %.2f]", 100 * r->facts.gain.value,
                  100 * r->facts.gain.low, 100 * r->facts.gain.high);
         if (r->n_held)
             snprintf(held, sizeof held, "%.2f%%",
                      100 * lx_mean(r->held_gains, r->n_held));
-        lx_print(j->cli, "%-40s %-28s %22s %10s %8.2g\n",
+        if (!isnan(r->cosine))
+            snprintf(cosine, sizeof cosine, "%.3f", r->cosine);
+        if (!isnan(r->step))
+            snprintf(step, sizeof step, "%.0f%%", 100 * r->step);
+        lx_print(j->cli, "%-40s %-28s %22s %10s %8.2g %7s %7s\n",
                  lx_safe(j->cli, lx_path_base(r->path)), lx_label_name(r->verdict.label),
-                 gain, held, j->sweep.p[i]);
+                 gain, held, j->sweep.p[i], cosine, step);
     }
     lx_print(
         j->cli,
@@ -359,9 +364,11 @@ static int judge_all(job *j, lx_error *err)
         if ((rc = lx_verify_judge(&j->results[j->n], j->verify, files->items[j->n],
                                   err)) < 0)
             return rc;
-    return j->n > 1 ? lx_sweep_of(&j->sweep, j->results, j->n, j->options.seed,
-                                  j->cli->arena, err)
-                    : LX_OK;
+    if (j->n < 2)
+        return LX_OK;
+    if ((rc = lx_series_of(j->results, j->n, err)) < 0)
+        return rc;
+    return lx_sweep_of(&j->sweep, j->results, j->n, j->options.seed, j->cli->arena, err);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)

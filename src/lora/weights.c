@@ -4,34 +4,8 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/lora/factors.h"
 #include "src/lora/spectrum.h"
-
-/* A module's factors as f32. */
-typedef struct factors {
-    float *up, *down;
-    size_t out, rank, in;
-    size_t capacity;
-    float *memory;
-} factors;
-
-static int read_factors(factors *f, const lx_lora_entry *e, lx_error *err)
-{
-    const lx_tensor_view *up = e->tensors[LX_ROLE_UP], *down = e->tensors[LX_ROLE_DOWN];
-    size_t total;
-
-    f->rank = (size_t)e->rank;
-    f->out = up->n_elements / f->rank;
-    f->in = down->n_elements / f->rank;
-    if (!lx_add_size(&total, up->n_elements, down->n_elements) ||
-        lx_grow(&f->memory, &f->capacity, total, sizeof(float)) < 0)
-        return lx_oom(err);
-    f->up = f->memory;
-    f->down = f->memory + up->n_elements;
-    if (lx_to_f32(f->up, up->data, up->dtype, up->n_elements) < 0 ||
-        lx_to_f32(f->down, down->data, down->dtype, down->n_elements) < 0)
-        return 1; /* a dtype without values of its own: no spectrum */
-    return LX_OK;
-}
 
 /* rms and largest |x|; the number of values that are not finite. */
 static size_t survey(double *rms, double *largest, const float *x, size_t n)
@@ -70,10 +44,10 @@ static void judge_spectrum(lx_module_weights *m, const double *sigma, size_t ran
 }
 
 static int weigh_module(lx_module_weights *m, size_t *n_bad, const lx_lora_entry *e,
-                        factors *f, lx_error *err)
+                        lx_lora_factors *f, lx_error *err)
 {
     double *sigma;
-    int rc = read_factors(f, e, err);
+    int rc = lx_lora_factors_read(f, e, err);
 
     if (rc != LX_OK)
         return rc < 0 ? rc : LX_OK;
@@ -170,7 +144,7 @@ int lx_lora_weigh(lx_lora_weights *w, const lx_lora_file *file, lx_arena *arena,
                   lx_error *err)
 {
     size_t votes[3] = {0}, n_f16 = 0, n_subnormal = 0;
-    factors f = {0};
+    lx_lora_factors f = {0};
     int rc = LX_OK;
 
     *w = (lx_lora_weights){.n_modules = file->n_modules};
@@ -181,8 +155,7 @@ int lx_lora_weigh(lx_lora_weights *w, const lx_lora_file *file, lx_arena *arena,
         const lx_lora_entry *e = &file->modules[i];
         lx_module_weights *m = &w->modules[i];
 
-        if (e->problem || e->kind != LX_KIND_LORA || e->rank < 1 ||
-            e->rank > LX_SPECTRUM_RANK)
+        if (!lx_lora_is_plain(e) || e->rank > LX_SPECTRUM_RANK)
             continue;
         rc = weigh_module(m, &w->n_not_finite, e, &f, err);
         w->largest = m->largest > w->largest ? m->largest : w->largest;
@@ -195,7 +168,7 @@ int lx_lora_weigh(lx_lora_weights *w, const lx_lora_file *file, lx_arena *arena,
         vote(votes, m, e);
         add_module(w, m, e);
     }
-    lx_free(f.memory);
+    lx_lora_factors_release(&f);
     w->share_subnormal = n_f16 ? (double)n_subnormal / (double)n_f16 : 0;
     settle(w, votes);
     return rc;

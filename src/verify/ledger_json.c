@@ -30,6 +30,11 @@ static void add_number(cJSON *object, const char *key, double x)
         cJSON_AddNullToObject(object, key);
 }
 
+static cJSON *number_or_null(double x)
+{
+    return isfinite(x) ? cJSON_CreateNumber(x) : cJSON_CreateNull();
+}
+
 static void add_estimate(cJSON *object, const lx_estimate *e)
 {
     add_number(object, "estimate", e->value);
@@ -191,14 +196,19 @@ cJSON *lx_verify_json(const lx_verify *v, const lx_verify_options *options,
     for (size_t i = 0; i < n; i++)
         cJSON_AddItemToArray(files, result_json(results[i], lx_verify_images_of(v)));
     if (sweep) {
-        cJSON *o = cJSON_AddObjectToObject(out, "sweep"), *p;
+        cJSON *o = cJSON_AddObjectToObject(out, "sweep"), *p, *cosine, *step;
         cJSON_AddStringToObject(o, "compared_by",
                                 sweep->is_held_out ? "held_out" : "training");
         add_text(o, "best", results[sweep->best]->path);
         add_text(o, "highest", results[sweep->highest]->path);
         p = cJSON_AddArrayToObject(o, "p_as_good");
-        for (size_t i = 0; i < n; i++)
+        cosine = cJSON_AddArrayToObject(o, "cosine_with_last");
+        step = cJSON_AddArrayToObject(o, "step_from_before");
+        for (size_t i = 0; i < n; i++) {
             cJSON_AddItemToArray(p, cJSON_CreateNumber(sweep->p[i]));
+            cJSON_AddItemToArray(cosine, number_or_null(results[i]->cosine));
+            cJSON_AddItemToArray(step, number_or_null(results[i]->step));
+        }
     }
     return out;
 }

@@ -324,18 +324,21 @@ static int put_sweep(writer *w, const lx_verify_result *const *results, size_t n
                      const lx_sweep *sweep)
 {
     static const char *const names[] = {
-        "File", "Label", "Gain", "p", "Held-out, %", "Best strength", "As good, p", NULL};
+        "File",          "Label",      "Gain",   "p",    "Held-out, %",
+        "Best strength", "As good, p", "Cosine", "Step", NULL};
     lx_verify_point points[64];
     char text[64];
 
     lx_html_leaf(&w->h, "h2", "Which file is best", NULL);
     lx_html_open(&w->h, "p", "class", "lead", NULL);
     lx_html_textf(&w->h,
-                  "%s: the first whose gain on %s images is not below the highest.",
+                  "%s: the first whose gain on %s images is not below the highest. "
+                  "Cosine: of the update with the last file's; step: from the file "
+                  "before, in units of the update.",
                   lx_path_base(results[sweep->best]->path),
                   sweep->is_held_out ? "held-out" : "training");
     lx_html_close(&w->h);
-    open_table(w, names, "tttnnnn");
+    open_table(w, names, "tttnnnnnn");
     for (size_t i = 0; i < n; i++) {
         const lx_verify_result *r = results[i];
         lx_html_open(&w->h, "tr", NULL);
@@ -346,6 +349,8 @@ static int put_sweep(writer *w, const lx_verify_result *const *results, size_t n
         put_fixed(w, r->n_held ? 100 * lx_mean(r->held_gains, r->n_held) : NAN, 2);
         put_fixed(w, r->best_strength, 2);
         put_p(w, sweep->p[i]);
+        put_fixed(w, r->cosine, 3);
+        put_fixed(w, r->step, 2);
         lx_html_close(&w->h);
         if (i < 64)
             points[i] = (lx_verify_point){(double)(i + 1), r->facts.gain};

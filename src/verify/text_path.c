@@ -15,6 +15,7 @@ typedef struct word {
     lx_ids ids;
     float *mean;  /* [D]: the base's embedding at its pieces */
     float *shift; /* [T, D]: what the LoRA's text encoder adds; NULL without one */
+    float *own;   /* [T, D]: E_base(word) - E_base(""), of tags; NULL likewise */
     double size;  /* |E_base(word) - E_base("")| */
     double reach; /* log R */
     double moved; /* rho of C1 */
@@ -26,8 +27,8 @@ typedef struct work {
     word *words; /* tags, then null */
     size_t n_words;
     bool has_text_encoder;
-    size_t size;  /* of a context */
-    float *empty; /* the base's context of "" */
+    size_t size;                /* of a context */
+    float *empty, *empty_shift; /* the base's context of "", and what the LoRA adds */
     float *mean_shift;
     lx_error *err;
 } work;
@@ -95,6 +96,12 @@ static int read_base(work *w, word *x, float *context)
         return lx_oom(w->err);
     for (size_t i = 0; i < w->size; i++)
         x->shift[i] = -context[i];
+    if ((size_t)(x - w->words) >= w->in->n_tags)
+        return LX_OK;
+    if (!(x->own = lx_arena_alloc(w->in->arena, w->size * sizeof *x->own)))
+        return lx_oom(w->err);
+    for (size_t i = 0; i < w->size; i++)
+        x->own[i] = context[i] - w->empty[i];
     return LX_OK;
 }
 
@@ -104,15 +111,19 @@ static int read_words(work *w)
     float *context = lx_alloc(w->size * sizeof *context);
     int rc = LX_OK;
 
-    if (!context ||
-        !(w->empty = lx_arena_alloc(w->in->arena, w->size * sizeof *w->empty)))
+    w->empty = lx_arena_alloc(w->in->arena, w->size * sizeof *w->empty);
+    w->empty_shift = lx_arena_alloc(w->in->arena, w->size * sizeof *w->empty_shift);
+    if (!context || !w->empty || !w->empty_shift)
         rc = lx_oom(w->err);
     if (rc == LX_OK && (rc = lx_dose_set(w->in->dose, 0, 0, w->err)) == LX_OK)
         rc = context_of(w->empty, w, none);
     for (size_t i = 0; i < w->n_words && rc == LX_OK; i++)
         rc = read_base(w, &w->words[i], context);
-    if (rc == LX_OK && w->has_text_encoder)
-        rc = lx_dose_set(w->in->dose, 1, 1, w->err);
+    if (rc == LX_OK && w->has_text_encoder &&
+        (rc = lx_dose_set(w->in->dose, 1, 1, w->err)) == LX_OK)
+        rc = context_of(w->empty_shift, w, none);
+    for (size_t k = 0; k < w->size && rc == LX_OK && w->has_text_encoder; k++)
+        w->empty_shift[k] -= w->empty[k];
     for (size_t i = 0; i < w->n_words && rc == LX_OK && w->has_text_encoder; i++) {
         rc = context_of(context, w, w->words[i].ids);
         for (size_t k = 0; k < w->size && rc == LX_OK; k++)
@@ -290,6 +301,36 @@ static double cosine(const float *a, const float *b, size_t n)
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }
 
+/* C2: what the LoRA's text encoder makes of two words' likeness. Shifts are still whole. */
+static int put_separation(work *w)
+{
+    const int id = w->in->identifier;
+    float *a = lx_arena_alloc(w->in->arena, w->size * sizeof *a);
+    float *b = lx_arena_alloc(w->in->arena, w->size * sizeof *b);
+    int rc = a && b ? LX_OK : lx_oom(w->err);
+
+    for (size_t i = 0; id >= 0 && i < w->in->n_tags && rc == LX_OK; i++) {
+        const word *x = &w->words[id], *y = &w->words[i];
+        double before = cosine(x->own, y->own, w->size);
+        lx_evidence *row;
+        if ((int)i == id)
+            continue;
+        for (size_t k = 0; k < w->size; k++) {
+            a[k] = x->own[k] + x->shift[k] - w->empty_shift[k];
+            b[k] = y->own[k] + y->shift[k] - w->empty_shift[k];
+        }
+        if (!(row = lx_ledger_add(&w->r->ledger, "C2", "Q5", LX_MEASURED, &rc, w->err,
+                                  "cosine of this word and the identifier as the LoRA's "
+                                  "text encoder reads them; the base's: %.3f",
+                                  before)))
+            return rc;
+        row->subject = w->in->prompts->tags[w->in->tags[i]].text;
+        row->unit = "cosine";
+        row->estimate.value = cosine(a, b, w->size);
+    }
+    return rc;
+}
+
 static int put_shifts(work *w, double *null)
 {
     const size_t n_tags = w->in->n_tags, first = w->r->ledger.count;
@@ -360,8 +401,8 @@ int lx_text_path(lx_verify_result *result, const lx_text_path_input *in, lx_erro
         (rc = lx_dose_set(in->dose, 1, 1, err)) < 0 || (rc = find_reach(&w, null)) < 0)
         return rc;
     if (w.has_text_encoder &&
-        ((rc = take_mean_off(&w)) < 0 || (rc = put_shifts(&w, null)) < 0 ||
-         (rc = put_collapse(&w)) < 0))
+        ((rc = put_separation(&w)) < 0 || (rc = take_mean_off(&w)) < 0 ||
+         (rc = put_shifts(&w, null)) < 0 || (rc = put_collapse(&w)) < 0))
         return rc;
     return lx_dose_set(in->dose, 0, 0, err);
 }

@@ -12,6 +12,9 @@
  *     C1  shift of the word's embedding by the LoRA's text encoder, in units of its
  *         distance from the empty prompt's, the mean shift of the null words taken off;
  *         p = rank among the null
+ *     C2  cosine of the tag's and the identifier's distance from the empty prompt, as the
+ *         LoRA's text encoder reads them (the base's beside it): lower than the base's, and
+ *         the identifier has been told apart from the tag
  *     C4  cosine between the tag's shift and the identifier's: near 1, and the word is
  *         where the identifier's meaning went
  *
@@ -37,7 +40,7 @@ typedef struct lx_text_path_input {
     lx_arena *arena;
 } lx_text_path_input;
 
-/* Adds rows C1, C3, C4 and sets `reach` of those tags of the result that are in `tags`
+/* Adds rows C1 to C4 and sets `reach` of those tags of the result that are in `tags`
  * (same order). Leaves the dose as it was asked for last: none. */
 int lx_text_path(lx_verify_result *result, const lx_text_path_input *in, lx_error *err);
 

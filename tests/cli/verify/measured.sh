@@ -37,7 +37,7 @@ for threads in 1 2; do
         out/captioned.safetensors >threads$threads.json
 done
 cmp threads1.json threads2.json && cmp page1.html page2.html || exit 1
-for id in A0 A6 B4 D0 D1 D2 D3 D4 D4b D5 D6 D8n D10 C3; do
+for id in A0 A6 B4 B9 B9s B10 D0 D1 D2 D3 D4 D4b D5 D6 D8n D10 C3; do
     grep -q "\"id\": \"$id\"" one.json || echo "no $id"
 done
 grep -e '"compared_by"' -e '"best"' one.json
