@@ -1,9 +1,9 @@
 /*
  * --dataset_config: [general], [[datasets]], [[datasets.subsets]]
  *
- * A setting is looked for in the subset, the dataset, [general] and at last the command line. This
- * version trains one dataset, whose subsets may differ in image_dir, num_repeats, class_tokens and
- * is_reg; what they share becomes a flag. Source of keys and levels: sd-scripts
+ * A setting is looked for in the subset, the dataset, [general] and at last the command line. What all
+ * subsets share becomes a flag; where they differ each gets settings of its own, made by the very
+ * functions that read the flags (lx_flags_resolve_dataset). Source of keys and levels: sd-scripts
  * library/config_util.py.
  */
 #include <cjson/cJSON.h>
@@ -48,7 +48,7 @@ static const struct dataset_key {
     {"caption_extension", EVERYWHERE, LX_AT_caption_extension},
     {"cache_info", EVERYWHERE, LX_AT_cache_info},
     {"alpha_mask", SUBSET, LX_AT_alpha_mask},
-    {"metadata_file", SUBSET, LX_AT_in_json},
+    {"metadata_file", SUBSET, -1},
     {"conditioning_data_dir", SUBSET, LX_AT_conditioning_data_dir},
     {"num_repeats", EVERYWHERE, -1},
     {"class_tokens", EVERYWHERE, -1},
@@ -57,10 +57,19 @@ static const struct dataset_key {
 };
 enum { N_KEYS = sizeof keys / sizeof *keys };
 
+/* One subset and where it stands. */
+typedef struct spot {
+    const cJSON *dataset, *subset;
+    int part;
+} spot;
+
 typedef struct reader {
     lx_flags *flags;
     lx_config_tree tree;
-    const cJSON *general, *dataset, *subsets;
+    const cJSON *general;
+    spot *places;
+    size_t n_places;
+    lx_subset_config *subsets; /* of the places that count */
 } reader;
 
 /* "data.toml:3: keep_tokens: " in front of the error. */
@@ -102,8 +111,9 @@ static int check_key(const reader *r, const cJSON *item, int level, lx_error *er
     if (strcmp(item->string, "custom_attributes") == 0)
         rc = lx_fail(err, LX_EUNSUPPORTED, "not in this version; leave it out");
     else
-        rc = lx_fail(err, LX_EFORMAT, "unknown key%s%s%s", nearest ? "; did you mean " : "",
-                     nearest ? nearest : "", nearest ? "?" : "");
+        rc = lx_fail(err, LX_EFORMAT, "unknown key%s%s%s",
+                     nearest ? "; did you mean " : "", nearest ? nearest : "",
+                     nearest ? "?" : "");
     return at(r, item, rc, err);
 }
 
@@ -116,51 +126,87 @@ static int check_level(const reader *r, const cJSON *table, int level, const cha
         return at(r, table, lx_fail(err, LX_EFORMAT, "a table is wanted here"), err);
     for (const cJSON *item = table->child; item && rc == 0; item = item->next)
         if (strcmp(item->string, below) != 0 &&
-            strcmp(item->string, "network_multiplier") != 0) /* no effect in the peer either */
+            strcmp(item->string, "network_multiplier") !=
+                0) /* no effect in the peer either */
             rc = check_key(r, item, level, err);
     return rc;
 }
 
-/* The only element of [[datasets]], and its subsets. */
-static int find_levels(reader *r, lx_error *err)
+static int find_tables(const cJSON **datasets, reader *r, lx_error *err)
 {
-    const cJSON *datasets = NULL;
-    int rc;
-
+    *datasets = NULL;
     for (const cJSON *item = r->tree.root->child; item; item = item->next) {
         if (strcmp(item->string, "general") == 0)
             r->general = item;
         else if (strcmp(item->string, "datasets") == 0)
-            datasets = item;
+            *datasets = item;
         else
-            return at(r, item, lx_fail(err, LX_EFORMAT, "only [general] and [[datasets]] stand "
-                                                        "at the top"), err);
+            return at(r, item,
+                      lx_fail(err, LX_EFORMAT,
+                              "only [general] and [[datasets]] stand "
+                              "at the top"),
+                      err);
     }
-    if (!cJSON_IsArray(datasets) || !datasets->child)
+    if (!cJSON_IsArray(*datasets) || !(*datasets)->child)
         return lx_fail(err, LX_EFORMAT, "%s: no [[datasets]] in it", r->tree.path);
-    if (datasets->child->next)
-        return at(r, datasets->child->next,
-                  lx_fail(err, LX_EUNSUPPORTED, "a second [[datasets]] is not in this version; put "
-                                                "its subsets under the first, or train them one "
-                                                "after the other with --network_weights"), err);
-    r->dataset = datasets->child;
-    if (r->general && (rc = check_level(r, r->general, GENERAL, "", err)) < 0)
+    return r->general ? check_level(r, r->general, GENERAL, "", err) : LX_OK;
+}
+
+/* The subsets of one dataset; what a dataset is made of is one kind. */
+static int find_subsets(reader *r, const cJSON *dataset, int part, lx_error *err)
+{
+    const cJSON *subsets;
+    bool has_metadata = false, has_other = false;
+    int rc;
+
+    if ((rc = check_level(r, dataset, DATASET, "subsets", err)) < 0)
         return rc;
-    if ((rc = check_level(r, r->dataset, DATASET, "subsets", err)) < 0)
-        return rc;
-    r->subsets = cJSON_GetObjectItemCaseSensitive(r->dataset, "subsets");
-    if (!cJSON_IsArray(r->subsets) || !r->subsets->child)
-        return lx_fail(err, LX_EFORMAT, "%s: no [[datasets.subsets]] in it", r->tree.path);
-    for (const cJSON *subset = r->subsets->child; subset; subset = subset->next)
+    subsets = cJSON_GetObjectItemCaseSensitive(dataset, "subsets");
+    if (!cJSON_IsArray(subsets) || !subsets->child)
+        return at(r, dataset, lx_fail(err, LX_EFORMAT, "no [[datasets.subsets]] in it"),
+                  err);
+    for (const cJSON *subset = subsets->child; subset; subset = subset->next) {
+        const bool is_metadata =
+            cJSON_GetObjectItemCaseSensitive(subset, "metadata_file") != NULL;
+
         if ((rc = check_level(r, subset, SUBSET, "", err)) < 0)
+            return rc;
+        has_metadata = has_metadata || is_metadata;
+        has_other = has_other || !is_metadata;
+        if (has_metadata && has_other)
+            return at(r, subset,
+                      lx_fail(err, LX_EFORMAT,
+                              "subsets with metadata_file and without "
+                              "stand in [[datasets]] of their own"),
+                      err);
+        r->places[r->n_places++] = (spot){dataset, subset, part};
+    }
+    return LX_OK;
+}
+
+static int find_levels(reader *r, lx_error *err)
+{
+    const cJSON *datasets;
+    size_t most = 0;
+    int rc = find_tables(&datasets, r, err), part = 0;
+
+    if (rc < 0)
+        return rc;
+    for (const cJSON *dataset = datasets->child; dataset; dataset = dataset->next)
+        most += (size_t)cJSON_GetArraySize(
+            cJSON_GetObjectItemCaseSensitive(dataset, "subsets"));
+    if (!(r->places = lx_arena_calloc(r->flags->arena, most + 1, sizeof *r->places)))
+        return lx_oom(err);
+    for (const cJSON *dataset = datasets->child; dataset; dataset = dataset->next)
+        if ((rc = find_subsets(r, dataset, part++, err)) < 0)
             return rc;
     return LX_OK;
 }
 
 /* Subset, dataset, [general]; NULL: the command line. */
-static const cJSON *find_value(const reader *r, const cJSON *subset, const char *name)
+static const cJSON *find_value(const reader *r, const spot *p, const char *name)
 {
-    const cJSON *tables[] = {subset, r->dataset, r->general};
+    const cJSON *tables[] = {p->subset, p->dataset, r->general};
 
     for (int i = 0; i < 3; i++) {
         const cJSON *value = cJSON_GetObjectItemCaseSensitive(tables[i], name);
@@ -170,76 +216,164 @@ static const cJSON *find_value(const reader *r, const cJSON *subset, const char 
     return NULL;
 }
 
+static bool is_shared(const reader *r, const char *name)
+{
+    const cJSON *first = find_value(r, &r->places[0], name);
+
+    for (size_t i = 1; i < r->n_places; i++) {
+        const cJSON *value = find_value(r, &r->places[i], name);
+        if (value != first && !(value && first && cJSON_Compare(value, first, true)))
+            return false;
+    }
+    return true;
+}
+
+static int read_words(lx_flag_words *words, const reader *r, int flag, const cJSON *value,
+                      lx_error *err)
+{
+    int rc = lx_config_words(words, &lx_flag_table[flag], value, r->flags->arena, err);
+
+    if (rc < 0)
+        return at(r, value, rc, err);
+    words->place = lx_config_place(&r->tree, value, r->flags->arena);
+    return LX_OK;
+}
+
+/* What all subsets share is a flag. */
 static int share_key(reader *r, const struct dataset_key *key, lx_error *err)
 {
-    const cJSON *first = find_value(r, r->subsets->child, key->name);
+    const cJSON *value = find_value(r, &r->places[0], key->name);
     lx_flag_words words;
     int rc;
 
-    for (const cJSON *subset = r->subsets->child->next; subset; subset = subset->next) {
-        const cJSON *value = find_value(r, subset, key->name);
-        if (value == first || (value && first && cJSON_Compare(value, first, true)))
-            continue;
-        rc = lx_fail(err, LX_EUNSUPPORTED, "subsets that differ in it are not in this version; give "
-                                           "all of them the same");
-        return at(r, value ? value : first, rc, err);
-    }
-    if (!first)
+    if (!value)
         return LX_OK;
-    if ((rc = lx_config_words(&words, &lx_flag_table[key->flag], first, r->flags->arena, err)) < 0)
-        return at(r, first, rc, err);
-    words.place = lx_config_place(&r->tree, first, r->flags->arena);
+    if ((rc = read_words(&words, r, key->flag, value, err)) < 0)
+        return rc;
     r->flags->given[key->flag] = words;
-    if (key->flag == LX_AT_caption_extension) /* the old spelling of the command line too */
+    if (key->flag ==
+        LX_AT_caption_extension) /* the old spelling of the command line too */
         r->flags->given[LX_AT_caption_extention] = (lx_flag_words){0};
     return LX_OK;
 }
 
-static int read_repeats(lx_subset_config *out, const reader *r, const cJSON *value, lx_error *err)
+/* Where they differ, each subset remembers its own for later. */
+static int split_key(reader *r, const struct dataset_key *key, lx_error *err)
+{
+    lx_flags *f = r->flags;
+
+    for (size_t i = 0; i < r->n_places; i++) {
+        const cJSON *value = find_value(r, &r->places[i], key->name);
+        lx_flag_split *split = &f->splits[f->n_splits];
+        int rc;
+
+        if (!value)
+            continue;
+        if ((rc = read_words(&split->words, r, key->flag, value, err)) < 0)
+            return rc;
+        split->subset = i;
+        split->flag = key->flag;
+        f->n_splits++;
+    }
+    return LX_OK;
+}
+
+static int read_keys(reader *r, lx_error *err)
+{
+    lx_flags *f = r->flags;
+    int rc = LX_OK;
+
+    if (!(f->splits = lx_arena_calloc(f->arena, N_KEYS * r->n_places, sizeof *f->splits)))
+        return lx_oom(err);
+    for (int i = 0; i < N_KEYS && rc == 0; i++)
+        if (keys[i].flag >= 0)
+            rc = is_shared(r, keys[i].name) ? share_key(r, &keys[i], err)
+                                            : split_key(r, &keys[i], err);
+    return rc;
+}
+
+static int read_repeats(lx_subset_config *out, const reader *r, const cJSON *value,
+                        lx_error *err)
 {
     double x = cJSON_IsNumber(value) ? value->valuedouble : 0;
 
     if (!(x >= 1 && x <= 1000000) || x != (int)x)
-        return at(r, value, lx_fail(err, LX_EFORMAT, "a whole number from 1 to 1000000 is wanted "
-                                                     "here"), err);
+        return at(r, value,
+                  lx_fail(err, LX_EFORMAT,
+                          "a whole number from 1 to 1000000 is wanted "
+                          "here"),
+                  err);
     out->repeats = (int)x;
     return LX_OK;
 }
 
-static int read_subset(lx_subset_config *out, const reader *r, const cJSON *subset, lx_error *err)
+/* A path of the file, mapped; NULL when it is not there. */
+static int read_path(const char **out, const reader *r, const cJSON *subset,
+                     const char *name, lx_error *err)
 {
-    const cJSON *dir = cJSON_GetObjectItemCaseSensitive(subset, "image_dir");
-    const cJSON *is_reg = cJSON_GetObjectItemCaseSensitive(subset, "is_reg");
-    const cJSON *tokens = find_value(r, subset, "class_tokens");
-    const cJSON *repeats = find_value(r, subset, "num_repeats");
-    lx_arena *arena = r->flags->arena;
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(subset, name);
+    lx_flags *f = r->flags;
     const char *path;
     int rc;
 
-    *out = (lx_subset_config){.repeats = 1, .is_reg = cJSON_IsTrue(is_reg)};
-    if (is_reg && !cJSON_IsBool(is_reg))
-        return at(r, is_reg, lx_fail(err, LX_EFORMAT, "true or false is wanted here"), err);
-    if (!dir)
-        return at(r, subset, lx_fail(err, LX_EFORMAT, "the subset has no image_dir"), err);
-    if (!cJSON_IsString(dir) || !*dir->valuestring)
-        return at(r, dir, lx_fail(err, LX_EFORMAT, "a text between quotes is wanted here"), err);
-    if (tokens && !cJSON_IsString(tokens))
-        return at(r, tokens, lx_fail(err, LX_EFORMAT, "a text between quotes is wanted here"), err);
-    if (repeats && (rc = read_repeats(out, r, repeats, err)) < 0)
-        return rc;
-    if ((rc = lx_path_map(&path, dir->valuestring, &r->flags->given[LX_AT_path_map].words, arena,
-                          err)) < 0)
-        return at(r, dir, rc, err);
-    out->image_dir = lx_arena_strdup(arena, path);
-    out->class_tokens = tokens ? lx_arena_strdup(arena, tokens->valuestring) : NULL;
-    return out->image_dir && (out->class_tokens || !tokens) ? LX_OK : lx_oom(err);
+    *out = NULL;
+    if (!value)
+        return LX_OK;
+    if (!cJSON_IsString(value) || !*value->valuestring)
+        return at(r, value,
+                  lx_fail(err, LX_EFORMAT, "a text between quotes is wanted here"), err);
+    if ((rc = lx_path_map(&path, value->valuestring, &f->given[LX_AT_path_map].words,
+                          f->arena, err)) < 0)
+        return at(r, value, rc, err);
+    *out = lx_arena_strdup(f->arena, path);
+    return *out ? LX_OK : lx_oom(err);
 }
 
-/* As the peer: of two subsets with one folder the first counts. */
-static bool is_known(const lx_subset_config *subsets, size_t n, const char *image_dir)
+static int read_subset(lx_subset_config *out, const reader *r, const spot *p,
+                       lx_error *err)
+{
+    const cJSON *is_reg = cJSON_GetObjectItemCaseSensitive(p->subset, "is_reg");
+    const cJSON *tokens = find_value(r, p, "class_tokens");
+    const cJSON *repeats = find_value(r, p, "num_repeats");
+    lx_arena *arena = r->flags->arena;
+    int rc;
+
+    *out = (lx_subset_config){.part = p->part, .is_reg = cJSON_IsTrue(is_reg)};
+    if (is_reg && !cJSON_IsBool(is_reg))
+        return at(r, is_reg, lx_fail(err, LX_EFORMAT, "true or false is wanted here"),
+                  err);
+    if ((rc = read_path(&out->image_dir, r, p->subset, "image_dir", err)) < 0 ||
+        (rc = read_path(&out->metadata_file, r, p->subset, "metadata_file", err)) < 0)
+        return rc;
+    if (!out->image_dir && !out->metadata_file)
+        return at(r, p->subset, lx_fail(err, LX_EFORMAT, "the subset has no image_dir"),
+                  err);
+    if (out->is_reg && out->metadata_file)
+        return at(r, is_reg,
+                  lx_fail(err, LX_EFORMAT,
+                          "images of a metadata_file cannot be "
+                          "regularisation images"),
+                  err);
+    if (tokens && !cJSON_IsString(tokens))
+        return at(r, tokens,
+                  lx_fail(err, LX_EFORMAT, "a text between quotes is wanted here"), err);
+    if (repeats && (rc = read_repeats(out, r, repeats, err)) < 0)
+        return rc;
+    out->class_tokens = tokens ? lx_arena_strdup(arena, tokens->valuestring) : NULL;
+    return out->class_tokens || !tokens ? LX_OK : lx_oom(err);
+}
+
+static const char *named(const lx_subset_config *subset)
+{
+    return subset->metadata_file ? subset->metadata_file : subset->image_dir;
+}
+
+/* As the peer: of two subsets of a dataset with one folder the first counts. */
+static bool is_known(const lx_subset_config *subsets, size_t n,
+                     const lx_subset_config *one)
 {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(subsets[i].image_dir, image_dir) == 0)
+        if (subsets[i].part == one->part && strcmp(named(&subsets[i]), named(one)) == 0)
             return true;
     return false;
 }
@@ -247,29 +381,34 @@ static bool is_known(const lx_subset_config *subsets, size_t n, const char *imag
 static int read_subsets(reader *r, lx_error *err)
 {
     lx_dataset_config *data = &r->flags->config->data;
-    size_t most = (size_t)cJSON_GetArraySize(r->subsets), n = 0;
-    lx_subset_config *subsets = lx_arena_calloc(r->flags->arena, most, sizeof *subsets);
-    int rc = subsets ? LX_OK : lx_oom(err);
+    size_t n = 0;
+    int rc = LX_OK;
 
-    for (const cJSON *item = r->subsets->child; item && rc == 0; item = item->next) {
-        if ((rc = read_subset(&subsets[n], r, item, err)) < 0)
-            break;
-        if (!is_known(subsets, n, subsets[n].image_dir))
-            n++;
-        else if (lx_flags_note(r->flags, "%s: \"%s\" is named twice; the first counts",
-                               lx_config_place(&r->tree, item, r->flags->arena),
-                               subsets[n].image_dir) < 0)
-            rc = lx_oom(err);
+    if (!(r->subsets = lx_arena_calloc(r->flags->arena, r->n_places, sizeof *r->subsets)))
+        return lx_oom(err);
+    for (size_t i = 0; i < r->n_places; i++) {
+        if ((rc = read_subset(&r->subsets[n], r, &r->places[i], err)) < 0)
+            return rc;
+        if (!is_known(r->subsets, n, &r->subsets[n]))
+            r->places[n++] = r->places[i];
+        else if (lx_flags_note(
+                     r->flags, "%s: \"%s\" is named twice; the first counts",
+                     lx_config_place(&r->tree, r->places[i].subset, r->flags->arena),
+                     named(&r->subsets[n])) < 0)
+            return lx_oom(err);
     }
-    data->subsets = subsets;
+    r->n_places = n;
+    data->subsets = r->subsets;
     data->n_subsets = n;
-    return rc;
+    data->has_dataset_config = true;
+    return LX_OK;
 }
 
 /* The peer warns of them; a line pasted from a GUI often has both. */
 static int drop_folders(lx_flags *f, lx_error *err)
 {
-    static const int folders[] = {LX_AT_train_data_dir, LX_AT_reg_data_dir, LX_AT_in_json};
+    static const int folders[] = {LX_AT_train_data_dir, LX_AT_reg_data_dir,
+                                  LX_AT_in_json};
 
     for (int i = 0; i < 3; i++) {
         if (!f->given[folders[i]].given)
@@ -289,11 +428,114 @@ int lx_flags_read_dataset(lx_flags *f, const char *path, lx_error *err)
 
     if (rc < 0)
         return rc;
-    if ((rc = find_levels(&r, err)) == 0 && (rc = drop_folders(f, err)) == 0)
-        rc = read_subsets(&r, err);
-    for (int i = 0; i < N_KEYS && rc == 0; i++)
-        if (keys[i].flag >= 0)
-            rc = share_key(&r, &keys[i], err);
+    if ((rc = find_levels(&r, err)) == 0 && (rc = drop_folders(f, err)) == 0 &&
+        (rc = read_subsets(&r, err)) == 0)
+        rc = read_keys(&r, err);
+    f->subsets = r.subsets;
     lx_config_release(&r.tree);
     return rc;
+}
+
+/* ---- when the flags are read --------------------------------------------------------------- */
+
+/* The settings of one subset: the whole's, and over them its own. */
+static int settle_subset(lx_flags *f, size_t index, lx_error *err)
+{
+    lx_train_config *whole = f->config, own = *whole;
+    lx_dataset_config *settings = lx_arena_alloc(f->arena, sizeof *settings);
+    int rc = settings ? LX_OK : lx_oom(err);
+
+    f->config = &own;
+    for (size_t i = 0; i < f->n_splits && rc == 0; i++) {
+        const lx_flag_split *split = &f->splits[i];
+        if (split->subset == index &&
+            (rc = lx_flags_take_words(f, split->flag, &split->words, err)) < 0)
+            lx_within(err, "%s: %s", split->words.place, lx_flag_table[split->flag].name);
+    }
+    f->config = whole;
+    if (rc < 0)
+        return rc;
+    *settings = own.data;
+    f->subsets[index].config = settings;
+    return LX_OK;
+}
+
+/* --in_json is one subset. */
+static int make_json_subset(lx_flags *f, lx_error *err)
+{
+    lx_dataset_config *data = &f->config->data;
+    lx_subset_config *subset = lx_arena_calloc(f->arena, 1, sizeof *subset);
+
+    if (!subset)
+        return lx_oom(err);
+    *subset = (lx_subset_config){.image_dir = data->train_data_dir,
+                                 .metadata_file = data->in_json};
+    f->subsets = subset;
+    data->subsets = subset;
+    data->n_subsets = 1;
+    if (data->reg_data_dir &&
+        lx_flags_note(
+            f, "--reg_data_dir is not used: --in_json has no regularisation images") < 0)
+        return lx_oom(err);
+    return LX_OK;
+}
+
+int lx_flags_resolve_dataset(lx_flags *f, lx_error *err)
+{
+    lx_dataset_config *data = &f->config->data;
+    int rc;
+
+    if (data->in_json && !data->n_subsets && (rc = make_json_subset(f, err)) < 0)
+        return rc;
+    if (data->dataset_repeats != 1 && !data->n_subsets)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--dataset_repeats belongs to --in_json or --dataset_config: the N of a "
+            "folder N_name gives the repeats");
+    if (data->dataset_repeats < 1)
+        return lx_fail(err, LX_EUSAGE, "--dataset_repeats must be at least 1");
+    for (size_t i = 0; i < data->n_subsets; i++)
+        if (!f->subsets[i].repeats)
+            f->subsets[i].repeats = data->dataset_repeats;
+    for (size_t i = 0; i < data->n_subsets && f->n_splits; i++)
+        if ((rc = settle_subset(f, i, err)) < 0)
+            return rc;
+    if (data->n_subsets && f->n_splits) { /* what is told of the whole is the first's */
+        data->width = f->subsets[0].config->width;
+        data->height = f->subsets[0].config->height;
+        for (size_t i = 0; i < data->n_subsets; i++)
+            if (f->subsets[i].config->width < 1)
+                return lx_fail(err, LX_EFORMAT, "dataset %d has no resolution",
+                               f->subsets[i].part + 1);
+    }
+    return LX_OK;
+}
+
+/* [{"dataset": 0, "keep_tokens": "2"}]: what no flag tells, for the record of the run. */
+int lx_flags_tell_dataset(cJSON **out, const lx_flags *f, lx_error *err)
+{
+    const lx_dataset_config *data = &f->config->data;
+    cJSON *list = cJSON_CreateArray();
+
+    *out = NULL;
+    for (size_t i = 0; i < data->n_subsets; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "dataset", data->subsets[i].part);
+        for (size_t k = 0; k < f->n_splits; k++) {
+            const lx_flag_split *split = &f->splits[k];
+            const lx_words *words = &split->words.words;
+            if (split->subset == i)
+                cJSON_AddStringToObject(item, lx_flag_table[split->flag].name,
+                                        words->count         ? words->items[0]
+                                        : split->words.is_on ? "true"
+                                                             : "false");
+        }
+        if (!cJSON_AddItemToArray(list, item)) {
+            cJSON_Delete(item);
+            cJSON_Delete(list);
+            return lx_oom(err);
+        }
+    }
+    *out = list;
+    return list ? LX_OK : lx_oom(err);
 }

@@ -23,12 +23,12 @@ typedef struct plan {
     lx_train_config config;
     lx_train_flags flags;
     lx_dataset *dataset;
-    bool is_counted;     /* there are images, and buckets for them */
+    bool is_counted; /* there are images, and buckets for them */
     lx_step_count steps;
-    bool is_estimated;   /* a model was given: memory is known */
+    bool is_estimated; /* a model was given: memory is known */
     lx_plan_memory memory;
     size_t n_modules, n_values; /* of the LoRA */
-    lx_error refusal;    /* why not, when the data were read and no more can be said */
+    lx_error refusal; /* why not, when the data were read and no more can be said */
 } plan;
 
 static const char *const kind_words[] = {[LX_FINDING_NOTE] = "note",
@@ -92,7 +92,8 @@ static int estimate(plan *p, lx_error *err)
     if (!p->is_counted || !p->config.pretrained_model_name_or_path)
         return LX_OK;
     rc = lx_train_open(&train, &p->config, p->dataset, &identity, &observer, &p->refusal);
-    if (rc == LX_OK && (rc = lx_train_estimate(&p->memory, train, &p->refusal)) == LX_OK) {
+    if (rc == LX_OK &&
+        (rc = lx_train_estimate(&p->memory, train, &p->refusal)) == LX_OK) {
         p->is_estimated = true;
         p->n_modules = lx_train_lora(train)->count;
         p->n_values = lx_train_lora(train)->n_values;
@@ -123,64 +124,94 @@ static int read_plan(plan *p, lx_error *err)
 
 /* ---- words ------------------------------------------------------------------------------- */
 
-static void show_folders(const plan *p)
+static void show_folders(const plan *p, int part)
 {
     const lx_dataset *d = p->dataset;
 
     for (size_t i = 0; i < d->n_folders; i++) {
         const lx_folder *f = &d->folders[i];
-        if (f->n_images == 0)
+        if (f->n_images == 0 || f->part != part)
             continue;
         lx_print(p->cli, "  %s%s\n", lx_safe(p->cli, f->path),
                  f->is_reg ? "  (regularisation)" : "");
         lx_print(p->cli, "      %zu image%s x %d repeat%s = %zu sample%s; ", f->n_images,
                  plural(f->n_images), f->repeats, plural((size_t)f->repeats),
-                 f->n_images * (size_t)f->repeats, plural(f->n_images * (size_t)f->repeats));
+                 f->n_images * (size_t)f->repeats,
+                 plural(f->n_images * (size_t)f->repeats));
         if (f->n_captions < f->n_images)
             lx_print(p->cli, "%zu captions read, %zu from the folder's words \"%s\"\n",
                      f->n_captions, f->n_images - f->n_captions,
                      lx_safe(p->cli, f->class_tokens));
         else
             lx_print(p->cli, "all captions read (%s)\n",
-                     lx_safe(p->cli, d->config.caption_extension));
+                     f->is_metadata ? "from the file"
+                                    : lx_safe(p->cli, f->config->caption_extension));
     }
 }
 
-static void show_samples(const plan *p)
+static void show_samples(const plan *p, int index)
 {
     const lx_dataset *d = p->dataset;
-    size_t n_all = d->n_train_samples + d->n_reg_samples, n_unused = 0;
+    const lx_data_part *part = &d->parts[index];
+    size_t n_all = part->n_train_samples + part->n_reg_samples, n_unused = 0;
 
-    if (d->n_reg_samples == 0) {
+    if (part->n_reg_samples == 0) {
         lx_print(p->cli, "samples in an epoch   %zu\n", n_all);
         return;
     }
     for (size_t i = 0; i < d->n_images; i++)
-        n_unused += d->images[i].is_reg && d->images[i].repeats == 0;
+        n_unused += d->images[i].is_reg && d->images[i].repeats == 0 &&
+                    d->folders[d->images[i].folder].part == index;
     lx_print(p->cli, "samples in an epoch   %zu training + %zu regularisation = %zu\n",
-             d->n_train_samples, d->n_reg_samples, n_all);
-    lx_print(p->cli, "                      regularisation images are taken again in turn until "
-                     "they are as\n"
-                     "                      many as the training samples: they double the epoch\n");
+             part->n_train_samples, part->n_reg_samples, n_all);
+    lx_print(
+        p->cli,
+        "                      regularisation images are taken again in turn until "
+        "they are as\n"
+        "                      many as the training samples: they double the epoch\n");
     if (n_unused > 0)
-        lx_print(p->cli, "                      %zu of them %s not used: there are more than needed\n",
-                 n_unused, n_unused == 1 ? "is" : "are");
+        lx_print(
+            p->cli,
+            "                      %zu of them %s not used: there are more than needed\n",
+            n_unused, n_unused == 1 ? "is" : "are");
 }
 
-static void show_buckets(const plan *p)
+static void show_buckets(const plan *p, const lx_data_part *part)
 {
     const lx_dataset *d = p->dataset;
-    const size_t batch = (size_t)d->config.batch_size;
+    const size_t batch = (size_t)part->config->batch_size;
 
-    lx_print(p->cli, "buckets               batches hold %zu image%s of one size; the last of a "
-                     "bucket may be short\n",
+    lx_print(p->cli,
+             "buckets               batches hold %zu image%s of one size; the last of a "
+             "bucket may be short\n",
              batch, plural(batch));
-    for (size_t i = 0; i < d->n_buckets; i++) {
+    for (size_t i = part->first_bucket; i < part->first_bucket + part->n_buckets; i++) {
         const lx_bucket *b = &d->buckets[i];
         size_t n = (b->n_samples + batch - 1) / batch;
-        lx_print(p->cli, "  %5d x %-5d       %zu image%s, %zu sample%s / %zu -> %zu batch%s\n",
+        lx_print(p->cli,
+                 "  %5d x %-5d       %zu image%s, %zu sample%s / %zu -> %zu batch%s\n",
                  b->width, b->height, b->n_images, plural(b->n_images), b->n_samples,
                  plural(b->n_samples), batch, n, n == 1 ? "" : "es");
+    }
+}
+
+/* One dataset says it all; of several each has its own arithmetic up to its batches. */
+static void show_parts(const plan *p)
+{
+    const lx_dataset *d = p->dataset;
+
+    for (size_t i = 0; i < d->n_parts; i++) {
+        const lx_data_part *part = &d->parts[i];
+        if (d->n_parts > 1)
+            lx_print(p->cli, "dataset %-13zu %d x %d\n", i + 1, part->config->width,
+                     part->config->height);
+        else
+            lx_print(p->cli, "folders\n");
+        show_folders(p, (int)i);
+        show_samples(p, (int)i);
+        show_buckets(p, part);
+        if (d->n_parts > 1)
+            lx_print(p->cli, "batches               %zu\n", part->n_batches);
     }
 }
 
@@ -188,7 +219,8 @@ static void show_steps(const plan *p)
 {
     const lx_step_count *s = &p->steps;
     const lx_train_config *c = &p->config;
-    long long batches = (long long)s->batches_per_epoch, steps = (long long)s->steps_per_epoch;
+    long long batches = (long long)s->batches_per_epoch,
+              steps = (long long)s->steps_per_epoch;
 
     lx_print(p->cli, "batches in an epoch   %lld\n", batches);
     if (c->gradient_accumulation_steps > 1)
@@ -200,20 +232,26 @@ static void show_steps(const plan *p)
         lx_print(p->cli, "steps                 %lld epochs x %lld = %lld\n",
                  (long long)s->epochs, steps, (long long)s->total_steps);
     else
-        lx_print(p->cli, "steps                 %lld (--max_train_steps), that is %lld epoch%s\n",
-                 (long long)s->total_steps, (long long)s->epochs, plural((size_t)s->epochs));
+        lx_print(p->cli,
+                 "steps                 %lld (--max_train_steps), that is %lld epoch%s\n",
+                 (long long)s->total_steps, (long long)s->epochs,
+                 plural((size_t)s->epochs));
 }
 
 static void show_memory(const plan *p)
 {
     double mb = 1e6;
 
-    lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules, p->n_values);
+    lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules,
+             p->n_values);
     lx_print(p->cli,
-             "memory                %.1f MB for activations and gradients of the largest batch,\n"
-             "                      %.1f MB for the LoRA, its gradient and AdamW's two averages;\n"
+             "memory                %.1f MB for activations and gradients of the largest "
+             "batch,\n"
+             "                      %.1f MB for the LoRA, its gradient and AdamW's two "
+             "averages;\n"
              "                      the model's weights come on top\n",
-             (double)p->memory.arena_bytes / mb, 4.0 * sizeof(float) * (double)p->n_values / mb);
+             (double)p->memory.arena_bytes / mb,
+             4.0 * sizeof(float) * (double)p->n_values / mb);
 }
 
 static void show_words(const plan *p)
@@ -227,10 +265,7 @@ static void show_words(const plan *p)
                  lx_safe(p->cli, d->findings[i].text));
     if (!p->is_counted)
         return;
-    lx_print(p->cli, "folders\n");
-    show_folders(p);
-    show_samples(p);
-    show_buckets(p);
+    show_parts(p);
     show_steps(p);
     if (p->is_estimated)
         show_memory(p);
@@ -280,16 +315,19 @@ static void add_folders(cJSON *out, const plan *p)
 static void add_buckets(cJSON *out, const lx_dataset *d)
 {
     cJSON *list = cJSON_AddArrayToObject(out, "buckets");
-    const size_t batch = (size_t)d->config.batch_size;
 
     for (size_t i = 0; i < d->n_buckets; i++) {
         const lx_bucket *b = &d->buckets[i];
+        const size_t batch = lx_dataset_batch_size(d, b);
         cJSON *item = cJSON_CreateObject();
+        if (d->n_parts > 1)
+            cJSON_AddNumberToObject(item, "dataset", b->part);
         cJSON_AddNumberToObject(item, "width", b->width);
         cJSON_AddNumberToObject(item, "height", b->height);
         cJSON_AddNumberToObject(item, "images", (double)b->n_images);
         cJSON_AddNumberToObject(item, "samples", (double)b->n_samples);
-        cJSON_AddNumberToObject(item, "batches", (double)((b->n_samples + batch - 1) / batch));
+        cJSON_AddNumberToObject(item, "batches",
+                                (double)((b->n_samples + batch - 1) / batch));
         cJSON_AddItemToArray(list, item);
     }
 }
@@ -303,7 +341,7 @@ static void add_arithmetic(cJSON *out, const plan *p)
     } numbers[] = {
         {"train_samples", (double)d->n_train_samples},
         {"reg_samples", (double)d->n_reg_samples},
-        {"batch_size", d->config.batch_size},
+        {"batch_size", (double)lx_dataset_largest_batch(d)},
         {"batches_per_epoch", (double)p->steps.batches_per_epoch},
         {"gradient_accumulation_steps", p->config.gradient_accumulation_steps},
         {"steps_per_epoch", (double)p->steps.steps_per_epoch},
@@ -381,17 +419,22 @@ const lx_command lx_cmd_plan = {
     .name = "plan",
     .summary = "say what a training would do, before anything is loaded",
     .usage = "FLAGS OF lx train ...",
-    .help = "Takes the flags of `lx train` (also from a --config_file or a pasted line), reads the\n"
-            "folders, and prints what is wrong with them and how many steps come out, term by term:\n"
-            "images x repeats, regularisation images, batches of each bucket, epochs, steps. Every\n"
-            "image is decoded once. With --pretrained_model_name_or_path also the memory of the\n"
-            "largest batch, to the byte. Nothing is trained or recorded. Exit status 1 when\n"
-            "something found would stop the training.\n"
-            "\n"
-            "Examples:\n"
-            "  lx plan --train_data_dir img --resolution 512 --enable_bucket \\\n"
-            "          --caption_extension .txt --max_train_epochs 10\n"
-            "  lx plan --config_file run.toml --json\n",
+    .help =
+        "Takes the flags of `lx train` (also from a --config_file or a pasted line), "
+        "reads the\n"
+        "folders, and prints what is wrong with them and how many steps come out, term "
+        "by term:\n"
+        "images x repeats, regularisation images, batches of each bucket, epochs, steps. "
+        "Every\n"
+        "image is decoded once. With --pretrained_model_name_or_path also the memory of "
+        "the\n"
+        "largest batch, to the byte. Nothing is trained or recorded. Exit status 1 when\n"
+        "something found would stop the training.\n"
+        "\n"
+        "Examples:\n"
+        "  lx plan --train_data_dir img --resolution 512 --enable_bucket \\\n"
+        "          --caption_extension .txt --max_train_epochs 10\n"
+        "  lx plan --config_file run.toml --json\n",
     .options = options,
     .parses_itself = true,
     .run = run,

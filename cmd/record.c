@@ -74,7 +74,7 @@ static bool is_beside_the_result(const char *flag)
 {
     static const char *const names[] = {
         "pretrained_model_name_or_path", "vae", "train_data_dir", "reg_data_dir", "output_dir",
-        "output_name", "training_comment", "config_file", "dataset_config", "output_config",
+        "in_json", "output_name", "training_comment", "config_file", "dataset_config", "output_config",
         "logging_dir", "log_prefix", "log_with", "log_tracker_name", "log_tracker_config",
         "log_config", "tokenizer_cache_dir", "no_metadata", "name", "store", "path_map",
         "path-map", "threads", "max_memory", "device", "save_every_n_epochs",

@@ -73,9 +73,9 @@ static const char *observed_optimizer(const lx_flags *f)
 
     if (!type->is_null && type->text && *type->text)
         return type->text;
-    return f->values[LX_AT_use_8bit_adam].is_on         ? "AdamW8bit"
+    return f->values[LX_AT_use_8bit_adam].is_on        ? "AdamW8bit"
            : f->values[LX_AT_use_lion_optimizer].is_on ? "Lion"
-                                                        : "AdamW";
+                                                       : "AdamW";
 }
 
 /* Where the configuration knows better than the table: what falls back, wins or was drawn. */
@@ -83,7 +83,8 @@ static cJSON *resolved_json(const lx_flags *f, int i)
 {
     const lx_train_config *c = f->config;
 
-    if (f->is_observed && (i == LX_AT_network_module || (i == LX_AT_seed && !c->seed_given)))
+    if (f->is_observed &&
+        (i == LX_AT_network_module || (i == LX_AT_seed && !c->seed_given)))
         return value_json(&lx_flag_table[i], &f->values[i]);
     switch (i) {
     case LX_AT_network_module:
@@ -113,8 +114,9 @@ static cJSON *resolved_json(const lx_flags *f, int i)
 /* Letters that no shell reads anything into; the rest goes between apostrophes. */
 static void put_shell_word(lx_str *out, const char *word)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-./:=,+@%";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+        "_-./:=,+@%";
 
     if (*word && !word[strspn(word, plain)]) {
         lx_str_puts(out, word);
@@ -173,6 +175,27 @@ static int put_command_line(lx_flags *f, lx_error *err)
     return rc;
 }
 
+static bool has_parts(const lx_flags *f)
+{
+    const lx_dataset_config *data = &f->config->data;
+    return data->n_subsets && data->subsets[data->n_subsets - 1].part > 0;
+}
+
+/* As text: among flags every value is a plain one. */
+static int add_datasets(cJSON *resolved, const lx_flags *f, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    cJSON *list;
+    int rc = lx_flags_tell_dataset(&list, f, err);
+
+    if (rc == 0 && (rc = lx_json_canonical(&text, list, err)) == 0 &&
+        !cJSON_AddStringToObject(resolved, "datasets", lx_str_text(&text)))
+        rc = lx_oom(err);
+    lx_str_release(&text);
+    cJSON_Delete(list);
+    return rc;
+}
+
 int lx_flags_tell(lx_flags *f, lx_error *err)
 {
     cJSON *given = cJSON_CreateObject(), *resolved = cJSON_CreateObject();
@@ -189,6 +212,8 @@ int lx_flags_tell(lx_flags *f, lx_error *err)
         if (!cJSON_AddItemToObject(resolved, flag->name, resolved_json(f, i)))
             rc = lx_oom(err);
     }
+    if (rc == 0 && (f->n_splits > 0 || has_parts(f)))
+        rc = add_datasets(resolved, f, err);
     for (const cJSON *other = f->others ? f->others->child : NULL; other && rc == 0;
          other = other->next)
         if (!cJSON_AddItemToObject(given, other->string, cJSON_Duplicate(other, true)) ||
@@ -231,7 +256,8 @@ static int note_idle(lx_flags *f)
 
     for (int i = 0; i < LX_FLAG_COUNT; i++) {
         lx_flag_action action = lx_flag_table[i].action;
-        if (f->values[i].given && (action == LX_ACTION_IDLE || action == LX_ACTION_MARK) &&
+        if (f->values[i].given &&
+            (action == LX_ACTION_IDLE || action == LX_ACTION_MARK) &&
             (f->values[i].is_on || lx_flag_table[i].type != LX_TYPE_FLAG))
             lx_str_printf(&names, "%s--%s", names.len ? ", " : "", lx_flag_table[i].name);
     }
@@ -250,7 +276,8 @@ static int note_paths(lx_flags *f)
         const lx_words *words = &f->given[i].words;
         if (lx_flag_table[i].type == LX_TYPE_PATH && words->count && f->values[i].text &&
             strcmp(words->items[words->count - 1], f->values[i].text) != 0)
-            rc = lx_flags_note(f, "--%s is read as %s", lx_flag_table[i].name, f->values[i].text);
+            rc = lx_flags_note(f, "--%s is read as %s", lx_flag_table[i].name,
+                               f->values[i].text);
     }
     return rc;
 }
@@ -264,20 +291,32 @@ int lx_flags_notes(lx_flags *f, lx_error *err)
     if ((rc = note_idle(f)) < 0 || (rc = note_paths(f)) < 0)
         return lx_oom(err);
     if (strcmp(c->mixed_precision, "no") != 0)
-        rc = lx_flags_note(f, "--mixed_precision %s: this version computes in f32 throughout, which "
-                              "is more exact and takes more memory", c->mixed_precision);
+        rc = lx_flags_note(
+            f,
+            "--mixed_precision %s: this version computes in f32 throughout, which "
+            "is more exact and takes more memory",
+            c->mixed_precision);
     if (rc == 0 && f->values[LX_AT_cache_latents_to_disk].is_on)
-        rc = lx_flags_note(f, "--cache_latents_to_disk: latents are kept in memory, nothing is "
-                              "written beside the images");
+        rc = lx_flags_note(
+            f, "--cache_latents_to_disk: latents are kept in memory, nothing is "
+               "written beside the images");
     if (rc == 0 && f->values[LX_AT_text_encoder_lr].words.count > 1)
-        rc = lx_flags_note(f, "--text_encoder_lr: Stable Diffusion 1.x has one text encoder, the "
-                              "first rate counts");
-    if (rc == 0 && !f->given[LX_AT_learning_rate].given && !(c->unet_lr_given && c->text_encoder_lr_given))
-        rc = lx_flags_note(f, "--learning_rate is left at %g, sd-scripts' default for whole models; "
-                              "a LoRA usually takes 1e-4", c->learning_rate);
+        rc = lx_flags_note(
+            f, "--text_encoder_lr: Stable Diffusion 1.x has one text encoder, the "
+               "first rate counts");
+    if (rc == 0 && !f->given[LX_AT_learning_rate].given &&
+        !(c->unet_lr_given && c->text_encoder_lr_given))
+        rc = lx_flags_note(
+            f,
+            "--learning_rate is left at %g, sd-scripts' default for whole models; "
+            "a LoRA usually takes 1e-4",
+            c->learning_rate);
     if (rc == 0 && !c->network_alpha_given && net->rank > 1)
-        rc = lx_flags_note(f, "--network_alpha is left at 1: the LoRA is scaled by alpha / rank = "
-                              "1/%d", net->rank);
+        rc = lx_flags_note(
+            f,
+            "--network_alpha is left at 1: the LoRA is scaled by alpha / rank = "
+            "1/%d",
+            net->rank);
     return rc < 0 ? lx_oom(err) : LX_OK;
 }
 
@@ -360,7 +399,8 @@ int lx_flags_output_config(lx_flags *f, const char *path, lx_error *err)
     int rc;
 
     if (lx_file_exists(path))
-        return lx_fail(err, LX_EEXISTS, "%s is there already; name another --config_file", path);
+        return lx_fail(err, LX_EEXISTS, "%s is there already; name another --config_file",
+                       path);
     for (int i = 0; i < LX_FLAG_COUNT; i++) {
         if (is_default(f, i) || lx_flag_is_secret(i) || i == LX_AT_config_file ||
             i == LX_AT_output_config || i == LX_AT_path_map)
@@ -395,8 +435,9 @@ static const char *action_text(const lx_flag *flag)
 
 static const char *type_text(lx_flag_type type)
 {
-    static const char *const names[] = {"flag", "int",  "number",   "text",       "path", "int or share",
-                                        "size", "list", "number list", "repeated"};
+    static const char *const names[] = {"flag",        "int",          "number", "text",
+                                        "path",        "int or share", "size",   "list",
+                                        "number list", "repeated"};
     return names[type];
 }
 
@@ -415,19 +456,21 @@ int lx_debug_flags_doc(lx_cli *cli, int argc, char **argv, lx_error *err)
     lx_str text = LX_STR_INIT;
     int rc;
 
-    lx_str_puts(&text,
-                "# Flags of `lx train`\n\n"
-                "Names, meanings and defaults are those of `train_network.py` of sd-scripts "
-                "v0.10.1. A flag that is *refused*\nis an error that says what to use instead, "
-                "unless its value asks for nothing (0, empty, or the default).\nThis page is "
-                "made from the table in `cmd/train_flags.def` by `lx debug flags-doc`; a test "
-                "compares them.\n\n"
-                "| flag | type | default | here | |\n|---|---|---|---|---|\n");
+    lx_str_puts(
+        &text,
+        "# Flags of `lx train`\n\n"
+        "Names, meanings and defaults are those of `train_network.py` of sd-scripts "
+        "v0.10.1. A flag that is *refused*\nis an error that says what to use instead, "
+        "unless its value asks for nothing (0, empty, or the default).\nThis page is "
+        "made from the table in `cmd/train_flags.def` by `lx debug flags-doc`; a test "
+        "compares them.\n\n"
+        "| flag | type | default | here | |\n|---|---|---|---|---|\n");
     for (int i = 0; i < LX_FLAG_COUNT; i++) {
         const lx_flag *flag = &lx_flag_table[i];
-        lx_str_printf(&text, "| `%s` | %s | %s%s%s | %s | ", flag->name, type_text(flag->type),
-                      flag->otherwise ? "`" : "", flag->otherwise ? flag->otherwise : "",
-                      flag->otherwise ? "`" : "", action_text(flag));
+        lx_str_printf(&text, "| `%s` | %s | %s%s%s | %s | ", flag->name,
+                      type_text(flag->type), flag->otherwise ? "`" : "",
+                      flag->otherwise ? flag->otherwise : "", flag->otherwise ? "`" : "",
+                      action_text(flag));
         put_cell(&text, flag->help);
         if (flag->choices) {
             lx_str_puts(&text, " (`");
@@ -456,7 +499,8 @@ int lx_debug_flags(lx_cli *cli, int argc, char **argv, lx_error *err)
 
     if (rc < 0)
         return rc;
-    lx_str_printf(&text, "{\"given\":%s,\n\"resolved\":%s,\n\"command_line\":", facts.given,
+    lx_str_printf(&text,
+                  "{\"given\":%s,\n\"resolved\":%s,\n\"command_line\":", facts.given,
                   facts.resolved);
     lx_escape_json(&text, facts.command_line, strlen(facts.command_line));
     lx_str_puts(&text, ",\n\"notes\":[");

@@ -62,6 +62,13 @@ typedef struct lx_flag_value {
     const double *numbers; /* of words.count, NUMBERS */
 } lx_flag_value;
 
+/* A setting in which the subsets of a --dataset_config differ. */
+typedef struct lx_flag_split {
+    size_t subset;
+    int flag;
+    lx_flag_words words;
+} lx_flag_split;
+
 typedef struct lx_flags {
     lx_train_config *config;
     lx_train_flags *facts;
@@ -70,6 +77,9 @@ typedef struct lx_flags {
     lx_flag_words given[LX_FLAG_COUNT];
     lx_flag_value values[LX_FLAG_COUNT];
     lx_globals globals;
+    lx_subset_config *subsets; /* config->data.subsets, to be completed */
+    lx_flag_split *splits;
+    size_t n_splits;
     const char *output_config; /* the file to write, or NULL */
     bool is_observed; /* another trainer follows them: what we cannot follow is no error */
     cJSON *others;    /* is_observed: keys of a config file that are not in the table */
@@ -99,7 +109,7 @@ int lx_flag_read(lx_flag_value *out, const lx_flag *flag, const lx_flag_words *g
 
 /* train_toml.c: the keys of a config file, where the command line leaves them open. */
 int lx_flags_read_toml(lx_flags *flags, const char *path, lx_error *err);
-/* The file as a tree; places is empty for JSON. Both are released by lx_config_release. */
+/* The file as a tree. Both are released by lx_config_release. */
 typedef struct lx_config_tree {
     cJSON *root;
     lx_toml_places places;
@@ -116,6 +126,13 @@ int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value,
 int lx_flags_read_like(lx_flags *flags, lx_error *err);
 /* dataset_toml.c */
 int lx_flags_read_dataset(lx_flags *flags, const char *path, lx_error *err);
+/* When the flags are read: each subset's settings and repeats, and --in_json as a subset. */
+int lx_flags_resolve_dataset(lx_flags *flags, lx_error *err);
+/* What the subsets are and where they differ, as JSON. */
+int lx_flags_tell_dataset(cJSON **out, const lx_flags *flags, lx_error *err);
+/* One flag's words applied to flags->config, beside those that were given (train_flags.c). The message
+ * has the value, not the flag. */
+int lx_flags_take_words(lx_flags *flags, int index, const lx_flag_words *words, lx_error *err);
 
 /* train_set.c: one function per SET and OWN row. */
 #define USE(name, type, otherwise, choices, member, help)

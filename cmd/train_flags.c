@@ -93,6 +93,19 @@ static int take_value(lx_flags *f, int index, lx_error *err)
     return LX_EFORMAT;
 }
 
+int lx_flags_take_words(lx_flags *f, int index, const lx_flag_words *words, lx_error *err)
+{
+    const lx_flag *flag = &lx_flag_table[index];
+    lx_flag_value v;
+    int rc = lx_flag_read(&v, flag, words, f->arena, err);
+
+    if (rc == 0 && (rc = map_path(f, flag, &v, err)) == 0)
+        rc = apply(f, flag, &v, err);
+    if (rc == LX_EUSAGE && err)
+        err->code = LX_EFORMAT;
+    return rc == LX_EUSAGE ? LX_EFORMAT : rc;
+}
+
 /* In the order of the table: a later row may win over an earlier one. */
 static int take_values(lx_flags *f, lx_error *err)
 {

@@ -331,7 +331,8 @@ int lx_flags_resolve(lx_flags *f, lx_error *err)
             return lx_fail(err, LX_EIO, "the system gives no random seed; give --seed");
         c->seed = drawn;
     }
-    if ((rc = lx_flags_resolve_network(f, err)) < 0 ||
+    if ((rc = lx_flags_resolve_dataset(f, err)) < 0 ||
+        (rc = lx_flags_resolve_network(f, err)) < 0 ||
         (rc = lx_flags_resolve_optimizer(f, err)) < 0)
         return rc;
     return lx_train_config_check(c, err);

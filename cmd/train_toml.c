@@ -8,6 +8,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/format/json_places.h"
 
 enum { MOST_BYTES = 1 << 20 };
 
@@ -18,9 +19,10 @@ int lx_config_read(lx_config_tree *out, const char *path, lx_error *err)
 
     *out = (lx_config_tree){.path = path};
     if ((rc = lx_file_read(&text, path, MOST_BYTES, err)) == 0) {
-        rc = lx_ends_with(path, ".json")
-                 ? lx_json_parse(&out->root, lx_str_text(&text), text.len, err)
-                 : lx_toml_parse(&out->root, &out->places, lx_str_text(&text), text.len, err);
+        if (!lx_ends_with(path, ".json"))
+            rc = lx_toml_parse(&out->root, &out->places, lx_str_text(&text), text.len, err);
+        else if ((rc = lx_json_parse(&out->root, lx_str_text(&text), text.len, err)) == 0)
+            rc = lx_json_places(&out->places, out->root, lx_str_text(&text), text.len, err);
         if (rc < 0)
             lx_within(err, "%s", path);
         else if (!cJSON_IsObject(out->root))

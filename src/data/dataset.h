@@ -5,6 +5,10 @@
  * it; reg_data_dir likewise. Rules and their sources: docs/guide/dataset.md; peer: sd-scripts
  * library/train_util.py, config_util.py. Goldens: data/.
  *
+ * A --dataset_config names its folders one by one instead (subsets), each with its own settings; what
+ * shares a size, a batch size and buckets is a part ([[datasets]]), and no batch mixes parts. A subset
+ * may be a metadata file instead of caption files (data/metadata_file).
+ *
  * Order of use: lx_dataset_scan (names, captions, sizes from headers; findings collected, among
  * them the caption trap), lx_dataset_check (stops with the fix), lx_dataset_plan (reg balancing,
  * buckets, batches), then data/loader.h.
@@ -22,16 +26,22 @@
 
 /* One folder of images of a --dataset_config; nothing is read from the folder's name. */
 typedef struct lx_subset_config {
-    const char *image_dir;
-    const char *class_tokens; /* caption of images without one; NULL = none */
+    const char *image_dir;     /* NULL only where metadata_file names images by whole paths */
+    const char *metadata_file; /* captions and tags of images, instead of caption files; NULL = none */
+    const char *class_tokens;  /* caption of images without one; NULL = none */
     int repeats;
     bool is_reg;
+    int part;                               /* which of [[datasets]], from 0, none left out */
+    const struct lx_dataset_config *config; /* its settings; NULL = those of the whole */
 } lx_subset_config;
 
 typedef struct lx_dataset_config {
     const char *train_data_dir, *reg_data_dir;
+    const char *in_json;           /* as flags name it; it stands among the subsets */
+    int dataset_repeats;           /* of subsets that say nothing else */
     const lx_subset_config *subsets; /* n_subsets > 0: instead of the two folders above */
     size_t n_subsets;
+    bool has_dataset_config;       /* the subsets are those of a --dataset_config */
     const char *caption_extension; /* ".caption" */
     bool caption_extension_given;
     int width, height;             /* resolution */
@@ -60,6 +70,7 @@ void lx_dataset_config_defaults(lx_dataset_config *config);
 typedef struct lx_image {
     const char *path;      /* as found: dir/name */
     const char *caption;   /* after prefix/suffix rules of reading; never NULL */
+    const char *tags;      /* of a metadata file, for the count of tags; NULL = the caption's */
     bool has_caption_file;
     int folder;            /* index in lx_dataset.folders */
     int width, height;     /* from the header, EXIF not applied */
@@ -74,14 +85,27 @@ typedef struct lx_image {
 } lx_image;
 
 typedef struct lx_folder {
-    const char *path, *name; /* "10_iwl 1girl" */
+    const char *path, *name; /* "10_iwl 1girl"; of a metadata subset the file */
+    const char *image_dir;   /* of a metadata subset; NULL = none given, or no such subset */
     const char *class_tokens;
     int repeats;
-    bool is_reg;
+    bool is_reg, is_metadata;
+    int part;                        /* index in lx_dataset.parts */
+    const lx_dataset_config *config; /* of its captions and pictures */
     size_t n_images, n_captions; /* images, and images whose caption file was read */
 } lx_folder;
 
+/* Images of one size and batch size, with buckets of their own. */
+typedef struct lx_data_part {
+    const lx_dataset_config *config;      /* of sizes, batches and buckets */
+    int min_bucket_reso, max_bucket_reso; /* as they are used, after plan */
+    size_t first_bucket, n_buckets;       /* in lx_dataset.buckets */
+    size_t n_train_samples, n_reg_samples, n_batches;
+    double mean_ar_error;
+} lx_data_part;
+
 typedef struct lx_bucket {
+    int part;
     int width, height;
     size_t n_images, n_samples; /* distinct, and with repeats */
     double mean_ar_error;
@@ -104,14 +128,21 @@ typedef struct lx_dataset {
     size_t n_folders;
     lx_image *images;
     size_t n_images;
-    lx_bucket *buckets;
+    lx_data_part *parts; /* one, but for --dataset_config */
+    size_t n_parts;
+    lx_bucket *buckets; /* part by part */
     size_t n_buckets;
     lx_finding *findings;
     size_t n_findings;
     size_t n_train_samples, n_reg_samples;  /* with repeats, after balancing */
     size_t n_batches;                       /* per epoch */
-    double mean_ar_error;
+    double mean_ar_error;                   /* of the first part */
 } lx_dataset;
+
+/* Of an image: the folder's settings; of a bucket: images a batch. */
+const lx_dataset_config *lx_dataset_settings(const lx_dataset *dataset, const lx_image *image);
+size_t lx_dataset_batch_size(const lx_dataset *dataset, const lx_bucket *bucket);
+size_t lx_dataset_largest_batch(const lx_dataset *dataset); /* of all parts */
 
 int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error *err);
 void lx_dataset_free(lx_dataset *dataset);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/file.h"
 #include "src/base/python.h"
 #include "src/base/str.h"
 #include "src/base/unicode.h"
@@ -50,6 +51,24 @@ static const char *settle(lx_str *text, lx_arena *arena)
 
 /* ---- folders ----------------------------------------------------------------------------- */
 
+/* "name", and "name (2)" where another folder of that kind before it has the name. */
+static void put_name(lx_str *out, const lx_dataset *d, size_t folder)
+{
+    const lx_folder *f = &d->folders[folder];
+    lx_str name = LX_STR_INIT;
+    int n = 1;
+
+    for (size_t i = 0; i < folder; i++)
+        n += d->folders[i].is_reg == f->is_reg && d->folders[i].n_images &&
+             strcmp(d->folders[i].name, f->name) == 0;
+    lx_str_puts(&name, f->name);
+    if (n > 1)
+        lx_str_printf(&name, " (%d)", n);
+    out->failed = out->failed || name.failed;
+    put_string(out, lx_str_text(&name), name.len);
+    lx_str_release(&name);
+}
+
 static const char *dirs_json(const lx_dataset *d, bool is_reg, lx_arena *arena)
 {
     lx_str out = LX_STR_INIT;
@@ -60,8 +79,9 @@ static const char *dirs_json(const lx_dataset *d, bool is_reg, lx_arena *arena)
         if (f->is_reg != is_reg || !f->n_images)
             continue;
         lx_str_puts(&out, n++ ? ", " : "");
-        put_string(&out, f->name, strlen(f->name));
-        lx_str_printf(&out, ": {\"n_repeats\": %d, \"img_count\": %zu}", f->repeats, f->n_images);
+        put_name(&out, d, i);
+        lx_str_printf(&out, ": {\"n_repeats\": %d, \"img_count\": %zu}", f->repeats,
+                      f->n_images);
     }
     lx_str_putc(&out, '}');
     return settle(&out, arena);
@@ -74,7 +94,7 @@ typedef struct tag_table {
     struct tag {
         char *text;
         size_t n, count;
-    } *tags;
+    } * tags;
     size_t n_tags, capacity;
     size_t *slots, n_slots; /* index + 1 */
 } tag_table;
@@ -110,7 +130,8 @@ static int count_tag(tag_table *t, const char *text, size_t n)
     size_t at;
     if (2 * t->n_tags >= t->n_slots && rehash(t) < 0)
         return LX_ENOMEM;
-    for (at = hash_bytes(text, n) % t->n_slots; t->slots[at]; at = (at + 1) % t->n_slots) {
+    for (at = hash_bytes(text, n) % t->n_slots; t->slots[at];
+         at = (at + 1) % t->n_slots) {
         struct tag *tag = &t->tags[t->slots[at] - 1];
         if (tag->n == n && memcmp(tag->text, text, n) == 0) {
             tag->count++;
@@ -162,7 +183,8 @@ static int put_folder_tags(lx_str *out, const lx_dataset *d, size_t folder)
 
     for (size_t i = 0; i < d->n_images && rc == LX_OK; i++)
         if ((size_t)d->images[i].folder == folder)
-            rc = count_caption(&t, d->images[i].caption);
+            rc = count_caption(&t, d->images[i].tags ? d->images[i].tags
+                                                     : d->images[i].caption);
     put_string(out, d->folders[folder].name, strlen(d->folders[folder].name));
     lx_str_puts(out, ": {");
     for (size_t i = 0; i < t.n_tags; i++) {
@@ -175,34 +197,177 @@ static int put_folder_tags(lx_str *out, const lx_dataset *d, size_t folder)
     return rc;
 }
 
+static bool is_in(const lx_dataset *d, size_t folder, int part)
+{
+    return part < 0 || d->folders[folder].part == part;
+}
+
+/* Of all parts (-1) a folder's name counts once, the first time, as the peer counts it. */
+static bool is_counted(const lx_dataset *d, size_t folder)
+{
+    for (size_t i = 0; d->n_parts > 1 && i < folder; i++)
+        if (strcmp(d->folders[i].name, d->folders[folder].name) == 0)
+            return true;
+    return false;
+}
+
+static void put_tags(lx_str *out, const lx_dataset *d, int part)
+{
+    int n = 0;
+
+    lx_str_putc(out, '{');
+    for (size_t i = 0; i < d->n_folders; i++) {
+        if (!is_in(d, i, part) || (part < 0 && is_counted(d, i)))
+            continue;
+        lx_str_puts(out, n++ ? ", " : "");
+        if (put_folder_tags(out, d, i) < 0)
+            out->failed = true;
+    }
+    lx_str_putc(out, '}');
+}
+
 static const char *tags_json(const lx_dataset *d, lx_arena *arena)
 {
     lx_str out = LX_STR_INIT;
-    lx_str_putc(&out, '{');
-    for (size_t i = 0; i < d->n_folders; i++) {
-        lx_str_puts(&out, i ? ", " : "");
-        if (put_folder_tags(&out, d, i) < 0)
-            out.failed = true;
-    }
-    lx_str_putc(&out, '}');
+    put_tags(&out, d, -1);
     return settle(&out, arena);
 }
 
 /* ---- buckets ----------------------------------------------------------------------------- */
 
+static void put_buckets(lx_str *out, const lx_dataset *d, const lx_data_part *part)
+{
+    const lx_bucket *buckets = d->buckets + part->first_bucket;
+    char error[40];
+    int n = 0;
+
+    if (!part->config->enable_bucket) {
+        lx_str_puts(out, "null");
+        return;
+    }
+    lx_str_puts(out, "{\"buckets\": {");
+    for (size_t i = 0; i < part->n_buckets; i++) {
+        if (!buckets[i].n_samples) /* of held-out images alone */
+            continue;
+        lx_str_printf(out, "%s\"%d\": {\"resolution\": [%d, %d], \"count\": %zu}",
+                      n ? ", " : "", n, buckets[i].width, buckets[i].height,
+                      buckets[i].n_samples);
+        n++;
+    }
+    lx_python_float(error, part->mean_ar_error);
+    lx_str_printf(out, "}, \"mean_img_ar_error\": %s}", error);
+}
+
 static const char *buckets_json(const lx_dataset *d, lx_arena *arena)
 {
     lx_str out = LX_STR_INIT;
-    char error[40];
 
-    if (!d->config.enable_bucket)
-        return "null";
-    lx_str_puts(&out, "{\"buckets\": {");
-    for (size_t i = 0; i < d->n_buckets; i++)
-        lx_str_printf(&out, "%s\"%zu\": {\"resolution\": [%d, %d], \"count\": %zu}", i ? ", " : "",
-                      i, d->buckets[i].width, d->buckets[i].height, d->buckets[i].n_samples);
-    lx_python_float(error, d->mean_ar_error);
-    lx_str_printf(&out, "}, \"mean_img_ar_error\": %s}", error);
+    put_buckets(&out, d, &d->parts[0]);
+    return settle(&out, arena);
+}
+
+/* ---- several datasets -------------------------------------------------------------------- */
+
+static void put_text_or_null(lx_str *out, const char *key, const char *text)
+{
+    lx_str_printf(out, ", \"%s\": ", key);
+    if (text)
+        put_string(out, text, strlen(text));
+    else
+        lx_str_puts(out, "null");
+}
+
+static void put_bool(lx_str *out, const char *key, bool value)
+{
+    lx_str_printf(out, ", \"%s\": %s", key, value ? "true" : "false");
+}
+
+static void put_subset(lx_str *out, const lx_folder *f)
+{
+    const lx_dataset_config *c = f->config;
+
+    lx_str_printf(out, "{\"img_count\": %zu, \"num_repeats\": %d", f->n_images,
+                  f->repeats);
+    put_bool(out, "color_aug", c->color_aug);
+    put_bool(out, "flip_aug", c->flip_aug);
+    put_bool(out, "random_crop", c->random_crop);
+    put_bool(out, "shuffle_caption", c->shuffle_caption);
+    lx_str_printf(out, ", \"keep_tokens\": %d", c->keep_tokens);
+    put_text_or_null(out, "keep_tokens_separator", c->keep_tokens_separator);
+    put_text_or_null(out, "secondary_separator", c->secondary_separator);
+    put_bool(out, "enable_wildcard", c->enable_wildcard);
+    put_text_or_null(out, "caption_prefix", c->caption_prefix);
+    put_text_or_null(out, "caption_suffix", c->caption_suffix);
+    lx_str_puts(out, ", \"resize_interpolation\": null");
+    if (f->is_metadata) {
+        if (f->image_dir)
+            put_text_or_null(out, "image_dir", lx_path_base(f->image_dir));
+        put_text_or_null(out, "metadata_file", f->name);
+    } else {
+        put_text_or_null(out, "image_dir", f->name);
+        put_text_or_null(out, "class_tokens",
+                         f->class_tokens[0] ? f->class_tokens : NULL);
+        put_bool(out, "is_reg", f->is_reg);
+    }
+    lx_str_putc(out, '}');
+}
+
+static void count_images(int64_t *n_train, int64_t *n_reg, const lx_dataset *d, int part)
+{
+    *n_train = *n_reg = 0;
+    for (size_t i = 0; i < d->n_folders; i++) {
+        const lx_folder *f = &d->folders[i];
+        if (is_in(d, i, part))
+            *(f->is_reg ? n_reg : n_train) += (int64_t)f->repeats * (int64_t)f->n_images;
+    }
+}
+
+static void put_part(lx_str *out, const lx_dataset *d, int index)
+{
+    const lx_data_part *part = &d->parts[index];
+    const lx_dataset_config *c = part->config;
+    bool is_metadata = false;
+    int64_t n_train, n_reg;
+    int n = 0;
+
+    for (size_t i = 0; i < d->n_folders; i++)
+        is_metadata = is_metadata || (is_in(d, i, index) && d->folders[i].is_metadata);
+    count_images(&n_train, &n_reg, d, index);
+    lx_str_printf(out,
+                  "{\"is_dreambooth\": %s, \"batch_size_per_device\": %d, "
+                  "\"num_train_images\": %lld, \"num_reg_images\": %lld, "
+                  "\"resolution\": [%d, %d], \"enable_bucket\": %s",
+                  is_metadata ? "false" : "true", c->batch_size, (long long)n_train,
+                  (long long)n_reg, c->width, c->height,
+                  c->enable_bucket ? "true" : "false");
+    if (c->enable_bucket)
+        lx_str_printf(out, ", \"min_bucket_reso\": %d, \"max_bucket_reso\": %d",
+                      part->min_bucket_reso, part->max_bucket_reso);
+    else
+        lx_str_puts(out, ", \"min_bucket_reso\": null, \"max_bucket_reso\": null");
+    lx_str_puts(out, ", \"tag_frequency\": ");
+    put_tags(out, d, index);
+    lx_str_puts(out, ", \"bucket_info\": ");
+    put_buckets(out, d, part);
+    lx_str_puts(out, ", \"resize_interpolation\": null, \"subsets\": [");
+    for (size_t i = 0; i < d->n_folders; i++)
+        if (is_in(d, i, index) && d->folders[i].n_images) {
+            lx_str_puts(out, n++ ? ", " : "");
+            put_subset(out, &d->folders[i]);
+        }
+    lx_str_puts(out, "]}");
+}
+
+static const char *datasets_json(const lx_dataset *d, lx_arena *arena)
+{
+    lx_str out = LX_STR_INIT;
+
+    lx_str_putc(&out, '[');
+    for (size_t i = 0; i < d->n_parts; i++) {
+        lx_str_puts(&out, i ? ", " : "");
+        put_part(&out, d, (int)i);
+    }
+    lx_str_putc(&out, ']');
     return settle(&out, arena);
 }
 
@@ -212,13 +377,11 @@ int lx_dataset_facts_of(lx_dataset_facts *out, const lx_dataset *d, lx_arena *ar
     *out = (lx_dataset_facts){.dataset_dirs = dirs_json(d, false, arena),
                               .reg_dataset_dirs = dirs_json(d, true, arena),
                               .tag_frequency = tags_json(d, arena),
-                              .bucket_info = buckets_json(d, arena)};
-    for (size_t i = 0; i < d->n_folders; i++) {
-        const lx_folder *f = &d->folders[i];
-        *(f->is_reg ? &out->n_reg_images : &out->n_train_images) +=
-            (int64_t)f->repeats * (int64_t)f->n_images;
-    }
-    return out->dataset_dirs && out->reg_dataset_dirs && out->tag_frequency && out->bucket_info
+                              .bucket_info = buckets_json(d, arena),
+                              .datasets = datasets_json(d, arena)};
+    count_images(&out->n_train_images, &out->n_reg_images, d, -1);
+    return out->dataset_dirs && out->reg_dataset_dirs && out->tag_frequency &&
+                   out->bucket_info && out->datasets
                ? LX_OK
                : lx_oom(err);
 }

@@ -16,6 +16,7 @@ typedef struct lx_dataset_facts {
     const char *dataset_dirs;     /* {"2_sks girl": {"n_repeats": 2, "img_count": 3}} */
     const char *reg_dataset_dirs;
     const char *tag_frequency;    /* {"2_sks girl": {"red hair": 1}} */
+    const char *datasets;         /* [{"is_dreambooth": true, ..., "subsets": [...]}]: every part */
     const char *bucket_info;      /* {"buckets": {...}, "mean_img_ar_error": 0.1}, "null" without */
 } lx_dataset_facts;
 

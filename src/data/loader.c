@@ -26,9 +26,9 @@ struct lx_loader {
 
     float **cache; /* [images][2]: straight, mirrored; NULL = not cached */
 
-    int epoch;     /* of the order below; -1 = none */
-    int *order;    /* image of each sample, bucket by bucket */
-    slot *slots;   /* batches, shuffled */
+    int epoch;   /* of the order below; -1 = none */
+    int *order;  /* image of each sample, bucket by bucket */
+    slot *slots; /* batches, shuffled */
     size_t n_samples, n_slots;
 
     lx_batch batch;
@@ -42,11 +42,11 @@ struct lx_loader {
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-int lx_loader_new(lx_loader **out, const lx_dataset *d, uint64_t seed, double prior_loss_weight,
-                  int64_t max_train_steps, lx_encode_image encode, void *encode_context,
-                  lx_error *err)
+int lx_loader_new(lx_loader **out, const lx_dataset *d, uint64_t seed,
+                  double prior_loss_weight, int64_t max_train_steps,
+                  lx_encode_image encode, void *encode_context, lx_error *err)
 {
-    const size_t batch = (size_t)d->config.batch_size;
+    const size_t batch = lx_dataset_largest_batch(d);
     lx_loader *l = lx_calloc(1, sizeof *l);
     int rc = LX_OK;
 
@@ -68,8 +68,8 @@ int lx_loader_new(lx_loader **out, const lx_dataset *d, uint64_t seed, double pr
     l->images = lx_calloc(batch, sizeof *l->images);
     l->is_flipped = lx_calloc(batch, 1);
     l->loss_weights = lx_calloc(batch, sizeof *l->loss_weights);
-    if (!l->cache || !l->order || !l->slots || !l->captions || !l->caption_texts || !l->images ||
-        !l->is_flipped || !l->loss_weights)
+    if (!l->cache || !l->order || !l->slots || !l->captions || !l->caption_texts ||
+        !l->images || !l->is_flipped || !l->loss_weights)
         rc = lx_oom(err);
     if (rc == LX_OK)
         rc = lx_decoder_new(&l->decoder, err);
@@ -86,7 +86,7 @@ void lx_loader_free(lx_loader *l)
         return;
     for (size_t i = 0; l->cache && i < 2 * l->dataset->n_images; i++)
         lx_free(l->cache[i]);
-    for (int i = 0; l->captions && i < l->dataset->config.batch_size; i++)
+    for (size_t i = 0; l->captions && i < lx_dataset_largest_batch(l->dataset); i++)
         lx_str_release(&l->captions[i]);
     lx_decoder_free(l->decoder);
     lx_free(l->cache);
@@ -125,18 +125,21 @@ static int sample_latents(float *out, lx_loader *l, const lx_image *image,
     mean = l->moments;
     logvar = mean + n;
     noise = logvar + n;
-    if ((rc = lx_image_tensor(l->pixels, l->decoder, l->dataset, image, augment, err)) < 0)
+    if ((rc = lx_image_tensor(l->pixels, l->decoder, l->dataset, image, augment, err)) <
+        0)
         return rc;
-    if ((rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar, err)) < 0)
+    if ((rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar,
+                        err)) < 0)
         return rc;
     lx_rng_normal(noise, n, 0, &rng);
     for (size_t i = 0; i < n; i++) {
         float v = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];
         out[i] = (mean[i] + expf(0.5f * v) * noise[i]) * latent_scale;
         if (!isfinite(out[i]))
-            return lx_fail(err, LX_ECHECK,
-                           "%s: the VAE gives latents that are not numbers; try another --vae",
-                           image->path);
+            return lx_fail(
+                err, LX_ECHECK,
+                "%s: the VAE gives latents that are not numbers; try another --vae",
+                image->path);
     }
     return LX_OK;
 }
@@ -158,9 +161,9 @@ static int cache_image(lx_loader *l, size_t i, bool is_mirror, lx_error *err)
     augment.is_flipped = is_mirror;
     if (!(*place = lx_alloc(n * sizeof(float))))
         return lx_oom(err);
-    return sample_latents(*place, l, image, &augment,
-                          lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)),
-                          err);
+    return sample_latents(
+        *place, l, image, &augment,
+        lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)), err);
 }
 
 /* Bucket by bucket, so that the encoder's graph of a size is made once. */
@@ -179,7 +182,8 @@ int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_c
             if (!image->repeats || (size_t)image->bucket != b)
                 continue;
             if ((rc = cache_image(l, i, false, err)) < 0 ||
-                (d->config.flip_aug && (rc = cache_image(l, i, true, err)) < 0))
+                (lx_dataset_settings(d, image)->flip_aug &&
+                 (rc = cache_image(l, i, true, err)) < 0))
                 return rc;
             if (progress && (rc = progress(progress_context, ++done, total, err)) < 0)
                 return rc;
@@ -205,14 +209,15 @@ static void shuffle(void *items, size_t n, size_t size, lx_rng rng)
 static void arrange(lx_loader *l, int epoch)
 {
     const lx_dataset *d = l->dataset;
-    const size_t batch = (size_t)d->config.batch_size;
     size_t at = 0;
 
     l->n_slots = 0;
     for (size_t b = 0; b < d->n_buckets; b++) {
+        const size_t batch = lx_dataset_batch_size(d, &d->buckets[b]);
         size_t first = at;
         for (size_t i = 0; i < d->n_images; i++)
-            for (int k = 0; (size_t)d->images[i].bucket == b && k < d->images[i].repeats; k++)
+            for (int k = 0; (size_t)d->images[i].bucket == b && k < d->images[i].repeats;
+                 k++)
                 l->order[at++] = (int)i;
         shuffle(l->order + first, at - first, sizeof *l->order,
                 lx_rng_stream(l->seed, LX_RNG_ORDER, (uint64_t)epoch, b + 1));
@@ -227,9 +232,9 @@ static void arrange(lx_loader *l, int epoch)
 /* ---- batches ----------------------------------------------------------------------------- */
 
 /* Draws in the peer's order: flip, crop, colour. */
-static lx_augment draw_augment(const lx_loader *l, uint64_t moment, uint64_t sample)
+static lx_augment draw_augment(const lx_loader *l, const lx_dataset_config *c,
+                               uint64_t moment, uint64_t sample)
 {
-    const lx_dataset_config *c = &l->dataset->config;
     lx_rng rng = lx_rng_stream(l->seed, LX_RNG_AUGMENT, moment, sample);
     lx_augment a = LX_AUGMENT_NONE;
 
@@ -252,7 +257,8 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
 {
     const lx_image *image = &l->dataset->images[index];
     const size_t n = latent_size(&l->dataset->buckets[image->bucket]);
-    const lx_augment augment = draw_augment(l, moment, i);
+    const lx_dataset_config *settings = lx_dataset_settings(l->dataset, image);
+    const lx_augment augment = draw_augment(l, settings, moment, i);
     const float *cached = l->cache[2 * index + augment.is_flipped];
     lx_rng rng = lx_rng_stream(l->seed, LX_RNG_CAPTION, moment, i);
     int rc;
@@ -260,7 +266,7 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
     l->images[i] = index;
     l->is_flipped[i] = augment.is_flipped;
     l->loss_weights[i] = image->is_reg ? (float)l->prior_loss_weight : 1.0f;
-    if ((rc = lx_caption_process(&l->captions[i], image->caption, &l->dataset->config, when, &rng,
+    if ((rc = lx_caption_process(&l->captions[i], image->caption, settings, when, &rng,
                                  err)) < 0)
         return rc;
     l->caption_texts[i] = lx_str_text(&l->captions[i]);
@@ -272,8 +278,8 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
                           lx_rng_stream(l->seed, LX_RNG_LATENT, moment + 2, i), err);
 }
 
-int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch, int64_t step,
-                    lx_error *err)
+int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch,
+                    int64_t step, lx_error *err)
 {
     const lx_caption_moment when = {epoch + 1, step, l->max_train_steps};
     const uint64_t moment = (uint64_t)epoch * l->dataset->n_batches + (uint64_t)batch;
@@ -286,7 +292,8 @@ int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch
     lx_assert(batch >= 0 && (size_t)batch < l->n_slots);
     s = l->slots[batch];
     bucket = &l->dataset->buckets[l->dataset->images[l->order[s.first]].bucket];
-    if (lx_grow(&l->latents, &l->latents_capacity, s.n * latent_size(bucket), sizeof(float)) < 0)
+    if (lx_grow(&l->latents, &l->latents_capacity, s.n * latent_size(bucket),
+                sizeof(float)) < 0)
         return lx_oom(err);
     for (size_t i = 0; i < s.n; i++)
         if ((rc = fill_sample(l, i, l->order[s.first + i], moment, &when, err)) < 0)

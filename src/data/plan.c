@@ -11,16 +11,23 @@
 
 /* ---- regularisation images --------------------------------------------------------------- */
 
+static int part_of(const lx_dataset *d, const lx_image *image)
+{
+    return d->folders[image->folder].part;
+}
+
 /*
  * In folder order each is registered with its own repeats until their sum reaches the training
  * samples; then they take one more each in turn. One that is never reached is not used.
  * Source: sd-scripts library/train_util.py (DreamBoothDataset).
  */
-static void balance_reg(lx_dataset *d)
+static void balance_reg(lx_dataset *d, int part)
 {
     size_t wanted = 0, got = 0, n_reg = 0;
 
     for (size_t i = 0; i < d->n_images; i++) {
+        if (part_of(d, &d->images[i]) != part)
+            continue;
         n_reg += d->images[i].is_reg;
         wanted += d->images[i].is_reg ? 0 : (size_t)d->images[i].repeats;
     }
@@ -28,7 +35,7 @@ static void balance_reg(lx_dataset *d)
         return;
     for (size_t i = 0; i < d->n_images; i++) {
         lx_image *image = &d->images[i];
-        if (!image->is_reg)
+        if (!image->is_reg || part_of(d, image) != part)
             continue;
         if (got >= wanted)
             image->repeats = 0;
@@ -36,7 +43,7 @@ static void balance_reg(lx_dataset *d)
     }
     while (got < wanted)
         for (size_t i = 0; i < d->n_images && got < wanted; i++)
-            if (d->images[i].is_reg) {
+            if (d->images[i].is_reg && part_of(d, &d->images[i]) == part) {
                 d->images[i].repeats++;
                 got++;
             }
@@ -66,13 +73,15 @@ static double pairwise_sum(const double *x, size_t n)
         sums[i] = x[i];
     for (; i < n - n % 8; i++)
         sums[i % 8] += x[i];
-    sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+          ((sums[4] + sums[5]) + (sums[6] + sums[7]));
     for (; i < n; i++)
         sum += x[i];
     return sum;
 }
 
-static int choose_buckets(lx_size *sizes, lx_dataset *d, const lx_bucket_set *set, lx_error *err)
+static int choose_buckets(lx_size *sizes, lx_dataset *d, int part,
+                          const lx_bucket_set *set, lx_error *err)
 {
     double *errors = lx_calloc(d->n_images + 1, sizeof *errors);
     size_t n_used = 0;
@@ -84,7 +93,7 @@ static int choose_buckets(lx_size *sizes, lx_dataset *d, const lx_bucket_set *se
         lx_image *image = &d->images[i];
         lx_bucket_choice choice;
 
-        if (image->repeats == 0)
+        if (image->repeats == 0 || part_of(d, image) != part)
             continue;
         rc = lx_bucket_choose(&choice, set, (lx_size){image->width, image->height}, err);
         if (rc < 0) {
@@ -96,7 +105,8 @@ static int choose_buckets(lx_size *sizes, lx_dataset *d, const lx_bucket_set *se
         image->resized_h = choice.resized.height;
         errors[n_used++] = fabs(choice.ar_error);
     }
-    d->mean_ar_error = n_used ? pairwise_sum(errors, n_used) / (double)n_used : 0;
+    d->parts[part].mean_ar_error =
+        n_used ? pairwise_sum(errors, n_used) / (double)n_used : 0;
     lx_free(errors);
     return rc;
 }
@@ -107,59 +117,66 @@ static int by_size(const void *a, const void *b)
     return x->width != y->width ? x->width - y->width : x->height - y->height;
 }
 
-static lx_bucket *find_bucket(lx_dataset *d, lx_size size)
+static lx_bucket *find_bucket(lx_dataset *d, const lx_data_part *part, lx_size size)
 {
-    for (size_t i = 0; i < d->n_buckets; i++)
-        if (d->buckets[i].width == size.width && d->buckets[i].height == size.height)
-            return &d->buckets[i];
+    lx_bucket *buckets = d->buckets + part->first_bucket;
+
+    for (size_t i = 0; i < part->n_buckets; i++)
+        if (buckets[i].width == size.width && buckets[i].height == size.height)
+            return &buckets[i];
     return NULL;
 }
 
-static int fill_buckets(lx_dataset *d, const lx_size *sizes, lx_error *err)
+static void fill_buckets(lx_dataset *d, int index, const lx_size *sizes)
 {
-    if (!(d->buckets = lx_arena_calloc(d->arena, d->n_images, sizeof *d->buckets)))
-        return lx_oom(err);
+    lx_data_part *part = &d->parts[index];
+    lx_bucket *buckets = d->buckets + d->n_buckets;
+
+    part->first_bucket = d->n_buckets;
     for (size_t i = 0; i < d->n_images; i++)
-        if (d->images[i].repeats && !find_bucket(d, sizes[i]))
-            d->buckets[d->n_buckets++] =
-                (lx_bucket){.width = sizes[i].width, .height = sizes[i].height};
-    qsort(d->buckets, d->n_buckets, sizeof *d->buckets, by_size);
+        if (d->images[i].repeats && part_of(d, &d->images[i]) == index &&
+            !find_bucket(d, part, sizes[i]))
+            buckets[part->n_buckets++] = (lx_bucket){
+                .part = index, .width = sizes[i].width, .height = sizes[i].height};
+    qsort(buckets, part->n_buckets, sizeof *buckets, by_size);
+    d->n_buckets += part->n_buckets;
     for (size_t i = 0; i < d->n_images; i++) {
         lx_image *image = &d->images[i];
-        lx_bucket *bucket = find_bucket(d, sizes[i]);
-        if (!image->repeats || !bucket)
+        lx_bucket *bucket;
+        if (!image->repeats || part_of(d, image) != index)
             continue;
+        bucket = find_bucket(d, part, sizes[i]);
         image->bucket = (int)(bucket - d->buckets);
         bucket->n_images++;
         bucket->n_samples += (size_t)image->repeats;
     }
-    return LX_OK;
 }
 
 /* The bounds as they are used, and a word where they are not what was asked. */
-static int tell_bounds(lx_dataset *d, const lx_bucket_set *set, lx_error *err)
+static int tell_bounds(lx_dataset *d, lx_data_part *part, const lx_bucket_set *set,
+                       lx_error *err)
 {
-    lx_dataset_config *c = &d->config;
+    const lx_dataset_config *c = part->config;
     int rc = LX_OK;
 
     if (set->is_min_adjusted || set->is_max_adjusted)
-        rc = lx_dataset__find(d, LX_FINDING_NOTE, "bucket-bounds", err,
-                              "buckets go from %d to %d, not from %d to %d: the bounds must be "
-                              "multiples of %d",
-                              set->min, set->max, c->min_bucket_reso, c->max_bucket_reso,
-                              set->steps);
+        rc = lx_dataset__find(
+            d, LX_FINDING_NOTE, "bucket-bounds", err,
+            "buckets go from %d to %d, not from %d to %d: the bounds must be "
+            "multiples of %d",
+            set->min, set->max, c->min_bucket_reso, c->max_bucket_reso, set->steps);
     if (rc == LX_OK && c->bucket_no_upscale)
         rc = lx_dataset__find(d, LX_FINDING_NOTE, "bucket-bounds", err,
                               "--bucket_no_upscale makes the buckets from the images: "
                               "--min_bucket_reso and --max_bucket_reso have no effect");
-    c->min_bucket_reso = set->min;
-    c->max_bucket_reso = set->max;
+    part->min_bucket_reso = set->min;
+    part->max_bucket_reso = set->max;
     return rc;
 }
 
-static int make_set(lx_bucket_set *set, lx_dataset *d, lx_error *err)
+static int make_set(lx_bucket_set *set, lx_dataset *d, lx_data_part *part, lx_error *err)
 {
-    const lx_dataset_config *c = &d->config;
+    const lx_dataset_config *c = part->config;
     const lx_size resolution = {c->width, c->height};
     int rc;
 
@@ -172,70 +189,111 @@ static int make_set(lx_bucket_set *set, lx_dataset *d, lx_error *err)
                        c->bucket_reso_steps);
     rc = lx_bucket_set_init(set, resolution, c->min_bucket_reso, c->max_bucket_reso,
                             c->bucket_reso_steps, c->bucket_no_upscale, err);
-    return rc < 0 ? rc : tell_bounds(d, set, err);
+    return rc < 0 ? rc : tell_bounds(d, part, set, err);
 }
 
 /* Images that grow more than twice, and those that the peer would not take without buckets. */
-static int tell_sizes(lx_dataset *d, lx_error *err)
+static int tell_sizes(lx_dataset *d, int part, lx_error *err)
 {
+    const lx_dataset_config *c = d->parts[part].config;
     const lx_image *tiny = NULL, *other = NULL;
     size_t n_tiny = 0, n_other = 0;
     int rc = LX_OK;
 
     for (size_t i = 0; i < d->n_images; i++) {
         const lx_image *image = &d->images[i];
-        if (image->repeats == 0)
+        if (image->repeats == 0 || part_of(d, image) != part)
             continue;
         if (image->resized_w > 2 * image->width && n_tiny++ == 0)
             tiny = image;
-        if ((image->width != d->config.width || image->height != d->config.height) &&
-            n_other++ == 0)
+        if ((image->width != c->width || image->height != c->height) && n_other++ == 0)
             other = image;
     }
     if (n_tiny > 0)
-        rc = lx_dataset__find(d, LX_FINDING_WARNING, "tiny", err,
-                              "%zu image%s enlarged more than twice and will look soft, for "
-                              "example \"%s\" from %dx%d to %dx%d",
-                              n_tiny, n_tiny == 1 ? " is" : "s are", tiny->path, tiny->width,
-                              tiny->height, tiny->resized_w, tiny->resized_h);
-    if (rc == LX_OK && n_other > 0 && !d->config.enable_bucket)
-        rc = lx_dataset__find(d, LX_FINDING_WARNING, "no-bucket", err,
-                              "%zu image%s not %dx%d and cropped to it in the middle, for example "
-                              "\"%s\" of %dx%d: --enable_bucket keeps their shape",
-                              n_other, n_other == 1 ? " is" : "s are", d->config.width,
-                              d->config.height, other->path, other->width, other->height);
+        rc = lx_dataset__find(
+            d, LX_FINDING_WARNING, "tiny", err,
+            "%zu image%s enlarged more than twice and will look soft, for "
+            "example \"%s\" from %dx%d to %dx%d",
+            n_tiny, n_tiny == 1 ? " is" : "s are", tiny->path, tiny->width, tiny->height,
+            tiny->resized_w, tiny->resized_h);
+    if (rc == LX_OK && n_other > 0 && !c->enable_bucket)
+        rc = lx_dataset__find(
+            d, LX_FINDING_WARNING, "no-bucket", err,
+            "%zu image%s not %dx%d and cropped to it in the middle, for example "
+            "\"%s\" of %dx%d: --enable_bucket keeps their shape",
+            n_other, n_other == 1 ? " is" : "s are", c->width, c->height, other->path,
+            other->width, other->height);
+    return rc;
+}
+
+/* ---- parts ------------------------------------------------------------------------------- */
+
+const lx_dataset_config *lx_dataset_settings(const lx_dataset *d, const lx_image *image)
+{
+    return d->folders[image->folder].config;
+}
+
+size_t lx_dataset_batch_size(const lx_dataset *d, const lx_bucket *bucket)
+{
+    return (size_t)d->parts[bucket->part].config->batch_size;
+}
+
+size_t lx_dataset_largest_batch(const lx_dataset *d)
+{
+    size_t most = 1;
+
+    for (size_t i = 0; i < d->n_parts; i++)
+        if ((size_t)d->parts[i].config->batch_size > most)
+            most = (size_t)d->parts[i].config->batch_size;
+    return most;
+}
+
+static void count_samples(lx_dataset *d, int index)
+{
+    lx_data_part *part = &d->parts[index];
+    const size_t batch = (size_t)part->config->batch_size;
+
+    for (size_t i = 0; i < d->n_images; i++)
+        if (part_of(d, &d->images[i]) == index)
+            *(d->images[i].is_reg ? &part->n_reg_samples : &part->n_train_samples) +=
+                (size_t)d->images[i].repeats;
+    for (size_t i = part->first_bucket; i < part->first_bucket + part->n_buckets; i++)
+        part->n_batches += (d->buckets[i].n_samples + batch - 1) / batch;
+    d->n_train_samples += part->n_train_samples;
+    d->n_reg_samples += part->n_reg_samples;
+    d->n_batches += part->n_batches;
+}
+
+static int plan_part(lx_dataset *d, int index, lx_size *sizes, lx_error *err)
+{
+    lx_bucket_set set;
+    int rc;
+
+    balance_reg(d, index);
+    if ((rc = make_set(&set, d, &d->parts[index], err)) == LX_OK &&
+        (rc = choose_buckets(sizes, d, index, &set, err)) == LX_OK) {
+        fill_buckets(d, index, sizes);
+        count_samples(d, index);
+        rc = tell_sizes(d, index, err);
+    }
+    lx_bucket_set_release(&set);
     return rc;
 }
 
 int lx_dataset_plan(lx_dataset *d, lx_error *err)
 {
-    const size_t batch = (size_t)d->config.batch_size;
-    lx_bucket_set set;
-    lx_size *sizes;
-    int rc;
+    lx_size *sizes = lx_calloc(d->n_images + 1, sizeof *sizes);
+    int rc = LX_OK;
 
     lx_assert(d->n_buckets == 0); /* planned once */
-    balance_reg(d);
-    if ((rc = make_set(&set, d, err)) < 0) {
-        lx_bucket_set_release(&set);
-        return rc;
-    }
-    if (!(sizes = lx_calloc(d->n_images, sizeof *sizes)))
+    d->buckets = lx_arena_calloc(d->arena, d->n_images + 1, sizeof *d->buckets);
+    if (!sizes || !d->buckets)
         rc = lx_oom(err);
-    if (rc == LX_OK && (rc = choose_buckets(sizes, d, &set, err)) == LX_OK)
-        rc = fill_buckets(d, sizes, err);
-    if (rc == LX_OK)
-        rc = tell_sizes(d, err);
+    for (size_t i = 0; i < d->n_parts && rc == LX_OK; i++)
+        rc = plan_part(d, (int)i, sizes, err);
     lx_free(sizes);
-    lx_bucket_set_release(&set);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < d->n_images; i++)
-        *(d->images[i].is_reg ? &d->n_reg_samples : &d->n_train_samples) +=
-            (size_t)d->images[i].repeats;
-    for (size_t i = 0; i < d->n_buckets; i++)
-        d->n_batches += (d->buckets[i].n_samples + batch - 1) / batch;
-    return LX_OK;
+    d->mean_ar_error = d->parts[0].mean_ar_error;
+    return rc;
 }
 
 int lx_dataset_hash(lx_dataset *d, lx_error *err)
@@ -255,8 +313,8 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-lx_step_count lx_dataset_steps(const lx_dataset *d, int max_train_steps, int max_train_epochs,
-                               int gradient_accumulation_steps)
+lx_step_count lx_dataset_steps(const lx_dataset *d, int max_train_steps,
+                               int max_train_epochs, int gradient_accumulation_steps)
 {
     lx_step_count c = {.batches_per_epoch = (int64_t)d->n_batches};
     c.steps_per_epoch = ceil_div(c.batches_per_epoch, gradient_accumulation_steps);

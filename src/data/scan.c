@@ -22,7 +22,8 @@ int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_erro
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (lx_grow(&scan->findings, &scan->finding_capacity, d->n_findings + 1, sizeof *f) < 0)
+    if (lx_grow(&scan->findings, &scan->finding_capacity, d->n_findings + 1, sizeof *f) <
+        0)
         return lx_oom(err);
     f = &scan->findings[d->n_findings];
     *f = (lx_finding){kind, code, lx_arena_strdup(d->arena, text)};
@@ -79,7 +80,8 @@ bool lx_scan__is_image_name(const char *name)
 
 static char *join(lx_arena *arena, const char *folder, const char *name)
 {
-    return lx_arena_printf(arena, lx_ends_with(folder, "/") ? "%s%s" : "%s/%s", folder, name);
+    return lx_arena_printf(arena, lx_ends_with(folder, "/") ? "%s%s" : "%s/%s", folder,
+                           name);
 }
 
 /* A date in front of a folder's name is no number of repeats. */
@@ -98,14 +100,16 @@ static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t
                      .name = lx_arena_strdup(d->arena, name),
                      .class_tokens = lx_arena_strdup(d->arena, class_tokens),
                      .repeats = repeats > MOST_REPEATS ? 1 : (int)repeats,
-                     .is_reg = is_reg};
+                     .is_reg = is_reg,
+                     .config = &d->config};
     if (!f->name || !f->class_tokens)
         return lx_oom(err);
     if (repeats > MOST_REPEATS)
-        return lx_scan__find(scan, LX_FINDING_STOP, "too-many-repeats", err,
-                             "\"%s\" asks for %lld repeats of each image: the number in front of "
-                             "the name says how often each is shown in an epoch, at most %d",
-                             path, (long long)repeats, MOST_REPEATS);
+        return lx_scan__find(
+            scan, LX_FINDING_STOP, "too-many-repeats", err,
+            "\"%s\" asks for %lld repeats of each image: the number in front of "
+            "the name says how often each is shown in an epoch, at most %d",
+            path, (long long)repeats, MOST_REPEATS);
     return LX_OK;
 }
 
@@ -216,8 +220,8 @@ static const char *absolute(lx_arena *arena, const char *path)
     return copy ? copy : path;
 }
 
-static int explain_level(lx_scan *scan, const level *seen, const char *flag, const char *root,
-                         bool is_reg, lx_error *err)
+static int explain_level(lx_scan *scan, const level *seen, const char *flag,
+                         const char *root, bool is_reg, lx_error *err)
 {
     lx_arena *arena = scan->dataset->arena;
     const char *name, *class_tokens, *deeper;
@@ -229,36 +233,40 @@ static int explain_level(lx_scan *scan, const level *seen, const char *flag, con
 
     if (seen->n_valid) {
         if (seen->n_images_here)
-            return lx_scan__find(scan, LX_FINDING_WARNING, "wrong-level", err,
-                                 "%zu image%s directly in \"%s\" and not trained, for example "
-                                 "\"%s\": move into one of its folders",
-                                 seen->n_images_here,
-                                 seen->n_images_here == 1 ? " is" : "s are", root,
-                                 seen->first_image);
+            return lx_scan__find(
+                scan, LX_FINDING_WARNING, "wrong-level", err,
+                "%zu image%s directly in \"%s\" and not trained, for example "
+                "\"%s\": move into one of its folders",
+                seen->n_images_here, seen->n_images_here == 1 ? " is" : "s are", root,
+                seen->first_image);
         return LX_OK;
     }
-    if (name && seen->n_images_here && lx_scan__folder_name(&repeats, &class_tokens, name))
-        return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
-                             "\"%s\" is an image folder itself; %s wants the folder above it: "
-                             "%s \"%s\"",
-                             root, flag, flag, parent_of(arena, root));
+    if (name && seen->n_images_here &&
+        lx_scan__folder_name(&repeats, &class_tokens, name))
+        return lx_scan__find(
+            scan, LX_FINDING_STOP, "wrong-level", err,
+            "\"%s\" is an image folder itself; %s wants the folder above it: "
+            "%s \"%s\"",
+            root, flag, flag, parent_of(arena, root));
     if (seen->n_images_here)
-        return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
-                             "%zu image%s directly in \"%s\": move into a folder below it whose name "
-                             "says how often each is shown and what it is, such as "
-                             "\"%s/10_identifier class\"",
-                             seen->n_images_here, seen->n_images_here == 1 ? " is" : "s are", root,
-                             root);
+        return lx_scan__find(
+            scan, LX_FINDING_STOP, "wrong-level", err,
+            "%zu image%s directly in \"%s\": move into a folder below it whose name "
+            "says how often each is shown and what it is, such as "
+            "\"%s/10_identifier class\"",
+            seen->n_images_here, seen->n_images_here == 1 ? " is" : "s are", root, root);
     if ((deeper = deeper_root(arena, root, is_reg)))
         return lx_scan__find(scan, LX_FINDING_STOP, "wrong-level", err,
-                             "the image folders lie one level deeper: %s \"%s\"", flag, deeper);
-    return lx_scan__find(scan, is_reg ? LX_FINDING_WARNING : LX_FINDING_STOP, "no-images", err,
-                         "\"%s\" has no folder named like \"10_identifier class\" with images "
-                         "in it%s%s%s%s",
-                         root, seen->first_ignored ? " (\"" : "",
-                         seen->first_ignored ? seen->first_ignored : "",
-                         seen->first_ignored ? "\" has no number in front)" : "",
-                         is_reg ? ": trained without regularisation images" : "");
+                             "the image folders lie one level deeper: %s \"%s\"", flag,
+                             deeper);
+    return lx_scan__find(
+        scan, is_reg ? LX_FINDING_WARNING : LX_FINDING_STOP, "no-images", err,
+        "\"%s\" has no folder named like \"10_identifier class\" with images "
+        "in it%s%s%s%s",
+        root, seen->first_ignored ? " (\"" : "",
+        seen->first_ignored ? seen->first_ignored : "",
+        seen->first_ignored ? "\" has no number in front)" : "",
+        is_reg ? ": trained without regularisation images" : "");
 }
 
 static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_reg,
@@ -270,10 +278,11 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
     int rc;
 
     if (!lx_file_is_dir(root))
-        return is_reg ? lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
-                                      "%s \"%s\" is no folder: correct the path, or leave the "
-                                      "flag out to train without regularisation images",
-                                      flag, root)
+        return is_reg ? lx_scan__find(
+                            scan, LX_FINDING_STOP, "no-folder", err,
+                            "%s \"%s\" is no folder: correct the path, or leave the "
+                            "flag out to train without regularisation images",
+                            flag, root)
                       : lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
                                       "%s \"%s\" is no folder", flag, root);
     if ((rc = lx_dir_list(&dir, root, err)) < 0)
@@ -284,26 +293,59 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
     if (rc == LX_OK)
         rc = explain_level(scan, &seen, flag, root, is_reg, err);
     if (rc == LX_OK && seen.n_ignored && seen.n_valid)
-        rc = lx_scan__find(scan, LX_FINDING_WARNING, "ignored-folder", err,
-                           "%zu folder%s left out for want of a number in front, for example "
-                           "\"%s\": \"10_%s\" would show each image ten times an epoch",
-                           seen.n_ignored, seen.n_ignored == 1 ? " is" : "s are",
-                           seen.first_ignored, lx_path_base(seen.first_ignored));
+        rc = lx_scan__find(
+            scan, LX_FINDING_WARNING, "ignored-folder", err,
+            "%zu folder%s left out for want of a number in front, for example "
+            "\"%s\": \"10_%s\" would show each image ten times an epoch",
+            seen.n_ignored, seen.n_ignored == 1 ? " is" : "s are", seen.first_ignored,
+            lx_path_base(seen.first_ignored));
     for (size_t i = first; i < scan->dataset->n_folders && rc == LX_OK; i++)
         rc = lx_scan__images(scan, i, err);
     return rc;
+}
+
+/* ---- subsets of a --dataset_config ---------------------------------------------------------- */
+
+static void take_settings(lx_scan *scan, size_t folder, const lx_subset_config *subset)
+{
+    scan->folders[folder].part = subset->part;
+    if (subset->config)
+        scan->folders[folder].config = subset->config;
+}
+
+static int scan_metadata(lx_scan *scan, const lx_subset_config *subset, lx_error *err)
+{
+    lx_dataset *d = scan->dataset;
+    char *path = lx_arena_strdup(d->arena, subset->metadata_file);
+    const char *dir =
+        subset->image_dir ? lx_arena_strdup(d->arena, subset->image_dir) : NULL;
+    size_t index = d->n_folders;
+    int rc;
+
+    if (!path || (subset->image_dir && !dir))
+        return lx_oom(err);
+    if ((rc = add_folder(scan, path, lx_path_base(path), subset->repeats, "", false,
+                         err)) < 0)
+        return rc;
+    scan->folders[index].is_metadata = true;
+    scan->folders[index].image_dir = dir;
+    take_settings(scan, index, subset);
+    return lx_scan__metadata(scan, index, err);
 }
 
 /* A --dataset_config names its folders one by one. */
 static int scan_subset(lx_scan *scan, const lx_subset_config *subset, lx_error *err)
 {
     lx_arena *arena = scan->dataset->arena;
-    char *path = lx_arena_strdup(arena, subset->image_dir);
-    const char *name = path ? last_name(arena, path) : NULL;
     size_t index = scan->dataset->n_folders;
+    const char *name;
+    char *path;
     int rc;
 
-    if (!name)
+    if (subset->metadata_file)
+        return scan_metadata(scan, subset, err);
+    path = lx_arena_strdup(arena, subset->image_dir);
+    if (!path || !(name = last_name(arena, path)))
         return lx_oom(err);
     if (!lx_file_is_dir(path))
         return lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
@@ -312,7 +354,28 @@ static int scan_subset(lx_scan *scan, const lx_subset_config *subset, lx_error *
                          subset->class_tokens ? subset->class_tokens : "", subset->is_reg,
                          err)) < 0)
         return rc;
+    take_settings(scan, index, subset);
     return lx_scan__images(scan, index, err);
+}
+
+/* The parts with the settings of their first subset: what a part shares stands in all of them. */
+static int make_parts(lx_dataset *d, lx_error *err)
+{
+    const lx_dataset_config *c = &d->config;
+
+    d->n_parts = 1;
+    for (size_t i = 0; i < c->n_subsets; i++)
+        if ((size_t)c->subsets[i].part >= d->n_parts)
+            d->n_parts = (size_t)c->subsets[i].part + 1;
+    if (!(d->parts = lx_arena_calloc(d->arena, d->n_parts, sizeof *d->parts)))
+        return lx_oom(err);
+    d->parts[0].config = c;
+    for (size_t i = c->n_subsets; i-- > 0;)
+        d->parts[c->subsets[i].part].config =
+            c->subsets[i].config ? c->subsets[i].config : c;
+    for (size_t i = 0; i < d->n_parts; i++)
+        lx_assert(d->parts[i].config);
+    return LX_OK;
 }
 
 static int check_any(lx_scan *scan, lx_error *err)
@@ -326,7 +389,9 @@ static int check_any(lx_scan *scan, lx_error *err)
             return LX_OK; /* said already, and better */
     return lx_scan__find(scan, LX_FINDING_STOP, "no-images", err,
                          "no images to train on in \"%s\"",
-                         d->config.n_subsets ? d->config.subsets[0].image_dir
+                         d->config.n_subsets ? d->config.subsets[0].metadata_file
+                                                   ? d->config.subsets[0].metadata_file
+                                                   : d->config.subsets[0].image_dir
                                              : d->config.train_data_dir);
 }
 
@@ -355,22 +420,26 @@ static int check_config(const lx_dataset_config *c, lx_error *err)
         bool holds;
         const char *text;
     } claims[] = {
-        {c->train_data_dir || c->n_subsets, "--train_data_dir is missing: the folder above the "
-                                            "folders with images"},
+        {c->train_data_dir || c->n_subsets,
+         "--train_data_dir is missing: the folder above the "
+         "folders with images"},
         {c->batch_size >= 1, "--train_batch_size must be at least 1"},
         {c->keep_tokens >= 0, "--keep_tokens must not be negative"},
         {c->token_warmup_min >= 0 && c->token_warmup_step >= 0,
          "--token_warmup_min and --token_warmup_step must not be negative"},
         {is_share(c->caption_dropout_rate), "--caption_dropout_rate must lie in 0..1"},
-        {is_share(c->caption_tag_dropout_rate), "--caption_tag_dropout_rate must lie in 0..1"},
+        {is_share(c->caption_tag_dropout_rate),
+         "--caption_tag_dropout_rate must lie in 0..1"},
         {c->caption_dropout_every_n_epochs >= 0,
          "--caption_dropout_every_n_epochs must not be negative"},
         {!c->cache_latents || !(c->color_aug || c->random_crop),
-         "--cache_latents keeps one picture of each image: leave it out, or --color_aug and "
+         "--cache_latents keeps one picture of each image: leave it out, or --color_aug "
+         "and "
          "--random_crop"},
         {!c->train_data_dir || !c->reg_data_dir || c->n_subsets ||
              strcmp(c->train_data_dir, c->reg_data_dir) != 0,
-         "--train_data_dir and --reg_data_dir are one folder: images to learn and images to keep "
+         "--train_data_dir and --reg_data_dir are one folder: images to learn and images "
+         "to keep "
          "the class apart are different ones"},
     };
 
@@ -393,8 +462,11 @@ int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error 
     d->config = *config;
     if (!(d->config.caption_extension = with_dot(d->arena, config->caption_extension)))
         rc = lx_oom(err);
-    else
+    else if ((rc = make_parts(d, err)) == LX_OK)
         rc = check_config(config, err);
+    for (size_t i = 0; i < config->n_subsets && rc == LX_OK; i++)
+        if (config->subsets[i].config)
+            rc = check_config(config->subsets[i].config, err);
     for (size_t i = 0; i < config->n_subsets && rc == LX_OK; i++)
         rc = scan_subset(&scan, &config->subsets[i], err);
     if (rc == LX_OK && !config->n_subsets)
@@ -439,9 +511,9 @@ int lx_dataset_check(const lx_dataset *d, lx_error *err)
     if (first == NULL)
         return LX_OK;
     if (n == 1)
-        return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK, "%s",
-                       first->text);
+        return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK,
+                       "%s", first->text);
     return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK,
-                   "%s (and %zu more such finding%s: lx plan shows all)", first->text, n - 1,
-                   n == 2 ? "" : "s");
+                   "%s (and %zu more such finding%s: lx plan shows all)", first->text,
+                   n - 1, n == 2 ? "" : "s");
 }

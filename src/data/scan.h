@@ -52,6 +52,8 @@ bool lx_scan__is_image_name(const char *name);
 
 /* Reads one folder of images with their captions; what is odd is counted in scan->seen. */
 int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err);
+/* The same from a metadata file. */
+int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err);
 /* The findings about all that was counted. */
 int lx_scan__report(lx_scan *scan, lx_error *err);
 

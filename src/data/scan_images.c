@@ -6,19 +6,20 @@
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "src/data/caption_file.h"
+#include "src/data/metadata_file.h"
 #include "src/data/scan.h"
 #include "src/image/decode.h"
 #include "src/image/header.h"
 
-const char *const lx_scan__caption_endings[LX_N_CAPTION_ENDINGS] = {".txt", ".caption", ".cap",
-                                                                    ".tags", ".TXT"};
+const char *const lx_scan__caption_endings[LX_N_CAPTION_ENDINGS] = {
+    ".txt", ".caption", ".cap", ".tags", ".TXT"};
 
 typedef struct folder_scan {
     lx_scan *scan;
     const lx_folder *folder;
     lx_decoder *decoder; /* where pixels are checked too */
     lx_tally unread[LX_N_CAPTION_ENDINGS];
-    size_t n_read;
+    size_t n_read, n_absent;
 } folder_scan;
 
 static void note(lx_tally *tally, const char *path)
@@ -29,7 +30,8 @@ static void note(lx_tally *tally, const char *path)
 
 /* ---- captions ---------------------------------------------------------------------------- */
 
-static char *with_ending(lx_arena *arena, const char *path, size_t stem, const char *ending)
+static char *with_ending(lx_arena *arena, const char *path, size_t stem,
+                         const char *ending)
 {
     return lx_arena_printf(arena, "%.*s%s", (int)stem, path, ending);
 }
@@ -50,10 +52,10 @@ static size_t short_stem(const char *path, size_t stem)
     return at > name ? at : 0;
 }
 
-static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f, const char *path,
-                        size_t stem, lx_error *err)
+static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f,
+                        const char *path, size_t stem, lx_error *err)
 {
-    const lx_dataset_config *c = &f->scan->dataset->config;
+    const lx_dataset_config *c = f->folder->config;
     lx_arena *arena = f->scan->dataset->arena;
     const size_t stems[2] = {stem, short_stem(path, stem)};
     int rc = LX_ENOTFOUND;
@@ -104,7 +106,8 @@ static int look_for_unread(folder_scan *f, const char *path, size_t stem, lx_err
     return LX_OK;
 }
 
-static void note_oddities(lx_scan_tallies *seen, const lx_caption_text *text, const char *path)
+static void note_oddities(lx_scan_tallies *seen, const lx_caption_text *text,
+                          const char *path)
 {
     if (text->is_empty)
         note(&seen->empty, path);
@@ -119,7 +122,8 @@ static void note_oddities(lx_scan_tallies *seen, const lx_caption_text *text, co
 }
 
 /* No UTF-8, or too large to be one: the user must decide. */
-static int report_bad_caption(folder_scan *f, const char *path, const lx_error *why, lx_error *err)
+static int report_bad_caption(folder_scan *f, const char *path, const lx_error *why,
+                              lx_error *err)
 {
     note(&f->scan->seen.bad_caption, path);
     if (f->scan->seen.bad_caption.n > LX_SCAN_TOLD)
@@ -178,18 +182,20 @@ static int check_pixels(folder_scan *f, const char *path, lx_error *err)
     return rc;
 }
 
-static int report_bad_image(folder_scan *f, const char *path, const lx_error *why, lx_error *err)
+static int report_bad_image(folder_scan *f, const char *path, const lx_error *why,
+                            lx_error *err)
 {
     const bool skips = f->scan->dataset->config.skip_bad_images;
 
     note(&f->scan->seen.bad_image, path);
     if (f->scan->seen.bad_image.n > LX_SCAN_TOLD)
         return LX_OK;
-    return lx_scan__find(f->scan, skips ? LX_FINDING_WARNING : LX_FINDING_STOP, "bad-image", err,
-                         skips ? "\"%s\" is left out: %s"
-                               : "\"%s\" cannot be read: %s. Mend or remove it, or go on without "
-                                 "it by --skip-bad-images",
-                         path, why->text);
+    return lx_scan__find(
+        f->scan, skips ? LX_FINDING_WARNING : LX_FINDING_STOP, "bad-image", err,
+        skips ? "\"%s\" is left out: %s"
+              : "\"%s\" cannot be read: %s. Mend or remove it, or go on without "
+                "it by --skip-bad-images",
+        path, why->text);
 }
 
 /* 1: the image is left out. */
@@ -221,15 +227,27 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
     return LX_OK;
 }
 
-static int add_image(folder_scan *f, size_t folder, const char *name, lx_error *err)
+static int keep_image(folder_scan *f, lx_image *image, lx_error *err)
 {
     lx_scan *scan = f->scan;
-    lx_dataset *d = scan->dataset;
-    lx_image image = {.folder = (int)folder,
-                      .repeats = f->folder->repeats,
-                      .is_reg = f->folder->is_reg,
-                      .path = lx_arena_printf(d->arena, "%s/%s", f->folder->path, name)};
     struct stat info;
+
+    if (lx_io_get()->stat(image->path, &info) == 0)
+        image->file_bytes = info.st_size;
+    if (lx_grow(&scan->images, &scan->image_capacity, scan->dataset->n_images + 1,
+                sizeof *image) < 0)
+        return lx_oom(err);
+    scan->images[scan->dataset->n_images++] = *image;
+    return LX_OK;
+}
+
+static int add_image(folder_scan *f, size_t folder, const char *name, lx_error *err)
+{
+    lx_image image = {
+        .folder = (int)folder,
+        .repeats = f->folder->repeats,
+        .is_reg = f->folder->is_reg,
+        .path = lx_arena_printf(f->scan->dataset->arena, "%s/%s", f->folder->path, name)};
     int rc;
 
     if (!image.path)
@@ -238,12 +256,94 @@ static int add_image(folder_scan *f, size_t folder, const char *name, lx_error *
         return rc < 0 ? rc : LX_OK;
     if ((rc = add_caption(&image, f, err)) < 0)
         return rc;
-    if (lx_io_get()->stat(image.path, &info) == 0)
-        image.file_bytes = info.st_size;
-    if (lx_grow(&scan->images, &scan->image_capacity, d->n_images + 1, sizeof image) < 0)
+    return keep_image(f, &image, err);
+}
+
+/* ---- a metadata file --------------------------------------------------------------------- */
+
+/* The file that a name of the metadata stands for; NULL when there is none. */
+static const char *find_image(folder_scan *f, const char *key, lx_error *err)
+{
+    static const char *const endings[] = {"", ".png", ".jpg", ".jpeg", ".webp", ".bmp"};
+    lx_arena *arena = f->scan->dataset->arena;
+    const char *dir = key[0] == '/' || !f->folder->image_dir ? "" : f->folder->image_dir;
+    const char *between = !*dir || lx_ends_with(dir, "/") ? "" : "/";
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const char *path =
+            lx_arena_printf(arena, "%s%s%s%s", dir, between, key, endings[i]);
+        if (!path) {
+            lx_oom(err);
+            return NULL;
+        }
+        if (is_file(path))
+            return path;
+    }
+    return NULL;
+}
+
+static int report_absent(folder_scan *f, const char *key, lx_error *err)
+{
+    const bool has_dir = f->folder->image_dir || key[0] == '/';
+
+    if (f->n_absent++ >= LX_SCAN_TOLD)
+        return LX_OK;
+    return lx_scan__find(
+        f->scan, LX_FINDING_STOP, "bad-metadata", err,
+        has_dir ? "%s names \"%s\", which is no file%s%s: correct the name, or "
+                  "the folder that names begin in (--train_data_dir, image_dir)"
+                : "%s names \"%s\" without a folder: give the one that names "
+                  "begin in by --train_data_dir or image_dir%s%s",
+        f->folder->path, key, f->folder->image_dir ? " in " : "",
+        f->folder->image_dir ? f->folder->image_dir : "");
+}
+
+static int add_named(folder_scan *f, size_t folder, const lx_metadata_image *named,
+                     lx_error *err)
+{
+    const lx_dataset_config *c = f->folder->config;
+    lx_arena *arena = f->scan->dataset->arena;
+    lx_error why = {0};
+    lx_image image = {.folder = (int)folder,
+                      .repeats = f->folder->repeats,
+                      .tags = named->tags ? named->tags : "",
+                      .path = find_image(f, named->key, &why)};
+    int rc;
+
+    if (!image.path)
+        return why.code == LX_ENOMEM ? lx_oom(err) : report_absent(f, named->key, err);
+    if ((rc = read_header(&image, f, err)) != LX_OK)
+        return rc < 0 ? rc : LX_OK;
+    image.caption =
+        lx_metadata_caption(named, c->caption_separator, c->enable_wildcard, arena);
+    if (!image.caption)
         return lx_oom(err);
-    scan->images[d->n_images++] = image;
-    return LX_OK;
+    image.has_caption_file = *image.caption != '\0';
+    f->n_read += image.has_caption_file;
+    if (!image.has_caption_file)
+        note(&f->scan->seen.empty, image.path);
+    return keep_image(f, &image, err);
+}
+
+int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err)
+{
+    folder_scan f = {.scan = scan, .folder = &scan->folders[folder]};
+    const size_t first = scan->dataset->n_images;
+    lx_metadata_file file;
+    lx_error why = {0};
+    int rc = lx_metadata_file_read(&file, f.folder->path, scan->dataset->arena, &why);
+
+    if (rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT)
+        return lx_scan__find(scan, LX_FINDING_STOP, "bad-metadata", err, "%s", why.text);
+    if (rc < 0 && err)
+        *err = why;
+    for (size_t i = 0; i < file.count && rc == LX_OK; i++)
+        rc = add_named(&f, folder, &file.images[i], err);
+    lx_decoder_free(f.decoder);
+    scan->seen.n_read += f.n_read;
+    scan->folders[folder].n_captions = f.n_read;
+    scan->folders[folder].n_images = scan->dataset->n_images - first;
+    return rc;
 }
 
 /* ---- the folder -------------------------------------------------------------------------- */
@@ -251,8 +351,9 @@ static int add_image(folder_scan *f, size_t folder, const char *name, lx_error *
 /* What looks like an image to a person and not to the peer, and so not to lx. */
 static bool is_other_kind(const char *name)
 {
-    static const char *const endings[] = {".png",  ".jpg",  ".jpeg", ".webp", ".bmp", ".gif",
-                                          ".tif",  ".tiff", ".jfif", ".avif", ".jxl", ".heic"};
+    static const char *const endings[] = {".png",  ".jpg",  ".jpeg", ".webp",
+                                          ".bmp",  ".gif",  ".tif",  ".tiff",
+                                          ".jfif", ".avif", ".jxl",  ".heic"};
     const char *ending = lx_path_ext(name);
 
     if (name[0] == '.')
@@ -283,7 +384,8 @@ static int note_other(folder_scan *f, const char *name, lx_error *err)
 
     if (name[0] == '.' || (lx_path_ext(name)[0] != '\0' && !is_other_kind(name)))
         return LX_OK;
-    if (!(path = lx_arena_printf(f->scan->dataset->arena, "%s/%s", f->folder->path, name)))
+    if (!(path =
+              lx_arena_printf(f->scan->dataset->arena, "%s/%s", f->folder->path, name)))
         return lx_oom(err);
     if (lx_file_is_dir(path)) {
         if (holds_images(path))

@@ -804,7 +804,7 @@ static void number_lines(const parser *p)
         place->line = line;
         place->column = (int)(place->byte - start) + 1;
     }
-    qsort(p->places->items, p->places->count, sizeof *p->places->items, by_address);
+    lx_toml_places_sort(p->places);
 }
 
 int lx_toml_parse(cJSON **out, lx_toml_places *places, const char *text, size_t n,
@@ -836,6 +836,12 @@ const lx_toml_place *lx_toml_find_place(const lx_toml_places *places, const cJSO
     lx_toml_place wanted = {.value = value};
     return places->count ? bsearch(&wanted, places->items, places->count, sizeof wanted, by_address)
                          : NULL;
+}
+
+void lx_toml_places_sort(lx_toml_places *places)
+{
+    if (places->count)
+        qsort(places->items, places->count, sizeof *places->items, by_address);
 }
 
 void lx_toml_places_release(lx_toml_places *places)

@@ -43,6 +43,8 @@ int lx_toml_parse(cJSON **out, lx_toml_places *places, const char *text, size_t 
 
 /* NULL when the value is not of that tree. */
 const lx_toml_place *lx_toml_find_place(const lx_toml_places *places, const cJSON *value);
+/* For lookups, once all are there. */
+void lx_toml_places_sort(lx_toml_places *places);
 void lx_toml_places_release(lx_toml_places *places);
 
 #endif

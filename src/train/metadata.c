@@ -214,7 +214,8 @@ static void set_captions(lx_metadata *m, const lx_dataset_config *d)
 
 static void set_images(lx_metadata *m, const lx_dataset *dataset)
 {
-    const lx_dataset_config *d = &dataset->config;
+    const lx_data_part *part = &dataset->parts[0];
+    const lx_dataset_config *d = part->config;
     char text[64];
 
     snprintf(text, sizeof text, "(%d, %d)", d->width, d->height);
@@ -226,8 +227,8 @@ static void set_images(lx_metadata *m, const lx_dataset *dataset)
     set_bool(m, "ss_enable_bucket", d->enable_bucket);
     set_bool(m, "ss_bucket_no_upscale", d->bucket_no_upscale);
     if (d->enable_bucket) {
-        set_int(m, "ss_min_bucket_reso", d->min_bucket_reso);
-        set_int(m, "ss_max_bucket_reso", d->max_bucket_reso);
+        set_int(m, "ss_min_bucket_reso", part->min_bucket_reso);
+        set_int(m, "ss_max_bucket_reso", part->max_bucket_reso);
     } else {
         lx_metadata_set(m, "ss_min_bucket_reso", "None");
         lx_metadata_set(m, "ss_max_bucket_reso", "None");
@@ -245,8 +246,12 @@ static int set_dataset_facts(lx_metadata *m, const lx_dataset *dataset, lx_error
     set_int(m, "ss_num_train_images", facts.n_train_images);
     set_int(m, "ss_num_reg_images", facts.n_reg_images);
     lx_metadata_set(m, "ss_dataset_dirs", facts.dataset_dirs);
-    lx_metadata_set(m, "ss_reg_dataset_dirs", facts.reg_dataset_dirs);
     lx_metadata_set(m, "ss_tag_frequency", facts.tag_frequency);
+    if (dataset->config.has_dataset_config)
+        lx_metadata_set(m, "ss_datasets", facts.datasets);
+    if (dataset->n_parts > 1) /* each has its own, and says so in ss_datasets */
+        return LX_OK;
+    lx_metadata_set(m, "ss_reg_dataset_dirs", facts.reg_dataset_dirs);
     lx_metadata_set(m, "ss_bucket_info", facts.bucket_info);
     return LX_OK;
 }

@@ -170,7 +170,7 @@ static int chunks_of(const lx_train_config *c)
  * its arena. */
 static int prepare_plans(lx_train *t, lx_error *err)
 {
-    const int chunks = chunks_of(t->config), most = t->dataset->config.batch_size;
+    const int chunks = chunks_of(t->config);
     bool *is_done = lx_calloc(t->dataset->n_buckets * 2 + 1, sizeof *is_done);
     int rc = LX_OK;
 
@@ -182,6 +182,7 @@ static int prepare_plans(lx_train *t, lx_error *err)
         lx_plan_memory memory;
         for (size_t i = 0; i < 2 * t->dataset->n_buckets; i++) {
             const lx_bucket *b = &t->dataset->buckets[i / 2];
+            const int64_t most = (int64_t)lx_dataset_batch_size(t->dataset, b);
             int64_t full = (int64_t)b->n_samples / most,
                     rest = (int64_t)b->n_samples % most;
             int64_t batch = i % 2 ? rest : full ? most : 0;
@@ -194,7 +195,8 @@ static int prepare_plans(lx_train *t, lx_error *err)
         if (best == SIZE_MAX)
             break;
         const lx_bucket *b = &t->dataset->buckets[best / 2];
-        int batch = best % 2 ? (int)(b->n_samples % (size_t)most) : most;
+        const size_t most = lx_dataset_batch_size(t->dataset, b);
+        int batch = (int)(best % 2 ? b->n_samples % most : most);
         is_done[best] = true;
         if ((rc = lx_step_prepare(t->step, batch, b->height / 8, b->width / 8, chunks,
                                   &memory, err)) < 0)

@@ -20,13 +20,13 @@ try '[[datasets]]
 image_dir = "x"
 num_repeats = 0'
 try '[[datasets]]
-keep_tokens = 1
 [[datasets.subsets]]
 image_dir = "x"
 [[datasets.subsets]]
 image_dir = "y"
-keep_tokens = 2'
+keep_tokens = "two"'
 try '[[datasets]]
+resolution = 64
 [[datasets.subsets]]
 image_dir = "x"
 [[datasets]]
@@ -39,7 +39,12 @@ keep_tokens = "one"'
 try '[[datasets]]
 [[datasets.subsets]]
 metadata_file = "m.json"
+[[datasets.subsets]]
 image_dir = "x"'
+try '[[datasets]]
+[[datasets.subsets]]
+metadata_file = "m.json"
+is_reg = true'
 try '[general]
 validation_split = 0.1
 [[datasets]]
@@ -52,3 +57,16 @@ batch_size = 2'
 try 'datasets = 3'
 try '[[datasets]]
 subsets = [1]'
+cat >data.json <<'END'
+{
+  "general": {"shuffle_caption": true},
+  "datasets": [
+    {"subsets": [
+      {"image_dir": "x",
+       "num_repeat": 2}
+    ]}
+  ]
+}
+END
+"$LX" debug flags --dataset_config data.json
+echo $?

@@ -28,7 +28,8 @@ static int number(const cJSON *tree, const char *key)
 
 /* ---- steps: pictures without files ---------------------------------------------------------- */
 
-static void add_images(lx_dataset *d, const cJSON *folders, const cJSON *shapes, bool is_reg)
+static void add_images(lx_dataset *d, const cJSON *folders, const cJSON *shapes,
+                       bool is_reg)
 {
     const cJSON *folder, *group;
 
@@ -58,11 +59,16 @@ static void check_row(const cJSON *row, const cJSON *shapes)
     const char *name = get(row, "case")->valuestring;
     const int steps = number(row, "arg_max_train_steps");
     lx_dataset d = {.arena = lx_arena_new(), .images = calloc(MOST, sizeof(lx_image))};
+    lx_folder folder = {.config = &d.config};
+    lx_data_part part = {.config = &d.config};
     const cJSON *bucket;
     lx_step_count count;
     lx_error err = {0};
 
     assert_true(d.arena && d.images);
+    d.folders = &folder;
+    d.parts = &part;
+    d.n_folders = d.n_parts = 1;
     lx_dataset_config_defaults(&d.config);
     d.config.width = d.config.height = 512;
     d.config.enable_bucket = true;
@@ -70,8 +76,9 @@ static void check_row(const cJSON *row, const cJSON *shapes)
     add_images(&d, get(row, "train"), shapes, false);
     add_images(&d, get(row, "reg"), shapes, true);
     lx_assert_ok(lx_dataset_plan(&d, &err), &err);
-    count = lx_dataset_steps(&d, steps ? steps : 1600, number(row, "arg_max_train_epochs"),
-                             number(row, "gradient_accumulation_steps"));
+    count =
+        lx_dataset_steps(&d, steps ? steps : 1600, number(row, "arg_max_train_epochs"),
+                         number(row, "gradient_accumulation_steps"));
     if (count.batches_per_epoch != number(row, "batches_per_epoch") ||
         count.epochs != number(row, "num_epochs") ||
         count.total_steps != number(row, "max_train_steps") ||
@@ -158,11 +165,13 @@ static void check_images(const char *name, const lx_dataset *d, const cJSON *ima
 }
 
 /* Texts of the metadata. One with the mark that lx strips from captions differs in that tag. */
-static void check_text(const char *name, const cJSON *golden, const char *key, const char *got)
+static void check_text(const char *name, const cJSON *golden, const char *key,
+                       const char *got)
 {
     const cJSON *wanted = get(get(golden, "metadata"), key);
 
-    if (!wanted || strstr(wanted->valuestring, "ufeff") || strstr(wanted->valuestring, "\xEF\xBB\xBF"))
+    if (!wanted || strstr(wanted->valuestring, "ufeff") ||
+        strstr(wanted->valuestring, "\xEF\xBB\xBF"))
         return;
     if (strcmp(got, wanted->valuestring) != 0)
         fail_msg("%s: %s is %s, expected %s", name, key, got, wanted->valuestring);
@@ -216,21 +225,38 @@ static void check_case(const char *name)
 static void test_data_dataset__what_the_peer_makes_of_folders(void **state)
 {
     static const char *const cases[] = {
-        "simple_noreg",           "simple_reg_fewer",       "simple_reg_fewer_batch2",
-        "simple_reg_fewer_batch3", "simple_reg_more",       "simple_reg_more_by_repeats",
-        "simple_shuffle_keep",    "simple_epochs_override", "under_score_in_path",
-        "hobby_txt",              "hobby_txt_448x640",      "hobby_txt_768",
-        "hobby_txt_batch2",       "hobby_txt_batch3_accum2", "hobby_txt_noreg",
-        "hobby_default_ext",      "hobby_minmax_adjusted",  "hobby_txt_single_number_resolution",
-        "hobby_extention_typo_option", "exact_nobucket",    "exact_noupscale",
-        "simple_noupscale_small_pictures",                  "bad_sjis_default_ext",
-        "hobby_txt_nobucket",     "hobby_wildcard_multiline",
+        "simple_noreg",
+        "simple_reg_fewer",
+        "simple_reg_fewer_batch2",
+        "simple_reg_fewer_batch3",
+        "simple_reg_more",
+        "simple_reg_more_by_repeats",
+        "simple_shuffle_keep",
+        "simple_epochs_override",
+        "under_score_in_path",
+        "hobby_txt",
+        "hobby_txt_448x640",
+        "hobby_txt_768",
+        "hobby_txt_batch2",
+        "hobby_txt_batch3_accum2",
+        "hobby_txt_noreg",
+        "hobby_default_ext",
+        "hobby_minmax_adjusted",
+        "hobby_txt_single_number_resolution",
+        "hobby_extention_typo_option",
+        "exact_nobucket",
+        "exact_noupscale",
+        "simple_noupscale_small_pictures",
+        "bad_sjis_default_ext",
+        "hobby_txt_nobucket",
+        "hobby_wildcard_multiline",
     };
     char here[1024];
 
     lx_golden_need("data/dataset/parse/simple_noreg.json");
     assert_non_null(getcwd(here, sizeof here));
-    assert_int_equal(chdir(lx_golden_need("data/dataset")), 0); /* the goldens' paths begin here */
+    assert_int_equal(chdir(lx_golden_need("data/dataset")),
+                     0); /* the goldens' paths begin here */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         print_message("    %s\n", cases[i]);
         check_case(cases[i]);
@@ -241,15 +267,19 @@ static void test_data_dataset__what_the_peer_makes_of_folders(void **state)
 /* The peer crashes on these, trains on nothing with exit status 0, or leaves reg images out without
  * a word (missing_reg_dir): lx refuses, and names the file or folder. (An empty caption file, on which
  * it crashes too, is an empty caption to lx, with a warning.) */
-static void test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing(void **state)
+static void
+test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing(void **state)
 {
     static const struct {
         const char *name, *named;
     } cases[] = {
         {"bad_image", "bad_image/1_x 1girl/"},
-        {"bad_sjis", "bad_sjis/1_x 1girl/a.txt"},   {"bad_utf16", "bad_utf16/1_x 1girl/a.txt"},
-        {"hobby_txt_noupscale", "a05.webp"},        {"missing_dir", "is no folder"},
-        {"missing_reg_dir", "--reg_data_dir"},      {"wrong_level", "is an image folder itself"},
+        {"bad_sjis", "bad_sjis/1_x 1girl/a.txt"},
+        {"bad_utf16", "bad_utf16/1_x 1girl/a.txt"},
+        {"hobby_txt_noupscale", "a05.webp"},
+        {"missing_dir", "is no folder"},
+        {"missing_reg_dir", "--reg_data_dir"},
+        {"wrong_level", "is an image folder itself"},
         {"hobby_steps32_refused", "must be a multiple of 64"},
     };
     char here[1024], path[128];
@@ -288,7 +318,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data_dataset__batches_epochs_and_steps),
         cmocka_unit_test(test_data_dataset__what_the_peer_makes_of_folders),
-        cmocka_unit_test(test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing),
+        cmocka_unit_test(
+            test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
