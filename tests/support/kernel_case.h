@@ -12,6 +12,18 @@
 
 typedef struct lx_case lx_case;
 
+/*
+ * What runs cases: the CPU, unless a program of another device's tests has put its own here. Its
+ * variants 1, 2 and 3 must agree to the bit: numbers of threads on the CPU, orders in which a
+ * kernel's threads run in the emulation of a GPU.
+ */
+typedef struct lx_case_device {
+    int (*open)(lx_device **out, int variant, lx_error *err);
+    bool (*skips)(lx_op_id op, int64_t elements); /* optional: has no such kernel, or is too slow */
+} lx_case_device;
+
+extern const lx_case_device *lx_case_device_used;
+
 lx_case *lx_case_new(lx_op_id op);
 lx_attrs *lx_case_attrs(lx_case *c);
 
@@ -29,13 +41,14 @@ void lx_case_absent_out(lx_case *c);
 void lx_case_in_place(lx_case *c, int i);
 
 /*
- * Runs the plain kernel, then the device's with 1, 2 and 3 threads. Fails the test unless every
- * output is within `limit` (relative L2) of the plain one, the same to the bit for every number of
- * threads, and nothing was written outside the outputs and the scratch that was asked for.
+ * Runs the plain kernel, then the device's in variants 1, 2 and 3 (numbers of threads on the CPU).
+ * Fails the test unless every output is within `limit` (relative L2) of the plain one, the same to
+ * the bit in every variant, and nothing was written outside the outputs and the scratch asked for.
  */
 void lx_case_check(lx_case *c, double limit);
 
-/* Runs the device's kernel with one thread; its first outputs for comparison elsewhere. */
+/* Runs the device's kernel, variant 1 (the CPU's where the device has none); its first outputs for
+ * comparison elsewhere. */
 void lx_case_run(lx_case *c);
 float *lx_case_output(lx_case *c, int i);
 float *lx_case_input(lx_case *c, int i);

@@ -1,0 +1,32 @@
+/*
+ * kernels/cuda/cuda - what the CUDA kernels and their host side share
+ *
+ * Plain C, without a header of the toolkit: kernels/cuda/<op>.cu export one lx_kernel per op,
+ * lx_cuda_<op>, with the contract of kernels/<op>.h. A device of this kind has a context that
+ * begins with an lx_cuda_queue; `run` launches on its stream and returns, so that it may be called
+ * while the stream captures a graph. A launch that CUDA refuses is kept in the queue, to be told by
+ * lx_device_sync: run itself cannot fail.
+ *
+ * Types: activations and their gradients are F32, F16 or BF16, all of a call the same. Weights that
+ * a kernel reads (of norms, of embeddings) are any of the three. Statistics, lse, losses, sums that
+ * are added to (+=) and everything of the optimizers is F32. Sums are f32, in an order that depends on
+ * the shape alone: results are the same to the bit, on every device of one architecture.
+ *
+ * conv2d and linear with their gradients have no kernel here: libraries do them.
+ */
+#ifndef LX_KERNELS_CUDA_CUDA_H
+#define LX_KERNELS_CUDA_CUDA_H
+
+#include "kernels/kernel.h"
+
+struct CUstream_st;
+
+typedef struct lx_cuda_queue {
+    struct CUstream_st *stream;
+    int error;         /* the first cudaError_t of a launch; 0 = none */
+    const char *where; /* the kernel that got it */
+} lx_cuda_queue;
+
+extern const lx_kernel lx_cuda_group_norm;
+
+#endif

@@ -1,0 +1,326 @@
+/*
+ * GroupNorm, with SiLU, and its gradient (kernels/group_norm.h).
+ *
+ * A group's sums are taken in three steps, so that the whole device works on one image: partial sums
+ * of each channel over a chunk of rows; one block per group that adds them in order, in f64; then the
+ * elements. Small tensors take one block per group and one launch.
+ *
+ * Against cancellation the forward sums are of x - x[first row] per channel, and variances of parts
+ * are put together as in Chan et al. 1979 (STAN-CS-79-773).
+ */
+#include "kernels/cuda/dialect.cuh"
+
+enum { SMALL_THREADS = 256, SUM_THREADS = 128, TILE_THREADS = 256 };
+/* Elements of a group up to which one block does it all. */
+enum { SMALL_GROUP = 16384 };
+
+/* x [B, P, C] in G groups of `width` channels, as the device sees it. */
+struct norm_shape {
+    int64_t P;
+    int B, C, G, width;
+    int chunk, n_chunks; /* rows of a chunk, chunks */
+    float eps;
+    bool has_silu;
+};
+
+LX_DEVICE float silu(float z)
+{
+    return z / (1 + expf(-z));
+}
+
+LX_DEVICE float silu_slope(float z)
+{
+    const float s = 1 / (1 + expf(-z));
+    return s * (1 + z * (1 - s));
+}
+
+/* Sum of f64 over a block of SUM_THREADS, the same in all. */
+LX_DEVICE double block_sum_f64(double x, double *shared)
+{
+#pragma unroll
+    for (int i = 16; i; i >>= 1)
+        x += __shfl_xor_sync(LX_FULL, x, i);
+    if (threadIdx.x % 32 == 0)
+        shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = 0;
+#pragma unroll
+    for (int i = 0; i < SUM_THREADS / 32; i++)
+        x += shared[i];
+    __syncthreads();
+    return x;
+}
+
+/* What a thread of the tiled kernels works on: N channels from c0, every blockDim.y-th row. */
+struct tile {
+    int64_t base, row, end; /* base: of sample and channel; rows of the chunk */
+    int c0;
+    bool is_inside;
+};
+
+template <int N> LX_DEVICE tile my_tile(const norm_shape &s)
+{
+    tile t;
+
+    t.c0 = (blockIdx.y * blockDim.x + threadIdx.x) * N;
+    t.is_inside = t.c0 < s.C;
+    t.base = (int64_t)blockIdx.z * s.P * s.C + t.c0;
+    t.row = (int64_t)blockIdx.x * s.chunk + threadIdx.y;
+    t.end = min((int64_t)(blockIdx.x + 1) * s.chunk, s.P);
+    return t;
+}
+
+/* Adds two sums of N channels over the block's rows and writes them to partial
+ * [B, n_chunks, 2, C]. */
+template <int N>
+LX_DEVICE void put_partial(float *partial, const norm_shape &s, const tile &t,
+                           const float *a, const float *b)
+{
+    __shared__ float sums[2 * TILE_THREADS * N];
+    const int width = blockDim.x * N, at = threadIdx.y * width + threadIdx.x * N;
+
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        sums[at + i] = a[i];
+        sums[TILE_THREADS * N + at + i] = b[i];
+    }
+    __syncthreads();
+    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < 2 * width;
+         i += blockDim.x * blockDim.y) {
+        const int which = i / width, c = i % width, channel = blockIdx.y * width + c;
+        float sum = 0;
+        for (int y = 0; y < (int)blockDim.y; y++)
+            sum += sums[which * TILE_THREADS * N + y * width + c];
+        if (channel < s.C)
+            partial[(((int64_t)blockIdx.z * s.n_chunks + blockIdx.x) * 2 + which) * s.C +
+                    channel] = sum;
+    }
+}
+
+/* Per channel and chunk: the sums of d and d^2, d = x - x[row 0]. */
+template <class T, int N>
+__global__ void __launch_bounds__(TILE_THREADS)
+    partial_moments(float *partial, const T *x, norm_shape s)
+{
+    const tile t = my_tile<N>(s);
+    float a[N], b[N], first[N];
+
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        a[i] = b[i] = first[i] = 0;
+    if (t.is_inside) {
+        const lx_pack<T, N> v = lx_load<T, N>(x + t.base);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            first[i] = lx_widen(v.at[i]);
+        for (int64_t p = t.row; p < t.end; p += blockDim.y) {
+            const lx_pack<T, N> u = lx_load<T, N>(x + t.base + p * s.C);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                const float d = lx_widen(u.at[i]) - first[i];
+                a[i] += d;
+                b[i] += d * d;
+            }
+        }
+    }
+    put_partial<N>(partial, s, t, a, b);
+}
+
+/* One block per group: mean and 1/sqrt(var + eps) from the partial sums. */
+template <class T>
+__global__ void __launch_bounds__(SUM_THREADS)
+    join_moments(float *stats, const float *partial, const T *x, norm_shape s)
+{
+    __shared__ double shared[SUM_THREADS / 32];
+    const int g = blockIdx.x, b = blockIdx.y, c0 = g * s.width,
+              items = s.n_chunks * s.width;
+    const float *from = partial + (int64_t)b * s.n_chunks * 2 * s.C + c0;
+    const T *first = x + (int64_t)b * s.P * s.C + c0;
+    const double n = (double)s.P * s.width, origin = lx_widen(first[0]);
+    double sum = 0, squares = 0;
+
+    for (int i = threadIdx.x; i < items; i += SUM_THREADS) {
+        const int k = i / s.width, c = i % s.width;
+        const double rows = (double)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
+        sum += rows * (lx_widen(first[c]) - origin) + from[(int64_t)k * 2 * s.C + c];
+    }
+    const double mean = origin + block_sum_f64(sum, shared) / n;
+    for (int i = threadIdx.x; i < items; i += SUM_THREADS) {
+        const int k = i / s.width, c = i % s.width;
+        const double rows = (double)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
+        const double a = from[(int64_t)k * 2 * s.C + c],
+                     q = from[((int64_t)k * 2 + 1) * s.C + c];
+        const double away = lx_widen(first[c]) + a / rows - mean;
+        squares += q - a * a / rows + rows * away * away;
+    }
+    squares = block_sum_f64(squares, shared);
+    if (threadIdx.x == 0) {
+        stats[((int64_t)b * s.G + g) * 2] = (float)mean;
+        stats[((int64_t)b * s.G + g) * 2 + 1] = (float)(1 / sqrt(squares / n + s.eps));
+    }
+}
+
+template <class T, int N>
+__global__ void __launch_bounds__(TILE_THREADS)
+    normalise(T *y, const T *x, lx_weight w, lx_weight bias, const float *stats,
+              norm_shape s)
+{
+    const tile t = my_tile<N>(s);
+    float mean[N], by[N], plus[N];
+
+    if (!t.is_inside)
+        return; /* no collective follows */
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const float *of = stats + ((int64_t)blockIdx.z * s.G + (t.c0 + i) / s.width) * 2;
+        mean[i] = of[0];
+        by[i] = of[1] * lx_weight_at(w, t.c0 + i);
+        plus[i] = lx_weight_at(bias, t.c0 + i);
+    }
+    for (int64_t p = t.row; p < t.end; p += blockDim.y) {
+        lx_pack<T, N> v = lx_load<T, N>(x + t.base + p * s.C);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            const float z = (lx_widen(v.at[i]) - mean[i]) * by[i] + plus[i];
+            v.at[i] = lx_narrow<T>(s.has_silu ? silu(z) : z);
+        }
+        lx_store<T, N>(y + t.base + p * s.C, v);
+    }
+}
+
+/* One block per group of a small tensor. */
+template <class T>
+__global__ void __launch_bounds__(SMALL_THREADS)
+    small_group_norm(T *y, float *stats, const T *x, lx_weight w, lx_weight bias,
+                     norm_shape s)
+{
+    __shared__ float shared[SMALL_THREADS / 32];
+    const int g = blockIdx.x, b = blockIdx.y, n = (int)s.P * s.width;
+    const int64_t base = (int64_t)b * s.P * s.C + g * s.width;
+    const float first = lx_widen(x[base]);
+    float sum = 0, squares = 0;
+
+    for (int i = threadIdx.x; i < n; i += SMALL_THREADS)
+        sum += lx_widen(x[base + (int64_t)(i / s.width) * s.C + i % s.width]) - first;
+    const float mean = first + lx_block_sum<SMALL_THREADS>(sum, shared) / n;
+    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+        const float d =
+            lx_widen(x[base + (int64_t)(i / s.width) * s.C + i % s.width]) - mean;
+        squares += d * d;
+    }
+    const float rstd =
+        1 / sqrtf(lx_block_sum<SMALL_THREADS>(squares, shared) / n + s.eps);
+    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+        const int c = i % s.width;
+        const int64_t at = base + (int64_t)(i / s.width) * s.C + c;
+        const float z =
+            (lx_widen(x[at]) - mean) * rstd * lx_weight_at(w, g * s.width + c) +
+            lx_weight_at(bias, g * s.width + c);
+        y[at] = lx_narrow<T>(s.has_silu ? silu(z) : z);
+    }
+    if (stats && threadIdx.x == 0) {
+        stats[((int64_t)b * s.G + g) * 2] = mean;
+        stats[((int64_t)b * s.G + g) * 2 + 1] = rstd;
+    }
+}
+
+/* ---- host -------------------------------------------------------------------------------- */
+
+static bool is_small(const norm_shape &s)
+{
+    return s.P * s.width <= SMALL_GROUP;
+}
+
+/* Threads of a tile, x over channels and y over rows, and the grid of tiles. */
+static void tiles(dim3 *grid, dim3 *threads, const norm_shape &s, int n)
+{
+    const int packs = s.C / n;
+    int x = packs < 32 ? packs : 32;
+
+    while (packs % x && x > 16) /* 40 packs are two tiles of 20 rather than 32 and 8 */
+        x--;
+    *threads = dim3((unsigned)x, (unsigned)(TILE_THREADS / x));
+    *grid = dim3((unsigned)s.n_chunks, (unsigned)lx_ceil_div(packs, x), (unsigned)s.B);
+}
+
+/* How rows are cut depends on the shape alone, not on the type or the device: so do the sums. */
+static norm_shape shape_of(const lx_call *call, const lx_arg *x)
+{
+    norm_shape s = {};
+
+    s.B = (int)x->shape[0];
+    s.C = (int)lx_width(x);
+    s.G = call->attrs.norm.n_groups;
+    s.P = s.B ? lx_rows(x) / s.B : 0;
+    s.width = s.C / s.G;
+    s.eps = call->attrs.norm.eps;
+    s.has_silu = call->attrs.norm.has_silu;
+    const int64_t most = lx_ceil_div(s.P, 32),
+                  wanted = lx_ceil_div(512, s.B * lx_ceil_div(s.C, 128));
+    s.n_chunks = (int)(most < wanted ? most : wanted);
+    s.chunk = s.n_chunks ? (int)lx_ceil_div(s.P, s.n_chunks) : 0;
+    s.n_chunks = s.chunk ? (int)lx_ceil_div(s.P, s.chunk) : 0;
+    return s;
+}
+
+static size_t partial_floats(const norm_shape &s)
+{
+    return (size_t)s.B * s.n_chunks * 2 * s.C;
+}
+
+/* Calls f with the elements that one thread reads at once: 16 bytes, or 1 element. */
+template <class T, class F>
+static void with_pack(const norm_shape &s, bool is_aligned, F f)
+{
+    if (is_aligned && s.C % lx_per_16<T>::N == 0)
+        f(std::integral_constant<int, lx_per_16<T>::N>());
+    else
+        f(std::integral_constant<int, 1>());
+}
+
+static int prepare_group_norm(lx_device *, lx_call *call, bool is_sizing, lx_error *)
+{
+    const norm_shape s = shape_of(call, &call->in[0]);
+
+    if (is_sizing &&
+        !is_small(s)) /* the partial sums, and stats that nobody else wants */
+        call->scratch_bytes = (partial_floats(s) + (size_t)s.B * s.G * 2) * sizeof(float);
+    return LX_OK;
+}
+
+template <class T>
+static void forward(lx_device *dev, const lx_call *call, const norm_shape &s)
+{
+    const T *x = lx_in<T>(call, 0);
+    T *y = lx_out<T>(call, 0);
+    const lx_weight w = lx_weight_of(call, 1), bias = lx_weight_of(call, 2);
+    float *stats = lx_out<float>(call, 1), *partial = static_cast<float *>(call->scratch);
+    const dim3 groups((unsigned)s.G, (unsigned)s.B);
+
+    if (is_small(s)) {
+        LX_LAUNCH(dev, small_group_norm<T>, groups, SMALL_THREADS, 0, y, stats, x, w,
+                  bias, s);
+        return;
+    }
+    if (!stats)
+        stats = partial + partial_floats(s);
+    with_pack<T>(s, lx_is_aligned(x, 16) && lx_is_aligned(y, 16), [&](auto n) {
+        constexpr int N = decltype(n)::value;
+        dim3 grid, threads;
+        tiles(&grid, &threads, s, N);
+        LX_LAUNCH(dev, (partial_moments<T, N>), grid, threads, 0, partial, x, s);
+        LX_LAUNCH(dev, join_moments<T>, groups, SUM_THREADS, 0, stats, partial, x, s);
+        LX_LAUNCH(dev, (normalise<T, N>), grid, threads, 0, y, x, w, bias, stats, s);
+    });
+}
+
+static void run_group_norm(lx_device *dev, const lx_call *call)
+{
+    const norm_shape s = shape_of(call, &call->in[0]);
+
+    if (s.B && s.P)
+        lx_with_type(call->in[0].dtype,
+                     [&](auto t) { forward<decltype(t)>(dev, call, s); });
+}
+
+const lx_kernel lx_cuda_group_norm = {prepare_group_norm, run_group_norm, nullptr};
