@@ -5,7 +5,7 @@
 
 #include "src/base/alloc.h"
 
-enum { BLOCK_BYTES = 64 * 1024 };
+enum { BLOCK_BYTES = 64 * 1024, MOST_KEPT = 4 * 1024 * 1024 };
 
 typedef struct block {
     struct block *next;
@@ -15,11 +15,16 @@ typedef struct block {
 
 struct lx_arena {
     block *head;
+    size_t block_bytes; /* of the next block */
 };
 
 lx_arena *lx_arena_new(void)
 {
-    return lx_calloc(1, sizeof(lx_arena));
+    lx_arena *arena = lx_calloc(1, sizeof *arena);
+
+    if (arena)
+        arena->block_bytes = BLOCK_BYTES;
+    return arena;
 }
 
 void lx_arena_free(lx_arena *arena)
@@ -33,12 +38,21 @@ void lx_arena_free(lx_arena *arena)
     lx_free(arena);
 }
 
+/* What was needed once is likely to be needed again: the next block has room for all of it, and
+ * from then on nothing is allocated. */
 void lx_arena_reset(lx_arena *arena)
 {
     block *keep = NULL;
+    size_t used = 0;
+
+    for (block *b = arena->head; b; b = b->next)
+        used += b->used;
+    used = (used + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+    if (used > arena->block_bytes)
+        arena->block_bytes = used < MOST_KEPT ? used : MOST_KEPT;
     for (block *b = arena->head, *next; b; b = next) {
         next = b->next;
-        if (!keep && b->size == BLOCK_BYTES) {
+        if (!keep && b->size == arena->block_bytes) {
             keep = b;
             keep->used = 0;
             keep->next = NULL;
@@ -59,12 +73,13 @@ void *lx_arena_alloc(lx_arena *arena, size_t bytes)
         return NULL;
     bytes &= ~(size_t)15;
     if (!b || b->size - b->used < bytes) {
-        size_t size = bytes > BLOCK_BYTES / 4 ? bytes : BLOCK_BYTES;
+        const size_t usual = arena->block_bytes;
+        size_t size = bytes > usual / 4 && (b || bytes > usual) ? bytes : usual;
         if (!lx_add_size(&total, size, sizeof(block)) || !(b = lx_alloc(total)))
             return NULL;
         b->size = size;
         b->used = 0;
-        if (size != BLOCK_BYTES && arena->head) { /* a large one goes behind the open block */
+        if (size != usual && arena->head) { /* a large one goes behind the open block */
             b->next = arena->head->next;
             arena->head->next = b;
         } else {

@@ -15,7 +15,7 @@ typedef struct lx_arena lx_arena;
 
 lx_arena *lx_arena_new(void);
 void lx_arena_free(lx_arena *arena);  /* and all that came from it; NULL is fine */
-void lx_arena_reset(lx_arena *arena); /* as new, keeping one block */
+void lx_arena_reset(lx_arena *arena); /* as new, keeping one block that holds what was needed */
 
 void *lx_arena_alloc(lx_arena *arena, size_t bytes); /* 16-byte aligned, uninitialised */
 void *lx_arena_calloc(lx_arena *arena, size_t n, size_t bytes);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "src/base/plain_run.h"
+
 enum { VALUE, VALUE_OR_END, KEY, KEY_OR_END, COMMA_OR_END, NOTHING };
 
 lx_json_reader lx_json_reader_of(const char *text, size_t n)
@@ -74,12 +76,11 @@ static int read_string(lx_json_reader *r, lx_error *err)
     int rc;
 
     while (at < r->n) {
-        unsigned char c = (unsigned char)r->text[at];
-        /* Most of a header are such letters: nothing else is asked of them. */
-        while (c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && ++at < r->n)
-            c = (unsigned char)r->text[at];
+        unsigned char c;
+        at = (size_t)(lx_plain_run(r->text + at, r->text + r->n) - r->text);
         if (at == r->n)
             break;
+        c = (unsigned char)r->text[at];
         if (c == '"') {
             r->token = r->text + r->at + 1;
             r->token_n = at - r->at - 1;
@@ -87,7 +88,10 @@ static int read_string(lx_json_reader *r, lx_error *err)
             return LX_OK;
         }
         if (c == '\\') {
-            if ((rc = check_escape(r, &at, err)) < 0)
+            /* The usual ones first: JSON within JSON is full of them. */
+            if (r->n - at >= 2 && (r->text[at + 1] == '"' || r->text[at + 1] == '\\'))
+                at += 2;
+            else if ((rc = check_escape(r, &at, err)) < 0)
                 return rc;
         } else if (c < 0x20) {
             return fail_at(err, at, "JSON: raw control character in a text");
@@ -96,6 +100,60 @@ static int read_string(lx_json_reader *r, lx_error *err)
             if (lx_utf8_next(&p, r->text + r->n) == UINT32_MAX)
                 return fail_at(err, at, "JSON: invalid UTF-8");
             at = (size_t)(p - r->text);
+        }
+    }
+    return fail_at(err, r->at, "JSON: text without an end, begun");
+}
+
+static uint32_t next_char(const char **p, const char *end);
+
+/* As read_string, and the text goes to r->out on the way. Eight bytes are written at once;
+ * those behind the first special one are overwritten next. */
+static int copy_string(lx_json_reader *r, lx_error *err)
+{
+    const char *p = r->text + r->at + 1, *end = r->text + r->n;
+    char *out = r->out;
+    size_t at;
+    int rc;
+
+    r->is_printable = true;
+    while (p < end) {
+        if (end - p >= 8) {
+            uint64_t eight, special;
+            unsigned n;
+            memcpy(&eight, p, 8);
+            memcpy(out, &eight, 8);
+            special = lx_special_bytes(eight);
+            n = special ? lx_first_special(special) : 8;
+            p += n;
+            out += n;
+            if (!special)
+                continue;
+        }
+        if (*p == '"') {
+            r->token = r->text + r->at + 1;
+            r->token_n = (size_t)(p - r->token);
+            r->at = (size_t)(p - r->text) + 1;
+            r->copied_n = (size_t)(out - r->out);
+            *out = '\0';
+            return LX_OK;
+        }
+        if (*p == '\\' && end - p >= 2 && (p[1] == '"' || p[1] == '\\')) {
+            *out++ = p[1];
+            p += 2;
+        } else if (!lx_is_special((unsigned char)*p)) {
+            *out++ = *p++;
+        } else {
+            uint32_t c;
+            at = (size_t)(p - r->text);
+            if (*p == '\\' && (rc = check_escape(r, &at, err)) < 0)
+                return rc;
+            if ((unsigned char)*p < 0x20)
+                return fail_at(err, at, "JSON: raw control character in a text");
+            if ((c = next_char(&p, end)) == UINT32_MAX)
+                return fail_at(err, at, "JSON: invalid UTF-8");
+            r->is_printable = r->is_printable && c >= 0x20 && c < 0x7F;
+            out += lx_utf8_put(out, c);
         }
     }
     return fail_at(err, r->at, "JSON: text without an end, begun");
@@ -175,7 +233,7 @@ static int read_value(lx_json_reader *r, lx_error *err)
         return open_container(r, c == '{', err);
     if (c == '"') {
         kind = LX_JSON_STRING;
-        if ((rc = read_string(r, err)) < 0)
+        if ((rc = r->out ? copy_string(r, err) : read_string(r, err)) < 0)
             return rc;
     } else if (c == '-' || (c >= '0' && c <= '9')) {
         kind = LX_JSON_NUMBER;
@@ -200,7 +258,7 @@ static int read_key(lx_json_reader *r, lx_error *err)
 
     if (r->text[r->at] != '"')
         return fail_at(err, r->at, "JSON: a key in double quotes is needed");
-    if ((rc = read_string(r, err)) < 0)
+    if ((rc = r->out ? copy_string(r, err) : read_string(r, err)) < 0)
         return rc;
     skip_space(r);
     if (r->at == r->n || r->text[r->at] != ':')
@@ -285,6 +343,41 @@ void lx_json_unescape(lx_str *out, const lx_json_reader *r)
         p = escape;
         lx_str_put_utf8(out, next_char(&p, end));
     }
+}
+
+/* Eight bytes are written at once; those behind the first special one are overwritten next. */
+size_t lx_json_copy(char *out, bool *is_printable, const lx_json_reader *r)
+{
+    const char *p = r->token, *end = p + r->token_n;
+    char *at = out;
+
+    *is_printable = true;
+    while (p < end) {
+        if (end - p >= 8) {
+            uint64_t eight, special;
+            unsigned n;
+            memcpy(&eight, p, 8);
+            memcpy(at, &eight, 8);
+            special = lx_special_bytes(eight);
+            n = special ? lx_first_special(special) : 8;
+            p += n;
+            at += n;
+            if (!special)
+                continue;
+        }
+        if (!lx_is_special((unsigned char)*p)) {
+            *at++ = *p++;
+        } else if (*p == '\\' && (p[1] == '"' || p[1] == '\\')) {
+            *at++ = p[1];
+            p += 2;
+        } else {
+            uint32_t c = next_char(&p, end);
+            *is_printable = *is_printable && c >= 0x20 && c < 0x7F;
+            at += lx_utf8_put(at, c);
+        }
+    }
+    *at = '\0';
+    return (size_t)(at - out);
 }
 
 size_t lx_json_find_nul(const lx_json_reader *r)

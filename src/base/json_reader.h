@@ -37,6 +37,14 @@ typedef struct lx_json_reader {
     size_t offset;
     const char *token;
     size_t token_n;
+    /*
+     * Where keys and strings are to be copied to, unescaped and ended by a NUL, as they
+     * are read: the caller's, with room for what is left of the document and 8 bytes more,
+     * and to be moved on by copied_n + 1. NULL: they are not copied.
+     */
+    char *out;
+    size_t copied_n;
+    bool is_printable; /* all of it is ASCII that shows (0x20 to 0x7E) */
     int depth;
     unsigned char wants;                     /* what may come next; private */
     unsigned char is_object[LX_JSON_DEPTH];  /* by depth */
@@ -53,6 +61,12 @@ int lx_json_skip(lx_json_reader *r, int kind, lx_error *err);
 
 /* The text of the last key or string, unescaped, appended to `out` (may contain NUL bytes). */
 void lx_json_unescape(lx_str *out, const lx_json_reader *r);
+
+/*
+ * The same into `out`, which has room for token_n + 8 bytes; ends it with a NUL and
+ * returns its length. is_printable: all of it is ASCII that shows (0x20 to 0x7E).
+ */
+size_t lx_json_copy(char *out, bool *is_printable, const lx_json_reader *r);
 
 /* Where in the document the last key or string stands for a NUL byte (\u0000); n if nowhere. */
 size_t lx_json_find_nul(const lx_json_reader *r);

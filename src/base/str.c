@@ -69,26 +69,31 @@ void lx_str_printf(lx_str *s, const char *fmt, ...)
     s->len += (size_t)n;
 }
 
-void lx_str_put_utf8(lx_str *s, uint32_t c)
+size_t lx_utf8_put(char out[4], uint32_t c)
 {
-    char b[4];
     size_t n = 0;
     if (c < 0x80) {
-        b[n++] = (char)c;
+        out[n++] = (char)c;
     } else if (c < 0x800) {
-        b[n++] = (char)(0xC0 | c >> 6);
-        b[n++] = (char)(0x80 | (c & 63));
+        out[n++] = (char)(0xC0 | c >> 6);
+        out[n++] = (char)(0x80 | (c & 63));
     } else if (c < 0x10000) {
-        b[n++] = (char)(0xE0 | c >> 12);
-        b[n++] = (char)(0x80 | (c >> 6 & 63));
-        b[n++] = (char)(0x80 | (c & 63));
+        out[n++] = (char)(0xE0 | c >> 12);
+        out[n++] = (char)(0x80 | (c >> 6 & 63));
+        out[n++] = (char)(0x80 | (c & 63));
     } else {
-        b[n++] = (char)(0xF0 | c >> 18);
-        b[n++] = (char)(0x80 | (c >> 12 & 63));
-        b[n++] = (char)(0x80 | (c >> 6 & 63));
-        b[n++] = (char)(0x80 | (c & 63));
+        out[n++] = (char)(0xF0 | c >> 18);
+        out[n++] = (char)(0x80 | (c >> 12 & 63));
+        out[n++] = (char)(0x80 | (c >> 6 & 63));
+        out[n++] = (char)(0x80 | (c & 63));
     }
-    lx_str_append(s, b, n);
+    return n;
+}
+
+void lx_str_put_utf8(lx_str *s, uint32_t c)
+{
+    char bytes[4];
+    lx_str_append(s, bytes, lx_utf8_put(bytes, c));
 }
 
 const char *lx_str_text(const lx_str *s)

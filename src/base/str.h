@@ -28,6 +28,7 @@ void lx_str_puts(lx_str *s, const char *text);
 void lx_str_putc(lx_str *s, char c);
 void lx_str_printf(lx_str *s, const char *fmt, ...) LX_PRINTF(2, 3);
 void lx_str_put_utf8(lx_str *s, uint32_t codepoint);
+size_t lx_utf8_put(char out[4], uint32_t codepoint); /* the bytes it took */
 
 const char *lx_str_text(const lx_str *s);         /* "" when empty */
 int lx_str_check(const lx_str *s, lx_error *err); /* LX_ENOMEM if an append failed */

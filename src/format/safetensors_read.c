@@ -28,6 +28,8 @@ typedef struct header {
     size_t data_at;
     entry *entries;
     size_t count, capacity;
+    bool is_known; /* the tensors are those of a header read before */
+    bool is_mixed; /* metadata stand between tensors */
     lx_error *err;
 } header;
 
@@ -43,75 +45,93 @@ static bool token_is(const lx_json_reader *r, const char *text)
 }
 
 /* The last key or string as a text of the file's arena. */
-static int intern(const char **out, header *h)
+static int intern(const char **out, bool *is_printable, header *h)
 {
-    size_t nul = lx_json_find_nul(&h->r);
-    lx_str text = LX_STR_INIT;
-    int rc = LX_OK;
+    char *copy = lx_arena_alloc(h->file->arena, h->r.token_n + 8);
+    size_t n;
 
-    if (nul < h->r.n)
-        return lx_fail(h->err, LX_EFORMAT, "header: NUL in a text at byte %zu", nul);
-    if (memchr(h->r.token, '\\', h->r.token_n)) {
-        lx_json_unescape(&text, &h->r);
-        if ((rc = lx_str_check(&text, h->err)) == LX_OK &&
-            !(*out = lx_arena_strndup(h->file->arena, lx_str_text(&text), text.len)))
-            rc = lx_oom(h->err);
-        lx_str_release(&text);
-    } else if (!(*out = lx_arena_strndup(h->file->arena, h->r.token, h->r.token_n))) {
-        rc = lx_oom(h->err);
-    }
-    return rc;
+    if (!copy)
+        return lx_oom(h->err);
+    n = lx_json_copy(copy, is_printable, &h->r);
+    if (!*is_printable && memchr(copy, 0, n))
+        return lx_fail(h->err, LX_EFORMAT, "header: NUL in a text at byte %zu",
+                       lx_json_find_nul(&h->r));
+    *out = copy;
+    return LX_OK;
 }
 
-/* Whether a terminal or a page would show something else than what is there. */
+/* Whether a terminal or a page would show what is there and nothing else. */
 static bool is_plain(const char *text)
 {
     lx_str shown = LX_STR_INIT;
-    const char *p = text;
     bool same;
 
-    while ((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7F)
-        p++;
-    if (!*p)
-        return true;
     lx_escape_terminal(&shown, text, strlen(text), false);
     same = shown.failed || !strcmp(lx_str_text(&shown), text);
     lx_str_release(&shown);
     return same;
 }
 
-static int read_metadata(header *h)
+/* The text that the reader copied; the next goes behind it. */
+static int take_text(const char **out, size_t *n, bool *is_plain_text, header *h)
+{
+    lx_json_reader *r = &h->r;
+
+    if (!r->is_printable && memchr(r->out, 0, r->copied_n))
+        return lx_fail(h->err, LX_EFORMAT, "header: NUL in a text at byte %zu",
+                       lx_json_find_nul(r));
+    *out = r->out;
+    *n = r->copied_n;
+    *is_plain_text = r->is_printable || is_plain(r->out);
+    r->out += r->copied_n + 1;
+    return LX_OK;
+}
+
+static int read_pair(header *h)
 {
     lx_tensor_file *f = h->file;
+    lx_tensor_metadata m = {.offset = h->r.offset};
+    bool key_is_plain, value_is_plain;
+    size_t n;
+    int kind, rc;
+
+    if ((rc = take_text(&m.key, &m.key_n, &key_is_plain, h)) < 0)
+        return rc;
+    if ((kind = lx_json_next(&h->r, h->err)) < 0)
+        return kind;
+    if (kind != LX_JSON_STRING)
+        return refuse(h, m.key, "metadata that is not a text", h->r.offset);
+    if ((rc = take_text(&m.value, &n, &value_is_plain, h)) < 0)
+        return rc;
+    if (!key_is_plain || !value_is_plain)
+        rc = lx_tensor_file__note(f, h->err, "metadata \"%s\" has control characters",
+                                  lx_show(m.key, strlen(m.key)).text);
+    if (rc < 0)
+        return rc;
+    if (lx_grow(&f->metadata, &f->metadata_capacity, f->n_metadata + 1,
+                sizeof *f->metadata) < 0)
+        return lx_oom(h->err);
+    f->metadata[f->n_metadata++] = m;
+    return LX_OK;
+}
+
+static int read_metadata(header *h)
+{
     int kind = lx_json_next(&h->r, h->err), rc;
 
     if (kind == LX_JSON_NULL)
-        return lx_tensor_file__note(f, h->err, "__metadata__ is null");
+        return lx_tensor_file__note(h->file, h->err, "__metadata__ is null");
     if (kind < 0)
         return kind;
     if (kind != LX_JSON_OBJECT)
         return lx_fail(h->err, LX_EFORMAT, "__metadata__ is not an object at byte %zu",
                        h->r.offset);
-    while ((kind = lx_json_next(&h->r, h->err)) == LX_JSON_KEY) {
-        lx_tensor_metadata m = {.offset = h->r.offset};
-        if ((rc = intern(&m.key, h)) < 0)
+    if (!(h->r.out = lx_arena_alloc(h->file->arena, h->r.n - h->r.at + 8)))
+        return lx_oom(h->err);
+    while ((kind = lx_json_next(&h->r, h->err)) == LX_JSON_KEY)
+        if ((rc = read_pair(h)) < 0)
             return rc;
-        if ((kind = lx_json_next(&h->r, h->err)) < 0)
-            return kind;
-        if (kind != LX_JSON_STRING)
-            return refuse(h, m.key, "metadata that is not a text", h->r.offset);
-        if ((rc = intern(&m.value, h)) < 0)
-            return rc;
-        if (!is_plain(m.key) || !is_plain(m.value))
-            rc = lx_tensor_file__note(f, h->err, "metadata \"%s\" has control characters",
-                                      lx_show(m.key, strlen(m.key)).text);
-        if (rc < 0)
-            return rc;
-        if (lx_grow(&f->metadata, &f->metadata_capacity, f->n_metadata + 1,
-                    sizeof *f->metadata) < 0)
-            return lx_oom(h->err);
-        f->metadata[f->n_metadata++] = m;
-    }
+    h->r.out = NULL;
     return kind < 0 ? kind : LX_OK;
 }
 
@@ -166,7 +186,8 @@ static int read_shape(lx_tensor_view *view, header *h)
     if (count > LX_MAX_DIMS)
         return lx_fail(h->err, count > MOST_DIMS ? LX_ELIMIT : LX_EUNSUPPORTED,
                        "\"%s\": %zu dimensions, more than %d, at byte %zu",
-                       lx_show(view->name, strlen(view->name)).text, count, LX_MAX_DIMS, at);
+                       lx_show(view->name, strlen(view->name)).text, count, LX_MAX_DIMS,
+                       at);
     view->n_dims = (int)count;
     for (size_t i = 0; i < count; i++)
         view->shape[i] = (int64_t)dims[i];
@@ -210,7 +231,8 @@ static int read_fields(entry *e, lx_tensor_view *view, header *h)
         } else if (field == 2) {
             rc = read_offsets(e, h);
         } else {
-            rc = lx_tensor_file__note(h->file, h->err, "\"%s\": unknown field \"%s\" skipped",
+            rc = lx_tensor_file__note(h->file, h->err,
+                                      "\"%s\": unknown field \"%s\" skipped",
                                       lx_show(e->name, strlen(e->name)).text,
                                       lx_show(h->r.token, h->r.token_n).text);
             if (rc == LX_OK && (rc = lx_json_next(&h->r, h->err)) > 0)
@@ -236,7 +258,8 @@ static bool is_ordinary(const char *name)
     if (*p == '.')
         return false;
     for (; *p; p++) {
-        bool is_letter = (unsigned char)((*p | 32) - 'a') < 26 || (unsigned char)(*p - '0') < 10;
+        bool is_letter =
+            (unsigned char)((*p | 32) - 'a') < 26 || (unsigned char)(*p - '0') < 10;
         if (!is_letter && *p != '_' && *p != '-' && (*p != '.' || p[1] == '.'))
             return false;
     }
@@ -246,10 +269,10 @@ static bool is_ordinary(const char *name)
 /* Legal names that would mislead whoever prints or unpacks them. */
 static int note_odd_name(const header *h, const char *name)
 {
-    const char *what = is_ordinary(name)       ? NULL
-                       : !*name                 ? "is empty"
-                       : !is_plain(name)       ? "has control characters"
-                       : strpbrk(name, "<>&")  ? "has characters of HTML"
+    const char *what = is_ordinary(name)                      ? NULL
+                       : !*name                               ? "is empty"
+                       : !is_plain(name)                      ? "has control characters"
+                       : strpbrk(name, "<>&")                 ? "has characters of HTML"
                        : name[0] == '/' || strstr(name, "..") ? "looks like a path"
                                                               : NULL;
 
@@ -264,10 +287,11 @@ static int read_tensor(header *h)
 {
     lx_tensor_view view = {0};
     entry e = {.offset = h->r.offset, .view = h->file->count};
-    size_t data_size = h->file->map.size - h->data_at;
+    size_t data_size = h->file->size - h->data_at;
+    bool is_printable;
     int kind, rc;
 
-    if ((rc = intern(&e.name, h)) < 0)
+    if ((rc = intern(&e.name, &is_printable, h)) < 0)
         return rc;
     view.name = e.name;
     if ((kind = lx_json_next(&h->r, h->err)) < 0)
@@ -279,17 +303,24 @@ static int read_tensor(header *h)
     if (!lx_tensor_file__measure(&view))
         return refuse(h, e.name, "the size of the shape overflows", e.offset);
     if (e.end < e.begin || e.end - e.begin != view.bytes)
-        return lx_fail(h->err, LX_EFORMAT,
-                       "\"%s\": data_offsets [%zu, %zu] do not hold the %zu bytes of the shape, "
-                       "at byte %zu",
-                       lx_show(e.name, strlen(e.name)).text, e.begin, e.end, view.bytes,
-                       e.offset);
+        return lx_fail(
+            h->err, LX_EFORMAT,
+            "\"%s\": data_offsets [%zu, %zu] do not hold the %zu bytes of the shape, "
+            "at byte %zu",
+            lx_show(e.name, strlen(e.name)).text, e.begin, e.end, view.bytes, e.offset);
     if (e.end > data_size)
         return lx_fail(h->err, LX_EFORMAT,
                        "\"%s\": ends at byte %zu, the file at byte %zu (cut short?)",
                        lx_show(e.name, strlen(e.name)).text, h->data_at + e.end,
-                       h->file->map.size);
-    view.data = h->file->map.data + h->data_at + e.begin;
+                       h->file->size);
+    if (!h->file->is_header) {
+        view.data = h->file->map.data + h->data_at + e.begin;
+    } else {
+        if (lx_grow(&h->file->begins, &h->file->begins_capacity, h->file->count + 1,
+                    sizeof *h->file->begins) < 0)
+            return lx_oom(h->err);
+        h->file->begins[h->file->count] = e.begin;
+    }
     if (lx_grow(&h->entries, &h->capacity, h->count + 1, sizeof *h->entries) < 0)
         return lx_oom(h->err);
     h->entries[h->count++] = e;
@@ -298,24 +329,52 @@ static int read_tensor(header *h)
     return lx_tensor_file__add(h->file, &view, h->err);
 }
 
+/* The tensors' part of the header begins at `at`: is it that of a header read before? */
+static int look_up(header *h, size_t at)
+{
+    const char *rest = h->r.text + at;
+    size_t n = h->r.n - at, data_size = h->file->size - h->data_at;
+    int found = lx_header_cache__find(h->file, rest, n, data_size, h->err);
+
+    h->is_known = found > 0;
+    if (found == 0)
+        lx_header_cache__begin(h->file, rest, n, data_size);
+    return found < 0 ? found : LX_OK;
+}
+
+/* One member of the header. Metadata after tensors make a header that no other is like. */
+static int read_member(header *h, bool *has_metadata, bool is_first)
+{
+    int rc;
+
+    if (token_is(&h->r, "__metadata__")) {
+        if (*has_metadata)
+            return lx_fail(h->err, LX_EFORMAT, "__metadata__ twice at byte %zu",
+                           h->r.offset);
+        *has_metadata = true;
+        h->is_mixed = !is_first;
+        if ((rc = read_metadata(h)) < 0 || !is_first || !h->file->cache)
+            return rc;
+        return look_up(h, h->r.at);
+    }
+    if (is_first && h->file->cache) {
+        if ((rc = look_up(h, h->r.offset)) < 0 || h->is_known)
+            return rc;
+    }
+    return read_tensor(h);
+}
+
 static int read_header(header *h)
 {
-    bool has_metadata = false;
+    bool has_metadata = false, is_first = true;
     int kind, rc = LX_OK;
 
     if ((kind = lx_json_next(&h->r, h->err)) < 0)
         return kind;
     while ((kind = lx_json_next(&h->r, h->err)) == LX_JSON_KEY) {
-        if (!token_is(&h->r, "__metadata__")) {
-            rc = read_tensor(h);
-        } else if (has_metadata) {
-            return lx_fail(h->err, LX_EFORMAT, "__metadata__ twice at byte %zu", h->r.offset);
-        } else {
-            has_metadata = true;
-            rc = read_metadata(h);
-        }
-        if (rc < 0)
+        if ((rc = read_member(h, &has_metadata, is_first)) < 0 || h->is_known)
             return rc;
+        is_first = false;
     }
     return kind < 0 ? kind : lx_json_next(&h->r, h->err);
 }
@@ -335,11 +394,13 @@ static int by_begin(const void *pa, const void *pb)
     return a->end < b->end ? -1 : a->end > b->end;
 }
 
+/* Any order brings equal keys together; lengths mostly decide. */
 static int by_key(const void *pa, const void *pb)
 {
     const lx_tensor_metadata *a = *(const lx_tensor_metadata *const *)pa,
                              *b = *(const lx_tensor_metadata *const *)pb;
-    int order = strcmp(a->key, b->key);
+    int order = a->key_n != b->key_n ? (a->key_n < b->key_n ? -1 : 1)
+                                     : memcmp(a->key, b->key, a->key_n);
     return order ? order : a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
@@ -355,7 +416,8 @@ static int check_unique_metadata(const header *h)
         sorted[i] = &f->metadata[i];
     lx_tensor_file__sort(sorted, f->n_metadata, sizeof *sorted, by_key);
     for (size_t i = 1; i < f->n_metadata && rc == LX_OK; i++)
-        if (!strcmp(sorted[i - 1]->key, sorted[i]->key))
+        if (sorted[i - 1]->key_n == sorted[i]->key_n &&
+            !memcmp(sorted[i - 1]->key, sorted[i]->key, sorted[i]->key_n))
             rc = refuse(h, sorted[i]->key, "duplicate metadata key", sorted[i]->offset);
     lx_free(sorted);
     return rc;
@@ -363,7 +425,7 @@ static int check_unique_metadata(const header *h)
 
 static int check_layout(header *h)
 {
-    size_t data_size = h->file->map.size - h->data_at, end = 0;
+    size_t data_size = h->file->size - h->data_at, end = 0;
 
     lx_tensor_file__sort(h->entries, h->count, sizeof *h->entries, by_name);
     for (size_t i = 1; i < h->count; i++)
@@ -373,10 +435,11 @@ static int check_layout(header *h)
     for (size_t i = 0; i < h->count; i++) {
         const entry *e = &h->entries[i];
         if (e->begin != end)
-            return lx_fail(h->err, LX_EFORMAT,
-                           "\"%s\": begins at byte %zu, the tensor before it ends at byte %zu (%s)",
-                           lx_show(e->name, strlen(e->name)).text, h->data_at + e->begin,
-                           h->data_at + end, e->begin > end ? "a hole" : "an overlap");
+            return lx_fail(
+                h->err, LX_EFORMAT,
+                "\"%s\": begins at byte %zu, the tensor before it ends at byte %zu (%s)",
+                lx_show(e->name, strlen(e->name)).text, h->data_at + e->begin,
+                h->data_at + end, e->begin > end ? "a hole" : "an overlap");
         end = e->end;
     }
     if (end != data_size)
@@ -387,34 +450,37 @@ static int check_layout(header *h)
 
 int lx_safetensors__read(lx_tensor_file *file, lx_error *err)
 {
-    const lx_mapping *map = &file->map;
+    const unsigned char *data = file->map.data;
     header h = {.file = file, .err = err};
     uint64_t n = 0;
     int rc;
 
-    if (map->size < 8)
+    if (file->size < 8)
         return lx_fail(err, LX_EFORMAT, "has %zu bytes, too few for any model, at byte 0",
-                       map->size);
+                       file->size);
     for (int i = 7; i >= 0; i--)
-        n = n << 8 | map->data[i];
+        n = n << 8 | data[i];
     if (n == 0)
         return lx_fail(err, LX_EFORMAT, "the header's length is 0 at byte 0");
-    if (n > map->size - 8)
-        return lx_fail(err, LX_EFORMAT,
-                       "not a safetensors file (or cut short): the header's length would be %llu, "
-                       "%zu bytes follow, at byte 0",
-                       (unsigned long long)n, map->size - 8);
+    if (n > file->size - 8)
+        return lx_fail(
+            err, LX_EFORMAT,
+            "not a safetensors file (or cut short): the header's length would be %llu, "
+            "%zu bytes follow, at byte 0",
+            (unsigned long long)n, file->size - 8);
     if (n > MOST_HEADER)
-        return lx_fail(err, LX_ELIMIT, "the header's length %llu is over the limit of %d at byte 0",
+        return lx_fail(err, LX_ELIMIT,
+                       "the header's length %llu is over the limit of %d at byte 0",
                        (unsigned long long)n, MOST_HEADER);
-    if (map->data[8] != '{')
+    if (data[8] != '{')
         return lx_fail(err, LX_EFORMAT, "the header does not begin with '{' at byte 8");
     file->format = "safetensors";
     h.data_at = 8 + (size_t)n;
-    h.r = lx_json_reader_of((const char *)map->data, h.data_at);
+    h.r = lx_json_reader_of((const char *)data, h.data_at);
     h.r.at = 8; /* so that offsets are those of the file */
-    if ((rc = read_header(&h)) == LX_OK && (rc = check_unique_metadata(&h)) == LX_OK)
-        rc = check_layout(&h);
+    if ((rc = read_header(&h)) == LX_OK && (rc = check_unique_metadata(&h)) == LX_OK &&
+        !h.is_known && (rc = check_layout(&h)) == LX_OK && !h.is_mixed)
+        lx_header_cache__keep(file);
     lx_free(h.entries);
     return rc;
 }

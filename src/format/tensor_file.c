@@ -166,11 +166,9 @@ static bool begins_with(const lx_mapping *map, size_t at, const char *magic, siz
     return map->size >= at + n && !memcmp(map->data + at, magic, n);
 }
 
-/* A header's length that fits, then '{': no pickle or zip looks like that. */
-static bool looks_like_safetensors(const lx_mapping *map)
+bool lx_safetensors__fits(const unsigned char *data, size_t n, size_t size)
 {
-    return map->size > 8 && little_endian64(map->data) <= map->size - 8 &&
-           map->data[8] == '{';
+    return n > 8 && little_endian64(data) <= size - 8 && data[8] == '{';
 }
 
 /* PROTO. The length of a header that was cut off may begin so too, but it ends in zeros.
@@ -221,7 +219,7 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
     bool is_zip = begins_with(map, 0, "PK\3\4", 4) || begins_with(map, 0, "PK\5\6", 4);
     bool is_pickle = looks_like_pickle(map);
 
-    if (looks_like_safetensors(map))
+    if (lx_safetensors__fits(map->data, map->size, map->size))
         return lx_safetensors__read(file, err);
     if (stranger)
         return lx_fail(err, LX_EFORMAT, "%s at byte 0", stranger);
@@ -239,7 +237,7 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
     return lx_safetensors__read(file, err);
 }
 
-static int index_names(lx_tensor_file *file, lx_error *err)
+int lx_tensor_file__index(lx_tensor_file *file, lx_error *err)
 {
     if (!(file->by_name = lx_calloc(file->count, sizeof *file->by_name)))
         return lx_oom(err);
@@ -268,11 +266,14 @@ int lx_tensor_file_open(lx_tensor_file **out, const char *path, lx_error *err)
     *out = NULL;
     if (!file)
         return lx_oom(err);
+    file->fd = -1; /* a mapping needs none */
     if (!(file->arena = lx_arena_new()))
         rc = lx_oom(err);
-    else if ((rc = map_file(&file->map, path, err)) == LX_OK &&
-             (rc = read_by_content(file, path, err)) == LX_OK)
-        rc = index_names(file, err);
+    else if ((rc = map_file(&file->map, path, err)) == LX_OK) {
+        file->size = file->map.size;
+        if ((rc = read_by_content(file, path, err)) == LX_OK)
+            rc = lx_tensor_file__index(file, err);
+    }
     if (rc < 0) {
         lx_tensor_file_close(file);
         return rc;
@@ -288,12 +289,19 @@ void lx_tensor_file_close(lx_tensor_file *file)
     for (size_t i = 0; i < file->n_owned; i++)
         lx_free_aligned(file->owned[i]);
     lx_free(file->owned);
-    lx_free(file->views);
-    lx_free(file->by_name);
+    if (!file->layout) {
+        lx_free(file->views);
+        lx_free(file->by_name);
+        lx_free(file->begins);
+    }
     lx_free(file->metadata);
     lx_free(file->notes);
-    lx_arena_free(file->arena);
-    lx_file_unmap(&file->map);
+    if (!file->is_header) { /* else the cache's or the layout's */
+        lx_arena_free(file->arena);
+        lx_file_unmap(&file->map);
+    }
+    if (file->fd >= 0)
+        lx_io_get()->close(file->fd);
     lx_free(file);
 }
 
@@ -338,8 +346,10 @@ void lx_tensor_file_metadata_at(const lx_tensor_file *file, size_t i, const char
 
 const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key)
 {
+    const size_t n = strlen(key);
+
     for (size_t i = 0; i < file->n_metadata; i++)
-        if (!strcmp(file->metadata[i].key, key))
+        if (file->metadata[i].key_n == n && !memcmp(file->metadata[i].key, key, n))
             return file->metadata[i].value;
     return NULL;
 }

@@ -24,7 +24,7 @@ typedef struct lx_tensor_view {
     int n_dims;
     int64_t shape[LX_MAX_DIMS];
     size_t n_elements;
-    const void *data; /* C order, little endian */
+    const void *data; /* C order, little endian; NULL in a file opened by its header */
     size_t bytes;
 } lx_tensor_view;
 

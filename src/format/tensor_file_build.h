@@ -15,11 +15,21 @@
 
 typedef struct lx_tensor_metadata {
     const char *key, *value;
+    size_t key_n;
     size_t offset; /* of the key in the file */
 } lx_tensor_metadata;
 
+typedef struct lx_layout lx_layout;
+
 struct lx_tensor_file {
     lx_mapping map;
+    size_t size;    /* of the file: that of the mapping, but for a header alone */
+    bool is_header; /* map is borrowed and ends with the header (format/header_cache) */
+    int fd;         /* of a header alone, else -1 */
+    struct lx_header_cache *cache; /* whose buffer and arena a header lies in, or NULL */
+    size_t *begins; /* of a header alone: of each view, where its bytes begin in the data area */
+    size_t begins_capacity;
+    lx_layout *layout; /* whose views and names are borrowed; NULL = own ones */
     lx_arena *arena; /* names, metadata, notes */
     const char *format;
     lx_tensor_view *views; /* in the order of the file */
@@ -66,6 +76,25 @@ typedef struct lx_shown {
     char text[136];
 } lx_shown;
 lx_shown lx_show(const char *text, size_t n);
+
+/* What the first bytes say: a header's length that fits, then '{'. No pickle or zip looks
+ * like that. n: how many there are, of a file of `size`. */
+bool lx_safetensors__fits(const unsigned char *data, size_t n, size_t size);
+
+/*
+ * Headers whose tensors may be known (format/header_cache): `rest` is the text of the
+ * header from its first tensor on. find: 1 when the file now borrows the views of such a
+ * header, 0 when there is none, LX_ENOMEM. begin after 0 and before the tensors are read,
+ * keep after they were found sound; without memory for it nothing is kept.
+ */
+int lx_header_cache__find(lx_tensor_file *file, const char *rest, size_t n,
+                          size_t data_size, lx_error *err);
+void lx_header_cache__begin(lx_tensor_file *file, const char *rest, size_t n,
+                            size_t data_size);
+void lx_header_cache__keep(lx_tensor_file *file);
+
+/* Names in order, doubles refused: the last step of opening. */
+int lx_tensor_file__index(lx_tensor_file *file, lx_error *err);
 
 /* The readers. */
 int lx_safetensors__read(lx_tensor_file *file, lx_error *err);

@@ -1,0 +1,344 @@
+#include "src/format/header_cache.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/io.h"
+#include "src/format/tensor_file_build.h"
+
+enum {
+    MOST_LAYOUTS = 64,  /* of a cache; the oldest goes */
+    FIRST_READ = 65536, /* bytes, when nothing is known */
+    SLACK = 4096        /* behind a header: its first tensors, which are small ones */
+};
+
+struct lx_layout {
+    lx_arena *arena; /* names and notes */
+    char *rest;
+    size_t n, data_size;
+    lx_tensor_view *views;
+    const lx_tensor_view **by_name;
+    size_t *begins;
+    size_t count;
+    const char **notes; /* on the tensors, in the arena */
+    size_t n_notes;
+    void *attached;
+    void (*release)(void *);
+};
+
+struct lx_header_cache {
+    unsigned char *bytes; /* the header of the open file, and what was read behind it */
+    size_t n_bytes, capacity;
+    size_t guess;    /* so much the last header took */
+    lx_arena *arena; /* metadata of the open file */
+    lx_layout *layouts[MOST_LAYOUTS];
+    size_t n_layouts, next;
+    lx_layout *begun; /* of the open file, not yet known to be sound */
+    size_t n_notes;   /* of the open file, before its tensors */
+};
+
+static void free_layout(lx_layout *l)
+{
+    if (!l)
+        return;
+    if (l->release)
+        l->release(l->attached);
+    lx_arena_free(l->arena);
+    lx_free(l->rest);
+    lx_free(l->views);
+    lx_free(l->by_name);
+    lx_free(l->begins);
+    lx_free(l);
+}
+
+int lx_header_cache_new(lx_header_cache **out, lx_error *err)
+{
+    lx_header_cache *c = lx_calloc(1, sizeof *c);
+
+    *out = NULL;
+    if (!c || !(c->arena = lx_arena_new())) {
+        lx_free(c);
+        return lx_oom(err);
+    }
+    c->guess = FIRST_READ;
+    *out = c;
+    return LX_OK;
+}
+
+void lx_header_cache_free(lx_header_cache *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n_layouts; i++)
+        free_layout(c->layouts[i]);
+    free_layout(c->begun);
+    lx_arena_free(c->arena);
+    lx_free(c->bytes);
+    lx_free(c);
+}
+
+/* ---- layouts ------------------------------------------------------------- */
+
+/* Padding depends on the metadata before it. */
+static size_t without_padding(const char *rest, size_t n)
+{
+    while (n && rest[n - 1] == ' ')
+        n--;
+    return n;
+}
+
+static int adopt(lx_tensor_file *file, lx_layout *l, lx_error *err)
+{
+    if (lx_grow(&file->notes, &file->notes_capacity, file->n_notes + l->n_notes,
+                sizeof *file->notes) < 0)
+        return lx_oom(err);
+    if (l->n_notes)
+        memcpy(file->notes + file->n_notes, l->notes, l->n_notes * sizeof *l->notes);
+    file->n_notes += l->n_notes;
+    file->layout = l;
+    file->views = l->views;
+    file->by_name = l->by_name;
+    file->begins = l->begins;
+    file->count = l->count;
+    return LX_OK;
+}
+
+int lx_header_cache__find(lx_tensor_file *file, const char *rest, size_t n,
+                          size_t data_size, lx_error *err)
+{
+    lx_header_cache *c = file->cache;
+    int rc;
+
+    n = without_padding(rest, n);
+    for (size_t i = 0; i < c->n_layouts; i++) {
+        lx_layout *l = c->layouts[i];
+        if (l->n == n && l->data_size == data_size && memcmp(l->rest, rest, n) == 0)
+            return (rc = adopt(file, l, err)) < 0 ? rc : 1;
+    }
+    return 0;
+}
+
+/* From here on names go to the layout's arena, which outlives the file. */
+void lx_header_cache__begin(lx_tensor_file *file, const char *rest, size_t n,
+                            size_t data_size)
+{
+    lx_header_cache *c = file->cache;
+    lx_layout *l = lx_calloc(1, sizeof *l);
+
+    n = without_padding(rest, n);
+    if (!l || !(l->arena = lx_arena_new()) || !(l->rest = lx_alloc(n))) {
+        free_layout(l);
+        return;
+    }
+    memcpy(l->rest, rest, n);
+    l->n = n;
+    l->data_size = data_size;
+    c->begun = l;
+    c->n_notes = file->n_notes;
+    file->arena = l->arena;
+}
+
+void lx_header_cache__keep(lx_tensor_file *file)
+{
+    if (file->cache && file->cache->begun)
+        file->layout = file->cache->begun; /* once its names are in order: see settle */
+}
+
+/* The file is open: its views are the layout's now. Notes beyond the first hundred of a file
+ * are not made, so a layout that met them may lack some, as the file does. */
+static void settle(lx_tensor_file *file)
+{
+    lx_header_cache *c = file->cache;
+    lx_layout *l = c->begun;
+
+    l->n_notes = file->n_notes - c->n_notes;
+    l->notes = lx_arena_calloc(l->arena, l->n_notes, sizeof *l->notes);
+    if (!l->notes) { /* then the file keeps what it has, and the layout is no other's */
+        l->n_notes = 0;
+        l->n = 0;
+    } else if (l->n_notes) {
+        memcpy(l->notes, file->notes + c->n_notes, l->n_notes * sizeof *l->notes);
+    }
+    l->views = file->views;
+    l->by_name = file->by_name;
+    l->begins = file->begins;
+    l->count = file->count;
+    if (c->n_layouts < MOST_LAYOUTS) {
+        c->layouts[c->n_layouts++] = l;
+    } else {
+        free_layout(c->layouts[c->next]);
+        c->layouts[c->next] = l;
+        c->next = (c->next + 1) % MOST_LAYOUTS;
+    }
+    c->begun = NULL;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* Bytes [c->n_bytes, n) of the file into the buffer; fewer where it ends. */
+static int read_up_to(lx_header_cache *c, int fd, size_t n, lx_error *err)
+{
+    if (n > c->capacity) {
+        unsigned char *more = lx_realloc(c->bytes, n);
+        if (!more)
+            return lx_oom(err);
+        c->bytes = more;
+        c->capacity = n;
+    }
+    while (c->n_bytes < n) {
+        ssize_t got = lx_io_get()->pread(fd, c->bytes + c->n_bytes, n - c->n_bytes,
+                                         (off_t)c->n_bytes);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return lx_fail_errno(err, errno, "cannot read");
+        if (got == 0)
+            break;
+        c->n_bytes += (size_t)got;
+    }
+    return LX_OK;
+}
+
+static size_t header_end(const unsigned char *bytes)
+{
+    uint64_t n = 0;
+
+    for (int i = 7; i >= 0; i--)
+        n = n << 8 | bytes[i];
+    return 8 + (size_t)n;
+}
+
+/* 1: the header is in the buffer. 0: no safetensors file, for another reader. */
+static int read_header(lx_header_cache *c, int fd, size_t size, lx_error *err)
+{
+    size_t end;
+    int rc;
+
+    c->n_bytes = 0;
+    if ((rc = read_up_to(c, fd, size < c->guess ? size : c->guess, err)) < 0)
+        return rc;
+    if (!lx_safetensors__fits(c->bytes, c->n_bytes, size))
+        return 0;
+    end = header_end(c->bytes);
+    if (c->n_bytes < end && (rc = read_up_to(c, fd, end, err)) < 0)
+        return rc;
+    if (c->n_bytes < end)
+        return lx_fail(err, LX_EIO, "became shorter while it was read, at byte %zu",
+                       c->n_bytes);
+    c->guess = end + SLACK;
+    if (c->guess < FIRST_READ)
+        c->guess = FIRST_READ;
+    return 1;
+}
+
+static int parse(lx_tensor_file *file, lx_header_cache *c, size_t size, lx_error *err)
+{
+    int rc;
+
+    file->cache = c;
+    file->is_header = true;
+    file->arena = c->arena;
+    file->size = size;
+    file->map = (lx_mapping){c->bytes, header_end(c->bytes)};
+    if ((rc = lx_safetensors__read(file, err)) == LX_OK && (!file->layout || c->begun))
+        rc = lx_tensor_file__index(file, err);
+    if (rc == LX_OK && c->begun && file->layout == c->begun)
+        settle(file);
+    else if (rc < 0 && c->begun)
+        file->layout = NULL;
+    return rc;
+}
+
+int lx_tensor_file_open_header(lx_tensor_file **out, lx_header_cache *c, const char *path,
+                               lx_error *err)
+{
+    lx_tensor_file *file;
+    size_t size;
+    int fd, rc;
+
+    *out = NULL;
+    free_layout(c->begun);
+    c->begun = NULL;
+    lx_arena_reset(c->arena);
+    if ((rc = lx_file_open_regular(&fd, &size, path, err)) < 0)
+        return rc;
+    if ((rc = read_header(c, fd, size, err)) <= 0) {
+        lx_io_get()->close(fd);
+        return rc < 0 ? rc : lx_tensor_file_open(out, path, err);
+    }
+    if (!(file = lx_calloc(1, sizeof *file))) {
+        lx_io_get()->close(fd);
+        return lx_oom(err);
+    }
+    file->fd = fd;
+    if ((rc = parse(file, c, size, err)) < 0) {
+        lx_tensor_file_close(file);
+        return rc;
+    }
+    *out = file;
+    return LX_OK;
+}
+
+/* ---- beside the views ---------------------------------------------------- */
+
+size_t lx_tensor_file_size(const lx_tensor_file *file)
+{
+    return file->size;
+}
+
+void *lx_tensor_file_attached(const lx_tensor_file *file)
+{
+    return file->layout ? file->layout->attached : NULL;
+}
+
+bool lx_tensor_file_attach(lx_tensor_file *file, void *data, void (*release)(void *))
+{
+    if (!file->layout)
+        return false;
+    if (file->layout->release)
+        file->layout->release(file->layout->attached);
+    file->layout->attached = data;
+    file->layout->release = release;
+    return true;
+}
+
+static int read_bytes(void *out, const lx_tensor_file *file, size_t at, size_t n,
+                      lx_error *err)
+{
+    const lx_header_cache *c = file->cache;
+    ssize_t got;
+
+    if (at + n <= c->n_bytes) {
+        memcpy(out, c->bytes + at, n);
+        return LX_OK;
+    }
+    do
+        got = lx_io_get()->pread(file->fd, out, n, (off_t)at);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return lx_fail_errno(err, errno, "cannot read");
+    return (size_t)got == n ? LX_OK
+                            : lx_fail(err, LX_EIO, "ends at byte %zu", at + (size_t)got);
+}
+
+int lx_tensor_file_number(double *out, const lx_tensor_file *file,
+                          const lx_tensor_view *view, lx_error *err)
+{
+    unsigned char bytes[16];
+    const void *data = view->data;
+    int rc;
+
+    if (view->n_elements != 1 || view->bytes > sizeof bytes)
+        return lx_fail(err, LX_EFORMAT, "must be one number, has %zu elements",
+                       view->n_elements);
+    if (!data) {
+        const size_t at = file->map.size + file->begins[view - file->views];
+        if ((rc = read_bytes(bytes, file, at, view->bytes, err)) < 0)
+            return rc;
+        data = bytes;
+    }
+    if ((rc = lx_to_f64(out, data, view->dtype, 1)) < 0)
+        return lx_fail(err, rc, "is no real number (%s)", lx_dtype_name(view->dtype));
+    return LX_OK;
+}

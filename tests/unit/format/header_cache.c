@@ -1,0 +1,142 @@
+/* A header alone says what the whole file says, refuses what it refuses, and is parsed once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/format/header_cache.h"
+#include "src/format/safetensors.h"
+#include "tests/support/golden.h"
+
+static void same(const lx_tensor_file *a, const lx_tensor_file *b)
+{
+    assert_int_equal(lx_tensor_file_count(a), lx_tensor_file_count(b));
+    for (size_t i = 0; i < lx_tensor_file_count(a); i++) {
+        const lx_tensor_view *x = lx_tensor_file_at(a, i), *y = lx_tensor_file_at(b, i);
+        assert_string_equal(x->name, y->name);
+        assert_int_equal(x->dtype, y->dtype);
+        assert_int_equal(x->n_dims, y->n_dims);
+        assert_memory_equal(x->shape, y->shape, (size_t)x->n_dims * sizeof *x->shape);
+        assert_int_equal(x->bytes, y->bytes);
+        assert_ptr_equal(lx_tensor_file_find(a, y->name), x);
+    }
+    assert_int_equal(lx_tensor_file_metadata_count(a), lx_tensor_file_metadata_count(b));
+    for (size_t i = 0; i < lx_tensor_file_metadata_count(a); i++) {
+        const char *ka, *va, *kb, *vb;
+        lx_tensor_file_metadata_at(a, i, &ka, &va);
+        lx_tensor_file_metadata_at(b, i, &kb, &vb);
+        assert_string_equal(ka, kb);
+        assert_string_equal(va, vb);
+    }
+    assert_int_equal(lx_tensor_file_note_count(a), lx_tensor_file_note_count(b));
+    for (size_t i = 0; i < lx_tensor_file_note_count(a); i++)
+        assert_string_equal(lx_tensor_file_note(a, i), lx_tensor_file_note(b, i));
+}
+
+/* Twice, so that the second time the layout is known. */
+static void compare_folder(const char *folder)
+{
+    lx_header_cache *cache;
+    lx_dir dir;
+    size_t n = 0;
+
+    assert_int_equal(lx_header_cache_new(&cache, NULL), 0);
+    assert_int_equal(lx_dir_list(&dir, folder, NULL), 0);
+    for (size_t i = 0; i < 2 * dir.count; i++) {
+        lx_tensor_file *whole = NULL, *header = NULL;
+        lx_error a = {0}, b = {0};
+        char path[1024];
+        int rc;
+        snprintf(path, sizeof path, "%s/%s", folder, dir.names[i / 2]);
+        rc = lx_tensor_file_open(&whole, path, &a);
+        if (rc != lx_tensor_file_open_header(&header, cache, path, &b))
+            fail_msg("%s: %s; %s", path, a.text, b.text);
+        if (rc < 0) {
+            assert_string_equal(a.text, b.text);
+        } else {
+            same(header, whole);
+            n++;
+        }
+        lx_tensor_file_close(whole);
+        lx_tensor_file_close(header);
+    }
+    assert_true(n > 10);
+    lx_dir_free(&dir);
+    lx_header_cache_free(cache);
+}
+
+static void test_format_header_cache__reads_and_refuses_the_same(void **state)
+{
+    const char *files = lx_golden("lora/files");
+
+    compare_folder(LX_TEST_DIR "/badfiles");
+    if (files)
+        compare_folder(files);
+}
+
+static int n_released;
+
+static void release(void *data)
+{
+    n_released += data != NULL;
+}
+
+static void test_format_header_cache__one_layout_serves_many_files(void **state)
+{
+    static float values[2][4] = {{1, 2, 3, 4}, {5, 6, 7, 8}};
+    char path[] = "/tmp/lx-header-XXXXXX";
+    lx_header_cache *cache;
+    int attached = 0, fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(lx_header_cache_new(&cache, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        /* other values, other metadata, the same tensors; the last has one of another shape */
+        lx_tensor_view views[] = {{"a.alpha", LX_F32, 0, {0}, 1, &values[i % 2][1], 4},
+                                  {"b", LX_F32, 1, {3}, 3, values[i % 2], 12}};
+        char text[] = "padding is longer";
+        lx_metadata_entry entry = {"k", text};
+        lx_tensor_file *file;
+        double number;
+        text[i] = '\0';
+        if (i == 3)
+            views[1] = (lx_tensor_view){"b", LX_F32, 2, {1, 3}, 3, values[0], 12};
+        assert_int_equal(lx_safetensors_write(path, views, 2, &entry, 1, NULL), 0);
+        assert_int_equal(lx_tensor_file_open_header(&file, cache, path, NULL), 0);
+        assert_string_equal(lx_tensor_file_metadata(file, "k"), text);
+        assert_null(lx_tensor_file_find(file, "b")->data);
+        assert_int_equal(lx_tensor_file_number(
+                             &number, file, lx_tensor_file_find(file, "a.alpha"), NULL),
+                         0);
+        assert_true(number == values[i % 2][1]);
+        assert_int_equal(
+            lx_tensor_file_number(&number, file, lx_tensor_file_find(file, "b"), NULL),
+            LX_EFORMAT);
+        assert_ptr_equal(lx_tensor_file_attached(file),
+                         i == 0 || i == 3 ? NULL : &attached);
+        if (i == 0)
+            assert_true(lx_tensor_file_attach(file, &attached, release));
+        lx_tensor_file_close(file);
+    }
+    lx_header_cache_free(cache);
+    assert_int_equal(n_released, 1);
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_format_header_cache__reads_and_refuses_the_same),
+        cmocka_unit_test(test_format_header_cache__one_layout_serves_many_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
