@@ -284,6 +284,11 @@ static void find_alpha(lx_lora_file *f, lx_lora_entry *e)
     e->alpha = (double)e->rank;
     if (!t)
         return;
+    if (!t->data && t->n_elements == 1) {
+        e->has_alpha = true;
+        e->alpha = NAN;
+        return;
+    }
     if (t->n_elements != 1 || lx_to_f64(&alpha, t->data, t->dtype, 1) < 0) {
         set_problem(f, e, "alpha must be one number, has %zu elements", t->n_elements);
         return;
@@ -382,16 +387,19 @@ static const char *first_key(const lx_lora_entry *e)
     return e->name;
 }
 
-int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err)
+int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
 {
     lx_lora_file *f = lx_calloc(1, sizeof *f);
     int rc;
 
+    *out = NULL;
     if (!f || !(f->arena = lx_arena_new())) {
         lx_free(f);
         return lx_oom(err);
     }
-    if ((rc = lx_tensor_file_open(&f->file, path, err)) < 0 || (rc = collect(f, err)) < 0) {
+    f->file = file;
+    if ((rc = collect(f, err)) < 0) {
+        f->file = NULL; /* still the caller's */
         lx_lora_file_close(f);
         return rc;
     }
@@ -399,6 +407,16 @@ int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err)
     f->family = f->n_modules ? family_of_key(first_key(&f->modules[0])) : "none";
     *out = f;
     return LX_OK;
+}
+
+int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err)
+{
+    lx_tensor_file *file;
+    int rc = lx_tensor_file_open(&file, path, err);
+
+    if (rc == LX_OK && (rc = lx_lora_file_of(out, file, err)) < 0)
+        lx_tensor_file_close(file);
+    return rc;
 }
 
 void lx_lora_file_close(lx_lora_file *f)

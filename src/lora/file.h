@@ -83,6 +83,8 @@ typedef struct lx_lora_file {
 /* A file without any LoRA opens too: n_modules is 0 then. What is wrong with a module is told in its
  * `problem`, so that inspect can show all of it; whoever computes with it must refuse. */
 int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err);
+/* Of an open file, which it takes (but for an error). Of a header alone alphas are not known: NAN. */
+int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err);
 void lx_lora_file_close(lx_lora_file *file);
 
 const char *lx_lora_kind_name(lx_lora_kind kind);

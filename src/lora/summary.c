@@ -5,104 +5,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/str.h"
-
-/* ---- shapes ------------------------------------------------------------------------------ */
-
-static int64_t in_features(const lx_lora_entry *e)
-{
-    const lx_tensor_view *down = e->tensors[LX_ROLE_DOWN], *t;
-    if (down)
-        return down->n_dims > 1 ? down->shape[1] : 0;
-    if ((t = e->tensors[LX_ROLE_HADA_W1_B]))
-        return t->n_dims > 1 ? t->shape[1] : 0;
-    if ((t = e->tensors[LX_ROLE_DIFF]))
-        return t->n_dims > 1 ? t->shape[1] : 0;
-    return 0;
-}
-
-static bool names_context(const char *name)
-{
-    return strstr(name, "attn2_to_k") || strstr(name, "attn2_to_v") ||
-           strstr(name, "attn2.to_k") || strstr(name, "attn2.to_v") ||
-           strstr(name, "attn2.processor.to_k") || strstr(name, "attn2.processor.to_v");
-}
-
-/* cloneofsimo names layers by number; the widths of the text side tell all the same. */
-static bool may_be_context(const lx_lora_file *f, const lx_lora_entry *e)
-{
-    return names_context(e->name) ||
-           (strcmp(f->family, "cloneofsimo") == 0 && e->part == LX_LORA_UNET);
-}
-
-static const char *base_of_context(int64_t width)
-{
-    switch (width) {
-    case 768:
-        return "SD 1.x";
-    case 1024:
-        return "SD 2.x";
-    case 2048:
-        return "SDXL";
-    default:
-        return NULL;
-    }
-}
-
-static const char *base_from_names(const lx_lora_file *f)
-{
-    static const struct {
-        const char *part, *base;
-    } marks[] = {{"joint_blocks", "SD 3"},
-                 {"double_blocks", "Flux"},
-                 {"single_transformer_blocks", "Flux"},
-                 {"add_k_proj", "Qwen-Image"},
-                 {"lora_te2_", "SDXL"}};
-    for (size_t i = 0; i < f->n_modules; i++)
-        for (size_t k = 0; k < sizeof marks / sizeof *marks; k++)
-            if (strstr(f->modules[i].name, marks[k].part))
-                return marks[k].base;
-    return NULL;
-}
-
-static const char *base_of(const lx_lora_file *f, lx_arena *arena)
-{
-    const char *base;
-    int64_t other = 0;
-    for (size_t i = 0; i < f->n_modules; i++) {
-        const lx_lora_entry *e = &f->modules[i];
-        int64_t width;
-        if (!may_be_context(f, e))
-            continue;
-        width = in_features(e);
-        if ((base = base_of_context(width)))
-            return base;
-        if (names_context(e->name))
-            other = width;
-    }
-    if ((base = base_from_names(f)))
-        return base;
-    for (size_t i = 0; i < f->n_modules; i++)
-        if (f->modules[i].part == LX_LORA_TEXT_ENCODER &&
-            (base = base_of_context(in_features(&f->modules[i]))))
-            return base;
-    if (other && (base = lx_arena_printf(arena, "SD 1.x layout of context width %lld",
-                                         (long long)other)))
-        return base;
-    return "unknown";
-}
-
-static const char *note_on_base(const lx_lora_file *f, const char *base, lx_arena *arena)
-{
-    const char *said = lx_tensor_file_metadata(f->file, "ss_base_model_version");
-    static const struct {
-        const char *prefix, *base;
-    } names[] = {{"sd_v1", "SD 1.x"}, {"sd_v2", "SD 2.x"}, {"sdxl_", "SDXL"}};
-    for (size_t i = 0; said && i < sizeof names / sizeof *names; i++)
-        if (lx_starts_with(said, names[i].prefix) && !lx_starts_with(base, names[i].base) &&
-            strcmp(base, "unknown") != 0)
-            return lx_arena_printf(arena, "the metadata say %s, the shapes say %s", said, base);
-    return NULL;
-}
+#include "src/lora/base.h"
 
 /* ---- values ------------------------------------------------------------------------------ */
 
@@ -217,11 +120,33 @@ static void count_module(lx_lora_summary *s, const lx_lora_entry *e)
             s->n_dtypes[e->tensors[r]->dtype]++;
 }
 
-int lx_lora_summarise(lx_lora_summary *s, const lx_lora_file *f, bool reads_values,
-                      lx_arena *arena, lx_error *err)
+const char *lx_lora_what(const lx_lora_file *f, const lx_lora_summary *s, const char *model,
+                         lx_arena *arena)
 {
-    int rc;
+    size_t n_kinds[LX_KIND_COUNT] = {0}, n_dora = 0;
+    const char *text = NULL;
 
+    if (!f->n_modules)
+        return f->n_embeddings ? "textual inversion" : model ? "checkpoint" : "no LoRA";
+    for (int p = 0; p < LX_LORA_PART_COUNT; p++) {
+        for (int k = 0; k < LX_KIND_COUNT; k++)
+            n_kinds[k] += s->parts[p].n_kinds[k];
+        n_dora += s->parts[p].n_dora;
+    }
+    for (int k = 0; k < LX_KIND_COUNT; k++)
+        if (n_kinds[k]) {
+            text = text ? lx_arena_printf(arena, "%s + %s", text,
+                                          lx_lora_kind_name((lx_lora_kind)k))
+                        : lx_lora_kind_name((lx_lora_kind)k);
+            if (!text)
+                return NULL;
+        }
+    return n_dora ? lx_arena_printf(arena, "%s (DoRA)", text) : text;
+}
+
+int lx_lora_summarise_shapes(lx_lora_summary *s, const lx_lora_file *f, lx_arena *arena,
+                             lx_error *err)
+{
     memset(s, 0, sizeof *s);
     s->n_modules = f->n_modules;
     s->n_tensors = lx_tensor_file_count(f->file);
@@ -229,13 +154,28 @@ int lx_lora_summarise(lx_lora_summary *s, const lx_lora_file *f, bool reads_valu
         s->data_bytes += lx_tensor_file_at(f->file, i)->bytes;
     for (size_t i = 0; i < f->n_modules; i++)
         count_module(s, &f->modules[i]);
-    s->base = base_of(f, arena);
-    s->base_note = note_on_base(f, s->base, arena);
+    s->base = lx_lora_base(f, arena);
+    return s->base ? LX_OK : lx_oom(err);
+}
+
+int lx_lora_summarise_metadata(lx_lora_summary *s, const lx_tensor_file *file, lx_arena *arena,
+                               lx_error *err)
+{
+    s->base_note = lx_lora_base_note(file, s->base, arena);
+    return lx_lora_verdict(&s->verdict, file, arena, err);
+}
+
+int lx_lora_summarise(lx_lora_summary *s, const lx_lora_file *f, bool reads_values,
+                      lx_arena *arena, lx_error *err)
+{
+    int rc;
+
+    if ((rc = lx_lora_summarise_shapes(s, f, arena, err)) < 0 ||
+        (rc = lx_lora_summarise_metadata(s, f->file, arena, err)) < 0)
+        return rc;
     if (reads_values) {
         scan_values(s, f);
         hash_data(s, f);
     }
-    if ((rc = lx_lora_verdict(&s->verdict, f->file, arena, err)) < 0)
-        return rc;
     return lx_lora_tags(&s->tags, f->file, arena, err);
 }

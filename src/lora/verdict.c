@@ -4,63 +4,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/json.h"
+#include "src/lora/counts.h"
 
-static cJSON *parse_value(const lx_tensor_file *file, const char *key, const char **problem,
-                          lx_arena *arena)
+/* Counts of a metadata key; of an unsound text none, and *problem says why. */
+static int read_counts(lx_counts *out, const char **problem, const lx_tensor_file *file,
+                       const char *key, lx_arena *arena, lx_error *err)
 {
-    const char *text = lx_tensor_file_metadata(file, key);
-    cJSON *value = NULL;
-    lx_error err;
+    lx_error local;
+    int rc = lx_counts_parse(out, lx_tensor_file_metadata(file, key), arena, &local);
 
-    if (text && lx_json_parse(&value, text, strlen(text), &err) < 0) {
-        if (problem)
-            *problem = lx_arena_printf(arena, "%s is damaged: %s", key, err.text);
-        return NULL;
+    if (rc == LX_ENOMEM)
+        return lx_oom(err);
+    if (rc < 0) {
+        *out = (lx_counts){0};
+        if (problem &&
+            !(*problem = lx_arena_printf(arena, "%s is damaged: %s", key, local.text)))
+            return lx_oom(err);
     }
-    return value;
+    return LX_OK;
 }
 
 /* ---- tags -------------------------------------------------------------------------------- */
 
-static size_t count_tags(const cJSON *root)
-{
-    const cJSON *folder, *tag;
-    size_t n = 0;
-    cJSON_ArrayForEach(folder, root) cJSON_ArrayForEach(tag, folder) n++;
-    return n;
-}
-
 int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena, lx_error *err)
 {
-    const cJSON *folder, *tag;
-    cJSON *root;
-    size_t n;
+    lx_counts counts;
+    size_t n = 0;
+    int rc;
 
     *out = (lx_tag_list){0};
-    root = parse_value(file, "ss_tag_frequency", &out->problem, arena);
-    if (!root)
-        return LX_OK;
-    n = count_tags(root);
-    if (!(out->tags = lx_arena_calloc(arena, n, sizeof *out->tags))) {
-        cJSON_Delete(root);
+    if ((rc = read_counts(&counts, &out->problem, file, "ss_tag_frequency", arena, err)) < 0)
+        return rc;
+    for (size_t g = 0; g < counts.n_groups; g++)
+        n += counts.groups[g].n_items;
+    if (!(out->tags = lx_arena_calloc(arena, n, sizeof *out->tags)))
         return lx_oom(err);
-    }
-    cJSON_ArrayForEach(folder, root)
-    {
-        cJSON_ArrayForEach(tag, folder)
-        {
+    for (size_t g = 0; g < counts.n_groups; g++)
+        for (size_t i = 0; i < counts.groups[g].n_items; i++) {
+            const lx_counted *item = &counts.groups[g].items[i];
             lx_tag_count *t = &out->tags[out->count++];
-            t->folder = lx_arena_strdup(arena, folder->string ? folder->string : "");
-            t->tag = lx_arena_strdup(arena, tag->string ? tag->string : "");
-            t->count = cJSON_IsNumber(tag) ? (int64_t)tag->valuedouble : 0;
-            if (!t->folder || !t->tag) {
-                cJSON_Delete(root);
+            t->folder = counts.groups[g].name;
+            t->count = (int64_t)item->count;
+            if (!(t->tag = lx_arena_strndup(arena, item->name, item->n)))
                 return lx_oom(err);
-            }
         }
-    }
-    cJSON_Delete(root);
     return LX_OK;
 }
 
@@ -131,31 +118,28 @@ typedef enum folder_state {
     FOLDER_CAPTIONS, FOLDER_WORDS_ONLY, FOLDER_WORDS_PARTLY, FOLDER_EMPTY, FOLDER_UNKNOWN
 } folder_state;
 
-static const cJSON *member_fold(const cJSON *object, const char *key, size_t n)
+/* The item of that name but for case and spaces around it. */
+static const lx_counted *member_fold(const lx_count_group *group, const char *key, size_t n)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, object)
-    {
-        if (!item->string)
-            continue;
-        const char *s = item->string;
-        size_t m = strlen(s);
-        while (m && isspace((unsigned char)*s))
+    for (size_t i = 0; i < group->n_items; i++) {
+        const char *s = group->items[i].name;
+        size_t m = group->items[i].n;
+        while (m > n && isspace((unsigned char)*s))
             s++, m--;
-        while (m && isspace((unsigned char)s[m - 1]))
+        while (m > n && isspace((unsigned char)s[m - 1]))
             m--;
         if (m == n && strncasecmp(s, key, n) == 0)
-            return item;
+            return &group->items[i];
     }
     return NULL;
 }
 
 /* How many of a folder's images were trained on its words; -1 if not as one unit. */
-static folder_state look_at_folder(const cJSON *tags, const char *words, double n_images,
-                                   double *n_lost)
+static folder_state look_at_folder(const lx_count_group *tags, const char *words,
+                                   double n_images, double *n_lost)
 {
     const char *rest = words, *part;
-    size_t n, n_parts = 0, n_tags = (size_t)cJSON_GetArraySize(tags);
+    size_t n, n_parts = 0, n_tags = tags->n_items;
     double least = n_images;
 
     *n_lost = 0;
@@ -164,14 +148,13 @@ static folder_state look_at_folder(const cJSON *tags, const char *words, double 
     if (!words || n_images <= 0)
         return FOLDER_UNKNOWN;
     while (next_part(&rest, &part, &n)) {
-        const cJSON *item;
+        const lx_counted *item;
         if (!n)
             continue;
         n_parts++;
-        item = member_fold(tags, part, n);
-        if (!item || !cJSON_IsNumber(item))
+        if (!(item = member_fold(tags, part, n)))
             return FOLDER_CAPTIONS;
-        least = item->valuedouble < least ? item->valuedouble : least;
+        least = item->count < least ? item->count : least;
     }
     if (!n_parts)
         return FOLDER_UNKNOWN;
@@ -190,45 +173,50 @@ typedef struct census {
     const char *example, *words; /* of a folder with words only */
 } census;
 
-static void look_at_all(census *c, const cJSON *frequency, const cJSON *dirs, const cJSON *reg,
-                        lx_arena *arena)
+static void add_folder(census *c, folder_state state, const char *folder, const char *words,
+                       double lost)
 {
-    const cJSON *folder;
-    cJSON_ArrayForEach(folder, frequency)
-    {
-        const cJSON *facts;
+    switch (state) {
+    case FOLDER_WORDS_ONLY:
+        c->n_words_only++;
+        c->example = folder;
+        c->words = words;
+        break;
+    case FOLDER_WORDS_PARTLY:
+        c->n_partly++;
+        c->n_lost += lost;
+        c->example = folder;
+        c->words = words;
+        break;
+    case FOLDER_EMPTY:
+        c->n_empty++;
+        break;
+    case FOLDER_CAPTIONS:
+        c->n_captions++;
+        break;
+    default:
+        break;
+    }
+}
+
+static void look_at_all(census *c, const lx_counts *frequency, const lx_counts *dirs,
+                        const lx_counts *reg, lx_arena *arena)
+{
+    for (size_t i = 0; i < frequency->n_groups; i++) {
+        const lx_count_group *folder = &frequency->groups[i], *facts;
         double n_images, lost;
         char *words;
-        if (!folder->string || cJSON_GetObjectItemCaseSensitive(reg, folder->string))
+        if (lx_counts_find(reg, folder->name))
             continue;
-        facts = cJSON_GetObjectItemCaseSensitive(dirs, folder->string);
-        n_images = lx_json_number(facts, "img_count", 0);
-        words = folder_words(arena, folder->string);
+        facts = lx_counts_find(dirs, folder->name);
+        n_images = lx_counted_get(facts, "img_count", 0);
+        words = folder_words(arena, folder->name);
         if (facts && n_images == 0)
             continue; /* a folder without images says nothing */
         c->n_folders++;
         c->n_images += n_images;
-        switch (look_at_folder(folder, words, n_images, &lost)) {
-        case FOLDER_WORDS_ONLY:
-            c->n_words_only++;
-            c->example = folder->string;
-            c->words = words;
-            break;
-        case FOLDER_WORDS_PARTLY:
-            c->n_partly++;
-            c->n_lost += lost;
-            c->example = folder->string;
-            c->words = words;
-            break;
-        case FOLDER_EMPTY:
-            c->n_empty++;
-            break;
-        case FOLDER_CAPTIONS:
-            c->n_captions++;
-            break;
-        default:
-            break;
-        }
+        add_folder(c, look_at_folder(folder, words, n_images, &lost), folder->name, words,
+                   lost);
     }
 }
 
@@ -303,7 +291,7 @@ static bool has_training_keys(const lx_tensor_file *file)
 int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena, lx_error *err)
 {
     const char *problem = NULL;
-    cJSON *frequency, *dirs, *reg;
+    lx_counts frequency, dirs, reg;
     census c = {0};
     int rc;
 
@@ -316,20 +304,15 @@ int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena, 
     if (lx_tensor_file_metadata(file, "software"))
         return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
                       lx_arena_strdup(arena, "this trainer's tag frequencies are made up"), err);
-    frequency = parse_value(file, "ss_tag_frequency", &problem, arena);
-    if (!cJSON_IsObject(frequency)) {
-        cJSON_Delete(frequency);
+    if ((rc = read_counts(&frequency, &problem, file, "ss_tag_frequency", arena, err)) < 0 ||
+        (rc = read_counts(&dirs, NULL, file, "ss_dataset_dirs", arena, err)) < 0 ||
+        (rc = read_counts(&reg, NULL, file, "ss_reg_dataset_dirs", arena, err)) < 0)
+        return rc;
+    if (problem || !lx_tensor_file_metadata(file, "ss_tag_frequency"))
         return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
                       lx_arena_strdup(arena, problem ? problem
                                                      : "the file carries no tag frequencies"),
                       err);
-    }
-    dirs = parse_value(file, "ss_dataset_dirs", NULL, arena);
-    reg = parse_value(file, "ss_reg_dataset_dirs", NULL, arena);
-    look_at_all(&c, frequency, dirs, reg, arena);
-    rc = decide_from_tags(v, &c, arena, err);
-    cJSON_Delete(frequency);
-    cJSON_Delete(dirs);
-    cJSON_Delete(reg);
-    return rc;
+    look_at_all(&c, &frequency, &dirs, &reg, arena);
+    return decide_from_tags(v, &c, arena, err);
 }

@@ -25,3 +25,45 @@ session_metadata() {
         "\"ss_dataset_dirs\":\"{\\\"10_a b\\\": {\\\"n_repeats\\\": 10, \\\"img_count\\\": 4}}\"," \
         "\"ss_tag_frequency\":\"{\\\"10_a b\\\": {\\\"a b\\\": 4}}\"${4:+,$4}"
 }
+
+# A safetensors file of tensors that are all zero: make_tensors FILE METADATA_MEMBERS NAME=DTYPE[SHAPE]...
+#
+#     make_tensors a.safetensors '"ss_epoch":"1"' 'lora_unet_x.lora_down.weight=F16[4,320]' 'lora_unet_x.alpha=F16[]'
+make_tensors() {
+    file=$1
+    header="{${2:+\"__metadata__\":{$2\}}"
+    comma=${2:+,}
+    shift 2
+    at=0
+    for tensor in "$@"; do
+        shape=${tensor##*=}
+        dtype=${shape%%\[*}
+        shape=${shape#"$dtype"}
+        dims=${shape#\[}
+        case $dtype in
+            F64 | I64) size=8 ;;
+            F32) size=4 ;;
+            F16 | BF16) size=2 ;;
+            *) size=1 ;;
+        esac
+        product=$(printf %s "${dims%\]}" | tr , '*')
+        end=$((at + size * ${product:-1}))
+        header="$header$comma\"${tensor%=*}\":{\"dtype\":\"$dtype\",\"shape\":$shape,\"data_offsets\":[$at,$end]}"
+        at=$end
+        comma=,
+    done
+    header="$header}"
+    while [ $(($(printf %s "$header" | wc -c) % 8)) -ne 0 ]; do header="$header "; done
+    n=$(printf %s "$header" | wc -c)
+    {
+        # shellcheck disable=SC2059
+        printf "\\$(printf %03o $((n % 256)))\\$(printf %03o $((n / 256)))\\000\\000\\000\\000\\000\\000"
+        printf %s "$header"
+    } >"$file"
+    truncate -s $((8 + n + at)) "$file"
+}
+# Up, down and alpha of one module: module NAME OUT IN RANK [DTYPE]
+module() {
+    printf '%s.lora_down.weight=%s[%s,%s] %s.lora_up.weight=%s[%s,%s] %s.alpha=%s[]' \
+        "$1" "${5-F16}" "$4" "$3" "$1" "${5-F16}" "$2" "$4" "$1" "${5-F16}"
+}

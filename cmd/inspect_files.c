@@ -1,0 +1,110 @@
+#include "cmd/inspect_files.h"
+
+#include <glob.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cmd/inspect_picture.h"
+#include "src/base/file.h"
+
+enum { MOST_DEPTH = 64 }; /* folders in folders: beyond it links go in circles */
+
+static bool is_model_name(const char *name)
+{
+    static const char *const endings[] = {".safetensors", ".sft", ".ckpt",
+                                          ".pt",          ".pth", ".bin"};
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(lx_path_ext(name), endings[i]) == 0)
+            return true;
+    return false;
+}
+
+static int add(lx_file_list *l, lx_cli *cli, const char *path, lx_error *err)
+{
+    if (!path)
+        return lx_oom(err);
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity ? l->capacity * 2 : 256;
+        const char **more = lx_arena_calloc(cli->arena, capacity, sizeof *more);
+        if (!more)
+            return lx_oom(err);
+        if (l->count)
+            memcpy(more, l->paths, l->count * sizeof *more);
+        l->paths = more;
+        l->capacity = capacity;
+    }
+    l->paths[l->count++] = path;
+    return LX_OK;
+}
+
+/* Hidden names are left out, as a shell does. */
+static int walk(lx_file_list *l, lx_cli *cli, const char *folder, int depth,
+                lx_error *err)
+{
+    const size_t n = strlen(folder);
+    lx_error problem;
+    lx_dir dir = {0};
+    int rc = lx_dir_list(&dir, folder, &problem);
+
+    if (rc < 0) {
+        lx_message(cli, "lx inspect: %s\n", lx_safe(cli, problem.text));
+        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    }
+    for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
+        const char *name = dir.names[i], *path;
+        if (name[0] == '.')
+            continue;
+        if (lx_is_picture_name(name)) {
+            l->n_pictures++;
+            continue;
+        }
+        path = lx_arena_printf(cli->arena, "%s%s%s", folder,
+                               n && folder[n - 1] == '/' ? "" : "/", name);
+        if (!path)
+            rc = lx_oom(err);
+        else if (is_model_name(name))
+            rc = add(l, cli, path, err);
+        else if (depth < MOST_DEPTH && lx_file_is_dir(path))
+            rc = walk(l, cli, path, depth + 1, err);
+    }
+    lx_dir_free(&dir);
+    return rc;
+}
+
+static int add_pattern(lx_file_list *l, lx_cli *cli, const char *word, lx_error *err)
+{
+    glob_t found = {0};
+    int rc = LX_OK, status = glob(word, GLOB_NOSORT, NULL, &found);
+
+    l->n_folders++;
+    if (status == GLOB_NOSPACE)
+        rc = lx_oom(err);
+    else if (status != 0)
+        rc = lx_fail(err, LX_ENOTFOUND, "%s: no file fits the pattern", word);
+    for (size_t i = 0; i < found.gl_pathc && rc == LX_OK; i++)
+        rc = lx_file_is_dir(found.gl_pathv[i])
+                 ? walk(l, cli, found.gl_pathv[i], 0, err)
+                 : add(l, cli, lx_arena_strdup(cli->arena, found.gl_pathv[i]), err);
+    globfree(&found);
+    return rc;
+}
+
+int lx_inspect_files(lx_file_list *l, lx_cli *cli, const lx_words *words, lx_error *err)
+{
+    int rc = LX_OK;
+
+    *l = (lx_file_list){0};
+    for (size_t i = 0; i < words->count && rc == LX_OK; i++) {
+        const char *word = words->items[i];
+        if (lx_file_is_dir(word)) {
+            l->n_folders++;
+            rc = walk(l, cli, word, 0, err);
+        } else if (!lx_file_exists(word) && strpbrk(word, "*?[")) {
+            rc = add_pattern(l, cli, word, err);
+        } else {
+            rc = add(l, cli, word, err);
+        }
+    }
+    return rc;
+}
