@@ -28,6 +28,8 @@ typedef struct lx_compared {
     size_t n_artifacts;
     const char *curve; /* "loss", or "loss/average" where there is no other; "" = none */
     lx_loss_curve loss;
+    lx_loss_curve validation,
+        watched;                 /* on held-out images, on trained ones; n = 0: none */
     double *smooth;              /* of loss.values */
     double *images;              /* seen at each point of loss; NULL = not known */
     double *epochs;              /* of each point, from 1; NULL = not known */
@@ -86,7 +88,7 @@ typedef struct lx_comparison {
     lx_compare_pair pairs[LX_COMPARE_RUNS]; /* [0] is empty */
     size_t n;
     lx_compare_facts flags, places, folders, base, code, environment;
-    lx_compare_result results[4];
+    lx_compare_result results[6];
     size_t n_results;
     lx_compare_rank *ranks; /* by how far from 0 */
     size_t n_ranks;
@@ -106,6 +108,16 @@ cJSON *lx_compare_parse(lx_comparison *c, const char *text);
 /* The caption of an image as text; NULL = none. In the arena. */
 int lx_compare_caption(const char **out, lx_comparison *c, const char *hex,
                        lx_error *err);
+
+/* compare_validation.c */
+int lx_compare_read_validation(lx_compared *run, lx_comparison *c, lx_error *err);
+bool lx_compare_has_validation(const lx_comparison *c);
+double lx_compare_validation_end(const lx_compared *run); /* NaN = none */
+double lx_compare_validation_best(const lx_compared *run);
+int lx_compare_show_validation(lx_comparison *c, const char *const letters[],
+                               lx_error *err);
+struct lx_table;
+int lx_compare_table(lx_cli *cli, const struct lx_table *table, lx_error *err);
 
 int lx_compare_show(lx_comparison *c, bool shows_all, lx_error *err);
 int lx_compare_json(lx_comparison *c, lx_error *err);

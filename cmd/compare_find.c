@@ -527,24 +527,63 @@ static double tail_mean(const lx_compared *r, double share)
     return n ? sum / (double)n : (double)NAN;
 }
 
+static void add_result(lx_comparison *c, const char *name,
+                       double (*of)(const lx_comparison *c, const lx_compared *r))
+{
+    lx_compare_result *result = &c->results[c->n_results++];
+
+    result->name = name;
+    for (size_t i = 0; i < c->n; i++)
+        result->values[i] = of(c, &c->runs[i]);
+}
+
+static double validation_best(const lx_comparison *c, const lx_compared *r)
+{
+    (void)c;
+    return lx_compare_validation_best(r);
+}
+
+static double validation_end(const lx_comparison *c, const lx_compared *r)
+{
+    (void)c;
+    return lx_compare_validation_end(r);
+}
+
+static double loss_end(const lx_comparison *c, const lx_compared *r)
+{
+    return tail_mean(r, c->share);
+}
+
+static double loss_best(const lx_comparison *c, const lx_compared *r)
+{
+    (void)c;
+    return r->best_epoch ? r->epoch_means[r->best_epoch - 1] : (double)NAN;
+}
+
+static double last_step(const lx_comparison *c, const lx_compared *r)
+{
+    (void)c;
+    return r->row.last_step < 0 ? (double)NAN : (double)r->row.last_step;
+}
+
+static double duration(const lx_comparison *c, const lx_compared *r)
+{
+    (void)c;
+    return r->row.ended > 0 ? r->row.ended - r->row.started : (double)NAN;
+}
+
+/* The losses come first, the one that tells most before the other: ranks are of the first two. */
 static void gather_results(lx_comparison *c)
 {
-    static const char *const names[] = {"loss (end)", "loss (best epoch)", "steps",
-                                        "duration"};
-
-    c->n_results = 4;
-    for (size_t k = 0; k < 4; k++)
-        c->results[k].name = names[k];
-    for (size_t i = 0; i < c->n; i++) {
-        const lx_compared *r = &c->runs[i];
-        c->results[0].values[i] = tail_mean(r, c->share);
-        c->results[1].values[i] =
-            r->best_epoch ? r->epoch_means[r->best_epoch - 1] : (double)NAN;
-        c->results[2].values[i] =
-            r->row.last_step < 0 ? (double)NAN : (double)r->row.last_step;
-        c->results[3].values[i] =
-            r->row.ended > 0 ? r->row.ended - r->row.started : (double)NAN;
+    c->n_results = 0;
+    if (lx_compare_has_validation(c)) {
+        add_result(c, "validation (best)", validation_best);
+        add_result(c, "validation (end)", validation_end);
     }
+    add_result(c, "loss (end)", loss_end);
+    add_result(c, "loss (best epoch)", loss_best);
+    add_result(c, "steps", last_step);
+    add_result(c, "duration", duration);
 }
 
 static int add_rank(lx_comparison *c, const lx_compare_fact *flag,

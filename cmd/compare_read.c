@@ -174,6 +174,7 @@ int lx_compare_run(lx_compared *r, lx_comparison *c, const char *name, lx_error 
         (rc = lx_query_artifacts(&r->artifacts, &r->n_artifacts, c->store, &r->row, arena,
                                  err)) < 0 ||
         (rc = read_loss(r, c, err)) < 0 ||
+        (rc = lx_compare_read_validation(r, c, err)) < 0 ||
         (rc = read_axis(&r->images, c, r, "images", err)) < 0 ||
         (rc = read_axis(&r->epochs, c, r, "epoch", err)) < 0 ||
         (rc = derive_axes(r, c, err)) < 0 || (rc = read_epochs(r, c, err)) < 0 ||

@@ -20,7 +20,7 @@ static void heading(lx_cli *cli, const char *text)
              cli->has_color ? "\x1b[0m" : "");
 }
 
-static int print_table(lx_cli *cli, const lx_table *table, lx_error *err)
+int lx_compare_table(lx_cli *cli, const lx_table *table, lx_error *err)
 {
     lx_str out = LX_STR_INIT;
     int rc =
@@ -71,7 +71,7 @@ static int show_runs(lx_comparison *c, lx_error *err)
                      : lx_arena_printf(arena, "%lld", (long long)r->last_step);
         row[6] = number_text(arena, r->loss);
     }
-    return print_table(c->cli, &table, err);
+    return lx_compare_table(c->cli, &table, err);
 }
 
 /* ---- facts --------------------------------------------------------------- */
@@ -98,7 +98,7 @@ static int show_facts(lx_comparison *c, const char *title, const lx_compare_fact
             cells[k * width + i + 1] = facts->items[k].texts[i];
     }
     heading(c->cli, title);
-    return print_table(c->cli, &table, err);
+    return lx_compare_table(c->cli, &table, err);
 }
 
 /* ---- data ---------------------------------------------------------------- */
@@ -406,7 +406,7 @@ static int show_epochs(lx_comparison *c, lx_error *err)
         if (c->runs[i].best_epoch)
             lx_print(c->cli, " %s %zu", letters[i], c->runs[i].best_epoch);
     lx_print(c->cli, ")\n");
-    return print_table(c->cli, &table, err);
+    return lx_compare_table(c->cli, &table, err);
 }
 
 static void show_difference(lx_comparison *c, size_t k, const lx_loss_difference *d,
@@ -467,6 +467,15 @@ static int show_loss(lx_comparison *c, lx_error *err)
     return show_epochs(c, err);
 }
 
+static int show_validation(lx_comparison *c, lx_error *err)
+{
+    if (!lx_compare_has_validation(c))
+        return LX_OK;
+    heading(c->cli,
+            "validation (images held out, the same draws each time; lower is better)");
+    return lx_compare_show_validation(c, letters, err);
+}
+
 /* ---- results of many ----------------------------------------------------- */
 
 static int show_results(lx_comparison *c, lx_error *err)
@@ -500,7 +509,7 @@ static int show_results(lx_comparison *c, lx_error *err)
         }
     }
     heading(c->cli, "results");
-    return print_table(c->cli, &table, err);
+    return lx_compare_table(c->cli, &table, err);
 }
 
 static void show_ranks(lx_comparison *c)
@@ -562,7 +571,7 @@ int lx_compare_show(lx_comparison *c, bool shows_all, lx_error *err)
         (rc = show_facts(c, "base model", &c->base, err)) < 0 ||
         (rc = show_code(c, shows_all, err)) < 0 ||
         (rc = show_facts(c, "environment", &c->environment, err)) < 0 ||
-        (rc = show_loss(c, err)) < 0)
+        (rc = show_validation(c, err)) < 0 || (rc = show_loss(c, err)) < 0)
         return rc;
     if (c->n > 2 && (rc = show_results(c, err)) < 0)
         return rc;

@@ -138,6 +138,8 @@ static void show_folders(const plan *p, int part)
                  plural(f->n_images), f->repeats, plural((size_t)f->repeats),
                  f->n_images * (size_t)f->repeats,
                  plural(f->n_images * (size_t)f->repeats));
+        if (f->n_held_out)
+            lx_print(p->cli, "%zu held out; ", f->n_held_out);
         if (f->n_captions < f->n_images)
             lx_print(p->cli, "%zu captions read, %zu from the folder's words \"%s\"\n",
                      f->n_captions, f->n_images - f->n_captions,
@@ -188,6 +190,8 @@ static void show_buckets(const plan *p, const lx_data_part *part)
     for (size_t i = part->first_bucket; i < part->first_bucket + part->n_buckets; i++) {
         const lx_bucket *b = &d->buckets[i];
         size_t n = (b->n_samples + batch - 1) / batch;
+        if (!b->n_samples) /* of images that are held out */
+            continue;
         lx_print(p->cli,
                  "  %5d x %-5d       %zu image%s, %zu sample%s / %zu -> %zu batch%s\n",
                  b->width, b->height, b->n_images, plural(b->n_images), b->n_samples,
@@ -305,6 +309,8 @@ static void add_folders(cJSON *out, const plan *p)
         add_text(item, "path", f->path, p->cli);
         add_text(item, "class_tokens", f->class_tokens, p->cli);
         cJSON_AddNumberToObject(item, "images", (double)f->n_images);
+        if (f->n_held_out)
+            cJSON_AddNumberToObject(item, "held_out", (double)f->n_held_out);
         cJSON_AddNumberToObject(item, "captions", (double)f->n_captions);
         cJSON_AddNumberToObject(item, "repeats", f->repeats);
         cJSON_AddBoolToObject(item, "is_reg", f->is_reg);

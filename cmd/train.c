@@ -68,6 +68,31 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
     return LX_OK;
 }
 
+static int on_validation(void *context, const lx_validation_report *r, lx_error *err)
+{
+    job *j = context;
+    const struct {
+        const char *key, *words;
+        double value;
+        size_t n;
+    } curves[] = {{"loss/validation", "held out", r->held_out, r->n_held_out},
+                  {"loss/validation/train", "trained", r->trained, r->n_trained}};
+    int rc = LX_OK;
+
+    lx_progress_close(&j->progress);
+    lx_print(j->cli, "validation at step %lld:", (long long)r->step);
+    for (int i = 0; i < 2 && rc == LX_OK; i++) {
+        if (!curves[i].n)
+            continue;
+        lx_print(j->cli, "%s loss %.5f on %zu image%s %s", i && r->n_held_out ? "," : "",
+                 curves[i].value, curves[i].n, curves[i].n == 1 ? "" : "s",
+                 curves[i].words);
+        rc = lx_run_log(j->run, curves[i].key, r->step, curves[i].value, err);
+    }
+    lx_print(j->cli, "\n");
+    return rc;
+}
+
 static int on_checkpoint(void *context, const lx_checkpoint_report *r, lx_error *err)
 {
     job *j = context;
@@ -189,6 +214,7 @@ static int train_recorded(job *j, lx_error *err)
                                   .on_step = on_step,
                                   .on_checkpoint = on_checkpoint,
                                   .on_sample = on_sample,
+                                  .on_validation = on_validation,
                                   .on_note = on_note,
                                   .should_stop = should_stop};
     lx_train_identity identity;

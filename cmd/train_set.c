@@ -155,6 +155,13 @@ SETTER(cache_latents_to_disk)
     return LX_OK;
 }
 
+SETTER(validation_seed)
+{
+    f->config->data.validation_seed_given = !v->is_null;
+    f->config->data.validation_seed = v->is_null ? 0 : v->whole;
+    return LX_OK;
+}
+
 SETTER(max_token_length)
 {
     f->config->max_token_length = v->is_null ? 75 : (int)v->whole;
@@ -331,6 +338,7 @@ int lx_flags_resolve(lx_flags *f, lx_error *err)
             return lx_fail(err, LX_EIO, "the system gives no random seed; give --seed");
         c->seed = drawn;
     }
+    c->data.seed = c->seed;
     if ((rc = lx_flags_resolve_dataset(f, err)) < 0 ||
         (rc = lx_flags_resolve_network(f, err)) < 0 ||
         (rc = lx_flags_resolve_optimizer(f, err)) < 0)

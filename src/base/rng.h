@@ -12,22 +12,26 @@
 
 /* What a stream is for. Values are part of the numbers drawn: never renumber, only add. */
 typedef enum lx_rng_purpose {
-    LX_RNG_INIT = 1,      /* LoRA initialisation; sample = hash of the module's name */
-    LX_RNG_ORDER = 2,     /* order of batches and images; step = epoch */
-    LX_RNG_LATENT = 3,    /* VAE posterior; sample = image */
-    LX_RNG_NOISE = 4,     /* training noise */
+    LX_RNG_INIT = 1,   /* LoRA initialisation; sample = hash of the module's name */
+    LX_RNG_ORDER = 2,  /* order of batches and images; step = epoch */
+    LX_RNG_LATENT = 3, /* VAE posterior; sample = image */
+    LX_RNG_NOISE = 4,  /* training noise */
     LX_RNG_TIMESTEP = 5,
-    LX_RNG_CAPTION = 6,   /* shuffle, dropout, wildcards */
-    LX_RNG_AUGMENT = 7,   /* flips, crops, colour */
+    LX_RNG_CAPTION = 6, /* shuffle, dropout, wildcards */
+    LX_RNG_AUGMENT = 7, /* flips, crops, colour */
     LX_RNG_NOISE_OFFSET = 8,
     LX_RNG_DROPOUT = 9,
-    LX_RNG_SAMPLE = 10,   /* initial noise of lx sample */
-    LX_RNG_SPLIT = 11,    /* validation split */
+    LX_RNG_SAMPLE = 10, /* initial noise of lx sample */
+    LX_RNG_SPLIT = 11,  /* validation split */
     LX_RNG_TEST = 12,
     LX_RNG_BOOTSTRAP = 13, /* step = draw; sample = stream (stats/bootstrap) */
-    LX_RNG_VERIFY = 14,    /* lx verify: draws, controls, permutations, signs (src/verify) */
-    LX_RNG_SKETCH = 20,    /* random projections (lora/svd); sample = hash of the module's name */
-    LX_RNG_MERGE = 21      /* masks of lx merge --method dare; step = file, sample = module's name */
+    LX_RNG_VERIFY = 14, /* lx verify: draws, controls, permutations, signs (src/verify) */
+    LX_RNG_VALIDATION =
+        15, /* what a validation draws; sample = image (train/validation) */
+    LX_RNG_SKETCH =
+        20, /* random projections (lora/svd); sample = hash of the module's name */
+    LX_RNG_MERGE =
+        21 /* masks of lx merge --method dare; step = file, sample = module's name */
 } lx_rng_purpose;
 
 typedef struct lx_rng {

@@ -9,6 +9,9 @@
  * shares a size, a batch size and buckets is a part ([[datasets]]), and no batch mixes parts. A subset
  * may be a metadata file instead of caption files (data/metadata_file).
  *
+ * With validation_split the last images of each folder, in the order of Python's shuffle by
+ * validation_seed, are held out: as many as the peer leaves out of training, and no image is both.
+ *
  * Order of use: lx_dataset_scan (names, captions, sizes from headers; findings collected, among
  * them the caption trap), lx_dataset_check (stops with the fix), lx_dataset_plan (reg balancing,
  * buckets, batches), then data/loader.h.
@@ -58,6 +61,11 @@ typedef struct lx_dataset_config {
     double token_warmup_step;
     bool enable_wildcard, weighted_captions;
     bool cache_latents;
+    double validation_split; /* share of each folder's images that is held out */
+    int64_t
+        validation_seed; /* of the choice, when it is given; else the training's seed */
+    bool validation_seed_given;
+    uint64_t seed;                 /* the training's, for that */
     bool allow_untagged;           /* --allow-untagged: go on although captions are not read */
     bool skip_bad_images;          /* --skip-bad-images */
     bool check_pixels;             /* decode every image while scanning; else only with
@@ -76,6 +84,7 @@ typedef struct lx_image {
     int width, height;     /* from the header, EXIF not applied */
     int repeats;           /* after reg balancing */
     bool is_reg;
+    bool is_held_out; /* by validation_split: never trained, repeats 0 */
     bool has_alpha, is_palette;
     int bucket;            /* index in lx_dataset.buckets, after plan */
     int resized_w, resized_h;
@@ -93,6 +102,7 @@ typedef struct lx_folder {
     int part;                        /* index in lx_dataset.parts */
     const lx_dataset_config *config; /* of its captions and pictures */
     size_t n_images, n_captions; /* images, and images whose caption file was read */
+    size_t n_held_out;           /* after plan; the two above are without them then */
 } lx_folder;
 
 /* Images of one size and batch size, with buckets of their own. */
@@ -135,6 +145,7 @@ typedef struct lx_dataset {
     lx_finding *findings;
     size_t n_findings;
     size_t n_train_samples, n_reg_samples;  /* with repeats, after balancing */
+    size_t n_held_out;                      /* images */
     size_t n_batches;                       /* per epoch */
     double mean_ar_error;                   /* of the first part */
 } lx_dataset;

@@ -182,7 +182,7 @@ static int put_folder_tags(lx_str *out, const lx_dataset *d, size_t folder)
     int rc = LX_OK;
 
     for (size_t i = 0; i < d->n_images && rc == LX_OK; i++)
-        if ((size_t)d->images[i].folder == folder)
+        if ((size_t)d->images[i].folder == folder && !d->images[i].is_held_out)
             rc = count_caption(&t, d->images[i].tags ? d->images[i].tags
                                                      : d->images[i].caption);
     put_string(out, d->folders[folder].name, strlen(d->folders[folder].name));

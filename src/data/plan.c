@@ -5,6 +5,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/mt19937.h"
 #include "src/data/bucket.h"
 #include "src/data/dataset.h"
 #include "src/data/scan.h"
@@ -49,6 +50,55 @@ static void balance_reg(lx_dataset *d, int part)
             }
 }
 
+/* ---- validation --------------------------------------------------------------------------- */
+
+/*
+ * Of n images the first ceil(n (1 - split)) of the shuffled order are trained. Source: sd-scripts
+ * library/train_util.py (split_train_val), where without validation_seed the two halves are shuffled
+ * apart and may share images; here the training's seed stands for it.
+ */
+static int hold_out(lx_dataset *d, size_t folder, lx_error *err)
+{
+    lx_folder *f = &d->folders[folder];
+    const lx_dataset_config *c = f->config;
+    size_t *order, n = 0, n_trained;
+
+    if (!(c->validation_split > 0) || f->is_reg || !f->n_images)
+        return LX_OK;
+    if (!(order = lx_calloc(f->n_images, sizeof *order)))
+        return lx_oom(err);
+    for (size_t i = 0; i < d->n_images; i++)
+        if ((size_t)d->images[i].folder == folder)
+            order[n++] = i;
+    lx_python_shuffle(order, n,
+                      c->validation_seed_given ? c->validation_seed : (int64_t)c->seed);
+    n_trained = (size_t)ceil((double)n * (1 - c->validation_split));
+    for (size_t i = n_trained; i < n; i++) {
+        d->images[order[i]].is_held_out = true;
+        d->images[order[i]].repeats = 0;
+        f->n_captions -= d->images[order[i]].has_caption_file;
+    }
+    f->n_held_out = n - n_trained;
+    f->n_images = n_trained;
+    d->n_held_out += f->n_held_out;
+    lx_free(order);
+    return LX_OK;
+}
+
+static int hold_out_all(lx_dataset *d, lx_error *err)
+{
+    size_t n_trained = 0;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < d->n_folders && rc == LX_OK; i++) {
+        rc = hold_out(d, i, err);
+        n_trained += d->folders[i].is_reg ? 0 : d->folders[i].n_images;
+    }
+    if (rc == LX_OK && d->n_held_out && !n_trained)
+        rc = lx_fail(err, LX_EUSAGE, "--validation_split leaves no image to train on");
+    return rc;
+}
+
 /* ---- buckets ----------------------------------------------------------------------------- */
 
 /*
@@ -80,6 +130,12 @@ static double pairwise_sum(const double *x, size_t n)
     return sum;
 }
 
+/* Trained, or held out to be looked at. */
+static bool is_seen(const lx_image *image)
+{
+    return image->repeats > 0 || image->is_held_out;
+}
+
 static int choose_buckets(lx_size *sizes, lx_dataset *d, int part,
                           const lx_bucket_set *set, lx_error *err)
 {
@@ -93,7 +149,7 @@ static int choose_buckets(lx_size *sizes, lx_dataset *d, int part,
         lx_image *image = &d->images[i];
         lx_bucket_choice choice;
 
-        if (image->repeats == 0 || part_of(d, image) != part)
+        if (!is_seen(image) || part_of(d, image) != part)
             continue;
         rc = lx_bucket_choose(&choice, set, (lx_size){image->width, image->height}, err);
         if (rc < 0) {
@@ -103,7 +159,8 @@ static int choose_buckets(lx_size *sizes, lx_dataset *d, int part,
         sizes[i] = choice.bucket;
         image->resized_w = choice.resized.width;
         image->resized_h = choice.resized.height;
-        errors[n_used++] = fabs(choice.ar_error);
+        if (!image->is_held_out)
+            errors[n_used++] = fabs(choice.ar_error);
     }
     d->parts[part].mean_ar_error =
         n_used ? pairwise_sum(errors, n_used) / (double)n_used : 0;
@@ -134,7 +191,7 @@ static void fill_buckets(lx_dataset *d, int index, const lx_size *sizes)
 
     part->first_bucket = d->n_buckets;
     for (size_t i = 0; i < d->n_images; i++)
-        if (d->images[i].repeats && part_of(d, &d->images[i]) == index &&
+        if (is_seen(&d->images[i]) && part_of(d, &d->images[i]) == index &&
             !find_bucket(d, part, sizes[i]))
             buckets[part->n_buckets++] = (lx_bucket){
                 .part = index, .width = sizes[i].width, .height = sizes[i].height};
@@ -143,10 +200,12 @@ static void fill_buckets(lx_dataset *d, int index, const lx_size *sizes)
     for (size_t i = 0; i < d->n_images; i++) {
         lx_image *image = &d->images[i];
         lx_bucket *bucket;
-        if (!image->repeats || part_of(d, image) != index)
+        if (!is_seen(image) || part_of(d, image) != index)
             continue;
         bucket = find_bucket(d, part, sizes[i]);
         image->bucket = (int)(bucket - d->buckets);
+        if (image->is_held_out)
+            continue;
         bucket->n_images++;
         bucket->n_samples += (size_t)image->repeats;
     }
@@ -202,7 +261,7 @@ static int tell_sizes(lx_dataset *d, int part, lx_error *err)
 
     for (size_t i = 0; i < d->n_images; i++) {
         const lx_image *image = &d->images[i];
-        if (image->repeats == 0 || part_of(d, image) != part)
+        if (!is_seen(image) || part_of(d, image) != part)
             continue;
         if (image->resized_w > 2 * image->width && n_tiny++ == 0)
             tiny = image;
@@ -289,6 +348,8 @@ int lx_dataset_plan(lx_dataset *d, lx_error *err)
     d->buckets = lx_arena_calloc(d->arena, d->n_images + 1, sizeof *d->buckets);
     if (!sizes || !d->buckets)
         rc = lx_oom(err);
+    else
+        rc = hold_out_all(d, err);
     for (size_t i = 0; i < d->n_parts && rc == LX_OK; i++)
         rc = plan_part(d, (int)i, sizes, err);
     lx_free(sizes);

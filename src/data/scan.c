@@ -424,6 +424,8 @@ static int check_config(const lx_dataset_config *c, lx_error *err)
          "--train_data_dir is missing: the folder above the "
          "folders with images"},
         {c->batch_size >= 1, "--train_batch_size must be at least 1"},
+        {c->validation_split >= 0 && c->validation_split < 1,
+         "--validation_split must be at least 0 and below 1"},
         {c->keep_tokens >= 0, "--keep_tokens must not be negative"},
         {c->token_warmup_min >= 0 && c->token_warmup_step >= 0,
          "--token_warmup_min and --token_warmup_step must not be negative"},

@@ -5,41 +5,14 @@
 #include "src/base/error.h"
 #include "src/base/rng.h"
 
-enum { N = 624, M = 397 };
-
 void lx_torch_seed(lx_torch_random *r, uint64_t seed)
 {
-    r->state[0] = (uint32_t)seed;
-    for (uint32_t i = 1; i < N; i++)
-        r->state[i] = 1812433253u * (r->state[i - 1] ^ (r->state[i - 1] >> 30)) + i;
-    r->next = N;
-}
-
-static void refill(lx_torch_random *r)
-{
-    for (int i = 0; i < N; i++) {
-        uint32_t y = (r->state[i] & 0x80000000u) | (r->state[(i + 1) % N] & 0x7FFFFFFFu);
-        r->state[i] = r->state[(i + M) % N] ^ (y >> 1) ^ (y & 1 ? 0x9908B0DFu : 0);
-    }
-    r->next = 0;
-}
-
-uint32_t lx_torch_u32(lx_torch_random *r)
-{
-    uint32_t y;
-
-    if (r->next == N)
-        refill(r);
-    y = r->state[r->next++];
-    y ^= y >> 11;
-    y ^= (y << 7) & 0x9D2C5680u;
-    y ^= (y << 15) & 0xEFC60000u;
-    return y ^ (y >> 18);
+    lx_mt19937_seed(r, (uint32_t)seed);
 }
 
 static float uniform(lx_torch_random *r)
 {
-    return (float)(lx_torch_u32(r) & 0xFFFFFFu) * 0x1p-24f;
+    return (float)(lx_mt19937_u32(r) & 0xFFFFFFu) * 0x1p-24f;
 }
 
 /*

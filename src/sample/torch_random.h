@@ -27,13 +27,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct lx_torch_random {
-    uint32_t state[624];
-    int next;
-} lx_torch_random;
+#include "src/base/mt19937.h"
+
+typedef lx_mt19937 lx_torch_random;
 
 void lx_torch_seed(lx_torch_random *random, uint64_t seed);
-uint32_t lx_torch_u32(lx_torch_random *random);
 /* torch.randn of n >= 16 values, as one tensor. */
 void lx_torch_normal(float *out, size_t n, lx_torch_random *random);
 

@@ -92,6 +92,9 @@ typedef struct lx_train_config {
     bool gradient_checkpointing, lowram;
     const char *metadata_title, *metadata_author, *metadata_description, *metadata_license,
         *metadata_tags;
+    /* the loss on held-out images (data.validation_split; train/validation) */
+    int validate_every_n_steps, validate_every_n_epochs; /* 0 = not given: every epoch */
+    int max_validation_steps;                            /* batches; 0 = not given */
     /* pictures on the way (train/samples.h) */
     const char *sample_prompts, *sample_sampler; /* prompts NULL: none */
     int sample_every_n_steps, sample_every_n_epochs;

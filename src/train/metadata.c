@@ -106,9 +106,9 @@ static void set_steps_or_share(lx_metadata *m, const char *key, double x)
 static void set_absent_features(lx_metadata *m)
 {
     static const char *const none[] = {
-        "ss_face_crop_aug_range",     "ss_resize_interpolation",
-        "ss_validation_seed",         "ss_max_validation_steps",
-        "ss_validate_every_n_epochs", "ss_validate_every_n_steps"};
+        "ss_face_crop_aug_range",
+        "ss_resize_interpolation",
+    };
     static const char *const off[] = {"ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet",
                                       "ss_v2"};
 
@@ -116,8 +116,6 @@ static void set_absent_features(lx_metadata *m)
         lx_metadata_set(m, none[i], "None");
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         lx_metadata_set(m, off[i], "False");
-    lx_metadata_set(m, "ss_num_validation_images", "0");
-    lx_metadata_set(m, "ss_validation_split", "0.0");
 }
 
 static void set_network(lx_metadata *m, const lx_train_config *c)
@@ -200,6 +198,22 @@ static void set_loss(lx_metadata *m, const lx_train_config *c)
     set_float(m, "ss_huber_c", c->huber_c);
     set_float(m, "ss_huber_scale", c->huber_scale);
     set_float(m, "ss_prior_loss_weight", c->prior_loss_weight);
+}
+
+static void set_validation(lx_metadata *m, const lx_train_config *c,
+                           const lx_dataset *dataset)
+{
+    const lx_dataset_config *d = &c->data;
+
+    set_int(m, "ss_num_validation_images", (int64_t)dataset->n_held_out);
+    set_float(m, "ss_validation_split", d->validation_split);
+    if (d->validation_seed_given)
+        set_int(m, "ss_validation_seed", d->validation_seed);
+    else
+        lx_metadata_set(m, "ss_validation_seed", "None");
+    set_int_or_none(m, "ss_max_validation_steps", c->max_validation_steps);
+    set_int_or_none(m, "ss_validate_every_n_epochs", c->validate_every_n_epochs);
+    set_int_or_none(m, "ss_validate_every_n_steps", c->validate_every_n_steps);
 }
 
 static void set_captions(lx_metadata *m, const lx_dataset_config *d)
@@ -330,6 +344,7 @@ int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
     set_loss(m, c);
     set_captions(m, &dataset->config);
     set_images(m, dataset);
+    set_validation(m, c, dataset);
     set_modelspec(m, c);
     set_int(m, "ss_num_batches_per_epoch", steps->batches_per_epoch);
     set_int(m, "ss_num_epochs", steps->epochs);

@@ -43,6 +43,17 @@ typedef struct lx_sample_report {
     uint64_t seed;
 } lx_sample_report;
 
+/* The loss on images that are not trained, and on as many that are: train/validation. */
+typedef struct lx_validation_report {
+    int64_t step;  /* 0: before the first */
+    int epoch;     /* from 1 */
+    bool is_epoch; /* after an epoch, else after a step (or before the first) */
+    size_t n_held_out, n_trained;
+    double held_out, trained; /* NaN where there are no such images */
+    double
+        average_loss; /* of the training, as in the last step's report; NaN before it */
+} lx_validation_report;
+
 typedef struct lx_observer {
     void *context;
     /* Long parts before the first step: "caching latents", done of total. */
@@ -50,6 +61,8 @@ typedef struct lx_observer {
     int (*on_step)(void *context, const lx_step_report *report, lx_error *err);
     int (*on_checkpoint)(void *context, const lx_checkpoint_report *report, lx_error *err);
     int (*on_sample)(void *context, const lx_sample_report *report, lx_error *err);
+    int (*on_validation)(void *context, const lx_validation_report *report,
+                         lx_error *err);
     void (*on_note)(void *context, const char *text); /* worth telling, no error */
     /* Asked between steps: nonzero ends the training cleanly (save, LX_EINTERRUPTED). */
     int (*should_stop)(void *context);

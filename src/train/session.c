@@ -12,6 +12,7 @@
 #include "src/train/latents.h"
 #include "src/train/output.h"
 #include "src/train/samples.h"
+#include "src/train/validation.h"
 
 struct lx_train {
     const lx_train_config *config;
@@ -32,6 +33,8 @@ struct lx_train {
     lx_metadata metadata;
     lx_output output;
     lx_samples samples;
+    lx_validation *validation; /* NULL = none */
+    double average_loss;       /* of the last step; NaN before it */
     lx_schedule schedule;
     lx_step_count count;
     lx_plan_memory memory; /* of the largest shape */
@@ -113,6 +116,7 @@ void lx_train_close(lx_train *t)
     if (!t)
         return;
     lx_optimizer_free(t->optimizer);
+    lx_validation_free(t->validation);
     lx_step_free(t->step);
     lx_loader_free(t->loader);
     lx_latents_free(t->latents);
@@ -142,6 +146,22 @@ static int on_cached(void *context, int64_t done, int64_t total, lx_error *err)
     return LX_OK;
 }
 
+static int prepare_validation(lx_train *t, lx_error *err)
+{
+    const lx_validation_of of = {.config = t->config,
+                                 .dataset = t->dataset,
+                                 .dev = t->dev,
+                                 .checkpoint = t->checkpoint,
+                                 .sd = &t->sd,
+                                 .lora = t->lora,
+                                 .tokenizer = t->tokenizer,
+                                 .encode = lx_latents_encode,
+                                 .encode_context = t->latents};
+
+    t->average_loss = (double)NAN;
+    return lx_validation_new(&t->validation, &of, err);
+}
+
 static int prepare_loader(lx_train *t, lx_error *err)
 {
     const lx_train_config *c = t->config;
@@ -150,7 +170,8 @@ static int prepare_loader(lx_train *t, lx_error *err)
     if ((rc = lx_latents_new(&t->latents, t->dev, t->checkpoint, &t->sd, err)) < 0 ||
         (rc = lx_loader_new(&t->loader, t->dataset, c->seed, c->prior_loss_weight,
                             t->count.total_steps, lx_latents_encode, t->latents, err)) <
-            0)
+            0 ||
+        (rc = prepare_validation(t, err)) < 0)
         return rc;
     if (!c->data.cache_latents)
         return LX_OK;
@@ -482,6 +503,23 @@ static bool is_time_to_autosave(lx_train *t)
     return true;
 }
 
+/* Of the LoRA that would be saved now. */
+static int validate(lx_train *t, bool is_epoch, lx_error *err)
+{
+    lx_validation_report report = {.step = t->at.step,
+                                   .epoch = (int)t->at.epoch + !is_epoch,
+                                   .is_epoch = is_epoch,
+                                   .average_loss = t->average_loss};
+    int rc;
+
+    show_averages(t, true);
+    rc = lx_validation_run(&report, t->validation, err);
+    show_averages(t, false);
+    if (rc == LX_OK && t->observer->on_validation)
+        rc = t->observer->on_validation(t->observer->context, &report, err);
+    return rc;
+}
+
 /* The files and states that are due after a step. */
 static int save_step(lx_train *t, lx_error *err)
 {
@@ -527,8 +565,12 @@ static int one_step(lx_train *t, lx_error *err)
     at->step++;
     report.images_seen = at->images_seen;
     report.seconds = seconds_now() - started;
+    t->average_loss = report.average_loss;
     if (t->observer->on_step &&
         (rc = t->observer->on_step(t->observer->context, &report, err)) < 0)
+        return rc;
+    if (t->validation && lx_validation_after_step(t->config, at->step) &&
+        (rc = validate(t, false, err)) < 0)
         return rc;
     return save_step(t, err);
 }
@@ -539,6 +581,9 @@ static int end_epoch(lx_train *t, lx_error *err)
 
     t->at.epoch++;
     t->at.batch = 0;
+    if (t->validation && lx_validation_after_epoch(t->config, (int)t->at.epoch) &&
+        (rc = validate(t, true, err)) < 0)
+        return rc;
     show_averages(t, true);
     if ((rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK)
         rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err);
@@ -567,8 +612,11 @@ static int start(lx_train *t, lx_error *err)
 
     lx_step_zero_gradients(t->step);
     t->autosaved = seconds_now();
-    if (!t->config->resume)
+    if (!t->config->resume) {
+        if (t->validation && (rc = validate(t, false, err)) < 0)
+            return rc;
         return lx_samples_draw(&t->samples, true, 0, 0, err);
+    }
     if ((rc = lx_state_load(&t->output.state, t->config->resume, err)) < 0) {
         lx_within(err, "--resume");
         return rc;

@@ -46,7 +46,7 @@ try '[[datasets]]
 metadata_file = "m.json"
 is_reg = true'
 try '[general]
-validation_split = 0.1
+validation_split = "a tenth"
 [[datasets]]
 [[datasets.subsets]]
 image_dir = "x"'

@@ -313,9 +313,60 @@ test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing(void **state)
     assert_int_equal(chdir(here), 0);
 }
 
+/* The images that sd-scripts' validation split keeps out of training, of 8 and of 6 in order: Python's
+ * random.seed(7), then 0; random.shuffle; the last ones. */
+static void check_split(int n, double split, int64_t seed, const bool *held_out,
+                        int n_held_out)
+{
+    lx_dataset d = {.arena = lx_arena_new(),
+                    .images = calloc((size_t)n, sizeof(lx_image))};
+    lx_folder folder = {.config = &d.config, .repeats = 2, .n_images = (size_t)n};
+    lx_data_part part = {.config = &d.config};
+    lx_error err = {0};
+
+    assert_true(d.arena && d.images);
+    d.folders = &folder;
+    d.parts = &part;
+    d.n_folders = d.n_parts = 1;
+    lx_dataset_config_defaults(&d.config);
+    d.config.width = d.config.height = 64;
+    d.config.validation_split = split;
+    d.config.validation_seed = seed;
+    d.config.validation_seed_given = true;
+    for (; d.n_images < (size_t)n; d.n_images++)
+        d.images[d.n_images] = (lx_image){
+            .path = "picture", .caption = "", .repeats = 2, .width = 64, .height = 64};
+    lx_assert_ok(lx_dataset_plan(&d, &err), &err);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(d.images[i].is_held_out, held_out[i]);
+        assert_int_equal(d.images[i].repeats, held_out[i] ? 0 : 2);
+    }
+    assert_int_equal(d.n_held_out, n_held_out);
+    assert_int_equal(folder.n_images, n - n_held_out);
+    assert_int_equal(d.n_train_samples, 2 * (n - n_held_out));
+    assert_int_equal(d.buckets[0].n_samples, 2 * (n - n_held_out));
+    free(d.images);
+    lx_arena_free(d.arena);
+}
+
+static void test_data_dataset__holds_out_the_images_that_the_peer_would(void **state)
+{
+    /* [6, 7, 2, 4, 0, 3, 1, 5] and [4, 2, 1, 0, 5, 3] */
+    static const bool quarter[8] = {[1] = true, [5] = true};
+    static const bool half[6] = {[0] = true, [5] = true, [3] = true};
+    static const bool third[8] = {[1] = true, [5] = true}; /* ceil(5.6) trained */
+    static const bool none[6] = {false};
+
+    check_split(8, 0.25, 7, quarter, 2);
+    check_split(6, 0.5, 0, half, 3);
+    check_split(8, 0.3, 7, third, 2);
+    check_split(6, 0.1, 0, none, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_data_dataset__holds_out_the_images_that_the_peer_would),
         cmocka_unit_test(test_data_dataset__batches_epochs_and_steps),
         cmocka_unit_test(test_data_dataset__what_the_peer_makes_of_folders),
         cmocka_unit_test(
