@@ -13,7 +13,9 @@
 #define LX_KERNELS_CUDA_DIALECT_CUH
 
 #include <cstdint>
+#include <initializer_list>
 #include <tuple>
+#include <type_traits>
 
 #ifdef LX_CUDA_EMULATION
 #include "tests/cuda_emulation/emulation.h"
@@ -348,6 +350,17 @@ LX_DEVICE float lx_weight_at(lx_weight w, int64_t i)
              lx_launch_(#kernel, kernel, grid, threads, shared, \
                         lx_queue_of(dev)->stream, __VA_ARGS__))
 
+/* The same where more than 48 KiB of dynamic shared memory may be asked for. */
+#define LX_LAUNCH_SHARED(dev, kernel, grid, threads, shared, ...)                      \
+    do {                                                                               \
+        if ((shared) > 48 << 10)                                                       \
+            lx_note_(dev, #kernel,                                                     \
+                     cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),      \
+                                          cudaFuncAttributeMaxDynamicSharedMemorySize, \
+                                          (int)(shared)));                             \
+        LX_LAUNCH(dev, kernel, grid, threads, shared, __VA_ARGS__);                    \
+    } while (0)
+
 static inline lx_cuda_queue *lx_queue_of(lx_device *dev)
 {
     return static_cast<lx_cuda_queue *>(dev->context);
@@ -424,6 +437,48 @@ static inline int64_t lx_ceil_div(int64_t a, int64_t b)
 static inline bool lx_is_aligned(const void *p, size_t to)
 {
     return reinterpret_cast<uintptr_t>(p) % to == 0;
+}
+
+/* Blocks of `threads` for n threads. */
+static inline unsigned lx_blocks(int64_t n, int threads)
+{
+    return (unsigned)lx_ceil_div(n, threads);
+}
+
+/* f with how many elements of T a thread moves at once: 16 bytes if runs of `width` elements are
+ * made of such and all pointers allow it (NULL does), else one. */
+template <class T, class F>
+static void lx_with_pack(int64_t width, std::initializer_list<const void *> pointers, F f)
+{
+    bool is_packed = width % lx_per_16<T>::N == 0;
+
+    for (const void *p : pointers)
+        is_packed = is_packed && lx_is_aligned(p, 16);
+    if (is_packed)
+        f(std::integral_constant<int, lx_per_16<T>::N>());
+    else
+        f(std::integral_constant<int, 1>());
+}
+
+/* Is this a type that kernels compute with? */
+static inline bool lx_is_float(lx_dtype dtype)
+{
+    return dtype == LX_F32 || dtype == LX_F16 || dtype == LX_BF16;
+}
+
+/* Refuses a call whose `arg` is of another type. */
+static inline int lx_check_types_of(const lx_call *call, const lx_arg *arg, lx_error *err)
+{
+    if (lx_is_float(arg->dtype))
+        return LX_OK;
+    return lx_fail(err, LX_EUNSUPPORTED, "%s: %s of %s is not done on a GPU", call->label,
+                   lx_op_name(call->op), lx_dtype_name(arg->dtype));
+}
+
+/* The `prepare` of kernels that need nothing else. */
+static inline int lx_check_types(lx_device *, lx_call *call, bool, lx_error *err)
+{
+    return lx_check_types_of(call, &call->out[0], err);
 }
 
 #endif

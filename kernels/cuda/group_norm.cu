@@ -8,7 +8,7 @@
  * Against cancellation the forward sums are of x - x[first row] per channel, and variances of parts
  * are put together as in Chan et al. 1979 (STAN-CS-79-773).
  */
-#include "kernels/cuda/dialect.cuh"
+#include "kernels/cuda/functions.cuh"
 
 enum { SMALL_THREADS = 256, SUM_THREADS = 128, TILE_THREADS = 256 };
 /* Elements of a group up to which one block does it all. */
@@ -22,17 +22,6 @@ struct norm_shape {
     float eps;
     bool has_silu;
 };
-
-LX_DEVICE float silu(float z)
-{
-    return z / (1 + expf(-z));
-}
-
-LX_DEVICE float silu_slope(float z)
-{
-    const float s = 1 / (1 + expf(-z));
-    return s * (1 + z * (1 - s));
-}
 
 /* Sum of f64 over a block of SUM_THREADS, the same in all. */
 LX_DEVICE double block_sum_f64(double x, double *shared)
@@ -182,7 +171,7 @@ __global__ void __launch_bounds__(TILE_THREADS)
 #pragma unroll
         for (int i = 0; i < N; i++) {
             const float z = (lx_widen(v.at[i]) - mean[i]) * by[i] + plus[i];
-            v.at[i] = lx_narrow<T>(s.has_silu ? silu(z) : z);
+            v.at[i] = lx_narrow<T>(s.has_silu ? lx_silu::value(z) : z);
         }
         lx_store<T, N>(y + t.base + p * s.C, v);
     }
@@ -216,11 +205,151 @@ __global__ void __launch_bounds__(SMALL_THREADS)
         const float z =
             (lx_widen(x[at]) - mean) * rstd * lx_weight_at(w, g * s.width + c) +
             lx_weight_at(bias, g * s.width + c);
-        y[at] = lx_narrow<T>(s.has_silu ? silu(z) : z);
+        y[at] = lx_narrow<T>(s.has_silu ? lx_silu::value(z) : z);
     }
     if (stats && threadIdx.x == 0) {
         stats[((int64_t)b * s.G + g) * 2] = mean;
         stats[((int64_t)b * s.G + g) * 2 + 1] = rstd;
+    }
+}
+
+/* ---- the gradient ------------------------------------------------------------------------- */
+
+/* What the gradient needs of one channel. */
+struct channel {
+    float mean, rstd, w, bias;
+};
+
+LX_DEVICE channel channel_at(const float *stats, lx_weight w, lx_weight bias,
+                             const norm_shape &s, int b, int c)
+{
+    const float *of = stats + ((int64_t)b * s.G + c / s.width) * 2;
+    return {of[0], of[1], lx_weight_at(w, c), lx_weight_at(bias, c)};
+}
+
+/* The gradient at xhat. */
+LX_DEVICE float at_xhat(float dy, float xhat, const channel &c, bool has_silu)
+{
+    return (has_silu ? dy * lx_silu::slope(xhat * c.w + c.bias) : dy) * c.w;
+}
+
+/* Per channel and chunk: the sums of g and g xhat. */
+template <class T, int N>
+__global__ void __launch_bounds__(TILE_THREADS)
+    partial_gradients(float *partial, const T *dy, const T *x, lx_weight w,
+                      lx_weight bias, const float *stats, norm_shape s)
+{
+    const tile t = my_tile<N>(s);
+    float a[N], b[N];
+    channel ch[N];
+
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        a[i] = b[i] = 0;
+    if (t.is_inside) {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            ch[i] = channel_at(stats, w, bias, s, blockIdx.z, t.c0 + i);
+        for (int64_t p = t.row; p < t.end; p += blockDim.y) {
+            const lx_pack<T, N> v = lx_load<T, N>(x + t.base + p * s.C);
+            const lx_pack<T, N> d = lx_load<T, N>(dy + t.base + p * s.C);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                const float xhat = (lx_widen(v.at[i]) - ch[i].mean) * ch[i].rstd;
+                const float g = at_xhat(lx_widen(d.at[i]), xhat, ch[i], s.has_silu);
+                a[i] += g;
+                b[i] += g * xhat;
+            }
+        }
+    }
+    put_partial<N>(partial, s, t, a, b);
+}
+
+/* One block per group: means [B, G, 2] of g and g xhat. */
+__global__ void __launch_bounds__(SUM_THREADS)
+    join_gradients(float *means, const float *partial, norm_shape s)
+{
+    __shared__ double shared[SUM_THREADS / 32];
+    const int g = blockIdx.x, b = blockIdx.y;
+    const float *from = partial + (int64_t)b * s.n_chunks * 2 * s.C + g * s.width;
+    double sum = 0, dot = 0;
+
+    for (int i = threadIdx.x; i < s.n_chunks * s.width; i += SUM_THREADS) {
+        const int64_t at = (int64_t)(i / s.width) * 2 * s.C + i % s.width;
+        sum += from[at];
+        dot += from[at + s.C];
+    }
+    sum = block_sum_f64(sum, shared);
+    dot = block_sum_f64(dot, shared);
+    if (threadIdx.x == 0) {
+        means[((int64_t)b * s.G + g) * 2] = (float)(sum / ((double)s.P * s.width));
+        means[((int64_t)b * s.G + g) * 2 + 1] = (float)(dot / ((double)s.P * s.width));
+    }
+}
+
+template <class T, int N>
+__global__ void __launch_bounds__(TILE_THREADS)
+    gradient(T *dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
+             const float *stats, const float *means, const T *plus, norm_shape s)
+{
+    const tile t = my_tile<N>(s);
+    channel ch[N];
+    float sum[N], dot[N];
+
+    if (!t.is_inside)
+        return;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const float *of = means + ((int64_t)blockIdx.z * s.G + (t.c0 + i) / s.width) * 2;
+        ch[i] = channel_at(stats, w, bias, s, blockIdx.z, t.c0 + i);
+        sum[i] = of[0];
+        dot[i] = of[1];
+    }
+    for (int64_t p = t.row; p < t.end; p += blockDim.y) {
+        const int64_t at = t.base + p * s.C;
+        const lx_pack<T, N> v = lx_load<T, N>(x + at), d = lx_load<T, N>(dy + at);
+        lx_pack<T, N> a = d;
+        if (plus)
+            a = lx_load<T, N>(plus + at);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            const float xhat = (lx_widen(v.at[i]) - ch[i].mean) * ch[i].rstd;
+            const float g = at_xhat(lx_widen(d.at[i]), xhat, ch[i], s.has_silu);
+            const float z = ch[i].rstd * (g - sum[i] - xhat * dot[i]);
+            a.at[i] = lx_narrow<T>(plus ? lx_widen(a.at[i]) + z : z);
+        }
+        lx_store<T, N>(dx + at, a);
+    }
+}
+
+/* One block per group of a small tensor. */
+template <class T>
+__global__ void __launch_bounds__(SMALL_THREADS)
+    small_gradient(T *dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
+                   const float *stats, const T *plus, norm_shape s)
+{
+    __shared__ float shared[SMALL_THREADS / 32];
+    const int g = blockIdx.x, b = blockIdx.y, n = (int)s.P * s.width;
+    const int64_t base = (int64_t)b * s.P * s.C + g * s.width;
+    float sum = 0, dot = 0;
+
+    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+        const int64_t at = base + (int64_t)(i / s.width) * s.C + i % s.width;
+        const channel ch = channel_at(stats, w, bias, s, b, g * s.width + i % s.width);
+        const float xhat = (lx_widen(x[at]) - ch.mean) * ch.rstd;
+        const float v = at_xhat(lx_widen(dy[at]), xhat, ch, s.has_silu);
+        sum += v;
+        dot += v * xhat;
+    }
+    sum = lx_block_sum<SMALL_THREADS>(sum, shared) / n;
+    dot = lx_block_sum<SMALL_THREADS>(dot, shared) / n;
+    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+        const int64_t at = base + (int64_t)(i / s.width) * s.C + i % s.width;
+        const channel ch = channel_at(stats, w, bias, s, b, g * s.width + i % s.width);
+        const float xhat = (lx_widen(x[at]) - ch.mean) * ch.rstd;
+        const float v = at_xhat(lx_widen(dy[at]), xhat, ch, s.has_silu);
+        const float z = ch.rstd * (v - sum - xhat * dot);
+        dx[at] = lx_narrow<T>(plus ? lx_widen(plus[at]) + z : z);
     }
 }
 
@@ -268,24 +397,14 @@ static size_t partial_floats(const norm_shape &s)
     return (size_t)s.B * s.n_chunks * 2 * s.C;
 }
 
-/* Calls f with the elements that one thread reads at once: 16 bytes, or 1 element. */
-template <class T, class F>
-static void with_pack(const norm_shape &s, bool is_aligned, F f)
-{
-    if (is_aligned && s.C % lx_per_16<T>::N == 0)
-        f(std::integral_constant<int, lx_per_16<T>::N>());
-    else
-        f(std::integral_constant<int, 1>());
-}
-
-static int prepare_group_norm(lx_device *, lx_call *call, bool is_sizing, lx_error *)
+/* Scratch of both directions: the partial sums, and two numbers a group. */
+static int prepare(lx_device *, lx_call *call, bool is_sizing, lx_error *err)
 {
     const norm_shape s = shape_of(call, &call->in[0]);
 
-    if (is_sizing &&
-        !is_small(s)) /* the partial sums, and stats that nobody else wants */
+    if (is_sizing && !is_small(s))
         call->scratch_bytes = (partial_floats(s) + (size_t)s.B * s.G * 2) * sizeof(float);
-    return LX_OK;
+    return lx_check_types_of(call, &call->in[0], err);
 }
 
 template <class T>
@@ -304,8 +423,8 @@ static void forward(lx_device *dev, const lx_call *call, const norm_shape &s)
     }
     if (!stats)
         stats = partial + partial_floats(s);
-    with_pack<T>(s, lx_is_aligned(x, 16) && lx_is_aligned(y, 16), [&](auto n) {
-        constexpr int N = decltype(n)::value;
+    lx_with_pack<T>(s.C, {x, y}, [&](auto pack) {
+        constexpr int N = decltype(pack)::value;
         dim3 grid, threads;
         tiles(&grid, &threads, s, N);
         LX_LAUNCH(dev, (partial_moments<T, N>), grid, threads, 0, partial, x, s);
@@ -323,4 +442,42 @@ static void run_group_norm(lx_device *dev, const lx_call *call)
                      [&](auto t) { forward<decltype(t)>(dev, call, s); });
 }
 
-const lx_kernel lx_cuda_group_norm = {prepare_group_norm, run_group_norm, nullptr};
+template <class T>
+static void backward(lx_device *dev, const lx_call *call, const norm_shape &s)
+{
+    const T *dy = lx_in<T>(call, 0), *x = lx_in<T>(call, 1), *plus = lx_in<T>(call, 5);
+    const lx_weight w = lx_weight_of(call, 2), bias = lx_weight_of(call, 3);
+    const float *stats = lx_in<float>(call, 4);
+    T *dx = lx_out<T>(call, 0);
+    float *partial = static_cast<float *>(call->scratch),
+          *means = partial + partial_floats(s);
+    const dim3 groups((unsigned)s.G, (unsigned)s.B);
+
+    if (is_small(s)) {
+        LX_LAUNCH(dev, small_gradient<T>, groups, SMALL_THREADS, 0, dx, dy, x, w, bias,
+                  stats, plus, s);
+        return;
+    }
+    lx_with_pack<T>(s.C, {dy, x, plus, dx}, [&](auto pack) {
+        constexpr int N = decltype(pack)::value;
+        dim3 grid, threads;
+        tiles(&grid, &threads, s, N);
+        LX_LAUNCH(dev, (partial_gradients<T, N>), grid, threads, 0, partial, dy, x, w,
+                  bias, stats, s);
+        LX_LAUNCH(dev, join_gradients, groups, SUM_THREADS, 0, means, partial, s);
+        LX_LAUNCH(dev, (gradient<T, N>), grid, threads, 0, dx, dy, x, w, bias, stats,
+                  means, plus, s);
+    });
+}
+
+static void run_group_norm_dx(lx_device *dev, const lx_call *call)
+{
+    const norm_shape s = shape_of(call, &call->in[0]);
+
+    if (s.B && s.P)
+        lx_with_type(call->in[0].dtype,
+                     [&](auto t) { backward<decltype(t)>(dev, call, s); });
+}
+
+const lx_kernel lx_cuda_group_norm = {prepare, run_group_norm, nullptr};
+const lx_kernel lx_cuda_group_norm_dx = {prepare, run_group_norm_dx, nullptr};

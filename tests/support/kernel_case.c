@@ -237,8 +237,11 @@ static void place(lx_device *dev, lx_arg *arg, const operand *o, const void *byt
 
 static void fill_call(lx_device *dev, lx_call *call, const lx_case *c, bool is_plain)
 {
-    *call = (lx_call){
-        .op = c->op, .n_in = c->n_in, .n_out = c->n_out, .attrs = c->attrs, .label = "case"};
+    *call = (lx_call){.op = c->op,
+                      .n_in = c->n_in,
+                      .n_out = c->n_out,
+                      .attrs = c->attrs,
+                      .label = "case"};
     const int shared = is_plain ? -1 : c->in_place;
 
     for (int i = 0; i < c->n_out; i++)
@@ -283,13 +286,16 @@ static void run(lx_case *c, int variant)
     lx_call call;
     lx_error err = {0};
 
-    assert_int_equal((variant ? lx_case_device_used->open : open_cpu)(&dev, variant, &err), 0);
-    const lx_kernel *kernel = variant ? &dev->kernels[c->op] : &lx_cpu_plain_kernels[c->op];
+    assert_int_equal(
+        (variant ? lx_case_device_used->open : open_cpu)(&dev, variant, &err), 0);
+    const lx_kernel *kernel =
+        variant ? &dev->kernels[c->op] : &lx_cpu_plain_kernels[c->op];
     fill_call(dev, &call, c, !variant);
     if (kernel->prepare) {
         lx_call sizing = call;
         for (int i = 0; i < MOST; i++)
-            (i < LX_CALL_MAX_IN ? &sizing.in[i] : &sizing.out[i - LX_CALL_MAX_IN])->data = NULL;
+            (i < LX_CALL_MAX_IN ? &sizing.in[i] : &sizing.out[i - LX_CALL_MAX_IN])->data =
+                NULL;
         assert_int_equal(kernel->prepare(dev, &sizing, true, &err), 0);
         call.scratch_bytes = sizing.scratch_bytes;
         call.scratch = give(dev, NULL, call.scratch_bytes);
@@ -314,7 +320,8 @@ static void describe(char *text, size_t n, const lx_case *c)
     for (int i = 0; i < c->n_in; i++)
         for (int d = -1; d < c->in[i].arg.n_dims && at < n; d++)
             at += (size_t)(d < 0 ? snprintf(text + at, n - at, " |")
-                                 : snprintf(text + at, n - at, " %d", (int)c->in[i].arg.shape[d]));
+                                 : snprintf(text + at, n - at, " %d",
+                                            (int)c->in[i].arg.shape[d]));
 }
 
 /* |a - b| / |b|; infinity with a NaN, unless b has it at the same place. */
@@ -333,20 +340,24 @@ static double relative_error(const float *a, const float *b, size_t n)
     return difference == 0 ? 0 : sqrt(difference / size);
 }
 
-static void compare(const lx_case *c, int i, const float *plain, const char *what, double limit)
+static void compare(const lx_case *c, int i, const float *plain, const char *what,
+                    double limit)
 {
-    const float *got = c->result[i];
-    const size_t n = c->out[i].size / sizeof *got;
-    const double error = relative_error(got, plain, n);
+    const size_t n = (size_t)lx_arg_count(&c->out[i].arg);
+    float *got = need(malloc(n * sizeof *got + 1));
     size_t worst = 0;
 
-    if (error <= limit)
+    assert_int_equal(lx_to_f32(got, c->result[i], c->out[i].arg.dtype, n), 0);
+    const double error = relative_error(got, plain, n);
+    if (error <= limit) {
+        free(got);
         return;
+    }
     for (size_t j = 0; j < n; j++)
         if (!(fabs((double)got[j] - plain[j]) <= fabs((double)got[worst] - plain[worst])))
             worst = j;
-    fail_msg("%s: output %d is off by %.3g (limit %.3g), worst at %zu: %.9g, plain %.9g", what, i,
-             error, limit, worst, (double)got[worst], (double)plain[worst]);
+    fail_msg("%s: output %d is off by %.3g (limit %.3g), worst at %zu: %.9g, plain %.9g",
+             what, i, error, limit, worst, (double)got[worst], (double)plain[worst]);
 }
 
 /* Elements of all operands: how much work the case is. */
@@ -361,33 +372,136 @@ static int64_t count_all(const lx_case *c)
     return n;
 }
 
-void lx_case_check(lx_case *c, double limit)
+/* Every step-th variant against the plain results, and variants against each other. */
+static void check_variants(lx_case *c, void *plain[LX_CALL_MAX_OUT], int step,
+                           const char *what, double limit)
 {
-    void *plain[LX_CALL_MAX_OUT] = {0}, *one[LX_CALL_MAX_OUT] = {0};
-    char what[512];
+    void *one[LX_CALL_MAX_OUT] = {0};
 
-    describe(what, sizeof what, c);
-    if (lx_case_device_used->skips && lx_case_device_used->skips(c->op, count_all(c)))
-        return;
-    for (int variant = 0; variant <= 3; variant++) {
+    for (int variant = 1; variant <= 3; variant += step) {
         run(c, variant);
         for (int i = 0; i < c->n_out; i++) {
             if (!c->result[i])
                 continue;
-            if (variant >= 1)
-                compare(c, i, plain[i], what, limit);
-            if (variant >= 2 && memcmp(one[i], c->result[i], c->out[i].size) != 0)
-                fail_msg("%s: output %d differs between variants 1 and %d", what, i, variant);
-            if (variant <= 1) {
-                void **kept = variant ? one : plain;
-                kept[i] = c->result[i];
+            compare(c, i, plain[i], what, limit);
+            if (variant > 1 && memcmp(one[i], c->result[i], c->out[i].size) != 0)
+                fail_msg("%s: output %d differs between variants 1 and %d", what, i,
+                         variant);
+            if (variant == 1) {
+                one[i] = c->result[i];
                 c->result[i] = NULL;
             }
         }
     }
-    for (int i = 0; i < c->n_out; i++) {
-        free(plain[i]);
+    for (int i = 0; i < c->n_out; i++)
         free(one[i]);
+}
+
+/* Statistics, sums that are added to, and what is no activation stay F32 in half precision. */
+static bool stays_f32(lx_op_id op, bool is_out, int i)
+{
+    switch (op) {
+    case LX_OP_group_norm:
+    case LX_OP_layer_norm:
+    case LX_OP_attention:
+        return is_out && i == 1;
+    case LX_OP_group_norm_dx:
+    case LX_OP_attention_bwd:
+        return !is_out && i == 4;
+    case LX_OP_layer_norm_dx:
+        return !is_out && i == 3;
+    case LX_OP_norm_dwb:
+        return is_out || i == 2;
+    case LX_OP_bias_db:
+        return is_out;
+    case LX_OP_mul_add:
+        return !is_out && i != 1 && i != 3;
+    case LX_OP_loss:
+        return is_out ? i == 0 : i == 3;
+    case LX_OP_timestep_embedding:
+        return !is_out;
+    default:
+        return false;
+    }
+}
+
+/* `from` with its F32 activations rounded to `dtype`, and kept in it or, wide, in F32. */
+static void round_operand(operand *to, const operand *from, lx_dtype dtype, bool is_wide)
+{
+    const size_t n = from->size / sizeof(float);
+    uint16_t *narrow = need(malloc(from->size + 1));
+
+    *to = *from;
+    assert_int_equal(lx_from_f32(narrow, dtype, from->bytes, n), 0);
+    to->bytes = need(malloc(from->size + 1));
+    if (is_wide) {
+        assert_int_equal(lx_to_f32(to->bytes, narrow, dtype, n), 0);
+    } else {
+        to->arg.dtype = dtype;
+        to->size = n * sizeof *narrow;
+        memcpy(to->bytes, narrow, to->size);
+    }
+    free(narrow);
+}
+
+static void copy_operand(operand *to, const operand *from)
+{
+    *to = *from;
+    to->bytes = need(malloc(from->size + 1));
+    if (from->bytes)
+        memcpy(to->bytes, from->bytes, from->size);
+}
+
+static lx_case *round_case(const lx_case *c, lx_dtype dtype, bool is_wide)
+{
+    lx_case *r = need(malloc(sizeof *r));
+
+    *r = *c;
+    memset(r->result, 0, sizeof r->result);
+    for (int i = 0; i < c->n_in + c->n_out; i++) {
+        const bool is_out = i >= c->n_in;
+        const int at = is_out ? i - c->n_in : i;
+        const operand *from = is_out ? &c->out[at] : &c->in[at];
+        operand *to = is_out ? &r->out[at] : &r->in[at];
+        if (from->arg.n_dims < 0 || from->arg.dtype != LX_F32 ||
+            stays_f32(c->op, is_out, at))
+            copy_operand(to, from);
+        else
+            round_operand(to, from, dtype, is_wide);
+    }
+    return r;
+}
+
+static void check_half(const lx_case *c, lx_dtype dtype, const char *what, double limit)
+{
+    lx_case *wide = round_case(c, dtype, true), *narrow = round_case(c, dtype, false);
+    char name[600];
+
+    snprintf(name, sizeof name, "%s in %s", what, lx_dtype_name(dtype));
+    run(wide, 0);
+    check_variants(narrow, wide->result, 2, name, limit);
+    lx_case_free(wide);
+    lx_case_free(narrow);
+}
+
+void lx_case_check(lx_case *c, double limit)
+{
+    const lx_case_device *device = lx_case_device_used;
+    void *plain[LX_CALL_MAX_OUT] = {0};
+    char what[512];
+
+    describe(what, sizeof what, c);
+    if (device->skips && device->skips(c->op, count_all(c)))
+        return;
+    run(c, 0);
+    memcpy(plain, c->result, sizeof plain);
+    memset(c->result, 0, sizeof c->result);
+    check_variants(c, plain, 1, what, limit);
+    for (int i = 0; i < c->n_out; i++)
+        free(plain[i]);
+    if (device->f16_limit) {
+        check_half(c, LX_F16, what, device->f16_limit(c->op));
+        check_half(c, LX_BF16, what, 8 * device->f16_limit(c->op));
     }
 }
 

@@ -20,6 +20,9 @@ typedef struct lx_case lx_case;
 typedef struct lx_case_device {
     int (*open)(lx_device **out, int variant, lx_error *err);
     bool (*skips)(lx_op_id op, int64_t elements); /* optional: has no such kernel, or is too slow */
+    /* Optional: activations may be F16 and BF16 too. Cases are then repeated so, against the plain
+     * kernel with the same rounded inputs, within this (relative L2), eight times it for BF16. */
+    double (*f16_limit)(lx_op_id op);
 } lx_case_device;
 
 extern const lx_case_device *lx_case_device_used;
