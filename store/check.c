@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/json.h"
 #include "store/internal.h"
 #include "store/query.h"
 
@@ -51,11 +52,14 @@ static int check_database(check *c, lx_error *err)
         rc = store__query(&stmt, c->store, &why, checks[i], "");
         while (store__row(&rc, c->store, stmt, &why)) {
             const char *text = (const char *)sqlite3_column_text(stmt, 0);
-            if (i || !text || strcmp(text, "ok") != 0)
+            if (i || !text || strcmp(text, "ok") != 0) {
+                c->report->is_database_damaged = true;
                 problem(c, "database: %s%s", i ? "dangling reference in " : "",
                         text ? text : "?");
+            }
         }
         store__finish(c->store, stmt);
+        c->report->is_database_damaged |= rc == LX_EFORMAT;
         rc = finding(c, rc, &why, err);
     }
     return rc;
@@ -83,38 +87,163 @@ static int check_objects(check *c, lx_error *err)
     return finding(c, rc, &why, err);
 }
 
-/* Every object that a run or an artifact names is there. */
-static int check_references(check *c, lx_error *err)
+/* ---- what is named and not there --------------------------------------------------- */
+
+/* Columns of runs and kept files of artifacts. */
+static int missing_by_rows(lx_store *s, store__missing_object found, void *context,
+                           lx_error *err)
 {
     static const char *const columns[] = {"spec",        "command_line", "flags_given",
                                           "flags",       "dataset",      "base_model",
                                           "environment", "git",          "diff"};
     enum { N = sizeof columns / sizeof *columns };
-    lx_error why = {0};
     char sql[256];
     int rc = LX_OK;
 
     for (size_t i = 0; i <= N && rc == LX_OK; i++) {
         sqlite3_stmt *stmt;
+        lx_hash hash;
         if (i < N)
             snprintf(sql, sizeof sql,
-                     "SELECT id, '%s' FROM run WHERE %s IS NOT NULL AND %s NOT IN"
+                     "SELECT id, '%s', %s FROM run WHERE %s IS NOT NULL AND %s NOT IN"
                      " (SELECT hash FROM object)",
-                     columns[i], columns[i], columns[i]);
+                     columns[i], columns[i], columns[i], columns[i]);
         else
-            snprintf(
-                sql, sizeof sql,
-                "SELECT id, artifact.name FROM artifact JOIN run ON run.seq=artifact.run"
-                " WHERE is_kept AND object NOT IN (SELECT hash FROM object)");
-        rc = store__query(&stmt, c->store, &why, sql, "");
-        while (store__row(&rc, c->store, stmt, &why))
-            problem(c, "run %s: its %s is not in the store", sqlite3_column_text(stmt, 0),
-                    sqlite3_column_text(stmt, 1));
-        store__finish(c->store, stmt);
-        rc = finding(c, rc, &why, err);
+            snprintf(sql, sizeof sql,
+                     "SELECT id, artifact.name, object FROM artifact JOIN run ON"
+                     " run.seq=artifact.run WHERE is_kept AND object NOT IN"
+                     " (SELECT hash FROM object)");
+        rc = store__query(&stmt, s, err, sql, "");
+        while (store__row(&rc, s, stmt, err)) {
+            char what[300];
+            snprintf(what, sizeof what, "its %.280s", sqlite3_column_text(stmt, 1));
+            rc = store__hash(&hash, stmt, 2)
+                     ? found(context, &hash, (const char *)sqlite3_column_text(stmt, 0),
+                             what, err)
+                     : lx_fail(err, LX_EFORMAT, "run %s: %s has a name that is no hash",
+                               sqlite3_column_text(stmt, 0), what);
+        }
+        store__finish(s, stmt);
     }
     return rc;
 }
+
+/* A member that names an object, which must be there. */
+static int check_named(bool *is_here, lx_hash *hash, lx_store *s, const cJSON *item,
+                       const char *key, lx_error *err)
+{
+    const char *hex = lx_json_text(item, key);
+    *is_here = true;
+    return hex && lx_hash_from_hex(hash, hex) ? lx_object_exists(is_here, s, hash, err)
+                                              : LX_OK;
+}
+
+static int missing_captions(lx_store *s, const cJSON *folder, const char *run,
+                            store__missing_object found, void *context, lx_error *err)
+{
+    const cJSON *image;
+    int rc = LX_OK;
+
+    cJSON_ArrayForEach(image, cJSON_GetObjectItemCaseSensitive(folder, "images"))
+    {
+        lx_hash hash;
+        bool is_here;
+        if (rc == LX_OK &&
+            (rc = check_named(&is_here, &hash, s, image, "caption", err)) == LX_OK &&
+            !is_here)
+            rc = found(context, &hash, run, "a caption of its dataset", err);
+    }
+    return rc;
+}
+
+/* A text of the store as JSON; NULL when it is damaged, which is told elsewhere. */
+static int parse_object(cJSON **out, lx_store *s, const lx_hash *hash, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    lx_error damaged = {0};
+    int rc = lx_object_get(&text, s, hash, &damaged);
+
+    *out = NULL;
+    if (rc == LX_OK)
+        rc = lx_json_parse(out, lx_str_text(&text), text.len, &damaged);
+    lx_str_release(&text);
+    if (rc == LX_ENOMEM || rc == LX_EIO || rc == LX_EBUSY) {
+        if (err)
+            *err = damaged;
+        return rc;
+    }
+    return LX_OK;
+}
+
+/* store/dataset.h: root -> folders -> captions. */
+static int missing_of_dataset(lx_store *s, const lx_hash *dataset, const char *run,
+                              store__missing_object found, void *context, lx_error *err)
+{
+    cJSON *root = NULL, *folder = NULL;
+    const cJSON *item;
+    int rc = parse_object(&root, s, dataset, err);
+
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "folders"))
+    {
+        lx_hash hash;
+        bool is_here;
+        if (rc < 0 || (rc = check_named(&is_here, &hash, s, item, "object", err)) < 0)
+            break;
+        if (!lx_json_text(item, "object"))
+            continue;
+        if (!is_here) {
+            rc = found(context, &hash, run, "a folder of its dataset", err);
+        } else if ((rc = parse_object(&folder, s, &hash, err)) == LX_OK) {
+            rc = missing_captions(s, folder, run, found, context, err);
+            cJSON_Delete(folder);
+        }
+    }
+    cJSON_Delete(root);
+    return rc;
+}
+
+static int missing_by_datasets(lx_store *s, store__missing_object found, void *context,
+                               lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err,
+                          "SELECT dataset, min(id) FROM run WHERE dataset IN"
+                          " (SELECT hash FROM object) GROUP BY dataset",
+                          "");
+    while (store__row(&rc, s, stmt, err)) {
+        lx_hash hash;
+        if (store__hash(&hash, stmt, 0))
+            rc = missing_of_dataset(s, &hash, (const char *)sqlite3_column_text(stmt, 1),
+                                    found, context, err);
+    }
+    store__finish(s, stmt);
+    return rc;
+}
+
+int store__each_missing(lx_store *s, store__missing_object found, void *context,
+                        lx_error *err)
+{
+    int rc = missing_by_rows(s, found, context, err);
+    return rc < 0 ? rc : missing_by_datasets(s, found, context, err);
+}
+
+static int tell_missing(void *context, const lx_hash *hash, const char *run,
+                        const char *what, lx_error *err)
+{
+    char hex[LX_HASH_HEX + 1];
+    (void)err;
+    lx_hash_hex(hex, hash);
+    problem(context, "run %s: %s (object %s) is not in the store", run, what, hex);
+    return LX_OK;
+}
+
+static int check_references(check *c, lx_error *err)
+{
+    lx_error why = {0};
+    return finding(c, store__each_missing(c->store, tell_missing, c, &why), &why, err);
+}
+
+/* ---- curves ------------------------------------------------------------------------ */
 
 static bool same(double a, double b)
 {
@@ -140,11 +269,16 @@ static int check_curve(check *c, sqlite3_stmt *stmt, lx_error *err)
     }
     store__glance_add(&g, steps, values, n);
     c->report->n_points += n;
-    if (n && (g.n != sqlite3_column_int64(stmt, 3) ||
-              g.last_step != sqlite3_column_int64(stmt, 4) ||
-              !same(g.last_value, store__real(stmt, 5)) ||
-              !same(g.min_value, store__real(stmt, 6)) ||
-              !same(g.max_value, store__real(stmt, 7))))
+    if (g.n < sqlite3_column_int64(stmt, 3))
+        problem(c, "run %s, curve %s: %lld of its %lld points are gone",
+                sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 2),
+                (long long)(sqlite3_column_int64(stmt, 3) - g.n),
+                sqlite3_column_int64(stmt, 3));
+    else if (n && (g.n != sqlite3_column_int64(stmt, 3) ||
+                   g.last_step != sqlite3_column_int64(stmt, 4) ||
+                   !same(g.last_value, store__real(stmt, 5)) ||
+                   !same(g.min_value, store__real(stmt, 6)) ||
+                   !same(g.max_value, store__real(stmt, 7))))
         problem(c,
                 "run %s, curve %s: its summary is out of date; lx fsck --rebuild makes "
                 "it again",
@@ -203,6 +337,9 @@ int lx_store_check(lx_check_report *out, lx_store *store,
     int rc;
 
     *out = (lx_check_report){0};
+    if (store__has_lost(store->path))
+        problem(&c, "rows were lost with pages of the database: lx fsck --repair-from "
+                    "REMOTE|BUNDLE looks for them");
     if ((rc = check_database(&c, err)) < 0 || (rc = check_objects(&c, err)) < 0 ||
         (rc = check_references(&c, err)) < 0 || (rc = check_curves(&c, err)) < 0)
         return rc;

@@ -22,7 +22,7 @@ struct lx_store {
     /* Held by a transaction and by a statement that is under way; recursive. */
     pthread_mutex_t mutex;
     bool has_mutex, is_readonly, is_poisoned, is_ready, is_in_transaction, is_grouped;
-    int wal_pages; /* since the last checkpoint */
+    int wal_pages;      /* since the last checkpoint */
     double last_remark; /* its moment */
     struct {
         sqlite3_stmt *stmt;
@@ -109,6 +109,25 @@ void store__object_path(lx_str *out, const lx_store *store, const lx_hash *hash)
 /* fsync of a folder. */
 int store__sync_folder(const char *path, lx_error *err);
 
+/* ---- damage (check.c, object.c, salvage.c) --------------------------------------------------- */
+
+/* An object that a run or its dataset names and that is not there. `what` is for people:
+ * "its dataset", "its artifact a.safetensors". */
+typedef int (*store__missing_object)(void *context, const lx_hash *hash, const char *run,
+                                     const char *what, lx_error *err);
+int store__each_missing(lx_store *store, store__missing_object found, void *context,
+                        lx_error *err);
+/* A file in the store's folder `damaged`, whole and durable; one of that name stays. */
+int store__keep_aside(lx_store *store, const char *name, const void *data, size_t n,
+                      lx_error *err);
+/* The file that says that rows were lost in a salvage (store/repair.h). */
+void store__lost_path(lx_str *out, const char *folder);
+bool store__has_lost(const char *folder);
+/* Puts an object in the place of a damaged or missing one, which is kept aside. `data`
+ * hashes to `hash`. */
+int store__object_mend(lx_store *store, const lx_hash *hash, const void *data, size_t n,
+                       lx_error *err);
+
 /* ---- what is derived (derive.c) --------------------------------------------------- */
 
 /* All inside the transaction that writes what they follow from. */
@@ -176,6 +195,8 @@ void store__stop_flusher(lx_run *run);
 /* All points of a series in an array of its own each (lx_free), from number `from` on. */
 int store__read_series(int64_t **steps, double **values, size_t *n, lx_store *store,
                        int64_t series, size_t from, lx_error *err);
+/* The path of a store as lx_store_open finds it. */
+int store__find(lx_str *out, const char *path, lx_error *err);
 /* Moves the tail of a series into a chunk; in a transaction. */
 int store__pack_series(lx_store *store, int64_t series, lx_error *err);
 int store__add_artifact(lx_store *store, int64_t run, const lx_artifact *artifact,

@@ -469,3 +469,72 @@ int lx_object_get_file(lx_store *s, const lx_hash *hash, const char *path, lx_er
     lx_str_release(&bytes);
     return rc;
 }
+
+/* ---- in the place of a damaged one ------------------------------------------------ */
+
+int store__keep_aside(lx_store *s, const char *name, const void *data, size_t n,
+                      lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    lx_str_printf(&path, "%s/damaged", s->path);
+    if ((rc = lx_str_check(&path, err)) == LX_OK &&
+        (rc = lx_make_dirs(path.data, err)) == LX_OK) {
+        lx_str_printf(&path, "/%s", name);
+        if ((rc = lx_str_check(&path, err)) == LX_OK && !lx_file_exists(path.data))
+            rc = lx_file_write(path.data, data, n, err);
+    }
+    lx_str_release(&path);
+    return rc;
+}
+
+/* The bytes as they are stored, whatever they are. */
+static int keep_damaged(lx_store *s, const lx_hash *hash, lx_error *err)
+{
+    char name[LX_HASH_HEX + 16] = "object-";
+    lx_str path = LX_STR_INIT;
+    lx_mapping map;
+    sqlite3_stmt *stmt;
+    int rc =
+        store__query(&stmt, s, err, "SELECT data FROM object WHERE hash=?1", "h", hash);
+
+    lx_hash_hex(name + strlen(name), hash);
+    if (store__row(&rc, s, stmt, err) && sqlite3_column_type(stmt, 0) != SQLITE_NULL)
+        rc = store__keep_aside(s, name, sqlite3_column_blob(stmt, 0),
+                               (size_t)sqlite3_column_bytes(stmt, 0), err);
+    store__finish(s, stmt);
+    store__object_path(&path, s, hash);
+    if (rc == LX_OK && (rc = lx_str_check(&path, err)) == LX_OK &&
+        lx_file_exists(path.data) && (rc = lx_file_map(&map, path.data, err)) == LX_OK) {
+        rc = store__keep_aside(s, name, map.data, map.size, err);
+        lx_file_unmap(&map);
+    }
+    lx_str_release(&path);
+    return rc;
+}
+
+int store__object_mend(lx_store *s, const lx_hash *hash, const void *data, size_t n,
+                       lx_error *err)
+{
+    store__object *o = NULL;
+    int rc;
+
+    if ((rc = keep_damaged(s, hash, err)) < 0 ||
+        (rc = encode(&o, hash, data, n, err)) < 0 ||
+        (o->n > STORE_LARGE && (rc = write_object_file(s, o, err)) < 0) ||
+        (rc = store__begin(s, err)) < 0)
+        goto done;
+    rc = store__do(s, err,
+                   "INSERT INTO object(hash, size, encoding, added, data)"
+                   " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(hash) DO UPDATE SET"
+                   " size=excluded.size, encoding=excluded.encoding,"
+                   " added=excluded.added, data=excluded.data",
+                   "hiiib", hash, o->size, (int64_t)o->encoding, (int64_t)store__now(),
+                   o->is_file ? NULL : (const void *)o->data,
+                   o->is_file ? (size_t)0 : o->n);
+    rc = store__end(s, rc, err);
+done:
+    lx_free(o);
+    return rc;
+}

@@ -39,7 +39,7 @@ static int above_work_dir(lx_str *out)
     }
 }
 
-static int find_store(lx_str *out, const char *path, lx_error *err)
+int store__find(lx_str *out, const char *path, lx_error *err)
 {
     const char *given = path && *path ? path : getenv("LX_STORE"), *home;
 
@@ -561,7 +561,7 @@ static int open_store(lx_store *s, const char *path, lx_error *err)
     bool is_there;
     int rc;
 
-    if ((rc = find_store(&found, path, err)) == LX_OK &&
+    if ((rc = store__find(&found, path, err)) == LX_OK &&
         !(s->path = lx_str_detach(&found)))
         rc = lx_oom(err);
     lx_str_release(&found);

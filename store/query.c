@@ -335,10 +335,11 @@ int lx_query_inputs(lx_input_row **out, size_t *count, lx_store *s, lx_arena *ar
 {
     rows r = {.item = sizeof(lx_input_row)};
     sqlite3_stmt *stmt;
-    int rc = store__query(&stmt, s, err,
-                          "SELECT seq, dataset, base_model FROM run WHERE dataset IS NOT NULL"
-                          " OR base_model IS NOT NULL ORDER BY seq DESC",
-                          "");
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT seq, dataset, base_model FROM run WHERE dataset IS NOT NULL"
+                     " OR base_model IS NOT NULL ORDER BY seq DESC",
+                     "");
 
     while (store__row(&rc, s, stmt, err)) {
         lx_input_row row = {.run = sqlite3_column_int64(stmt, 0)};
@@ -530,7 +531,8 @@ static int read_chunks(points *p, int64_t *end, lx_store *s, int64_t series, siz
         int64_t first = sqlite3_column_int64(stmt, 0), n = sqlite3_column_int64(stmt, 1);
         size_t got, skip = first < (int64_t)from ? from - (size_t)first : 0;
         const void *data = sqlite3_column_blob(stmt, 2);
-        if (n <= 0 || n > LX_CHUNK_POINTS || first < 0 || (*end && first != *end)) {
+        if (n <= 0 || n > LX_CHUNK_POINTS || first < 0 ||
+            (*end ? first != *end : first > (int64_t)from)) {
             rc = lx_fail(err, LX_EFORMAT,
                          "points %lld to %lld are not where they should be",
                          (long long)*end, (long long)first);

@@ -95,8 +95,8 @@ int lx_query_curves(lx_curve **out, size_t *count, lx_store *store, const lx_run
                     lx_arena *arena, lx_error *err);
 
 /* Names of all curves of all runs, sorted. */
-int lx_query_series_keys(const char ***out, size_t *count, lx_store *store, lx_arena *arena,
-                         lx_error *err);
+int lx_query_series_keys(const char ***out, size_t *count, lx_store *store,
+                         lx_arena *arena, lx_error *err);
 
 /* ---- flags, remarks, artifacts, console ------------------------------------------- */
 
@@ -111,8 +111,8 @@ int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *store, int64_t ru
                    const char *key, lx_arena *arena, lx_error *err);
 
 /* Names of all flags of all runs, sorted; only_varied: those with more than one value. */
-int lx_query_flag_keys(const char ***out, size_t *count, lx_store *store, bool only_varied,
-                       lx_arena *arena, lx_error *err);
+int lx_query_flag_keys(const char ***out, size_t *count, lx_store *store,
+                       bool only_varied, lx_arena *arena, lx_error *err);
 
 /* What runs were made from, by hash: many share one. Newest first; runs without either are left out. */
 typedef struct lx_input_row {
@@ -191,7 +191,9 @@ int lx_store_sql(lx_store *store, const char *sql, const lx_sql_value *args, int
 typedef struct lx_check_report {
     size_t n_objects, n_runs, n_bytes, n_points;
     size_t n_problems;
+    bool is_database_damaged; /* pages or references, not only what is in the rows */
 } lx_check_report;
+
 /* Every finding as one line to `tell`. Re-hashes all objects, decodes all curves,
  * compares what is derived with the record. */
 int lx_store_check(lx_check_report *out, lx_store *store,
