@@ -80,6 +80,18 @@ int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_
  */
 int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
                  const char *path, bool is_trainable, lx_error *err);
+/*
+ * From a file of any spelling and family, for sampling and verifying: what is no plain LoRA becomes one
+ * that makes the same change, of the rank that it takes (LoHa: the square of its own; what is dense or
+ * depends on the base weight: the layer's shorter side). is_trainable is for graphs whose values change
+ * between runs; training goes on from the file's own factors only (lx_lora_open). Textual inversions that
+ * come with it are left aside.
+ *
+ *   LX_EMISMATCH     a layer that the base model has not, or has in other sizes
+ *   LX_EUNSUPPORTED  changes of biases and norms; keys that no family explains
+ */
+int lx_lora_open_any(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
+                     const char *path, bool is_trainable, lx_error *err);
 void lx_lora_free(lx_lora *lora);
 
 /* |delta| of a module with its alpha: the Frobenius norm, by the rank x rank products. */

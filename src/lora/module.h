@@ -32,6 +32,9 @@ typedef struct lx_lora_targets {
 int lx_lora__targets(lx_lora_targets *out, lx_arena *arena, const lx_checkpoint *ckpt,
                      const lx_sd_config *config, lx_error *err);
 
+/* The target that a module of a file means, whatever trainer spelled it; -1 when it is none. */
+int lx_lora__find(const lx_lora_targets *targets, const char *name);
+
 /*
  * A LoRA with room for `capacity` modules, whose factors have shapes but no memory yet
  * (lx_lora__add), and then the memory: one slab of values, one of gradients when trainable.

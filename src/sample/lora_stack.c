@@ -221,8 +221,8 @@ int lx_lora_stack_open(lx_lora_stack **out, lx_device *dev, lx_checkpoint *check
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         if (uses[i].text_encoder == 0 && uses[i].unet == 0)
             continue;
-        rc = lx_lora_open(&stack->loras[stack->n], dev, checkpoint, config, uses[i].path,
-                          false, err);
+        rc = lx_lora_open_any(&stack->loras[stack->n], dev, checkpoint, config,
+                              uses[i].path, false, err);
         if (rc == LX_OK &&
             (rc = apply_strengths(stack->loras[stack->n++], &uses[i], err)) < 0)
             lx_within(err, "<lora:%s>", uses[i].name);

@@ -7,6 +7,7 @@
 #include "src/base/rng.h"
 #include "src/lora/module.h"
 #include "src/lora/spectrum.h"
+#include "src/lora/weights.h"
 
 enum { STREAM_SIGNS = 1 << 24 }; /* steps of LX_RNG_VERIFY from here are sign patterns */
 
@@ -98,24 +99,38 @@ static void turn_signs(float *down, const double *right, double *shares, size_t 
         }
 }
 
+/* up -> diag(signs) up: where a decomposition would take too long. */
+static void turn_outputs(float *up, size_t out, size_t rank, lx_rng rng)
+{
+    for (size_t i = 0; i < out; i++)
+        if (lx_rng_u32(&rng) & 1)
+            for (size_t r = 0; r < rank; r++)
+                up[i * rank + r] = -up[i * rank + r];
+}
+
 static int scramble_module(lx_dose *d, const lx_lora_module *m, uint64_t seed,
                            uint64_t pattern, lx_error *err)
 {
+    const lx_rng rng =
+        lx_rng_stream(seed, LX_RNG_VERIFY, STREAM_SIGNS + pattern, lx_hash_name(m->name));
     const size_t rank = (size_t)m->rank, out = lx_lora__size(&m->up) / rank;
     const size_t in = lx_lora__size(&m->down) / rank;
     float *down = d->now + offset_of(d, &m->down);
-    double *memory = lx_alloc((rank + rank * in + rank * rank) * sizeof *memory);
-    double *right = memory + rank, *shares = right + rank * in;
+    double *memory, *right, *shares;
     int rc;
 
-    if (!memory)
+    if (rank > LX_SPECTRUM_RANK) {
+        turn_outputs(d->now + offset_of(d, &m->up), out, rank, rng);
+        return LX_OK;
+    }
+    if (!(memory = lx_alloc((rank + rank * in + rank * rank) * sizeof *memory)))
         return lx_oom(err);
+    right = memory + rank;
+    shares = right + rank * in;
     rc = lx_spectrum(memory, right, d->now + offset_of(d, &m->up), down, out, rank, in,
                      err);
     if (rc == LX_OK)
-        turn_signs(down, right, shares, rank, in,
-                   lx_rng_stream(seed, LX_RNG_VERIFY, STREAM_SIGNS + pattern,
-                                 lx_hash_name(m->name)));
+        turn_signs(down, right, shares, rank, in, rng);
     lx_free(memory);
     return rc;
 }

@@ -8,7 +8,7 @@
  *     scrambled    dW = sum s_i u_i v_i^T becomes sum +-s_i u_i v_i^T, signs drawn:
  *                  the same spectrum, norms and subspaces, another direction (down
  *                  becomes down V diag(+-1) V^T); a gain of it is one that any change
- *                  of this size gives
+ *                  of this size gives. Beyond rank 512 the signs are those of outputs
  */
 #ifndef LX_VERIFY_DOSE_H
 #define LX_VERIFY_DOSE_H

@@ -66,7 +66,8 @@ int lx_verify__open(lx_patient *p, lx_verify *v, const char *path, lx_error *err
     int rc;
 
     *p = (lx_patient){0};
-    if ((rc = lx_lora_open(&p->lora, v->dev, v->checkpoint, &v->sd, path, true, err)) < 0)
+    if ((rc = lx_lora_open_any(&p->lora, v->dev, v->checkpoint, &v->sd, path, true,
+                               err)) < 0)
         return rc;
     model.lora = p->lora;
     if ((rc = lx_dose_new(&p->dose, p->lora, err)) < 0)
