@@ -59,8 +59,10 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder, int depth,
             l->n_pictures++;
             continue;
         }
-        path = lx_arena_printf(cli->arena, "%s%s%s", folder,
-                               n && folder[n - 1] == '/' ? "" : "/", name);
+        path = strcmp(folder, ".") == 0
+                   ? lx_arena_strdup(cli->arena, name)
+                   : lx_arena_printf(cli->arena, "%s%s%s", folder,
+                                     n && folder[n - 1] == '/' ? "" : "/", name);
         if (!path)
             rc = lx_oom(err);
         else if (is_model_name(name))

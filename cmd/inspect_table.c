@@ -482,7 +482,9 @@ static lx_cell cell_of(const source *s, const table_column *c)
     case F_WHAT:
         return kept_text(s, g->what);
     case F_BASE:
-        return kept_text(s, is_lora ? m->base : g->model);
+        return kept_text(s, g->model                                ? g->model
+                            : strcmp(m->base, "unknown") || is_lora ? m->base
+                                                                    : NULL);
     case F_FAMILY:
         return is_lora ? kept_text(s, g->family) : lx_cell_text(NULL);
     case F_TRAINER:
@@ -519,7 +521,7 @@ static lx_cell cell_of(const source *s, const table_column *c)
     case F_TITLE:
         return title_cell(s);
     case F_UNKNOWN:
-        return is_lora ? count_cell(g->n_unknown) : lx_cell_text(NULL);
+        return g->model ? lx_cell_text(NULL) : count_cell(g->n_unknown);
     case F_PROBLEM:
         return problem_cell(s);
     case F_SHA256:
@@ -539,7 +541,7 @@ static int fill(table_row *row, reader *r, const char *path, lx_tensor_file *fil
     const lx_inspect_table *t = r->table;
     lx_glance glance;
     source s = {path, file, &glance, r->scratch, r->kept};
-    int rc = lx_glance_of(&glance, file, r->scratch, err);
+    int rc = lx_glance_of(&glance, file, path, r->scratch, err);
 
     if (rc < 0)
         return rc;
@@ -740,7 +742,10 @@ const char *lx_inspect_table_text(const lx_inspect_table *t, size_t row, int col
                    : lx_arena_printf(arena, "%.2f GB", cell->number / 1e9);
     if (!is_exact && c->type == LX_FIELD_ID && cell->kind == LX_CELL_TEXT)
         return lx_arena_strndup(arena, cell->text, strnlen(cell->text, 12));
-    lx_cell_put(&text, cell, false);
+    if (cell->kind == LX_CELL_NUMBER && !is_exact)
+        lx_str_printf(&text, "%.6g", cell->number);
+    else
+        lx_cell_put(&text, cell, false);
     copy = text.failed ? NULL : lx_arena_strdup(arena, lx_str_text(&text));
     lx_str_release(&text);
     return copy;

@@ -7,7 +7,8 @@
  *
  * Of a pickle the tensors in its state_dict (module, model, model_state_dict, params, params_ema,
  * ema) are shown by their own keys, and a note names the wrapper; without one, the keys of nested
- * dictionaries are joined with dots. Nothing in a pickle is ever called or imported.
+ * dictionaries are joined with dots. A list of tensors is named by its places, "0", "1" ...
+ * Nothing in a pickle is ever called or imported.
  */
 #ifndef LX_FORMAT_TENSOR_FILE_H
 #define LX_FORMAT_TENSOR_FILE_H

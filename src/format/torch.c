@@ -319,17 +319,42 @@ static int visit(torch_file *t, level *levels, int *depth)
     return LX_OK;
 }
 
+static bool is_tensor_list(const lx_pickle *root)
+{
+    if (root->kind != LX_PICKLE_LIST || !root->as.list.count)
+        return false;
+    for (uint32_t i = 0; i < root->as.list.count; i++)
+        if (root->as.list.items[i]->kind != LX_PICKLE_TENSOR)
+            return false;
+    return true;
+}
+
+/* Named by their places: "0", "1", ... */
+static int collect_list(torch_file *t, const lx_pickle *root)
+{
+    for (uint32_t i = 0; i < root->as.list.count; i++) {
+        const char *name = lx_arena_printf(t->file->arena, "%u", (unsigned)i);
+        int rc = name ? add_tensor(t, name, root->as.list.items[i]->as.tensor)
+                      : lx_oom(t->err);
+        if (rc < 0)
+            return rc;
+    }
+    return LX_OK;
+}
+
 static int collect(torch_file *t, lx_pickle *root)
 {
     level levels[DEPTH];
     int depth = 1, rc;
 
-    if (root->kind != LX_PICKLE_DICT)
+    if (root->kind != LX_PICKLE_DICT && !is_tensor_list(root))
         return lx_fail(t->err, LX_EFORMAT, "the pickle holds no dictionary of tensors");
     for (size_t i = 0; i < t->facts.n_inert; i++)
         if ((rc = lx_tensor_file__note(t->file, t->err, "pickled %s left unread",
                                        t->facts.inert[i])) < 0)
             return rc;
+    if (root->kind == LX_PICKLE_LIST)
+        return collect_list(t, root);
     if ((rc = unwrap(&root, t, root)) < 0)
         return rc;
     root->is_seen = true;

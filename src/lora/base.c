@@ -227,7 +227,7 @@ static void look_at(evidence *v, const lx_lora_file *f, const lx_lora_entry *e)
     }
     flatten(flat, e->name);
     /* cloneofsimo counts layers; the widths tell which of them read the text */
-    if (strcmp(f->family, "cloneofsimo") == 0) {
+    if (lx_starts_with(f->family, "cloneofsimo")) {
         const int64_t in = lx_lora_in_features(e);
         v->is_unet = true;
         if (in == 768 || in == 1024 || in == 2048)
@@ -321,6 +321,21 @@ static const char *base_of_transformer(const evidence *v)
     return NULL;
 }
 
+/* A textual inversion is as wide as the text encoder that reads it. */
+static const char *base_of_embeddings(const lx_lora_file *f)
+{
+    const char *base = NULL;
+
+    for (size_t i = 0; i < f->n_embeddings; i++) {
+        const lx_tensor_view *t = f->embeddings[i];
+        int64_t width = t->n_dims ? t->shape[t->n_dims - 1] : 0;
+        if (width == 1280)
+            return "SDXL";
+        base = width == 768 ? "SD 1.x" : width == 1024 ? "SD 2.x" : base;
+    }
+    return base;
+}
+
 const char *lx_lora_base(const lx_lora_file *f, lx_arena *arena)
 {
     evidence v = {.deepest = -1, .last_block = -1};
@@ -338,6 +353,8 @@ const char *lx_lora_base(const lx_lora_file *f, lx_arena *arena)
         base = "Flux or SD 3";
     if (!base && v.text)
         base = v.text == 768 ? "SD 1.x" : v.text == 1024 ? "SD 2.x" : NULL;
+    if (!base && !f->n_modules)
+        base = base_of_embeddings(f);
     return base ? base : "unknown";
 }
 

@@ -7,6 +7,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/str.h"
+#include "src/lora/peft_config.h"
 
 /* Longer suffixes first: the first that fits wins. */
 static const struct {
@@ -61,6 +62,12 @@ static const struct {
     {".diff", LX_ROLE_DIFF},
     {".lora_A", LX_ROLE_DOWN},
     {".lora_B", LX_ROLE_UP},
+    {".lora_down", LX_ROLE_DOWN},
+    {".lora_up", LX_ROLE_UP},
+    {".down.weight", LX_ROLE_DOWN}, /* XLabs: ".processor.qkv_lora1.down.weight" */
+    {".up.weight", LX_ROLE_UP},
+    {".down", LX_ROLE_DOWN}, /* ControlLoRA */
+    {".up", LX_ROLE_UP},
     {".alpha", LX_ROLE_ALPHA},
     {".scale", LX_ROLE_SCALE},
     {":down", LX_ROLE_DOWN},
@@ -135,8 +142,44 @@ static lx_lora_entry *entry_for(lx_lora_file *f, name_index *index, const char *
 
 static bool is_embedding(const lx_tensor_view *t)
 {
-    return lx_starts_with(t->name, "bundle_emb.") || strcmp(t->name, "emb_params") == 0 ||
-           strstr(t->name, "string_to_param") || (t->name[0] == '<' && t->n_dims <= 2);
+    static const char *const names[] = {"emb_params", "clip_l", "clip_g", "clip_l_out",
+                                        "clip_g_out", "t5"};
+
+    if (lx_starts_with(t->name, "bundle_emb.") || strstr(t->name, "string_to_param") ||
+        (t->name[0] == '<' && t->n_dims <= 2))
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(t->name, names[i]) == 0 && t->n_dims == 2)
+            return true;
+    return false;
+}
+
+/* A pickled list of cloneofsimo's trainer: up0, down0, up1, down1, ... */
+static bool is_list_of_pairs(const lx_tensor_file *file)
+{
+    const size_t n = lx_tensor_file_count(file);
+
+    if (!n || n % 2)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const lx_tensor_view *t = lx_tensor_file_at(file, i);
+        if (t->n_dims != 2 || strspn(t->name, "0123456789") != strlen(t->name))
+            return false;
+    }
+    return true;
+}
+
+static int collect_pairs(lx_lora_file *f, lx_error *err)
+{
+    for (size_t i = 0; i + 1 < lx_tensor_file_count(f->file); i += 2) {
+        lx_lora_entry *e = &f->modules[f->n_modules++];
+        *e = (lx_lora_entry){.name = lx_arena_printf(f->arena, "unet:%zu", i / 2)};
+        if (!e->name)
+            return lx_oom(err);
+        e->tensors[LX_ROLE_UP] = lx_tensor_file_at(f->file, i);
+        e->tensors[LX_ROLE_DOWN] = lx_tensor_file_at(f->file, i + 1);
+    }
+    return LX_OK;
 }
 
 static int collect(lx_lora_file *f, lx_error *err)
@@ -152,6 +195,10 @@ static int collect(lx_lora_file *f, lx_error *err)
     if (!f->modules || !f->unknown || !f->embeddings || !index.slots) {
         lx_free(index.slots);
         return lx_oom(err);
+    }
+    if (is_list_of_pairs(f->file)) {
+        lx_free(index.slots);
+        return collect_pairs(f, err);
     }
     for (size_t i = 0; i < n; i++) {
         const lx_tensor_view *t = lx_tensor_file_at(f->file, i);
@@ -321,6 +368,16 @@ static lx_lora_part part_of(const char *name)
         {"base_model.model.text_model.", LX_LORA_TEXT_ENCODER},
         {"base_model.model.unet.", LX_LORA_UNET},
         {"base_model.model.text_encoder.", LX_LORA_TEXT_ENCODER},
+        {"base_model.model.text_encoder_2.", LX_LORA_TEXT_ENCODER_2},
+        {"diffusion_model.input_blocks.", LX_LORA_UNET},
+        {"diffusion_model.middle_block.", LX_LORA_UNET},
+        {"diffusion_model.output_blocks.", LX_LORA_UNET},
+        {"lycoris_down_blocks_", LX_LORA_UNET},
+        {"lycoris_mid_block_", LX_LORA_UNET},
+        {"lycoris_up_blocks_", LX_LORA_UNET},
+        {"lycoris_text_model_", LX_LORA_TEXT_ENCODER},
+        {"text_encoders.clip_l.", LX_LORA_TEXT_ENCODER},
+        {"text_encoders.clip_g.", LX_LORA_TEXT_ENCODER_2},
     };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (lx_starts_with(name, prefixes[i].prefix))
@@ -354,27 +411,37 @@ static void understand(lx_lora_file *f)
 
 /* ---- the family -------------------------------------------------------------------------- */
 
+enum { MOST_FAMILIES = 16 };
+
 static const char *family_of_key(const char *key)
 {
-    if (strchr(key, ':'))
+    if (strchr(key, ':') || strspn(key, "0123456789") == strlen(key))
         return "cloneofsimo";
     if (lx_starts_with(key, "base_model.model."))
         return "PEFT";
-    if (strstr(key, ".processor.qkv_lora"))
+    if (strstr(key, ".processor.") && strstr(key, "_lora") && strstr(key, "double_blocks."))
         return "XLabs";
-    if (strstr(key, ".processor."))
+    if (strstr(key, ".processor.") || strstr(key, ".to_q_lora.") || strstr(key, ".to_out_lora."))
         return "diffusers (old processors)";
-    if (lx_starts_with(key, "diffusion_model."))
-        return "generic (original model names)";
-    if (lx_starts_with(key, "lora_unet_unet_") || strstr(key, "_lora_down.weight"))
+    if (lx_starts_with(key, "lora_unet_unet_") || strstr(key, "_lora_down.weight") ||
+        strstr(key, "_lora_up.weight"))
         return "kohya, damaged by a conversion";
+    if (lx_starts_with(key, "diffusion_model.") || lx_starts_with(key, "model.diffusion_model."))
+        return "generic (original model names)";
+    if (lx_starts_with(key, "double_blocks.") || lx_starts_with(key, "single_blocks."))
+        return "BFL";
+    if (lx_starts_with(key, "lora_transformer_"))
+        return "OneTrainer";
     if (lx_starts_with(key, "lora_"))
         return "kohya";
     if (lx_starts_with(key, "lycoris_"))
         return "LyCORIS";
+    if (lx_starts_with(key, "transformer.") && strstr(key, ".lora_down."))
+        return "OneTrainer";
     if (strstr(key, ".lora_linear_layer.") || strstr(key, ".lora.down.") ||
         strstr(key, ".lora.up.") || lx_starts_with(key, "unet.") ||
-        lx_starts_with(key, "text_encoder.") || lx_starts_with(key, "transformer."))
+        lx_starts_with(key, "text_encoder.") || lx_starts_with(key, "text_encoder_2.") ||
+        lx_starts_with(key, "transformer.") || strstr(key, ".lora_A."))
         return "diffusers";
     return "unknown";
 }
@@ -385,6 +452,58 @@ static const char *first_key(const lx_lora_entry *e)
         if (e->tensors[r])
             return e->tensors[r]->name;
     return e->name;
+}
+
+/* That of most modules: converters leave a few of another spelling. */
+static const char *family_of(const lx_lora_file *f)
+{
+    const char *names[MOST_FAMILIES];
+    size_t counts[MOST_FAMILIES] = {0}, n = 0, best = 0, k;
+
+    for (size_t i = 0; i < f->n_modules; i++) {
+        const char *family = family_of_key(first_key(&f->modules[i]));
+        for (k = 0; k < n && strcmp(names[k], family) != 0; k++)
+            ;
+        if (k == MOST_FAMILIES)
+            continue;
+        if (k == n)
+            names[n++] = family;
+        counts[k]++;
+    }
+    for (k = 1; k < n; k++)
+        best = counts[k] > counts[best] ? k : best;
+    return n ? names[best] : "none";
+}
+
+/* A file of few tensors as wide as a text encoder, and of nothing else, is an embedding. */
+static void find_embeddings(lx_lora_file *f)
+{
+    const size_t n = lx_tensor_file_count(f->file);
+
+    if (f->n_modules || f->n_embeddings || n > 2 || f->n_unknown != n)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const lx_tensor_view *t = f->unknown[i];
+        int64_t width = t->n_dims ? t->shape[t->n_dims - 1] : 0;
+        if (t->n_dims > 2 || (width != 768 && width != 1024 && width != 1280))
+            return;
+    }
+    for (size_t i = 0; i < n; i++)
+        f->embeddings[f->n_embeddings++] = f->unknown[i];
+    f->n_unknown = 0;
+}
+
+/* A list's modules are numbered; a text encoder's are all as wide as it is. */
+static void find_list_part(lx_lora_file *f)
+{
+    if (!f->n_modules || strcmp(first_key(&f->modules[0]), "0") != 0)
+        return;
+    for (size_t i = 0; i < f->n_modules; i++)
+        if (dim(f->modules[i].tensors[LX_ROLE_UP], 0) != 768 ||
+            dim(f->modules[i].tensors[LX_ROLE_DOWN], 1) != 768)
+            return;
+    for (size_t i = 0; i < f->n_modules; i++)
+        f->modules[i].part = LX_LORA_TEXT_ENCODER;
 }
 
 int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
@@ -404,8 +523,32 @@ int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
         return rc;
     }
     understand(f);
-    f->family = f->n_modules ? family_of_key(first_key(&f->modules[0])) : "none";
+    find_list_part(f);
+    find_embeddings(f);
+    f->family = family_of(f);
     *out = f;
+    return LX_OK;
+}
+
+/* Alphas that stand beside the tensors, for modules without one of their own. */
+static int read_config(lx_lora_file *f, const char *path, lx_error *err)
+{
+    lx_peft_config *config;
+    int rc = lx_peft_config_read(&config, &f->config_problem, f->file, path, err);
+
+    if (rc < 0 || !config)
+        return rc;
+    for (size_t i = 0; i < f->n_modules; i++) {
+        lx_lora_entry *e = &f->modules[i];
+        if (e->has_alpha || !e->rank ||
+            !lx_peft_config_alpha(&e->alpha, config, e->name, e->rank))
+            continue;
+        e->has_alpha = true;
+        f->config = lx_peft_config_source(config);
+    }
+    if (lx_peft_config_ignored(config) && f->config)
+        f->config_problem = "patterns of alpha_pattern that are no plain paths are not followed";
+    lx_peft_config_free(config);
     return LX_OK;
 }
 
@@ -414,8 +557,16 @@ int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err)
     lx_tensor_file *file;
     int rc = lx_tensor_file_open(&file, path, err);
 
-    if (rc == LX_OK && (rc = lx_lora_file_of(out, file, err)) < 0)
+    if (rc < 0)
+        return rc;
+    if ((rc = lx_lora_file_of(out, file, err)) < 0) {
         lx_tensor_file_close(file);
+        return rc;
+    }
+    if ((rc = read_config(*out, path, err)) < 0) {
+        lx_lora_file_close(*out);
+        *out = NULL;
+    }
     return rc;
 }
 

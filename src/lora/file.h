@@ -63,7 +63,7 @@ typedef struct lx_lora_entry {
     const lx_tensor_view *tensors[LX_ROLE_COUNT]; /* NULL where the module has none */
     int64_t rank;  /* 0 where the kind has none */
     double alpha;  /* rank when absent */
-    bool has_alpha, has_dora;
+    bool has_alpha, has_dora; /* alpha: a tensor, or the config beside the file */
     const char *problem; /* why the module cannot be used (ranks that differ ...); NULL = sound */
 } lx_lora_entry;
 
@@ -78,6 +78,8 @@ typedef struct lx_lora_file {
     const lx_tensor_view **embeddings; /* textual inversions, alone or bundled */
     size_t n_embeddings;
     size_t n_problems; /* modules with a problem */
+    const char *config; /* what told alphas that no tensor has (lora/peft_config), or NULL */
+    const char *config_problem; /* a literal, or NULL */
 } lx_lora_file;
 
 /* A file without any LoRA opens too: n_modules is 0 then. What is wrong with a module is told in its

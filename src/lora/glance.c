@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/lora/peft_config.h"
 #include "src/lora/trainer.h"
 #include "src/model/kind.h"
 
@@ -11,6 +12,7 @@ typedef struct shapes {
     lx_arena *arena;
     lx_glance glance;
     const lx_tensor_view *alphas[LX_LORA_PART_COUNT]; /* the first of each part */
+    const char *names[LX_LORA_PART_COUNT];            /* of its first module */
 } shapes;
 
 static void free_shapes(void *data)
@@ -45,9 +47,12 @@ static int look(shapes *s, const lx_lora_file *f, lx_error *err)
     g->n_problems = f->n_problems;
     g->problem = find_problem(f, s->arena);
     g->model = f->n_modules ? NULL : lx_model_kind(f->file);
-    g->what = lx_lora_what(f, &g->summary, g->model, s->arena);
+    g->what = lx_lora_what(f, g->model, s->arena);
     for (size_t i = 0; i < f->n_modules; i++) {
         const lx_lora_entry *e = &f->modules[i];
+        if (!s->names[e->part] &&
+            !(s->names[e->part] = lx_arena_strdup(s->arena, e->name)))
+            return lx_oom(err);
         if (!s->alphas[e->part])
             s->alphas[e->part] = e->tensors[LX_ROLE_ALPHA];
     }
@@ -93,6 +98,31 @@ static int read_alphas(lx_glance *g, const shapes *s, const lx_tensor_file *file
     return LX_OK;
 }
 
+/* Alphas outside the tensors (lora/peft_config): of each part's first module. */
+static int read_config(lx_glance *g, const shapes *s, const lx_tensor_file *file,
+                       const char *path, lx_error *err)
+{
+    const bool is_peft = strcmp(g->family, "PEFT") == 0;
+    const char *problem;
+    lx_peft_config *config;
+    int rc;
+
+    if (!is_peft && !lx_tensor_file_metadata(file, "lora_adapter_metadata"))
+        return LX_OK;
+    rc = lx_peft_config_read(&config, &problem, file, is_peft ? path : NULL, err);
+    for (int p = 0; p < LX_LORA_PART_COUNT && config; p++) {
+        lx_part_summary *part = &g->summary.parts[p];
+        double alpha;
+        if (!s->names[p] || s->alphas[p] ||
+            !lx_peft_config_alpha(&alpha, config, s->names[p], part->rank_max))
+            continue;
+        part->alpha_min = part->alpha_max = alpha;
+        part->n_without_alpha = 0;
+    }
+    lx_peft_config_free(config);
+    return rc;
+}
+
 static int own_texts(lx_glance *g, lx_arena *arena)
 {
     if (!(g->summary.base = lx_arena_strdup(arena, g->summary.base)) ||
@@ -102,7 +132,8 @@ static int own_texts(lx_glance *g, lx_arena *arena)
     return LX_OK;
 }
 
-int lx_glance_of(lx_glance *out, lx_tensor_file *file, lx_arena *arena, lx_error *err)
+int lx_glance_of(lx_glance *out, lx_tensor_file *file, const char *path, lx_arena *arena,
+                 lx_error *err)
 {
     shapes *s = lx_tensor_file_attached(file);
     bool is_kept = s != NULL;
@@ -117,6 +148,8 @@ int lx_glance_of(lx_glance *out, lx_tensor_file *file, lx_arena *arena, lx_error
     out->file_bytes = lx_tensor_file_size(file);
     out->trainer = lx_lora_trainer(file, out->family);
     rc = own_texts(out, arena) < 0 ? lx_oom(err) : read_alphas(out, s, file, err);
+    if (rc == LX_OK)
+        rc = read_config(out, s, file, path, err);
     if (!is_kept)
         free_shapes(s);
     return rc < 0 ? rc : lx_lora_summarise_metadata(&out->summary, file, arena, err);

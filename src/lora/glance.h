@@ -24,7 +24,8 @@ typedef struct lx_glance {
     size_t file_bytes;
 } lx_glance;
 
-/* Texts in the arena. */
-int lx_glance_of(lx_glance *out, lx_tensor_file *file, lx_arena *arena, lx_error *err);
+/* Texts in the arena. path: for a config of PEFT beside the file; may be NULL. */
+int lx_glance_of(lx_glance *out, lx_tensor_file *file, const char *path, lx_arena *arena,
+                 lx_error *err);
 
 #endif

@@ -120,28 +120,47 @@ static void count_module(lx_lora_summary *s, const lx_lora_entry *e)
             s->n_dtypes[e->tensors[r]->dtype]++;
 }
 
-const char *lx_lora_what(const lx_lora_file *f, const lx_lora_summary *s, const char *model,
-                         lx_arena *arena)
+/* A LoRA that adapts convolutions with a window is called LoCon; OFT in several factors BOFT. */
+static const char *kind_name(const lx_lora_entry *e)
 {
-    size_t n_kinds[LX_KIND_COUNT] = {0}, n_dora = 0;
-    const char *text = NULL;
+    const lx_tensor_view *down = e->tensors[LX_ROLE_DOWN], *blocks = e->tensors[LX_ROLE_OFT_BLOCKS];
+
+    if (e->kind == LX_KIND_LORA && down && down->n_dims == 4 && down->shape[2] > 1)
+        return "LoCon";
+    if (e->kind == LX_KIND_OFT && blocks && blocks->n_dims == 4)
+        return "BOFT";
+    return lx_lora_kind_name(e->kind);
+}
+
+const char *lx_lora_what(const lx_lora_file *f, const char *model, lx_arena *arena)
+{
+    enum { MOST = LX_KIND_COUNT + 2 };
+    const char *names[MOST], *text = NULL;
+    bool has_dora = false;
+    size_t n = 0, k;
 
     if (!f->n_modules)
         return f->n_embeddings ? "textual inversion" : model ? "checkpoint" : "no LoRA";
-    for (int p = 0; p < LX_LORA_PART_COUNT; p++) {
-        for (int k = 0; k < LX_KIND_COUNT; k++)
-            n_kinds[k] += s->parts[p].n_kinds[k];
-        n_dora += s->parts[p].n_dora;
+    for (size_t i = 0; i < f->n_modules; i++) {
+        const char *name = kind_name(&f->modules[i]);
+        has_dora |= f->modules[i].has_dora;
+        for (k = 0; k < n && names[k] != name; k++)
+            ;
+        if (k == n && n < MOST)
+            names[n++] = name;
     }
-    for (int k = 0; k < LX_KIND_COUNT; k++)
-        if (n_kinds[k]) {
-            text = text ? lx_arena_printf(arena, "%s + %s", text,
-                                          lx_lora_kind_name((lx_lora_kind)k))
-                        : lx_lora_kind_name((lx_lora_kind)k);
-            if (!text)
-                return NULL;
-        }
-    return n_dora ? lx_arena_printf(arena, "%s (DoRA)", text) : text;
+    /* LoCon says that the file has plain ones too */
+    for (k = 0; k < n; k++) {
+        bool is_said = false;
+        for (size_t j = 0; strcmp(names[k], "LoRA") == 0 && j < n; j++)
+            is_said |= strcmp(names[j], "LoCon") == 0;
+        if (is_said)
+            continue;
+        text = text ? lx_arena_printf(arena, "%s + %s", text, names[k]) : names[k];
+        if (!text)
+            return NULL;
+    }
+    return has_dora ? lx_arena_printf(arena, "%s (DoRA)", text) : text;
 }
 
 int lx_lora_summarise_shapes(lx_lora_summary *s, const lx_lora_file *f, lx_arena *arena,

@@ -43,10 +43,9 @@ typedef struct lx_lora_summary {
     lx_tag_list tags;
 } lx_lora_summary;
 
-/* "LoRA", "LoHa + norm", "LoRA (DoRA)"; "textual inversion", "checkpoint", "no LoRA". `model`: what
- * lx_model_kind says of a file without modules. In the arena; NULL without memory. */
-const char *lx_lora_what(const lx_lora_file *file, const lx_lora_summary *summary,
-                         const char *model, lx_arena *arena);
+/* "LoRA", "LoCon", "LoHa + norm", "LoRA (DoRA)"; "textual inversion", "checkpoint", "no LoRA".
+ * `model`: what lx_model_kind says of a file without modules. In the arena; NULL without memory. */
+const char *lx_lora_what(const lx_lora_file *file, const char *model, lx_arena *arena);
 
 /* The two halves that read no values: all but base_note, verdict and tags, and those but the tags. */
 int lx_lora_summarise_shapes(lx_lora_summary *out, const lx_lora_file *file, lx_arena *arena,

@@ -20,7 +20,7 @@ echo 'a note' >lib/readme.txt
 "$LX" inspect lib; echo "= $?"
 "$LX" inspect lib/*.safetensors --sort -rank,size --columns name,rank,alpha,te,unet,images,tags,top 2>&1
 "$LX" inspect lib --where 'captions ~ "not read" and rank < 10' --columns file,rule,proof
-"$LX" inspect 'lib/st*/x?.safetensors' 'lib/tag[s].safetensors' --columns file,base,dtype,size,steps,ss_seed --csv
+"$LX" inspect 'lib/st*/x?.safetensors' 'lib/tag[s].safetensors' --columns file,base,dtype,size,steps,ss_seed --csv | tr -d '\r'
 "$LX" inspect lib/styles --json --columns name,base,rank,steps,epoch,date
 "$LX" inspect lib --where 'rnak > 3'; echo "= $?"
 "$LX" inspect lib --columns nothing; echo "= $?"

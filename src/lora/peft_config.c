@@ -1,0 +1,169 @@
+#include "src/lora/peft_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+
+enum { MOST_BYTES = 4 << 20 };
+
+struct lx_peft_config {
+    cJSON *root;
+    bool has_components; /* keys have "unet." and the like in front */
+};
+
+static int read_beside(lx_peft_config *c, const char **problem, const char *path,
+                       lx_error *err)
+{
+    const char *base = lx_path_base(path);
+    lx_str name = LX_STR_INIT, text = LX_STR_INIT;
+    int rc;
+
+    lx_str_append(&name, path, (size_t)(base - path));
+    lx_str_puts(&name, "adapter_config.json");
+    if ((rc = lx_str_check(&name, err)) == LX_OK && lx_file_exists(lx_str_text(&name))) {
+        rc = lx_file_read(&text, lx_str_text(&name), MOST_BYTES, NULL);
+        if (rc == LX_OK)
+            rc = lx_json_parse(&c->root, lx_str_text(&text), text.len, NULL);
+        if (rc < 0 && rc != LX_ENOMEM)
+            *problem =
+                "adapter_config.json beside it cannot be read: alphas may be missing";
+        rc = rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    }
+    lx_str_release(&name);
+    lx_str_release(&text);
+    return rc;
+}
+
+int lx_peft_config_read(lx_peft_config **out, const char **problem,
+                        const lx_tensor_file *file, const char *path, lx_error *err)
+{
+    const char *text = lx_tensor_file_metadata(file, "lora_adapter_metadata");
+    lx_peft_config *c;
+    int rc = LX_OK;
+
+    *out = NULL;
+    *problem = NULL;
+    if (!(c = lx_calloc(1, sizeof *c)))
+        return lx_oom(err);
+    if (text) {
+        c->has_components = true;
+        rc = lx_json_parse(&c->root, text, strlen(text), NULL);
+        if (rc < 0 && rc != LX_ENOMEM)
+            *problem = "lora_adapter_metadata is damaged: alphas may be missing";
+        rc = rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    } else if (path) {
+        rc = read_beside(c, problem, path, err);
+    }
+    if (rc < 0 || !cJSON_IsObject(c->root)) {
+        lx_peft_config_free(c);
+        return rc;
+    }
+    *out = c;
+    return LX_OK;
+}
+
+void lx_peft_config_free(lx_peft_config *c)
+{
+    if (!c)
+        return;
+    cJSON_Delete(c->root);
+    lx_free(c);
+}
+
+/* A member of the config that speaks of this module. */
+static const cJSON *member(const lx_peft_config *c, const char *module, const char *key)
+{
+    const char *dot = strchr(module, '.');
+    char name[128];
+
+    if (!c->has_components)
+        return cJSON_GetObjectItemCaseSensitive(c->root, key);
+    if (!dot || (size_t)(dot - module) + strlen(key) + 2 > sizeof name)
+        return NULL;
+    snprintf(name, sizeof name, "%.*s.%s", (int)(dot - module), module, key);
+    return cJSON_GetObjectItemCaseSensitive(c->root, name);
+}
+
+/* Is the pattern a path ("mid_block.to_k", with or without its dots escaped, "^" in front)? Then
+ * as plain text. */
+static bool plain_pattern(char out[256], const char *pattern)
+{
+    size_t n = 0;
+
+    if (*pattern == '^')
+        pattern++;
+    for (; *pattern; pattern++) {
+        if (*pattern == '\\' && pattern[1] == '.')
+            pattern++;
+        else if (strchr("\\^$*+?()[]{}|", *pattern))
+            return false;
+        if (n + 1 == 256)
+            return false;
+        out[n++] = *pattern;
+    }
+    out[n] = '\0';
+    return n > 0;
+}
+
+static bool ends_in_path(const char *module, const char *path)
+{
+    size_t n = strlen(module), m = strlen(path);
+
+    return n >= m && strcmp(module + n - m, path) == 0 &&
+           (n == m || module[n - m - 1] == '.');
+}
+
+bool lx_peft_config_alpha(double *alpha, const lx_peft_config *c, const char *module,
+                          int64_t rank)
+{
+    const cJSON *value = member(c, module, "lora_alpha"), *pattern;
+
+    cJSON_ArrayForEach(pattern, member(c, module, "alpha_pattern"))
+    {
+        char path[256];
+        if (cJSON_IsNumber(pattern) && pattern->string &&
+            plain_pattern(path, pattern->string) && ends_in_path(module, path)) {
+            value = pattern;
+            break;
+        }
+    }
+    if (!cJSON_IsNumber(value) || !isfinite(value->valuedouble))
+        return false;
+    *alpha = value->valuedouble;
+    if (cJSON_IsTrue(member(c, module, "use_rslora")))
+        *alpha *= sqrt((double)rank);
+    return true;
+}
+
+const char *lx_peft_config_source(const lx_peft_config *c)
+{
+    return c->has_components ? "lora_adapter_metadata" : "adapter_config.json";
+}
+
+static size_t count_ignored(const cJSON *patterns)
+{
+    const cJSON *pattern;
+    size_t n = 0;
+
+    cJSON_ArrayForEach(pattern, patterns)
+    {
+        char path[256];
+        n += !pattern->string || !plain_pattern(path, pattern->string);
+    }
+    return n;
+}
+
+size_t lx_peft_config_ignored(const lx_peft_config *c)
+{
+    const cJSON *item;
+    size_t n = 0;
+
+    cJSON_ArrayForEach(item, c->root) if (item->string &&
+                                          lx_ends_with(item->string, "alpha_pattern"))
+        n += count_ignored(item);
+    return n;
+}

@@ -1,0 +1,39 @@
+/*
+ * lora/peft_config - the alphas that PEFT and diffusers keep outside the tensors
+ *
+ *     adapter_config.json beside the file     r, lora_alpha, alpha_pattern, use_rslora
+ *     lora_adapter_metadata in its header     the same with the component in front: unet.lora_alpha
+ *
+ * The scale is lora_alpha / rank, with use_rslora lora_alpha / sqrt(rank); an entry of alpha_pattern
+ * whose key is the module's path or its end comes before lora_alpha. Patterns that are more than
+ * a path are not followed, and said.
+ *
+ * Source: PEFT's LoraConfig (tuners/lora/config.py), diffusers' save_lora_weights.
+ */
+#ifndef LX_LORA_PEFT_CONFIG_H
+#define LX_LORA_PEFT_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/format/tensor_file.h"
+
+typedef struct lx_peft_config lx_peft_config;
+
+/* path: of the file, for the one beside it; NULL = only the header. *out is NULL when there is
+ * neither. LX_ENOMEM; a damaged one is none, with *problem told (a literal). */
+int lx_peft_config_read(lx_peft_config **out, const char **problem,
+                        const lx_tensor_file *file, const char *path, lx_error *err);
+void lx_peft_config_free(lx_peft_config *config);
+
+/* As an alpha of which alpha / rank is the scale. False when the config does not speak of the
+ * module. The name is as the file spells it, without its suffix. */
+bool lx_peft_config_alpha(double *alpha, const lx_peft_config *config, const char *module,
+                          int64_t rank);
+
+/* "adapter_config.json" or "lora_adapter_metadata". */
+const char *lx_peft_config_source(const lx_peft_config *config);
+/* How many patterns could not be followed. */
+size_t lx_peft_config_ignored(const lx_peft_config *config);
+
+#endif
