@@ -8,7 +8,7 @@
 #include "cmd/inspect_picture.h"
 
 struct inspect_args {
-    bool json, csv, metadata, each, fields;
+    bool json, csv, metadata, each, fields, tree, weights, hashes;
     int64_t n_tags;
     const char *where, *sort, *columns;
     lx_words files;
@@ -23,8 +23,14 @@ static const lx_option options[] = {
             "show these fields; +FIELDS adds to the usual ones"),
     LX_FLAG(struct inspect_args, fields, 0, "fields", "list the fields and end"),
     LX_FLAG(struct inspect_args, each, 0, "each", "all about each file and no rows"),
+    LX_FLAG(struct inspect_args, tree, 0, "tree",
+            "every module: kind, rank, alpha, sizes"),
+    LX_FLAG(struct inspect_args, weights, 0, "weights",
+            "norms, ranks and origin of the updates; with --tree of every module"),
+    LX_FLAG(struct inspect_args, hashes, 0, "hashes",
+            "SHA-256, AutoV1, AutoV2 and AutoV3"),
     LX_INT(struct inspect_args, n_tags, 0, "tags", "N",
-           "show the N most frequent tags (20)"),
+           "the N most frequent tags of every folder, one a line"),
     LX_FLAG(struct inspect_args, metadata, 0, "metadata",
             "print every metadata key as it stands"),
     LX_FLAG(struct inspect_args, json, 'j', "json",
@@ -38,7 +44,12 @@ static const lx_option options[] = {
 static int inspect_each(lx_cli *cli, const struct inspect_args *args,
                         const lx_file_list *files, lx_error *err)
 {
-    const lx_inspect_options one = {args->json, args->metadata, args->n_tags};
+    const lx_inspect_options one = {.json = args->json,
+                                    .metadata = args->metadata,
+                                    .tree = args->tree,
+                                    .weights = args->weights,
+                                    .hashes = args->hashes,
+                                    .n_tags = args->n_tags};
     int rc = LX_OK;
 
     for (size_t i = 0; i < files->count; i++) {
@@ -69,6 +80,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     const lx_list_options list = {args->where, args->sort, args->columns, args->json,
                                   args->csv};
     const bool asks_rows = args->where || args->sort || args->columns || args->csv;
+    const bool asks_all = args->each || args->tree || args->weights || args->hashes ||
+                          args->metadata || args->n_tags;
     lx_file_list files;
     int rc;
 
@@ -80,12 +93,14 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return lx_fail(err, LX_EUSAGE, "no file given: lx inspect FILE...");
     if (args->json && args->csv)
         return lx_fail(err, LX_EUSAGE, "--json or --csv, not both");
-    if (args->each && asks_rows)
-        return lx_fail(err, LX_EUSAGE,
-                       "--each shows no rows: leave out --where, --sort, "
-                       "--columns and --csv");
-    if (!args->n_tags)
-        args->n_tags = 20;
+    if (asks_all && asks_rows)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--each, --tree, --weights, --hashes, --metadata and --tags tell all of each "
+            "file; --where, --sort, --columns and --csv are for rows");
+    if (args->n_tags < 0)
+        return lx_fail(err, LX_EUSAGE, "--tags %lld: a number of tags is wanted",
+                       (long long)args->n_tags);
     if ((rc = lx_inspect_files(&files, cli, &args->files, err)) < 0)
         return rc;
     if (!files.count && files.n_folders)
@@ -96,7 +111,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                        files.n_pictures ? "; lx plan looks at folders of training images"
                                         : "");
     if (!asks_rows &&
-        (args->each || has_picture(&files) || (files.count == 1 && !files.n_folders)))
+        (asks_all || has_picture(&files) || (files.count == 1 && !files.n_folders)))
         return inspect_each(cli, args, &files, err);
     return lx_inspect_list(cli, &list, &files, err);
 }

@@ -14,4 +14,20 @@
 /* LX_EFORMAT when it is no safetensors file. The message does not name the path. */
 int lx_lora_tensor_hash(lx_hash *out, const char *path, lx_error *err);
 
+/*
+ * The names that programs and model sites know a file by, lower-case hex:
+ *
+ *     AutoV1   8 digits of the SHA-256 of 64 KiB from 1 MiB on (e3b0c442 for a shorter file: of nothing)
+ *     AutoV2   10 digits of the SHA-256 of the file
+ *     AutoV3   12 digits of the SHA-256 of the tensors; only safetensors have one, "" else
+ *
+ * Source: AUTOMATIC1111's modules/sd_models.model_hash, modules/hashes; goldens lora/metadata.
+ */
+typedef struct lx_model_hashes {
+    char autov1[9], autov2[11], autov3[13];
+    char sha256[LX_HASH_HEX + 1], tensors[LX_HASH_HEX + 1];
+} lx_model_hashes;
+
+int lx_model_hashes_of(lx_model_hashes *out, const char *path, lx_error *err);
+
 #endif

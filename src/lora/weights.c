@@ -5,6 +5,8 @@
 
 #include "src/base/alloc.h"
 #include "src/lora/factors.h"
+#include "src/lora/base.h"
+#include "src/lora/delta.h"
 #include "src/lora/spectrum.h"
 
 /* rms and largest |x|; the number of values that are not finite. */
@@ -43,10 +45,27 @@ static void judge_spectrum(lx_module_weights *m, const double *sigma, size_t ran
     m->effective_rank = exp(entropy);
 }
 
-static int weigh_module(lx_module_weights *m, size_t *n_bad, const lx_lora_entry *e,
-                        lx_lora_factors *f, lx_error *err)
+/* up [out, rank] times down [rank, in], as floats. Not finite: nothing is said of the spectrum. */
+static int weigh_factors(lx_module_weights *m, const float *up, const float *down,
+                         size_t out, size_t rank, size_t in, lx_error *err)
 {
-    double *sigma;
+    double *sigma = lx_alloc(rank * sizeof *sigma);
+    int rc;
+
+    if (!sigma)
+        return lx_oom(err);
+    rc = lx_spectrum(sigma, NULL, up, down, out, rank, in, err);
+    if (rc == LX_OK) {
+        judge_spectrum(m, sigma, rank);
+        m->has_spectrum = true;
+    }
+    lx_free(sigma);
+    return rc;
+}
+
+static int weigh_lora(lx_module_weights *m, size_t *n_bad, const lx_lora_entry *e,
+                      lx_lora_factors *f, lx_error *err)
+{
     int rc = lx_lora_factors_read(f, e, err);
 
     if (rc != LX_OK)
@@ -56,15 +75,48 @@ static int weigh_module(lx_module_weights *m, size_t *n_bad, const lx_lora_entry
               survey(&m->down_rms, &m->largest, f->down, f->in * f->rank);
     if (!isfinite(m->up_rms) || !isfinite(m->down_rms))
         return LX_OK;
-    if (!(sigma = lx_alloc(f->rank * sizeof *sigma)))
-        return lx_oom(err);
-    rc = lx_spectrum(sigma, NULL, f->up, f->down, f->out, f->rank, f->in, err);
-    if (rc == LX_OK) {
-        judge_spectrum(m, sigma, f->rank);
-        m->has_spectrum = true;
+    return weigh_factors(m, f->up, f->down, f->out, f->rank, f->in, err);
+}
+
+/* Tucker, LoHa, LoKr: the exact factors of lora/delta, the scale in them. */
+static int weigh_by_factors(lx_module_weights *m, const lx_lora_entry *e,
+                            const lx_delta_shape *shape, lx_error *err)
+{
+    const size_t n_up = shape->out * shape->rank, n_down = shape->rank * shape->in;
+    double *up = lx_alloc(n_up * sizeof *up), *down = lx_alloc(n_down * sizeof *down);
+    float *both = lx_alloc((n_up + n_down) * sizeof *both);
+    int rc = LX_OK;
+
+    if (!up || !down || !both)
+        rc = lx_oom(err);
+    else if ((rc = lx_delta_factors(up, down, e, shape, NULL)) == LX_OK) {
+        for (size_t i = 0; i < n_up; i++)
+            both[i] = (float)up[i];
+        for (size_t i = 0; i < n_down; i++)
+            both[n_up + i] = (float)down[i];
+        m->scale = 1; /* it is in the factors */
+        rc = weigh_factors(m, both, both + n_up, shape->out, shape->rank, shape->in, err);
+        m->scale = lx_lora_entry_scale(e);
+    } else if (rc != LX_ENOMEM) {
+        rc = LX_OK; /* values that are not finite: counted elsewhere */
     }
-    lx_free(sigma);
+    lx_free(up);
+    lx_free(down);
+    lx_free(both);
     return rc;
+}
+
+static int weigh_module(lx_module_weights *m, size_t *n_bad, const lx_lora_entry *e,
+                        lx_lora_factors *f, lx_error *err)
+{
+    lx_delta_shape shape;
+
+    if (e->kind == LX_KIND_LORA)
+        return e->rank <= LX_SPECTRUM_RANK ? weigh_lora(m, n_bad, e, f, err) : LX_OK;
+    if (e->has_dora || lx_delta_needs_base(e) || lx_delta_shape_of(&shape, e, NULL) < 0 ||
+        !shape.rank || shape.rank > LX_SPECTRUM_RANK)
+        return LX_OK;
+    return weigh_by_factors(m, e, &shape, err);
 }
 
 /* ---- the file as a whole ------------------------------------------------------- */
@@ -81,10 +133,14 @@ static size_t count_subnormal(const lx_tensor_view *t)
     return n;
 }
 
-static bool reads_text(const char *name)
+/* cloneofsimo's names are numbers; there the width tells: the text's is no width of SD's UNets. */
+static bool reads_text(const lx_lora_entry *e)
 {
-    const char *at = strstr(name, "attn2");
+    const char *at = strstr(e->name, "attn2");
+    const int64_t in = lx_lora_in_features(e);
 
+    if (strchr(e->name, ':'))
+        return in == 768 || in == 1024 || in == 2048;
     return at && (strstr(at, "to_k") || strstr(at, "to_v"));
 }
 
@@ -111,7 +167,7 @@ static void add_module(lx_lora_weights *w, const lx_module_weights *m,
     w->frobenius += square;
     if (e->part == LX_LORA_UNET) {
         w->frobenius_unet += square;
-        w->frobenius_context += reads_text(e->name) ? square : 0;
+        w->frobenius_context += reads_text(e) ? square : 0;
     } else if (e->part != LX_LORA_OTHER) {
         w->frobenius_text += square;
     }
@@ -155,17 +211,19 @@ int lx_lora_weigh(lx_lora_weights *w, const lx_lora_file *file, lx_arena *arena,
         const lx_lora_entry *e = &file->modules[i];
         lx_module_weights *m = &w->modules[i];
 
-        if (!lx_lora_is_plain(e) || e->rank > LX_SPECTRUM_RANK)
+        if (e->problem || (e->kind == LX_KIND_LORA && !lx_lora_is_plain(e)))
             continue;
         rc = weigh_module(m, &w->n_not_finite, e, &f, err);
         w->largest = m->largest > w->largest ? m->largest : w->largest;
-        for (int role = LX_ROLE_DOWN; role <= LX_ROLE_UP; role++) {
+        for (int role = LX_ROLE_DOWN; role <= LX_ROLE_UP && e->kind == LX_KIND_LORA;
+             role++) {
             n_f16 += e->tensors[role]->dtype == LX_F16 ? e->tensors[role]->n_elements : 0;
             n_subnormal += count_subnormal(e->tensors[role]);
         }
         if (!m->has_spectrum)
             continue;
-        vote(votes, m, e);
+        if (e->kind == LX_KIND_LORA)
+            vote(votes, m, e);
         add_module(w, m, e);
     }
     lx_lora_factors_release(&f);

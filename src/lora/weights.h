@@ -18,8 +18,9 @@
  *     uniform +-1/sqrt(in)   rms 1/sqrt(3 in)   sd-scripts, LyCORIS, PEFT
  *     normal(0, 1/rank)      rms 1/rank         diffusers, PEFT's "gaussian", cloneofsimo
  *
- * Modules of other kinds than LoRA, and ranks beyond LX_SPECTRUM_RANK, have no spectrum
- * here; they are counted.
+ * Tucker, LoHa and LoKr are weighed by their exact factors (lora/delta). Modules that have
+ * none, that need the base weight, or whose rank is beyond LX_SPECTRUM_RANK have no
+ * spectrum here; they are counted.
  */
 #ifndef LX_LORA_WEIGHTS_H
 #define LX_LORA_WEIGHTS_H
@@ -29,7 +30,7 @@
 enum { LX_SPECTRUM_RANK = 512 };
 
 typedef struct lx_module_weights {
-    bool has_spectrum; /* a plain LoRA with finite values */
+    bool has_spectrum; /* a sum of rank-one updates with finite values */
     bool is_dead;      /* its update is zero */
     double scale, frobenius, spectral, stable_rank, effective_rank;
     size_t n_dead_ranks;
