@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* The state of one parse: words from argv, read left to right. */
 typedef struct parser {
@@ -214,12 +215,30 @@ static int store_value(const parser *p, match m, const char *value, lx_error *er
     return rc;
 }
 
+/* --flip_aug=false takes back what a file or an earlier run says; =true is the flag itself. */
+static int take_switch(match m, const char *value, lx_error *err)
+{
+    static const char *const words[2][5] = {{"false", "no", "off", "0", NULL},
+                                            {"true", "yes", "on", "1", NULL}};
+
+    for (int is_on = 0; is_on < 2; is_on++)
+        for (const char *const *word = words[is_on]; *word; word++)
+            if (strcasecmp(*word, value) == 0) {
+                *(bool *)(void *)(m.args + m.option->offset) = is_on;
+                return LX_OK;
+            }
+    return lx_fail(err, LX_EUSAGE, "--%s takes no value but =true or =false, and '%s' was given",
+                   m.option->name, value);
+}
+
 /* `inline_value` is what stood behind '=' (or behind a letter), or NULL. */
 static int take_option(parser *p, match m, const char *inline_value, lx_error *err)
 {
     if (m.option->given_offset >= 0)
         *(bool *)(void *)(m.args + m.option->given_offset) = true;
     if (m.option->kind == LX_OPTION_FLAG) {
+        if (inline_value && m.option->given_offset >= 0)
+            return take_switch(m, inline_value, err);
         if (inline_value)
             return lx_fail(err, LX_EUSAGE, "--%s takes no value, but '%s' was given",
                            m.option->name, inline_value);

@@ -2,7 +2,8 @@
  * cmd/option - option tables: parsing, --help, completion, man pages from one description
  *
  * Words as argparse takes them: --name value, --name=value, -n value, any unambiguous prefix of a
- * long name, `--` ends options, `-` and `_` in names are the same. An unknown name is an error with
+ * long name, `--` ends options, `-` and `_` in names are the same. A flag that is told whether it
+ * was given may be said with =true or =false, which takes it back (argparse has no such thing). An unknown name is an error with
  * the nearest one. Values are checked while parsing and the message names the flag and the value.
  */
 #ifndef LX_CMD_OPTION_H

@@ -111,49 +111,27 @@ static cJSON *resolved_json(const lx_flags *f, int i)
     }
 }
 
-/* Letters that no shell reads anything into; the rest goes between apostrophes. */
-static void put_shell_word(lx_str *out, const char *word)
-{
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-        "_-./:=,+@%";
-
-    if (*word && !word[strspn(word, plain)]) {
-        lx_str_puts(out, word);
-        return;
-    }
-    lx_str_putc(out, '\'');
-    for (; *word; word++) {
-        if (*word == '\'')
-            lx_str_puts(out, "'\\''");
-        else
-            lx_str_putc(out, *word);
-    }
-    lx_str_putc(out, '\'');
-}
-
 static void put_flag(lx_str *out, const lx_flags *f, int i)
 {
     const lx_flag *flag = &lx_flag_table[i];
     const lx_flag_value *v = &f->values[i];
 
     if (flag->type == LX_TYPE_FLAG) {
-        if (v->is_on)
-            lx_str_printf(out, " --%s", flag->name);
+        lx_str_printf(out, " --%s%s", flag->name, v->is_on ? "" : "=false");
     } else if (flag->type == LX_TYPE_TEXTS || flag->type == LX_TYPE_NUMBERS) {
         lx_str_printf(out, " --%s", flag->name);
         for (size_t k = 0; k < v->words.count; k++) {
             lx_str_putc(out, ' ');
-            put_shell_word(out, v->words.items[k]);
+            lx_escape_shell(out, v->words.items[k]);
         }
     } else if (flag->type == LX_TYPE_REPEAT) {
         for (size_t k = 0; k < v->words.count; k++) {
             lx_str_printf(out, " --%s=", flag->name);
-            put_shell_word(out, v->words.items[k]);
+            lx_escape_shell(out, v->words.items[k]);
         }
     } else {
         lx_str_printf(out, " --%s=", flag->name);
-        put_shell_word(out, v->text);
+        lx_escape_shell(out, v->text);
     }
 }
 

@@ -44,12 +44,15 @@ static int find_flag(const char *name)
 static bool is_left_behind(int index)
 {
     return index == LX_AT_config_file || index == LX_AT_output_config ||
-           index == LX_AT_like || index == LX_AT_name || index == LX_AT_resume;
+           index == LX_AT_like || index == LX_AT_name || index == LX_AT_group ||
+           index == LX_AT_fact || index == LX_AT_resume || index == LX_AT_stop_after_steps;
 }
 
 static void put_flag(lx_str *out, int index, const lx_flag_words *given)
 {
     lx_str_printf(out, "%s--%s", out->len ? " " : "", lx_flag_table[index].name);
+    if (lx_flag_table[index].type == LX_TYPE_FLAG && !given->is_on)
+        lx_str_puts(out, "=false");
     for (size_t i = 0; i < given->words.count; i++)
         lx_str_printf(out, " %s", given->words.items[i]);
 }

@@ -90,13 +90,7 @@ static void put_quoted(lx_str *out, const char *word)
                      "_-+=./,:@%*") == strlen(word)) {
         lx_str_puts(out, word);
     } else {
-        lx_str_putc(out, '\'');
-        for (; *word; word++)
-            if (*word == '\'')
-                lx_str_puts(out, "'\\''");
-            else
-                lx_str_putc(out, *word);
-        lx_str_putc(out, '\'');
+        lx_escape_shell(out, word);
     }
     lx_str_release(&clean);
 }

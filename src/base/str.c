@@ -294,6 +294,26 @@ void lx_escape_csv(lx_str *out, const char *text, size_t n)
     lx_str_putc(out, '"');
 }
 
+void lx_escape_shell(lx_str *out, const char *word)
+{
+    /* Letters that no shell reads anything into. */
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./:=,+@%";
+
+    if (*word && !word[strspn(word, plain)]) {
+        lx_str_puts(out, word);
+        return;
+    }
+    lx_str_putc(out, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            lx_str_puts(out, "'\\''");
+        else
+            lx_str_putc(out, *word);
+    }
+    lx_str_putc(out, '\'');
+}
+
 static int fold(char c)
 {
     return c == '-' ? '_' : tolower((unsigned char)c);

@@ -53,6 +53,9 @@ void lx_escape_json(lx_str *out, const char *text, size_t n); /* with the quotes
 /* RFC 4180 quoting, and a leading = + - @ tab or CR is defused with an apostrophe. */
 void lx_escape_csv(lx_str *out, const char *text, size_t n);
 
+/* One word of a POSIX shell, between apostrophes where it holds more than plain letters. */
+void lx_escape_shell(lx_str *out, const char *word);
+
 /* Levenshtein distance of names, for "did you mean"; case and -/_ are ignored. */
 int lx_name_distance(const char *a, const char *b);
 

@@ -129,6 +129,25 @@ static void test_base_str__html_json_and_csv(void **state)
     assert_string_equal(escaped(lx_escape_csv, ""), "");
 }
 
+static const char *quoted(const char *word)
+{
+    static lx_str s;
+    lx_str_release(&s);
+    lx_escape_shell(&s, word);
+    return lx_str_text(&s);
+}
+
+static void test_base_str__shells_read_words_back(void **state)
+{
+    (void)state;
+    assert_string_equal(quoted("--lr=1e-4,5e-5"), "--lr=1e-4,5e-5");
+    assert_string_equal(quoted(""), "''");
+    assert_string_equal(quoted("it's $(here)"), "'it'\\''s $(here)'");
+    assert_string_equal(quoted("a\nb"), "'a\nb'");
+    assert_string_equal(quoted("~"), "'~'");
+    assert_string_equal(quoted("plain"), "plain");
+}
+
 static void test_base_str__names_at_a_distance(void **state)
 {
     assert_int_equal(lx_name_distance("learning_rate", "learning-rate"), 0);
@@ -148,6 +167,7 @@ int main(void)
         cmocka_unit_test(test_base_str__every_code_point_round_trips),
         cmocka_unit_test(test_base_str__terminals_get_nothing_that_acts),
         cmocka_unit_test(test_base_str__html_json_and_csv),
+        cmocka_unit_test(test_base_str__shells_read_words_back),
         cmocka_unit_test(test_base_str__names_at_a_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,23 @@ static void test_option__errors_name_the_flag_and_the_value(void **state)
     assert_int_equal(parse(&a, &err, 1, "-x"), LX_EUSAGE);
 }
 
+static void test_option__a_switch_that_knows_it_was_given_can_be_taken_back(void **state)
+{
+    struct {
+        bool is_on, is_given;
+    } a = {true, false};
+    const lx_option table[] = {{LX_OPTION_FLAG, 0, "flip_aug", NULL, "", 0, 1}, LX_OPTION_END};
+    char *words[] = {"--flip-aug=FALSE", "--flip_aug", "--flip_aug=maybe"};
+    lx_error err;
+
+    assert_int_equal(lx_options_parse(&a, table, 1, words, arena, &err), 0);
+    assert_true(!a.is_on && a.is_given);
+    assert_int_equal(lx_options_parse(&a, table, 2, words, arena, &err), 0);
+    assert_true(a.is_on);
+    assert_int_equal(lx_options_parse(&a, table, 1, words + 2, arena, &err), LX_EUSAGE);
+    assert_non_null(strstr(err.text, "'maybe'"));
+}
+
 static void test_option__numbers_are_strict(void **state)
 {
     int64_t whole;
@@ -174,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_option__two_hyphens_end_the_options),
         cmocka_unit_test(test_option__many_words_are_kept),
         cmocka_unit_test(test_option__errors_name_the_flag_and_the_value),
+        cmocka_unit_test(test_option__a_switch_that_knows_it_was_given_can_be_taken_back),
         cmocka_unit_test(test_option__numbers_are_strict),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
