@@ -514,19 +514,6 @@ static int judge_specs(lx_comparison *c, lx_error *err)
 
 /* ---- results and ranks --------------------------------------------------- */
 
-static double tail_mean(const lx_compared *r, double share)
-{
-    double last = r->loss.n ? r->loss.steps[r->loss.n - 1] : 0, sum = 0;
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->loss.n; i++)
-        if (r->loss.steps[i] > last - share * (last - r->loss.steps[0] + 1)) {
-            sum += r->loss.values[i];
-            n++;
-        }
-    return n ? sum / (double)n : (double)NAN;
-}
-
 static void add_result(lx_comparison *c, const char *name,
                        double (*of)(const lx_comparison *c, const lx_compared *r))
 {
@@ -551,7 +538,7 @@ static double validation_end(const lx_comparison *c, const lx_compared *r)
 
 static double loss_end(const lx_comparison *c, const lx_compared *r)
 {
-    return tail_mean(r, c->share);
+    return lx_loss_tail(&r->loss, (double)INFINITY, c->share);
 }
 
 static double loss_best(const lx_comparison *c, const lx_compared *r)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/debug.h"
+#include "cmd/train_flags.h"
 
 static void put_options(lx_str *out, const lx_option *o)
 {
@@ -28,7 +29,7 @@ static void put_page(lx_str *out, const lx_command *command, lx_arena *arena)
                   command->name, command->name, command->summary,
                   lx_command_synopsis(command, arena));
     lx_str_printf(out, "## DESCRIPTION\n\n```text\n%.*s\n```\n\n## OPTIONS\n\n", (int)n, help);
-    if (command->parses_itself)
+    if (command->options == lx_train_options)
         lx_str_puts(out, "Its own are in `docs/flags.md`. Those of every command:\n\n");
     else
         put_options(out, command->options);

@@ -95,6 +95,9 @@ static bool is_beside_the_result(const char *flag)
                                         "store",
                                         "path_map",
                                         "path-map",
+                                        "group",
+                                        "fact",
+                                        "stop_after_steps",
                                         "threads",
                                         "max_memory",
                                         "device",
@@ -230,6 +233,47 @@ static int copy_curves(lx_run *run, lx_store *store, const char *parent, int64_t
     return rc;
 }
 
+bool lx_record_is_fact(const char *text)
+{
+    const char *equals = strchr(text, '=');
+    return equals && equals != text;
+}
+
+int lx_record_remarks(lx_store *store, int64_t run, const char *group, const lx_words *facts,
+                      lx_error *err)
+{
+    int rc = group ? lx_run_group(store, run, group, err) : LX_OK;
+
+    for (size_t i = 0; i < facts->count && rc == LX_OK; i++) {
+        const char *fact = facts->items[i], *equals = strchr(fact, '=');
+        char *key = lx_strndup(fact, (size_t)(equals - fact));
+        rc = key ? lx_run_fact(store, run, key, equals + 1, err) : lx_oom(err);
+        lx_free(key);
+    }
+    return rc;
+}
+
+/* The run that goes on has the place of the one it goes on from, in its group and its sweep. */
+static int inherit_remarks(lx_run *run, lx_store *store, const char *parent, lx_arena *arena,
+                           lx_error *err)
+{
+    lx_remark_row *facts;
+    lx_run_row row;
+    size_t n;
+    int rc = lx_query_find(&row, store, parent, arena, err);
+
+    if (rc == LX_ENOTFOUND)
+        return LX_OK; /* a state from another store */
+    if (rc < 0 || (rc = lx_query_remarks(&facts, &n, store, row.seq, "fact", arena, err)) < 0)
+        return rc;
+    if (*row.group)
+        rc = lx_run_group(store, lx_run_seq(run), row.group, err);
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        if (lx_starts_with(facts[i].key, "sweep"))
+            rc = lx_run_fact(store, lx_run_seq(run), facts[i].key, facts[i].value, err);
+    return rc;
+}
+
 static int go_on(lx_run *run, lx_store *store, const lx_run_start *start, const char *resume,
                  lx_arena *arena, lx_error *err)
 {
@@ -241,6 +285,8 @@ static int go_on(lx_run *run, lx_store *store, const lx_run_start *start, const 
         return rc;
     if (!start->parent)
         return LX_OK;
+    if ((rc = inherit_remarks(run, store, start->parent, arena, err)) < 0)
+        return rc;
     rc = lx_state_read(&facts, resume, arena, err);
     return rc < 0 ? rc : copy_curves(run, store, start->parent, facts.step, arena, err);
 }
@@ -281,8 +327,9 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
     start.base_model = lx_str_text(&base_text);
     start.spec = spec;
     start.work_dir = getcwd(folder, sizeof folder);
-    if ((rc = lx_run_begin(out, store, &start, err)) == LX_OK)
-        rc = go_on(*out, store, &start, config->resume, arena, err);
+    if ((rc = lx_run_begin(out, store, &start, err)) == LX_OK &&
+        (rc = go_on(*out, store, &start, config->resume, arena, err)) == LX_OK)
+        rc = lx_record_remarks(store, lx_run_seq(*out), flags->group, &flags->facts, err);
 done:
     lx_str_release(&base_text);
     cJSON_Delete(base);

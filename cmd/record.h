@@ -15,6 +15,12 @@
 int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err);
 
+/* KEY=VALUE, with a key. */
+bool lx_record_is_fact(const char *text);
+/* What was said of the run when it was started: its group (NULL: none) and facts, KEY=VALUE each. */
+int lx_record_remarks(lx_store *store, int64_t run, const char *group, const lx_words *facts,
+                      lx_error *err);
+
 /* The dataset's tree into the store; *root (lx_free) is what lx_run_start.dataset wants. Hashed before. */
 int lx_record_dataset(char **root, lx_store *store, const lx_dataset *dataset, lx_error *err);
 

@@ -6,9 +6,8 @@
 
 #include "cmd/cli.h"
 #include "cmd/run_folder.h"
-#include "src/base/file.h"
+#include "cmd/train_state.h"
 #include "src/base/json.h"
-#include "src/train/state.h"
 #include "store/query.h"
 
 extern const lx_command lx_cmd_train;
@@ -28,75 +27,28 @@ static const lx_option options[] = {
 
 /* ---- which state ------------------------------------------------------------------ */
 
-typedef struct search {
-    lx_arena *arena;
-    const char *run_id, *spec;
-    const char *found; /* NULL = none yet */
-    int64_t step;
-} search;
-
-/* The state furthest on that is of the run, or of one with its spec. */
-static int consider(search *s, const char *path, lx_error *err)
-{
-    lx_state_facts facts;
-    int rc = lx_state_read(&facts, path, s->arena, NULL);
-
-    if (rc < 0 || (strcmp(facts.run_id, s->run_id) != 0 &&
-                   (!*s->spec || strcmp(facts.spec_hash, s->spec) != 0)))
-        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK; /* not ours, or unfit */
-    if (!s->found || facts.step > s->step) {
-        s->found = path;
-        s->step = facts.step;
-    }
-    return LX_OK;
-}
-
-static int search_folder(search *s, const char *folder, const char *stem, lx_error *err)
-{
-    lx_dir dir = {0};
-    int rc = lx_dir_list(&dir, folder, err);
-
-    for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
-        const char *name = dir.names[i], *path;
-
-        if (!lx_starts_with(name, stem) ||
-            !(lx_ends_with(name, "-state") || lx_ends_with(name, "-autosave")))
-            continue;
-        path = lx_arena_printf(s->arena, "%s/%s", folder, name);
-        rc = path ? consider(s, path, err) : lx_oom(err);
-    }
-    lx_dir_free(&dir);
-    return rc;
-}
-
 /* Where the run wrote its files. */
-static int find_state(search *s, const char *flags, const lx_run_row *run, lx_error *err)
+static int find_state(const char **out, lx_cli *cli, const char *flags, const lx_run_row *run,
+                      lx_error *err)
 {
     cJSON *root = NULL;
-    const char *folder, *name;
+    const char *folder;
     int rc = flags ? lx_json_parse(&root, flags, strlen(flags), err)
                    : lx_fail(err, LX_EUSAGE, "no flags of it are recorded");
 
     if (rc < 0)
         return rc;
     folder = lx_json_text(root, "output_dir");
-    name = lx_json_text(root, "output_name");
-    folder = lx_arena_strdup(s->arena, folder && *folder ? folder : ".");
-    name = lx_arena_strdup(s->arena, name && *name ? name : "");
+    rc = lx_train_state_find(out, folder, lx_json_text(root, "output_name"), run->id, run->spec,
+                             cli->arena, err);
+    if (rc == LX_OK && !*out)
+        rc = lx_fail(err, LX_ENOTFOUND,
+                     "no state of run %.10s is in %s: it was not interrupted by Ctrl-C, ended before "
+                     "the first --autosave_minutes, or its state was removed (lx train --like %.10s "
+                     "starts anew)",
+                     run->id, folder && *folder ? folder : ".", run->id);
     cJSON_Delete(root);
-    if (!folder || !name)
-        return lx_oom(err);
-    if ((rc = search_folder(s, folder, name, err)) < 0)
-        return rc;
-    return s->found
-               ? LX_OK
-               : lx_fail(
-                     err, LX_ENOTFOUND,
-                     "no state of run %.10s is in %s: it was not interrupted by Ctrl-C, "
-                     "ended before the first --autosave_minutes, or its state was "
-                     "removed "
-                     "(lx train --like %.10s starts anew)",
-                     run->id, folder, run->id);
+    return rc;
 }
 
 /* ---- the run ---------------------------------------------------------------------- */
@@ -147,7 +99,7 @@ static int train(lx_cli *cli, const lx_run_row *run, const char *state,
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct resume_args *args = args_;
-    search s = {.arena = cli->arena, .found = args->from};
+    const char *state = args->from;
     lx_store *store = NULL;
     char store_path[PATH_MAX];
     lx_run_texts texts;
@@ -167,15 +119,13 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         (rc = lx_run_enter_folder(cli, store, &row, err)) < 0 ||
         (rc = lx_query_texts(&texts, store, &row, cli->arena, err)) < 0)
         goto done;
-    s.run_id = row.id;
-    s.spec = row.spec;
-    if (!s.found && (rc = find_state(&s, texts.flags, &row, err)) < 0)
+    if (!state && (rc = find_state(&state, cli, texts.flags, &row, err)) < 0)
         goto done;
     lx_store_close(store);
     store = NULL;
     if (!cli->is_quiet)
-        lx_message(cli, "going on from %s\n", lx_safe(cli, s.found));
-    return train(cli, &row, s.found, store_path, args, err);
+        lx_message(cli, "going on from %s\n", lx_safe(cli, state));
+    return train(cli, &row, state, store_path, args, err);
 done:
     lx_store_close(store);
     return rc;

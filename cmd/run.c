@@ -15,7 +15,7 @@
 
 struct run_args {
     const char *name, *group, *note;
-    lx_words tags, watch;
+    lx_words tags, facts, watch;
     bool strict, copy;
     lx_globals globals;
 };
@@ -26,6 +26,8 @@ static const lx_option options[] = {
     LX_REPEAT(struct run_args, tags, 0, "tag", "TAG",
               "a tag of the run; may be given again"),
     LX_TEXT(struct run_args, group, 0, "group", "NAME", "the group the run belongs to"),
+    LX_REPEAT(struct run_args, facts, 0, "fact", "A=B",
+              "a fact that the run is to have, for programs (lx show --json)"),
     LX_TEXT(struct run_args, note, 0, "note", "TEXT", "a note on the run"),
     LX_FLAG(struct run_args, strict, 0, "strict",
             "do not start a training whose captions would not be read, or whose data are "
@@ -128,8 +130,8 @@ static int remark(const job *j, int64_t run, lx_error *err)
         rc = lx_run_fact(j->store, run, "trainer", "sd-scripts", err);
     for (size_t i = 0; i < a->tags.count && rc == LX_OK; i++)
         rc = lx_run_tag(j->store, run, a->tags.items[i], "", err);
-    if (rc == LX_OK && a->group)
-        rc = lx_run_group(j->store, run, a->group, err);
+    if (rc == LX_OK)
+        rc = lx_record_remarks(j->store, run, a->group, &a->facts, err);
     return rc == LX_OK && a->note ? lx_run_note(j->store, run, a->note, err) : rc;
 }
 
@@ -216,6 +218,10 @@ static int read_words(struct run_args *args, job *j, lx_error *err)
     if (rc < 0)
         return rc;
     lx_cli_apply_globals(cli, &args->globals);
+    for (size_t i = 0; i < args->facts.count; i++)
+        if (!lx_record_is_fact(args->facts.items[i]))
+            return lx_fail(err, LX_EUSAGE, "--fact: '%s' is no fact; write KEY=VALUE",
+                           args->facts.items[i]);
     if (rest < cli->argc && strcmp(cli->argv[rest], "--") == 0)
         rest++;
     if (rest == cli->argc)

@@ -9,7 +9,7 @@ const lx_run_field_name lx_run_field_names[] = {
     {"id", LX_RUN_ID, LX_FIELD_ID, "id of the run; = compares its beginning"},
     {"name", LX_RUN_NAME, LX_FIELD_TEXT, "the newest name"},
     {"status", LX_RUN_STATUS, LX_FIELD_TEXT, "running, finished, interrupted, failed"},
-    {"kind", LX_RUN_KIND, LX_FIELD_TEXT, "train, run, log, merge, import"},
+    {"kind", LX_RUN_KIND, LX_FIELD_TEXT, "train, run, sweep, log, merge, import"},
     {"group", LX_RUN_GROUP, LX_FIELD_TEXT, "as a sweep or lx tag-run set it"},
     {"started", LX_RUN_STARTED, LX_FIELD_TIME, "when"},
     {"ended", LX_RUN_ENDED, LX_FIELD_TIME, "when"},
@@ -102,7 +102,10 @@ static const char *const places[] = {"output_name",
                                      "max_data_loader_n_workers",
                                      "save_every_n_epochs",
                                      "save_every_n_steps",
-                                     "like"};
+                                     "like",
+                                     "group",
+                                     "fact",
+                                     "stop_after_steps"};
 
 const char *lx_run_flag_name(const char *name)
 {

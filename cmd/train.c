@@ -25,6 +25,7 @@ typedef struct job {
     lx_run *run;
     lx_train *train;
     lx_progress_view progress;
+    int64_t step; /* the last that was done */
 } job;
 
 /* ---- the observer ------------------------------------------------------------------------ */
@@ -58,6 +59,7 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
         {"epoch", r->epoch, true},
     };
     lx_progress_step(&j->progress, r);
+    j->step = r->step;
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
         int rc = points[i].is_there
                      ? lx_run_log(j->run, points[i].key, r->step, points[i].value, err)
@@ -127,8 +129,9 @@ static void on_note(void *context, const char *text)
 
 static int should_stop(void *context)
 {
-    (void)context;
-    return lx_signals_pending();
+    const job *j = context;
+    const int64_t last = j->flags.stop_after_steps;
+    return lx_signals_pending() || (last && j->step >= last);
 }
 
 /* ---- before the first step --------------------------------------------------------------- */
@@ -269,6 +272,11 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_train_close(j.train);
     lx_progress_close(&j.progress);
     rc = end_run(&j, rc, err);
+    if (rc == LX_EINTERRUPTED && !lx_signals_pending()) { /* it was asked for beforehand */
+        if (!cli->is_quiet)
+            lx_message(cli, "%s\n", lx_safe(cli, err->text));
+        rc = LX_OK;
+    }
 done:
     lx_store_close(j.store);
     lx_dataset_free(j.dataset);

@@ -22,6 +22,9 @@ typedef struct lx_train_flags {
     const char *resolved;     /* JSON object: every flag with the value it has, null for none */
     const char *command_line; /* "lx train ...", quoted for a shell, paths mapped */
     const char *name;         /* --name or NULL */
+    const char *group;        /* --group or NULL */
+    lx_words facts;           /* --fact: KEY=VALUE each */
+    int64_t stop_after_steps; /* 0 = not asked for */
     const char *device;       /* "auto" or "cpu" */
     lx_words notes;           /* lines to show before the training */
     bool is_done;             /* --output_config wrote its file: nothing is to be trained */

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
+#include "cmd/record.h"
 #include "cmd/train_flag.h"
 #include "src/base/alloc.h"
 #include "src/base/json.h"
@@ -284,6 +285,31 @@ SETTER(log_with)
 SETTER(name)
 {
     f->facts->name = v->text;
+    return LX_OK;
+}
+
+SETTER(group)
+{
+    if (v->given && !*v->text)
+        return lx_fail(err, LX_EUSAGE, "a group has a name");
+    f->facts->group = v->text;
+    return LX_OK;
+}
+
+SETTER(fact)
+{
+    for (size_t i = 0; i < v->words.count; i++)
+        if (!lx_record_is_fact(v->words.items[i]))
+            return lx_fail(err, LX_EUSAGE, "'%s' is no fact; write KEY=VALUE", v->words.items[i]);
+    f->facts->facts = v->words;
+    return LX_OK;
+}
+
+SETTER(stop_after_steps)
+{
+    if (!v->is_null && v->whole < 1)
+        return lx_fail(err, LX_EUSAGE, "'%s' is no step to stop after", v->text);
+    f->facts->stop_after_steps = v->is_null ? 0 : v->whole;
     return LX_OK;
 }
 

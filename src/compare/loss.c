@@ -45,6 +45,24 @@ int lx_loss_order(lx_loss_curve *out, const int64_t *steps, const double *values
     return LX_OK;
 }
 
+double lx_loss_tail(const lx_loss_curve *c, double until, double share)
+{
+    size_t end = c->n, n = 0;
+    double first, sum = 0;
+
+    while (end && c->steps[end - 1] > until)
+        end--;
+    if (!end)
+        return (double)NAN;
+    first = c->steps[end - 1] - share * (c->steps[end - 1] - c->steps[0] + 1);
+    for (size_t i = 0; i < end; i++)
+        if (c->steps[i] > first) {
+            sum += c->values[i];
+            n++;
+        }
+    return sum / (double)n;
+}
+
 /* The first point at `step` or after it. */
 static size_t find(const lx_loss_curve *c, double step)
 {

@@ -28,6 +28,9 @@ typedef struct lx_loss_curve {
 int lx_loss_order(lx_loss_curve *out, const int64_t *steps, const double *values,
                   size_t n, lx_arena *arena, lx_error *err);
 
+/* Mean over the last `share` of the steps up to `until`; NaN when there is none. */
+double lx_loss_tail(const lx_loss_curve *curve, double until, double share);
+
 typedef struct lx_loss_difference {
     bool is_paired;
     double first, last;     /* steps that were compared */

@@ -227,6 +227,19 @@ static void test_compare_loss__orders_what_a_resumed_run_repeats(void **state)
     assert_true(c.steps[2] == 3 && c.values[2] == 33 && c.values[3] == 44);
 }
 
+static void test_compare_loss__the_tail_is_a_share_of_the_steps(void **state)
+{
+    double steps[] = {1, 2, 3, 4, 5, 6, 7, 8}, values[] = {9, 8, 7, 6, 5, 4, 3, 1};
+    const lx_loss_curve c = {steps, values, 8}, none = {steps, values, 0};
+
+    (void)state;
+    assert_true(lx_loss_tail(&c, (double)INFINITY, 0.25) == 2);
+    assert_true(lx_loss_tail(&c, 4, 0.25) == 6); /* what came later does not count */
+    assert_true(lx_loss_tail(&c, 4, 1) == 7.5);
+    assert_true(lx_loss_tail(&c, 8, 0.01) == 1); /* at least the last one */
+    assert_true(isnan(lx_loss_tail(&c, 0.5, 0.25)) && isnan(lx_loss_tail(&none, 8, 0.25)));
+}
+
 static void test_compare_loss__finds_where_curves_part(void **state)
 {
     lx_loss_curve a, b;
@@ -269,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_compare_loss__uses_the_steps_that_both_have),
         cmocka_unit_test(test_compare_loss__gaps_are_not_paired),
         cmocka_unit_test(test_compare_loss__orders_what_a_resumed_run_repeats),
+        cmocka_unit_test(test_compare_loss__the_tail_is_a_share_of_the_steps),
         cmocka_unit_test(test_compare_loss__finds_where_curves_part),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
