@@ -31,7 +31,9 @@ typedef enum lx_rng_purpose {
     LX_RNG_SKETCH =
         20, /* random projections (lora/svd); sample = hash of the module's name */
     LX_RNG_MERGE =
-        21 /* masks of lx merge --method dare; step = file, sample = module's name */
+        21, /* masks of lx merge --method dare; step = file, sample = module's name */
+    LX_RNG_SWEEP =
+        22 /* lx sweep --random; step = attempt, sample = hash of the flag's name */
 } lx_rng_purpose;
 
 typedef struct lx_rng {

@@ -1,0 +1,12 @@
+# Every planned command with its steps, as a shell takes it; nothing is recorded.
+. "$SOURCE/tests/support/tiny.sh"
+mv img "it's a folder"
+flags="--pretrained_model_name_or_path tiny.safetensors --text_encoder_heads 4 --resolution 64
+    --caption_extension .txt --cache_latents --max_train_epochs 2 --output_dir out"
+$LX sweep --name d --batch 1,2 --network-args 'conv_dim=4 conv_alpha=1;conv_dim=2' --flip_aug true,false \
+    --dry-run -- train $flags --train_data_dir "it's a folder" --shuffle_caption >plan
+cat plan
+grep '^lx' plan | sed -n 2p | sed "s|^lx|$LX|" | sh >/dev/null 2>&1 && ls out
+$LX sweep --random 3 --random-seed 1 --lr 1e-5..1e-3:log --resolution '64,64;32,32' --dry-run -- \
+    train $flags --train_data_dir "it's a folder" --seed 3 | grep -o -- '--learning_rate=.*--resolution=[0-9,]*\|^#.*'
+$LX runs --kind sweep
