@@ -6,7 +6,7 @@ $LX sweep --name h --lr 1e-6,1e-3,1e-2,1e-4 --halving --eta 2 -q -- train $flags
 echo "exit $?"
 sed 's/ [0-9a-f]\{10\} / ID /; s/(run [0-9a-f]*)/(run ID)/; s/ *[0-9.]*$//' table
 $LX sql "select name, count(*) as runs, max(last_step) as steps from runs where kind = 'train'
-    group by name" --csv
+    group by name" --csv | tr -d '\r'
 grep '"steps"' log
 best=$(sed -n 's/^best: \(h-[0-9]*\) .*/\1/p' table)
 rate=$(sed -n 's/^best: .* lr \([^:]*\): loss.*/\1/p' table)

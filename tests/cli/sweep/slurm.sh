@@ -33,7 +33,7 @@ $LX runs --kind sweep --columns name,status
 $LX sweep --name h --lr 1e-6,1e-3,1e-2,1e-4 --halving --eta 2 --slurm -q -- train $flags
 cat calls
 $LX sql "select name, max(last_step) as steps, count(*) as runs from runs where name like 'h-%'
-    group by name" --csv
+    group by name" --csv | tr -d '\r'
 $LX sweep --resume h -q | tail -1 | sed 's/run [0-9a-f]*/run ID/'
 $LX sweep --name w --lr 1,2 -q --slurm-only-write -- train $flags
 $LX sweep --name x --lr 1,2 --halving --eta 2 --slurm-only-write -q -- train $flags

@@ -41,6 +41,6 @@ grep -c finished table
 [ "$(tensors out/whole.safetensors)" = "$(tensors out/s-001.safetensors)" ] && echo "the same tensors"
 # The run that went on has the curve of all steps.
 $LX sql "select name, n, first_step, curves.last_step as last from curves
-    join runs on runs.id = curves.run where key = 'loss' and status = 'finished' and name like 's-%'" --csv
+    join runs on runs.id = curves.run where key = 'loss' and status = 'finished' and name like 's-%'" --csv | tr -d '\r'
 $LX runs --kind sweep --columns name,status
 $LX fsck >/dev/null
