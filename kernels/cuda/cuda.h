@@ -30,13 +30,13 @@ typedef struct lx_cuda_queue {
 /* The ops that have a kernel here. */
 #define LX_CUDA_OPS(OP)                                                                 \
     OP(attention)                                                                       \
-    OP(attention_bwd) OP(group_norm) OP(group_norm_dx) OP(layer_norm) OP(layer_norm_dx) \
-        OP(norm_dwb) OP(bias_db) OP(silu) OP(silu_dx) OP(gelu) OP(gelu_dx)              \
-            OP(quick_gelu) OP(quick_gelu_dx) OP(geglu) OP(geglu_dx) OP(softmax)         \
-                OP(softmax_dx) OP(add) OP(sum_rows) OP(scale) OP(mul_add) OP(concat)    \
-                    OP(slice) OP(slice_dx) OP(upsample_nearest) OP(upsample_nearest_dx) \
-                        OP(embedding) OP(timestep_embedding) OP(permute) OP(cast)       \
-                            OP(loss)
+    OP(attention_bwd)                                                                   \
+    OP(group_norm) OP(group_norm_dx) OP(layer_norm) OP(layer_norm_dx) OP(norm_dwb)      \
+        OP(bias_db) OP(silu) OP(silu_dx) OP(gelu) OP(gelu_dx) OP(quick_gelu)            \
+            OP(quick_gelu_dx) OP(geglu) OP(geglu_dx) OP(softmax) OP(softmax_dx) OP(add) \
+                OP(sum_rows) OP(scale) OP(mul_add) OP(concat) OP(slice) OP(slice_dx)    \
+                    OP(upsample_nearest) OP(upsample_nearest_dx) OP(embedding)          \
+                        OP(timestep_embedding) OP(permute) OP(cast) OP(loss)
 
 #define LX_CUDA_DECLARE(op) extern const lx_kernel lx_cuda_##op;
 LX_CUDA_OPS(LX_CUDA_DECLARE)

@@ -43,6 +43,7 @@ struct lx_bf16 {
 #ifdef LX_CUDA_EMULATION
 
 #define LX_DYNAMIC_SHARED(type, name) type *name = (type *)lx_emu::current->home->shared
+#define LX_NEED_ALIGNED(p, bytes) lx_emu::need_aligned(p, bytes)
 
 LX_DEVICE float lx_widen(lx_f16 x)
 {
@@ -120,6 +121,7 @@ static int lx_launch_(const char *name, void (*kernel)(P...), dim3 grid, dim3 th
 
 #else
 
+#define LX_NEED_ALIGNED(p, bytes) /* the device faults by itself */
 #define LX_DYNAMIC_SHARED(type, name)                                   \
     extern __shared__ __align__(128) unsigned char lx_dynamic_shared[]; \
     type *name = reinterpret_cast<type *>(lx_dynamic_shared)
@@ -282,11 +284,13 @@ template <class T, int N> struct __align__(sizeof(T) * N) lx_pack
 
 template <class T, int N> LX_DEVICE lx_pack<T, N> lx_load(const T *p)
 {
+    LX_NEED_ALIGNED(p, sizeof(lx_pack<T, N>));
     return *reinterpret_cast<const lx_pack<T, N> *>(p);
 }
 
 template <class T, int N> LX_DEVICE void lx_store(T *p, const lx_pack<T, N> &values)
 {
+    LX_NEED_ALIGNED(p, sizeof(lx_pack<T, N>));
     *reinterpret_cast<lx_pack<T, N> *>(p) = values;
 }
 

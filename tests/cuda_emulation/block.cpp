@@ -101,6 +101,11 @@ void fail(const char *format, ...)
     exit(LX_EMU_FATAL_STATUS);
 }
 
+void fail_alignment(const void *p, size_t bytes)
+{
+    fail("misaligned: %zu bytes at once at %p", bytes, p);
+}
+
 /* ---- fibers -------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)

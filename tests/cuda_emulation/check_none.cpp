@@ -20,11 +20,11 @@ void check_freed(void *, size_t)
 {
 }
 
-void check_access(const void *, size_t, bool)
+void check_access(const void *, size_t, bool, const void *)
 {
 }
 
-void check_async_begun(const void *, size_t)
+void check_async_begun(const void *, size_t, const void *)
 {
 }
 

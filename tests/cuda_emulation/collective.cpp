@@ -105,7 +105,7 @@ void end_load_matrix(warp *w, unsigned)
             fail("ldmatrix at %s:%d: lane %u's address is not a multiple of 16",
                  t->at.file, t->at.line, lane);
         current = t;
-        check_access(t->in, 16, false);
+        check_access(t->in, 16, false, nullptr);
         memcpy(m[lane >> 3][lane & 7], t->in, 16);
     }
     current = self;
@@ -139,8 +139,8 @@ void copy_async(void *dst, const void *src, int bytes, int from_source)
     if (((uintptr_t)dst | (from_source ? (uintptr_t)src : 0)) & (unsigned)(bytes - 1))
         fail("cp.async: an address is not a multiple of %d", bytes);
     if (from_source)
-        check_access(src, (size_t)from_source, false);
-    check_async_begun(dst, (size_t)bytes);
+        check_access(src, (size_t)from_source, false, __builtin_return_address(0));
+    check_async_begun(dst, (size_t)bytes, __builtin_return_address(0));
     queues[current->number].push_back({dst, src, bytes, from_source, false});
     current->copies++;
 }
@@ -153,6 +153,7 @@ void copy_commit()
 void copy_wait(int groups_left)
 {
     std::vector<copy> &queue = queues[current->number];
+    const void *from = __builtin_return_address(0);
     int groups = 0;
     size_t i = 0;
 
@@ -164,7 +165,7 @@ void copy_wait(int groups_left)
             groups--;
             continue;
         }
-        check_access(c.dst, (size_t)c.bytes, true);
+        check_access(c.dst, (size_t)c.bytes, true, from);
         memcpy(c.dst, c.src, (size_t)c.from_source);
         memset((char *)c.dst + c.from_source, 0, (size_t)(c.bytes - c.from_source));
         current->copies--;

@@ -99,6 +99,14 @@ void copy_async(void *dst, const void *src, int bytes, int from_source);
 void copy_commit();
 void copy_wait(int groups_left);
 void touch_atomic(const void *p, size_t bytes); /* tells the checker */
+[[noreturn]] void fail_alignment(const void *p, size_t bytes);
+
+/* What is moved at once must lie at a multiple of its size, however little of it is used. */
+inline void need_aligned(const void *p, size_t bytes)
+{
+    if (reinterpret_cast<uintptr_t>(p) & (bytes - 1))
+        fail_alignment(p, bytes);
+}
 
 void end_sync(warp *w, unsigned lanes);
 void end_shuffle(warp *w, unsigned lanes);
@@ -185,12 +193,16 @@ inline void load_matrix(uint32_t *to, const void *row, int is_transposed, site a
     meet(end_load_matrix, ~0u, at);
 }
 
-template <class T, class F> T change_atomically(T *p, F next)
+/* One OS thread: nothing comes between. Not instrumented: the checker is told that it is atomic. */
+template <class T, class F>
+__attribute__((no_sanitize("thread"))) T change_atomically(T *p, F next)
 {
-    T old = *const_cast<volatile T *>(p), value = next(old);
+    T old, value;
 
-    touch_atomic(p, sizeof(T)); /* one OS thread: nothing comes between */
-    memcpy(static_cast<void *>(p), &value, sizeof value);
+    touch_atomic(p, sizeof(T));
+    __builtin_memcpy(&old, p, sizeof old);
+    value = next(old);
+    __builtin_memcpy(static_cast<void *>(p), &value, sizeof value);
     return old;
 }
 

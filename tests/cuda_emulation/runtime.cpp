@@ -128,11 +128,13 @@ static void begin()
     }
 }
 
-/* Before main: options are read whichever call comes first. */
-__attribute__((constructor)) static void begin_early()
-{
-    begin();
-}
+/* Before main, and after the variables above: options are read whichever call comes first. */
+static const struct early {
+    early()
+    {
+        begin();
+    }
+} begun;
 
 static cudaError_t done(cudaError_t error)
 {
@@ -192,10 +194,10 @@ static void run_copy(const task &t)
     if (options.dry && (is_device(t.dst) || is_device(t.src)))
         return;
     if (is_device(t.src))
-        check_access(t.src, t.bytes, false);
+        check_access(t.src, t.bytes, false, nullptr);
     memmove(t.dst, src, t.bytes);
     if (is_device(t.dst))
-        check_access(t.dst, t.bytes, true);
+        check_access(t.dst, t.bytes, true, nullptr);
 }
 
 static void run(const task &t)
@@ -212,7 +214,7 @@ static void run(const task &t)
         if (options.dry)
             break;
         memset(t.dst, t.value, t.bytes);
-        check_access(t.dst, t.bytes, true);
+        check_access(t.dst, t.bytes, true, nullptr);
         break;
     case task_kind::record:
         t.event->reached = t.ticket;

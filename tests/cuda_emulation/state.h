@@ -38,6 +38,7 @@ void tell(const char *kind, const char *format, ...)
 
 void run_grid(const job &work, dim3 grid, dim3 threads, size_t shared_bytes);
 const thread *thread_of(unsigned number); /* of the running block */
+bool is_own(const void *p); /* one of the emulation's variables that kernels read */
 
 /* The dynamic shared memory and the emulation's own state, for the checker. */
 enum { STACK_BYTES = 64 << 10, MOST_THREADS = 1024, SHARED_BYTES = 232 << 10 };
@@ -55,9 +56,9 @@ void check_block(bool is_first, const void *arguments, size_t bytes);
 void check_shared(unsigned char *begin, size_t bytes);
 void check_allocated(void *p, size_t bytes);
 void check_freed(void *p, size_t bytes);
-void check_access(const void *p, size_t bytes,
-                  bool is_write); /* by `current`, or by the host */
-void check_async_begun(const void *dst, size_t bytes);
+/* By `current`, or by the host. `from` is in the kernel's code; NULL: where the thread waits. */
+void check_access(const void *p, size_t bytes, bool is_write, const void *from);
+void check_async_begun(const void *dst, size_t bytes, const void *from);
 void check_defined(const void *p, size_t bytes, bool is_defined);
 
 } // namespace lx_emu
