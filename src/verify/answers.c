@@ -73,19 +73,21 @@ static int answer_caption(work *w)
 {
     const lx_label_facts *f = &w->r->facts;
     const lx_evidence *own = lx_ledger_find(&w->r->ledger, "D4b");
-    const bool uses = f->caption_p <= 0.05 || f->binding_p <= 0.05;
-    char adds[64], binding[64] = "";
+    char adds[64], binding[64] = "", words[64] = "";
 
     if (own && !isnan(own->estimate.value))
         snprintf(binding, sizeof binding, "; own over another's caption %.2f%%, p = %.2g",
                  100 * own->estimate.value, own->p);
-    return say(
-        w, LX_Q_USES_CAPTION,
-        uses                                         ? "YES"
-        : f->caption_gain.high < 0.2 * f->gain.value ? "NO"
-                                                     : "NOT DECIDED",
-        "the caption adds %s to the empty prompt's gain, of which %.0f%% stays without%s",
-        percent(adds, f->caption_gain), 100 * f->share_without, binding);
+    if (!isnan(f->class_p))
+        snprintf(words, sizeof words, "; %.2f%% to the folder's words, p = %.2g",
+                 100 * f->class_gain, f->class_p);
+    return say(w, LX_Q_USES_CAPTION,
+               lx_label_uses_caption(f)                    ? "YES"
+               : f->caption_gain.high < 0.2 * f->even_gain ? "NO"
+                                                           : "NOT DECIDED",
+               "the caption adds %s to the empty prompt's gain, of which %.0f%% stays "
+               "without%s%s",
+               percent(adds, f->caption_gain), 100 * f->share_without, words, binding);
 }
 
 /* Another tag that has most of the gain alone. */
@@ -108,7 +110,7 @@ static int answer_identifier(work *w, size_t n_constant)
 {
     const lx_evidence *row = lx_ledger_find(&w->r->ledger, "D5");
     const lx_verify_tag *other = carrier(w);
-    const double alone = value_of(w, "D5s"), gain = w->r->facts.gain.value;
+    const double alone = value_of(w, "D5s"), gain = w->r->facts.even_gain;
     const char *word;
     char effect[64], more[400] = "";
 

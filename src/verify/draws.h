@@ -16,6 +16,9 @@
 
 #include <stdint.h>
 
+/* timesteps [n_draws] alone. */
+void lx_verify_timesteps(int64_t *timesteps, int n_draws, uint64_t seed, uint64_t image);
+
 /* timesteps [n_draws], noise [n_draws, n]: draws 2j and 2j + 1 are stratum j. n_draws is
  * even; `image` names the image (a word of its hash). */
 void lx_verify_draw(int64_t *timesteps, float *noise, int n_draws, int64_t n,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/verify/draws.h"
 
 /* Streams of the tests' draws, one a test. */
 enum { STREAM_TESTS = 1 << 21 };
@@ -16,9 +17,10 @@ typedef struct work {
     size_t *training; /* indices of training images */
     size_t n;
     double *gain; /* G_i of the own caption */
+    double *even; /* the same in the velocity's error, as all that compares prompts */
     double *x;    /* [n], scratch */
-    double scale; /* mean of l_base(c) over training images */
-    double total; /* sum of G_i */
+    double scale, even_scale; /* mean of l_base(c) over training images */
+    double total, even_total; /* sum of G_i */
     lx_error *err;
 } work;
 
@@ -32,6 +34,27 @@ double lx_cell_gain(const lx_trial *t, const lx_cell *c)
     const size_t k = (size_t)t->plan->n_draws;
 
     return lx_mean(c->base, k) - lx_mean(c->lora, k);
+}
+
+double lx_cell_even_gain(const lx_trial *t, const lx_cell *c)
+{
+    const size_t k = (size_t)t->plan->n_draws;
+    const float *even = t->even + c->image * k;
+    double sum = 0;
+
+    for (size_t j = 0; j < k; j++)
+        sum += even[j] * (c->base[j] - c->lora[j]);
+    return sum / (double)k;
+}
+
+static double even_base(const lx_trial *t, const lx_cell *c)
+{
+    const size_t k = (size_t)t->plan->n_draws;
+    double sum = 0;
+
+    for (size_t j = 0; j < k; j++)
+        sum += t->even[c->image * k + j] * c->base[j];
+    return sum / (double)k;
 }
 
 static double moved(const lx_trial *t, const lx_cell *c)
@@ -52,30 +75,32 @@ static bool gain_of_variants(double *out, const work *w, lx_arm arm, size_t i, i
     int n = 0;
 
     for (const lx_cell *c; (c = cell_of(w, arm, i, tag, n)) != NULL; n++)
-        sum += lx_cell_gain(w->t, c);
+        sum += lx_cell_even_gain(w->t, c);
     *out = n ? sum / n : 0;
     return n > 0;
 }
 
 /*
- * The share of the variance over images that comes from the draws. Neighbouring strata
- * differ little in what is expected of them, so their differences tell the noise of one
- * stratum (two signs each).
+ * The share of the variance over images that comes from the draws, in the velocity's error:
+ * there neighbouring strata differ little in what is expected of them, so their differences
+ * tell the noise of one stratum (two signs each).
  */
 static double noise_share(const work *w)
 {
     const int n_strata = w->t->plan->n_draws / 2;
-    const double between = lx_stdev(w->gain, w->n);
+    const double between = lx_stdev(w->even, w->n);
     double within = 0;
 
     if (n_strata < 2 || between == 0)
         return NAN;
     for (size_t i = 0; i < w->n; i++) {
         const lx_cell *c = cell_of(w, LX_ARM_CAPTION, i, -1, 0);
+        const float *even = w->t->even + c->image * 2 * (size_t)n_strata;
         double before = 0, square = 0;
         for (int j = 0; j < n_strata; j++) {
-            double g = 0.5 * (c->base[2 * j] - c->lora[2 * j] + c->base[2 * j + 1] -
-                              c->lora[2 * j + 1]);
+            double g = 0.5 * even[2 * j] *
+                       (c->base[2 * j] - c->lora[2 * j] + c->base[2 * j + 1] -
+                        c->lora[2 * j + 1]);
             square += j ? (g - before) * (g - before) : 0;
             before = g;
         }
@@ -185,21 +210,23 @@ static int find_best_strength(work *w)
 static int find_bins(work *w)
 {
     const int n_draws = w->t->plan->n_draws, width = LX_TIMESTEPS / LX_VERIFY_BINS;
+    int64_t *timesteps =
+        lx_arena_calloc(w->in->arena, (size_t)n_draws, sizeof *timesteps);
 
+    if (!timesteps)
+        return lx_oom(w->err);
     for (int b = 0; b < LX_VERIFY_BINS; b++) {
         size_t n = 0;
         int rc;
         for (size_t i = 0; i < w->n; i++) {
             const lx_cell *c = cell_of(w, LX_ARM_CAPTION, i, -1, 0);
             const lx_verify_image *image = &w->t->images->items[w->training[i]];
-            lx_rng rng = lx_rng_stream(w->t->seed, LX_RNG_VERIFY, 0, image->stream);
-            const double shift =
-                lx_rng_uniform(&rng); /* as verify/draws made the timesteps */
             double sum = 0;
             int count = 0;
+
+            lx_verify_timesteps(timesteps, n_draws, w->t->seed, image->stream);
             for (int j = 0; j < n_draws; j++) {
-                int64_t t = (int64_t)(LX_TIMESTEPS * (j / 2 + shift) / (n_draws / 2));
-                if (t / width == b) {
+                if (timesteps[j] / width == b) {
                     sum += c->base[j] - c->lora[j];
                     count++;
                 }
@@ -252,13 +279,20 @@ static int find_caption(work *w)
     if (!use)
         return lx_oom(w->err);
     for (size_t i = 0; i < w->n; i++) {
-        double without = lx_cell_gain(w->t, cell_of(w, LX_ARM_EMPTY, i, -1, 0));
+        double without = lx_cell_even_gain(w->t, cell_of(w, LX_ARM_EMPTY, i, -1, 0));
         empty += without;
-        use[i] = (w->gain[i] - without) / w->scale;
+        use[i] = (w->even[i] - without) / w->even_scale;
         if (has_class)
-            words += lx_cell_gain(w->t, cell_of(w, LX_ARM_CLASS, i, -1, 0));
+            words += lx_cell_even_gain(w->t, cell_of(w, LX_ARM_CLASS, i, -1, 0));
     }
     w->r->image_use = use;
+    for (size_t i = 0; i < w->n; i++)
+        w->x[i] = w->even[i] / w->even_scale;
+    if ((rc = put_test(&row, w, "D1e", "Q4", NULL, w->x, w->n, LX_TAIL_GREATER, 2,
+                       "the gain with every level of noise counted alike: what prompts "
+                       "are compared in")) < 0)
+        return rc;
+    f->even_gain = row->estimate.value;
     if ((rc = put_test(&row, w, "D4", "Q4", NULL, use, w->n, LX_TAIL_GREATER, 3,
                        "how much of the gain the caption adds to the empty prompt's")) <
         0)
@@ -266,22 +300,25 @@ static int find_caption(work *w)
     row->cost = 2 * w->t->plan->n_draws * (int64_t)w->n;
     f->caption_gain = row->estimate;
     f->caption_p = row->p;
-    f->share_without = empty / w->total;
+    f->share_without = empty / w->even_total;
     if ((rc = put_number(w, "D4s", "Q4", NULL, "ratio", f->share_without, w->n,
                          "share of the gain that stays with the empty prompt")) < 0)
         return rc;
     if (!has_class)
         return LX_OK;
     for (size_t i = 0; i < w->n; i++)
-        w->x[i] = (w->gain[i] - lx_cell_gain(w->t, cell_of(w, LX_ARM_CLASS, i, -1, 0))) /
-                  w->scale;
+        w->x[i] =
+            (w->even[i] - lx_cell_even_gain(w->t, cell_of(w, LX_ARM_CLASS, i, -1, 0))) /
+            w->even_scale;
     if ((rc = put_test(
              &row, w, "D4c", "Q4", NULL, w->x, w->n, LX_TAIL_GREATER, 4,
              "how much of the gain the caption adds to that of the folder's words")) < 0)
         return rc;
-    if (!captions_are_words(w))
+    if (!captions_are_words(w)) {
+        f->class_gain = row->estimate.value;
         f->class_p = row->p;
-    return put_number(w, "D4d", "Q4", NULL, "ratio", words / w->total, w->n,
+    }
+    return put_number(w, "D4d", "Q4", NULL, "ratio", words / w->even_total, w->n,
                       "share of the gain that stays with the folder's words alone");
 }
 
@@ -307,13 +344,13 @@ static int find_binding(work *w)
         return lx_oom(w->err);
     for (size_t i = 0; i < w->n; i++) {
         double sum = 0;
-        table[i * m] = -w->gain[i];
+        table[i * m] = -w->even[i];
         for (size_t j = 1; j < m; j++) {
             table[i * m + j] =
-                -lx_cell_gain(w->t, cell_of(w, LX_ARM_OTHER, i, -1, (int)j - 1));
+                -lx_cell_even_gain(w->t, cell_of(w, LX_ARM_OTHER, i, -1, (int)j - 1));
             sum += table[i * m + j];
         }
-        w->x[i] = (sum / (double)(m - 1) - table[i * m]) / w->scale;
+        w->x[i] = (sum / (double)(m - 1) - table[i * m]) / w->even_scale;
     }
     if ((rc = put_test(
              &row, w, "D4b", "Q4", NULL, w->x, w->n, LX_TAIL_GREATER, 6,
@@ -347,8 +384,8 @@ static size_t effects_of(work *w, double *without, double *with, int tag)
         if (!gain_of_variants(&swapped, w, LX_ARM_SWAP, i, tag))
             continue;
         *without += swapped;
-        *with += w->gain[i];
-        w->x[n++] = (w->gain[i] - swapped) / w->scale;
+        *with += w->even[i];
+        w->x[n++] = (w->even[i] - swapped) / w->even_scale;
     }
     return n;
 }
@@ -377,9 +414,9 @@ static int find_identifier(work *w)
         const lx_cell *c = cell_of(w, LX_ARM_ALONE, i, id, 0);
         if (!c)
             return LX_OK;
-        alone += lx_cell_gain(w->t, c);
+        alone += lx_cell_even_gain(w->t, c);
     }
-    return put_number(w, "D5s", "Q5", name, "ratio", alone / w->total, w->n,
+    return put_number(w, "D5s", "Q5", name, "ratio", alone / w->even_total, w->n,
                       "share of the gain that the identifier has alone");
 }
 
@@ -402,11 +439,11 @@ static int fill_tag(lx_verify_tag *out, work *w, int tag)
     out->is_constant = out->n_captions == w->n;
     for (size_t i = 0; i < w->n; i++) {
         const lx_cell *c = cell_of(w, LX_ARM_ALONE, i, tag, 0);
-        alone += c ? lx_cell_gain(w->t, c) : 0;
+        alone += c ? lx_cell_even_gain(w->t, c) : 0;
         n_alone += c != NULL;
     }
-    if (n_alone == w->n && w->total != 0)
-        out->alone = alone / w->total;
+    if (n_alone == w->n && w->even_total != 0)
+        out->alone = alone / w->even_total;
     if ((n = effects_of(w, &without, &with, tag)) > 0) {
         out->p =
             lx_sign_flip_p(w->x, n, LX_TAIL_GREATER, rng_of(w, 100 + 2 * (uint64_t)tag));
@@ -582,8 +619,9 @@ static int begin(work *w)
 
     w->training = lx_arena_calloc(w->in->arena, n_all + 1, sizeof *w->training);
     w->gain = lx_arena_calloc(w->in->arena, n_all + 1, sizeof *w->gain);
+    w->even = lx_arena_calloc(w->in->arena, n_all + 1, sizeof *w->even);
     w->x = lx_arena_calloc(w->in->arena, n_all + 1, sizeof *w->x);
-    if (!w->training || !w->gain || !w->x)
+    if (!w->training || !w->gain || !w->even || !w->x)
         return lx_oom(w->err);
     for (size_t i = 0; i < n_all; i++)
         if (w->t->images->items[i].role == LX_IMAGES_TRAINING)
@@ -591,10 +629,13 @@ static int begin(work *w)
     for (size_t i = 0; i < w->n; i++) {
         const lx_cell *c = cell_of(w, LX_ARM_CAPTION, i, -1, 0);
         w->gain[i] = lx_cell_gain(w->t, c);
+        w->even[i] = lx_cell_even_gain(w->t, c);
         w->total += w->gain[i];
+        w->even_total += w->even[i];
+        w->even_scale += even_base(w->t, c) / (double)w->n;
         w->scale += lx_mean(c->base, (size_t)w->t->plan->n_draws) / (double)w->n;
     }
-    return w->scale > 0 && isfinite(w->scale) && isfinite(w->total)
+    return w->scale > 0 && w->even_scale > 0 && isfinite(w->scale) && isfinite(w->total)
                ? LX_OK
                : lx_fail(w->err, LX_ECHECK,
                          "the losses are not numbers: the base model cannot be measured");

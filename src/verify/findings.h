@@ -13,7 +13,9 @@
  *     a_it    = G_i(c_i) - mean_v G_i(c_i, t replaced)   what tag t adds
  *
  * All divided by the mean of l_base(c), so that numbers of different sets can be read
- * together.
+ * together. Gains and movements are in the training's loss. What compares prompts (from dU
+ * on) is in the error of the velocity (session.h, even): the training's loss is mostly of
+ * little noise, where no prompt makes a difference, and whose chance would drown the rest.
  */
 #ifndef LX_VERIFY_FINDINGS_H
 #define LX_VERIFY_FINDINGS_H
@@ -35,7 +37,8 @@ typedef struct lx_findings_input {
  * to D9) and adds their rows. facts.delta must be set. */
 int lx_findings_of(lx_verify_result *result, const lx_findings_input *in, lx_error *err);
 
-/* Mean over draws; G of a cell. */
+/* Mean over draws; G of a cell, in the training's loss and in the velocity's. */
 double lx_cell_gain(const lx_trial *trial, const lx_cell *cell);
+double lx_cell_even_gain(const lx_trial *trial, const lx_cell *cell);
 
 #endif

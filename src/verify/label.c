@@ -26,7 +26,7 @@ static lx_label_verdict decide_unmeasured(const lx_label_facts *f)
 
 static bool is_free_of_caption(const lx_label_facts *f)
 {
-    return f->caption_gain.high < 0.2 * f->gain.value && f->share_without >= 0.8;
+    return f->caption_gain.high < 0.2 * f->even_gain && f->share_without >= 0.8;
 }
 
 static lx_label_verdict undecided(const lx_label_facts *f, const char *why)
@@ -38,13 +38,16 @@ static lx_label_verdict undecided(const lx_label_facts *f, const char *why)
 }
 
 /* Does the caption add to the gain? A LoRA trained on the folder's words gains from a
- * caption that holds them: then the caption must add to those words. */
-static bool depends_on_caption(const lx_label_facts *f)
+ * caption that holds them, and less from anything else: then the caption must add to those
+ * words. */
+bool lx_label_uses_caption(const lx_label_facts *f)
 {
     const bool may_be_words = !f->captions_proven_read && !isnan(f->class_p);
 
-    return f->binding_p <= alpha ||
-           (f->caption_p <= alpha && (!may_be_words || f->class_p <= alpha));
+    if (!may_be_words)
+        return f->binding_p <= alpha || f->caption_p <= alpha;
+    return (f->binding_p <= alpha && f->class_gain > 0) ||
+           (f->caption_p <= alpha && f->class_p <= alpha);
 }
 
 static lx_label_verdict decide_gain(const lx_label_facts *f)
@@ -53,7 +56,7 @@ static lx_label_verdict decide_gain(const lx_label_facts *f)
         return say(
             LX_LABEL_WITHOUT_CAPTION, true,
             "the images are learned, and the captions are proven not to have been read");
-    if (depends_on_caption(f))
+    if (lx_label_uses_caption(f))
         return say(LX_LABEL_LEARNED, false,
                    "the images are learned, and the gain depends on the caption");
     if (is_free_of_caption(f))

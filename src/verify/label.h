@@ -10,9 +10,10 @@
  *                              be of another architecture
  *     LEARNED WITHOUT CAPTION  the gain is significant, its interval begins at or above
  *                              delta, and the captions are proven not to have been read
- *     LEARNED                  the same gain, and it depends on the caption: D4b; or D4
- *                              and, where the folder's words were tried and the captions
- *                              are not proven to have been read, D4c
+ *     LEARNED                  the same gain, and it depends on the caption: D4 or D4b.
+ *                              Where the folder's words were tried and the captions are
+ *                              not proven to have been read: D4 and D4c, or D4b and a D4c
+ *                              above 0
  *     LEARNED WITHOUT CAPTION  the same gain, the caption adds less than a fifth of it,
  *                              and 80 % of it stays without
  *     WEAK                     the gain is significant, its interval begins below delta
@@ -55,9 +56,10 @@ typedef struct lx_label_facts {
     double gain_p;                /* adjusted in its family */
     size_t n_images;
     double gain_sd;              /* over images, relative */
-    lx_estimate caption_gain;    /* relative to the same base loss as `gain` */
+    double even_gain;            /* the gain in the unit of what follows */
+    lx_estimate caption_gain;    /* relative, all noise levels counted alike */
     double caption_p, binding_p; /* adjusted; 1 = not tested */
-    double class_p;              /* of D4c; NAN = the folder's words were not tried */
+    double class_gain, class_p;  /* D4c; NAN = the folder's words were not tried */
     double share_without; /* of the gain that stays without the caption; NAN = unknown */
 } lx_label_facts;
 
@@ -69,6 +71,9 @@ typedef struct lx_label_verdict {
 } lx_label_verdict;
 
 lx_label_verdict lx_label_decide(const lx_label_facts *facts);
+
+/* Of measured facts: does the caption add to the gain, by the rule of LEARNED? */
+bool lx_label_uses_caption(const lx_label_facts *facts);
 
 const char *lx_label_name(lx_label label); /* "LEARNED WITHOUT ITS CAPTION" */
 const char *lx_label_key(lx_label label);  /* "learned_without_caption" */

@@ -39,12 +39,12 @@ static bool enrich(lx_verify_plan *p)
 {
     if (p->n_draws < 8)
         p->n_draws = 8;
-    else if (p->n_controls < 2)
-        p->n_controls = p->n_others = 2;
-    else if (p->n_draws < MOST_DRAWS)
-        p->n_draws *= 2;
     else if (p->n_others < 4)
         p->n_others = 4;
+    else if (p->n_controls < 2)
+        p->n_controls = 2;
+    else if (p->n_draws < MOST_DRAWS)
+        p->n_draws *= 2;
     else
         return false;
     return true;
@@ -107,8 +107,8 @@ int lx_verify_plan_make(lx_verify_plan *p, const lx_verify_request *r, lx_error 
     } else {
         *p = (lx_verify_plan){.n_images = least(r->n_found, STANDARD_IMAGES),
                               .n_draws = 8,
-                              .n_others = 2,
-                              .n_controls = 2};
+                              .n_others = 4,
+                              .n_controls = 1};
         ask(p, r);
     }
     if (rc == LX_OK)

@@ -3,8 +3,8 @@
  *
  * Cost is counted in UNet forwards of one draw. A prompt costs 2 K of them for an image:
  * K draws, by the base and by the LoRA. Images are bought first (they are the unit of
- * every test), then draws, then tags. Without a budget: 20 images, 8 draws, two other
- * captions and two control words each, up to ten tags on ten images.
+ * every test), then draws, then tags. Without a budget: 20 images, 8 draws, four other
+ * captions and a control word each, up to ten tags on ten images.
  *
  *     core of an image    2 K (2 + J + C + 1 + class): own caption, empty, J others, the
  *                         identifier replaced by C controls, the identifier alone

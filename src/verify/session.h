@@ -21,7 +21,8 @@ struct lx_verify {
     lx_sd_config sd;
     lx_base_facts base;
     lx_noise_schedule noise;
-    float weight[LX_TIMESTEPS];
+    float weight[LX_TIMESTEPS]; /* of the training's loss */
+    float even[LX_TIMESTEPS];   /* makes of that the error of the velocity */
     lx_verify_plan plan;
     lx_verify_images images;
     lx_prompts *prompts;

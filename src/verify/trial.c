@@ -175,9 +175,27 @@ static int add_all(lx_trial *t, const lx_trial_subjects *s, lx_error *err)
     return LX_OK;
 }
 
+/* The factors of every image's draws. */
+static int even_out(lx_trial *t, const float *even, lx_error *err)
+{
+    const size_t k = (size_t)t->plan->n_draws;
+
+    t->timesteps = lx_arena_calloc(t->arena, k, sizeof *t->timesteps);
+    t->even = lx_arena_calloc(t->arena, t->images->count * k + 1, sizeof *t->even);
+    if (!t->timesteps || !t->even)
+        return lx_oom(err);
+    for (size_t i = 0; i < t->images->count; i++) {
+        lx_verify_timesteps(t->timesteps, (int)k, t->seed, t->images->items[i].stream);
+        for (size_t j = 0; j < k; j++)
+            t->even[i * k + j] = even[t->timesteps[j]];
+    }
+    return LX_OK;
+}
+
 int lx_trial_new(lx_trial **out, lx_arena *arena, const lx_verify_images *images,
                  const lx_prompts *prompts, const lx_verify_plan *plan,
-                 const lx_trial_subjects *subjects, uint64_t seed, lx_error *err)
+                 const lx_trial_subjects *subjects, const float *even, uint64_t seed,
+                 lx_error *err)
 {
     lx_trial *t = lx_calloc(1, sizeof *t);
     int rc = LX_OK;
@@ -191,8 +209,8 @@ int lx_trial_new(lx_trial **out, lx_arena *arena, const lx_verify_images *images
                     .plan = plan,
                     .seed = seed,
                     .noise_of = SIZE_MAX};
-    t->timesteps = lx_arena_calloc(arena, (size_t)plan->n_draws, sizeof *t->timesteps);
-    rc = t->timesteps ? add_all(t, subjects, err) : lx_oom(err);
+    if ((rc = even_out(t, even, err)) == LX_OK)
+        rc = add_all(t, subjects, err);
     if (rc < 0)
         lx_trial_free(t);
     else

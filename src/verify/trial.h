@@ -61,8 +61,9 @@ typedef struct lx_trial {
     uint64_t seed;
     lx_cell *cells; /* image by image */
     size_t n_cells, capacity;
-    int64_t *timesteps; /* [images][K] */
-    float *noise;       /* of one image at a time */
+    int64_t *timesteps; /* [K], of one image at a time as the noise is */
+    float *even;        /* [images][K]: what makes a draw's loss one that counts alike */
+    float *noise;
     size_t noise_capacity;
     size_t noise_of;    /* the image whose noise it is; SIZE_MAX = none */
     int64_t n_forwards; /* so far */
@@ -71,10 +72,11 @@ typedef struct lx_trial {
 } lx_trial;
 
 /* Borrows everything given; the prompts' captions are those of the images, in their
- * order. */
+ * order. even [1000]: factor of a loss by timestep (lx_trial.even). */
 int lx_trial_new(lx_trial **out, lx_arena *arena, const lx_verify_images *images,
                  const lx_prompts *prompts, const lx_verify_plan *plan,
-                 const lx_trial_subjects *subjects, uint64_t seed, lx_error *err);
+                 const lx_trial_subjects *subjects, const float *even, uint64_t seed,
+                 lx_error *err);
 void lx_trial_free(lx_trial *trial);
 
 /* The dose is set to none, or as loaded times strength, by the caller. */

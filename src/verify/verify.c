@@ -9,6 +9,21 @@ enum { MOST_OTHERS = 20 };
 
 /* ---- the base model ------------------------------------------------------------ */
 
+/*
+ * The error of the noise is large where there is little noise, whatever the prompt, and small where
+ * the prompt decides. That of the velocity, which is it divided by abar, is of one size throughout.
+ */
+static void even_timesteps(lx_verify *v)
+{
+    for (int t = 0; t < LX_TIMESTEPS; t++) {
+        const double abar =
+            v->noise.alphas_cumprod[t] > 1e-4 ? v->noise.alphas_cumprod[t] : 1e-4;
+        const double to_velocity = v->training.v_parameterization ? 1 : 1 / abar;
+
+        v->even[t] = v->weight[t] > 0 ? (float)(to_velocity / v->weight[t]) : 0;
+    }
+}
+
 static void weigh_timesteps(lx_verify *v)
 {
     lx_train_config config;
@@ -19,6 +34,7 @@ static void weigh_timesteps(lx_verify *v)
     config.v_parameterization = v->training.v_parameterization;
     lx_noise_schedule_init(&v->noise, v->training.zero_terminal_snr);
     lx_loss_weights(v->weight, &v->noise, &config);
+    even_timesteps(v);
 }
 
 static int open_base(lx_verify *v, lx_error *err)
@@ -335,7 +351,7 @@ static int open_data(lx_verify *v, const lx_lora_file *file, const char *lora,
         return rc;
     choose_subjects(v);
     if ((rc = lx_trial_new(&v->trial, v->arena, &v->images, v->prompts, &v->plan,
-                           &v->subjects, v->options->seed, err)) < 0)
+                           &v->subjects, v->even, v->options->seed, err)) < 0)
         return rc;
     v->trial->progress = v->options->progress;
     v->trial->progress_context = v->options->progress_context;

@@ -97,8 +97,9 @@ typedef struct lx_verify_result {
     size_t n_bins;
     lx_verify_point strengths[LX_N_STRENGTHS + 2]; /* gain by strength, ascending */
     size_t n_strengths;
-    double best_strength;                 /* NAN = not measured */
-    double cosine, step; /* B9 of a series: with the last file, from the one before; NAN */
+    double best_strength; /* NAN = not measured */
+    double cosine,
+        step; /* B9 of a series: with the last file, from the one before; NAN */
     const double *image_gain, *image_use; /* per training image: D1 and D9, relative */
     size_t n_images;
     const double *held_gains; /* per held-out image, relative to their base loss */

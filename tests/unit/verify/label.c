@@ -18,6 +18,7 @@ static lx_label_facts learned(void)
                             .gain_p = 0.001,
                             .n_images = 12,
                             .gain_sd = 0.015,
+                            .even_gain = 0.03,
                             .caption_gain = {0.02, 0.01, 0.03},
                             .caption_p = 0.002,
                             .binding_p = 0.3,
@@ -96,7 +97,14 @@ static void test_label__small_but_certain_use_is_use(void **state)
     f.share_without = 0.92;
     check(&f, LX_LABEL_LEARNED);
     f.class_p = 0.6; /* but no more than the folder's words do */
+    f.class_gain = -0.001;
     check(&f, LX_LABEL_WITHOUT_CAPTION);
+    f.binding_p = 0.01; /* nor does a binding help that less is gained with */
+    check(&f, LX_LABEL_WITHOUT_CAPTION);
+    f.class_gain = 0.001;
+    check(&f, LX_LABEL_LEARNED);
+    f.binding_p = 0.3;
+    f.class_gain = -0.001;
     f.captions_proven_read = true;
     check(&f, LX_LABEL_LEARNED);
 }

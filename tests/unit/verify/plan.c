@@ -26,11 +26,11 @@ static void test_plan__standard(void **state)
     (void)state;
     assert_int_equal(plan.n_images, 20);
     assert_int_equal(plan.n_draws, 8);
-    assert_int_equal(plan.n_others, 2);
-    /* 7 prompts on 20 images, 4 strengths on 8, 6 scrambled, the two ends, 10 tags on 10
+    assert_int_equal(plan.n_others, 4);
+    /* 8 prompts on 20 images, 4 strengths on 8, 6 scrambled, the two ends, 10 tags on 10
      * images */
     assert_int_equal(plan.cost,
-                     2 * 8 * 7 * 20 + 8 * 4 * 8 + 8 * 6 + 16 + 2 * 8 * 10 * 10);
+                     2 * 8 * 8 * 20 + 8 * 4 * 8 + 8 * 6 + 16 + 2 * 8 * 10 * 10);
 }
 
 /* More budget buys images first, then draws, then tags, and is never exceeded. */
