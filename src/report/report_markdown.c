@@ -1,5 +1,4 @@
 /* The report as Markdown, with its pictures beside it or inside it. */
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "src/base/alloc.h"
 #include "src/report/figure.h"
 #include "src/report/html.h"
+#include "src/report/markdown.h"
 
 typedef struct writer {
     lx_str *out;
@@ -20,31 +20,9 @@ typedef struct writer {
 
 /* ---- texts ------------------------------------------------------------------------- */
 
-/*
- * One line of text in which nothing acts: no markup, no HTML, no link made of a bare
- * address. What begins a list or a heading is escaped too, since a text may stand at the
- * start of a line.
- */
 static void put(lx_str *out, const char *text)
 {
-    lx_str safe = LX_STR_INIT;
-    const char *p;
-
-    lx_escape_html(&safe, text, strlen(text));
-    for (p = lx_str_text(&safe); *p; p++) {
-        if (*p == '\n' || *p == '\t') {
-            lx_str_putc(out, ' ');
-            continue;
-        }
-        if (strchr("\\`*_{}[]()#+!|~", *p) ||
-            (p == safe.data && (*p == '-' || *p == '=' || isdigit((unsigned char)*p)) &&
-             p[1] && strchr(" .)-=", p[1])) ||
-            (*p == ':' && p[1] == '/' && p[2] == '/'))
-            lx_str_putc(out, '\\');
-        lx_str_putc(out, *p);
-    }
-    out->failed |= safe.failed;
-    lx_str_release(&safe);
+    lx_markdown_text(out, text);
 }
 
 /* A block of code, fenced by more backticks than stand in it. */
