@@ -6,9 +6,12 @@
 #include "cmd/inspect_list.h"
 #include "cmd/inspect_one.h"
 #include "cmd/inspect_picture.h"
+#include "cmd/inspect_similar.h"
+#include "cmd/inspect_stored.h"
+#include "src/base/file.h"
 
 struct inspect_args {
-    bool json, csv, metadata, each, fields, tree, weights, hashes;
+    bool json, csv, metadata, each, fields, tree, weights, hashes, similar;
     int64_t n_tags;
     const char *where, *sort, *columns;
     lx_words files;
@@ -33,10 +36,13 @@ static const lx_option options[] = {
            "the N most frequent tags of every folder, one a line"),
     LX_FLAG(struct inspect_args, metadata, 0, "metadata",
             "print every metadata key as it stands"),
+    LX_FLAG(struct inspect_args, similar, 0, "similar",
+            "which files are duplicates, of one training, or akin by their weights"),
     LX_FLAG(struct inspect_args, json, 'j', "json",
             "print JSON: of one file all, of many a list of rows"),
     LX_FLAG(struct inspect_args, csv, 0, "csv", "print CSV, one row a file"),
-    LX_ARGS(struct inspect_args, files, "FILE", "files, folders, patterns, pictures"),
+    LX_ARGS(struct inspect_args, files, "FILE",
+            "files, folders, patterns, pictures; runs and artifacts of the store"),
     LX_OPTION_END,
 };
 
@@ -54,7 +60,9 @@ static int inspect_each(lx_cli *cli, const struct inspect_args *args,
 
     for (size_t i = 0; i < files->count; i++) {
         lx_error problem;
-        int got = lx_inspect_one(cli, &one, files->paths[i], &problem);
+        const char *path = files->paths[i];
+        int got = lx_file_exists(path) ? lx_inspect_one(cli, &one, path, &problem)
+                                       : lx_inspect_stored(cli, &one, path, &problem);
         if (got == LX_OK)
             continue;
         if (rc < 0) /* the first error is main's to tell; the others here */
@@ -98,6 +106,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
             err, LX_EUSAGE,
             "--each, --tree, --weights, --hashes, --metadata and --tags tell all of each "
             "file; --where, --sort, --columns and --csv are for rows");
+    if (args->similar && (asks_all || asks_rows))
+        return lx_fail(err, LX_EUSAGE,
+                       "--similar prints groups: with FILE... and --json only");
     if (args->n_tags < 0)
         return lx_fail(err, LX_EUSAGE, "--tags %lld: a number of tags is wanted",
                        (long long)args->n_tags);
@@ -110,6 +121,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                        args->files.items[0],
                        files.n_pictures ? "; lx plan looks at folders of training images"
                                         : "");
+    if (args->similar)
+        return lx_inspect_similar(cli, &files, args->json, err);
     if (!asks_rows &&
         (asks_all || has_picture(&files) || (files.count == 1 && !files.n_folders)))
         return inspect_each(cli, args, &files, err);
@@ -134,6 +147,8 @@ const lx_command lx_cmd_inspect = {
         "  lx inspect style.safetensors\n"
         "  lx inspect ~/loras --sort -size --where 'captions ~ not'\n"
         "  lx inspect ~/loras --columns file,steps,lr,images,top --csv\n"
+        "  lx inspect ~/loras --similar\n"
+        "  lx inspect RUN --weights\n"
         "  lx inspect --each --json *.safetensors | jq .captions.verdict\n",
     .options = options,
     .args_size = sizeof(struct inspect_args),

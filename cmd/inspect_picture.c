@@ -1,4 +1,5 @@
 #include "cmd/inspect_picture.h"
+#include "cmd/inspect_stored.h"
 
 #include <string.h>
 #include <strings.h>
@@ -35,6 +36,11 @@ static void show(lx_cli *cli, const char *path, const lx_infotext *info)
         line(cli, "negative prompt", info->negative);
     for (size_t i = 0; i < info->n_settings; i++)
         line(cli, info->settings[i].key, info->settings[i].value);
+    for (size_t i = 0; i < info->n_settings; i++)
+        if (strcasecmp(info->settings[i].key, "Lora hashes") == 0 ||
+            strcasecmp(info->settings[i].key, "Hashes") == 0 ||
+            strcasecmp(info->settings[i].key, "AddNet Model 1") == 0)
+            lx_inspect_picture_loras(cli, info->settings[i].value);
 }
 
 static int show_json(lx_cli *cli, const char *path, const lx_infotext *info,
