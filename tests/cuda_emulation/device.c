@@ -4,7 +4,9 @@
  * Linked into a program of tests/kernels, it takes the CPU's place there (support/kernel_case.h);
  * variants are the orders in which lanes, warps, blocks and streams run.
  */
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cuda_runtime_api.h>
 
@@ -130,3 +132,14 @@ __attribute__((constructor)) static void use_emulation(void)
 {
     lx_case_device_used = &emulated;
 }
+
+/* A program that is there for nvcc's PTX must have run some. */
+#ifdef LX_NEEDS_PTX
+__attribute__((destructor)) static void need_ptx(void)
+{
+    if (!lx_emu_counts_get()->ptx_launches) {
+        fputs("no kernel ran as PTX\n", stderr);
+        _exit(1);
+    }
+}
+#endif
