@@ -15,7 +15,7 @@
 #include "tests/support/kernel_case.h"
 
 /* Cases of more elements take too long, with and without the checker. */
-enum { MOST_ELEMENTS = 300000, MOST_ELEMENTS_CHECKED = 25000 };
+enum { MOST_ELEMENTS = 90000, MOST_ELEMENTS_CHECKED = 25000 };
 
 typedef struct context {
     lx_cuda_queue queue; /* first, as cuda.h says */
