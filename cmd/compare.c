@@ -1,14 +1,16 @@
 /* lx compare - what two or more runs do not have in common */
 #include <string.h>
+#include <strings.h>
 
 #include "cmd/compare.h"
+#include "src/base/file.h"
 
 struct compare_args {
-    bool json, all, code, check, paired;
+    bool json, all, code, check, paired, keeps_private;
     double smoothing, window;
     bool has_smoothing, has_window;
     int64_t seed;
-    const char *svg, *axis;
+    const char *output, *svg, *axis;
     lx_words runs;
 };
 
@@ -21,6 +23,10 @@ static const lx_option options[] = {
             "exit with 1 when runs of one spec have different results"),
     LX_FLAG(struct compare_args, paired, 0, "paired",
             "the runs drew the same at every step, though lx cannot know it"),
+    LX_TEXT(struct compare_args, output, 'o', "output", "FILE.html",
+            "write all of it as one page to share"),
+    LX_FLAG(struct compare_args, keeps_private, 0, "no-scrub",
+            "-o: keep home folders, user and host names, addresses and tokens"),
     LX_TEXT(struct compare_args, svg, 0, "svg", "FILE",
             "write the loss curves as a chart"),
     LX_TEXT(struct compare_args, axis, 0, "axis", "AXIS",
@@ -49,14 +55,35 @@ static int check(const struct compare_args *args, const lx_comparison *c, lx_err
         return lx_fail(err, LX_EUSAGE, "--axis %s: steps, images or epochs", c->axis);
     if (!(c->smoothing >= 0 && c->smoothing < 1))
         return lx_fail(err, LX_EUSAGE, "--smooth %g: from 0 to below 1", c->smoothing);
+    if (args->output && strcasecmp(lx_path_ext(args->output), ".html") != 0 &&
+        strcasecmp(lx_path_ext(args->output), ".htm") != 0)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "-o %s: a page is written, FILE.html; --svg writes a chart, --json "
+            "prints JSON",
+            args->output);
     if (!(c->share > 0 && c->share <= 1))
         return lx_fail(err, LX_EUSAGE, "--window %g: above 0, up to 1", c->share);
     return LX_OK;
 }
 
+static int write_page(lx_comparison *c, const struct compare_args *args, lx_error *err)
+{
+    int rc = lx_compare_html(c, args->output, args->keeps_private, err);
+
+    if (rc == LX_OK && !c->cli->is_quiet)
+        lx_message(c->cli, "wrote %s\n", lx_safe(c->cli, args->output));
+    return rc;
+}
+
 static int tell(lx_comparison *c, const struct compare_args *args, lx_error *err)
 {
-    int rc = args->json ? lx_compare_json(c, err) : lx_compare_show(c, args->all, err);
+    int rc = args->output && !args->json ? LX_OK
+             : args->json                ? lx_compare_json(c, err)
+                                         : lx_compare_show(c, args->all, err);
+
+    if (rc == LX_OK && args->output)
+        rc = write_page(c, args, err);
 
     if (rc == LX_OK && args->svg && (rc = lx_compare_svg(c, args->svg, err)) == LX_OK &&
         !c->cli->is_quiet)
@@ -104,11 +131,15 @@ const lx_command lx_cmd_compare = {
             "bootstrap). Of\n"
             "three or more runs the flags are ranked against the results. Runs of one "
             "spec with\n"
-            "different results are a finding.\n"
+            "different results are a finding. -o writes a page with curves to zoom into "
+            "and, of three\n"
+            "and more runs, their settings against their results as parallel "
+            "coordinates.\n"
             "\n"
             "Examples:\n"
             "  lx compare 4fa3 77bb\n"
             "  lx compare hifumi-v3 hifumi-v4 --svg loss.svg\n"
+            "  lx compare hifumi-v3 hifumi-v4 hifumi-v5 -o hifumi.html\n"
             "  lx compare $(lx runs 'group = sweep' --columns id --csv | tail -n +2) "
             "--json\n",
     .options = options,

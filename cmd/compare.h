@@ -1,8 +1,8 @@
 /*
  * cmd/compare - what two or more runs do not have in common; internal to cmd/compare_*.c
  *
- * compare_read.c reads a run, compare_find.c finds the differences, compare_text.c and
- * compare_json.c tell them. The first run is what the others are compared with.
+ * compare_read.c reads a run, compare_find.c finds the differences, compare_text.c,
+ * compare_json.c and compare_html.c tell them. The first run is what the others are compared with.
  */
 #ifndef LX_CMD_COMPARE_H
 #define LX_CMD_COMPARE_H
@@ -13,8 +13,10 @@
 #include "src/compare/code.h"
 #include "src/compare/data.h"
 #include "src/compare/loss.h"
+#include "src/report/html.h"
 #include "src/stats/rank.h"
 #include "store/dataset.h"
+#include "store/privacy.h"
 #include "store/query.h"
 
 enum { LX_COMPARE_RUNS = 26 }; /* letters a to z */
@@ -119,8 +121,18 @@ int lx_compare_show_validation(lx_comparison *c, const char *const letters[],
 struct lx_table;
 int lx_compare_table(lx_cli *cli, const struct lx_table *table, lx_error *err);
 
+/* "+blush, -smile": what another caption has more and less. In the arena. */
+int lx_compare_caption_change(const char **out, lx_comparison *c,
+                              const lx_data_change *change, lx_error *err);
+
 int lx_compare_show(lx_comparison *c, bool shows_all, lx_error *err);
 int lx_compare_json(lx_comparison *c, lx_error *err);
 int lx_compare_svg(lx_comparison *c, const char *path, lx_error *err);
+/* A page of its own, scrubbed unless keeps_private; what stands in it, for any page (its
+ * scripts: report/page.h). */
+int lx_compare_html(lx_comparison *c, const char *path, bool keeps_private,
+                    lx_error *err);
+int lx_compare_html_body(lx_html *h, lx_comparison *c, lx_privacy *privacy,
+                         lx_error *err);
 
 #endif

@@ -170,6 +170,13 @@ static int caption_change(const char **out, tag_counts *counts, lx_comparison *c
     return *out ? LX_OK : lx_oom(err);
 }
 
+int lx_compare_caption_change(const char **out, lx_comparison *c,
+                              const lx_data_change *change, lx_error *err)
+{
+    tag_counts unused = {0};
+    return caption_change(out, &unused, c, change, err);
+}
+
 static const char *image_name(lx_comparison *c, const lx_data_image *image)
 {
     const char *text =
