@@ -22,6 +22,7 @@
 #include "store/dataset.h"
 #include "store/gc.h"
 #include "store/query.h"
+#include "tests/support/sqlite_shim.h"
 
 /* ---- faults of the io table ------------------------------------------------------- */
 
@@ -83,146 +84,53 @@ static int bad_lock(int fd, int exclusive, int wait)
 
 /* ---- faults of SQLite's files ----------------------------------------------------- */
 
-/* A file of the true VFS behind ours. */
-typedef struct shim_file {
-    sqlite3_file base;
-    sqlite3_file *real;
-} shim_file;
+#define REAL(f) shim_real(f)->pMethods
 
-static sqlite3_vfs *real_vfs;
-
-#define REAL(f) (((shim_file *)(f))->real)
-
-static int shim_close(sqlite3_file *f)
-{
-    sqlite3_file *real = REAL(f);
-    int rc = real->pMethods ? real->pMethods->xClose(real) : SQLITE_OK;
-    sqlite3_free(real);
-    return rc;
-}
-static int shim_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
+static int bad_page_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
 {
     return fails(&sql_fault) ? SQLITE_IOERR_READ
-                             : REAL(f)->pMethods->xRead(REAL(f), data, n, at);
+                             : REAL(f)->xRead(shim_real(f), data, n, at);
 }
-static int shim_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
+static int bad_page_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
-    if (fails(&sql_fault)) {
-        REAL(f)->pMethods->xWrite(REAL(f), data, n / 2, at);
-        return sql_fault.code == SQLITE_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE;
-    }
-    return REAL(f)->pMethods->xWrite(REAL(f), data, n, at);
+    if (!fails(&sql_fault))
+        return REAL(f)->xWrite(shim_real(f), data, n, at);
+    REAL(f)->xWrite(shim_real(f), data, n / 2, at); /* half of it got there */
+    return sql_fault.code == SQLITE_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE;
 }
-static int shim_truncate(sqlite3_file *f, sqlite3_int64 size)
+static int bad_page_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
     return fails(&sql_fault) ? SQLITE_IOERR_TRUNCATE
-                             : REAL(f)->pMethods->xTruncate(REAL(f), size);
+                             : REAL(f)->xTruncate(shim_real(f), size);
 }
-static int shim_sync(sqlite3_file *f, int flags)
+static int bad_page_sync(sqlite3_file *f, int flags)
 {
-    return fails(&sql_fault) ? SQLITE_IOERR_FSYNC
-                             : REAL(f)->pMethods->xSync(REAL(f), flags);
+    return fails(&sql_fault) ? SQLITE_IOERR_FSYNC : REAL(f)->xSync(shim_real(f), flags);
 }
-static int shim_size(sqlite3_file *f, sqlite3_int64 *size)
+static int bad_shm_map(sqlite3_file *f, int page, int size, int extend,
+                       void volatile **out)
 {
-    return REAL(f)->pMethods->xFileSize(REAL(f), size);
+    return fails(&sql_fault) ? SQLITE_IOERR_SHMMAP
+                             : REAL(f)->xShmMap(shim_real(f), page, size, extend, out);
 }
-static int shim_lock(sqlite3_file *f, int level)
+static int may_open(void)
 {
-    return REAL(f)->pMethods->xLock(REAL(f), level);
+    return fails(&sql_fault) ? SQLITE_CANTOPEN : SQLITE_OK;
 }
-static int shim_unlock(sqlite3_file *f, int level)
+static int may_delete(void)
 {
-    return REAL(f)->pMethods->xUnlock(REAL(f), level);
+    return fails(&sql_fault) ? SQLITE_IOERR_DELETE : SQLITE_OK;
 }
-static int shim_reserved(sqlite3_file *f, int *out)
-{
-    return REAL(f)->pMethods->xCheckReservedLock(REAL(f), out);
-}
-static int shim_control(sqlite3_file *f, int op, void *arg)
-{
-    return REAL(f)->pMethods->xFileControl(REAL(f), op, arg);
-}
-static int shim_sector(sqlite3_file *f)
-{
-    return REAL(f)->pMethods->xSectorSize(REAL(f));
-}
-static int shim_traits(sqlite3_file *f)
-{
-    return REAL(f)->pMethods->xDeviceCharacteristics(REAL(f));
-}
-static int shim_shm_map(sqlite3_file *f, int page, int size, int extend,
-                        void volatile **out)
-{
-    return fails(&sql_fault)
-               ? SQLITE_IOERR_SHMMAP
-               : REAL(f)->pMethods->xShmMap(REAL(f), page, size, extend, out);
-}
-static int shim_shm_lock(sqlite3_file *f, int offset, int n, int flags)
-{
-    return REAL(f)->pMethods->xShmLock(REAL(f), offset, n, flags);
-}
-static void shim_shm_barrier(sqlite3_file *f)
-{
-    REAL(f)->pMethods->xShmBarrier(REAL(f));
-}
-static int shim_shm_unmap(sqlite3_file *f, int deletes)
-{
-    return REAL(f)->pMethods->xShmUnmap(REAL(f), deletes);
-}
-
-/* Version 2: without xFetch, so that nothing goes by mmap. */
-static const sqlite3_io_methods shim_methods = {
-    .iVersion = 2,
-    .xClose = shim_close,
-    .xRead = shim_read,
-    .xWrite = shim_write,
-    .xTruncate = shim_truncate,
-    .xSync = shim_sync,
-    .xFileSize = shim_size,
-    .xLock = shim_lock,
-    .xUnlock = shim_unlock,
-    .xCheckReservedLock = shim_reserved,
-    .xFileControl = shim_control,
-    .xSectorSize = shim_sector,
-    .xDeviceCharacteristics = shim_traits,
-    .xShmMap = shim_shm_map,
-    .xShmLock = shim_shm_lock,
-    .xShmBarrier = shim_shm_barrier,
-    .xShmUnmap = shim_shm_unmap,
-};
-
-static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags,
-                     int *out)
-{
-    shim_file *file = (shim_file *)f;
-    int rc;
-    (void)vfs;
-    f->pMethods = NULL;
-    if (fails(&sql_fault))
-        return SQLITE_CANTOPEN;
-    if (!(file->real = sqlite3_malloc(real_vfs->szOsFile)))
-        return SQLITE_NOMEM;
-    memset(file->real, 0, (size_t)real_vfs->szOsFile);
-    if ((rc = real_vfs->xOpen(real_vfs, name, file->real, flags, out)) != SQLITE_OK) {
-        sqlite3_free(file->real);
-        return rc;
-    }
-    f->pMethods = &shim_methods;
-    return SQLITE_OK;
-}
-
-static int shim_delete(sqlite3_vfs *vfs, const char *name, int syncs)
-{
-    (void)vfs;
-    return fails(&sql_fault) ? SQLITE_IOERR_DELETE
-                             : real_vfs->xDelete(real_vfs, name, syncs);
-}
-
-static sqlite3_vfs shim_vfs;
 
 static void install_faults(void)
 {
+    const shim_changes changes = {.methods = {.xRead = bad_page_read,
+                                              .xWrite = bad_page_write,
+                                              .xTruncate = bad_page_truncate,
+                                              .xSync = bad_page_sync,
+                                              .xShmMap = bad_shm_map},
+                                  .may_open = may_open,
+                                  .may_delete = may_delete};
     static lx_io io;
     io = lx_io_system;
     io.open = bad_open;
@@ -233,13 +141,7 @@ static void install_faults(void)
     io.mkdir = bad_mkdir;
     io.lock = bad_lock;
     lx_io_set(&io);
-    real_vfs = sqlite3_vfs_find(NULL);
-    shim_vfs = *real_vfs;
-    shim_vfs.zName = "shim";
-    shim_vfs.szOsFile = sizeof(shim_file);
-    shim_vfs.xOpen = shim_open;
-    shim_vfs.xDelete = shim_delete;
-    sqlite3_vfs_register(&shim_vfs, 1);
+    shim_install(&changes);
 }
 
 /* ---- what is done under faults ---------------------------------------------------- */

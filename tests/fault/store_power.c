@@ -28,6 +28,7 @@
 #include "src/base/io.h"
 #include "store/dataset.h"
 #include "store/query.h"
+#include "tests/support/sqlite_shim.h"
 
 /* ---- the trace ------------------------------------------------------------------------
  */
@@ -203,156 +204,54 @@ static int tracing_mkdir(const char *path, mode_t mode)
 
 /* ---- SQLite's files --------------------------------------------------------------- */
 
-typedef struct shim_file {
-    sqlite3_file base;
-    sqlite3_file *real;
-    int inode;
-    bool syncs_folder; /* a new journal: its first sync is the folder's as well, as unix
-                          does it */
-    char path[128];
-} shim_file;
-
-static sqlite3_vfs *real_vfs, shim_vfs;
-
+/* A shim_file's number is its inode. Its mark: a new journal, whose first sync is the
+ * folder's as well, as unix does it. */
 #define SHIM(f) ((shim_file *)(f))
-#define REAL(f) (SHIM(f)->real)
+#define REAL(f) shim_real(f)->pMethods
 
-static int shim_close(sqlite3_file *f)
+static int tracing_page_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
-    int rc = REAL(f)->pMethods ? REAL(f)->pMethods->xClose(REAL(f)) : SQLITE_OK;
-    free(REAL(f));
-    return rc;
+    trace(WRITE, SHIM(f)->number, "", at, data, (size_t)n);
+    return REAL(f)->xWrite(shim_real(f), data, n, at);
 }
-static int shim_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
+static int tracing_page_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-    return REAL(f)->pMethods->xRead(REAL(f), data, n, at);
+    trace(CUT, SHIM(f)->number, "", size, NULL, 0);
+    return REAL(f)->xTruncate(shim_real(f), size);
 }
-static int shim_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
-{
-    trace(WRITE, SHIM(f)->inode, "", at, data, (size_t)n);
-    return REAL(f)->pMethods->xWrite(REAL(f), data, n, at);
-}
-static int shim_truncate(sqlite3_file *f, sqlite3_int64 size)
-{
-    trace(CUT, SHIM(f)->inode, "", size, NULL, 0);
-    return REAL(f)->pMethods->xTruncate(REAL(f), size);
-}
-static int shim_sync(sqlite3_file *f, int flags)
+static int tracing_page_sync(sqlite3_file *f, int flags)
 {
     char folder[128];
     (void)flags;
-    trace(SYNC, SHIM(f)->inode, "", 0, NULL, 0);
-    if (SHIM(f)->syncs_folder) {
+    trace(SYNC, SHIM(f)->number, "", 0, NULL, 0);
+    if (SHIM(f)->mark) {
         folder_of(folder, SHIM(f)->path);
         trace(SYNC_FOLDER, 0, folder, 0, NULL, 0);
-        SHIM(f)->syncs_folder = false;
+        SHIM(f)->mark = false;
     }
     return SQLITE_OK;
 }
-static int shim_size(sqlite3_file *f, sqlite3_int64 *size)
-{
-    return REAL(f)->pMethods->xFileSize(REAL(f), size);
-}
-static int shim_lock(sqlite3_file *f, int level)
-{
-    return REAL(f)->pMethods->xLock(REAL(f), level);
-}
-static int shim_unlock(sqlite3_file *f, int level)
-{
-    return REAL(f)->pMethods->xUnlock(REAL(f), level);
-}
-static int shim_reserved(sqlite3_file *f, int *out)
-{
-    return REAL(f)->pMethods->xCheckReservedLock(REAL(f), out);
-}
-static int shim_control(sqlite3_file *f, int op, void *arg)
-{
-    return REAL(f)->pMethods->xFileControl(REAL(f), op, arg);
-}
-static int shim_sector(sqlite3_file *f)
-{
-    return REAL(f)->pMethods->xSectorSize(REAL(f));
-}
-static int shim_traits(sqlite3_file *f)
-{
-    return REAL(f)->pMethods->xDeviceCharacteristics(REAL(f));
-}
-static int shim_shm_map(sqlite3_file *f, int page, int size, int extend,
-                        void volatile **out)
-{
-    return REAL(f)->pMethods->xShmMap(REAL(f), page, size, extend, out);
-}
-static int shim_shm_lock(sqlite3_file *f, int offset, int n, int flags)
-{
-    return REAL(f)->pMethods->xShmLock(REAL(f), offset, n, flags);
-}
-static void shim_shm_barrier(sqlite3_file *f)
-{
-    REAL(f)->pMethods->xShmBarrier(REAL(f));
-}
-static int shim_shm_unmap(sqlite3_file *f, int deletes)
-{
-    return REAL(f)->pMethods->xShmUnmap(REAL(f), deletes);
-}
 
-static const sqlite3_io_methods shim_methods = {
-    .iVersion = 2, /* without xFetch, so that nothing goes by mmap */
-    .xClose = shim_close,
-    .xRead = shim_read,
-    .xWrite = shim_write,
-    .xTruncate = shim_truncate,
-    .xSync = shim_sync,
-    .xFileSize = shim_size,
-    .xLock = shim_lock,
-    .xUnlock = shim_unlock,
-    .xCheckReservedLock = shim_reserved,
-    .xFileControl = shim_control,
-    .xSectorSize = shim_sector,
-    .xDeviceCharacteristics = shim_traits,
-    .xShmMap = shim_shm_map,
-    .xShmLock = shim_shm_lock,
-    .xShmBarrier = shim_shm_barrier,
-    .xShmUnmap = shim_shm_unmap,
-};
-
-static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags,
-                     int *out)
+static void tracing_opened(shim_file *f, int flags, bool was_there)
 {
     const int journals =
         SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL;
-    shim_file *file = SHIM(f);
-    struct stat st;
-    bool was_there = name && stat(name, &st) == 0;
-    int rc;
-    (void)vfs;
-    f->pMethods = NULL;
-    file->real = calloc(1, (size_t)real_vfs->szOsFile);
-    if ((rc = real_vfs->xOpen(real_vfs, name, file->real, flags, out)) != SQLITE_OK) {
-        free(file->real);
-        return rc;
-    }
-    f->pMethods = &shim_methods;
-    snprintf(file->path, sizeof file->path, "%s", name ? name : "");
-    file->inode = inode_of(file->path, !was_there);
-    file->syncs_folder = !was_there && (flags & journals);
+
+    f->number = inode_of(f->path, !was_there);
+    f->mark = !was_there && (flags & journals);
     if (!was_there)
-        trace(CREATE, file->inode, file->path, 0, NULL, 0);
-    return SQLITE_OK;
+        trace(CREATE, f->number, f->path, 0, NULL, 0);
 }
 
-static int shim_delete(sqlite3_vfs *vfs, const char *name, int syncs)
+static void tracing_deleted(const char *name, bool syncs)
 {
     char folder[128];
-    int rc = real_vfs->xDelete(real_vfs, name, 0);
-    (void)vfs;
-    if (rc == SQLITE_OK) {
-        trace(UNLINK, 0, name, 0, NULL, 0);
-        forget(name);
-        folder_of(folder, name);
-        if (syncs)
-            trace(SYNC_FOLDER, 0, folder, 0, NULL, 0);
-    }
-    return rc;
+
+    trace(UNLINK, 0, name, 0, NULL, 0);
+    forget(name);
+    folder_of(folder, name);
+    if (syncs)
+        trace(SYNC_FOLDER, 0, folder, 0, NULL, 0);
 }
 
 /* ---- the work --------------------------------------------------------------------- */
@@ -687,6 +586,12 @@ static void test_fault_store_power__nothing_acknowledged_is_lost(void **state)
 
 static int set_up(void **state)
 {
+    const shim_changes changes = {.methods = {.xWrite = tracing_page_write,
+                                              .xTruncate = tracing_page_truncate,
+                                              .xSync = tracing_page_sync},
+                                  .opened = tracing_opened,
+                                  .deleted = tracing_deleted,
+                                  .never_syncs = true};
     static lx_io io;
     uint32_t x = 1;
     (void)state;
@@ -707,19 +612,12 @@ static int set_up(void **state)
     io.unlink = tracing_unlink;
     io.mkdir = tracing_mkdir;
     lx_io_set(&io);
-    real_vfs = sqlite3_vfs_find(NULL);
-    shim_vfs = *real_vfs;
-    shim_vfs.zName = "shim";
-    shim_vfs.szOsFile = sizeof(shim_file);
-    shim_vfs.xOpen = shim_open;
-    shim_vfs.xDelete = shim_delete;
-    sqlite3_vfs_register(&shim_vfs, 1);
+    shim_install(&changes);
     is_tracing = true;
     do_work();
     is_tracing = false;
     lx_io_set(NULL);
-    sqlite3_vfs_unregister(&shim_vfs);
-    sqlite3_vfs_register(real_vfs, 1);
+    shim_remove();
     return 0;
 }
 
