@@ -10,6 +10,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "store/credentials.h"
 #include "store/internal.h"
 #include "store/scrub.h"
 
@@ -25,7 +26,7 @@ struct lx_remote {
     size_t n_versions, capacity;
     git_tree *objects; /* of the version that was asked for last */
     git_blob *blob;    /* of the object that was */
-    bool is_agent_tried;
+    store__credentials credentials;
     char rejection[256]; /* of a ref that the other side did not take */
 };
 
@@ -37,13 +38,17 @@ static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *e
     const git_error *last = git_error_last();
     lx_str clean = LX_STR_INIT;
     int rc = code == GIT_ENOTFOUND                                ? LX_ENOTFOUND
-             : code == GIT_EAUTH                                  ? LX_EPERM
+             : code == GIT_EAUTH || code == GIT_ECERTIFICATE      ? LX_EPERM
              : code == GIT_ENONFASTFORWARD || code == GIT_ELOCKED ? LX_EBUSY
                                                                   : LX_EIO;
     if (last && last->message)
         lx_scrub_text(&clean, last->message, strlen(last->message));
-    lx_fail(err, rc, "%s: %s: %s", r->shown, doing,
-            clean.len ? lx_str_text(&clean) : "git failed");
+    lx_fail(err, rc, "%s: %s: %s%s", r->shown, doing,
+            clean.len ? lx_str_text(&clean) : "git failed",
+            code == GIT_ECERTIFICATE && last && last->klass == GIT_ERROR_SSH
+                ? "; connect once with ssh, which shows the key and asks whether it is "
+                  "known (~/.ssh/known_hosts)"
+                : "");
     lx_str_release(&clean);
     return rc;
 }
@@ -66,18 +71,8 @@ static char *address_of(const char *url)
 static int on_credentials(git_credential **out, const char *url, const char *user,
                           unsigned allowed, void *context)
 {
-    lx_remote *r = context;
-    (void)url;
-    if ((allowed & GIT_CREDENTIAL_SSH_KEY) && !r->is_agent_tried) {
-        r->is_agent_tried = true; /* asked again, it has no other key */
-        return git_credential_ssh_key_from_agent(out, user ? user : "git");
-    }
-    if (allowed & GIT_CREDENTIAL_USERNAME)
-        return git_credential_username_new(out, user ? user : "git");
-    git_error_set_str(GIT_ERROR_NET,
-                      "the other side wants a key or a password; lx knows the keys of "
-                      "an ssh agent and users in the address");
-    return GIT_EAUTH;
+    return store__credentials_get(out, url, user, allowed,
+                                  &((lx_remote *)context)->credentials);
 }
 
 static int on_rejected(const char *ref, const char *status, void *context)
@@ -113,6 +108,7 @@ void lx_remote_close(lx_remote *r)
 {
     if (!r)
         return;
+    store__credentials_release(&r->credentials);
     git_blob_free(r->blob);
     git_tree_free(r->objects);
     git_remote_free(r->remote);
@@ -145,6 +141,7 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
         return lx_oom(err);
     git_libgit2_init();
     git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)10000000);
+    store__credentials_certificates();
     lx_str_printf(&path, "%s/sync-%lld.git", scratch, (long long)getpid());
     address = address_of(url);
     r->shown = shown_address(address ? address : url);
@@ -205,7 +202,7 @@ int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_er
     git_remote_init_callbacks(&callbacks, GIT_REMOTE_CALLBACKS_VERSION);
     callbacks.credentials = on_credentials;
     callbacks.payload = r;
-    r->is_agent_tried = false;
+    store__credentials_begin(&r->credentials);
     r->n_versions = 0;
     if ((code = git_remote_connect(r->remote, GIT_DIRECTION_FETCH, &callbacks, NULL,
                                    NULL)) < 0 ||
@@ -222,6 +219,7 @@ int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_er
         r->versions[r->n_versions++] = v;
     }
     git_remote_disconnect(r->remote);
+    store__credentials_worked(&r->credentials);
     *out = r->versions;
     *n = r->n_versions;
     return LX_OK;
@@ -274,7 +272,7 @@ static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n
     options.update_fetchhead = 0;
     options.callbacks.credentials = on_credentials;
     options.callbacks.payload = r;
-    r->is_agent_tried = false;
+    store__credentials_begin(&r->credentials);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
         rc = add_spec(&s, "+", &versions[i], true, err);
     if (rc == LX_OK && (code = git_remote_fetch(r->remote, &s.array, &options, NULL)) < 0)
@@ -504,7 +502,7 @@ static int push_specs(lx_remote *r, const specs *s, lx_error *err)
     options.callbacks.push_update_reference = on_rejected;
     options.callbacks.payload = r;
     options.pb_parallelism = 1;
-    r->is_agent_tried = false;
+    store__credentials_begin(&r->credentials);
     r->rejection[0] = '\0';
     if ((code = git_remote_push(r->remote, &s->array, &options)) < 0)
         return fail_git(r, code, "pushing", err);

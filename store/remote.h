@@ -32,8 +32,7 @@ typedef struct lx_remote_version {
 } lx_remote_version;
 
 /* url: what git takes; the name of a remote of the repository around the working folder
- * works too. LX_ENOTFOUND, LX_EPERM (keys of an ssh agent are used, and users in the
- * URL), LX_EIO. */
+ * works too. LX_ENOTFOUND, LX_EPERM (who we are to it: store/credentials.h), LX_EIO. */
 int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_error *err);
 void lx_remote_close(lx_remote *remote); /* NULL is fine */
 /* As git sees it, without a user or password. In the remote's memory. */

@@ -35,4 +35,4 @@ done
 [ "$("$LX" --store two sql "SELECT count(*) FROM notes WHERE note LIKE 'round%'" | tail -n 1 | tr -d ' ')" -eq $kills ] || echo "notes are missing"
 "$LX" --store one fsck >/dev/null && "$LX" --store two fsck >/dev/null || exit 1
 git -C runs.git fsck 2>&1 | grep -E 'error|missing|corrupt'
-"$LX" --store one push runs.git | sed 's/[0-9]* runs/N runs/'
+"$LX" --store one push runs.git | sed 's/[0-9][0-9]*/N/g'
