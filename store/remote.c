@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/json.h"
 #include "store/credentials.h"
 #include "store/internal.h"
@@ -512,6 +515,42 @@ static int push_specs(lx_remote *r, const specs *s, lx_error *err)
     return LX_OK;
 }
 
+/*
+ * A push into a folder of this machine that was killed may leave the lock of a ref behind,
+ * and git would refuse to make that ref for ever. What a ref of ours says is in its name,
+ * so whoever should still be writing it writes the same: a lock that is a second old goes.
+ */
+static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
+{
+    const struct timespec pause = {0, 50000000};
+    git_repository *repo = NULL;
+    lx_str path = LX_STR_INIT;
+    const char *url = git_remote_url(r->remote);
+
+    url += lx_starts_with(url, "file://") ? strlen("file://") : 0;
+    if (!lx_file_is_dir(url) || git_repository_open(&repo, url) < 0)
+        goto done;
+    for (size_t i = 0; i < n; i++) {
+        struct stat st;
+        lx_str_clear(&path);
+        lx_str_puts(&path, git_repository_commondir(repo));
+        put_ref(&path, &v[i]);
+        lx_str_puts(&path, ".lock");
+        for (int tries = 0; !path.failed && tries < 40; tries++) {
+            if (lx_io_get()->stat(path.data, &st) != 0)
+                break;
+            if (difftime(time(NULL), st.st_mtime) >= 2) { /* whole seconds are compared */
+                lx_io_get()->unlink(path.data);
+                break;
+            }
+            nanosleep(&pause, NULL);
+        }
+    }
+done:
+    git_repository_free(repo);
+    lx_str_release(&path);
+}
+
 /* A batch at a time: what was sent before a cut is there. */
 static int push_batches(lx_remote *r, const lx_remote_version *v, size_t n, bool drops,
                         lx_error *err)
@@ -521,8 +560,8 @@ static int push_batches(lx_remote *r, const lx_remote_version *v, size_t n, bool
         specs s = {0};
         for (size_t k = i; k < n && k < i + BATCH && rc == LX_OK; k++)
             rc = add_spec(&s, "", &v[k], !drops, err);
-        if (rc == LX_OK)
-            rc = push_specs(r, &s, err);
+        if (rc == LX_OK && (rc = push_specs(r, &s, err)) == LX_EBUSY)
+            drop_stale_locks(r, v + i, n - i < BATCH ? n - i : BATCH);
         release_specs(&s);
     }
     return rc;

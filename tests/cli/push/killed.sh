@@ -35,4 +35,8 @@ done
 [ "$("$LX" --store two sql "SELECT count(*) FROM notes WHERE note LIKE 'round%'" | tail -n 1 | tr -d ' ')" -eq $kills ] || echo "notes are missing"
 "$LX" --store one fsck >/dev/null && "$LX" --store two fsck >/dev/null || exit 1
 git -C runs.git fsck 2>&1 | grep -E 'error|missing|corrupt'
+# A lock of a ref that a killed push left behind.
+ref=$(git -C runs.git for-each-ref --format='%(refname)' refs/lx | head -n 1)
+git -C runs.git update-ref -d "$ref" && mkdir -p "runs.git/${ref%/*}" && : >"runs.git/$ref.lock" && rm -r one/remotes
+"$LX" --store one push runs.git >/dev/null 2>&1 || echo "a lock that was left behind: exit $?"
 "$LX" --store one push runs.git | sed 's/[0-9][0-9]*/N/g'
