@@ -285,6 +285,36 @@ static int put_curves(page *p, const char *axis, const char *label, lx_error *er
                           err);
 }
 
+/* On fixed draws of images held out: no smoothing is needed. */
+static int put_validation(page *p, lx_error *err)
+{
+    lx_comparison *c = p->c;
+    lx_svg_line lines[LX_COMPARE_RUNS];
+    lx_svg_chart chart = {.title = "Validation loss",
+                          .x_label = "step",
+                          .y_label = "loss",
+                          .lines = lines,
+                          .height = 260};
+
+    if (!lx_compare_has_validation(c))
+        return LX_OK;
+    for (size_t i = 0; i < c->n; i++) {
+        const lx_loss_curve *v = &c->runs[i].validation;
+        if (v->n)
+            lines[chart.n_lines++] =
+                (lx_svg_line){.label = lx_arena_printf(c->cli->arena, "%s %s", letter(i),
+                                                       clean(p, c->runs[i].label)),
+                              .x = v->steps,
+                              .y = v->values,
+                              .n = v->n,
+                              .color = (int)i,
+                              .has_points = v->n < 50};
+    }
+    lx_html_leaf(p->h, "h2", "Validation", NULL);
+    return lx_page_curves(p->h, "validation", &chart, 0,
+                          "Loss of images held out, on the same draws each time.", err);
+}
+
 static void put_difference(page *p, size_t k, const lx_loss_difference *d,
                            const char *unit)
 {
@@ -437,11 +467,16 @@ static int put_across(page *p, lx_error *err)
             n_results++;
         }
     }
-    return n_results ? lx_page_parallel(p->h, "across", &chart,
-                                        "Settings against results, a line for each run; "
-                                        "from the least loss in blue to the most in red.",
-                                        err)
-                     : LX_OK;
+    if (!n_results)
+        return LX_OK;
+    return lx_page_parallel(
+        p->h, "across", &chart,
+        lx_arena_printf(
+            c->cli->arena,
+            "Settings against results, a line for each run; from the least %s in "
+            "blue to the most in red.",
+            axes[chart.n_axes - n_results].name),
+        err);
 }
 
 static void put_ranks(page *p)
@@ -477,8 +512,8 @@ static void put_ranks(page *p)
 static int put_results(page *p, lx_error *err)
 {
     lx_comparison *c = p->c;
-    const char *titles[8] = {""};
-    char numeric[9] = "tnnnnnnn";
+    const char *titles[1 + sizeof c->results / sizeof *c->results] = {""};
+    char numeric[sizeof titles / sizeof *titles];
     int rc;
 
     if (c->n < 3)
@@ -486,6 +521,8 @@ static int put_results(page *p, lx_error *err)
     lx_html_leaf(p->h, "h2", "Results", NULL);
     if ((rc = put_across(p, err)) < 0)
         return rc;
+    memset(numeric, 'n', sizeof numeric);
+    numeric[0] = 't';
     for (size_t k = 0; k < c->n_results; k++)
         titles[k + 1] = c->results[k].name;
     open_table(p, titles, c->n_results + 1, numeric);
@@ -523,7 +560,8 @@ int lx_compare_html_body(lx_html *h, lx_comparison *c, lx_privacy *privacy, lx_e
         lx_html_leaf(h, "p", c->findings.items[i], "class", "finding bad", NULL);
     for (size_t i = 0; i < c->notes.count; i++)
         lx_html_leaf(h, "p", c->notes.items[i], "class", "finding good", NULL);
-    if ((rc = put_loss(&p, err)) < 0 || (rc = put_results(&p, err)) < 0 ||
+    if ((rc = put_validation(&p, err)) < 0 || (rc = put_loss(&p, err)) < 0 ||
+        (rc = put_results(&p, err)) < 0 ||
         (rc = put_facts(&p, "Settings", &c->flags, err)) < 0 ||
         (rc = put_data(&p, err)) < 0 ||
         (rc = put_facts(&p, "Base model", &c->base, err)) < 0 ||
