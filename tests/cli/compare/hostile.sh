@@ -29,7 +29,7 @@ echo "iwl" >"$folder/$(printf 'c\nd\033[2J.txt')"
 record two "$bad"
 "$LX" compare one two >text && "$LX" compare --all one two >all && "$LX" compare --json one two >json &&
     "$LX" compare one two -q -o page.html && "$LX" report one two -q -o report.html && "$LX" report two -q -o report.md || exit
-"$LX" show two >shown
+"$LX" show two >shown && "$LX" sql --csv "SELECT * FROM artifacts" >csv && "$LX" runs --csv >>csv || exit
 for file in text all json csv shown report.md page.html report.html; do
     LC_ALL=C grep -q "$(printf '[\001-\010\013-\037]')" $file && echo "$file holds a control character"
 done
@@ -38,5 +38,4 @@ for file in page.html report.html; do
 done
 grep -c '^  + \|^  ~ ' text
 sed -n 's/^  + //p' text
-"$LX" sql --csv "SELECT name FROM runs" >csv
 grep -c '"kind": "' json
