@@ -1,5 +1,6 @@
 /* lx compare: the comparison as a page. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +23,28 @@ typedef struct page {
 static const char *clean(page *p, const char *text)
 {
     return text ? lx_privacy_text(p->privacy, text, p->c->cli->arena) : "";
+}
+
+/* Formatted, in the arena; "" without memory, which is told in the end. */
+static const char *make(page *p, const char *fmt, ...) LX_PRINTF(2, 3);
+
+static const char *make(page *p, const char *fmt, ...)
+{
+    va_list args;
+    char *text;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (n < 0 || !(text = lx_arena_alloc(p->c->cli->arena, (size_t)n + 1))) {
+        p->c->is_out_of_memory = true;
+        return "";
+    }
+    va_start(args, fmt);
+    vsnprintf(text, (size_t)n + 1, fmt, args);
+    va_end(args);
+    return text;
 }
 
 static const char *letter(size_t i)
@@ -92,8 +115,7 @@ static int put_runs(page *p, lx_error *err)
         lx_html_open(p->h, "tr", NULL);
         lx_html_leaf(p->h, "th", letter(i), "scope", "row", NULL);
         lx_html_open(p->h, "td", NULL);
-        lx_html_leaf(p->h, "code", lx_arena_printf(p->c->cli->arena, "%.10s", r->id),
-                     NULL);
+        lx_html_leaf(p->h, "code", make(p, "%.10s", r->id), NULL);
         lx_html_close(p->h);
         lx_html_leaf(p->h, "td", clean(p, r->name), NULL);
         lx_html_leaf(p->h, "td", started, NULL);
@@ -138,7 +160,6 @@ static const char *change_text(page *p, const lx_data_change *change, lx_error *
         [LX_DATA_MOVED] = "moved",
         [LX_DATA_BYTES] = "another image",
     };
-    lx_arena *arena = p->c->cli->arena;
     const char *caption;
 
     if (change->kind == LX_DATA_CAPTION) {
@@ -146,7 +167,7 @@ static const char *change_text(page *p, const lx_data_change *change, lx_error *
         return *rc < 0 ? "" : caption;
     }
     if (change->kind == LX_DATA_MOVED)
-        return lx_arena_printf(arena, "is %s/%s", change->b->folder, change->b->name);
+        return make(p, "is %s/%s", change->b->folder, change->b->name);
     return words[change->kind];
 }
 
@@ -154,7 +175,6 @@ static int put_pair_data(page *p, size_t k, lx_error *err)
 {
     static const char *const titles[] = {"image", "what"};
     const lx_data_changes *d = &p->c->pairs[k].data;
-    lx_arena *arena = p->c->cli->arena;
     int rc = LX_OK;
 
     lx_html_open(p->h, "p", NULL);
@@ -164,7 +184,7 @@ static int put_pair_data(page *p, size_t k, lx_error *err)
     open_table(p, titles, 2, "tt");
     for (size_t i = 0; i < d->count && i < MOST_CHANGES && rc == LX_OK; i++) {
         const lx_data_image *image = d->items[i].a ? d->items[i].a : d->items[i].b;
-        const char *name = lx_arena_printf(arena, "%s/%s", image->folder, image->name);
+        const char *name = make(p, "%s/%s", image->folder, image->name);
         lx_html_open(p->h, "tr", NULL);
         lx_html_leaf(p->h, "td", clean(p, name), NULL);
         lx_html_leaf(p->h, "td", clean(p, change_text(p, &d->items[i], err, &rc)), NULL);
@@ -196,15 +216,14 @@ static int put_data(page *p, lx_error *err)
 
 static void put_patch(page *p, const char *of, const char *patch)
 {
-    lx_arena *arena = p->c->cli->arena;
     const char *kept = patch;
 
     if (!patch)
         return;
     if (strlen(patch) > MOST_PATCH)
-        kept = lx_arena_printf(arena, "%.*s\n...", MOST_PATCH, patch);
+        kept = make(p, "%.*s\n...", MOST_PATCH, patch);
     lx_html_open(p->h, "details", NULL);
-    lx_html_leaf(p->h, "summary", lx_arena_printf(arena, "in %s", of), NULL);
+    lx_html_leaf(p->h, "summary", make(p, "in %s", of), NULL);
     lx_html_leaf(p->h, "pre", clean(p, kept), "class", "diff", NULL);
     lx_html_close(p->h);
 }
@@ -268,8 +287,7 @@ static int put_curves(page *p, const char *axis, const char *label, lx_error *er
                                                .color = (int)i,
                                                .is_faint = true};
         lines[chart.n_lines++] =
-            (lx_svg_line){.label = lx_arena_printf(c->cli->arena, "%s %s", letter(i),
-                                                   clean(p, r->label)),
+            (lx_svg_line){.label = make(p, "%s %s", letter(i), clean(p, r->label)),
                           .x = x,
                           .y = r->smooth,
                           .n = r->loss.n,
@@ -278,11 +296,9 @@ static int put_curves(page *p, const char *axis, const char *label, lx_error *er
     if (!chart.n_lines)
         return LX_OK;
     snprintf(id, sizeof id, "loss-by-%s", axis);
-    return lx_page_curves(p->h, id, &chart, c->smoothing,
-                          lx_arena_printf(c->cli->arena,
-                                          "Loss by %s, smoothed with weight %g.", label,
-                                          c->smoothing),
-                          err);
+    return lx_page_curves(
+        p->h, id, &chart, c->smoothing,
+        make(p, "Loss by %s, smoothed with weight %g.", label, c->smoothing), err);
 }
 
 /* On fixed draws of images held out: no smoothing is needed. */
@@ -301,14 +317,13 @@ static int put_validation(page *p, lx_error *err)
     for (size_t i = 0; i < c->n; i++) {
         const lx_loss_curve *v = &c->runs[i].validation;
         if (v->n)
-            lines[chart.n_lines++] =
-                (lx_svg_line){.label = lx_arena_printf(c->cli->arena, "%s %s", letter(i),
-                                                       clean(p, c->runs[i].label)),
-                              .x = v->steps,
-                              .y = v->values,
-                              .n = v->n,
-                              .color = (int)i,
-                              .has_points = v->n < 50};
+            lines[chart.n_lines++] = (lx_svg_line){
+                .label = make(p, "%s %s", letter(i), clean(p, c->runs[i].label)),
+                .x = v->steps,
+                .y = v->values,
+                .n = v->n,
+                .color = (int)i,
+                .has_points = v->n < 50};
     }
     lx_html_leaf(p->h, "h2", "Validation", NULL);
     return lx_page_curves(p->h, "validation", &chart, 0,
@@ -442,8 +457,7 @@ static int put_across(page *p, lx_error *err)
     int rc;
 
     for (size_t i = 0; i < c->n; i++)
-        labels[i] = lx_arena_printf(c->cli->arena, "%s %s", letter(i),
-                                    clean(p, c->runs[i].label));
+        labels[i] = make(p, "%s %s", letter(i), clean(p, c->runs[i].label));
     for (size_t k = 0; k < c->flags.count && chart.n_axes < LX_PARALLEL_AXES - LOSSES;
          k++) {
         const lx_compare_fact *flag = &c->flags.items[k];
@@ -471,11 +485,10 @@ static int put_across(page *p, lx_error *err)
         return LX_OK;
     return lx_page_parallel(
         p->h, "across", &chart,
-        lx_arena_printf(
-            c->cli->arena,
-            "Settings against results, a line for each run; from the least %s in "
-            "blue to the most in red.",
-            axes[chart.n_axes - n_results].name),
+        make(p,
+             "Settings against results, a line for each run; from the least %s in "
+             "blue to the most in red.",
+             axes[chart.n_axes - n_results].name),
         err);
 }
 
@@ -528,9 +541,7 @@ static int put_results(page *p, lx_error *err)
     open_table(p, titles, c->n_results + 1, numeric);
     for (size_t i = 0; i < c->n; i++) {
         lx_html_open(p->h, "tr", NULL);
-        lx_html_leaf(p->h, "th",
-                     lx_arena_printf(c->cli->arena, "%s %s", letter(i),
-                                     clean(p, c->runs[i].label)),
+        lx_html_leaf(p->h, "th", make(p, "%s %s", letter(i), clean(p, c->runs[i].label)),
                      "scope", "row", NULL);
         for (size_t k = 0; k < c->n_results; k++) {
             char text[32];
@@ -650,7 +661,7 @@ int lx_compare_html(lx_comparison *c, const char *path, bool keeps_private, lx_e
         (rc = put_scrubbed(&h, privacy, c->cli->arena, err)) < 0)
         goto done;
     lx_page_end(&h, made, true);
-    if ((rc = lx_html_finish(&h, err)) == LX_OK)
+    if ((rc = c->is_out_of_memory ? lx_oom(err) : lx_html_finish(&h, err)) == LX_OK)
         rc = lx_file_write(path, out.data, out.len, err);
 done:
     lx_privacy_free(privacy);

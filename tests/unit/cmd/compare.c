@@ -142,15 +142,18 @@ static void test_cmd_compare__pairs_only_what_shares_its_draws(void **state)
 static void test_cmd_compare__lives_through_want_of_memory(void **state)
 {
     static const lx_command *const commands[] = {&lx_cmd_compare, &lx_cmd_runs,
-                                                 &lx_cmd_show};
-    static char *words[][3] = {{"one", "parted", NULL},
+                                                 &lx_cmd_show, &lx_cmd_compare};
+    static char page[96];
+    static char *words[][6] = {{"one", "parted"},
                                {"--sort", "-seed,loss", "loss > 0"},
-                               {"one", NULL, NULL}};
-    static const int n_words[] = {2, 3, 1};
+                               {"one"},
+                               {"-o", page, "one", "parted", "lora", "other"}};
+    static const int n_words[] = {2, 3, 1, 6};
     lx_arena *kept = cli.arena;
 
     (void)state;
-    for (size_t k = 0; k < 3; k++)
+    snprintf(page, sizeof page, "%s/page.html", folder);
+    for (size_t k = 0; k < 4; k++)
         for (size_t n = 1;; n += 1 + n / 16) {
             lx_error err = {0};
             void *args = calloc(1, commands[k]->args_size);
