@@ -13,7 +13,7 @@
 struct inspect_args {
     bool json, csv, metadata, each, fields, tree, weights, hashes, similar;
     int64_t n_tags;
-    const char *where, *sort, *columns;
+    const char *where, *sort, *columns, *html;
     lx_words files;
 };
 
@@ -41,6 +41,8 @@ static const lx_option options[] = {
     LX_FLAG(struct inspect_args, json, 'j', "json",
             "print JSON: of one file all, of many a list of rows"),
     LX_FLAG(struct inspect_args, csv, 0, "csv", "print CSV, one row a file"),
+    LX_TEXT(struct inspect_args, html, 0, "html", "FILE",
+            "write the rows as a page to share"),
     LX_ARGS(struct inspect_args, files, "FILE",
             "files, folders, patterns, pictures; runs and artifacts of the store"),
     LX_OPTION_END,
@@ -85,9 +87,14 @@ static bool has_picture(const lx_file_list *files)
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     struct inspect_args *args = args_;
-    const lx_list_options list = {args->where, args->sort, args->columns, args->json,
-                                  args->csv};
-    const bool asks_rows = args->where || args->sort || args->columns || args->csv;
+    const lx_list_options list = {.where = args->where,
+                                  .sort = args->sort,
+                                  .columns = args->columns,
+                                  .html = args->html,
+                                  .json = args->json,
+                                  .csv = args->csv};
+    const bool asks_rows =
+        args->where || args->sort || args->columns || args->csv || args->html;
     const bool asks_all = args->each || args->tree || args->weights || args->hashes ||
                           args->metadata || args->n_tags;
     lx_file_list files;
@@ -106,6 +113,10 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
             err, LX_EUSAGE,
             "--each, --tree, --weights, --hashes, --metadata and --tags tell all of each "
             "file; --where, --sort, --columns and --csv are for rows");
+    if (args->html && (args->json || args->csv || args->columns))
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--html has its own columns: leave out --json, --csv and --columns");
     if (args->similar && (asks_all || asks_rows))
         return lx_fail(err, LX_EUSAGE,
                        "--similar prints groups: with FILE... and --json only");

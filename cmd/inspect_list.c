@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/inspect_table.h"
+#include "cmd/inspect_html.h"
 #include "src/base/json.h"
 #include "src/report/table.h"
 
@@ -31,7 +31,9 @@ void lx_inspect_list_fields(lx_cli *cli)
 
 static int choose(list *l, lx_cli *cli, const lx_list_options *o, lx_error *err)
 {
-    const char *fields = o->json || o->csv ? all : usual;
+    const char *fields = o->html             ? lx_inspect_html_fields
+                         : o->json || o->csv ? all
+                                             : usual;
     int rc;
 
     if (o->columns)
@@ -191,7 +193,9 @@ int lx_inspect_list(lx_cli *cli, const lx_list_options *o, const lx_file_list *f
 
     if (rc == LX_OK && (rc = choose(&l, cli, o, err)) == LX_OK)
         rc = lx_inspect_table_read(l.table, err);
-    if (rc == LX_OK && o->json)
+    if (rc == LX_OK && o->html)
+        rc = lx_inspect_html(cli, l.table, l.columns, l.n_columns, o->html, err);
+    else if (rc == LX_OK && o->json)
         rc = show_json(&l, cli, err);
     else if (rc == LX_OK && (o->csv || lx_inspect_table_count(l.table)))
         rc = show_table(&l, cli, o->csv, err);

@@ -8,7 +8,7 @@
 #include "cmd/inspect_files.h"
 
 typedef struct lx_list_options {
-    const char *where, *sort, *columns; /* or NULL */
+    const char *where, *sort, *columns, *html; /* or NULL */
     bool json, csv;
 } lx_list_options;
 

@@ -8,6 +8,7 @@
 #include "src/base/json.h"
 #include "src/format/infotext.h"
 #include "src/format/picture_text.h"
+#include "src/image/header.h"
 
 bool lx_is_picture_name(const char *path)
 {
@@ -24,9 +25,12 @@ static void line(lx_cli *cli, const char *name, const char *text)
     lx_print(cli, "  %-16s %s\n", lx_safe(cli, name), lx_safe(cli, text));
 }
 
-static void show(lx_cli *cli, const char *path, const lx_infotext *info)
+static void show(lx_cli *cli, const char *path, const lx_infotext *info,
+                 const lx_image_header *header)
 {
     lx_print(cli, "%s\n", lx_safe(cli, path));
+    lx_print(cli, "  %-16s %s, %d x %d pixels\n", "picture",
+             lx_image_kind_name(header->kind), header->width, header->height);
     if (!info) {
         line(cli, "what", "a picture without settings of a web UI");
         return;
@@ -71,16 +75,22 @@ static int show_json(lx_cli *cli, const char *path, const lx_infotext *info,
 int lx_inspect_picture(lx_cli *cli, const char *path, bool as_json, lx_error *err)
 {
     lx_str text = LX_STR_INIT;
+    lx_image_header header;
     lx_infotext info;
     bool is_there;
-    int rc = lx_picture_text_read(&text, &is_there, path, err);
+    int rc;
 
+    /* what no reader would take for a picture is told, and not called one without settings */
+    if ((rc = lx_image_header_read(&header, path, err)) < 0)
+        lx_within(err, "%s", path);
+    else
+        rc = lx_picture_text_read(&text, &is_there, path, err);
     if (rc == LX_OK && is_there)
         rc = lx_infotext_parse(&info, cli->arena, lx_str_text(&text), err);
     if (rc == LX_OK && as_json)
         rc = show_json(cli, path, is_there ? &info : NULL, err);
     else if (rc == LX_OK)
-        show(cli, path, is_there ? &info : NULL);
+        show(cli, path, is_there ? &info : NULL, &header);
     lx_str_release(&text);
     return rc;
 }
