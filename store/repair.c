@@ -527,7 +527,7 @@ static int count_broken(size_t *n, repair *r, bool tells, lx_error *err)
             ++*n;
             if (tells)
                 say(r,
-                    "not repaired: run %s, curve %s: %s, and %s does not hold the points",
+                    "not repaired: run %s, curve %s: %s, and %s cannot give its points",
                     sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 2), why.text,
                     r->source->name);
         } else if (rc < 0 && err) {

@@ -40,6 +40,13 @@ sqlite3 store/store.db "UPDATE chunk SET data=zeroblob(100) WHERE first=4096 AND
 "$LX" fsck --repair-from runs.lxb | ids
 same
 
+echo "== points that are left and do not agree with those of the source"
+rm -r store && cp -r sound store
+sqlite3 store/store.db "UPDATE chunk SET data=(SELECT data FROM chunk WHERE series=2 AND first=0) WHERE series=1 AND first=0;
+    UPDATE chunk SET data=x'00' WHERE series=1 AND first=4096"
+"$LX" fsck --repair-from runs.lxb 2>/dev/null | ids | grep -v 'out of date'
+rm -r store && cp -r sound store
+
 echo "== what the source does not hold"
 run=$("$LX" log --new c --kind train --flag network_dim=8)
 awk 'BEGIN { for (i = 1; i <= 5000; i++) print "step=" i, "loss=" 1 / i }' | "$LX" log "$run" - && "$LX" log "$run" --end finished
