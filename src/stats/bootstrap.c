@@ -162,6 +162,8 @@ static int add_draws(double *means, size_t *block, double sign, const double *x,
                        "a curve of %zu points is too long to be drawn again", n);
     if ((rc = make_circle(&c, x, n, *block, err)) < 0)
         return rc;
+        /* Each draw has a stream of its own: who draws it does not matter. */
+#pragma omp parallel for schedule(static) if (c.n / c.block > 100)
     for (size_t draw = 0; draw < LX_BOOTSTRAP_DRAWS; draw++) {
         lx_rng rng = lx_rng_stream(seed, LX_RNG_BOOTSTRAP, draw, stream);
         means[draw] += sign * drawn_mean(&c, &rng);
