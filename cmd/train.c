@@ -1,6 +1,9 @@
 /* lx train - train a LoRA and record the run */
 #include <errno.h>
+#include <limits.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -9,7 +12,10 @@
 #include "cmd/progress.h"
 #include "cmd/record.h"
 #include "cmd/train_flags.h"
+#include "cmd/train_log.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
+#include "src/base/json.h"
 #include "src/base/python.h"
 #include "src/lora/hash.h"
 #include "src/train/metadata.h"
@@ -24,9 +30,21 @@ typedef struct job {
     lx_store *store;
     lx_run *run;
     lx_train *train;
+    lx_train_log log;
     lx_progress_view progress;
     int64_t step; /* the last that was done */
 } job;
+
+/* Event files are a copy of what is in the store: where they fail, the training goes on without. */
+static void tell_log(job *j, int rc, const lx_error *why)
+{
+    if (rc >= 0)
+        return;
+    lx_progress_close(&j->progress);
+    lx_message(j->cli, "warning: %s: no more event files of this run\n",
+               lx_safe(j->cli, why->text));
+    lx_train_log_close(&j->log);
+}
 
 /* ---- the observer ------------------------------------------------------------------------ */
 
@@ -58,6 +76,8 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
         {"images", (double)r->images_seen, true},
         {"epoch", r->epoch, true},
     };
+    lx_error why = {0};
+
     lx_progress_step(&j->progress, r);
     j->step = r->step;
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
@@ -67,6 +87,17 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
         if (rc < 0)
             return rc;
     }
+    tell_log(j, lx_train_log_step(&j->log, r, &why), &why);
+    return LX_OK;
+}
+
+static int on_epoch(void *context, int epoch, double average_loss, lx_error *err)
+{
+    job *j = context;
+    lx_error why = {0};
+
+    (void)err;
+    tell_log(j, lx_train_log_epoch(&j->log, epoch, average_loss, &why), &why);
     return LX_OK;
 }
 
@@ -79,6 +110,7 @@ static int on_validation(void *context, const lx_validation_report *r, lx_error 
         size_t n;
     } curves[] = {{"loss/validation", "held out", r->held_out, r->n_held_out},
                   {"loss/validation/train", "trained", r->trained, r->n_trained}};
+    lx_error why = {0};
     int rc = LX_OK;
 
     lx_progress_close(&j->progress);
@@ -92,6 +124,7 @@ static int on_validation(void *context, const lx_validation_report *r, lx_error 
         rc = lx_run_log(j->run, curves[i].key, r->step, curves[i].value, err);
     }
     lx_print(j->cli, "\n");
+    tell_log(j, lx_train_log_validation(&j->log, r, &why), &why);
     return rc;
 }
 
@@ -210,6 +243,67 @@ static void show_plan(job *j)
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
+/* The settings as TensorBoard's HParams page takes them: no paths, no secrets. */
+static int list_settings(lx_export_flag **out, size_t *n, job *j, lx_error *err)
+{
+    cJSON *root = NULL;
+    int rc = lx_json_parse(&root, j->flags.resolved, strlen(j->flags.resolved), err);
+
+    *n = 0;
+    *out = rc == LX_OK
+               ? lx_arena_calloc(j->cli->arena, (size_t)cJSON_GetArraySize(root) + 1,
+                                 sizeof **out)
+               : NULL;
+    if (rc == LX_OK && !*out)
+        rc = lx_oom(err);
+    for (const cJSON *item = rc == LX_OK ? root->child : NULL; item && rc == LX_OK;
+         item = item->next) {
+        lx_export_flag *f = &(*out)[*n];
+        if (cJSON_IsNull(item) || cJSON_IsArray(item) ||
+            lx_train_flag_is_path(item->string))
+            continue;
+        *f = (lx_export_flag){
+            .key = lx_arena_strdup(j->cli->arena, item->string),
+            .text = lx_arena_strdup(j->cli->arena,
+                                    cJSON_IsString(item) ? item->valuestring : ""),
+            .number = cJSON_IsNumber(item) ? item->valuedouble
+                      : cJSON_IsBool(item) ? cJSON_IsTrue(item)
+                                           : (double)NAN,
+            .is_bool = cJSON_IsBool(item)};
+        if (!f->key || !f->text)
+            rc = lx_oom(err);
+        (*n)++;
+    }
+    cJSON_Delete(root);
+    return rc;
+}
+
+static int open_log(job *j, lx_error *err)
+{
+    lx_export_flag *settings = NULL;
+    size_t n = 0;
+    int rc = j->config.log_config ? list_settings(&settings, &n, j, err) : LX_OK;
+
+    return rc < 0 ? rc : lx_train_log_open(&j->log, &j->config, settings, n, err);
+}
+
+/* Its hash is recorded, so that lx import knows the file for this run's. */
+static int keep_log(job *j, lx_error *err)
+{
+    const char *path = lx_train_log_path(&j->log);
+    char real[PATH_MAX];
+    struct stat st;
+    lx_hash hash;
+    lx_artifact artifact = {.role = "events", .step = -1, .hash = &hash};
+
+    if (!path || lx_io_get()->stat(path, &st) < 0 || lx_file_hash(&hash, path, NULL) < 0)
+        return LX_OK; /* removed meanwhile: its points are in the store */
+    artifact.name = lx_path_base(path);
+    artifact.path = realpath(path, real) ? real : path;
+    artifact.size = st.st_size;
+    return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
+}
+
 static int train_recorded(job *j, lx_error *err)
 {
     const lx_observer observer = {.context = j,
@@ -217,6 +311,7 @@ static int train_recorded(job *j, lx_error *err)
                                   .on_step = on_step,
                                   .on_checkpoint = on_checkpoint,
                                   .on_sample = on_sample,
+                                  .on_epoch = on_epoch,
                                   .on_validation = on_validation,
                                   .on_note = on_note,
                                   .should_stop = should_stop};
@@ -228,9 +323,11 @@ static int train_recorded(job *j, lx_error *err)
         (rc = lx_train_prepare(j->train, err)) < 0)
         return rc;
     show_plan(j);
+    if ((rc = open_log(j, err)) < 0)
+        return rc;
     rc = lx_train_run(j->train, err);
     lx_progress_close(&j->progress);
-    return rc;
+    return rc < 0 ? rc : keep_log(j, err);
 }
 
 static const char *status_of(int rc)
@@ -270,6 +367,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         goto done;
     rc = train_recorded(&j, err);
     lx_train_close(j.train);
+    lx_train_log_close(&j.log);
     lx_progress_close(&j.progress);
     rc = end_run(&j, rc, err);
     if (rc == LX_EINTERRUPTED && !lx_signals_pending()) { /* it was asked for beforehand */

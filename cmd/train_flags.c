@@ -267,6 +267,14 @@ done:
     return rc == LX_ENOMEM ? lx_oom(err) : rc;
 }
 
+bool lx_train_flag_is_path(const char *name)
+{
+    for (int i = 0; i < LX_FLAG_COUNT; i++)
+        if (strcmp(lx_flag_table[i].name, name) == 0)
+            return lx_flag_table[i].type == LX_TYPE_PATH || lx_flag_is_secret(i);
+    return false;
+}
+
 bool lx_train_flag_is_known(const char *name, size_t n)
 {
     int matches = 0;

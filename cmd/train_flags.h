@@ -52,6 +52,8 @@ int lx_train_flags_parse(lx_train_config *config, lx_train_flags *facts, lx_cli 
  */
 int lx_train_flags_observe(lx_train_config *config, lx_train_flags *facts, lx_cli *cli,
                            const lx_words *words, lx_error *err);
+/* Does it name a file, a folder or a secret: what is not told to other programs? */
+bool lx_train_flag_is_path(const char *name);
 /* Is it a flag of the table, by its whole name or an unambiguous beginning? n: of the name. */
 bool lx_train_flag_is_known(const char *name, size_t n);
 

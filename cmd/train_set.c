@@ -278,7 +278,10 @@ SETTER(log_with)
 {
     if (v->is_null || strcmp(v->text, "tensorboard") == 0)
         return LX_OK;
-    return lx_fail(err, LX_EUNSUPPORTED, "'%s': lx sends nothing to W&B; every run is in the store",
+    return lx_fail(err, LX_EUNSUPPORTED,
+                   "'%s': lx sends nothing to W&B; --log_with tensorboard writes event "
+                   "files, and every "
+                   "run is in the store",
                    v->text);
 }
 
@@ -365,6 +368,9 @@ int lx_flags_resolve(lx_flags *f, lx_error *err)
         c->seed = drawn;
     }
     c->data.seed = c->seed;
+    if (!f->values[LX_AT_log_with].is_null && !c->logging_dir)
+        return lx_fail(err, LX_EUSAGE,
+                       "--log_with tensorboard needs --logging_dir FOLDER");
     if ((rc = lx_flags_resolve_dataset(f, err)) < 0 ||
         (rc = lx_flags_resolve_network(f, err)) < 0 ||
         (rc = lx_flags_resolve_optimizer(f, err)) < 0)

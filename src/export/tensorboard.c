@@ -1,11 +1,15 @@
 #include "src/export/tensorboard.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/image/header.h"
 #include "src/import/protobuf.h"
 #include "src/import/tfevents.h"
@@ -349,4 +353,118 @@ int lx_tensorboard_file(lx_str *out, const lx_export_run *run,
 void lx_tensorboard_name(char out[64], const lx_export_run *run)
 {
     snprintf(out, 64, "events.out.tfevents.%010lld.lx.0.0", (long long)run->started);
+}
+
+/* ---- while a run goes on ------------------------------------------------------------- */
+
+struct lx_tensorboard_log {
+    int fd;
+    lx_str path, waiting;
+};
+
+/* Two runs may begin in one second: the last number of the name tells them apart. */
+static int open_new(lx_tensorboard_log *log, const char *folder, double time,
+                    lx_error *err)
+{
+    enum { MOST = 1000 };
+
+    for (int i = 0; i < MOST; i++) {
+        lx_str_clear(&log->path);
+        lx_str_printf(&log->path, "%s/events.out.tfevents.%010lld.lx.0.%d", folder,
+                      (long long)time, i);
+        if (log->path.failed)
+            return lx_oom(err);
+        log->fd =
+            lx_io_get()->open(lx_str_text(&log->path), O_WRONLY | O_CREAT | O_EXCL, 0666);
+        if (log->fd >= 0)
+            return LX_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return lx_fail_errno(err, errno, "%s", lx_str_text(&log->path));
+}
+
+int lx_tensorboard_log_open(lx_tensorboard_log **out, const char *folder, double time,
+                            lx_error *err)
+{
+    lx_tensorboard_log *log = lx_calloc(1, sizeof *log);
+    int rc;
+
+    *out = NULL;
+    if (!log)
+        return lx_oom(err);
+    log->fd = -1;
+    if ((rc = lx_make_dirs(folder, err)) < 0 ||
+        (rc = open_new(log, folder, time, err)) < 0) {
+        lx_tensorboard_log_close(log);
+        return rc;
+    }
+    put_version(&log->waiting, time);
+    *out = log;
+    return LX_OK;
+}
+
+int lx_tensorboard_log_scalar(lx_tensorboard_log *log, double time, const char *tag,
+                              int64_t step, double value, lx_error *err)
+{
+    put_scalar(&log->waiting, time, step, tag, value);
+    return lx_str_check(&log->waiting, err);
+}
+
+int lx_tensorboard_log_settings(lx_tensorboard_log *log, double time,
+                                const lx_export_flag *flags, size_t n, lx_error *err)
+{
+    const lx_export_run run = {
+        .started = time, .status = "", .flags = flags, .n_flags = n};
+    lx_tensorboard_param *params;
+    size_t n_params;
+    int rc = lx_tensorboard_params(&params, &n_params, &run, 1, err);
+
+    if (rc < 0)
+        return rc;
+    put_experiment(&log->waiting, &run, params, n_params);
+    put_session(&log->waiting, &run, params, n_params);
+    lx_free(params);
+    return lx_str_check(&log->waiting, err);
+}
+
+int lx_tensorboard_log_flush(lx_tensorboard_log *log, lx_error *err)
+{
+    const char *at = lx_str_text(&log->waiting), *end = at + log->waiting.len;
+
+    if (log->fd < 0)
+        return LX_OK;
+    while (at < end) {
+        ssize_t n = lx_io_get()->write(log->fd, at, (size_t)(end - at));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            lx_fail_errno(err, n < 0 ? errno : EIO, "%s", lx_str_text(&log->path));
+            lx_io_get()->close(log->fd);
+            log->fd = -1;
+            return LX_EIO;
+        }
+        at += n;
+    }
+    lx_str_clear(&log->waiting);
+    return LX_OK;
+}
+
+const char *lx_tensorboard_log_path(const lx_tensorboard_log *log)
+{
+    return lx_str_text(&log->path);
+}
+
+void lx_tensorboard_log_close(lx_tensorboard_log *log)
+{
+    if (!log)
+        return;
+    if (log->fd >= 0) {
+        lx_tensorboard_log_flush(log, NULL);
+        if (log->fd >= 0)
+            lx_io_get()->close(log->fd);
+    }
+    lx_str_release(&log->path);
+    lx_str_release(&log->waiting);
+    lx_free(log);
 }

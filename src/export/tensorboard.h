@@ -34,4 +34,21 @@ int lx_tensorboard_file(lx_str *out, const lx_export_run *run,
 /* "events.out.tfevents.1700000000.lx.0.0": the host's name is not told. */
 void lx_tensorboard_name(char out[64], const lx_export_run *run);
 
+/* ---- while a run goes on ------------------------------------------------------------- */
+
+/* An event file that grows. Points wait until a flush; a flush that fails is final. */
+typedef struct lx_tensorboard_log lx_tensorboard_log;
+
+/* Makes the folder, and a new file in it (never one that is there). time: seconds since 1970. */
+int lx_tensorboard_log_open(lx_tensorboard_log **out, const char *folder, double time,
+                            lx_error *err);
+int lx_tensorboard_log_scalar(lx_tensorboard_log *log, double time, const char *tag,
+                              int64_t step, double value, lx_error *err);
+/* For the HParams page; before the first scalar. */
+int lx_tensorboard_log_settings(lx_tensorboard_log *log, double time,
+                                const lx_export_flag *flags, size_t n, lx_error *err);
+int lx_tensorboard_log_flush(lx_tensorboard_log *log, lx_error *err);
+const char *lx_tensorboard_log_path(const lx_tensorboard_log *log);
+void lx_tensorboard_log_close(lx_tensorboard_log *log); /* NULL is fine */
+
 #endif

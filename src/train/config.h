@@ -99,6 +99,9 @@ typedef struct lx_train_config {
     const char *sample_prompts, *sample_sampler; /* prompts NULL: none */
     int sample_every_n_steps, sample_every_n_epochs;
     bool sample_at_first, sample_compat;
+    /* event files (cmd/train_log) */
+    const char *logging_dir, *log_prefix, *log_tracker_name; /* logging_dir NULL: none */
+    bool log_config;
     int threads; /* 0 = all */
     size_t max_memory; /* bytes; 0 = no limit */
 } lx_train_config;

@@ -19,7 +19,8 @@ typedef struct lx_step_report {
     int epoch, total_epochs;       /* from 1 */
     double loss;                   /* mean over the micro-steps of this step */
     double average_loss;           /* the peer's avr_loss: mean of the last epoch-length window */
-    double lr_unet, lr_text_encoder;
+    double lr_unet, lr_text_encoder; /* as taken: times d of Prodigy and its like */
+    double scheduled_unet, scheduled_text_encoder; /* as the schedule has them */
     double grad_norm;              /* before clipping */
     bool has_norms;                /* under scale_weight_norms: */
     int64_t keys_scaled;           /* modules made smaller by it */
@@ -61,6 +62,8 @@ typedef struct lx_observer {
     int (*on_step)(void *context, const lx_step_report *report, lx_error *err);
     int (*on_checkpoint)(void *context, const lx_checkpoint_report *report, lx_error *err);
     int (*on_sample)(void *context, const lx_sample_report *report, lx_error *err);
+    /* After its last step and validation; average_loss as in that step's report. */
+    int (*on_epoch)(void *context, int epoch, double average_loss, lx_error *err);
     int (*on_validation)(void *context, const lx_validation_report *report,
                          lx_error *err);
     void (*on_note)(void *context, const char *text); /* worth telling, no error */

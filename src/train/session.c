@@ -471,6 +471,8 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
     if (c->scale_weight_norms > 0)
         limit_norms(t, report);
     lx_step_zero_gradients(t->step);
+    report->scheduled_unet = c->unet_lr * factor;
+    report->scheduled_text_encoder = c->text_encoder_lr * factor;
     if (c->network.has_unet)
         report->lr_unet = lx_optimizer_rate(t->optimizer, c->unet_lr * factor);
     if (c->network.has_text_encoder)
@@ -583,6 +585,10 @@ static int end_epoch(lx_train *t, lx_error *err)
     t->at.batch = 0;
     if (t->validation && lx_validation_after_epoch(t->config, (int)t->at.epoch) &&
         (rc = validate(t, true, err)) < 0)
+        return rc;
+    if (t->observer->on_epoch &&
+        (rc = t->observer->on_epoch(t->observer->context, (int)t->at.epoch,
+                                    t->average_loss, err)) < 0)
         return rc;
     show_averages(t, true);
     if ((rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK)
