@@ -480,6 +480,34 @@ static int make_json_subset(lx_flags *f, lx_error *err)
     return LX_OK;
 }
 
+static bool has_mask(const lx_dataset_config *c)
+{
+    return c->alpha_mask || (c->masked_loss && c->conditioning_data_dir);
+}
+
+/* Masks in any subset are masks for the graph. */
+static int resolve_masks(lx_flags *f, lx_error *err)
+{
+    lx_dataset_config *data = &f->config->data;
+    bool has_any = has_mask(data), has_folder = data->conditioning_data_dir != NULL;
+
+    for (size_t i = 0; i < data->n_subsets; i++)
+        if (data->subsets[i].config) {
+            has_any = has_any || has_mask(data->subsets[i].config);
+            has_folder = has_folder || data->subsets[i].config->conditioning_data_dir;
+        }
+    data->has_masks = has_any;
+    if (data->masked_loss && !has_any)
+        return lx_fail(err, LX_EUSAGE,
+                       "--masked_loss needs masks: --conditioning_data_dir FOLDER (or in "
+                       "the subsets "
+                       "of --dataset_config), or --alpha_mask");
+    if (has_folder && !data->masked_loss)
+        return lx_fail(err, LX_EUSAGE,
+                       "--conditioning_data_dir belongs to --masked_loss; add it");
+    return LX_OK;
+}
+
 int lx_flags_resolve_dataset(lx_flags *f, lx_error *err)
 {
     lx_dataset_config *data = &f->config->data;
@@ -508,7 +536,7 @@ int lx_flags_resolve_dataset(lx_flags *f, lx_error *err)
                 return lx_fail(err, LX_EFORMAT, "dataset %d has no resolution",
                                f->subsets[i].part + 1);
     }
-    return LX_OK;
+    return resolve_masks(f, err);
 }
 
 /* [{"dataset": 0, "keep_tokens": "2"}]: what no flag tells, for the record of the run. */

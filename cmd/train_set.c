@@ -187,6 +187,20 @@ SETTER(skip_bad_images)
     return LX_OK;
 }
 
+SETTER(ignore_exif)
+{
+    f->config->data.ignore_exif = v->is_on;
+    return LX_OK;
+}
+
+SETTER(resize_interpolation)
+{
+    if (v->is_null)
+        return LX_OK;
+    f->config->data.resize_interpolation = v->text;
+    return lx_interpolation_from_name(&f->config->data.resize, v->text, err);
+}
+
 SETTER(background)
 {
     f->config->data.background = v->text;

@@ -35,7 +35,8 @@ void lx_plain_loss(lx_device *dev, const lx_call *call)
 {
     const float *pred = lx_in_f32(call, 0), *target = lx_in_f32(call, 1);
     const int64_t *timesteps = call->in[2].data;
-    const float *weights = lx_in_f32(call, 3);
+    const float *weights = lx_in_f32(call, 3), *mask = lx_in_f32(call, 4);
+    const int64_t C = lx_arg_width(&call->in[0]);
     const int64_t B = call->in[0].shape[0], n = B ? lx_arg_count(&call->in[0]) / B : 0;
     float *dpred = lx_out_f32(call, 1);
     double total = 0;
@@ -48,9 +49,11 @@ void lx_plain_loss(lx_device *dev, const lx_call *call)
         double sum = 0, slope;
 
         for (int64_t i = b * n; i < (b + 1) * n; i++) {
-            sum += loss_at(&slope, call->attrs.loss.type, (double)pred[i] - target[i], c);
+            const double m = mask ? mask[i / C] : 1;
+            sum += m *
+                   loss_at(&slope, call->attrs.loss.type, (double)pred[i] - target[i], c);
             if (dpred)
-                dpred[i] = (float)(weight * slope);
+                dpred[i] = (float)(weight * m * slope);
         }
         total += weight * sum;
     }

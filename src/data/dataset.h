@@ -26,6 +26,7 @@
 #include "src/base/arena.h"
 #include "src/base/error.h"
 #include "src/base/sha256.h"
+#include "src/image/resize.h"
 
 /* One folder of images of a --dataset_config; nothing is read from the folder's name. */
 typedef struct lx_subset_config {
@@ -52,6 +53,13 @@ typedef struct lx_dataset_config {
     bool enable_bucket, bucket_no_upscale;
     int min_bucket_reso, max_bucket_reso, bucket_reso_steps;
     bool shuffle_caption, flip_aug, color_aug, random_crop;
+    bool alpha_mask;                   /* the loss counts by the image's alpha */
+    bool masked_loss;                  /* ... or by the red channel of its mask */
+    const char *conditioning_data_dir; /* of which folder, by the image's name */
+    bool has_masks;                    /* some subset has either: batches bring masks */
+    bool ignore_exif;                  /* pixels as stored, whatever EXIF says of them */
+    const char *resize_interpolation;  /* its name; NULL = LX_RESIZE_AUTO */
+    lx_interpolation resize;           /* of images and masks */
     int keep_tokens;
     const char *caption_separator, *keep_tokens_separator, *secondary_separator;
     const char *caption_prefix, *caption_suffix;
@@ -78,10 +86,12 @@ void lx_dataset_config_defaults(lx_dataset_config *config);
 typedef struct lx_image {
     const char *path;      /* as found: dir/name */
     const char *caption;   /* after prefix/suffix rules of reading; never NULL */
+    const char *mask;      /* the file of its mask; NULL = none */
+    int orientation;       /* EXIF, as it is applied; 1 = as stored */
     const char *tags;      /* of a metadata file, for the count of tags; NULL = the caption's */
     bool has_caption_file;
     int folder;            /* index in lx_dataset.folders */
-    int width, height;     /* from the header, EXIF not applied */
+    int width, height;     /* as trained: turned where orientation says so */
     int repeats;           /* after reg balancing */
     bool is_reg;
     bool is_held_out; /* by validation_split: never trained, repeats 0 */

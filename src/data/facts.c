@@ -298,7 +298,7 @@ static void put_subset(lx_str *out, const lx_folder *f)
     put_bool(out, "enable_wildcard", c->enable_wildcard);
     put_text_or_null(out, "caption_prefix", c->caption_prefix);
     put_text_or_null(out, "caption_suffix", c->caption_suffix);
-    lx_str_puts(out, ", \"resize_interpolation\": null");
+    put_text_or_null(out, "resize_interpolation", c->resize_interpolation);
     if (f->is_metadata) {
         if (f->image_dir)
             put_text_or_null(out, "image_dir", lx_path_base(f->image_dir));
@@ -349,7 +349,8 @@ static void put_part(lx_str *out, const lx_dataset *d, int index)
     put_tags(out, d, index);
     lx_str_puts(out, ", \"bucket_info\": ");
     put_buckets(out, d, part);
-    lx_str_puts(out, ", \"resize_interpolation\": null, \"subsets\": [");
+    put_text_or_null(out, "resize_interpolation", c->resize_interpolation);
+    lx_str_puts(out, ", \"subsets\": [");
     for (size_t i = 0; i < d->n_folders; i++)
         if (is_in(d, i, index) && d->folders[i].n_images) {
             lx_str_puts(out, n++ ? ", " : "");

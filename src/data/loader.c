@@ -24,7 +24,8 @@ struct lx_loader {
     void *encode_context;
     lx_decoder *decoder;
 
-    float **cache; /* [images][2]: straight, mirrored; NULL = not cached */
+    float **
+        cache; /* [images][2]: straight, mirrored, its mask behind it; NULL = not cached */
 
     int epoch;   /* of the order below; -1 = none */
     int *order;  /* image of each sample, bucket by bucket */
@@ -33,7 +34,8 @@ struct lx_loader {
 
     lx_batch batch;
     float *latents, *loss_weights, *pixels, *moments;
-    size_t latents_capacity, pixels_capacity, moments_capacity;
+    float *masks; /* NULL without */
+    size_t latents_capacity, pixels_capacity, moments_capacity, masks_capacity;
     lx_str *captions;
     const char **caption_texts;
     int *images;
@@ -98,6 +100,7 @@ void lx_loader_free(lx_loader *l)
     lx_free(l->is_flipped);
     lx_free(l->loss_weights);
     lx_free(l->latents);
+    lx_free(l->masks);
     lx_free(l->pixels);
     lx_free(l->moments);
     lx_free(l);
@@ -111,7 +114,7 @@ static size_t latent_size(const lx_bucket *b)
 }
 
 /* One draw from the VAE's posterior, times 0.18215. */
-static int sample_latents(float *out, lx_loader *l, const lx_image *image,
+static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image *image,
                           const lx_augment *augment, lx_rng rng, lx_error *err)
 {
     const lx_bucket *b = &l->dataset->buckets[image->bucket];
@@ -125,8 +128,8 @@ static int sample_latents(float *out, lx_loader *l, const lx_image *image,
     mean = l->moments;
     logvar = mean + n;
     noise = logvar + n;
-    if ((rc = lx_image_tensor(l->pixels, l->decoder, l->dataset, image, augment, err)) <
-        0)
+    if ((rc = lx_image_tensor(l->pixels, mask, l->decoder, l->dataset, image, augment,
+                              err)) < 0)
         return rc;
     if ((rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar,
                         err)) < 0)
@@ -159,10 +162,10 @@ static int cache_image(lx_loader *l, size_t i, bool is_mirror, lx_error *err)
     size_t n = latent_size(&l->dataset->buckets[image->bucket]);
 
     augment.is_flipped = is_mirror;
-    if (!(*place = lx_alloc(n * sizeof(float))))
+    if (!(*place = lx_alloc((n + n / 4) * sizeof(float))))
         return lx_oom(err);
     return sample_latents(
-        *place, l, image, &augment,
+        *place, l->dataset->config.has_masks ? *place + n : NULL, l, image, &augment,
         lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)), err);
 }
 
@@ -260,6 +263,7 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
     const lx_dataset_config *settings = lx_dataset_settings(l->dataset, image);
     const lx_augment augment = draw_augment(l, settings, moment, i);
     const float *cached = l->cache[2 * index + augment.is_flipped];
+    float *mask = l->masks ? l->masks + i * (n / 4) : NULL;
     lx_rng rng = lx_rng_stream(l->seed, LX_RNG_CAPTION, moment, i);
     int rc;
 
@@ -272,9 +276,11 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
     l->caption_texts[i] = lx_str_text(&l->captions[i]);
     if (cached) {
         memcpy(l->latents + i * n, cached, n * sizeof(float));
+        if (mask)
+            memcpy(mask, cached + n, n / 4 * sizeof(float));
         return LX_OK;
     }
-    return sample_latents(l->latents + i * n, l, image, &augment,
+    return sample_latents(l->latents + i * n, mask, l, image, &augment,
                           lx_rng_stream(l->seed, LX_RNG_LATENT, moment + 2, i), err);
 }
 
@@ -293,7 +299,10 @@ int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch
     s = l->slots[batch];
     bucket = &l->dataset->buckets[l->dataset->images[l->order[s.first]].bucket];
     if (lx_grow(&l->latents, &l->latents_capacity, s.n * latent_size(bucket),
-                sizeof(float)) < 0)
+                sizeof(float)) < 0 ||
+        (l->dataset->config.has_masks &&
+         lx_grow(&l->masks, &l->masks_capacity, s.n * latent_size(bucket) / 4,
+                 sizeof(float)) < 0))
         return lx_oom(err);
     for (size_t i = 0; i < s.n; i++)
         if ((rc = fill_sample(l, i, l->order[s.first + i], moment, &when, err)) < 0)
@@ -302,6 +311,7 @@ int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch
                           .width = bucket->width,
                           .height = bucket->height,
                           .latents = l->latents,
+                          .masks = l->masks,
                           .captions = l->caption_texts,
                           .loss_weights = l->loss_weights,
                           .images = l->images,

@@ -17,6 +17,7 @@ typedef struct lx_batch {
     int width, height;    /* pixels of the bucket */
     const float *latents; /* [B, 4, h, w], times 0.18215 */
     const char **captions; /* [B], processed (shuffled, dropped ...) */
+    const float *masks;    /* [B, h, w], with has_masks; else NULL */
     const float *loss_weights; /* [B]: 1, or prior_loss_weight for reg */
     const int *images;    /* [B], index in dataset->images */
     const uint8_t *is_flipped; /* [B] */

@@ -38,28 +38,80 @@ static int cut(lx_pixels *pixels, const lx_bucket *bucket, const lx_augment *a, 
                    bucket->width, bucket->height, err);
 }
 
-static int prepare(float *out, lx_pixels *pixels, const lx_image *image, const lx_bucket *bucket,
-                   const lx_augment *a, lx_error *err)
+/* Resized to cover the bucket, and cropped. */
+static int fit(lx_pixels *pixels, const lx_dataset_config *c, const lx_image *image,
+               const lx_bucket *bucket, const lx_augment *a, lx_error *err)
 {
     lx_pixels resized = {0};
-    int rc = LX_OK;
+    int rc;
 
     if (pixels->width != image->resized_w || pixels->height != image->resized_h) {
-        rc = lx_resize(&resized, pixels, image->resized_w, image->resized_h, LX_RESIZE_AUTO, err);
-        if (rc < 0)
+        if ((rc = lx_resize(&resized, pixels, image->resized_w, image->resized_h,
+                            c->resize, err)) < 0)
             return rc;
         lx_pixels_release(pixels);
         *pixels = resized;
     }
     if ((rc = cut(pixels, bucket, a, err)) < 0)
         return rc;
+    if (pixels->width != bucket->width || pixels->height != bucket->height)
+        return lx_fail(err, LX_EMISMATCH, "is %dx%d after cropping, its bucket %dx%d",
+                       pixels->width, pixels->height, bucket->width, bucket->height);
+    return LX_OK;
+}
+
+/* Means over 8 x 8 pixels of one channel, 0..1; mirrored like the image. */
+static void shrink_mask(float *mask, const lx_pixels *pixels, int channel,
+                        bool is_flipped)
+{
+    const int w = pixels->width / 8, h = pixels->height / 8;
+
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            int sum = 0;
+            for (int k = 0; k < 64; k++)
+                sum += pixels->data[((size_t)(8 * y + k / 8) * (size_t)pixels->width +
+                                     (size_t)(8 * x + k % 8)) *
+                                        (size_t)pixels->channels +
+                                    (size_t)channel];
+            mask[y * w + (is_flipped ? w - 1 - x : x)] = (float)sum / (64 * 255.0f);
+        }
+}
+
+/* Four channels become three, on the background. */
+static void lay(lx_pixels *pixels, const uint8_t background[3])
+{
+    const size_t n = (size_t)pixels->width * (size_t)pixels->height;
+
+    if (pixels->channels != 4)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned a = pixels->data[4 * i + 3];
+        for (size_t c = 0; c < 3; c++)
+            pixels->data[3 * i + c] = (uint8_t)((a * pixels->data[4 * i + c] +
+                                                 (255 - a) * background[c] + 127) /
+                                                255);
+    }
+    pixels->channels = 3;
+}
+
+static int prepare(float *out, float *mask, lx_pixels *pixels, const lx_dataset_config *c,
+                   const lx_image *image, const lx_bucket *bucket, const lx_augment *a,
+                   lx_error *err)
+{
+    uint8_t background[3];
+    int rc;
+
+    if ((rc = lx_background_parse(background, c->background, err)) < 0 ||
+        (rc = fit(pixels, c, image, bucket, a, err)) < 0)
+        return rc;
+    if (mask && pixels->channels == 4)
+        shrink_mask(mask, pixels, 3, a->is_flipped);
+    lay(pixels, background);
     if (a->hue != 0 && (rc = lx_shift_hue(pixels, a->hue, err)) < 0)
         return rc;
     if (a->gamma != 0)
         lx_apply_gamma(pixels, a->gamma);
-    if (pixels->width != bucket->width || pixels->height != bucket->height)
-        return lx_fail(err, LX_EMISMATCH, "is %dx%d after cropping, its bucket %dx%d",
-                       pixels->width, pixels->height, bucket->width, bucket->height);
     if (a->is_flipped)
         lx_pixels_to_tensor_flipped(out, pixels);
     else
@@ -67,22 +119,59 @@ static int prepare(float *out, lx_pixels *pixels, const lx_image *image, const l
     return LX_OK;
 }
 
-int lx_image_tensor(float *out, lx_decoder *decoder, const lx_dataset *d, const lx_image *image,
-                    const lx_augment *augment, lx_error *err)
+/* The pixels of a file, turned, of the size that the scan saw. */
+static int decode(lx_pixels *pixels, lx_decoder *decoder, const char *path,
+                  const lx_image *image, const lx_decode_options *options, lx_error *err)
 {
-    lx_decode_options options = LX_DECODE_DEFAULT;
     lx_image_header header;
+    int rc = lx_decode(pixels, &header, decoder, path, options, err);
+
+    if (rc == LX_OK && image->orientation > 1)
+        rc = lx_turn(pixels, image->orientation, err);
+    return rc;
+}
+
+static int read_mask(float *mask, lx_decoder *decoder, const lx_dataset_config *c,
+                     const lx_image *image, const lx_bucket *bucket, const lx_augment *a,
+                     lx_error *err)
+{
+    const lx_decode_options options = {LX_ALPHA_DROP, {255, 255, 255}};
+    lx_pixels pixels = {0};
+    int rc = decode(&pixels, decoder, image->mask, image, &options, err);
+
+    if (rc == LX_OK && (pixels.width != image->width || pixels.height != image->height))
+        rc = lx_fail(err, LX_EMISMATCH, "is %dx%d, its image %dx%d", pixels.width,
+                     pixels.height, image->width, image->height);
+    if (rc == LX_OK && (rc = fit(&pixels, c, image, bucket, a, err)) == LX_OK)
+        shrink_mask(mask, &pixels, 0, a->is_flipped);
+    lx_pixels_release(&pixels);
+    if (rc < 0)
+        lx_within(err, "%s", image->mask);
+    return rc;
+}
+
+int lx_image_tensor(float *out, float *mask, lx_decoder *decoder, const lx_dataset *d,
+                    const lx_image *image, const lx_augment *augment, lx_error *err)
+{
+    const lx_dataset_config *c = lx_dataset_settings(d, image);
+    const lx_bucket *bucket = &d->buckets[image->bucket];
+    lx_decode_options options = LX_DECODE_DEFAULT;
     lx_pixels pixels = {0};
     int rc;
 
-    if ((rc = lx_background_parse(options.background, d->config.background, err)) < 0)
+    if ((rc = lx_background_parse(options.background, c->background, err)) < 0)
         return rc;
-    rc = lx_decode(&pixels, &header, decoder, image->path, &options, err);
-    if (rc == LX_OK && (header.width != image->width || header.height != image->height))
+    if (mask && c->alpha_mask)
+        options.alpha = LX_ALPHA_KEEP;
+    rc = decode(&pixels, decoder, image->path, image, &options, err);
+    if (rc == LX_OK && (pixels.width != image->width || pixels.height != image->height))
         rc = lx_fail(err, LX_EMISMATCH, "was %dx%d when the run began and is %dx%d now",
-                     image->width, image->height, header.width, header.height);
+                     image->width, image->height, pixels.width, pixels.height);
+    for (int i = 0; mask && rc == LX_OK && i < bucket->width / 8 * (bucket->height / 8);
+         i++)
+        mask[i] = 1;
     if (rc == LX_OK)
-        rc = prepare(out, &pixels, image, &d->buckets[image->bucket], augment, err);
+        rc = prepare(out, mask, &pixels, c, image, bucket, augment, err);
     lx_pixels_release(&pixels);
     if (rc == LX_EFORMAT || rc == LX_ELIMIT) {
         lx_error why = err ? *err : (lx_error){0};
@@ -93,5 +182,7 @@ int lx_image_tensor(float *out, lx_decoder *decoder, const lx_dataset *d, const 
     }
     if (rc < 0)
         lx_within(err, "%s", image->path);
+    else if (mask && image->mask)
+        rc = read_mask(mask, decoder, c, image, bucket, augment, err);
     return rc;
 }

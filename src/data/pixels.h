@@ -1,7 +1,7 @@
 /*
  * data/pixels - one image of the dataset as the tensor of its bucket
  *
- * Decoded in a process of its own (image/decode), laid on the background, resized to cover the
+ * Decoded in a process of its own (image/decode), turned as EXIF says, laid on the background, resized to cover the
  * bucket, cropped in the middle or, with random_crop, where the draw says.
  */
 #ifndef LX_DATA_PIXELS_H
@@ -20,9 +20,15 @@ typedef struct lx_augment {
 
 #define LX_AUGMENT_NONE {false, 0.5, 0.5, 0, 0}
 
-/* out [3, H, W] of the image's bucket, in -1..1. Errors carry the path. */
-int lx_image_tensor(float *out, lx_decoder *decoder, const lx_dataset *dataset,
-                    const lx_image *image, const lx_augment *augment, lx_error *err);
+/*
+ * out [3, H, W] of the image's bucket, in -1..1. mask [H/8, W/8], NULL if not wanted: how much the loss
+ * counts there, the mean over the 8 x 8 pixels of the image's alpha (alpha_mask) or of the red channel of
+ * its mask file, 1 without either. Errors carry the path.
+ * The peer stretches a mask file to the bucket; here it is resized and cropped as its image.
+ */
+int lx_image_tensor(float *out, float *mask, lx_decoder *decoder,
+                    const lx_dataset *dataset, const lx_image *image,
+                    const lx_augment *augment, lx_error *err);
 
 /* "white", "black", "grey", "#rrggbb" (LX_EUSAGE). NULL is white. */
 int lx_background_parse(uint8_t rgb[3], const char *text, lx_error *err);

@@ -214,24 +214,56 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
         rc = report_bad_image(f, image->path, &why, err);
         return rc < 0 ? rc : 1;
     }
-    image->width = header.width;
-    image->height = header.height;
+    image->orientation = f->folder->config->ignore_exif ? 1 : header.orientation;
+    image->width = image->orientation < 5 ? header.width : header.height;
+    image->height = image->orientation < 5 ? header.height : header.width;
     image->has_alpha = header.has_alpha;
     image->is_palette = header.is_palette;
     if (header.has_alpha)
         note(&seen->alpha, image->path);
     else if (header.is_palette)
         note(&seen->palette, image->path);
-    if (header.orientation != 1)
+    if (image->orientation > 1)
         note(&seen->rotated, image->path);
     return LX_OK;
+}
+
+/* The picture of an image's name in conditioning_data_dir, which says where its loss counts. */
+static int find_mask(folder_scan *f, lx_image *image, lx_error *err)
+{
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".webp", ".bmp"};
+    const lx_dataset_config *c = f->folder->config;
+    const char *name = lx_path_base(image->path);
+    const int stem = (int)(strlen(name) - strlen(lx_path_ext(name)));
+    lx_arena *arena = f->scan->dataset->arena;
+
+    if (!c->masked_loss || !c->conditioning_data_dir)
+        return LX_OK;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings && !image->mask; i++) {
+        const char *path = lx_arena_printf(arena, "%s/%.*s%s", c->conditioning_data_dir,
+                                           stem, name, endings[i]);
+        if (!path)
+            return lx_oom(err);
+        if (is_file(path))
+            image->mask = path;
+    }
+    if (image->mask || f->n_absent++ >= LX_SCAN_TOLD)
+        return LX_OK;
+    return lx_scan__find(
+        f->scan, LX_FINDING_STOP, "no-mask", err,
+        "\"%s\" has no mask: --masked_loss needs %s/%.*s.png (white where the "
+        "loss counts)",
+        image->path, c->conditioning_data_dir, stem, name);
 }
 
 static int keep_image(folder_scan *f, lx_image *image, lx_error *err)
 {
     lx_scan *scan = f->scan;
     struct stat info;
+    int rc = find_mask(f, image, err);
 
+    if (rc < 0)
+        return rc;
     if (lx_io_get()->stat(image->path, &info) == 0)
         image->file_bytes = info.st_size;
     if (lx_grow(&scan->images, &scan->image_capacity, scan->dataset->n_images + 1,

@@ -144,11 +144,12 @@ static int report_images(lx_scan *scan, lx_error *err)
                            s->palette.n, plural(s->palette.n), s->palette.n == 1 ? "has" : "have",
                            s->palette.example);
     if (rc == LX_OK && s->rotated.n > 0)
-        rc = lx_scan__find(scan, LX_FINDING_WARNING, "rotated", err,
-                           "%zu image%s %s to be turned by the EXIF orientation, which is not "
-                           "applied (as in sd-scripts), for example \"%s\": turn and save first",
-                           s->rotated.n, plural(s->rotated.n), is_or_are(s->rotated.n),
-                           s->rotated.example);
+        rc = lx_scan__find(
+            scan, LX_FINDING_NOTE, "rotated", err,
+            "%zu image%s %s turned as %s EXIF orientation says, for example \"%s\" "
+            "(sd-scripts trains it as stored, and so does --ignore_exif)",
+            s->rotated.n, plural(s->rotated.n), is_or_are(s->rotated.n),
+            s->rotated.n == 1 ? "its" : "their", s->rotated.example);
     return rc;
 }
 

@@ -61,4 +61,10 @@ lx_tensor *lx_op_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
                       lx_tensor *timesteps, lx_tensor *weights, lx_loss_type type,
                       const float *huber_c, const float *weight_of_timestep);
 
+/* The same with mask [B, h, w] over the positions of pred [B, h, w, C]; NULL = none. */
+lx_tensor *lx_op_masked_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
+                             lx_tensor *timesteps, lx_tensor *weights, lx_tensor *mask,
+                             lx_loss_type type, const float *huber_c,
+                             const float *weight_of_timestep);
+
 #endif

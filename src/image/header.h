@@ -42,7 +42,7 @@ typedef struct lx_image_header {
     bool is_grey;
     bool is_cmyk;
     bool has_alpha;   /* an alpha channel, or transparency by palette entry or by colour key */
-    int orientation;  /* EXIF, 1..8; 1 when absent. Never applied. */
+    int orientation;  /* EXIF, 1..8; 1 when absent. Not applied here. */
     int frames;       /* 1; more for an animation. 0: animated, count not known from the header */
 } lx_image_header;
 

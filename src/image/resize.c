@@ -545,6 +545,55 @@ int lx_crop_center(lx_pixels *p, int width, int height, lx_error *err)
     return lx_crop(p, (p->width - width) / 2, (p->height - height) / 2, width, height, err);
 }
 
+/*
+ * Where the pixel at (x, y) of the turned picture is in the stored one of w x h. Source: EXIF 2.3, tag
+ * 0x0112: 2 mirrored, 3 half a turn, 4 upside down, 5 to 8 on the side.
+ */
+static size_t stored_at(int orientation, int x, int y, int w, int h)
+{
+    switch (orientation) {
+    case 2:
+        return (size_t)y * (size_t)w + (size_t)(w - 1 - x);
+    case 3:
+        return (size_t)(h - 1 - y) * (size_t)w + (size_t)(w - 1 - x);
+    case 4:
+        return (size_t)(h - 1 - y) * (size_t)w + (size_t)x;
+    case 5:
+        return (size_t)x * (size_t)w + (size_t)y;
+    case 6:
+        return (size_t)(h - 1 - x) * (size_t)w + (size_t)y;
+    case 7:
+        return (size_t)(h - 1 - x) * (size_t)w + (size_t)(w - 1 - y);
+    case 8:
+        return (size_t)x * (size_t)w + (size_t)(w - 1 - y);
+    default:
+        return (size_t)y * (size_t)w + (size_t)x;
+    }
+}
+
+int lx_turn(lx_pixels *pixels, int orientation, lx_error *err)
+{
+    const int w = pixels->width, h = pixels->height;
+    const size_t channels = (size_t)pixels->channels;
+    const bool is_on_side = orientation >= 5 && orientation <= 8;
+    uint8_t *turned;
+
+    if (orientation < 2 || orientation > 8)
+        return LX_OK;
+    if (!(turned = lx_alloc((size_t)w * (size_t)h * channels)))
+        return lx_oom(err);
+    pixels->width = is_on_side ? h : w;
+    pixels->height = is_on_side ? w : h;
+    for (int y = 0; y < pixels->height; y++)
+        for (int x = 0; x < pixels->width; x++)
+            memcpy(turned + ((size_t)y * (size_t)pixels->width + (size_t)x) * channels,
+                   pixels->data + stored_at(orientation, x, y, w, h) * channels,
+                   channels);
+    lx_free(pixels->data);
+    pixels->data = turned;
+    return LX_OK;
+}
+
 void lx_flip_horizontal(lx_pixels *p)
 {
     const size_t C = (size_t)p->channels, W = (size_t)p->width;

@@ -47,6 +47,8 @@ int lx_crop(lx_pixels *pixels, int x, int y, int width, int height, lx_error *er
 int lx_crop_center(lx_pixels *pixels, int width, int height, lx_error *err);
 
 void lx_flip_horizontal(lx_pixels *pixels);
+/* As an EXIF orientation (1..8) asks for: what a viewer would show. Others leave it as it is. */
+int lx_turn(lx_pixels *pixels, int orientation, lx_error *err);
 
 /*
  * Colour augmentation as the peer does it, on whichever draw the caller made.

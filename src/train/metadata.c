@@ -105,15 +105,10 @@ static void set_steps_or_share(lx_metadata *m, const char *key, double x)
  */
 static void set_absent_features(lx_metadata *m)
 {
-    static const char *const none[] = {
-        "ss_face_crop_aug_range",
-        "ss_resize_interpolation",
-    };
     static const char *const off[] = {"ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet",
                                       "ss_v2"};
 
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-        lx_metadata_set(m, none[i], "None");
+    lx_metadata_set(m, "ss_face_crop_aug_range", "None");
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         lx_metadata_set(m, off[i], "False");
 }
@@ -234,6 +229,7 @@ static void set_images(lx_metadata *m, const lx_dataset *dataset)
 
     snprintf(text, sizeof text, "(%d, %d)", d->width, d->height);
     lx_metadata_set(m, "ss_resolution", text);
+    set_text(m, "ss_resize_interpolation", d->resize_interpolation);
     set_bool(m, "ss_color_aug", d->color_aug);
     set_bool(m, "ss_flip_aug", d->flip_aug);
     set_bool(m, "ss_random_crop", d->random_crop);
@@ -249,6 +245,16 @@ static void set_images(lx_metadata *m, const lx_dataset *dataset)
     }
     set_int(m, "ss_batch_size_per_device", d->batch_size);
     set_int(m, "ss_total_batch_size", d->batch_size);
+}
+
+/* What a later reader of the images must know. */
+static void set_turned(lx_metadata *m, const lx_dataset *dataset)
+{
+    for (size_t i = 0; i < dataset->n_images; i++)
+        if (dataset->images[i].orientation > 1) {
+            lx_metadata_set(m, "lx.exif", "applied");
+            return;
+        }
 }
 
 static int set_dataset_facts(lx_metadata *m, const lx_dataset *dataset, lx_error *err)
@@ -345,6 +351,7 @@ int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
     set_captions(m, &dataset->config);
     set_images(m, dataset);
     set_validation(m, c, dataset);
+    set_turned(m, dataset);
     set_modelspec(m, c);
     set_int(m, "ss_num_batches_per_epoch", steps->batches_per_epoch);
     set_int(m, "ss_num_epochs", steps->epochs);

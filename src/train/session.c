@@ -412,6 +412,7 @@ static int micro_step(lx_train *t, int epoch, int64_t index, int64_t step, doubl
     in.input_ids = t->input_ids;
     in.token_weights = t->token_weights;
     in.loss_weights = batch->loss_weights;
+    in.mask = batch->masks;
     in.micro_step = t->at.micro_steps;
     if ((rc = lx_step_run(loss, t->step, &in, 1.0 / c->gradient_accumulation_steps,
                           err)) < 0)

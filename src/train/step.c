@@ -202,7 +202,7 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
     lx_tensor *signal = lx_graph_input(g, "signal", LX_F32, 1, per_sample);
     lx_tensor *sigma = lx_graph_input(g, "sigma", LX_F32, 1, per_sample);
     lx_tensor *weights = lx_graph_input(g, "loss_weights", LX_F32, 1, per_sample);
-    lx_tensor *context, *noisy, *pred, *loss;
+    lx_tensor *context, *noisy, *pred, *loss, *mask = NULL;
 
     if (c->ip_noise_gamma > 0)
         input_noise =
@@ -221,7 +221,10 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
         lx_tensor *minus = lx_op_scale(g, sigma, -1.0f);
         target = lx_op_mul_add(g, signal, noise, minus, latents);
     }
-    loss = lx_op_loss(g, pred, target, t, weights, c->loss_type, step->huber_c, step->weight);
+    if (c->data.has_masks)
+        mask = lx_graph_input(g, "mask", LX_F32, 3, (int64_t[]){s->batch, s->h, s->w});
+    loss = lx_op_masked_loss(g, pred, target, t, weights, mask, c->loss_type,
+                             step->huber_c, step->weight);
     lx_graph_output(g, "loss", loss);
     return lx_graph_backward(g, loss, err);
 }
@@ -363,6 +366,10 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
         return rc;
     if (has_dropout(step) &&
         (rc = lx_plan_set(plan, "dropout_moment", moment, sizeof moment, err)) < 0)
+        return rc;
+    lx_assert(in->mask || !c->data.has_masks);
+    if (c->data.has_masks &&
+        (rc = lx_plan_set(plan, "mask", in->mask, cells / 4, err)) < 0)
         return rc;
     if (!c->data.weighted_captions)
         return LX_OK;

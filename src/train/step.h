@@ -47,6 +47,7 @@ typedef struct lx_step_inputs {
     const int64_t *input_ids;  /* [B, n_chunks, 77] */
     const float *token_weights; /* [B, n_chunks*75 + 2], weighted captions; NULL = none */
     const float *loss_weights; /* [B] */
+    const float *mask;         /* [B, h, w], with config->data.has_masks; NULL = none */
     int64_t micro_step;        /* which draws of the dropouts; 0 without them */
 } lx_step_inputs;
 

@@ -150,7 +150,7 @@ static int encode(subject *s, const lx_validation *v, lx_decoder *decoder,
     int rc = pixels && logvar ? LX_OK : lx_oom(err);
 
     if (rc == LX_OK &&
-        (rc = lx_image_tensor(pixels, decoder, v->of.dataset, image, &none, err)) ==
+        (rc = lx_image_tensor(pixels, NULL, decoder, v->of.dataset, image, &none, err)) ==
             LX_OK &&
         (rc = v->of.encode(v->of.encode_context, pixels, b->width, b->height, s->latents,
                            logvar, err)) == LX_OK)

@@ -168,8 +168,8 @@ static int encode(lx_verify_image *out, reader *r, const lx_image *image, lx_err
         return lx_oom(err);
     out->h = b->height / 8;
     out->w = b->width / 8;
-    if ((rc = lx_image_tensor(r->pixels, r->decoder, r->dataset, image, &none, err)) <
-            0 ||
+    if ((rc = lx_image_tensor(r->pixels, NULL, r->decoder, r->dataset, image, &none,
+                              err)) < 0 ||
         (rc = lx_latents_encode(r->encoder, r->pixels, b->width, b->height, out->latents,
                                 r->logvar, err)) < 0)
         return rc;

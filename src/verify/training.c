@@ -151,6 +151,8 @@ int lx_training_facts_of(lx_training_facts *f, const lx_tensor_file *file,
     *f = (lx_training_facts){0};
     lx_dataset_config_defaults(&f->data);
     f->data.width = f->data.height = 0;
+    /* lx says where it turned images; sd-scripts never does */
+    f->data.ignore_exif = !lx_tensor_file_metadata(file, "lx.exif");
     f->data.shuffle_caption = false;
     f->data.batch_size = 1;
     for (size_t i = 0; i < lx_tensor_file_metadata_count(file) && !f->is_known; i++) {

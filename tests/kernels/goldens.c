@@ -487,6 +487,54 @@ static void check_loss(const lx_tensor_file *file, lx_device *dev, lx_loss_type 
     free(dpred);
 }
 
+/* The peer's masked loss: the mask of pixels averaged over the cells, the mean over all elements. */
+static void test_goldens__masked_loss(void **state)
+{
+    enum { B = 4, C = 4, H = 6, W = 5, CELLS = H * W };
+    lx_tensor_file *file = lx_golden_open("noise/noise.safetensors");
+    size_t n, n_mask;
+    float *pred = lx_golden_f32(&n, file, "pred"),
+          *target = lx_golden_f32(NULL, file, "noise");
+    float *pixels = lx_golden_f32(&n_mask, file, "mask");
+    float *wanted = lx_golden_f32(NULL, file, "loss.masked_l2.per_sample");
+    float x[2][CELLS * C], mask[CELLS] = {0}, loss;
+    int64_t t = 0;
+    lx_call call = {.op = LX_OP_loss, .n_in = 5, .n_out = 2};
+    lx_device *dev;
+    lx_error err = {0};
+
+    assert_int_equal(n, B * C * CELLS);
+    assert_int_equal(n_mask, B * CELLS * 64);
+    lx_assert_ok(lx_device_open_cpu(&dev, 1, &err), &err);
+    for (int b = 0; b < B; b++) {
+        for (int i = 0; i < CELLS; i++) {
+            double sum = 0;
+            for (int k = 0; k < 64; k++)
+                sum += pixels[b * CELLS * 64 + (i / W * 8 + k / 8) * W * 8 + i % W * 8 +
+                              k % 8];
+            mask[i] = (float)(sum / 64);
+            for (int c = 0; c < C; c++) {
+                x[0][i * C + c] = pred[(b * C + c) * CELLS + i];
+                x[1][i * C + c] = target[(b * C + c) * CELLS + i];
+            }
+        }
+        for (int k = 0; k < 2; k++)
+            call.in[k] = (lx_arg){.data = x[k], .n_dims = 4, .shape = {1, H, W, C}};
+        call.in[2] = (lx_arg){.data = &t, .n_dims = 1, .shape = {1}};
+        call.in[3] = call.out[1] = (lx_arg){.n_dims = -1};
+        call.in[4] = (lx_arg){.data = mask, .n_dims = 3, .shape = {1, H, W}};
+        call.out[0] = (lx_arg){.data = &loss, .n_dims = 1, .shape = {1}};
+        dev->kernels[call.op].run(dev, &call);
+        lx_assert_close("masked_l2", &loss, &wanted[b], 1, 1e-5);
+    }
+    lx_device_close(dev);
+    lx_tensor_file_close(file);
+    free(pred);
+    free(target);
+    free(pixels);
+    free(wanted);
+}
+
 static void test_goldens__loss(void **state)
 {
     static const char *const schedules[] = {"constant", "exponential", "snr"};
@@ -516,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_goldens__modules_with_trainable_weights),
         cmocka_unit_test(test_goldens__timestep_embedding),
         cmocka_unit_test(test_goldens__loss),
+        cmocka_unit_test(test_goldens__masked_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,6 @@
 /* loss: the scalar a step minimises, and its gradient at once; kernels/loss.h */
+#include <string.h>
+
 #include "src/graph/node.h"
 #include "src/graph/op.h"
 
@@ -21,6 +23,21 @@ lx_tensor *lx_op_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
                       lx_tensor *timesteps, lx_tensor *weights, lx_loss_type type,
                       const float *huber_c, const float *weight_of_timestep)
 {
+    return lx_op_masked_loss(g, pred, target, timesteps, weights, NULL, type, huber_c,
+                             weight_of_timestep);
+}
+
+static bool is_mask(const lx_tensor *mask, const lx_tensor *pred)
+{
+    return !mask || (pred->n_dims == 4 && mask->n_dims == 3 && mask->dtype == LX_F32 &&
+                     memcmp(mask->shape, pred->shape, 3 * sizeof *mask->shape) == 0);
+}
+
+lx_tensor *lx_op_masked_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
+                             lx_tensor *timesteps, lx_tensor *weights, lx_tensor *mask,
+                             lx_loss_type type, const float *huber_c,
+                             const float *weight_of_timestep)
+{
     if (lx_graph__broken(g))
         return g->placeholder;
     if (pred->n_dims < 1 || !lx_tensor__same_shape(pred, target))
@@ -32,6 +49,10 @@ lx_tensor *lx_op_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
     if (!is_per_sample(weights, LX_F32, pred))
         return lx_graph__mismatch(g, "loss", "pred", pred, "weights", weights,
                                   "weights must be F32 [B]");
+    if (!is_mask(mask, pred))
+        return lx_graph__mismatch(
+            g, "loss", "pred", pred, "mask", mask,
+            "the mask must be F32 [B, h, w] of a pred [B, h, w, C]");
     if (!huber_c && (type == LX_LOSS_HUBER || type == LX_LOSS_SMOOTH_L1))
         return lx_graph__mismatch(g, "loss", "pred", pred, NULL, NULL,
                                   "this type needs the huber_c of each timestep");
@@ -40,8 +61,8 @@ lx_tensor *lx_op_loss(lx_graph *g, lx_tensor *pred, lx_tensor *target,
                                   "tables by timestep need the timesteps");
     return lx_graph__emit(g, &(lx_node){
                                  .op = LX_OP_loss,
-                                 .n_in = 4,
-                                 .in = {pred, target, timesteps, weights},
+                                 .n_in = 5,
+                                 .in = {pred, target, timesteps, weights, mask},
                                  .n_out = 2,
                                  .out = {lx_graph__tensor(g, LX_F32, 1, (int64_t[]){1}),
                                          lx_graph__like(g, pred)},

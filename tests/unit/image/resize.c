@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "src/base/alloc.h"
 #include "src/image/resize.h"
 #include "tests/unit/image/npy.h"
 
@@ -189,6 +190,29 @@ static void test_image_resize__passes_go_in_the_order_of_the_peer(void **state)
     }
 }
 
+/* "123/456" as stored, by EXIF's orientation: what a viewer shows. */
+static void test_image_turn__as_exif_says(void **state)
+{
+    static const char *const shown[] = {"",       "123456", "321654", "654321", "456123",
+                                        "142536", "415263", "635241", "362514"};
+    lx_error err = {0};
+
+    for (int orientation = 1; orientation <= 8; orientation++) {
+        lx_pixels p = {.width = 3, .height = 2, .channels = 3, .data = lx_alloc(18)};
+        char seen[7] = "";
+
+        assert_non_null(p.data);
+        for (int i = 0; i < 18; i++)
+            p.data[i] = (uint8_t)('1' + i / 3);
+        assert_int_equal(lx_turn(&p, orientation, &err), LX_OK);
+        assert_int_equal(p.width, orientation < 5 ? 3 : 2);
+        for (int i = 0; i < 6; i++)
+            seen[i] = (char)p.data[3 * i + 2];
+        assert_string_equal(seen, shown[orientation]);
+        lx_pixels_release(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_image_resize__colours_move_as_in_the_peer),
         cmocka_unit_test(test_image_resize__tensors_are_those_of_the_peer),
         cmocka_unit_test(test_image_resize__passes_go_in_the_order_of_the_peer),
+        cmocka_unit_test(test_image_turn__as_exif_says),
         cmocka_unit_test(test_image_resize__sizes_out_of_reason_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

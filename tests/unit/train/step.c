@@ -317,15 +317,17 @@ static void check_slope(dropped *d)
     const size_t n = lora->n_values;
     float *start = malloc(n * sizeof(float)), *along = malloc(n * sizeof(float));
     lx_rng rng = lx_rng_stream(7, LX_RNG_TEST, 0, 0);
-    double slope = 0, losses[2];
+    double slope = 0, square = 0, losses[2];
     const double reach = 2e-3;
 
     assert_true(start && along);
     memcpy(start, lora->values, n * sizeof(float));
     loss_of(d);
     lx_rng_normal(along, n, 0, &rng);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         slope += (double)along[i] * lora->gradients[i];
+        square += (double)lora->gradients[i] * lora->gradients[i];
+    }
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < n; i++)
             lora->values[i] = start[i] + (float)((side ? reach : -reach) * along[i]);
@@ -334,7 +336,9 @@ static void check_slope(dropped *d)
     memcpy(lora->values, start, n * sizeof(float));
     print_message("    slope %.6g, by differences %.6g\n", slope,
                   (losses[1] - losses[0]) / (2 * reach));
-    assert_true(fabs((losses[1] - losses[0]) / (2 * reach) - slope) <= 5e-3 * fabs(slope) + 1e-5);
+    /* Along a random direction the slope is about as large as the gradient, or chance has made it less. */
+    assert_true(fabs((losses[1] - losses[0]) / (2 * reach) - slope) <=
+                5e-3 * sqrt(square));
     free(start);
     free(along);
 }
@@ -342,11 +346,12 @@ static void check_slope(dropped *d)
 static void test_train_step__dropouts_have_the_slope_of_their_loss(void **state)
 {
     static char neuron[] = "--network_dropout", half[] = "0.3", args[] = "--network_args",
-                rank[] = "rank_dropout=0.25", module[] = "module_dropout=0.2";
-    char *words[] = {neuron, half, args, rank, module};
+                rank[] = "rank_dropout=0.25", module[] = "module_dropout=0.2",
+                seed[] = "--seed", seven[] = "7";
+    char *words[] = {neuron, half, seed, seven, args, rank, module};
     dropped d;
 
-    open_dropped(&d, words, 5);
+    open_dropped(&d, words, 7);
     for (d.in.micro_step = 0; d.in.micro_step < 3; d.in.micro_step++)
         check_slope(&d);
     close_dropped(&d);
