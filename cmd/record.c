@@ -78,6 +78,7 @@ static bool is_beside_the_result(const char *flag)
                                         "reg_data_dir",
                                         "output_dir",
                                         "in_json",
+                                        "base_weights",
                                         "output_name",
                                         "training_comment",
                                         "config_file",
@@ -137,6 +138,7 @@ static bool is_beside_the_result(const char *flag)
 typedef struct ingredients {
     const char *flags, *dataset; /* JSON: as resolved; the tree's root */
     const cJSON *base, *vae;     /* vae may be NULL */
+    const cJSON *merged;         /* hashes of base_weights; NULL = none */
     const char *resumed;         /* hash of a state of another spec; NULL = none */
 } ingredients;
 
@@ -162,6 +164,8 @@ static int make_spec(char **out, const ingredients *of, lx_error *err)
     cJSON_AddStringToObject(root, "base_model", lx_json_text(of->base, "sha256"));
     if (of->vae)
         cJSON_AddStringToObject(root, "vae", lx_json_text(of->vae, "sha256"));
+    if (of->merged)
+        cJSON_AddItemToObject(root, "base_weights", cJSON_Duplicate(of->merged, true));
     if (of->resumed)
         cJSON_AddStringToObject(root, "resumed", of->resumed);
     cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
@@ -291,12 +295,33 @@ static int go_on(lx_run *run, lx_store *store, const lx_run_start *start, const 
     return rc < 0 ? rc : copy_curves(run, store, start->parent, facts.step, arena, err);
 }
 
+/* The files that are merged into the base model first, by their contents. */
+static int describe_merged(cJSON **out, const lx_train_config *config, lx_error *err)
+{
+    *out = NULL;
+    if (!config->n_base_weights)
+        return LX_OK;
+    *out = cJSON_CreateArray();
+    for (size_t i = 0; i < config->n_base_weights; i++) {
+        char hex[LX_HASH_HEX + 1];
+        lx_hash hash;
+        int rc = lx_file_hash(&hash, config->base_weights[i], err);
+        if (rc < 0) {
+            lx_within(err, "--base_weights");
+            return rc;
+        }
+        lx_hash_hex(hex, &hash);
+        cJSON_AddItemToArray(*out, cJSON_CreateString(hex));
+    }
+    return *out ? LX_OK : lx_oom(err);
+}
+
 int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err)
 {
     lx_arena *arena = lx_arena_new();
     char *tree = NULL, *spec = NULL, folder[4096];
-    cJSON *base = NULL, *vae = NULL;
+    cJSON *base = NULL, *vae = NULL, *merged = NULL;
     lx_str base_text = LX_STR_INIT;
     lx_run_start start = {.kind = "train",
                           .name = flags->name ? flags->name : config->output_name,
@@ -310,8 +335,10 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
 
     if (rc < 0 || (rc = lx_record_dataset(&tree, store, dataset, err)) < 0 ||
         (rc = describe_base(&base, config->pretrained_model_name_or_path, err)) < 0 ||
-        (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0))
+        (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0) ||
+        (rc = describe_merged(&merged, config, err)) < 0)
         goto done;
+    of.merged = merged;
     of.dataset = tree;
     of.base = base;
     of.vae = vae;
@@ -334,6 +361,7 @@ done:
     lx_str_release(&base_text);
     cJSON_Delete(base);
     cJSON_Delete(vae);
+    cJSON_Delete(merged);
     lx_free(tree);
     lx_free(spec);
     lx_arena_free(arena);

@@ -7,9 +7,12 @@
 #include <sys/random.h>
 
 #include "cmd/record.h"
+#include "cmd/path_map.h"
 #include "cmd/train_flag.h"
 #include "src/base/alloc.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/report/html.h"
 
 #define SETTER(name) int lx_set_##name(lx_flags *f, const lx_flag_value *v, lx_error *err)
 
@@ -78,6 +81,72 @@ SETTER(network_train_text_encoder_only)
 {
     f->config->network.has_unet = !v->is_on;
     return LX_OK;
+}
+
+SETTER(base_weights)
+{
+    lx_train_config *c = f->config;
+    const size_t n = v->words.count;
+    const char **paths = lx_arena_calloc(f->arena, n + 1, sizeof *paths);
+    int rc = paths ? LX_OK : lx_oom(err);
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        rc = lx_path_map(&paths[i], v->words.items[i], &f->given[LX_AT_path_map].words,
+                         f->arena, err);
+    c->base_weights = paths;
+    c->n_base_weights = rc == LX_OK ? n : 0;
+    return rc;
+}
+
+/* Comes after base_weights in the table. */
+SETTER(base_weights_multiplier)
+{
+    lx_train_config *c = f->config;
+    double *factors = lx_arena_calloc(f->arena, c->n_base_weights + 1, sizeof *factors);
+
+    if (!factors)
+        return lx_oom(err);
+    if (v->words.count > c->n_base_weights)
+        return lx_fail(err, LX_EUSAGE, "%zu numbers for %zu files of --base_weights",
+                       v->words.count, c->n_base_weights);
+    for (size_t i = 0; i < c->n_base_weights; i++)
+        factors[i] = i < v->words.count ? v->numbers[i] : 1;
+    c->base_weights_multiplier = factors;
+    return LX_OK;
+}
+
+/* A file becomes what the peer makes of it. */
+SETTER(metadata_thumbnail)
+{
+    enum { MOST = 4 << 20 };
+    lx_str bytes = LX_STR_INIT, uri = LX_STR_INIT;
+    const char *path, *ending;
+    int rc;
+
+    if (v->is_null)
+        return LX_OK;
+    f->config->metadata_thumbnail = v->text;
+    if (lx_starts_with(v->text, "data:"))
+        return LX_OK;
+    if ((rc = lx_path_map(&path, v->text, &f->given[LX_AT_path_map].words, f->arena,
+                          err)) < 0 ||
+        (rc = lx_file_read(&bytes, path, MOST, err)) < 0)
+        goto done;
+    ending = lx_path_ext(path);
+    lx_data_uri(&uri,
+                strcasecmp(ending, ".png") == 0    ? "image/png"
+                : strcasecmp(ending, ".jpg") == 0  ? "image/jpeg"
+                : strcasecmp(ending, ".jpeg") == 0 ? "image/jpeg"
+                : strcasecmp(ending, ".webp") == 0 ? "image/webp"
+                                                   : "application/octet-stream",
+                lx_str_text(&bytes), bytes.len);
+    if ((rc = lx_str_check(&uri, err)) == LX_OK &&
+        !(f->config->metadata_thumbnail = lx_arena_strdup(f->arena, lx_str_text(&uri))))
+        rc = lx_oom(err);
+done:
+    lx_str_release(&bytes);
+    lx_str_release(&uri);
+    return rc;
 }
 
 SETTER(unet_lr)
@@ -385,6 +454,8 @@ int lx_flags_resolve(lx_flags *f, lx_error *err)
     if (!f->values[LX_AT_log_with].is_null && !c->logging_dir)
         return lx_fail(err, LX_EUSAGE,
                        "--log_with tensorboard needs --logging_dir FOLDER");
+    if (c->dim_from_weights && !c->network_weights)
+        return lx_fail(err, LX_EUSAGE, "--dim_from_weights needs --network_weights FILE");
     if ((rc = lx_flags_resolve_dataset(f, err)) < 0 ||
         (rc = lx_flags_resolve_network(f, err)) < 0 ||
         (rc = lx_flags_resolve_optimizer(f, err)) < 0)

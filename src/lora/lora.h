@@ -93,6 +93,13 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd
 int lx_lora_open_any(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
                      const char *path, bool is_trainable, lx_error *err);
 void lx_lora_free(lx_lora *lora);
+/*
+ * Adds multiplier times the change of a LoRA file of any family to the checkpoint's weights, which become
+ * F32 (--base_weights). Before any parameter of them is made. Errors of lx_lora_open_any.
+ * Source: sd-scripts networks/lora.py (merge_to), linear in the multiplier.
+ */
+int lx_lora_merge_into(lx_checkpoint *ckpt, const lx_sd_config *config, const char *path,
+                       double multiplier, lx_error *err);
 
 /* |delta| of a module with its alpha: the Frobenius norm, by the rank x rank products. */
 double lx_lora_module_norm(const lx_lora_module *module);

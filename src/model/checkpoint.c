@@ -1,5 +1,6 @@
 #include "src/model/checkpoint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -85,6 +86,48 @@ const lx_tensor_view *lx_checkpoint_find(const lx_checkpoint *ckpt, lx_part part
     lx_checkpoint_entry *entry = lx_checkpoint__entry(ckpt, part, name);
 
     return entry ? entry->view : NULL;
+}
+
+static lx_checkpoint_entry *weight_of(const lx_checkpoint *ckpt, lx_part part,
+                                      const char *layer)
+{
+    char name[256];
+    const int n = snprintf(name, sizeof name, "%s.weight", layer);
+
+    return n > 0 && (size_t)n < sizeof name ? lx_checkpoint__entry(ckpt, part, name)
+                                            : NULL;
+}
+
+const lx_tensor_view *lx_checkpoint_find_weight(const lx_checkpoint *ckpt, lx_part part,
+                                                const char *layer)
+{
+    const lx_checkpoint_entry *entry = weight_of(ckpt, part, layer);
+
+    return entry ? entry->view : NULL;
+}
+
+int lx_checkpoint_change(lx_checkpoint *ckpt, lx_part part, const char *layer,
+                         const float *values, lx_error *err)
+{
+    lx_checkpoint_entry *entry = weight_of(ckpt, part, layer);
+    lx_tensor_view *view;
+    float *copy;
+
+    if (!entry)
+        return lx_fail(err, LX_EFORMAT, "the %s has no weight %s", lx_part_name(part),
+                       layer);
+    lx_assert(!entry->copies);
+    view = lx_arena_alloc(ckpt->arena, sizeof *view);
+    copy = lx_arena_alloc(ckpt->arena, entry->view->n_elements * sizeof *copy);
+    if (!view || !copy)
+        return lx_oom(err);
+    memcpy(copy, values, entry->view->n_elements * sizeof *copy);
+    *view = *entry->view;
+    view->dtype = LX_F32;
+    view->bytes = view->n_elements * sizeof *copy;
+    view->data = copy;
+    entry->view = view;
+    return LX_OK;
 }
 
 size_t lx_checkpoint_count(const lx_checkpoint *ckpt, lx_part part)

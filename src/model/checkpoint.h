@@ -37,6 +37,12 @@ void lx_checkpoint_close(lx_checkpoint *ckpt);
  * shape of the file. */
 const lx_tensor_view *lx_checkpoint_find(const lx_checkpoint *ckpt, lx_part part,
                                          const char *name);
+/* Other values for a weight, F32 in its shape, copied; what the file has stays as it is. `layer` without
+ * ".weight". Before any parameter of it is made. LX_EFORMAT when there is none. */
+int lx_checkpoint_change(lx_checkpoint *ckpt, lx_part part, const char *layer,
+                         const float *values, lx_error *err);
+const lx_tensor_view *lx_checkpoint_find_weight(const lx_checkpoint *ckpt, lx_part part,
+                                                const char *layer);
 /* All weights of a part, in the order of the file. `name` may be NULL. */
 size_t lx_checkpoint_count(const lx_checkpoint *ckpt, lx_part part);
 const lx_tensor_view *lx_checkpoint_at(const lx_checkpoint *ckpt, lx_part part, size_t i,

@@ -93,6 +93,9 @@ static int check_optimizer(const lx_train_config *c, lx_error *err)
                        "--optimizer_type %s finds one rate for all: --unet_lr %g and "
                        "--text_encoder_lr %g must be equal, or one of them 0",
                        lx_optimizer_name(o->type), c->unet_lr, c->text_encoder_lr);
+    if (o->type == LX_OPTIMIZER_SGD_SCHEDULE_FREE && !(o->momentum > 0))
+        return lx_fail(err, LX_EUSAGE,
+                       "--optimizer_args momentum must be above 0 for SGDScheduleFree");
     if (o->warmup_init && !o->relative_step)
         return lx_fail(err, LX_EUSAGE,
                        "--optimizer_args warmup_init needs relative_step");

@@ -43,6 +43,10 @@ typedef struct lx_train_config {
     lx_lora_spec network;
     bool network_alpha_given, network_dim_given;
     const char *network_weights;
+    bool dim_from_weights;           /* its ranks, whatever --network_dim says */
+    const char *const *base_weights; /* merged into the base model first */
+    const double *base_weights_multiplier;
+    size_t n_base_weights;
     double scale_weight_norms; /* 0 = off */
 
     double learning_rate, unet_lr, text_encoder_lr; /* resolved: unet_lr falls back */
@@ -90,8 +94,10 @@ typedef struct lx_train_config {
     const char *network_args;   /* JSON object of the pairs as given; NULL = none */
     const char *mixed_precision; /* "no", "fp16", "bf16" */
     bool gradient_checkpointing, lowram;
-    const char *metadata_title, *metadata_author, *metadata_description, *metadata_license,
-        *metadata_tags;
+    const char *metadata_title, *metadata_author, *metadata_description,
+        *metadata_license, *metadata_tags, *metadata_usage_hint, *metadata_thumbnail,
+        *metadata_merged_from, *metadata_trigger_phrase, *metadata_preprocessor,
+        *metadata_is_negative_embedding;
     /* the loss on held-out images (data.validation_split; train/validation) */
     int validate_every_n_steps, validate_every_n_epochs; /* 0 = not given: every epoch */
     int max_validation_steps;                            /* batches; 0 = not given */

@@ -298,7 +298,13 @@ static void set_modelspec(lx_metadata *m, const lx_train_config *c)
     } given[] = {{"modelspec.author", c->metadata_author},
                  {"modelspec.description", c->metadata_description},
                  {"modelspec.license", c->metadata_license},
-                 {"modelspec.tags", c->metadata_tags}};
+                 {"modelspec.tags", c->metadata_tags},
+                 {"modelspec.usage_hint", c->metadata_usage_hint},
+                 {"modelspec.thumbnail", c->metadata_thumbnail},
+                 {"modelspec.merged_from", c->metadata_merged_from},
+                 {"modelspec.trigger_phrase", c->metadata_trigger_phrase},
+                 {"modelspec.preprocessor", c->metadata_preprocessor},
+                 {"modelspec.is_negative_embedding", c->metadata_is_negative_embedding}};
     char text[64];
 
     lx_metadata_set(m, "modelspec.sai_model_spec", "1.0.1");

@@ -29,6 +29,8 @@ static const lx_optimizer_rule *const rules[LX_OPTIMIZER_COUNT] = {
     [LX_OPTIMIZER_DADAPT_LION] = &lx_rule_dadapt_lion,
     [LX_OPTIMIZER_DADAPT_SGD] = &lx_rule_dadapt_sgd,
     [LX_OPTIMIZER_ADAMW_SCHEDULE_FREE] = &lx_rule_schedule_free,
+    [LX_OPTIMIZER_RADAM_SCHEDULE_FREE] = &lx_rule_radam_schedule_free,
+    [LX_OPTIMIZER_SGD_SCHEDULE_FREE] = &lx_rule_sgd_schedule_free,
 };
 
 /* ---- states ----------------------------------------------------------------------- */

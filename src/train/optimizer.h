@@ -53,7 +53,9 @@ typedef enum lx_optimizer_type {
     LX_OPTIMIZER_DADAPT_ADAN_IP,
     LX_OPTIMIZER_DADAPT_LION,
     LX_OPTIMIZER_DADAPT_SGD,
-    LX_OPTIMIZER_ADAMW_SCHEDULE_FREE,
+    LX_OPTIMIZER_ADAMW_SCHEDULE_FREE, /* these are the last: lx_optimizer_has_own_schedule */
+    LX_OPTIMIZER_RADAM_SCHEDULE_FREE,
+    LX_OPTIMIZER_SGD_SCHEDULE_FREE,
     LX_OPTIMIZER_COUNT
 } lx_optimizer_type;
 
@@ -73,6 +75,7 @@ typedef struct lx_optimizer_config {
     /* Schedule-free */
     double r, weight_lr_power;
     int64_t warmup_steps;
+    bool silent_sgd_phase; /* RAdam: nothing moves until its variance is known */
     bool
         decoupled_weight_decay; /* lion_pytorch: the decay is divided by the first rate */
 } lx_optimizer_config;

@@ -50,6 +50,38 @@ struct lx_train {
 
 /* ---- opening ---------------------------------------------------------------------- */
 
+/* A rank that was asked for and is not the file's; --dim_from_weights asks for the file's. */
+static int check_rank(const lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+
+    for (size_t i = 0; i < t->lora->count && c->network_dim_given && !c->dim_from_weights;
+         i++) {
+        const lx_lora_module *m = &t->lora->modules[i];
+        if (!m->is_conv && !c->network.has_block_ranks && m->rank != c->network.rank)
+            return lx_fail(
+                err, LX_EMISMATCH,
+                "%s has rank %d, --network_dim asks for %d: leave it out, or add "
+                "--dim_from_weights",
+                m->name, m->rank, c->network.rank);
+    }
+    return LX_OK;
+}
+
+static int merge_base(lx_train *t, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < c->n_base_weights && rc == LX_OK; i++) {
+        rc = lx_lora_merge_into(t->checkpoint, &t->sd, c->base_weights[i],
+                                c->base_weights_multiplier[i], err);
+        if (rc < 0)
+            lx_within(err, "--base_weights");
+    }
+    return rc;
+}
+
 static int make_lora(lx_train *t, lx_error *err)
 {
     const lx_train_config *c = t->config;
@@ -64,6 +96,8 @@ static int make_lora(lx_train *t, lx_error *err)
     }
     rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true,
                       err);
+    if (rc == LX_OK)
+        rc = check_rank(t, err);
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
     return rc;
@@ -102,8 +136,8 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
     if ((rc = lx_device_open_cpu(&t->dev, config->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
-        (rc = read_architecture(t, err)) < 0 || (rc = make_lora(t, err)) < 0 ||
-        (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
+        (rc = read_architecture(t, err)) < 0 || (rc = merge_base(t, err)) < 0 ||
+        (rc = make_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
         lx_train_close(t);
         return rc;
     }

@@ -42,6 +42,10 @@ static const struct {
     [LX_OPTIMIZER_DADAPT_SGD] = {"DAdaptSGD", "dadaptation.dadapt_sgd.DAdaptSGD"},
     [LX_OPTIMIZER_ADAMW_SCHEDULE_FREE] =
         {"AdamWScheduleFree", "schedulefree.adamw_schedulefree.AdamWScheduleFree"},
+    [LX_OPTIMIZER_RADAM_SCHEDULE_FREE] =
+        {"RAdamScheduleFree", "schedulefree.radam_schedulefree.RAdamScheduleFree"},
+    [LX_OPTIMIZER_SGD_SCHEDULE_FREE] = {"SGDScheduleFree",
+                                        "schedulefree.sgd_schedulefree.SGDScheduleFree"},
 };
 
 const char *lx_optimizer_name(lx_optimizer_type type)
@@ -91,7 +95,7 @@ bool lx_optimizer_has_own_rate(const lx_optimizer_config *c)
 
 bool lx_optimizer_has_own_schedule(const lx_optimizer_config *c)
 {
-    return c->type == LX_OPTIMIZER_ADAMW_SCHEDULE_FREE;
+    return c->type >= LX_OPTIMIZER_ADAMW_SCHEDULE_FREE;
 }
 
 /* ---- defaults --------------------------------------------------------------------- */
@@ -149,6 +153,14 @@ void lx_optimizer_defaults(lx_optimizer_config *c, lx_optimizer_type type)
     case LX_OPTIMIZER_DADAPT_ADAN_IP:
         set_betas(c, 0.98, 0.92, 0.99);
         c->weight_decay = 0.02;
+        break;
+    case LX_OPTIMIZER_SGD_SCHEDULE_FREE:
+        c->momentum = 0.9;
+        c->weight_lr_power = 2;
+        break;
+    case LX_OPTIMIZER_RADAM_SCHEDULE_FREE:
+        c->silent_sgd_phase = true;
+        c->weight_lr_power = 2;
         break;
     case LX_OPTIMIZER_ADAMW_SCHEDULE_FREE:
         c->weight_lr_power = 2;
@@ -254,7 +266,10 @@ enum {
     DA_SGD = 1024,
     FREE = 2048,
     SGD8 = 4096,
-    DA_PREPRINT = 8192
+    DA_PREPRINT = 8192,
+    RADAM_FREE = 16384,
+    SGD_FREE = 32768,
+    ALL_FREE = FREE | RADAM_FREE | SGD_FREE
 };
 
 static int family_of(lx_optimizer_type type)
@@ -292,6 +307,10 @@ static int family_of(lx_optimizer_type type)
         return DA_LION;
     case LX_OPTIMIZER_DADAPT_SGD:
         return DA_SGD;
+    case LX_OPTIMIZER_RADAM_SCHEDULE_FREE:
+        return RADAM_FREE;
+    case LX_OPTIMIZER_SGD_SCHEDULE_FREE:
+        return SGD_FREE;
     default:
         return FREE;
     }
@@ -313,8 +332,9 @@ static const struct {
 } numbers[] = {
     {"weight_decay", FIELD(weight_decay), NOT_NEGATIVE, ~0},
     {"eps", FIELD(eps), POSITIVE,
-     ADAMW | EIGHT | PRODIGY | DA_PREPRINT | DA_ADAM | DA_ADAGRAD | DA_ADAN | FREE},
-    {"momentum", FIELD(momentum), UNIT, SGD | SGD8 | DA_ADAGRAD | DA_SGD},
+     ADAMW | EIGHT | PRODIGY | DA_PREPRINT | DA_ADAM | DA_ADAGRAD | DA_ADAN | FREE |
+         RADAM_FREE},
+    {"momentum", FIELD(momentum), UNIT, SGD | SGD8 | DA_ADAGRAD | DA_SGD | SGD_FREE},
     {"clip_threshold", FIELD(clip_threshold), POSITIVE, ADAFACTOR},
     {"decay_rate", FIELD(decay_rate), ANY, ADAFACTOR},
     {"beta1", FIELD(beta1), UNIT, ADAFACTOR},
@@ -322,8 +342,8 @@ static const struct {
     {"d0", FIELD(d0), POSITIVE, HAS_D},
     {"d_coef", FIELD(d_coef), POSITIVE, PRODIGY},
     {"growth_rate", FIELD(growth_rate), POSITIVE, HAS_D & ~DA_LION},
-    {"r", FIELD(r), ANY, FREE},
-    {"weight_lr_power", FIELD(weight_lr_power), ANY, FREE},
+    {"r", FIELD(r), ANY, ALL_FREE},
+    {"weight_lr_power", FIELD(weight_lr_power), ANY, ALL_FREE},
 };
 
 static const struct {
@@ -338,6 +358,7 @@ static const struct {
     {"use_bias_correction", FIELD(use_bias_correction), PRODIGY | DA_ADAM},
     {"safeguard_warmup", FIELD(safeguard_warmup), PRODIGY},
     {"no_prox", FIELD(no_prox), DA_ADAN},
+    {"silent_sgd_phase", FIELD(silent_sgd_phase), RADAM_FREE},
     {"decoupled_weight_decay", FIELD(decoupled_weight_decay), LION},
 };
 
@@ -346,7 +367,7 @@ static const struct {
     const char *key;
     int families;
 } neutral[] = {
-    {"foreach", ADAMW | SGD | FREE},
+    {"foreach", ADAMW | SGD | ALL_FREE},
     {"fused", ADAMW | SGD},
     {"use_triton", LION},
     {"log_every", HAS_D & ~PRODIGY},
@@ -420,11 +441,16 @@ static int set_number(lx_optimizer_config *c, size_t i, const char *value, lx_er
     return LX_OK;
 }
 
+static bool has_betas(int family)
+{
+    return !(family & (SGD | SGD8 | SGD_FREE | ADAFACTOR | DA_ADAGRAD | DA_SGD));
+}
+
 static int unknown_option(const lx_optimizer_config *c, int family, lx_error *err)
 {
     lx_str all = LX_STR_INIT;
 
-    if (family != SGD && family != SGD8 && family != ADAFACTOR)
+    if (has_betas(family))
         lx_str_puts(&all, "betas, ");
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i].families & family)
@@ -443,12 +469,11 @@ int lx_optimizer_set(lx_optimizer_config *c, const char *key, const char *value,
 {
     const int family = family_of(c->type);
 
-    if (strcmp(key, "betas") == 0 && family != SGD && family != SGD8 &&
-        family != ADAFACTOR && family != DA_ADAGRAD && family != DA_SGD)
+    if (strcmp(key, "betas") == 0 && has_betas(family))
         return set_betas_from(c, value, err);
     if (strcmp(key, "eps") == 0 && family == ADAFACTOR)
         return set_two_eps(c, value, err);
-    if (strcmp(key, "warmup_steps") == 0 && family == FREE) {
+    if (strcmp(key, "warmup_steps") == 0 && (family == FREE || family == SGD_FREE)) {
         double steps[2];
         int n;
         if (!read_numbers(steps, &n, 2, value) || n != 1 || !(steps[0] >= 0) ||

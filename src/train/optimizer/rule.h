@@ -56,6 +56,7 @@ extern const lx_optimizer_rule lx_rule_adamw, lx_rule_adamw_8bit, lx_rule_lion,
     lx_rule_lion_8bit, lx_rule_sgd_nesterov, lx_rule_sgd_8bit, lx_rule_adafactor,
     lx_rule_prodigy, lx_rule_dadapt_adam_preprint, lx_rule_dadapt_adagrad,
     lx_rule_dadapt_adam, lx_rule_dadapt_adan, lx_rule_dadapt_adan_ip, lx_rule_dadapt_lion,
-    lx_rule_dadapt_sgd, lx_rule_schedule_free;
+    lx_rule_dadapt_sgd, lx_rule_schedule_free, lx_rule_radam_schedule_free,
+    lx_rule_sgd_schedule_free;
 
 #endif
