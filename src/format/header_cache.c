@@ -8,9 +8,9 @@
 #include "src/format/tensor_file_build.h"
 
 enum {
-    MOST_LAYOUTS = 64,  /* of a cache; the oldest goes */
-    FIRST_READ = 65536, /* bytes, when nothing is known */
-    SLACK = 4096        /* behind a header: its first tensors, which are small ones */
+    MOST_LAYOUTS = 64, /* of a cache; the oldest goes */
+    FIRST_READ = 4096, /* bytes: the header's length and what is short enough */
+    SLACK = 512        /* behind a header: its first tensors, mostly an alpha */
 };
 
 struct lx_layout {
@@ -30,7 +30,6 @@ struct lx_layout {
 struct lx_header_cache {
     unsigned char *bytes; /* the header of the open file, and what was read behind it */
     size_t n_bytes, capacity;
-    size_t guess;    /* so much the last header took */
     lx_arena *arena; /* metadata of the open file */
     lx_layout *layouts[MOST_LAYOUTS];
     size_t n_layouts, next;
@@ -61,7 +60,6 @@ int lx_header_cache_new(lx_header_cache **out, lx_error *err)
         lx_free(c);
         return lx_oom(err);
     }
-    c->guess = FIRST_READ;
     *out = c;
     return LX_OK;
 }
@@ -216,19 +214,17 @@ static int read_header(lx_header_cache *c, int fd, size_t size, lx_error *err)
     int rc;
 
     c->n_bytes = 0;
-    if ((rc = read_up_to(c, fd, size < c->guess ? size : c->guess, err)) < 0)
+    if ((rc = read_up_to(c, fd, size < FIRST_READ ? size : FIRST_READ, err)) < 0)
         return rc;
     if (!lx_safetensors__fits(c->bytes, c->n_bytes, size))
         return 0;
     end = header_end(c->bytes);
-    if (c->n_bytes < end && (rc = read_up_to(c, fd, end, err)) < 0)
+    if (c->n_bytes < end &&
+        (rc = read_up_to(c, fd, size - end < SLACK ? size : end + SLACK, err)) < 0)
         return rc;
     if (c->n_bytes < end)
         return lx_fail(err, LX_EIO, "became shorter while it was read, at byte %zu",
                        c->n_bytes);
-    c->guess = end + SLACK;
-    if (c->guess < FIRST_READ)
-        c->guess = FIRST_READ;
     return 1;
 }
 

@@ -1,10 +1,10 @@
 /*
  * format/header_cache - the headers of many safetensors files, quickly
  *
- * Only the header is read, never a weight: one read of the length that the last header
- * had, and a second one where that was too short. Names, shapes and metadata are there as
- * in a file opened by lx_tensor_file_open, and the same files are refused; `data` of a
- * view is NULL, a single number is had by lx_tensor_file_number.
+ * Only the header is read, never a weight: its first 4096 bytes, then what is missing.
+ * Names, shapes and metadata are there as in a file opened by lx_tensor_file_open, and the
+ * same files are refused; `data` of a view is NULL, a single number is had by
+ * lx_tensor_file_number.
  *
  * Files of one trainer and one rank have the same tensors, so the same text stands in
  * their headers behind the metadata. Such a text is parsed once: where it comes again,

@@ -188,9 +188,10 @@ static int collect(lx_lora_file *f, lx_error *err)
     name_index index = {.size = 2 * n + 1};
     int rc = LX_OK;
 
-    f->modules = lx_arena_calloc(f->arena, n, sizeof *f->modules);
-    f->unknown = lx_arena_calloc(f->arena, n, sizeof *f->unknown);
-    f->embeddings = lx_arena_calloc(f->arena, n, sizeof *f->embeddings);
+    /* Room for one module a tensor; what is not needed is never touched. */
+    f->modules = lx_arena_alloc(f->arena, n * sizeof *f->modules);
+    f->unknown = lx_arena_alloc(f->arena, n * sizeof *f->unknown);
+    f->embeddings = lx_arena_alloc(f->arena, n * sizeof *f->embeddings);
     index.slots = lx_calloc(index.size, sizeof *index.slots);
     if (!f->modules || !f->unknown || !f->embeddings || !index.slots) {
         lx_free(index.slots);
