@@ -26,14 +26,16 @@ static int read_counts(lx_counts *out, const char **problem, const lx_tensor_fil
 
 /* ---- tags -------------------------------------------------------------------------------- */
 
-int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena, lx_error *err)
+int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena,
+                 lx_error *err)
 {
     lx_counts counts;
     size_t n = 0;
     int rc;
 
     *out = (lx_tag_list){0};
-    if ((rc = read_counts(&counts, &out->problem, file, "ss_tag_frequency", arena, err)) < 0)
+    if ((rc = read_counts(&counts, &out->problem, file, "ss_tag_frequency", arena, err)) <
+        0)
         return rc;
     for (size_t g = 0; g < counts.n_groups; g++)
         n += counts.groups[g].n_items;
@@ -115,11 +117,16 @@ static bool next_part(const char **rest, const char **part, size_t *n)
 }
 
 typedef enum folder_state {
-    FOLDER_CAPTIONS, FOLDER_WORDS_ONLY, FOLDER_WORDS_PARTLY, FOLDER_EMPTY, FOLDER_UNKNOWN
+    FOLDER_CAPTIONS,
+    FOLDER_WORDS_ONLY,
+    FOLDER_WORDS_PARTLY,
+    FOLDER_EMPTY,
+    FOLDER_UNKNOWN
 } folder_state;
 
 /* The item of that name but for case and spaces around it. */
-static const lx_counted *member_fold(const lx_count_group *group, const char *key, size_t n)
+static const lx_counted *member_fold(const lx_count_group *group, const char *key,
+                                     size_t n)
 {
     for (size_t i = 0; i < group->n_items; i++) {
         const char *s = group->items[i].name;
@@ -173,8 +180,8 @@ typedef struct census {
     const char *example, *words; /* of a folder with words only */
 } census;
 
-static void add_folder(census *c, folder_state state, const char *folder, const char *words,
-                       double lost)
+static void add_folder(census *c, folder_state state, const char *folder,
+                       const char *words, double lost)
 {
     switch (state) {
     case FOLDER_WORDS_ONLY:
@@ -204,6 +211,7 @@ static void look_at_all(census *c, const lx_counts *frequency, const lx_counts *
 {
     for (size_t i = 0; i < frequency->n_groups; i++) {
         const lx_count_group *folder = &frequency->groups[i], *facts;
+        folder_state state;
         double n_images, lost;
         char *words;
         if (lx_counts_find(reg, folder->name))
@@ -215,8 +223,8 @@ static void look_at_all(census *c, const lx_counts *frequency, const lx_counts *
             continue; /* a folder without images says nothing */
         c->n_folders++;
         c->n_images += n_images;
-        add_folder(c, look_at_folder(folder, words, n_images, &lost), folder->name, words,
-                   lost);
+        state = look_at_folder(folder, words, n_images, &lost);
+        add_folder(c, state, folder->name, words, lost);
     }
 }
 
@@ -226,29 +234,32 @@ static double number_of(const lx_tensor_file *file, const char *key)
     return text ? strtod(text, NULL) : 0;
 }
 
-static int decide_from_tags(lx_verdict *v, const census *c, lx_arena *arena, lx_error *err)
+static int decide_from_tags(lx_verdict *v, const census *c, lx_arena *arena,
+                            lx_error *err)
 {
     if (c->n_words_only && c->n_words_only == c->n_folders)
-        return decide(v, LX_CAPTIONS_FOLDER_WORDS, "proves", "A1",
-                      lx_arena_printf(arena,
-                                      "no caption was read: every image was trained on the "
-                                      "folder's words \"%s\" alone. If there were caption files, "
-                                      "train again with --caption_extension (.txt)",
-                                      c->words),
-                      err);
+        return decide(
+            v, LX_CAPTIONS_FOLDER_WORDS, "proves", "A1",
+            lx_arena_printf(arena,
+                            "no caption was read: every image was trained on the "
+                            "folder's words \"%s\" alone. If there were caption files, "
+                            "train again with --caption_extension (.txt)",
+                            c->words),
+            err);
     if (c->n_words_only || c->n_partly)
-        return decide(v, LX_CAPTIONS_PARTLY, c->n_words_only ? "proves" : "suggests",
-                      c->n_words_only ? "A1" : "A2",
-                      c->n_words_only
-                          ? lx_arena_printf(arena,
-                                            "in %zu of %zu folders (for example \"%s\") no "
-                                            "caption was read",
-                                            c->n_words_only, c->n_folders, c->example)
-                          : lx_arena_printf(arena,
-                                            "%.0f images of \"%s\" seem to have been trained on "
-                                            "\"%s\" alone, for want of a caption file",
-                                            c->n_lost, c->example, c->words),
-                      err);
+        return decide(
+            v, LX_CAPTIONS_PARTLY, c->n_words_only ? "proves" : "suggests",
+            c->n_words_only ? "A1" : "A2",
+            c->n_words_only
+                ? lx_arena_printf(arena,
+                                  "in %zu of %zu folders (for example \"%s\") no "
+                                  "caption was read",
+                                  c->n_words_only, c->n_folders, c->example)
+                : lx_arena_printf(arena,
+                                  "%.0f images of \"%s\" seem to have been trained on "
+                                  "\"%s\" alone, for want of a caption file",
+                                  c->n_lost, c->example, c->words),
+            err);
     if (c->n_empty && c->n_empty == c->n_folders)
         return decide(v, LX_CAPTIONS_EMPTY, "proves", "A3",
                       lx_arena_strdup(arena, "all captions were empty"), err);
@@ -274,7 +285,32 @@ static int decide_dropped(lx_verdict *v, const lx_tensor_file *file, lx_arena *a
     if (!flag)
         return 1;
     return decide(v, LX_CAPTIONS_DROPPED, "proves", "A7",
-                  lx_arena_printf(arena, "%s dropped the captions in training", flag), err);
+                  lx_arena_printf(arena, "%s dropped the captions in training", flag),
+                  err);
+}
+
+/* Trained from a metadata file (sd-scripts' fine-tuning data sets), where {} means nothing. */
+static bool is_fine_tuning(const lx_tensor_file *file)
+{
+    const char *text = lx_tensor_file_metadata(file, "ss_datasets");
+    return text && strstr(text, "\"is_dreambooth\": false");
+}
+
+/* Captions that were read and often dropped: it is said, and decides nothing. */
+static int tell_dropout(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena,
+                        lx_error *err)
+{
+    const double rate = number_of(file, "ss_caption_dropout_rate");
+    const double tags = number_of(file, "ss_caption_tag_dropout_rate");
+
+    if (v->captions != LX_CAPTIONS_READ || (!(rate >= 0.3) && !(tags >= 0.3)))
+        return LX_OK;
+    v->text = rate >= 0.3
+                  ? lx_arena_printf(arena, "%s, and dropped in %.0f %% of the steps",
+                                    v->text, 100 * rate)
+                  : lx_arena_printf(arena, "%s, and %.0f %% of their tags were dropped",
+                                    v->text, 100 * tags);
+    return v->text ? LX_OK : lx_oom(err);
 }
 
 static bool has_training_keys(const lx_tensor_file *file)
@@ -288,7 +324,8 @@ static bool has_training_keys(const lx_tensor_file *file)
     return false;
 }
 
-int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena, lx_error *err)
+int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena,
+                    lx_error *err)
 {
     const char *problem = NULL;
     lx_counts frequency, dirs, reg;
@@ -297,22 +334,34 @@ int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena, 
 
     if (!has_training_keys(file))
         return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A5",
-                      lx_arena_strdup(arena, "the file carries no training metadata"), err);
+                      lx_arena_strdup(arena, "the file carries no training metadata"),
+                      err);
     if ((rc = decide_dropped(v, file, arena, err)) <= 0)
         return rc;
     /* ai-toolkit writes a made-up {"1_TRIGGER": {"TRIGGER": 1}} whatever was trained. */
     if (lx_tensor_file_metadata(file, "software"))
-        return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
-                      lx_arena_strdup(arena, "this trainer's tag frequencies are made up"), err);
-    if ((rc = read_counts(&frequency, &problem, file, "ss_tag_frequency", arena, err)) < 0 ||
+        return decide(
+            v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
+            lx_arena_strdup(arena, "this trainer's tag frequencies are made up"), err);
+    if ((rc = read_counts(&frequency, &problem, file, "ss_tag_frequency", arena, err)) <
+            0 ||
         (rc = read_counts(&dirs, NULL, file, "ss_dataset_dirs", arena, err)) < 0 ||
         (rc = read_counts(&reg, NULL, file, "ss_reg_dataset_dirs", arena, err)) < 0)
         return rc;
     if (problem || !lx_tensor_file_metadata(file, "ss_tag_frequency"))
         return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
-                      lx_arena_strdup(arena, problem ? problem
-                                                     : "the file carries no tag frequencies"),
+                      lx_arena_strdup(arena, problem
+                                                 ? problem
+                                                 : "the file carries no tag frequencies"),
                       err);
     look_at_all(&c, &frequency, &dirs, &reg, arena);
-    return decide_from_tags(v, &c, arena, err);
+    if (c.n_empty && c.n_empty == c.n_folders && is_fine_tuning(file))
+        return decide(
+            v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
+            lx_arena_strdup(arena, "of metadata files only tags are counted: captions in "
+                                   "sentences leave no trace"),
+            err);
+    if ((rc = decide_from_tags(v, &c, arena, err)) < 0)
+        return rc;
+    return tell_dropout(v, file, arena, err);
 }

@@ -156,10 +156,11 @@ static int add_base(work *w)
 
     if (!base || !base->context_size)
         return LX_OK;
-    if ((strcmp(needs, "SD 2.x") == 0 && base->context_size != 1024) ||
-        (strcmp(needs, "SD 1.x") == 0 && base->context_size != 768) ||
-        strncmp(needs, "SDXL", 4) == 0 || strncmp(needs, "SD 3", 4) == 0 ||
-        strncmp(needs, "Flux", 4) == 0) {
+    if ((strncmp(needs, "SD 2.x", 6) == 0 && base->context_size != 1024) ||
+        (strncmp(needs, "SD 1.x", 6) == 0 && !strstr(needs, "layout") &&
+         base->context_size != 768) ||
+        (strncmp(needs, "SD 1.x", 6) != 0 && strncmp(needs, "SD 2.x", 6) != 0 &&
+         strcmp(needs, "unknown") != 0)) {
         w->r->facts.is_other_architecture = true;
         return ADD(w, "A14", "Q7", LX_PROVES, rc,
                    "the LoRA is for %s; the base reads text of width %d", needs,

@@ -18,3 +18,6 @@ short=$(echo "$run" | cut -c1-10)
 "$LX" inspect "$run:three" 2>&1 | sed "s/$short/RUN/g"
 "$LX" inspect 0000000; echo "= $?"
 "$LX" inspect nothing.safetensors; echo "= $?"
+# A picture that names the first one by the hash of its tensors, and one that nobody knows.
+cp "$SOURCE/tests/cli/inspect/lora_hashes.png" .
+"$LX" inspect lora_hashes.png | sed -n "s/$short/RUN/; /Lora hashes/p; /LoRA found/p"

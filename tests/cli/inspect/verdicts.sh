@@ -1,0 +1,23 @@
+# The rules beyond folder words: dropped always, dropped often, empty, a metadata file, made-up counts.
+. "$SOURCE/tests/support/lora.sh"
+u=lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k
+tags='"ss_dataset_dirs":"{\"10_a b\": {\"n_repeats\": 10, \"img_count\": 4}}","ss_tag_frequency":"{\"10_a b\": {\"red hair\": 3}}"'
+empty='"ss_dataset_dirs":"{\"10_a b\": {\"n_repeats\": 10, \"img_count\": 4}}","ss_tag_frequency":"{\"10_a b\": {}}"'
+part='"ss_dataset_dirs":"{\"10_a b\": {\"n_repeats\": 10, \"img_count\": 4}}","ss_tag_frequency":"{\"10_a b\": {\"a b\": 1, \"red hair\": 3}}"'
+two='"ss_dataset_dirs":"{\"10_a b\": {\"n_repeats\": 10, \"img_count\": 4}, \"1_x\": {\"n_repeats\": 1, \"img_count\": 2}}","ss_tag_frequency":"{\"10_a b\": {\"a b\": 4}, \"1_x\": {\"red hair\": 2}}"'
+# shellcheck disable=SC2046
+{
+    make_tensors a_read.safetensors "$tags" $(module $u 320 768 4)
+    make_tensors b_often.safetensors "$tags,\"ss_caption_dropout_rate\":\"0.5\"" $(module $u 320 768 4)
+    make_tensors c_always.safetensors "$tags,\"ss_caption_dropout_rate\":\"1.0\"" $(module $u 320 768 4)
+    make_tensors d_every_epoch.safetensors "$tags,\"ss_caption_dropout_every_n_epochs\":\"1\"" $(module $u 320 768 4)
+    make_tensors e_empty.safetensors "$empty" $(module $u 320 768 4)
+    make_tensors f_metadata_file.safetensors "$empty,\"ss_datasets\":\"[{\\\"is_dreambooth\\\": false}]\"" $(module $u 320 768 4)
+    make_tensors g_part.safetensors "$part" $(module $u 320 768 4)
+    make_tensors h_one_folder.safetensors "$two" $(module $u 320 768 4)
+    make_tensors i_made_up.safetensors '"software":"{}","ss_tag_frequency":"{\"1_x\": {\"x\": 1}}"' $(module $u 320 768 4)
+    make_tensors j_no_counts.safetensors '"ss_steps":"5"' $(module $u 320 768 4)
+    make_tensors k_damaged.safetensors '"ss_tag_frequency":"{\"1_x\": {"' $(module $u 320 768 4)
+    make_tensors l_nothing.safetensors '' $(module $u 320 768 4)
+}
+"$LX" inspect . --columns name,rule,strength,captions,proof
