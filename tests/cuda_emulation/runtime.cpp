@@ -52,7 +52,7 @@ using namespace lx_emu;
 struct CUgraph_st {
     std::vector<task> nodes;
     CUstream_st *origin;
-    size_t n_open = 0; /* streams that record into it */
+    bool is_broken = false; /* something was called that a capture does not allow */
 };
 
 struct CUgraphExec_st {
@@ -303,6 +303,9 @@ static bool refuse_capture()
     begin();
     if (!is_capturing())
         return false;
+    for (CUstream_st *s : streams)
+        if (s->graph)
+            s->graph->is_broken = true;
     done(cudaErrorStreamCaptureUnsupported);
     return true;
 }
@@ -319,6 +322,8 @@ static cudaError_t put(cudaStream_t stream, task &&t)
     }
     if (s == &legacy)
         run_all(true);
+    else if (s->is_blocking)
+        run_stream(&legacy);
     s->queue.push_back(std::move(t));
     if (!options.lazy)
         run_stream(s);
@@ -670,7 +675,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     if (refuse_capture())
         return last_error;
     run_stream(stream_of(stream));
-    return last_error;
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream)
@@ -683,7 +688,7 @@ cudaError_t cudaDeviceSynchronize(void)
     if (refuse_capture())
         return last_error;
     run_all(false);
-    return last_error;
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
@@ -726,7 +731,6 @@ static cudaError_t join_capture(CUstream_st *s, cudaEvent_t event)
         return done(cudaErrorIllegalState);
     if (!s->graph) {
         s->graph = event->graph;
-        s->graph->n_open++;
     }
     for (size_t node : event->last)
         s->last.push_back(node);
@@ -782,7 +786,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
     if (!stream || stream->graph)
         return done(cudaErrorIllegalState);
     run_stream(stream);
-    stream->graph = new CUgraph_st{{}, stream, 1};
+    stream->graph = new CUgraph_st{{}, stream};
     stream->last.clear();
     return cudaSuccess;
 }
@@ -804,11 +808,15 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
         if (s->graph == graph)
             s->graph = nullptr, s->last.clear();
     *out = nullptr;
+    cudaError_t error =
+        graph->is_broken ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
     for (bool has : has_follower)
-        if (!has) {
-            delete graph;
-            return done(cudaErrorStreamCaptureUnjoined);
-        }
+        if (!has)
+            error = cudaErrorStreamCaptureUnjoined;
+    if (error) {
+        delete graph;
+        return done(error);
+    }
     *out = graph;
     return cudaSuccess;
 }

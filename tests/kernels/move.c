@@ -144,6 +144,39 @@ static void test_embedding__looks_up_rows(void **state)
     lx_case_free(c);
 }
 
+static void test_timestep_embedding__agrees_with_plain(void **state)
+{
+    const int64_t steps[3] = {0, 1, 999};
+    const float between[3] = {0.5f, 998.75f, 3};
+
+    for (int dim = 1; dim < 330; dim += 319)
+        for (int is_whole = 0; is_whole < 2; is_whole++) {
+            lx_case *c = lx_case_new(LX_OP_timestep_embedding);
+            if (is_whole)
+                lx_case_in_i64(c, 3, steps);
+            else
+                lx_case_in_data(c, between, 3, -1);
+            lx_case_out(c, 3, dim, -1);
+            lx_case_check(c, 1e-7);
+            lx_case_free(c);
+        }
+}
+
+static void test_cast__widens_and_narrows(void **state)
+{
+    lx_case *c = lx_case_new(LX_OP_cast);
+
+    lx_case_in_f16(c, 3, 5, 77, -1);
+    lx_case_out(c, 5, 77, -1);
+    lx_case_check(c, 0);
+    lx_case_free(c);
+    c = lx_case_new(LX_OP_cast);
+    lx_case_in(c, 0, 3, 5, 77, -1);
+    lx_case_out(c, 5, 77, -1);
+    lx_case_check(c, 0);
+    lx_case_free(c);
+}
+
 static void test_cast__refuses_what_it_cannot_do(void **state)
 {
     lx_device *dev;
@@ -191,6 +224,8 @@ int main(void)
         cmocka_unit_test(test_permute__moves_every_element),
         cmocka_unit_test(test_upsample_nearest__gradient_is_its_transpose),
         cmocka_unit_test(test_embedding__looks_up_rows),
+        cmocka_unit_test(test_timestep_embedding__agrees_with_plain),
+        cmocka_unit_test(test_cast__widens_and_narrows),
         cmocka_unit_test(test_cast__refuses_what_it_cannot_do),
         cmocka_unit_test(test_pack__is_shared_and_counted),
     };
