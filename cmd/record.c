@@ -79,6 +79,8 @@ static bool is_beside_the_result(const char *flag)
                                         "output_dir",
                                         "in_json",
                                         "base_weights",
+                                        "cache_latents_to_disk",
+                                        "latent_cache_dir",
                                         "output_name",
                                         "training_comment",
                                         "config_file",

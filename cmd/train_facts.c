@@ -274,10 +274,6 @@ int lx_flags_notes(lx_flags *f, lx_error *err)
             "--mixed_precision %s: this version computes in f32 throughout, which "
             "is more exact and takes more memory",
             c->mixed_precision);
-    if (rc == 0 && f->values[LX_AT_cache_latents_to_disk].is_on)
-        rc = lx_flags_note(
-            f, "--cache_latents_to_disk: latents are kept in memory, nothing is "
-               "written beside the images");
     if (rc == 0 && f->values[LX_AT_text_encoder_lr].words.count > 1)
         rc = lx_flags_note(
             f, "--text_encoder_lr: Stable Diffusion 1.x has one text encoder, the "

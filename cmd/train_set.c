@@ -218,10 +218,31 @@ SETTER(caption_extention)
     return set_extension(f, v->text, err);
 }
 
+/* $XDG_CACHE_HOME/lx/latents, or --latent_cache_dir. */
 SETTER(cache_latents_to_disk)
 {
-    if (v->is_on)
-        f->config->data.cache_latents = true;
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    lx_dataset_config *data = &f->config->data;
+
+    if (!v->is_on)
+        return LX_OK;
+    data->cache_latents = true;
+    if (cache && *cache)
+        data->latent_cache_dir = lx_arena_printf(f->arena, "%s/lx/latents", cache);
+    else if (home && *home)
+        data->latent_cache_dir = lx_arena_printf(f->arena, "%s/.cache/lx/latents", home);
+    else
+        return LX_OK; /* nowhere to keep them: --latent_cache_dir says where */
+    return data->latent_cache_dir ? LX_OK : lx_oom(err);
+}
+
+/* Comes after cache_latents_to_disk in the table. */
+SETTER(latent_cache_dir)
+{
+    if (v->is_null)
+        return LX_OK;
+    f->config->data.cache_latents = true;
+    f->config->data.latent_cache_dir = v->text;
     return LX_OK;
 }
 

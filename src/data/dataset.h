@@ -69,6 +69,8 @@ typedef struct lx_dataset_config {
     double token_warmup_step;
     bool enable_wildcard, weighted_captions;
     bool cache_latents;
+    const char *
+        latent_cache_dir; /* what the VAE made is kept there (latent_cache); NULL = not */
     double validation_split; /* share of each folder's images that is held out */
     int64_t
         validation_seed; /* of the choice, when it is given; else the training's seed */

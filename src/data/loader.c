@@ -6,6 +6,7 @@
 #include "src/base/alloc.h"
 #include "src/base/rng.h"
 #include "src/data/caption.h"
+#include "src/data/latent_cache.h"
 #include "src/data/pixels.h"
 
 static const float latent_scale = 0.18215f;
@@ -22,6 +23,7 @@ struct lx_loader {
     int64_t max_train_steps;
     lx_encode_image encode;
     void *encode_context;
+    lx_latent_cache kept; /* folder NULL: nothing is kept on disk */
     lx_decoder *decoder;
 
     float **
@@ -113,6 +115,37 @@ static size_t latent_size(const lx_bucket *b)
     return 4 * (size_t)(b->width / 8) * (size_t)(b->height / 8);
 }
 
+/* Of the image as it is when latents are cached: that is what is kept on disk. */
+static bool is_kept(const lx_loader *l, const float *mask, const lx_augment *a)
+{
+    return l->kept.folder && !mask && a->crop_x == 0.5 && a->crop_y == 0.5 &&
+           a->hue == 0 && a->gamma == 0;
+}
+
+/* Mean and logvar from the disk, or from the encoder. */
+static int find_moments(float *mean, float *logvar, float *mask, lx_loader *l,
+                        const lx_image *image, const lx_augment *augment, lx_error *err)
+{
+    const lx_bucket *b = &l->dataset->buckets[image->bucket];
+    const bool keeps = is_kept(l, mask, augment);
+    bool found = false;
+    int rc;
+
+    if (keeps && (rc = lx_latent_cache_read(&found, mean, logvar, &l->kept, l->dataset,
+                                            image, augment->is_flipped, err)) < 0)
+        return rc;
+    if (found)
+        return LX_OK;
+    if ((rc = lx_image_tensor(l->pixels, mask, l->decoder, l->dataset, image, augment,
+                              err)) < 0 ||
+        (rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar,
+                        err)) < 0)
+        return rc;
+    return keeps ? lx_latent_cache_write(&l->kept, l->dataset, image, augment->is_flipped,
+                                         mean, logvar, err)
+                 : LX_OK;
+}
+
 /* One draw from the VAE's posterior, times 0.18215. */
 static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image *image,
                           const lx_augment *augment, lx_rng rng, lx_error *err)
@@ -128,11 +161,7 @@ static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image 
     mean = l->moments;
     logvar = mean + n;
     noise = logvar + n;
-    if ((rc = lx_image_tensor(l->pixels, mask, l->decoder, l->dataset, image, augment,
-                              err)) < 0)
-        return rc;
-    if ((rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar,
-                        err)) < 0)
+    if ((rc = find_moments(mean, logvar, mask, l, image, augment, err)) < 0)
         return rc;
     lx_rng_normal(noise, n, 0, &rng);
     for (size_t i = 0; i < n; i++) {
@@ -167,6 +196,11 @@ static int cache_image(lx_loader *l, size_t i, bool is_mirror, lx_error *err)
     return sample_latents(
         *place, l->dataset->config.has_masks ? *place + n : NULL, l, image, &augment,
         lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)), err);
+}
+
+void lx_loader_keep_latents(lx_loader *l, const lx_latent_cache *cache)
+{
+    l->kept = *cache;
 }
 
 /* Bucket by bucket, so that the encoder's graph of a size is made once. */

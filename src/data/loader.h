@@ -35,6 +35,11 @@ int lx_loader_new(lx_loader **out, const lx_dataset *dataset, uint64_t seed,
                   void *encode_context, lx_error *err);
 void lx_loader_free(lx_loader *loader);
 
+/* Latents are looked for there first, and left there; before they are cached. The cache's texts are
+ * borrowed. Not for images with masks, which need their pixels anyway. */
+struct lx_latent_cache;
+void lx_loader_keep_latents(lx_loader *loader, const struct lx_latent_cache *cache);
+
 /* Encodes every image (and its mirror when flip_aug) once; the VAE posterior is sampled once per
  * image from (seed, LX_RNG_LATENT, 0, image hash). */
 int lx_loader_cache_latents(lx_loader *loader, lx_progress progress, void *progress_context,

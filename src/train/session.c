@@ -6,6 +6,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/data/latent_cache.h"
 #include "src/text/prompt.h"
 #include "src/text/tokenizer.h"
 #include "src/train/draw.h"
@@ -180,6 +181,28 @@ static int on_cached(void *context, int64_t done, int64_t total, lx_error *err)
     return LX_OK;
 }
 
+/* The weights that decide what an image becomes name the files on disk. */
+static void keep_latents(lx_train *t)
+{
+    lx_latent_cache cache = {.folder = t->config->data.latent_cache_dir};
+    const size_t n = lx_checkpoint_count(t->checkpoint, LX_VAE);
+    lx_sha256 hash;
+
+    if (!cache.folder)
+        return;
+    lx_sha256_init(&hash);
+    for (size_t i = 0; i < n; i++) {
+        const char *name;
+        const lx_tensor_view *view = lx_checkpoint_at(t->checkpoint, LX_VAE, i, &name);
+        lx_sha256_update(&hash, name, strlen(name) + 1);
+        lx_sha256_update(&hash, lx_dtype_name(view->dtype),
+                         strlen(lx_dtype_name(view->dtype)) + 1);
+        lx_sha256_update(&hash, view->data, view->bytes);
+    }
+    cache.vae = lx_sha256_final(&hash);
+    lx_loader_keep_latents(t->loader, &cache);
+}
+
 static int prepare_validation(lx_train *t, lx_error *err)
 {
     const lx_validation_of of = {.config = t->config,
@@ -209,6 +232,7 @@ static int prepare_loader(lx_train *t, lx_error *err)
         return rc;
     if (!c->data.cache_latents)
         return LX_OK;
+    keep_latents(t);
     if ((rc = lx_loader_cache_latents(t->loader, on_cached, t, err)) < 0)
         return rc;
     lx_latents_free(t->latents); /* and the VAE's weights with it */

@@ -16,6 +16,7 @@ train() { # OUT THREADS FLAG...
         { cat log; exit 1; }
     tensors "$out/a.safetensors" >"$out.tensors"
 }
+unset XDG_CACHE_HOME
 train plain 1 --cache_latents
 check() { # NAME FLAG...
     name=$1
@@ -30,4 +31,18 @@ check() { # NAME FLAG...
 }
 check network_dropout --cache_latents --network_dropout 0.2
 check rank_dropout --cache_latents --network_args rank_dropout=0.25
+check on_disk --network_dropout 0.3 --flip_aug --latent_cache_dir kept
+# What is kept on disk is what would be encoded: written, read, and read where a file was cut.
+train fresh 1 --cache_latents --flip_aug
+train written 1 --cache_latents_to_disk --flip_aug
+n=$(find "$HOME/.cache/lx/latents" -name '*.safetensors' | wc -l)
+[ "$n" -eq 16 ] || { echo "$n files kept"; exit 1; }
+train read 2 --cache_latents_to_disk --flip_aug
+find "$HOME/.cache/lx/latents" -name '*.safetensors' | head -3 | while read -r file; do
+    head -c 500 "$file" >cut && cp cut "$file"
+done
+train mended 1 --cache_latents_to_disk --flip_aug
+for out in written read mended; do
+    cmp -s fresh.tensors $out.tensors || { echo "latents on disk: other tensors when $out"; exit 1; }
+done
 check module_dropout --cache_latents --network_args module_dropout=0.3 --gradient_accumulation_steps 2
