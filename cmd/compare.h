@@ -78,8 +78,10 @@ typedef struct lx_compare_rank {
 } lx_compare_rank;
 
 typedef struct lx_comparison {
-    lx_cli *cli;
+    lx_arena *arena; /* what is found out lives here */
+    lx_cli *cli;     /* where it is printed */
     lx_store *store;
+    const char *link; /* of a page: LINK/ID is a run's own; NULL = it has none */
     double smoothing, share; /* options */
     uint64_t seed;
     bool is_paired;        /* said to share their draws */
@@ -98,9 +100,11 @@ typedef struct lx_comparison {
     lx_words notes;    /* ... or with the same */
 } lx_comparison;
 
-/* All that is known of one run, found by name. */
-int lx_compare_run(lx_compared *run, lx_comparison *c, const char *name, lx_error *err);
-/* All runs and where they differ. */
+/* All that is known of the run whose row is there. */
+int lx_compare_run(lx_compared *run, lx_comparison *c, lx_error *err);
+/* All runs, whose rows are there, and where they differ. */
+int lx_compare_runs(lx_comparison *c, lx_error *err);
+/* The same of runs found by name or LoRA file (cmd/run_find). */
 int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err);
 /* A run's points along the axis chosen; NULL = it does not say. */
 const double *lx_compare_axis(const lx_comparison *c, const lx_compared *run);
@@ -126,6 +130,8 @@ int lx_compare_caption_change(const char **out, lx_comparison *c,
                               const lx_data_change *change, lx_error *err);
 
 int lx_compare_show(lx_comparison *c, bool shows_all, lx_error *err);
+/* All of it as one object; *out is the caller's (cJSON_Delete), after an error too. */
+int lx_compare_tree(cJSON **out, lx_comparison *c, lx_error *err);
 int lx_compare_json(lx_comparison *c, lx_error *err);
 int lx_compare_svg(lx_comparison *c, const char *path, lx_error *err);
 /* A page of its own, scrubbed unless keeps_private; what stands in it, for any page (its

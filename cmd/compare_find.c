@@ -6,6 +6,7 @@
 
 #include "cmd/compare.h"
 #include "cmd/run_field.h"
+#include "cmd/run_find.h"
 #include "cmd/train_flag.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -26,10 +27,10 @@ static const char *value_text(lx_comparison *c, const cJSON *value)
         lx_format_double(number, value->valuedouble);
     else if (!cJSON_IsString(value))
         json = cJSON_PrintUnformatted(value);
-    text = lx_arena_strdup(c->cli->arena, cJSON_IsNumber(value)   ? number
-                                          : cJSON_IsString(value) ? value->valuestring
-                                          : json                  ? json
-                                                                  : "?");
+    text = lx_arena_strdup(c->arena, cJSON_IsNumber(value)   ? number
+                                     : cJSON_IsString(value) ? value->valuestring
+                                     : json                  ? json
+                                                             : "?");
     c->is_out_of_memory |=
         !text || (!json && !cJSON_IsNumber(value) && !cJSON_IsString(value));
     cJSON_free(json);
@@ -102,9 +103,9 @@ static int add_path(lx_compare_facts *out, lx_comparison *c, cJSON *const *objec
     for (size_t i = 0; i < c->n; i++) {
         fact.texts[i] = value_text(c, at_path(objects[i], path));
         if (fact.texts[i] && most && strlen(fact.texts[i]) > most)
-            fact.texts[i] = lx_arena_strndup(c->cli->arena, fact.texts[i], most);
+            fact.texts[i] = lx_arena_strndup(c->arena, fact.texts[i], most);
     }
-    return add_fact(out, &fact, c->n, c->cli->arena, err);
+    return add_fact(out, &fact, c->n, c->arena, err);
 }
 
 /* ---- flags --------------------------------------------------------------- */
@@ -133,14 +134,14 @@ static const char *flag_text(lx_comparison *c, size_t run, const cJSON *flags,
 static int add_flag(lx_comparison *c, cJSON *const *flags, const char *name,
                     lx_error *err)
 {
-    lx_compare_fact fact = {.name = lx_arena_strdup(c->cli->arena, name)};
+    lx_compare_fact fact = {.name = lx_arena_strdup(c->arena, name)};
     bool is_place = lx_run_flag_weight(name) == INT_MAX;
 
     if (!fact.name)
         return lx_oom(err);
     for (size_t i = 0; i < c->n; i++)
         fact.texts[i] = flag_text(c, i, flags[i], name);
-    return add_fact(is_place ? &c->places : &c->flags, &fact, c->n, c->cli->arena, err);
+    return add_fact(is_place ? &c->places : &c->flags, &fact, c->n, c->arena, err);
 }
 
 static int compare_flags(lx_comparison *c, lx_error *err)
@@ -241,7 +242,7 @@ static int code_text(const char **out, lx_comparison *c, const lx_compared *r,
                           object);
     }
     if ((rc = lx_str_check(&text, err)) == LX_OK &&
-        !(*out = lx_arena_strdup(c->cli->arena, lx_str_text(&text))))
+        !(*out = lx_arena_strdup(c->arena, lx_str_text(&text))))
         rc = lx_oom(err);
     lx_str_release(&text);
     cJSON_Delete(git);
@@ -256,7 +257,7 @@ static int compare_code(lx_compare_pair *p, lx_comparison *c, const lx_compared 
 
     if ((rc = code_text(&x, c, a, err)) < 0 || (rc = code_text(&y, c, b, err)) < 0)
         return rc;
-    return lx_compare_diffs(&p->code, &p->n_code, x, y, c->cli->arena, err);
+    return lx_compare_diffs(&p->code, &p->n_code, x, y, c->arena, err);
 }
 
 /* ---- data ---------------------------------------------------------------- */
@@ -311,12 +312,12 @@ static int add_folder_fact(lx_comparison *c, const char *folder, lx_error *err)
     for (size_t i = 0; i < c->n; i++) {
         const lx_dataset_folder_row *f = find_folder(&c->runs[i], folder);
         if (f && !(fact.texts[i] = lx_arena_printf(
-                       c->cli->arena, "%d repeats, %zu images%s%s%s", f->repeats,
-                       f->n_images, f->is_reg ? ", regularisation" : "",
-                       *f->class_tokens ? ", " : "", f->class_tokens)))
+                       c->arena, "%d repeats, %zu images%s%s%s", f->repeats, f->n_images,
+                       f->is_reg ? ", regularisation" : "", *f->class_tokens ? ", " : "",
+                       f->class_tokens)))
             return lx_oom(err);
     }
-    return add_fact(&c->folders, &fact, c->n, c->cli->arena, err);
+    return add_fact(&c->folders, &fact, c->n, c->arena, err);
 }
 
 static int compare_folders(lx_comparison *c, lx_error *err)
@@ -347,7 +348,7 @@ int lx_compare_caption(const char **out, lx_comparison *c, const char *hex, lx_e
     if (!lx_hash_from_hex(&hash, hex))
         return lx_fail(err, LX_EFORMAT, "a caption names no object");
     if ((rc = lx_object_get(&text, c->store, &hash, err)) == LX_OK &&
-        !(*out = lx_arena_strndup(c->cli->arena, lx_str_text(&text), text.len)))
+        !(*out = lx_arena_strndup(c->arena, lx_str_text(&text), text.len)))
         rc = lx_oom(err);
     lx_str_release(&text);
     return rc;
@@ -424,14 +425,13 @@ static int compare_losses(lx_compare_pair *p, lx_comparison *c, const lx_compare
                           const lx_compared *b, lx_error *err)
 {
     lx_loss_curve x = by_images(a), y = by_images(b);
-    int rc = lx_compare_loss(&p->loss, &a->loss, &b->loss, c->share,
-                             c->is_paired || share_draws(c, p, a, b), c->seed,
-                             c->cli->arena, err);
+    int rc =
+        lx_compare_loss(&p->loss, &a->loss, &b->loss, c->share,
+                        c->is_paired || share_draws(c, p, a, b), c->seed, c->arena, err);
 
     if (rc < 0 || strcmp(a->curve, b->curve) != 0 || is_same_axis(a, b))
         return rc;
-    rc = lx_compare_loss(&p->by_images, &x, &y, c->share, false, c->seed, c->cli->arena,
-                         err);
+    rc = lx_compare_loss(&p->by_images, &x, &y, c->share, false, c->seed, c->arena, err);
     p->images_first = p->by_images.first;
     p->images_last = p->by_images.last;
     return rc;
@@ -479,21 +479,21 @@ static int judge_pair(lx_comparison *c, size_t i, size_t k, lx_error *err)
 
     if (parting >= 0)
         return add_line(
-            &c->findings, c->cli->arena,
+            &c->findings, c->arena,
             lx_arena_printf(
-                c->cli->arena,
+                c->arena,
                 "%c and %c have the same spec, but their losses part at step %lld",
                 (char)('a' + i), (char)('a' + k), (long long)parting),
             err);
     if (are_whole && *x && *y && strcmp(x, y) != 0)
         return add_line(
-            &c->findings, c->cli->arena,
-            lx_arena_printf(c->cli->arena,
+            &c->findings, c->arena,
+            lx_arena_printf(c->arena,
                             "%c and %c have the same spec, but their LoRAs differ",
                             (char)('a' + i), (char)('a' + k)),
             err);
-    return add_line(&c->notes, c->cli->arena,
-                    lx_arena_printf(c->cli->arena, "%c and %c have the same spec%s%s",
+    return add_line(&c->notes, c->arena,
+                    lx_arena_printf(c->arena, "%c and %c have the same spec%s%s",
                                     (char)('a' + i), (char)('a' + k),
                                     n ? ", the same losses" : "",
                                     are_whole && *x && *y ? " and the same LoRA" : ""),
@@ -606,8 +606,7 @@ static int rank_flags(lx_comparison *c, lx_error *err)
 {
     int rc = LX_OK;
 
-    if (!(c->ranks =
-              lx_arena_calloc(c->cli->arena, 2 * c->flags.count + 1, sizeof *c->ranks)))
+    if (!(c->ranks = lx_arena_calloc(c->arena, 2 * c->flags.count + 1, sizeof *c->ranks)))
         return lx_oom(err);
     for (size_t i = 0; i < c->flags.count && c->n > 2; i++)
         for (size_t k = 0; k < 2 && rc == LX_OK; k++)
@@ -617,19 +616,19 @@ static int rank_flags(lx_comparison *c, lx_error *err)
     return rc;
 }
 
-int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err)
+int lx_compare_runs(lx_comparison *c, lx_error *err)
 {
     int rc = LX_OK;
 
-    for (c->n = 0; c->n < runs->count && rc == LX_OK; c->n++)
-        rc = lx_compare_run(&c->runs[c->n], c, runs->items[c->n], err);
+    for (size_t i = 0; i < c->n && rc == LX_OK; i++)
+        rc = lx_compare_run(&c->runs[i], c, err);
     if (rc < 0 || (rc = compare_flags(c, err)) < 0 ||
         (rc = compare_folders(c, err)) < 0 || (rc = compare_surroundings(c, err)) < 0)
         return rc;
     for (size_t i = 1; i < c->n; i++) {
         const lx_compared *a = &c->runs[0], *b = &c->runs[i];
         lx_compare_pair *p = &c->pairs[i];
-        if ((rc = compare_images(p, a, b, c->cli->arena, err)) < 0 ||
+        if ((rc = compare_images(p, a, b, c->arena, err)) < 0 ||
             (rc = compare_code(p, c, a, b, err)) < 0 ||
             (rc = compare_losses(p, c, a, b, err)) < 0)
             return rc;
@@ -640,4 +639,14 @@ int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err)
     if ((rc = judge_specs(c, err)) < 0)
         return rc;
     return c->is_out_of_memory ? lx_oom(err) : LX_OK;
+}
+
+int lx_compare_read(lx_comparison *c, const lx_words *runs, lx_error *err)
+{
+    int rc = LX_OK;
+
+    c->arena = c->cli->arena;
+    for (c->n = 0; c->n < runs->count && rc == LX_OK; c->n++)
+        rc = lx_run_find(&c->runs[c->n].row, c->cli, c->store, runs->items[c->n], err);
+    return rc < 0 ? rc : lx_compare_runs(c, err);
 }

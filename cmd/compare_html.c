@@ -11,7 +11,7 @@
 #include "src/query/when.h"
 #include "src/report/page.h"
 
-enum { MOST_CHANGES = 200, MOST_PATCH = 20000 };
+enum { MOST_CHANGES = 200, MOST_PATCH = 20000, MOST_TEXT = 4000 };
 
 /* One page being written. Every text of a run passes `clean`. */
 typedef struct page {
@@ -19,11 +19,6 @@ typedef struct page {
     lx_comparison *c;
     lx_privacy *privacy;
 } page;
-
-static const char *clean(page *p, const char *text)
-{
-    return text ? lx_privacy_text(p->privacy, text, p->c->cli->arena) : "";
-}
 
 /* Formatted, in the arena; "" without memory, which is told in the end. */
 static const char *make(page *p, const char *fmt, ...) LX_PRINTF(2, 3);
@@ -37,7 +32,7 @@ static const char *make(page *p, const char *fmt, ...)
     va_start(args, fmt);
     n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    if (n < 0 || !(text = lx_arena_alloc(p->c->cli->arena, (size_t)n + 1))) {
+    if (n < 0 || !(text = lx_arena_alloc(p->c->arena, (size_t)n + 1))) {
         p->c->is_out_of_memory = true;
         return "";
     }
@@ -45,6 +40,19 @@ static const char *make(page *p, const char *fmt, ...)
     vsnprintf(text, (size_t)n + 1, fmt, args);
     va_end(args);
     return text;
+}
+
+/* Scrubbed, and cut where one text would be a page of its own. */
+static const char *clean(page *p, const char *text)
+{
+    size_t n, most = MOST_TEXT;
+
+    text = text ? lx_privacy_text(p->privacy, text, p->c->arena) : "";
+    if ((n = strlen(text)) <= most)
+        return text;
+    while (most && ((unsigned char)text[most] & 0xC0) == 0x80)
+        most--;
+    return make(p, "%.*s ... (%zu more bytes)", (int)most, text, n - most);
 }
 
 static const char *letter(size_t i)
@@ -101,6 +109,15 @@ static int open_run_table(page *p, const char *first, char kind, lx_error *err)
     return lx_str_check(p->h->out, err);
 }
 
+static void put_id(page *p, const lx_run_row *r)
+{
+    if (p->c->link)
+        lx_html_open(p->h, "a", "href", make(p, "%s/%.32s", p->c->link, r->id), NULL);
+    lx_html_leaf(p->h, "code", make(p, "%.10s", r->id), NULL);
+    if (p->c->link)
+        lx_html_close(p->h);
+}
+
 static int put_runs(page *p, lx_error *err)
 {
     static const char *const titles[] = {"",       "run",   "name", "started",
@@ -113,12 +130,13 @@ static int put_runs(page *p, lx_error *err)
         if (r->last_step >= 0)
             snprintf(steps, sizeof steps, "%lld", (long long)r->last_step);
         lx_html_open(p->h, "tr", NULL);
-        lx_html_leaf(p->h, "th", letter(i), "scope", "row", NULL);
-        lx_html_open(p->h, "td", NULL);
-        lx_html_leaf(p->h, "code", make(p, "%.10s", r->id), NULL);
+        lx_html_leaf(p->h, "th", letter(i), "scope", "row", "class",
+                     make(p, "lx-c%zu", i % LX_SVG_COLORS), NULL);
+        lx_html_open(p->h, "td", "class", "day", NULL);
+        put_id(p, r);
         lx_html_close(p->h);
         lx_html_leaf(p->h, "td", clean(p, r->name), NULL);
-        lx_html_leaf(p->h, "td", started, NULL);
+        lx_html_leaf(p->h, "td", started, "class", "day", NULL);
         lx_html_leaf(p->h, "td", r->status, NULL);
         lx_html_leaf(p->h, "td", steps, "class", "num", NULL);
         put_number(p, r->loss, "num");
@@ -224,7 +242,8 @@ static void put_patch(page *p, const char *of, const char *patch)
         kept = make(p, "%.*s\n...", MOST_PATCH, patch);
     lx_html_open(p->h, "details", NULL);
     lx_html_leaf(p->h, "summary", make(p, "in %s", of), NULL);
-    lx_html_leaf(p->h, "pre", clean(p, kept), "class", "diff", NULL);
+    lx_html_leaf(p->h, "pre", lx_privacy_text(p->privacy, kept, p->c->arena), "class",
+                 "diff", NULL);
     lx_html_close(p->h);
 }
 
@@ -431,13 +450,13 @@ static int put_loss(page *p, lx_error *err)
 static int result_axis(lx_parallel_axis *out, const lx_comparison *c,
                        const lx_compare_result *result, lx_error *err)
 {
-    const char **texts = lx_arena_calloc(c->cli->arena, c->n, sizeof *texts);
+    const char **texts = lx_arena_calloc(c->arena, c->n, sizeof *texts);
 
     if (!texts)
         return lx_oom(err);
     for (size_t i = 0; i < c->n; i++)
         if (isfinite(result->values[i]) &&
-            !(texts[i] = lx_arena_printf(c->cli->arena, "%.6g", result->values[i])))
+            !(texts[i] = lx_arena_printf(c->arena, "%.6g", result->values[i])))
             return lx_oom(err);
     *out = (lx_parallel_axis){result->name, texts, true};
     return LX_OK;
@@ -461,7 +480,7 @@ static int put_across(page *p, lx_error *err)
     for (size_t k = 0; k < c->flags.count && chart.n_axes < LX_PARALLEL_AXES - LOSSES;
          k++) {
         const lx_compare_fact *flag = &c->flags.items[k];
-        const char **texts = lx_arena_calloc(c->cli->arena, c->n, sizeof *texts);
+        const char **texts = lx_arena_calloc(c->arena, c->n, sizeof *texts);
         if (!texts)
             return lx_oom(err);
         for (size_t i = 0; i < c->n; i++)
@@ -619,7 +638,7 @@ static const char *title_of(lx_comparison *c, lx_privacy *privacy)
 {
     enum { NAMED = 3 };
     size_t n = c->n > NAMED + 1 ? NAMED : c->n;
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     const char *title = "";
 
     for (size_t i = 0; i < n && title; i++) {
@@ -658,7 +677,7 @@ int lx_compare_html(lx_comparison *c, const char *path, bool keeps_private, lx_e
     lx_page_begin(&h, title, true);
     lx_html_leaf(&h, "h1", title, NULL);
     if ((rc = lx_compare_html_body(&h, c, privacy, err)) < 0 ||
-        (rc = put_scrubbed(&h, privacy, c->cli->arena, err)) < 0)
+        (rc = put_scrubbed(&h, privacy, c->arena, err)) < 0)
         goto done;
     lx_page_end(&h, made, true);
     if ((rc = c->is_out_of_memory ? lx_oom(err) : lx_html_finish(&h, err)) == LX_OK)

@@ -89,7 +89,7 @@ static int add_change(cJSON *list, lx_comparison *c, const lx_data_change *chang
         return LX_OK;
     if ((rc = lx_compare_caption(&a, c, change->a->caption, err)) < 0 ||
         (rc = lx_compare_caption(&b, c, change->b->caption, err)) < 0 ||
-        (rc = lx_compare_tags(&t, a, b, c->cli->arena, err)) < 0)
+        (rc = lx_compare_tags(&t, a, b, c->arena, err)) < 0)
         return rc;
     add_words(o, "tags_added", t.added, t.n_added);
     add_words(o, "tags_removed", t.removed, t.n_removed);
@@ -173,12 +173,12 @@ static void add_ranks(cJSON *root, const lx_comparison *c)
     }
 }
 
-int lx_compare_json(lx_comparison *c, lx_error *err)
+int lx_compare_tree(cJSON **out, lx_comparison *c, lx_error *err)
 {
     cJSON *root = cJSON_CreateObject();
-    lx_str out = LX_STR_INIT;
     int rc;
 
+    *out = root;
     add_words(root, "findings", c->findings.items, c->findings.count);
     add_runs(root, c);
     add_facts(root, c, "flags", &c->flags);
@@ -187,11 +187,19 @@ int lx_compare_json(lx_comparison *c, lx_error *err)
     add_facts(root, c, "base_model", &c->base);
     add_facts(root, c, "code", &c->code);
     add_facts(root, c, "environment", &c->environment);
-    if ((rc = add_pairs(root, c, err)) == LX_OK) {
+    if ((rc = add_pairs(root, c, err)) == LX_OK)
         add_ranks(root, c);
-        if ((rc = lx_json_pretty(&out, root, err)) == LX_OK)
-            lx_print(c->cli, "%s\n", lx_str_text(&out));
-    }
+    return rc;
+}
+
+int lx_compare_json(lx_comparison *c, lx_error *err)
+{
+    cJSON *root;
+    lx_str out = LX_STR_INIT;
+    int rc = lx_compare_tree(&root, c, err);
+
+    if (rc == LX_OK && (rc = lx_json_pretty(&out, root, err)) == LX_OK)
+        lx_print(c->cli, "%s\n", lx_str_text(&out));
     lx_str_release(&out);
     cJSON_Delete(root);
     return rc;

@@ -6,7 +6,6 @@
 
 #include "cmd/compare.h"
 #include "cmd/run_field.h"
-#include "cmd/run_find.h"
 #include "cmd/train_flag.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -18,7 +17,7 @@
 static int read_loss(lx_compared *r, lx_comparison *c, lx_error *err)
 {
     static const char *const keys[] = {"loss", "loss/average"};
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     lx_curve curve;
     int rc;
 
@@ -42,7 +41,7 @@ static int read_loss(lx_compared *r, lx_comparison *c, lx_error *err)
 static int read_axis(double **out, lx_comparison *c, const lx_compared *r,
                      const char *key, lx_error *err)
 {
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     lx_loss_curve axis;
     lx_curve curve;
     int rc;
@@ -89,14 +88,14 @@ static int derive_axes(lx_compared *r, lx_comparison *c, lx_error *err)
 
     cJSON_Delete(flags);
     if (!r->images && batch > 0 && n) {
-        if (!(r->images = lx_arena_calloc(c->cli->arena, n, sizeof *r->images)))
+        if (!(r->images = lx_arena_calloc(c->arena, n, sizeof *r->images)))
             return lx_oom(err);
         for (size_t i = 0; i < n; i++)
             r->images[i] = r->loss.steps[i] * batch;
     }
     if (!r->epochs && epochs >= 1 && last >= epochs && fmod(last, epochs) == 0 &&
         strcmp(r->row.status, "finished") == 0) {
-        if (!(r->epochs = lx_arena_calloc(c->cli->arena, n, sizeof *r->epochs)))
+        if (!(r->epochs = lx_arena_calloc(c->arena, n, sizeof *r->epochs)))
             return lx_oom(err);
         for (size_t i = 0; i < n; i++)
             r->epochs[i] = floor((r->loss.steps[i] - 1) / (last / epochs)) + 1;
@@ -112,7 +111,7 @@ static int spread_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
 
     if (!r->epochs)
         return LX_OK;
-    if (!(r->epoch_axis = lx_arena_calloc(c->cli->arena, n + 1, sizeof *r->epoch_axis)))
+    if (!(r->epoch_axis = lx_arena_calloc(c->arena, n + 1, sizeof *r->epoch_axis)))
         return lx_oom(err);
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && r->epochs[end] == r->epochs[i];)
@@ -144,8 +143,8 @@ static int read_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
     }
     if (!r->epochs || !most)
         return LX_OK;
-    counts = lx_arena_calloc(c->cli->arena, most + 1, sizeof *counts);
-    r->epoch_means = lx_arena_calloc(c->cli->arena, most + 1, sizeof *r->epoch_means);
+    counts = lx_arena_calloc(c->arena, most + 1, sizeof *counts);
+    r->epoch_means = lx_arena_calloc(c->arena, most + 1, sizeof *r->epoch_means);
     if (!counts || !r->epoch_means)
         return lx_oom(err);
     for (size_t i = 0; i < r->loss.n; i++) {
@@ -164,13 +163,12 @@ static int read_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
     return LX_OK;
 }
 
-int lx_compare_run(lx_compared *r, lx_comparison *c, const char *name, lx_error *err)
+int lx_compare_run(lx_compared *r, lx_comparison *c, lx_error *err)
 {
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     int rc;
 
-    if ((rc = lx_run_find(&r->row, c->cli, c->store, name, err)) < 0 ||
-        (rc = lx_query_texts(&r->texts, c->store, &r->row, arena, err)) < 0 ||
+    if ((rc = lx_query_texts(&r->texts, c->store, &r->row, arena, err)) < 0 ||
         (rc = lx_query_artifacts(&r->artifacts, &r->n_artifacts, c->store, &r->row, arena,
                                  err)) < 0 ||
         (rc = read_loss(r, c, err)) < 0 ||

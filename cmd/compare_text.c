@@ -50,7 +50,7 @@ static int show_runs(lx_comparison *c, lx_error *err)
         {"started", false, false}, {"status", false, false}, {"steps", true, false},
         {"loss", true, false}};
     enum { N = sizeof columns / sizeof *columns };
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     const char **cells = lx_arena_calloc(arena, c->n * N, sizeof *cells);
     const lx_table table = {columns, N, c->n, cells};
 
@@ -80,9 +80,9 @@ static int show_facts(lx_comparison *c, const char *title, const lx_compare_fact
                       lx_error *err)
 {
     size_t width = c->n + 1;
-    lx_table_column *columns = lx_arena_calloc(c->cli->arena, width, sizeof *columns);
+    lx_table_column *columns = lx_arena_calloc(c->arena, width, sizeof *columns);
     const char **cells =
-        lx_arena_calloc(c->cli->arena, width * facts->count + 1, sizeof *cells);
+        lx_arena_calloc(c->arena, width * facts->count + 1, sizeof *cells);
     const lx_table table = {columns, width, facts->count, cells};
 
     if (!facts->count)
@@ -149,7 +149,7 @@ static void put_tags(lx_str *out, char sign, const char *const *tags, size_t n)
 static int caption_change(const char **out, tag_counts *counts, lx_comparison *c,
                           const lx_data_change *change, lx_error *err)
 {
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     const char *a, *b;
     lx_str text = LX_STR_INIT;
     lx_tag_changes t;
@@ -179,8 +179,7 @@ int lx_compare_caption_change(const char **out, lx_comparison *c,
 
 static const char *image_name(lx_comparison *c, const lx_data_image *image)
 {
-    const char *text =
-        lx_arena_printf(c->cli->arena, "%s/%s", image->folder, image->name);
+    const char *text = lx_arena_printf(c->arena, "%s/%s", image->folder, image->name);
     return text ? lx_safe(c->cli, text) : "?";
 }
 
@@ -378,7 +377,7 @@ static int plot(lx_comparison *c, lx_error *err)
 static int show_epochs(lx_comparison *c, lx_error *err)
 {
     size_t n_epochs = 0, width = c->n + 1, n_rows = 0, stride;
-    lx_table_column *columns = lx_arena_calloc(c->cli->arena, width, sizeof *columns);
+    lx_table_column *columns = lx_arena_calloc(c->arena, width, sizeof *columns);
     const char **cells;
     lx_table table;
 
@@ -387,8 +386,7 @@ static int show_epochs(lx_comparison *c, lx_error *err)
     if (!n_epochs)
         return LX_OK;
     stride = (n_epochs + MOST_EPOCH_ROWS - 1) / MOST_EPOCH_ROWS;
-    cells =
-        lx_arena_calloc(c->cli->arena, width * (n_epochs / stride + 2), sizeof *cells);
+    cells = lx_arena_calloc(c->arena, width * (n_epochs / stride + 2), sizeof *cells);
     if (!columns || !cells)
         return lx_oom(err);
     columns[0] = (lx_table_column){"epoch", true, false};
@@ -397,12 +395,12 @@ static int show_epochs(lx_comparison *c, lx_error *err)
     for (size_t e = stride; e <= n_epochs;
          e = e < n_epochs && e + stride > n_epochs ? n_epochs : e + stride) {
         const char **row = cells + n_rows++ * width;
-        row[0] = lx_arena_printf(c->cli->arena, "%zu", e);
+        row[0] = lx_arena_printf(c->arena, "%zu", e);
         for (size_t i = 0; i < c->n; i++) {
             const lx_compared *r = &c->runs[i];
             double mean = e <= r->n_epochs ? r->epoch_means[e - 1] : (double)NAN;
             if (!isnan(mean))
-                row[i + 1] = lx_arena_printf(c->cli->arena, "%s%.4g",
+                row[i + 1] = lx_arena_printf(c->arena, "%s%.4g",
                                              e == r->best_epoch ? "*" : "", mean);
         }
     }
@@ -489,8 +487,8 @@ static int show_results(lx_comparison *c, lx_error *err)
 {
     size_t n_flags = c->flags.count > 6 ? 6 : c->flags.count,
            width = 1 + n_flags + c->n_results;
-    lx_table_column *columns = lx_arena_calloc(c->cli->arena, width, sizeof *columns);
-    const char **cells = lx_arena_calloc(c->cli->arena, width * c->n, sizeof *cells);
+    lx_table_column *columns = lx_arena_calloc(c->arena, width, sizeof *columns);
+    const char **cells = lx_arena_calloc(c->arena, width * c->n, sizeof *cells);
     const lx_table table = {columns, width, c->n, cells};
 
     if (!columns || !cells)
@@ -509,10 +507,9 @@ static int show_results(lx_comparison *c, lx_error *err)
         for (size_t k = 0; k < c->n_results; k++) {
             char text[32];
             lx_duration_format(text, c->results[k].values[i]);
-            row[1 + n_flags + k] =
-                strcmp(c->results[k].name, "duration") == 0
-                    ? lx_arena_strdup(c->cli->arena, text)
-                    : number_text(c->cli->arena, c->results[k].values[i]);
+            row[1 + n_flags + k] = strcmp(c->results[k].name, "duration") == 0
+                                       ? lx_arena_strdup(c->arena, text)
+                                       : number_text(c->arena, c->results[k].values[i]);
         }
     }
     heading(c->cli, "results");

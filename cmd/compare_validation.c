@@ -9,11 +9,10 @@ static int read_one(lx_loss_curve *out, lx_compared *r, lx_comparison *c, const 
                     lx_error *err)
 {
     lx_curve curve;
-    int rc = lx_query_curve(&curve, c->store, r->row.seq, key, 0, c->cli->arena, err);
+    int rc = lx_query_curve(&curve, c->store, r->row.seq, key, 0, c->arena, err);
 
     return rc < 0 ? rc
-                  : lx_loss_order(out, curve.steps, curve.values, curve.n, c->cli->arena,
-                                  err);
+                  : lx_loss_order(out, curve.steps, curve.values, curve.n, c->arena, err);
 }
 
 int lx_compare_read_validation(lx_compared *r, lx_comparison *c, lx_error *err)
@@ -120,7 +119,7 @@ int lx_compare_show_validation(lx_comparison *c, const char *const letters[],
         {"best", true, false}, {"at step", true, false},
         {"end", true, false},  {"trained images, end", true, false}};
     enum { WIDTH = sizeof columns / sizeof *columns };
-    lx_arena *arena = c->cli->arena;
+    lx_arena *arena = c->arena;
     const char **cells = lx_arena_calloc(arena, WIDTH * c->n, sizeof *cells);
     const lx_table table = {columns, WIDTH, c->n, cells};
     int rc;
