@@ -30,7 +30,7 @@ struct lx_run_table {
     size_t n_columns, capacity;
     const char **flag_keys, **series_keys; /* of all runs; read when a name asks for it */
     size_t n_flag_keys, n_series_keys;
-    bool has_keys;
+    bool has_keys, is_out_of_memory;
     double now;
 };
 
@@ -651,8 +651,7 @@ static void put_text(lx_str *out, const field_column *c, const lx_cell *cell,
     }
 }
 
-const char *lx_run_table_text(const lx_run_table *t, size_t row, int column,
-                              bool is_short)
+const char *lx_run_table_text(lx_run_table *t, size_t row, int column, bool is_short)
 {
     const lx_cell *cell = lx_run_table_cell(t, row, column);
     lx_str text = LX_STR_INIT;
@@ -662,8 +661,34 @@ const char *lx_run_table_text(const lx_run_table *t, size_t row, int column,
         return NULL;
     put_text(&text, &t->columns[column], cell, is_short);
     copy = lx_arena_strdup(t->arena, lx_str_text(&text));
+    t->is_out_of_memory |= text.failed || !copy;
     lx_str_release(&text);
     return copy ? copy : "?";
+}
+
+int lx_run_table_check(const lx_run_table *t, lx_error *err)
+{
+    return t->is_out_of_memory ? lx_oom(err) : LX_OK;
+}
+
+int lx_run_table_has_any(bool *out, lx_run_table *t, const char *field, lx_error *err)
+{
+    int column, rc = lx_run_table_add(&column, t, field, err);
+
+    *out = false;
+    if (rc < 0 || (rc = lx_run_table_load(t, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < t->n_selected && !*out; i++)
+        *out = lx_run_table_cell(t, i, column)->kind != LX_CELL_NONE;
+    return LX_OK;
+}
+
+bool lx_run_table_has_kinds(const lx_run_table *t)
+{
+    for (size_t i = 1; i < t->n_selected; i++)
+        if (strcmp(lx_run_table_row(t, i)->kind, lx_run_table_row(t, 0)->kind) != 0)
+            return true;
+    return false;
 }
 
 /* ---- what differs -------------------------------------------------------- */
@@ -757,6 +782,15 @@ static bool differs(const lx_run_table *t, const field_column *c)
     return false;
 }
 
+/* A stranger's flag may have a name that no query could ask for. */
+static bool can_be_asked(const lx_run_table *t, const char *key)
+{
+    const char *name, *part;
+    return lx_field_parse(&name, &part, lx_run_flag_short(key), t->arena, NULL) ==
+               LX_OK &&
+           !part;
+}
+
 /* Of very many runs only as many as anyone could read, the telling ones first. */
 static int vary_many(varied **out, size_t *n_found, lx_run_table *t, lx_error *err)
 {
@@ -780,6 +814,8 @@ static int vary_many(varied **out, size_t *n_found, lx_run_table *t, lx_error *e
         int at;
         if (candidates[i].weight == INT_MAX)
             break;
+        if (!can_be_asked(t, candidates[i].key))
+            continue;
         if ((rc = lx_run_table_add(&at, t, name, err)) ==
                 LX_OK && /* it will be shown: kept */
             (rc = lx_run_table_load(t, err)) == LX_OK &&
@@ -807,6 +843,7 @@ int lx_run_table_varied(lx_words *out, lx_run_table *t, lx_error *err)
     if (n)
         qsort(found, n, sizeof *found, by_weight);
     for (size_t i = 0; i < n && found[i].weight != INT_MAX; i++)
-        out->items[out->count++] = found[i].key;
+        if (can_be_asked(t, found[i].key))
+            out->items[out->count++] = found[i].key;
     return LX_OK;
 }

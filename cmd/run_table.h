@@ -44,11 +44,17 @@ const lx_run_column *lx_run_table_column(const lx_run_table *t, int column);
 const lx_cell *lx_run_table_cell(const lx_run_table *t, size_t row, int column);
 /* As people read it: dates, durations, four digits; NULL when there is no value. In the
  * arena. */
-const char *lx_run_table_text(const lx_run_table *t, size_t row, int column,
-                              bool is_short);
+const char *lx_run_table_text(lx_run_table *t, size_t row, int column, bool is_short);
+/* LX_ENOMEM when a text was "?" for want of memory. */
+int lx_run_table_check(const lx_run_table *t, lx_error *err);
+
+/* Has any selected run a value in this column? Is more than one kind among them? */
+int lx_run_table_has_any(bool *out, lx_run_table *t, const char *field, lx_error *err);
+bool lx_run_table_has_kinds(const lx_run_table *t);
 
 /* Names of the flags whose values differ among the selected runs, the telling ones first;
- * those that only name a run or a place are left out. */
+ * those that only name a run or a place are left out, and those whose names no query
+ * takes. */
 int lx_run_table_varied(lx_words *out, lx_run_table *t, lx_error *err);
 
 #endif

@@ -97,28 +97,6 @@ static int show_fields(view *v, lx_cli *cli, const char *list, lx_error *err)
     return rc;
 }
 
-/* Is there anything in this column? */
-static int has_any(bool *out, view *v, const char *field, lx_error *err)
-{
-    int column, rc = lx_run_table_add(&column, v->table, field, err);
-
-    *out = false;
-    if (rc < 0 || (rc = lx_run_table_load(v->table, err)) < 0)
-        return rc;
-    for (size_t i = 0; i < lx_run_table_count(v->table) && !*out; i++)
-        *out = lx_run_table_cell(v->table, i, column)->kind != LX_CELL_NONE;
-    return LX_OK;
-}
-
-static bool kinds_differ(const view *v)
-{
-    for (size_t i = 1; i < lx_run_table_count(v->table); i++)
-        if (strcmp(lx_run_table_row(v->table, i)->kind,
-                   lx_run_table_row(v->table, 0)->kind))
-            return true;
-    return false;
-}
-
 /* Settings that differ, as long as the terminal has room beside the rest. */
 static int show_varied(view *v, lx_cli *cli, int room, lx_error *err)
 {
@@ -153,12 +131,12 @@ static int show_usual(view *v, lx_cli *cli, lx_error *err)
     int rc, room = is_terminal ? cli->columns - 72 : 100;
 
     if ((rc = show_fields(v, cli, "id,started", err)) < 0 ||
-        (kinds_differ(v) && (rc = show_field(v, cli, "kind", err)) < 0) ||
+        (lx_run_table_has_kinds(v->table) && (rc = show_field(v, cli, "kind", err)) < 0) ||
         (rc = show_fields(v, cli, "status,steps,loss", err)) < 0 ||
         (rc = show_varied(v, cli, room < 0 ? 8 : room, err)) < 0)
         return rc;
     for (size_t i = 0; i < 2; i++) {
-        if ((rc = has_any(&is_there, v, optional[i], err)) < 0 ||
+        if ((rc = lx_run_table_has_any(&is_there, v->table, optional[i], err)) < 0 ||
             (is_there && (rc = show_field(v, cli, optional[i], err)) < 0))
             return rc;
     }
