@@ -204,6 +204,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                                     .n_samples = args->has_no_images ? 0 : 200,
                                     .most_text = how == JSON ? 0 : 4000};
     if ((rc = lx_privacy_new(&c.privacy, args->keeps_private, err)) < 0 ||
+        (rc = lx_decoder_new(&c.decoder, err)) < 0 ||
         (rc = lx_store_open(&c.store, cli->store_path, true, err)) < 0 ||
         (rc = collect(&report, &c, &args->runs, err)) < 0)
         goto done;
@@ -221,6 +222,7 @@ done:
     lx_progress_close(&progress);
     lx_store_close(c.store);
     lx_privacy_free(c.privacy);
+    lx_decoder_free(c.decoder);
     return rc;
 }
 

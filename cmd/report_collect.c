@@ -56,18 +56,24 @@ static const char *clip(lx_collector *c, const char *text)
 
 const char *lx_report_text(lx_collector *c, const char *text)
 {
-    text = lx_privacy_text(c->privacy, text, c->arena);
-    return text ? clip(c, text) : NULL;
+    const char *kept = lx_privacy_text(c->privacy, text, c->arena);
+
+    kept = kept ? clip(c, kept) : NULL;
+    c->is_out_of_memory |= text && *text && !*kept;
+    return kept;
 }
 
 /* JSON of the store, scrubbed; NULL when it is not there or damaged. */
 static cJSON *parse(lx_collector *c, const char *text)
 {
     cJSON *value = NULL;
+    int rc = LX_OK;
+
     text = lx_privacy_text(c->privacy, text, c->arena);
-    if (text && lx_json_parse(&value, text, strlen(text), NULL) < 0)
-        return NULL;
-    return value;
+    if (text)
+        rc = lx_json_parse(&value, text, strlen(text), NULL);
+    c->is_out_of_memory |= rc == LX_ENOMEM;
+    return rc < 0 ? NULL : value;
 }
 
 /* ---- settings ---------------------------------------------------------------------- */
@@ -130,6 +136,7 @@ static void add(lx_collector *c, lx_report_pairs *out, lx_report_pair *room,
                 const char *key, const char *value)
 {
     const char *kept = value && *value ? lx_arena_strdup(c->arena, value) : NULL;
+    c->is_out_of_memory |= value && *value && !kept;
     if (kept && out->count < MOST_INPUTS)
         room[out->count++] = (lx_report_pair){key, kept};
 }
@@ -456,7 +463,8 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
     int rc;
 
     if (run->texts.flags)
-        lx_json_parse(&flags, run->texts.flags, strlen(run->texts.flags), NULL);
+        c->is_out_of_memory |= lx_json_parse(&flags, run->texts.flags,
+                                             strlen(run->texts.flags), NULL) == LX_ENOMEM;
     if ((rc = take_identity(out, c, &run->row, err)) == LX_OK &&
         (rc = take_settings(out, c, &run->texts, err)) == LX_OK &&
         (rc = take_inputs(out, c, run, err)) == LX_OK &&
@@ -472,7 +480,7 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
         (rc = take_remarks(out, c, run, err)) == LX_OK)
         rc = take_summary(out, c, flags, first, err);
     cJSON_Delete(flags);
-    return rc;
+    return rc == LX_OK && c->is_out_of_memory ? lx_oom(err) : rc;
 }
 
 /* ---- several runs ------------------------------------------------------------------ */

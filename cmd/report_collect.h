@@ -7,6 +7,7 @@
 #ifndef LX_CMD_REPORT_COLLECT_H
 #define LX_CMD_REPORT_COLLECT_H
 
+#include "src/image/decode.h"
 #include "src/report/report.h"
 #include "store/privacy.h"
 #include "store/query.h"
@@ -14,18 +15,23 @@
 typedef struct lx_report_options {
     size_t n_images; /* of the contact sheet, at most; 0 = none */
     size_t n_tags;
-    size_t n_samples;
+    size_t n_samples; /* the last ones */
     size_t most_text; /* bytes of any one text that are shown; 0 = all */
+    const char *link; /* pictures are named by their address below this one,
+                         LINK/image/SHA256 and LINK/sample/SHA256, and not read; NULL =
+                         they are read */
 } lx_report_options;
 
 typedef struct lx_collector {
     lx_store *store;
     lx_arena *arena; /* what the report borrows */
     lx_privacy *privacy;
+    lx_decoder *decoder; /* of this thread's */
     lx_report_options options;
     /* Called before something slow, for progress; may be NULL. */
     void (*tell)(void *context, const char *what, size_t done, size_t total);
     void *context;
+    bool is_out_of_memory; /* some text is missing for want of it: an error at the end */
 } lx_collector;
 
 /* A run and its texts as they are in the store. */
@@ -53,9 +59,17 @@ int lx_report_compare(lx_report *report, lx_collector *c, lx_error *err);
  * not known. */
 int lx_report_collect_data(lx_report_run *out, lx_collector *c, const char *dataset,
                            const char *data_dir, const char *reg_dir, lx_error *err);
+/* An image of a dataset as a JPEG, as long as the file still is what was trained on;
+ * `missing` says what is wrong. */
+int lx_report_image(lx_report_picture *out, lx_collector *c, const char *data_dir,
+                    const char *folder, const char *name, const char *sha256, int side,
+                    lx_error *err);
 /* Samples and LoRA files: cmd/report_files.c. */
 int lx_report_collect_files(lx_report_run *out, lx_collector *c, const lx_run_row *run,
                             lx_error *err);
+/* The last options.n_samples of them, oldest first. */
+int lx_report_samples(lx_report_picture **out, size_t *n_out, lx_collector *c,
+                      const lx_artifact_row *rows, size_t n, lx_error *err);
 
 /* A picture of a file, or of bytes when path is NULL, at most `side` pixels wide or high,
  * as a JPEG in the arena. What is wrong with it is said in `missing`, not returned; only

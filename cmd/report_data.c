@@ -84,29 +84,44 @@ static bool is_file_name(const char *name)
            strcmp(name, "..") != 0;
 }
 
-/* The picture is shown only when the file still is what was trained on. */
-static int add_picture(lx_report_picture *out, gatherer *g, const char *folder_dir,
-                       const char *folder, const cJSON *image, lx_error *err)
+int lx_report_image(lx_report_picture *out, lx_collector *c, const char *data_dir,
+                    const char *folder, const char *name, const char *sha256, int side,
+                    lx_error *err)
 {
-    const char *name = lx_json_text(image, "name"), *path;
+    const char *path;
     lx_hash wanted, found;
 
-    if (!folder_dir || !is_file_name(name) || !is_file_name(folder) ||
-        !lx_hash_from_hex(&wanted, lx_json_text(image, "sha256")
-                                       ? lx_json_text(image, "sha256")
-                                       : "")) {
+    if (!data_dir || !is_file_name(name) || !is_file_name(folder) || !sha256 ||
+        !lx_hash_from_hex(&wanted, sha256)) {
         out->missing = "its folder is not known";
         return LX_OK;
     }
-    if (!(path = lx_arena_printf(g->c->arena, "%s/%s/%s", folder_dir, folder, name)))
+    if (!(path = lx_arena_printf(c->arena, "%s/%s/%s", data_dir, folder, name)))
         return lx_oom(err);
     if (lx_file_hash(&found, path, NULL) < 0)
         out->missing = "no longer there";
     else if (!lx_hash_equal(&wanted, &found))
         out->missing = "changed since";
     else
-        return lx_report_picture_of(out, g->c, path, NULL, 0, THUMBNAIL_SIDE, err);
+        return lx_report_picture_of(out, c, path, NULL, 0, side, err);
     return LX_OK;
+}
+
+static int add_picture(lx_report_picture *out, gatherer *g, const char *folder_dir,
+                       const char *folder, const cJSON *image, lx_error *err)
+{
+    const char *name = lx_json_text(image, "name"), *hex = lx_json_text(image, "sha256");
+    lx_hash hash;
+
+    if (!g->c->options.link)
+        return lx_report_image(out, g->c, folder_dir, folder, name, hex, THUMBNAIL_SIDE,
+                               err);
+    if (!hex || !lx_hash_from_hex(&hash, hex)) {
+        out->missing = "its hash is not known";
+        return LX_OK;
+    }
+    out->url = lx_arena_printf(g->c->arena, "%s/image/%s", g->c->options.link, hex);
+    return out->url ? LX_OK : lx_oom(err);
 }
 
 /* The text an image was trained with; NULL = none. */

@@ -43,13 +43,11 @@ static int shrink(lx_report_picture *out, lx_collector *c, const char *path, int
 {
     const lx_decode_options options = LX_DECODE_DEFAULT;
     lx_pixels pixels = {0}, small = {0};
-    lx_decoder *decoder = NULL;
     lx_str jpeg = LX_STR_INIT;
     char *kept;
     int rc;
 
-    if ((rc = lx_decoder_new(&decoder, err)) == LX_OK &&
-        (rc = lx_decode(&pixels, NULL, decoder, path, &options, err)) == LX_OK &&
+    if ((rc = lx_decode(&pixels, NULL, c->decoder, path, &options, err)) == LX_OK &&
         (rc = lx_thumbnail(&small, &pixels, side, err)) == LX_OK &&
         (rc = lx_jpeg_encode(&jpeg, &small, QUALITY, err)) == LX_OK) {
         out->width = small.width;
@@ -60,7 +58,6 @@ static int shrink(lx_report_picture *out, lx_collector *c, const char *path, int
         else
             out->bytes = memcpy(kept, jpeg.data, jpeg.len);
     }
-    lx_decoder_free(decoder);
     lx_pixels_release(&pixels);
     lx_pixels_release(&small);
     lx_str_release(&jpeg);
@@ -95,10 +92,12 @@ static const char *settings_in(lx_collector *c, const lx_str *bytes)
     lx_str text = LX_STR_INIT;
     const char *kept = NULL;
     bool is_there = false;
-    if (lx_picture_text_parse(&text, &is_there, (const unsigned char *)lx_str_text(bytes),
-                              bytes->len, NULL) == LX_OK &&
-        is_there)
+    int rc = lx_picture_text_parse(
+        &text, &is_there, (const unsigned char *)lx_str_text(bytes), bytes->len, NULL);
+
+    if (rc == LX_OK && is_there)
         kept = lx_arena_strdup(c->arena, lx_str_text(&text));
+    c->is_out_of_memory |= rc == LX_ENOMEM || (rc == LX_OK && is_there && !kept);
     lx_str_release(&text);
     return lx_report_text(c, kept);
 }
@@ -108,17 +107,22 @@ static int add_sample(lx_report_picture *out, lx_collector *c, const lx_artifact
 {
     lx_str bytes = LX_STR_INIT;
     lx_hash hash;
-    int rc;
+    int rc = lx_hash_from_hex(&hash, a->object)
+                 ? lx_object_get(&bytes, c->store, &hash, err)
+                 : LX_ENOTFOUND;
 
     *out = (lx_report_picture){.name = lx_report_text(c, a->name), .step = a->step};
-    if (!lx_hash_from_hex(&hash, a->object) ||
-        (rc = lx_object_get(&bytes, c->store, &hash, err)) < 0)
-        out->missing = "not in the store";
-    else
+    if (rc == LX_OK)
         out->text = settings_in(c, &bytes);
-    rc = out->missing ? LX_OK
-                      : lx_report_picture_of(out, c, NULL, bytes.data, bytes.len,
-                                             SAMPLE_SIDE, err);
+    else if (rc != LX_ENOMEM)
+        out->missing = "not in the store";
+    if (out->missing)
+        rc = LX_OK;
+    else if (rc == LX_OK && !c->options.link)
+        rc = lx_report_picture_of(out, c, NULL, bytes.data, bytes.len, SAMPLE_SIDE, err);
+    else if (rc == LX_OK && !(out->url = lx_arena_printf(c->arena, "%s/sample/%s",
+                                                         c->options.link, a->object)))
+        rc = lx_oom(err);
     lx_str_release(&bytes);
     return rc;
 }
@@ -259,34 +263,65 @@ static int add_lora(lx_report_lora *out, lx_collector *c, const lx_artifact_row 
 
 /* ---- both -------------------------------------------------------------------------- */
 
+static size_t count(const lx_artifact_row *rows, size_t n, const char *role)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found += strcmp(rows[i].role, role) == 0;
+    return found;
+}
+
+int lx_report_samples(lx_report_picture **out, size_t *n_out, lx_collector *c,
+                      const lx_artifact_row *rows, size_t n, lx_error *err)
+{
+    size_t all = count(rows, n, "sample"), most = c->options.n_samples;
+    size_t early = all > most ? all - most : 0;
+    int rc = LX_OK;
+
+    *n_out = 0;
+    if (!(*out = lx_arena_calloc(c->arena, all - early, sizeof **out)))
+        return lx_oom(err);
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (strcmp(rows[i].role, "sample") != 0)
+            continue;
+        if (early) {
+            early--;
+            continue;
+        }
+        if (c->tell)
+            c->tell(c->context, "reading samples", *n_out, all);
+        rc = add_sample(&(*out)[(*n_out)++], c, &rows[i], err);
+    }
+    return rc == LX_OK && c->is_out_of_memory ? lx_oom(err) : rc;
+}
+
+static int take_loras(lx_report_run *out, lx_collector *c, const lx_artifact_row *rows,
+                      size_t n, lx_error *err)
+{
+    size_t left = count(rows, n, "lora");
+    lx_report_lora *loras = lx_arena_calloc(c->arena, left, sizeof *loras);
+    int rc = loras ? LX_OK : lx_oom(err);
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        if (strcmp(rows[i].role, "lora") == 0)
+            rc = add_lora(&loras[out->n_loras++], c, &rows[i], --left == 0, err);
+    out->loras = loras;
+    return rc;
+}
+
 int lx_report_collect_files(lx_report_run *out, lx_collector *c, const lx_run_row *run,
                             lx_error *err)
 {
-    lx_artifact_row *rows;
     lx_report_picture *samples;
-    lx_report_lora *loras;
-    size_t n, n_loras = 0, left;
-    int rc = lx_query_artifacts(&rows, &n, c->store, run, c->arena, err);
+    lx_artifact_row *rows;
+    size_t n;
+    int rc;
 
-    if (rc < 0)
+    if ((rc = lx_query_artifacts(&rows, &n, c->store, run, c->arena, err)) < 0 ||
+        (rc = lx_report_samples(&samples, &out->n_samples, c, rows, n, err)) < 0)
         return rc;
-    samples = lx_arena_calloc(c->arena, n, sizeof *samples);
-    loras = lx_arena_calloc(c->arena, n, sizeof *loras);
-    if (!samples || !loras)
-        return lx_oom(err);
-    for (size_t i = 0; i < n; i++)
-        n_loras += strcmp(rows[i].role, "lora") == 0;
-    left = n_loras;
-    for (size_t i = 0; i < n && rc == LX_OK; i++) {
-        if (c->tell)
-            c->tell(c->context, "reading files", i, n);
-        if (strcmp(rows[i].role, "lora") == 0)
-            rc = add_lora(&loras[out->n_loras++], c, &rows[i], --left == 0, err);
-        else if (strcmp(rows[i].role, "sample") == 0 &&
-                 out->n_samples < c->options.n_samples)
-            rc = add_sample(&samples[out->n_samples++], c, &rows[i], err);
-    }
     out->samples = samples;
-    out->loras = loras;
-    return rc;
+    if (c->tell)
+        c->tell(c->context, "reading LoRA files", 0, 0);
+    return take_loras(out, c, rows, n, err);
 }

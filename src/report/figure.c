@@ -62,6 +62,7 @@ const lx_report_curve *report__loss(const lx_report_run *run)
 static lx_svg_line line_of(const lx_report_curve *c, const char *label, int color)
 {
     return (lx_svg_line){.label = label,
+                         .key = c->key,
                          .x = c->steps,
                          .y = c->values,
                          .n = c->n,

@@ -164,6 +164,17 @@ static void put_text_member(lx_str *out, const char *key, const char *text)
     lx_escape_json(out, text ? text : "", text ? strlen(text) : 0);
 }
 
+/* What is read by people: the script puts it on the page as it is, so controls and what
+ * turns the direction of a line are made visible here. */
+static void put_label(lx_str *out, const char *label)
+{
+    lx_str safe = LX_STR_INIT;
+    lx_escape_terminal(&safe, label ? label : "", label ? strlen(label) : 0, true);
+    put_text_member(out, "label", lx_str_text(&safe));
+    out->failed |= safe.failed;
+    lx_str_release(&safe);
+}
+
 static int put_lines(lx_str *out, const lx_svg_chart *c, bool *is_positive, lx_error *err)
 {
     int rc = LX_OK;
@@ -172,7 +183,11 @@ static int put_lines(lx_str *out, const lx_svg_chart *c, bool *is_positive, lx_e
         const lx_svg_line *l = &c->lines[i];
         int of = source_of(c, i);
         lx_str_puts(out, i ? ",{" : "{");
-        put_text_member(out, "label", l->label);
+        put_label(out, l->label);
+        if (l->key && of < 0) {
+            lx_str_putc(out, ',');
+            put_text_member(out, "key", l->key);
+        }
         lx_str_printf(out, ",\"color\":%d,\"faint\":%s,\"of\":%d",
                       l->color % LX_SVG_COLORS, l->is_faint ? "true" : "false", of);
         rc = put_points(out, l, of >= 0 && c->lines[of].n == l->n, err);
@@ -200,7 +215,7 @@ static int put_chart_data(lx_html *h, const char *id, const lx_svg_chart *c,
         lx_str_puts(&json, i ? ",{\"x\":" : "{\"x\":");
         put_number(&json, c->marks[i].x);
         lx_str_putc(&json, ',');
-        put_text_member(&json, "label", c->marks[i].label);
+        put_label(&json, c->marks[i].label);
         lx_str_putc(&json, '}');
     }
     lx_str_putc(&json, ']');
@@ -261,4 +276,16 @@ void lx_page_facts(lx_html *h, const char *const (*pairs)[2], size_t n)
     lx_html_close(h);
     lx_html_close(h);
     lx_html_close(h);
+}
+
+const char *lx_page_asset(lx_page_asset_name name)
+{
+    static const unsigned char *const assets[] = {
+        [LX_PAGE_CSS] = asset_page_css,
+        [LX_PAGE_CURVES_JS] = asset_curves_js,
+        [LX_PAGE_PARALLEL_JS] = asset_parallel_js,
+        [LX_PAGE_DYGRAPHS_JS] = asset_dygraphs_js,
+        [LX_PAGE_DYGRAPHS_LICENSE] = asset_dygraphs_license,
+    };
+    return text_of(assets[name]);
 }

@@ -46,4 +46,15 @@ int lx_page_parallel(lx_html *h, const char *id, const lx_parallel *chart,
  * out. */
 void lx_page_facts(lx_html *h, const char *const (*pairs)[2], size_t n);
 
+/* What is inside a page, for pages that fetch it from their own server (src/serve). Its
+ * style goes on with lx_svg_css. */
+typedef enum lx_page_asset_name {
+    LX_PAGE_CSS,
+    LX_PAGE_CURVES_JS,
+    LX_PAGE_PARALLEL_JS,
+    LX_PAGE_DYGRAPHS_JS,
+    LX_PAGE_DYGRAPHS_LICENSE
+} lx_page_asset_name;
+const char *lx_page_asset(lx_page_asset_name name);
+
 #endif

@@ -20,6 +20,8 @@
 #include "src/base/error.h"
 #include "src/base/str.h"
 
+struct lx_html; /* report/html.h */
+
 typedef struct lx_report_pair {
     const char *key, *value;
 } lx_report_pair;
@@ -40,7 +42,8 @@ typedef struct lx_report_curve {
     size_t n;
 } lx_report_curve;
 
-/* A picture as a JPEG of its own; bytes NULL: `missing` says why there is none. */
+/* A picture as a JPEG of its own, or where it is to be had; without both, `missing` says
+ * why there is none. */
 typedef struct lx_report_picture {
     const char *name;
     const char *text; /* caption or prompt */
@@ -50,6 +53,8 @@ typedef struct lx_report_picture {
     const char *missing;
     int64_t step;      /* of a sample; -1 = none */
     const char *group; /* folder of an image; prompt or epoch of a sample */
+    const char *url; /* HTML: asked for when it comes into view; "?full" behind it gives
+                        the whole picture */
 } lx_report_picture;
 
 typedef struct lx_report_folder {
@@ -110,6 +115,7 @@ typedef struct lx_report_run {
     size_t n_epochs;
     const lx_report_picture *samples; /* by step */
     size_t n_samples;
+    const char *samples_url; /* HTML: a page with all of them; NULL = none */
     const lx_report_lora *loras;
     size_t n_loras;
     lx_report_texts repeat; /* command lines */
@@ -135,6 +141,10 @@ typedef struct lx_report {
 } lx_report;
 
 int lx_report_html(lx_str *out, const lx_report *report, lx_error *err);
+
+/* Only what is told of one run, into a page of the caller's (report/page has its style):
+ * headings are <h2>, the name is left to the caller. */
+int lx_report_run_html(struct lx_html *h, const lx_report_run *run, lx_error *err);
 
 /*
  * Markdown (as GitHub reads it). Files that belong beside it go to `save`, with a short

@@ -185,7 +185,13 @@ static void put_picture(writer *w, const lx_report_picture *p, const char *class
     char width[16], height[16];
 
     lx_html_open(&w->h, "figure", "class", classes, NULL);
-    if (p->bytes) {
+    if (p->url) {
+        lx_html_open(&w->h, "a", "href", lx_arena_printf(w->arena, "%s?full", p->url),
+                     NULL);
+        lx_html_void(&w->h, "img", "src", p->url, "alt", p->text ? p->text : p->name,
+                     "loading", "lazy", NULL);
+        lx_html_close(&w->h);
+    } else if (p->bytes) {
         lx_data_uri(&uri, "image/jpeg", p->bytes, p->n_bytes);
         snprintf(width, sizeof width, "%d", p->width);
         snprintf(height, sizeof height, "%d", p->height);
@@ -222,6 +228,12 @@ static void put_samples(writer *w, const lx_report_run *r)
             put_picture(w, &r->samples[i], NULL, r->samples[i].name);
         lx_html_close(&w->h);
     }
+    if (!r->samples_url)
+        return;
+    lx_html_open(&w->h, "p", NULL);
+    lx_html_leaf(&w->h, "a", "All samples by prompt and step", "href", r->samples_url,
+                 NULL);
+    lx_html_close(&w->h);
 }
 
 /* ---- LoRA files -------------------------------------------------------------------- */
@@ -518,6 +530,21 @@ static bool has_curves(const lx_report *report)
             if (report->runs[i].curves[k].n)
                 return true;
     return false;
+}
+
+int lx_report_run_html(lx_html *h, const lx_report_run *run, lx_error *err)
+{
+    const lx_report alone = {.runs = run, .n_runs = 1};
+    writer w = {.h = *h, .report = &alone, .arena = lx_arena_new()};
+    int rc;
+
+    if (!w.arena)
+        return lx_oom(err);
+    put_status(&w, run);
+    rc = put_run(&w, run, err);
+    *h = w.h;
+    lx_arena_free(w.arena);
+    return rc;
 }
 
 int lx_report_html(lx_str *out, const lx_report *report, lx_error *err)

@@ -32,6 +32,7 @@ extern const char lx_svg_css[]; /* the classes, light and dark; for a <style> el
 
 typedef struct lx_svg_line {
     const char *label;   /* in the legend; NULL = not there */
+    const char *key;     /* the curve it draws, for a page that is live; NULL = none */
     const double *x, *y; /* n each, x rising; a y that is not finite breaks the line */
     const double *low, *high; /* n each: a band around the line; NULL = none */
     size_t n;

@@ -178,7 +178,27 @@
         });
       });
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', function () { graph.updateOptions(look()); });
+
+    /* A page that is live sends what is new: {key: {x: [...], y: [...]}}. */
+    figure.addEventListener('lx-points', function (event) {
+      var grown = lines.filter(function (l) {
+        var more = l.key !== undefined && Object.prototype.hasOwnProperty.call(event.detail, l.key) && event.detail[l.key];
+        if (more) { l.x = l.x.concat(more.x); l.y = l.y.concat(more.y); }
+        return more;
+      });
+      if (!grown.length) return;
+      lines.forEach(function (l) {
+        if (l.of < 0) return;
+        l.x = lines[l.of].x;
+        l.y = smooth(lines[l.of].y, slider ? +slider.value : data.smoothing);
+      });
+      graph.updateOptions({ file: rows(lines) });
+    });
   }
+
+  /* Values are told above the chart; the legend of the library measures itself by a style that a strict policy
+   * forbids. */
+  Dygraph.PLUGINS = Dygraph.PLUGINS.filter(function (p) { return p !== Dygraph.Plugins.Legend; });
 
   document.querySelectorAll('figure[data-curves]').forEach(function (figure) {
     var source = document.getElementById(figure.getAttribute('data-curves'));

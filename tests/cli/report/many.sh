@@ -4,7 +4,7 @@ for dim in 2 4 8 16; do
     awk -v dim=$dim 'BEGIN { for (i = 1; i <= 40; i++) print "step=" i, "loss=" 0.1 + 0.1 / i - dim / 1000 }' |
         "$LX" log "$id" - && "$LX" log "$id" --end finished || exit
 done
-"$LX" report dim2 dim4 dim8 dim16 -o a.html && "$LX" report dim2 dim4 dim8 dim16 -o a.md || exit
+"$LX" report dim2 dim4 dim8 dim16 -q -o a.html && "$LX" report dim2 dim4 dim8 dim16 -q -o a.md || exit
 echo "$(grep -c 'class="lx-run' a.html) lines in the page, $(grep -c 'class="lx-run' a.files/settings.svg) in the drawing"
 grep -o 'lx-run lx-r.*<title>[^<]*' a.html
 grep -o '"name":"[^"]*"' a.html | grep -v '"name":"dim'

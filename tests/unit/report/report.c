@@ -74,6 +74,7 @@ static void fill(lx_report *report, const char *bad)
                                       96,
                                       NULL,
                                       100,
+                                      NULL,
                                       NULL};
     pictures[1] = (lx_report_picture){TEXT("02.png"),
                                       TEXT("hifumi"),
@@ -83,6 +84,7 @@ static void fill(lx_report *report, const char *bad)
                                       0,
                                       TEXT("no longer there"),
                                       100,
+                                      NULL,
                                       NULL};
     findings[0] = (lx_report_finding){LX_TONE_GOOD, TEXT("The captions were read.")};
     loras[0] = (lx_report_lora){
