@@ -1,117 +1,95 @@
-/* lx merge - add LoRAs up into one */
-#include <stdio.h>
+/* lx merge - LoRAs into one, or into a checkpoint */
+#include "cmd/merge.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 
-#include "cmd/cli.h"
 #include "src/base/file.h"
-#include "src/base/json.h"
-#include "src/base/sha256.h"
 #include "src/base/str.h"
 #include "src/lora/lora.h"
-#include "src/lora/merge.h"
-
-struct merge_args {
-    lx_words files, models, ratios;
-    const char *output, *save_to, *save_precision, *precision, *rank;
-    bool no_metadata, json;
-};
+#include "src/lora/merge_into.h"
 
 static const lx_option options[] = {
-    LX_TEXT(struct merge_args, output, 'o', "output", "OUT", "the file to write"),
-    LX_TEXT(struct merge_args, rank, 0, "rank", "exact",
-            "exact: merge LoRAs of different ranks without loss, at the sum of their ranks"),
-    LX_LIST(struct merge_args, models, 0, "models", "FILE...",
+    LX_TEXT(lx_merge_args, output, 'o', "output", "OUT", "the file to write"),
+    LX_TEXT(lx_merge_args, rank, 0, "rank", "exact|N",
+            "exact: merge different ranks without loss, at the sum of their ranks; N: "
+            "the best "
+            "approximation of that rank"),
+    LX_TEXT(
+        lx_merge_args, error, 0, "error", "E",
+        "the smallest rank of each module whose relative error is at most E: 1% or 0.01"),
+    LX_INT(lx_merge_args, conv_rank, 0, "conv_rank", "N",
+           "with --rank N: of 3x3 convolutions"),
+    LX_TEXT(lx_merge_args, method, 0, "method", "NAME",
+            "linear (the sum), magnitude_prune, ties, dare, dare_ties or knots"),
+    LX_NUMBER(lx_merge_args, density, 0, "density", "D",
+              "of the methods: the share of elements kept (0.5)"),
+    LX_INT(lx_merge_args, seed, 0, "seed", "N",
+           "of dare's and --shuffle's random numbers (0)"),
+    LX_TEXT(lx_merge_args, into, 0, "into", "BASE",
+            "write the checkpoint BASE with the LoRAs added to its weights"),
+    LX_FLAG(lx_merge_args, allow_missing, 0, "allow_missing",
+            "with --into: leave out modules for which BASE has no layer"),
+    LX_TEXT(lx_merge_args, save_precision, 0, "save_precision", "float|fp16|bf16",
+            "of the output; the widest of the inputs, or the base's own, when left out"),
+    LX_LIST(lx_merge_args, models, 0, "models", "FILE...",
             "the files, in sd-scripts' spelling"),
-    LX_LIST(struct merge_args, ratios, 0, "ratios", "R...", "one strength per file (1)"),
-    LX_TEXT(struct merge_args, save_to, 0, "save_to", "OUT", "as --output"),
-    LX_TEXT(struct merge_args, save_precision, 0, "save_precision", "float|fp16|bf16",
-            "of the output; the widest of the inputs when left out"),
-    LX_TEXT(struct merge_args, precision, 0, "precision", "float|fp16|bf16",
-            "accepted; lx always adds in f64 and rounds once"),
-    LX_FLAG(struct merge_args, no_metadata, 0, "no_metadata", "write only the minimum metadata"),
-    LX_FLAG(struct merge_args, json, 'j', "json", "print the result as JSON"),
-    LX_ARGS(struct merge_args, files, "FILE[:STRENGTH]", "LoRA files"),
+    LX_LIST(lx_merge_args, ratios, 0, "ratios", "R...", "one strength per file (1)"),
+    LX_LIST(lx_merge_args, lbws, 0, "lbws", "LIST...",
+            "block weights, one list or preset per file"),
+    LX_TEXT(lx_merge_args, like, 0, "like", "sd-scripts",
+            "the very numbers of sd-scripts' merge_lora.py, which are not the sum"),
+    LX_TEXT(lx_merge_args, precision, 0, "precision", "float|fp16|bf16",
+            "with --like: what merge_lora.py computes in; else lx adds in f64 and rounds "
+            "once"),
+    LX_FLAG(lx_merge_args, concat, 0, "concat", "with --like: merge_lora.py's --concat"),
+    LX_FLAG(lx_merge_args, shuffle, 0, "shuffle",
+            "with --like: merge_lora.py's --shuffle"),
+    LX_TEXT(lx_merge_args, save_to, 0, "save_to", "OUT", "as --output"),
+    LX_TEXT(lx_merge_args, into, 0, "sd_model", "BASE", "as --into"),
+    LX_INT(lx_merge_args, new_rank, 0, "new_rank", "N", "as --rank N"),
+    LX_INT(lx_merge_args, conv_rank, 0, "new_conv_rank", "N", "as --conv_rank"),
+    LX_FLAG(lx_merge_args, no_metadata, 0, "no_metadata",
+            "write only the minimum metadata"),
+    LX_TEXT(lx_merge_args, name, 0, "name", "NAME", "of the run in the store"),
+    LX_FLAG(lx_merge_args, no_record, 0, "no_record", "do not record the merge as a run"),
+    LX_FLAG(lx_merge_args, json, 'j', "json", "print the result as JSON"),
+    LX_ARGS(lx_merge_args, files, "FILE[:STRENGTH]", "LoRA files"),
     LX_OPTION_END,
 };
 
-typedef struct source {
-    const char *path;
-    double strength;
-    lx_lora_file *file;
-} source;
-
-typedef struct job {
-    source *sources;
-    size_t n;
-    const char *output;
-    lx_dtype dtype;
-} job;
-
 /* ---- reading the command line ------------------------------------------------------------ */
 
-/* "a.safetensors:0.7", unless a file of that whole name exists. */
-static int split_strength(source *s, const char *word, lx_arena *arena, lx_error *err)
+static bool is_same_file(const char *a, const char *b)
 {
-    const char *colon = strrchr(word, ':');
-    lx_error ignored;
+    struct stat x, y;
 
-    s->strength = 1;
-    s->path = word;
-    if (!colon || lx_file_exists(word) ||
-        lx_parse_number(&s->strength, colon + 1, &ignored) < 0)
-        return LX_OK;
-    s->path = lx_arena_strndup(arena, word, (size_t)(colon - word));
-    return s->path ? LX_OK : lx_oom(err);
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
 }
 
-static int list_sources(job *j, const struct merge_args *args, lx_arena *arena, lx_error *err)
+static int find_output(lx_merge_job *j, lx_error *err)
 {
-    const lx_words *words = args->models.count ? &args->models : &args->files;
-    int rc;
-
-    if (args->models.count && args->files.count)
-        return lx_fail(err, LX_EUSAGE, "files are given twice: in --models and beside it");
-    if (args->ratios.count && args->ratios.count != words->count)
-        return lx_fail(err, LX_EUSAGE, "%zu files but %zu --ratios: give one for each",
-                       words->count, args->ratios.count);
-    if (words->count < 1)
-        return lx_fail(err, LX_EUSAGE, "nothing to merge: lx merge A:0.7 B:0.4 -o OUT");
-    if (!(j->sources = lx_arena_calloc(arena, words->count, sizeof *j->sources)))
-        return lx_oom(err);
-    for (size_t i = 0; i < words->count; i++) {
-        source *s = &j->sources[j->n++];
-        if ((rc = split_strength(s, words->items[i], arena, err)) < 0)
-            return rc;
-        if (args->ratios.count && (rc = lx_parse_number(&s->strength, args->ratios.items[i],
-                                                        err)) < 0) {
-            lx_within(err, "--ratios");
-            return rc;
-        }
-    }
-    return LX_OK;
-}
-
-static int find_output(job *j, const struct merge_args *args, lx_error *err)
-{
-    struct stat out, in;
-
-    j->output = args->output ? args->output : args->save_to;
+    j->output = j->args->output ? j->args->output : j->args->save_to;
+    j->into = j->args->into;
     if (!j->output)
         return lx_fail(err, LX_EUSAGE, "no output: add -o OUT.safetensors");
     if (!lx_ends_with(j->output, ".safetensors"))
         return lx_fail(err, LX_EUSAGE, "--output %s: lx writes .safetensors", j->output);
     for (size_t i = 0; i < j->n; i++)
-        if (stat(j->output, &out) == 0 && stat(j->sources[i].path, &in) == 0 &&
-            out.st_dev == in.st_dev && out.st_ino == in.st_ino)
-            return lx_fail(err, LX_EEXISTS, "%s is one of the inputs: choose another output",
-                           j->output);
+        if (is_same_file(j->output, j->inputs[i].path))
+            return lx_fail(err, LX_EEXISTS,
+                           "%s is one of the inputs: choose another output", j->output);
+    if (j->into && is_same_file(j->output, j->into))
+        return lx_fail(err, LX_EEXISTS, "%s is the base model: choose another output",
+                       j->output);
     return LX_OK;
 }
 
-static int parse_precision(lx_dtype *out, const char *text, const char *flag, lx_error *err)
+static int parse_precision(lx_dtype *out, const char *text, const char *flag,
+                           lx_error *err)
 {
     if (strcmp(text, "float") == 0)
         *out = LX_F32;
@@ -120,19 +98,172 @@ static int parse_precision(lx_dtype *out, const char *text, const char *flag, lx
     else if (strcmp(text, "bf16") == 0)
         *out = LX_BF16;
     else
-        return lx_fail(err, LX_EUSAGE, "--%s %s: must be float, fp16 or bf16", flag, text);
+        return lx_fail(err, LX_EUSAGE, "--%s %s: must be float, fp16 or bf16", flag,
+                       text);
     return LX_OK;
 }
 
-/* All of one half type: that; else f32. */
-static lx_dtype widest(const job *j)
+static int parse_error(double *out, const char *text, lx_arena *arena, lx_error *err)
+{
+    const size_t n = strlen(text);
+    const bool is_percent = n && text[n - 1] == '%';
+    const char *number = lx_arena_strndup(arena, text, is_percent ? n - 1 : n);
+    int rc;
+
+    if (!number)
+        return lx_oom(err);
+    if ((rc = lx_parse_number(out, number, err)) == LX_OK) {
+        *out /= is_percent ? 100 : 1;
+        if (!(*out > 0) || *out >= 1)
+            rc = lx_fail(err, LX_EUSAGE, "must be more than 0 and less than 100%%");
+    }
+    if (rc < 0)
+        lx_within(err, "--error %s", text);
+    return rc;
+}
+
+static int read_rank(lx_merge_job *j, lx_error *err)
+{
+    const lx_merge_args *a = j->args;
+    lx_merge_options *o = &j->options;
+    int64_t rank = a->new_rank;
+    lx_error ignored;
+
+    if ((a->rank != NULL) + (a->error != NULL) + (a->new_rank != 0) > 1)
+        return lx_fail(err, LX_EUSAGE,
+                       "--rank, --new_rank and --error: give one of them");
+    if (a->error) {
+        o->rank_rule = LX_RANK_ERROR;
+        return parse_error(&o->error, a->error, j->cli->arena, err);
+    }
+    if (a->rank && strcmp(a->rank, "exact") == 0) {
+        o->rank_rule = LX_RANK_EXACT;
+    } else if (a->rank || a->new_rank) {
+        o->rank_rule = LX_RANK_FIXED;
+        if ((a->rank && lx_parse_int(&rank, a->rank, &ignored) < 0) || rank < 1 ||
+            rank > 1 << 20)
+            return lx_fail(err, LX_EUSAGE,
+                           "--rank %s: must be exact or a whole number from 1 on",
+                           a->rank ? a->rank : "0");
+    }
+    if (a->conv_rank < 0 || a->conv_rank > 1 << 20 ||
+        (a->conv_rank && o->rank_rule != LX_RANK_FIXED))
+        return lx_fail(err, LX_EUSAGE,
+                       "--conv_rank: goes with --rank N, and is 1 or more");
+    o->rank = (size_t)rank;
+    o->conv_rank = (size_t)a->conv_rank;
+    return LX_OK;
+}
+
+static int read_method(lx_merge_job *j, lx_error *err)
+{
+    const lx_merge_args *a = j->args;
+    lx_merge_options *o = &j->options;
+    int i = 0;
+
+    while (a->method && i < LX_MERGE_METHODS &&
+           strcasecmp(a->method, lx_merge_method_names[i]) != 0)
+        i++;
+    if (i == LX_MERGE_METHODS)
+        return lx_fail(err, LX_EUSAGE,
+                       "--method %s: must be linear, magnitude_prune, ties, dare, "
+                       "dare_ties or knots",
+                       a->method);
+    o->method = (lx_merge_method)i;
+    o->seed = (uint64_t)a->seed;
+    o->density = a->density != 0 ? a->density : 0.5;
+    if (!(o->density > 0) || o->density > 1)
+        return lx_fail(err, LX_EUSAGE, "--density %g: must be more than 0 and at most 1",
+                       a->density);
+    if (a->density != 0 && !o->method)
+        return lx_fail(err, LX_EUSAGE,
+                       "--density goes with a --method other than linear");
+    if (j->into && (o->method || o->rank_rule))
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--into adds the exact sum: merge into a LoRA with %s first, then that into "
+            "the base",
+            o->method ? "--method" : "--rank or --error");
+    return LX_OK;
+}
+
+static int read_like(lx_merge_job *j, lx_error *err)
+{
+    const lx_merge_args *a = j->args;
+    lx_dtype precision = LX_F32;
+    int rc;
+
+    if (a->precision &&
+        (rc = parse_precision(&precision, a->precision, "precision", err)) < 0)
+        return rc;
+    j->is_like = a->like != NULL;
+    if (!j->is_like && (a->concat || a->shuffle))
+        return lx_fail(err, LX_EUSAGE,
+                       "--%s: lx lays factors side by side anyway; with --like "
+                       "sd-scripts it does as "
+                       "merge_lora.py",
+                       a->concat ? "concat" : "shuffle");
+    if (!j->is_like)
+        return LX_OK;
+    if (strcmp(a->like, "sd-scripts") != 0)
+        return lx_fail(err, LX_EUSAGE, "--like %s: must be sd-scripts", a->like);
+    if (j->options.method || j->options.rank_rule || j->into)
+        return lx_fail(err, LX_EUSAGE,
+                       "--like sd-scripts: without --rank, --error, --method, --into");
+    if (precision == LX_BF16)
+        return lx_fail(
+            err, LX_EUNSUPPORTED,
+            "--precision bf16: merge_lora.py cannot merge LoRAs in it; --save_precision "
+            "bf16 is another thing and works");
+    for (size_t i = 0; i < j->n; i++)
+        if (j->inputs[i].lbw || j->inputs[i].text_strength != j->inputs[i].strength)
+            return lx_fail(err, LX_EUSAGE,
+                           "--like sd-scripts: merge_lora.py has no block weights and "
+                           "one ratio a file");
+    j->like = (lx_merge_like){.merge_dtype = precision,
+                              .is_concat = a->concat,
+                              .is_shuffled = a->shuffle,
+                              .seed = (uint64_t)a->seed};
+    return LX_OK;
+}
+
+static int read_args(lx_merge_job *j, lx_error *err)
+{
+    int rc;
+
+    if ((rc = lx_merge_read_inputs(j, err)) < 0 || (rc = find_output(j, err)) < 0 ||
+        (rc = read_rank(j, err)) < 0 || (rc = read_method(j, err)) < 0 ||
+        (rc = read_like(j, err)) < 0)
+        return rc;
+    j->has_dtype = j->args->save_precision != NULL;
+    if (j->has_dtype)
+        return parse_precision(&j->options.dtype, j->args->save_precision,
+                               "save_precision", err);
+    return LX_OK;
+}
+
+/* ---- the work ---------------------------------------------------------------------------- */
+
+/* The type of a module's first tensor of numbers. */
+static lx_dtype dtype_of(const lx_lora_entry *e)
+{
+    for (int r = 0; r < LX_ROLE_COUNT; r++)
+        if (e->tensors[r] && r != LX_ROLE_ALPHA)
+            return e->tensors[r]->dtype;
+    return LX_F32;
+}
+
+/* All of one half type: that; else f32. As sd-scripts: what it merges in. */
+static lx_dtype widest(const lx_merge_job *j)
 {
     lx_dtype first = LX_F32;
+
+    if (j->is_like)
+        return j->like.merge_dtype;
     for (size_t i = 0; i < j->n; i++) {
-        const lx_lora_file *f = j->sources[i].file;
+        const lx_lora_file *f = j->inputs[i].file;
         for (size_t k = 0; k < f->n_modules; k++) {
-            const lx_tensor_view *up = f->modules[k].tensors[LX_ROLE_UP];
-            lx_dtype d = up ? up->dtype : LX_F32;
+            const lx_dtype d = dtype_of(&f->modules[k]);
             if (i == 0 && k == 0)
                 first = d;
             if (d != first || (d != LX_F16 && d != LX_BF16))
@@ -142,236 +273,271 @@ static lx_dtype widest(const job *j)
     return first;
 }
 
-/* ---- metadata ---------------------------------------------------------------------------- */
-
-typedef struct table {
-    lx_metadata_entry entries[24];
-    size_t n;
-} table;
-
-static void put(table *t, const char *key, const char *value)
+static int open_inputs(lx_merge_job *j, lx_merge *merge, lx_error *err)
 {
-    lx_assert(t->n < sizeof t->entries / sizeof *t->entries);
-    if (value)
-        t->entries[t->n++] = (lx_metadata_entry){key, value};
-}
+    int rc;
 
-static const char *first_said(const job *j, const char *key)
-{
     for (size_t i = 0; i < j->n; i++) {
-        const char *value = lx_tensor_file_metadata(j->sources[i].file->file, key);
-        if (value)
-            return value;
+        lx_merge_input *in = &j->inputs[i];
+        if ((rc = lx_lora_file_open(&in->file, in->path, err)) < 0) {
+            lx_within(err, "%s", in->path);
+            return rc;
+        }
+        const lx_merge_source source = {in->file, in->path, in->strength,
+                                        in->text_strength, in->lbw ? &in->blocks : NULL};
+        rc = lx_merge_add(merge, &source, err);
+        if (rc < 0) {
+            if (rc != LX_EMISMATCH) /* that one names both files itself */
+                lx_within(err, "%s", in->path);
+            return rc;
+        }
     }
-    return NULL;
+    return LX_OK;
 }
 
-/* What was merged: file names without their folders, strengths, hashes of the data. */
-static int lineage(const char **out, const job *j, lx_arena *arena, lx_error *err)
+static int hash_inputs(lx_merge_job *j, lx_error *err)
 {
-    cJSON *list = cJSON_CreateArray();
-    lx_str text = LX_STR_INIT;
     int rc = LX_OK;
 
-    for (size_t i = 0; i < j->n && rc == LX_OK; i++) {
-        char hex[LX_HASH_HEX + 1];
-        lx_hash hash;
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, o);
-        if ((rc = lx_file_hash(&hash, j->sources[i].path, err)) < 0)
-            break;
-        lx_hash_hex(hex, &hash);
-        cJSON_AddStringToObject(o, "file", lx_path_base(j->sources[i].path));
-        cJSON_AddStringToObject(o, "sha256", hex);
-        cJSON_AddNumberToObject(o, "strength", j->sources[i].strength);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < j->n + 1; i++) {
+        lx_error own;
+        const char *path = i < j->n ? j->inputs[i].path : j->into;
+        const int failed =
+            path ? lx_file_hash(i < j->n ? &j->inputs[i].hash : &j->into_hash, path, &own)
+                 : LX_OK;
+        if (failed < 0) {
+#pragma omp critical(lx_merge_hash)
+            rc = lx_fail(err, failed, "%s", own.text);
+        }
     }
-    if (rc == LX_OK && (rc = lx_json_canonical(&text, list, err)) == LX_OK &&
-        !(*out = lx_arena_strdup(arena, lx_str_text(&text))))
-        rc = lx_oom(err);
-    lx_str_release(&text);
-    cJSON_Delete(list);
     return rc;
 }
 
-static const char *title_of(const char *path, lx_arena *arena)
-{
-    const char *base = lx_path_base(path);
-    return lx_arena_strndup(arena, base, strlen(base) - strlen(lx_path_ext(base)));
-}
-
-static const char *merged_from(const job *j, lx_arena *arena)
-{
-    lx_str out = LX_STR_INIT;
-    const char *text;
-    for (size_t i = 0; i < j->n; i++) {
-        const char *title = lx_tensor_file_metadata(j->sources[i].file->file, "modelspec.title");
-        if (!title)
-            title = title_of(j->sources[i].path, arena);
-        lx_str_printf(&out, "%s%s", i ? ", " : "", title ? title : "?");
-    }
-    text = lx_arena_strdup(arena, lx_str_text(&out));
-    lx_str_release(&out);
-    return text;
-}
-
-static const char *number_text(lx_arena *arena, double x)
-{
-    return x == 0 ? "Dynamic" : lx_arena_printf(arena, "%.9g", x);
-}
-
-static int make_metadata(table *t, const job *j, const lx_merge_result *r, bool is_minimal,
-                         lx_arena *arena, lx_error *err)
-{
-    const char *base = first_said(j, "ss_base_model_version"), *sources = NULL;
-    const time_t now = time(NULL);
-    struct tm local;
-    char *date = lx_arena_alloc(arena, 32);
-    int rc;
-
-    if (!date)
-        return lx_oom(err);
-    if ((rc = lineage(&sources, j, arena, err)) < 0)
-        return rc;
-    put(t, "ss_v2", first_said(j, "ss_v2") ? first_said(j, "ss_v2") : "False");
-    put(t, "ss_base_model_version", base);
-    put(t, "ss_network_module", "networks.lora");
-    put(t, "ss_network_dim", number_text(arena, (double)r->rank));
-    put(t, "ss_network_alpha", number_text(arena, r->alpha));
-    put(t, "lx.merge", sources);
-    put(t, "lx.version", LX_VERSION);
-    if (is_minimal)
-        return LX_OK;
-    strftime(date, 32, "%Y-%m-%dT%H:%M:%S", localtime_r(&now, &local));
-    put(t, "modelspec.sai_model_spec", "1.0.1");
-    put(t, "modelspec.architecture",
-        first_said(j, "modelspec.architecture") ? first_said(j, "modelspec.architecture")
-                                                : "stable-diffusion-v1/lora");
-    put(t, "modelspec.implementation", "diffusers");
-    put(t, "modelspec.title", title_of(j->output, arena));
-    put(t, "modelspec.resolution", first_said(j, "modelspec.resolution"));
-    put(t, "modelspec.date", date);
-    put(t, "modelspec.prediction_type", first_said(j, "modelspec.prediction_type"));
-    put(t, "modelspec.merged_from", merged_from(j, arena));
-    return LX_OK;
-}
-
-/* ---- the work ---------------------------------------------------------------------------- */
-
-static int open_sources(job *j, lx_merge *merge, lx_error *err)
-{
-    int rc;
-    for (size_t i = 0; i < j->n; i++) {
-        source *s = &j->sources[i];
-        if ((rc = lx_lora_file_open(&s->file, s->path, err)) < 0) {
-            lx_within(err, "%s", s->path);
-            return rc;
-        }
-        rc = lx_merge_add(merge, s->file, s->path, s->strength, err);
-        if (rc < 0) {
-            if (rc != LX_EMISMATCH) /* that one names both files itself */
-                lx_within(err, "%s", s->path);
-            return rc;
-        }
-    }
-    return LX_OK;
-}
-
-static int write_result(const job *j, const lx_merge_result *r, bool is_minimal,
-                        lx_arena *arena, lx_error *err)
+static int write_lora(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
 {
     const lx_lora_tensors tensors = {.views = r->tensors, .count = r->n_tensors};
-    char model_hash[65], legacy_hash[9];
-    table t = {.n = 0};
+    char legacy_hash[9];
+    lx_metadata_entry *entries, *all;
+    size_t n;
     int rc;
 
-    if ((rc = make_metadata(&t, j, r, is_minimal, arena, err)) < 0 ||
-        (rc = lx_lora_hashes(model_hash, legacy_hash, &tensors, t.entries, t.n, err)) < 0)
+    if ((rc = lx_merge_metadata(&entries, &n, j, r, NULL, err)) < 0 ||
+        (rc = lx_lora_hashes(j->tensor_hash, legacy_hash, &tensors, entries, n, err)) < 0)
         return rc;
-    put(&t, "sshs_model_hash", model_hash);
-    put(&t, "sshs_legacy_hash", legacy_hash);
-    if ((rc = lx_safetensors_write(j->output, r->tensors, r->n_tensors, t.entries, t.n, err)) < 0)
+    if (!(all = lx_arena_calloc(j->cli->arena, n + 2, sizeof *all)))
+        return lx_oom(err);
+    memcpy(all, entries, n * sizeof *all);
+    all[n++] = (lx_metadata_entry){"sshs_model_hash", j->tensor_hash};
+    all[n++] = (lx_metadata_entry){"sshs_legacy_hash", legacy_hash};
+    if ((rc = lx_safetensors_write(j->output, r->tensors, r->n_tensors, all, n, err)) < 0)
         lx_within(err, "%s", j->output);
     return rc;
 }
 
-static void report(lx_cli *cli, const job *j, const lx_merge_result *r, bool as_json)
+static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_result *r,
+                            lx_error *err)
 {
-    const char *rank = number_text(cli->arena, (double)r->rank);
-    if (as_json) {
-        lx_str out = LX_STR_INIT;
-        lx_str_puts(&out, "{\"output\":");
-        lx_escape_json(&out, j->output, strlen(j->output));
-        lx_str_printf(&out, ",\"modules\":%zu,\"rank\":%lld,\"dtype\":\"%s\"}\n", r->n_modules,
-                      (long long)r->rank, lx_dtype_name(j->dtype));
-        lx_print(cli, "%s", lx_str_text(&out));
-        lx_str_release(&out);
+    lx_merge_into into = {.output = j->output,
+                          .has_dtype = j->has_dtype,
+                          .dtype = j->options.dtype,
+                          .allows_missing = j->args->allow_missing};
+    lx_tensor_file *base = NULL;
+    lx_metadata_entry *entries;
+    int rc;
+
+    if ((rc = lx_tensor_file_open(&base, j->into, err)) < 0) {
+        lx_within(err, "%s", j->into);
+        return rc;
+    }
+    into.base = base;
+    if ((rc = lx_merge_metadata(&entries, &into.n_metadata, j, NULL, base, err)) ==
+        LX_OK) {
+        into.metadata = entries;
+        rc = lx_merge_write_into(r, merge, &into, err);
+    }
+    lx_tensor_file_close(base);
+    return rc;
+}
+
+/* ---- telling ----------------------------------------------------------------------------- */
+
+static void print_json(const lx_merge_job *j, const lx_merge_result *r,
+                       const lx_merge_into_result *c)
+{
+    lx_str out = LX_STR_INIT;
+
+    lx_str_puts(&out, "{\"output\":");
+    lx_escape_json(&out, j->output, strlen(j->output));
+    if (j->into) {
+        lx_str_printf(&out, ",\"tensors\":%zu,\"changed\":%zu,\"missing\":%zu}\n",
+                      c->n_tensors, c->n_changed, c->n_missing);
+    } else {
+        lx_str_printf(
+            &out, ",\"modules\":%zu,\"rank\":%lld,\"dtype\":\"%s\",\"error\":%.6g",
+            r->n_modules, (long long)r->rank, lx_dtype_name(j->options.dtype), r->error);
+        lx_str_puts(&out, j->cli->is_verbose ? ",\"per_module\":[" : "");
+        for (size_t i = 0; i < r->n_modules && j->cli->is_verbose; i++) {
+            const lx_merge_module *m = &r->modules[i];
+            lx_str_puts(&out, i ? ",{\"name\":" : "{\"name\":");
+            lx_escape_json(&out, m->name, strlen(m->name));
+            lx_str_printf(
+                &out, ",\"rank\":%lld,\"exact_rank\":%lld,\"norm\":%.6g,\"error\":%.6g}",
+                (long long)m->rank, (long long)m->exact_rank, m->norm, m->error);
+        }
+        lx_str_puts(&out, j->cli->is_verbose ? "]}\n" : "}\n");
+    }
+    lx_print(j->cli, "%s", lx_str_text(&out));
+    lx_str_release(&out);
+}
+
+static const char *share_text(const lx_merge_job *j, double share)
+{
+    const char *text = lx_arena_printf(j->cli->arena, "%.3g %%", 100 * share);
+
+    return text ? text : "?";
+}
+
+static void print_modules(const lx_merge_job *j, const lx_merge_result *r)
+{
+    for (size_t i = 0; i < r->n_modules; i++) {
+        const lx_merge_module *m = &r->modules[i];
+        if (m->rank)
+            lx_print(j->cli, "  %s: rank %lld of %lld, error %s\n",
+                     lx_safe(j->cli, m->name), (long long)m->rank,
+                     (long long)m->exact_rank, share_text(j, m->error));
+        else
+            lx_print(j->cli, "  %s: dense\n", lx_safe(j->cli, m->name));
+    }
+}
+
+static void print_inputs(const lx_merge_job *j)
+{
+    if (j->into)
+        lx_print(j->cli, "  %s\n", lx_safe(j->cli, j->into));
+    for (size_t i = 0; i < j->n; i++) {
+        const lx_merge_input *in = &j->inputs[i];
+        lx_print(j->cli, "%s %s x %g", i || j->into ? "+" : " ",
+                 lx_safe(j->cli, in->path), in->strength);
+        if (in->text_strength != in->strength)
+            lx_print(j->cli, ", text encoder x %g", in->text_strength);
+        if (in->lbw)
+            lx_print(j->cli, ", blocks %s", lx_safe(j->cli, in->lbw));
+        lx_print(j->cli, "\n");
+    }
+}
+
+static void print_result(const lx_merge_job *j, const lx_merge_result *r)
+{
+    const char *rank =
+        r->rank ? lx_arena_printf(j->cli->arena, "rank %lld", (long long)r->rank)
+                : "ranks that differ";
+    const char *method = lx_merge_describe(j);
+
+    if (j->cli->is_verbose)
+        print_modules(j, r);
+    lx_print(j->cli, "= %s: %zu modules, %s, %s, ", lx_safe(j->cli, j->output),
+             r->n_modules, rank ? rank : "?", lx_dtype_name(j->options.dtype));
+    if (*method)
+        lx_print(j->cli, "%s", method);
+    else if (r->error == 0)
+        lx_print(j->cli, "the exact sum of the deltas");
+    else
+        lx_print(j->cli, "the sum of the deltas");
+    if (r->error > 0)
+        lx_print(j->cli, ", cut with an error of %s", share_text(j, r->error));
+    lx_print(j->cli, "\n");
+}
+
+static void report(const lx_merge_job *j, const lx_merge_result *r,
+                   const lx_merge_into_result *c)
+{
+    if (j->args->json) {
+        print_json(j, r, c);
         return;
     }
-    for (size_t i = 0; i < j->n; i++)
-        lx_print(cli, "%s %s x %g\n", i ? "+" : " ", lx_safe(cli, j->sources[i].path),
-                 j->sources[i].strength);
-    lx_print(cli, "= %s: %zu modules, rank %s, %s, the exact sum of the deltas\n",
-             lx_safe(cli, j->output), r->n_modules, rank ? rank : "?", lx_dtype_name(j->dtype));
+    print_inputs(j);
+    if (!j->into) {
+        print_result(j, r);
+        return;
+    }
+    lx_print(j->cli, "= %s: %zu of %zu tensors changed", lx_safe(j->cli, j->output),
+             c->n_changed, c->n_tensors);
+    if (c->n_missing)
+        lx_print(j->cli, "; %zu modules have no layer there, the first is %s",
+                 c->n_missing, lx_safe(j->cli, c->first_missing));
+    lx_print(j->cli, "\n");
 }
 
-static int read_args(job *j, const struct merge_args *args, lx_cli *cli, lx_error *err)
+static int run(lx_cli *cli, void *args, lx_error *err)
 {
-    lx_dtype ignored;
-    int rc;
-
-    if (args->rank && strcmp(args->rank, "exact") != 0)
-        return lx_fail(err, LX_EUSAGE, "--rank %s: must be exact", args->rank);
-    if (args->precision &&
-        (rc = parse_precision(&ignored, args->precision, "precision", err)) < 0)
-        return rc;
-    if ((rc = list_sources(j, args, cli->arena, err)) < 0)
-        return rc;
-    return find_output(j, args, err);
-}
-
-static int run(lx_cli *cli, void *args_, lx_error *err)
-{
-    const struct merge_args *args = args_;
+    lx_merge_job j = {.cli = cli, .args = args};
+    lx_merge_into_result changed = {0};
+    lx_merge_result result = {0};
     lx_merge *merge = NULL;
-    lx_merge_result result;
-    job j = {0};
     int rc;
 
-    if ((rc = read_args(&j, args, cli, err)) < 0 ||
-        (rc = lx_merge_new(&merge, args->rank != NULL, err)) < 0 ||
-        (rc = open_sources(&j, merge, err)) < 0)
+    if ((rc = read_args(&j, err)) < 0 || (rc = lx_merge_new(&merge, err)) < 0 ||
+        (rc = open_inputs(&j, merge, err)) < 0 || (rc = hash_inputs(&j, err)) < 0)
         goto done;
-    j.dtype = widest(&j);
-    if (args->save_precision &&
-        (rc = parse_precision(&j.dtype, args->save_precision, "save_precision", err)) < 0)
-        goto done;
-    if ((rc = lx_merge_finish(&result, merge, j.dtype, err)) < 0 ||
-        (rc = write_result(&j, &result, args->no_metadata, cli->arena, err)) < 0)
-        goto done;
-    report(cli, &j, &result, args->json);
+    if (!j.has_dtype)
+        j.options.dtype = widest(&j);
+    if (j.into)
+        rc = write_checkpoint(&j, merge, &changed, err);
+    else if ((rc = j.is_like
+                       ? lx_merge_finish_like(&result, merge, &j.options, &j.like, err)
+                       : lx_merge_finish(&result, merge, &j.options, err)) == LX_OK)
+        rc = write_lora(&j, &result, err);
+    if (rc == LX_OK && !j.args->no_record &&
+        (rc = lx_file_hash(&j.output_hash, j.output, err)) == LX_OK)
+        rc = lx_merge_record(&j, &result, err);
+    if (rc == LX_OK)
+        report(&j, &result, &changed);
 done:
     lx_merge_free(merge);
     for (size_t i = 0; i < j.n; i++)
-        lx_lora_file_close(j.sources[i].file);
+        lx_lora_file_close(j.inputs[i].file);
     return rc;
 }
 
 const lx_command lx_cmd_merge = {
     .name = "merge",
-    .summary = "add LoRAs up into one, exactly",
+    .summary = "add LoRAs up into one, or into a checkpoint",
     .usage = "FILE[:STRENGTH]... -o OUT",
-    .help = "The output is the exact sum of strength x delta over the files: what loading all of\n"
-            "them at those strengths does. Its rank is the sum of the ranks. Files of different\n"
-            "ranks are refused unless --rank exact is given.\n"
-            "\n"
-            "sd-scripts' merge_lora.py squares the ratios and mixes the files' factors; the same\n"
-            "numbers give another result there (docs/guide/merge.md).\n"
-            "\n"
-            "Examples:\n"
-            "  lx merge face.safetensors:0.7 style.safetensors:0.4 -o both.safetensors\n"
-            "  lx merge --models a.safetensors b.safetensors --ratios 0.7 0.4 \\\n"
-            "           --save_to both.safetensors --save_precision fp16\n",
+    .help =
+        "The output is the exact sum of strength x delta over the files: what loading "
+        "all of\n"
+        "them at those strengths does. Its rank is the sum of the ranks. Files of "
+        "different\n"
+        "ranks are refused unless --rank exact, --rank N or --error 1% says what to do; "
+        "what\n"
+        "cutting to a rank loses is printed, with --verbose for each module. LoRA, "
+        "LoCon, LoHa,\n"
+        "LoKr and full differences mix, and so do the spellings of their names. Behind "
+        "a\n"
+        "file may stand :te=STRENGTH for its text encoders and :lbw=LIST for its "
+        "blocks.\n"
+        "\n"
+        "With --into BASE the sum is added to a checkpoint's weights, one tensor at a "
+        "time,\n"
+        "also that of DoRA, OFT, IA3 and GLoRA.\n"
+        "\n"
+        "sd-scripts' merge_lora.py squares the ratios and mixes the files' factors; the "
+        "same\n"
+        "numbers give another result there (docs/guide/merge.md), which --like "
+        "sd-scripts\n"
+        "reproduces.\n"
+        "\n"
+        "Examples:\n"
+        "  lx merge face.safetensors:0.7 style.safetensors:0.4 -o both.safetensors\n"
+        "  lx merge face.safetensors:1:lbw=OUTALL style.safetensors --rank 32 -o "
+        "both.safetensors\n"
+        "  lx merge a.safetensors b.safetensors --method ties --density 0.3 -o "
+        "c.safetensors\n"
+        "  lx merge face.safetensors:0.8 --into model.safetensors -o baked.safetensors\n"
+        "  lx merge --models a.safetensors b.safetensors --ratios 0.7 0.4 \\\n"
+        "           --save_to both.safetensors --save_precision fp16\n",
     .options = options,
-    .args_size = sizeof(struct merge_args),
+    .args_size = sizeof(lx_merge_args),
     .run = run,
 };

@@ -210,6 +210,30 @@ static int show_curves(lx_cli *cli, const detail *d, lx_error *err)
     return loss && loss->n > 1 ? plot(cli, loss, err) : LX_OK;
 }
 
+/* "a.safetensors x 0.7 (run 1234...)" for each file of a merge. */
+static void show_sources(lx_cli *cli, const detail *d)
+{
+    const char *text = NULL;
+    cJSON *list;
+    const cJSON *source;
+
+    for (size_t i = 0; i < d->n_remarks; i++)
+        if (strcmp(d->remarks[i].kind, "fact") == 0 &&
+            strcmp(d->remarks[i].key, "merge.sources") == 0)
+            text = d->remarks[i].value;
+    list = text ? parse(text) : NULL;
+    cJSON_ArrayForEach(source, list)
+    {
+        const char *file = lx_json_text(source, "file"), *run = lx_json_text(source, "run");
+        const char *sha256 = lx_json_text(source, "sha256");
+        line(cli, source == list->child ? "merged from" : "",
+             lx_arena_printf(cli->arena, "%s x %g (%s %.16s)", file ? file : "?",
+                             lx_json_number(source, "strength", 1), run ? "run" : "sha256",
+                             run ? run : sha256 ? sha256 : "?"));
+    }
+    cJSON_Delete(list);
+}
+
 static void show_artifacts(lx_cli *cli, const detail *d)
 {
     for (size_t i = 0; i < d->n_artifacts; i++) {
@@ -328,6 +352,7 @@ static int show_one(lx_cli *cli, const struct show_args *args, lx_store *store, 
     show_inputs(cli, &d);
     if ((rc = show_curves(cli, &d, err)) < 0)
         return rc;
+    show_sources(cli, &d);
     show_artifacts(cli, &d);
     if (args->diff && d.texts.diff) {
         lx_str out = LX_STR_INIT;

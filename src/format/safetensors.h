@@ -20,6 +20,16 @@ int lx_safetensors_write(const char *path, const lx_tensor_view *tensors, size_t
                          lx_error *err);
 
 /*
+ * The same for tensors whose bytes are made as they are written, one at a time in the order of the file:
+ * `bytes` sets *data to view->bytes bytes that live until its next call. The views' own data are not read.
+ */
+typedef int (*lx_tensor_bytes)(const void **data, void *context, const lx_tensor_view *view,
+                               lx_error *err);
+int lx_safetensors_write_from(const char *path, const lx_tensor_view *tensors, size_t n_tensors,
+                              const lx_metadata_entry *metadata, size_t n_metadata,
+                              lx_tensor_bytes bytes, void *context, lx_error *err);
+
+/*
  * The very bytes that lx_safetensors_write would write, in order, to a callback (hashes, pipes).
  * *header_bytes (8 + header) is set before the first call.
  */

@@ -113,10 +113,16 @@ static int build_header(lx_str *out, const lx_tensor_view **sorted, size_t n,
     return LX_OK;
 }
 
-int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_bytes,
-                          const lx_tensor_view *tensors, size_t n_tensors,
-                          const lx_metadata_entry *metadata, size_t n_metadata,
-                          lx_error *err)
+/* Where tensors' bytes come from; without a function, from the views. */
+typedef struct byte_source {
+    lx_tensor_bytes bytes;
+    void *context;
+} byte_source;
+
+static int stream(lx_write_bytes write, void *context, size_t *header_bytes,
+                  const byte_source *source, const lx_tensor_view *tensors,
+                  size_t n_tensors, const lx_metadata_entry *metadata, size_t n_metadata,
+                  lx_error *err)
 {
     const lx_tensor_view **sorted = lx_calloc(n_tensors, sizeof *sorted);
     lx_str head = LX_STR_INIT;
@@ -133,13 +139,28 @@ int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_by
     if (header_bytes)
         *header_bytes = head.len;
     rc = write(context, head.data, head.len, err);
-    for (size_t i = 0; i < n_tensors && rc == LX_OK; i++)
-        if (sorted[i]->bytes)
-            rc = write(context, sorted[i]->data, sorted[i]->bytes, err);
+    for (size_t i = 0; i < n_tensors && rc == LX_OK; i++) {
+        const void *data = sorted[i]->data;
+        if (source->bytes)
+            rc = source->bytes(&data, source->context, sorted[i], err);
+        if (rc == LX_OK && sorted[i]->bytes)
+            rc = write(context, data, sorted[i]->bytes, err);
+    }
 done:
     lx_str_release(&head);
     lx_free(sorted);
     return rc;
+}
+
+int lx_safetensors_stream(lx_write_bytes write, void *context, size_t *header_bytes,
+                          const lx_tensor_view *tensors, size_t n_tensors,
+                          const lx_metadata_entry *metadata, size_t n_metadata,
+                          lx_error *err)
+{
+    const byte_source own = {NULL, NULL};
+
+    return stream(write, context, header_bytes, &own, tensors, n_tensors, metadata,
+                  n_metadata, err);
 }
 
 static int to_file(void *context, const void *data, size_t n, lx_error *err)
@@ -147,19 +168,29 @@ static int to_file(void *context, const void *data, size_t n, lx_error *err)
     return lx_new_file_write(context, data, n, err);
 }
 
-int lx_safetensors_write(const char *path, const lx_tensor_view *tensors,
-                         size_t n_tensors, const lx_metadata_entry *metadata,
-                         size_t n_metadata, lx_error *err)
+int lx_safetensors_write_from(const char *path, const lx_tensor_view *tensors,
+                              size_t n_tensors, const lx_metadata_entry *metadata,
+                              size_t n_metadata, lx_tensor_bytes bytes, void *context,
+                              lx_error *err)
 {
+    const byte_source source = {bytes, context};
     lx_new_file *file;
     int rc;
 
     if ((rc = lx_new_file_open(&file, path, err)) < 0)
         return rc;
-    rc = lx_safetensors_stream(to_file, file, NULL, tensors, n_tensors, metadata,
-                               n_metadata, err);
+    rc = stream(to_file, file, NULL, &source, tensors, n_tensors, metadata, n_metadata,
+                err);
     if (rc == LX_OK)
         rc = lx_new_file_commit(file, err);
     lx_new_file_close(file);
     return rc;
+}
+
+int lx_safetensors_write(const char *path, const lx_tensor_view *tensors,
+                         size_t n_tensors, const lx_metadata_entry *metadata,
+                         size_t n_metadata, lx_error *err)
+{
+    return lx_safetensors_write_from(path, tensors, n_tensors, metadata, n_metadata, NULL,
+                                     NULL, err);
 }

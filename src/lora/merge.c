@@ -4,39 +4,23 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/rng.h"
+#include "src/base/str.h"
+#include "src/format/tensor_file_build.h"
+#include "src/lora/layer.h"
+#include "src/lora/merge_internal.h"
 
-/* One module of one source. */
-typedef struct part {
-    struct part *next;
-    const lx_lora_entry *entry;
-    double weight; /* strength * alpha / rank */
-} part;
-
-typedef struct target {
-    const char *name;
-    part *first, *last;
-    int64_t rank;
-    const char *label; /* of the first source, for messages */
-} target;
-
-struct lx_merge {
-    lx_arena *arena;
-    bool allows_unequal_ranks;
-    const char *family, *family_label;
-    target *targets;
-    size_t n_targets, capacity;
-    void **buffers; /* of the result */
-    size_t n_buffers, buffer_capacity;
+const char *const lx_merge_method_names[LX_MERGE_METHODS] = {
+    "linear", "magnitude_prune", "ties", "dare", "dare_ties", "knots",
 };
 
-int lx_merge_new(lx_merge **out, bool allows_unequal_ranks, lx_error *err)
+int lx_merge_new(lx_merge **out, lx_error *err)
 {
     lx_merge *m = lx_calloc(1, sizeof *m);
     if (!m || !(m->arena = lx_arena_new())) {
         lx_free(m);
         return lx_oom(err);
     }
-    m->allows_unequal_ranks = allows_unequal_ranks;
     *out = m;
     return LX_OK;
 }
@@ -48,291 +32,421 @@ void lx_merge_free(lx_merge *m)
     for (size_t i = 0; i < m->n_buffers; i++)
         lx_free(m->buffers[i]);
     lx_free(m->buffers);
+    lx_free(m->slots);
     lx_free(m->targets);
     lx_arena_free(m->arena);
     lx_free(m);
 }
 
+/* ---- layers ------------------------------------------------------------------------------ */
+
+static int index_targets(lx_merge *m, size_t n_slots, lx_error *err)
+{
+    uint32_t *slots = lx_calloc(n_slots, sizeof *slots);
+
+    if (!slots)
+        return lx_oom(err);
+    lx_free(m->slots);
+    m->slots = slots;
+    m->n_slots = n_slots;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        size_t at = lx_hash_name(m->targets[i].layer) % n_slots;
+        while (slots[at])
+            at = (at + 1) % n_slots;
+        slots[at] = (uint32_t)i + 1;
+    }
+    return LX_OK;
+}
+
+/* The slot where the layer is, or where it would go. */
+static size_t find_slot(const lx_merge *m, const char *layer)
+{
+    size_t at = lx_hash_name(layer) % m->n_slots;
+
+    while (m->slots[at] && strcmp(m->targets[m->slots[at] - 1].layer, layer) != 0)
+        at = (at + 1) % m->n_slots;
+    return at;
+}
+
+const lx_merge_target *lx_merge__find(const lx_merge *m, const char *layer)
+{
+    size_t at = m->n_slots ? find_slot(m, layer) : 0;
+
+    return m->n_slots && m->slots[at] ? &m->targets[m->slots[at] - 1] : NULL;
+}
+
+static int find_target(lx_merge_target **out, lx_merge *m, const char *layer,
+                       lx_error *err)
+{
+    size_t at = 0;
+    int rc;
+
+    if (2 * (m->n_targets + 1) > m->n_slots &&
+        (rc = index_targets(m, m->n_slots ? 4 * m->n_slots : 1024, err)) < 0)
+        return rc;
+    at = find_slot(m, layer);
+    if (!m->slots[at]) {
+        lx_merge_target *t;
+        if (lx_grow(&m->targets, &m->capacity, m->n_targets + 1, sizeof *m->targets) < 0)
+            return lx_oom(err);
+        t = &m->targets[m->n_targets];
+        *t = (lx_merge_target){.layer = lx_arena_strdup(m->arena, layer)};
+        if (!t->layer)
+            return lx_oom(err);
+        m->slots[at] = (uint32_t)++m->n_targets;
+    }
+    *out = &m->targets[m->slots[at] - 1];
+    return LX_OK;
+}
+
 /* ---- adding ------------------------------------------------------------------------------ */
 
-static target *find_target(lx_merge *m, const char *name, size_t guess)
+static int check_fit(const lx_merge_target *t, const lx_merge_part *p, lx_error *err)
 {
-    /* Files of one family list their modules in the same order, nearly always. */
-    if (guess < m->n_targets && strcmp(m->targets[guess].name, name) == 0)
-        return &m->targets[guess];
-    for (size_t i = 0; i < m->n_targets; i++)
-        if (strcmp(m->targets[i].name, name) == 0)
-            return &m->targets[i];
-    return NULL;
+    const lx_delta_shape *a = &t->shape, *b = &p->shape;
+
+    if (!a->in || !b->in || (a->out == b->out && a->in == b->in))
+        return LX_OK;
+    return lx_fail(
+        err, LX_EMISMATCH,
+        "%s: the layer is %zu x %zu in %s and %zu x %zu in %s: the LoRAs are for "
+        "different base models",
+        p->entry->name, a->out, a->in, t->first->source->label, b->out, b->in,
+        p->source->label);
 }
 
-static bool same_outer_shape(const lx_lora_entry *a, const lx_lora_entry *b)
+/* Not only what a sum takes (--into has the base weights): see lx_merge_finish. */
+static int add_module(lx_merge *m, const lx_merge_source *s, const lx_lora_entry *e,
+                      lx_error *err)
 {
-    const lx_tensor_view *ua = a->tensors[LX_ROLE_UP], *ub = b->tensors[LX_ROLE_UP];
-    const lx_tensor_view *da = a->tensors[LX_ROLE_DOWN], *db = b->tensors[LX_ROLE_DOWN];
-    if (ua->shape[0] != ub->shape[0] || da->n_dims != db->n_dims || ua->n_dims != ub->n_dims)
-        return false;
-    for (int i = 1; i < da->n_dims; i++)
-        if (da->shape[i] != db->shape[i])
-            return false;
-    return true;
-}
-
-static int check_fit(const lx_merge *m, const target *t, const lx_lora_entry *e,
-                     const char *label, lx_error *err)
-{
-    const lx_lora_entry *first = t->first->entry;
-
-    if (!same_outer_shape(first, e))
-        return lx_fail(err, LX_EMISMATCH,
-                       "%s: the layer is %lld x %lld in %s and %lld x %lld in %s: the LoRAs are "
-                       "for different base models",
-                       e->name, (long long)first->tensors[LX_ROLE_UP]->shape[0],
-                       (long long)first->tensors[LX_ROLE_DOWN]->shape[1], t->label,
-                       (long long)e->tensors[LX_ROLE_UP]->shape[0],
-                       (long long)e->tensors[LX_ROLE_DOWN]->shape[1], label);
-    if (!m->allows_unequal_ranks && first->rank != e->rank)
-        return lx_fail(err, LX_EMISMATCH,
-                       "%s has rank %lld but %s has rank %lld (%s): add --rank exact to merge "
-                       "them without loss at rank %lld",
-                       t->label, (long long)first->rank, label, (long long)e->rank, e->name,
-                       (long long)(first->rank + e->rank));
-    return LX_OK;
-}
-
-static int check_kind(const lx_lora_entry *e, lx_error *err)
-{
-    if (e->problem)
-        return lx_fail(err, LX_EFORMAT, "%s: %s", e->name, e->problem);
-    if (e->kind != LX_KIND_LORA)
-        return lx_fail(err, LX_EUNSUPPORTED, "%s is %s, which is no plain LoRA", e->name,
-                       lx_lora_kind_name(e->kind));
-    if (e->has_dora)
-        return lx_fail(err, LX_EUNSUPPORTED,
-                       "%s is DoRA: its change depends on the base weights, so it has no sum "
-                       "with others",
-                       e->name);
-    return LX_OK;
-}
-
-static int add_module(lx_merge *m, const lx_lora_entry *e, const char *label, double strength,
-                      size_t guess, lx_error *err)
-{
-    target *t = find_target(m, e->name, guess);
-    part *p;
+    lx_merge_part *p = lx_arena_calloc(m->arena, 1, sizeof *p);
+    lx_str layer = LX_STR_INIT;
+    lx_merge_target *t = NULL;
+    size_t path = 0;
     int rc;
 
-    if ((rc = check_kind(e, err)) < 0 || (t && (rc = check_fit(m, t, e, label, err)) < 0))
-        return rc;
-    if (!t) {
-        if (lx_grow(&m->targets, &m->capacity, m->n_targets + 1, sizeof *t) < 0)
-            return lx_oom(err);
-        t = &m->targets[m->n_targets++];
-        *t = (target){.name = e->name, .label = label};
-    }
-    if (!(p = lx_arena_calloc(m->arena, 1, sizeof *p)))
+    if (!p)
         return lx_oom(err);
-    p->entry = e;
-    p->weight = strength * lx_lora_entry_scale(e);
-    if (t->last)
-        t->last->next = p;
-    else
-        t->first = p;
+    *p = (lx_merge_part){.entry = e, .source = s, .n_source = m->n_sources - 1};
+    if ((rc = lx_delta_shape_of(&p->shape, e, err)) < 0 ||
+        (rc = lx_lora_layer(&layer, &path, e->name, err)) < 0 ||
+        (rc = find_target(&t, m, lx_str_text(&layer), err)) < 0 ||
+        (rc = check_fit(t, p, err)) < 0)
+        goto done;
+    const lx_lora_part part = lx_lora_layer_part(t->layer);
+    p->strength = (part == LX_LORA_UNET ? s->unet : s->text) *
+                  (s->blocks ? lx_block_weights_of(s->blocks, part, t->layer + path) : 1);
+    t->rank += p->shape.rank;
+    t->is_dense |= p->shape.in && !p->shape.rank;
+    t->is_norm |= e->kind == LX_KIND_NORM;
+    t->has_bias |= e->tensors[LX_ROLE_UP_BIAS] || e->tensors[LX_ROLE_DIFF_B] ||
+                   e->tensors[LX_ROLE_B_NORM];
+    if (p->shape.in && (!t->shape.in || p->shape.n_dims > t->shape.n_dims))
+        t->shape = p->shape;
+    *(t->last ? &t->last->next : &t->first) = p;
     t->last = p;
-    t->rank += e->rank;
-    return LX_OK;
+    t->n_parts++;
+done:
+    lx_str_release(&layer);
+    return rc;
 }
 
-int lx_merge_add(lx_merge *m, const lx_lora_file *file, const char *label, double strength,
-                 lx_error *err)
+int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
 {
+    const lx_lora_file *file = source->file;
+    lx_merge_source *s = lx_arena_alloc(m->arena, sizeof *s);
     int rc;
 
+    if (!s)
+        return lx_oom(err);
+    *s = *source;
     if (!file->n_modules)
         return lx_fail(err, LX_EFORMAT, "has no LoRA modules");
-    if (strcmp(file->family, "cloneofsimo") == 0 || strstr(file->family, "damaged"))
-        return lx_fail(err, LX_EUNSUPPORTED,
-                       "is spelled as %s: its module names do not say which layers they are",
-                       file->family);
     if (file->n_unknown)
-        return lx_fail(err, LX_EUNSUPPORTED,
-                       "%zu tensors are not understood, the first is %s: merging would drop them",
-                       file->n_unknown, file->unknown[0]->name);
-    if (!m->family) {
-        m->family = file->family;
-        m->family_label = label;
-    } else if (strcmp(m->family, file->family) != 0) {
-        return lx_fail(err, LX_EMISMATCH,
-                       "is spelled as %s but %s as %s: only files of one spelling are merged",
-                       file->family, m->family_label, m->family);
-    }
-    if (!(label = lx_arena_strdup(m->arena, label)))
-        return lx_oom(err);
+        return lx_fail(
+            err, LX_EUNSUPPORTED,
+            "%zu tensors are not understood, the first is %s: merging would drop them",
+            file->n_unknown,
+            lx_show(file->unknown[0]->name, strlen(file->unknown[0]->name)).text);
+    m->is_mixed |= strcmp(file->family, "cloneofsimo") == 0 ||
+                   strstr(file->family, "damaged") ||
+                   (m->n_sources &&
+                    strcmp(m->targets[0].first->source->file->family, file->family) != 0);
+    m->n_sources++;
     for (size_t i = 0; i < file->n_modules; i++)
-        if ((rc = add_module(m, &file->modules[i], label, strength, i, err)) < 0)
+        if ((rc = add_module(m, s, &file->modules[i], err)) < 0)
             return rc;
     return LX_OK;
 }
 
-/* Only kohya's and LyCORIS' readers look for `.alpha`. */
-static bool has_alphas(const lx_merge *m)
+/* ---- before the sum ---------------------------------------------------------------------- */
+
+/* sd-scripts numbers the text encoders of a model that has several. */
+static bool has_many_encoders(const lx_merge *m)
 {
-    return strcmp(m->family, "kohya") == 0 || strcmp(m->family, "LyCORIS") == 0;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        if (lx_lora_layer_part(m->targets[i].layer) == LX_LORA_TEXT_ENCODER_2)
+            return true;
+        for (const lx_merge_part *p = m->targets[i].first; p; p = p->next)
+            if (lx_starts_with(p->entry->name, "lora_te1_"))
+                return true;
+    }
+    return false;
+}
+
+/* A convolution's LoHa or LoKr may not tell its window; the layer's name does, as far as SD has it. */
+static void complete_shape(lx_merge_target *t)
+{
+    const int64_t side =
+        lx_ends_with(t->layer, "_conv_shortcut") ? 1
+        : lx_ends_with(t->layer, "_conv1") || lx_ends_with(t->layer, "_conv2") ||
+                lx_ends_with(t->layer, "_conv") || lx_ends_with(t->layer, "_conv_in") ||
+                lx_ends_with(t->layer, "_conv_out")
+            ? 3
+            : 0;
+
+    if (!side || t->shape.n_dims != 2 || t->shape.shape[1] % (side * side))
+        return;
+    t->shape.n_dims = 4;
+    t->shape.shape[1] /= side * side;
+    t->shape.shape[2] = t->shape.shape[3] = side;
+}
+
+static int name_targets(lx_merge *m, lx_error *err)
+{
+    const bool is_numbered = m->is_mixed && has_many_encoders(m);
+
+    for (size_t i = 0; i < m->n_targets; i++) {
+        lx_merge_target *t = &m->targets[i];
+        complete_shape(t);
+        t->name = m->is_mixed ? t->layer : t->first->entry->name;
+        if (is_numbered && lx_starts_with(t->layer, "lora_te_") &&
+            !(t->name = lx_arena_printf(m->arena, "lora_te1_%s",
+                                        t->layer + strlen("lora_te_"))))
+            return lx_oom(err);
+    }
+    return LX_OK;
+}
+
+static int refuse_base(const lx_merge_part *p, lx_error *err)
+{
+    return lx_fail(err, LX_EUNSUPPORTED,
+                   "%s: %s is %s, whose change depends on the base model's weights: it "
+                   "has a sum with "
+                   "others only in a checkpoint (--into BASE)",
+                   p->source->label, p->entry->name,
+                   p->entry->has_dora ? "DoRA" : lx_lora_kind_name(p->entry->kind));
+}
+
+static int refuse_ranks(const lx_merge_target *t, const lx_merge_part *p, lx_error *err)
+{
+    return lx_fail(err, LX_EMISMATCH,
+                   "%s has rank %zu but %s has rank %zu (%s): add --rank exact to merge "
+                   "them without "
+                   "loss at rank %zu, or --rank N or --error 1%% for a smaller file",
+                   t->first->source->label, t->first->shape.rank, p->source->label,
+                   p->shape.rank, p->entry->name, t->rank);
+}
+
+static int check_targets(const lx_merge *m, const lx_merge_options *o, lx_error *err)
+{
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lx_merge_target *t = &m->targets[i];
+        for (const lx_merge_part *p = t->first; p; p = p->next) {
+            if (lx_delta_needs_base(p->entry))
+                return refuse_base(p, err);
+            if (o->rank_rule == LX_RANK_EQUAL && o->method == LX_MERGE_LINEAR &&
+                !t->is_dense && p->shape.rank != t->first->shape.rank)
+                return refuse_ranks(t, p, err);
+        }
+    }
+    return LX_OK;
+}
+
+/* ---- views ------------------------------------------------------------------------------- */
+
+/* Only kohya's and LyCORIS' readers look for `.alpha`. */
+bool lx_merge__has_alphas(const lx_merge *m)
+{
+    const char *family = m->targets[0].first->source->file->family;
+
+    return m->is_mixed || strcmp(family, "kohya") == 0 || strcmp(family, "LyCORIS") == 0;
+}
+
+/* The suffix with which any of the files spells a role, else sd-scripts' or the family's own. */
+static const char *suffix_of(const lx_merge *m, lx_lora_role role, const char *otherwise)
+{
+    for (size_t i = 0; !m->is_mixed && i < m->n_targets; i++) {
+        const lx_lora_entry *e = m->targets[i].first->entry;
+        if (e->tensors[role])
+            return e->tensors[role]->name + strlen(e->name);
+    }
+    return otherwise;
+}
+
+int lx_merge__name_views(lx_merge *m, lx_merge_output *out, lx_error *err)
+{
+    const lx_merge_target *t = out->target;
+    const char *const down =
+        suffix_of(m, LX_ROLE_DOWN,
+                  lx_merge__has_alphas(m) ? ".lora_down.weight" : ".lora_A.weight");
+    const char *const up = suffix_of(
+        m, LX_ROLE_UP, lx_merge__has_alphas(m) ? ".lora_up.weight" : ".lora_B.weight");
+    const char *const suffixes[LX_MERGE_VIEWS] = {
+        [LX_VIEW_DOWN] = down,
+        [LX_VIEW_UP] = up,
+        [LX_VIEW_ALPHA] = ".alpha",
+        [LX_VIEW_DENSE] = t->is_norm ? ".w_norm" : ".diff",
+        [LX_VIEW_BIAS] = t->is_norm ? ".b_norm" : ".diff_b",
+    };
+
+    for (int i = 0; i < LX_MERGE_VIEWS; i++)
+        if (!(out->views[i].name =
+                  lx_arena_printf(m->arena, "%s%s", t->name, suffixes[i])))
+            return lx_oom(err);
+    return LX_OK;
+}
+
+int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
+                         const int64_t *shape, lx_error *err)
+{
+    view->dtype = dtype;
+    view->n_dims = n_dims;
+    view->n_elements = 1;
+    for (int i = 0; i < n_dims; i++) {
+        view->shape[i] = shape[i];
+        if (!lx_mul_size(&view->n_elements, view->n_elements, (size_t)shape[i]))
+            return lx_oom(err);
+    }
+    if (!lx_mul_size(&view->bytes, view->n_elements, (size_t)lx_dtype_bits(dtype) / 8) ||
+        !(view->data = lx_alloc(view->bytes)))
+        return lx_oom(err);
+    return LX_OK;
 }
 
 /* ---- the sum ----------------------------------------------------------------------------- */
 
-static void *new_buffer(lx_merge *m, size_t bytes)
+static bool is_stacked(const lx_merge_target *t, const lx_merge_options *o)
 {
-    void *b = lx_alloc(bytes);
-    if (b && lx_grow(&m->buffers, &m->buffer_capacity, m->n_buffers + 1, sizeof b) < 0) {
-        lx_free(b);
-        b = NULL;
+    return o->method == LX_MERGE_LINEAR && t->rank && !t->is_dense &&
+           (o->rank_rule == LX_RANK_EQUAL || o->rank_rule == LX_RANK_EXACT);
+}
+
+/* The views that were filled, one after the other; the merge owns their memory from here. */
+static void gather(lx_merge_result *r, const lx_merge *m, const lx_merge_output *outs)
+{
+    double lost = 0, all = 0;
+
+    r->is_plain = true;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const lx_merge_output *out = &outs[i];
+        for (int v = 0; v < LX_MERGE_VIEWS; v++)
+            if (out->views[v].data) {
+                r->tensors[r->n_tensors++] = out->views[v];
+                r->is_plain &= v < LX_VIEW_DENSE;
+            }
+        r->rank = i == 0 || r->rank == out->module->rank ? out->module->rank : 0;
+        r->alpha = i == 0 || r->alpha == (double)out->alpha ? (double)out->alpha : 0;
+        r->n_dense += out->module->rank == 0;
+        lost += out->lost;
+        all += out->module->norm * out->module->norm;
     }
-    if (b)
-        m->buffers[m->n_buffers++] = b;
-    return b;
+    r->error = all > 0 ? sqrt(lost / all) : 0;
 }
 
-static double largest_weight(const target *t)
+static void keep_buffers(lx_merge *m, lx_merge_output *outs)
 {
-    double most = 0;
-    for (const part *p = t->first; p; p = p->next)
-        most = fabs(p->weight) > most ? fabs(p->weight) : most;
-    return most;
+    for (size_t i = 0; i < m->n_targets; i++)
+        for (int v = 0; v < LX_MERGE_VIEWS; v++)
+            m->buffers[m->n_buffers++] = (void *)outs[i].views[v].data;
 }
 
-static int check_finite(const lx_tensor_view *t, const float *values, lx_error *err)
+static bool has_dense(const lx_merge *m)
 {
-    for (size_t i = 0; i < t->n_elements; i++)
-        if (!isfinite(values[i]))
-            return lx_fail(err, LX_EFORMAT, "%s: element %zu is %g", t->name, i,
-                           (double)values[i]);
-    return LX_OK;
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (m->targets[i].is_dense && !m->targets[i].is_norm)
+            return true;
+    return false;
 }
 
-/* down: rows of the parts below one another, as they are. */
-static int stack_down(float *to, const target *t, lx_error *err)
+/* All that is made before the numbers. */
+static int prepare(lx_merge_result *r, lx_merge_output **outs, lx_merge *m, lx_error *err)
 {
-    for (const part *p = t->first; p; p = p->next) {
-        const lx_tensor_view *down = p->entry->tensors[LX_ROLE_DOWN];
-        int rc;
-        if (lx_to_f32(to, down->data, down->dtype, down->n_elements) < 0)
-            return lx_fail(err, LX_EUNSUPPORTED, "%s: dtype %s", down->name,
-                           lx_dtype_name(down->dtype));
-        if ((rc = check_finite(down, to, err)) < 0)
-            return rc;
-        to += down->n_elements;
-    }
-    return LX_OK;
-}
+    const size_t n = m->n_targets;
+    lx_tensor_view *views =
+        lx_arena_calloc(m->arena, n, 2 * LX_MERGE_VIEWS * sizeof *views);
+    int rc;
 
-/* up: columns of the parts side by side, each times its share. `from` has room for the largest. */
-static int stack_up(float *to, float *from, const target *t, double per_weight, lx_error *err)
-{
-    const int64_t out = t->first->entry->tensors[LX_ROLE_UP]->shape[0];
-    int64_t column = 0;
-
-    for (const part *p = t->first; p; column += p->entry->rank, p = p->next) {
-        const lx_tensor_view *up = p->entry->tensors[LX_ROLE_UP];
-        const int64_t rank = p->entry->rank;
-        int rc;
-        if ((int64_t)up->n_elements != out * rank)
-            return lx_fail(err, LX_EUNSUPPORTED, "%s: up has a window", up->name);
-        if (lx_to_f32(from, up->data, up->dtype, up->n_elements) < 0)
-            return lx_fail(err, LX_EUNSUPPORTED, "%s: dtype %s", up->name,
-                           lx_dtype_name(up->dtype));
-        if ((rc = check_finite(up, from, err)) < 0)
-            return rc;
-        for (int64_t i = 0; i < out; i++)
-            for (int64_t j = 0; j < rank; j++)
-                to[i * t->rank + column + j] =
-                    (float)(p->weight * per_weight * (double)from[i * rank + j]);
-    }
-    return LX_OK;
-}
-
-/* A view of `values` in dtype, under the module's name and `suffix`. */
-static int store(lx_tensor_view *view, lx_merge *m, const target *t, const char *suffix,
-                 const lx_tensor_view *like, int rank_dim, const float *values, size_t n,
-                 lx_dtype dtype, lx_error *err)
-{
-    size_t bytes = n * (size_t)lx_dtype_bits(dtype) / 8;
-    void *data = new_buffer(m, bytes);
-
-    *view = (lx_tensor_view){.dtype = dtype, .n_elements = n, .data = data, .bytes = bytes};
-    view->name = lx_arena_printf(m->arena, "%s%s", t->name, suffix);
-    if (!data || !view->name)
+    *r = (lx_merge_result){.n_modules = n};
+    *outs = lx_arena_calloc(m->arena, n, sizeof **outs);
+    r->modules = lx_arena_calloc(m->arena, n, sizeof *r->modules);
+    m->buffers = lx_calloc(n, LX_MERGE_VIEWS * sizeof *m->buffers);
+    if (!views || !*outs || !r->modules || !m->buffers)
         return lx_oom(err);
-    if (like) {
-        view->n_dims = like->n_dims;
-        memcpy(view->shape, like->shape, sizeof view->shape);
-        view->shape[rank_dim] = t->rank;
+    r->tensors = views + n * LX_MERGE_VIEWS;
+    if ((rc = name_targets(m, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        lx_merge_output *out = &(*outs)[i];
+        const lx_merge_target *t = &m->targets[i];
+        r->modules[i] =
+            (lx_merge_module){.name = t->name,
+                              .sources = t->n_parts,
+                              .exact_rank = t->is_dense ? 0 : (int64_t)t->rank};
+        *out = (lx_merge_output){.target = &m->targets[i],
+                                 .module = &r->modules[i],
+                                 .views = views + i * LX_MERGE_VIEWS};
+        if ((rc = lx_merge__name_views(m, out, err)) < 0)
+            return rc;
     }
-    lx_from_f32(data, dtype, values, n);
     return LX_OK;
 }
 
-/* The suffix with which the first source spells a role. */
-static const char *suffix_of(const lx_lora_entry *e, lx_lora_role role)
+int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
+                    lx_error *err)
 {
-    return e->tensors[role]->name + strlen(e->name);
-}
+    size_t first_bad = m->n_targets;
+    lx_merge_output *outs;
+    int rc;
 
-/* Adds 2 or 3 views at out->tensors + out->n_tensors. */
-static int finish_target(lx_merge_result *out, double *alpha, lx_merge *m, const target *t,
-                         lx_dtype dtype, lx_error *err)
-{
-    const lx_lora_entry *first = t->first->entry;
-    lx_tensor_view *views = out->tensors + out->n_tensors;
-    const lx_tensor_view *down = first->tensors[LX_ROLE_DOWN], *up = first->tensors[LX_ROLE_UP];
-    const size_t n_down = down->n_elements / (size_t)first->rank * (size_t)t->rank;
-    const size_t n_up = (size_t)up->shape[0] * (size_t)t->rank;
-    const double most = largest_weight(t);
-    /* Rounded first, so that the factors make up for what the file's alpha cannot say. A family
-     * that stores no alpha is read with alpha = rank. */
-    const float stored =
-        has_alphas(m) && most > 0 ? (float)(most * (double)t->rank) : (float)t->rank;
-    float *values = lx_alloc((n_down > n_up ? n_down : n_up) * sizeof(float));
-    float *spare = lx_alloc(n_up * sizeof(float));
-    int rc = LX_OK;
-
-    if (!values || !spare)
-        rc = lx_oom(err);
-    if (rc == LX_OK && (rc = stack_down(values, t, err)) == LX_OK)
-        rc = store(&views[0], m, t, suffix_of(first, LX_ROLE_DOWN), down, 0, values, n_down, dtype, err);
-    if (rc == LX_OK &&
-        (rc = stack_up(values, spare, t, (double)t->rank / (double)stored, err)) == LX_OK)
-        rc = store(&views[1], m, t, suffix_of(first, LX_ROLE_UP), up, 1, values, n_up, dtype, err);
-    out->n_tensors += 2 + (size_t)has_alphas(m);
-    if (rc == LX_OK && has_alphas(m))
-        rc = store(&views[2], m, t, ".alpha", NULL, 0, &stored, 1, LX_F32, err);
-    *alpha = (double)stored;
-    lx_free(values);
-    lx_free(spare);
+    lx_assert(o->dtype == LX_F32 || o->dtype == LX_F16 || o->dtype == LX_BF16);
+    if ((rc = check_targets(m, o, err)) < 0 || (rc = prepare(r, &outs, m, err)) < 0)
+        return rc;
+/* What works on dense deltas shares the threads within a module, for memory's sake. */
+#pragma omp parallel for schedule(dynamic, \
+                                  1) if (o->method == LX_MERGE_LINEAR && !has_dense(m))
+    for (size_t i = 0; i < m->n_targets; i++) {
+        lx_error own;
+        const int failed = is_stacked(outs[i].target, o)
+                               ? lx_merge__stack(&outs[i], m, o->dtype, &own)
+                               : lx_merge__combine(&outs[i], m, o, &own);
+        if (failed < 0) {
+#pragma omp critical(lx_merge_error)
+            if (i < first_bad) {
+                first_bad = i;
+                rc = failed;
+                if (err)
+                    *err = own;
+            }
+        }
+    }
+    keep_buffers(m, outs);
+    if (rc == LX_OK)
+        gather(r, m, outs);
     return rc;
 }
 
-int lx_merge_finish(lx_merge_result *out, lx_merge *m, lx_dtype dtype, lx_error *err)
+int lx_merge_finish_like(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
+                         const lx_merge_like *like, lx_error *err)
 {
-    lx_tensor_view *views;
-    int rc;
+    lx_merge_output *outs;
+    int rc = prepare(r, &outs, m, err);
 
-    lx_assert(dtype == LX_F32 || dtype == LX_F16 || dtype == LX_BF16);
-    if (!(views = lx_arena_calloc(m->arena, m->n_targets, 3 * sizeof *views)))
-        return lx_oom(err);
-    *out = (lx_merge_result){.tensors = views, .n_modules = m->n_targets};
-    for (size_t i = 0; i < m->n_targets; i++) {
-        const target *t = &m->targets[i];
-        double alpha;
-        if ((rc = finish_target(out, &alpha, m, t, dtype, err)) < 0)
-            return rc;
-        if (i == 0) {
-            out->rank = t->rank;
-            out->alpha = alpha;
-        }
-        out->rank = out->rank == t->rank ? out->rank : 0;
-        out->alpha = out->alpha == alpha ? out->alpha : 0;
-    }
-    return LX_OK;
+    if (rc < 0)
+        return rc;
+    rc = lx_merge__run_like(outs, m, o->dtype, like, err);
+    keep_buffers(m, outs);
+    if (rc == LX_OK)
+        gather(r, m, outs);
+    return rc;
 }

@@ -1,11 +1,8 @@
 /*
- * lora/merge - LoRAs into one LoRA, as the exact sum of their deltas
+ * lora/merge - LoRAs of any family into one, computed on what they change
  *
- * A module is a low-rank update of one weight:
- *
- *     delta = strength * (alpha / rank) * up x down
- *
- * A sum of such updates is again one, with the factors side by side:
+ * The default is the exact sum of the files' deltas (lora/delta), each times its strength. A sum of low-rank
+ * updates is again one, with the factors side by side:
  *
  *     up = [c_1 up_1 | c_2 up_2 | ...],  down = [down_1; down_2; ...],  rank = sum of the ranks
  *     c_i = strength_i (alpha_i / rank_i) * rank / alpha
@@ -13,42 +10,129 @@
  * alpha is chosen so that the largest |c_i| is 1: nothing is scaled down into the subnormals of F16,
  * and sources of equal scale keep their very bits. Products are formed in f64 and rounded once.
  *
- * sd-scripts' merge_lora multiplies the ratio onto up and down, so one LoRA at 0.5 comes out at a
- * quarter and two carry cross terms (docs/guide/merge.md); this does not.
+ * A fixed rank, or an error, keeps the best approximation of the sum (lora/svd) and says what it loses.
+ * Full differences and norms have no rank: without one asked for, the sum stays dense (`.diff`).
  *
- * Order of use: lx_merge_new, lx_merge_add per file, lx_merge_write, lx_merge_free.
- * Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
+ * Other methods work element by element on the deltas D_i, w_i being the strengths:
+ *
+ *     magnitude_prune  sum w_i P(D_i); P keeps the `density` share of largest |x|
+ *     ties             P(D_i), then per element the sign of sum P(D_i) (0 counts as +) is elected, and the
+ *                      mean of w_i P(D_i) over the files that agree is taken
+ *     dare             sum w_i B_i(D_i); B keeps each element with probability `density` and divides by it
+ *     dare_ties        ties with B in place of P
+ *     knots            svd of [D_1 | D_2 | ...] = U S [V_1; V_2; ...]: ties on the V_i, U S (merged V)^T
+ *
+ * They destroy the low rank (but for knots, whose sum has the ranks' sum), so what they give is cut to a rank
+ * again, the sum of the sources' unless told; the error of that is known and reported. Biases and norms are
+ * summed. Random numbers are a function of (seed, file, module).
+ *
+ * Sources: Hu et al. 2021, arXiv:2106.09685, section 4.1; Yadav et al. 2023, arXiv:2306.01708 (TIES); Yu et al.
+ * 2024, arXiv:2311.03099 (DARE); Stoica et al. 2024, arXiv:2410.19735 (KnOTS); definitions and the order of
+ * election and weights as in PEFT's merge_utils.
+ *
+ * Order of use: lx_merge_new, lx_merge_add per file, lx_merge_finish, lx_merge_free.
  */
 #ifndef LX_LORA_MERGE_H
 #define LX_LORA_MERGE_H
 
 #include "src/format/safetensors.h"
+#include "src/lora/block_weights.h"
 #include "src/lora/file.h"
+
+typedef enum lx_merge_method {
+    LX_MERGE_LINEAR,
+    LX_MERGE_PRUNE,
+    LX_MERGE_TIES,
+    LX_MERGE_DARE,
+    LX_MERGE_DARE_TIES,
+    LX_MERGE_KNOTS,
+    LX_MERGE_METHODS
+} lx_merge_method;
+extern const char *const lx_merge_method_names[LX_MERGE_METHODS];
+
+typedef enum lx_merge_rank {
+    LX_RANK_EQUAL, /* the sum of the ranks, which must be equal among the files */
+    LX_RANK_EXACT, /* the sum of the ranks */
+    LX_RANK_FIXED, /* `rank`, or `conv_rank` of 3x3 convolutions when that is not 0 */
+    LX_RANK_ERROR /* the least whose relative error is at most `error`, module by module */
+} lx_merge_rank;
+
+typedef struct lx_merge_options {
+    lx_merge_method method;
+    lx_merge_rank rank_rule;
+    size_t rank, conv_rank;
+    double error, density; /* density in (0, 1] */
+    uint64_t seed;
+    lx_dtype dtype; /* of the factors: LX_F32, LX_F16 or LX_BF16. Alphas are F32. */
+} lx_merge_options;
+
+/* One file and how much of it. */
+typedef struct lx_merge_source {
+    const lx_lora_file *file;       /* outlives the merge */
+    const char *label;              /* for messages; outlives the merge */
+    double unet, text;              /* strengths of the UNet and of the text encoders */
+    const lx_block_weights *blocks; /* or NULL */
+} lx_merge_source;
 
 typedef struct lx_merge lx_merge;
 
-/* allows_unequal_ranks: concatenate whatever the ranks (`--rank exact`). */
-int lx_merge_new(lx_merge **out, bool allows_unequal_ranks, lx_error *err);
+int lx_merge_new(lx_merge **out, lx_error *err);
 void lx_merge_free(lx_merge *merge);
 
 /*
- * Borrows the file, which outlives the merge. `label` names it in messages.
- *   LX_EMISMATCH     a module has another rank than in an earlier file (both are named), or other
- *                    sizes, or the spellings of the two files differ
- *   LX_EUNSUPPORTED  a module that is no plain LoRA, named
- *   LX_EFORMAT       no modules, or values that are not finite
+ *   LX_EMISMATCH     a layer has other sizes than in an earlier file
+ *   LX_EUNSUPPORTED  a module whose change depends on the base model, or names that do not tell layers
+ *   LX_EFORMAT       no modules, tensors that do not fit, values that are not finite
+ * Messages name the module, and of LX_EMISMATCH both files; otherwise the caller names the file.
  */
-int lx_merge_add(lx_merge *merge, const lx_lora_file *file, const char *label, double strength,
-                 lx_error *err);
+int lx_merge_add(lx_merge *merge, const lx_merge_source *source, lx_error *err);
+
+/* What became of one module. */
+typedef struct lx_merge_module {
+    const char *name;
+    size_t sources;     /* how many files have it */
+    int64_t rank;       /* of the result; 0 = dense */
+    int64_t exact_rank; /* of the exact sum; 0 = dense */
+    double norm,
+        error; /* |sum| and the relative error of cutting it; 0 when nothing was cut */
+} lx_merge_module;
 
 typedef struct lx_merge_result {
-    lx_tensor_view *tensors; /* names as the sources spell them; owned by the merge, valid until it is freed */
-    size_t n_tensors, n_modules;
-    int64_t rank;            /* of all modules, or 0 when they differ */
-    double alpha;            /* likewise; 0 when they differ */
+    lx_tensor_view *tensors; /* owned by the merge, valid until it is freed */
+    size_t n_tensors;
+    lx_merge_module *modules;
+    size_t n_modules, n_dense; /* n_dense: of no rank */
+    int64_t rank;  /* of all modules, or 0 when they differ */
+    double alpha;  /* likewise; 0 when they differ */
+    double error;  /* relative, of all modules together */
+    bool is_plain; /* every module is a LoRA: sd-scripts reads it */
 } lx_merge_result;
 
-/* dtype of the factors: LX_F32, LX_F16 or LX_BF16. Alphas are F32. */
-int lx_merge_finish(lx_merge_result *out, lx_merge *merge, lx_dtype dtype, lx_error *err);
+/*
+ * Names are spelled as the files spell them; when they differ among themselves, as sd-scripts does.
+ *   LX_EMISMATCH  ranks differ and the rule is LX_RANK_EQUAL: one line that names both files
+ */
+int lx_merge_finish(lx_merge_result *out, lx_merge *merge,
+                    const lx_merge_options *options, lx_error *err);
+
+/*
+ * What sd-scripts' merge_lora.py computes, bit for bit, which is not the sum of the deltas:
+ *
+ *     up = sum |s_i| up_i,  down = sum s_i down_i,  s_i = ratio_i sqrt(alpha_i / alpha_1)
+ *
+ * is_concat stacks the scaled factors instead and keeps alpha_1. is_shuffled permutes the ranks as torch does
+ * after manual_seed(seed). merge_dtype: LX_F32 or LX_F16, the type every product and sum is rounded to (torch
+ * computes halves in f32 and rounds each result); then all is cast to options->dtype.
+ * Files must be as lx_merge_add takes them and plain LoRAs in sd-scripts' spelling; only `unet` strengths count.
+ * Source: kohya-ss/sd-scripts networks/merge_lora.py, the order of its operations.
+ */
+typedef struct lx_merge_like {
+    lx_dtype merge_dtype;
+    bool is_concat, is_shuffled;
+    uint64_t seed;
+} lx_merge_like;
+int lx_merge_finish_like(lx_merge_result *out, lx_merge *merge,
+                         const lx_merge_options *options, const lx_merge_like *like,
+                         lx_error *err);
 
 #endif

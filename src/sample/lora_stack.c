@@ -1,14 +1,13 @@
 #include "src/sample/lora_stack.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/str.h"
+#include "src/lora/block_weights.h"
 
 struct lx_lora_stack {
     lx_lora **loras;
@@ -106,87 +105,17 @@ int lx_lora_short_hash(char out[13], const char *path, lx_error *err)
 
 /* ---- weights by block -------------------------------------------------------------- */
 
-enum { BLOCK_BASE = 0, BLOCK_IN = 1, BLOCK_MID = 13, BLOCK_OUT = 14, N_BLOCKS = 26 };
-
-/* The place of a layer among the 26, -1 for what is in none (time embedding). */
-static int block_of(lx_part part, const char *layer)
-{
-    int i, j;
-    char kind[32];
-
-    if (part != LX_UNET)
-        return BLOCK_BASE;
-    if (lx_starts_with(layer, "mid_block"))
-        return BLOCK_MID;
-    if (lx_starts_with(layer, "conv_in"))
-        return BLOCK_IN;
-    if (sscanf(layer, "down_blocks.%d.%31[a-z].%d", &i, kind, &j) == 3)
-        return BLOCK_IN + 3 * i + (strcmp(kind, "downsamplers") == 0 ? 3 : 1 + j);
-    if (sscanf(layer, "up_blocks.%d.%31[a-z].%d", &i, kind, &j) == 3)
-        return BLOCK_OUT + 3 * i + (strcmp(kind, "upsamplers") == 0 ? 2 : j);
-    return -1;
-}
-
-static const char *preset(const char *name)
-{
-    static const char *const presets[][2] = {
-        {"NONE", "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"},
-        {"ALL", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"},
-        {"ALL0.5", ".5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5,.5"},
-        {"INS", "1,1,1,1,0,0,0,0,0,0,0,0,0,0,0,0,0"},
-        {"IND", "1,0,0,0,1,1,1,0,0,0,0,0,0,0,0,0,0"},
-        {"INALL", "1,1,1,1,1,1,1,0,0,0,0,0,0,0,0,0,0"},
-        {"MIDD", "1,0,0,0,1,1,1,1,1,1,1,1,0,0,0,0,0"},
-        {"OUTD", "1,0,0,0,0,0,0,0,1,1,1,1,0,0,0,0,0"},
-        {"OUTS", "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1"},
-        {"OUTALL", "1,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1"},
-    };
-
-    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
-        if (strcasecmp(presets[i][0], name) == 0)
-            return presets[i][1];
-    return name;
-}
-
-static int read_weights(double weights[N_BLOCKS], int *n, const char *blocks,
-                        lx_error *err)
-{
-    const char *s = preset(blocks);
-
-    for (*n = 0; *n < N_BLOCKS; s++) {
-        char *end;
-        double w = strtod(s, &end);
-        if (end == s || !isfinite(w))
-            break;
-        weights[(*n)++] = w;
-        s = end;
-        if (*s != ',')
-            break;
-    }
-    if (*s || (*n != 17 && *n != N_BLOCKS))
-        return lx_fail(
-            err, LX_EFORMAT,
-            "lbw=%.80s: must be 17 or 26 numbers with commas between, or ALL, NONE, "
-            "ALL0.5, INS, IND, INALL, MIDD, OUTD, OUTS, OUTALL",
-            blocks);
-    return LX_OK;
-}
-
 int lx_lora_block_weight(double *out, const char *blocks, lx_part part, const char *layer,
                          lx_error *err)
 {
-    static const int of_17[17] = {0,  2,  3,  5,  6,  8,  9,  13, 17,
-                                  18, 19, 20, 21, 22, 23, 24, 25};
-    double weights[N_BLOCKS];
-    int n, rc = read_weights(weights, &n, blocks, err), block = block_of(part, layer);
+    lx_block_weights list;
+    int rc = lx_block_weights_parse(&list, blocks, err);
 
     *out = 1;
-    if (rc < 0 || block < 0 || block >= N_BLOCKS)
-        return rc;
-    for (int i = 0; i < n; i++)
-        if ((n == N_BLOCKS ? i : of_17[i]) == block)
-            *out = weights[i];
-    return LX_OK;
+    if (rc == LX_OK)
+        *out = lx_block_weights_of(
+            &list, part == LX_UNET ? LX_LORA_UNET : LX_LORA_TEXT_ENCODER, layer);
+    return rc;
 }
 
 /* ---- the stack --------------------------------------------------------------------- */

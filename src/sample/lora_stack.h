@@ -4,10 +4,7 @@
  *     y' = y + sum over LoRAs of strength_i (alpha_i / rank_i) up_i(down_i(x))
  *
  * strength is the tag's for the text encoder or the UNet, times the weight of the layer's
- * block when the tag has lbw=: a list of 17 weights (BASE = text encoder, the blocks with
- * attention IN01 IN02 IN04 IN05 IN07 IN08, MID, OUT03..OUT11; other blocks keep 1) or 26
- * (BASE, IN00..IN11, MID, OUT00..OUT11), or a preset of 17: ALL, NONE, ALL0.5, INS, IND,
- * INALL, MIDD, OUTD, OUTS, OUTALL. Source: hako-mikan/sd-webui-lora-block-weight.
+ * block when the tag has lbw= (lora/block_weights).
  */
 #ifndef LX_SAMPLE_LORA_STACK_H
 #define LX_SAMPLE_LORA_STACK_H

@@ -369,10 +369,13 @@ static void test_sample_model__merged_file_is_the_stack(void **state)
     lx_error err = {0};
 
     lx_assert_ok(lx_lora_file_open(&file, path, &err), &err);
-    lx_assert_ok(lx_merge_new(&merge, true, &err), &err);
-    lx_assert_ok(lx_merge_add(merge, file, "a", 0.9, &err), &err);
-    lx_assert_ok(lx_merge_add(merge, file, "b", -0.3, &err), &err);
-    lx_assert_ok(lx_merge_finish(&result, merge, LX_F32, &err), &err);
+    lx_assert_ok(lx_merge_new(&merge, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        const lx_merge_source source = {file, uses[i].name, uses[i].unet, uses[i].text_encoder,
+                                        NULL};
+        lx_assert_ok(lx_merge_add(merge, &source, &err), &err);
+    }
+    lx_assert_ok(lx_merge_finish(&result, merge, &(lx_merge_options){.dtype = LX_F32}, &err), &err);
     lx_assert_ok(
         lx_safetensors_write(merged, result.tensors, result.n_tensors, NULL, 0, &err),
         &err);

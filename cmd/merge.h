@@ -1,0 +1,59 @@
+/*
+ * cmd/merge - what the files of `lx merge` share: the files given, the result, and what is written about it
+ */
+#ifndef LX_CMD_MERGE_H
+#define LX_CMD_MERGE_H
+
+#include "cmd/cli.h"
+#include "src/base/sha256.h"
+#include "src/lora/merge.h"
+#include "store/store.h"
+
+typedef struct lx_merge_args {
+    lx_words files, models, ratios, lbws;
+    const char *output, *save_to, *save_precision, *precision, *rank, *error, *method,
+        *into, *like, *name;
+    double density;
+    int64_t seed, new_rank, conv_rank;
+    bool no_metadata, no_record, allow_missing, concat, shuffle, json;
+} lx_merge_args;
+
+/* A file and how much of it. */
+typedef struct lx_merge_input {
+    const char *path;
+    double strength, text_strength;
+    const char *lbw; /* as given, or NULL */
+    lx_block_weights blocks;
+    lx_lora_file *file;
+    lx_hash hash;
+} lx_merge_input;
+
+typedef struct lx_merge_job {
+    lx_cli *cli;
+    const lx_merge_args *args;
+    lx_merge_input *inputs;
+    size_t n;
+    const char *output, *into; /* into: the base checkpoint, or NULL */
+    lx_hash into_hash, output_hash;
+    char tensor_hash[65]; /* of the output */
+    lx_merge_options options;
+    lx_merge_like like;
+    bool is_like, has_dtype; /* has_dtype: --save_precision was given */
+} lx_merge_job;
+
+/* FILE[:STRENGTH][:te=STRENGTH][:lbw=LIST], or --models with --ratios and --lbws. */
+int lx_merge_read_inputs(lx_merge_job *job, lx_error *err);
+
+/* The words of the method and what goes with it: "ties, density 0.5, seed 0"; "linear" is "". */
+const char *lx_merge_describe(const lx_merge_job *job);
+
+/* Metadata of a LoRA or of a checkpoint (base: its file); entries live in the arena. The hashes are not among
+ * them. */
+int lx_merge_metadata(lx_metadata_entry **out, size_t *n, const lx_merge_job *job,
+                      const lx_merge_result *result, const lx_tensor_file *base,
+                      lx_error *err);
+
+/* The run, begun and ended, when all is written. */
+int lx_merge_record(lx_merge_job *job, const lx_merge_result *result, lx_error *err);
+
+#endif

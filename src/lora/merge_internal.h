@@ -1,0 +1,91 @@
+/*
+ * lora/merge_internal - what the files of a merge share: which modules change which layer
+ */
+#ifndef LX_LORA_MERGE_INTERNAL_H
+#define LX_LORA_MERGE_INTERNAL_H
+
+#include "src/lora/delta.h"
+#include "src/lora/merge.h"
+
+/* One module of one source. */
+typedef struct lx_merge_part {
+    struct lx_merge_part *next;
+    const lx_lora_entry *entry;
+    const lx_merge_source *source;
+    lx_delta_shape shape;
+    double strength; /* of the file, the network and the block */
+    size_t n_source; /* which file */
+} lx_merge_part;
+
+/* One layer. */
+typedef struct lx_merge_target {
+    const char *layer; /* lora/layer's name */
+    const char *name;  /* in the result */
+    lx_merge_part *first, *last;
+    size_t n_parts;
+    size_t rank;   /* sum of the parts' exact ranks */
+    bool is_dense; /* a part has no exact factors */
+    bool has_bias, is_norm;
+    lx_delta_shape shape; /* of the part that tells most of it */
+} lx_merge_target;
+
+struct lx_merge {
+    lx_arena *arena;
+    lx_merge_source *sources;
+    size_t n_sources, sources_capacity;
+    lx_merge_target *targets;
+    size_t n_targets, capacity;
+    uint32_t *slots; /* open addressing over layers; index + 1 */
+    size_t n_slots;
+    bool is_mixed;  /* files of different spellings, or one that has to be respelled */
+    void **buffers; /* of the result; one a tensor */
+    size_t n_buffers;
+};
+
+/* What one target becomes; the views' data are lx_alloc'd. */
+typedef struct lx_merge_output {
+    lx_merge_target *target;
+    lx_merge_module *module;
+    lx_tensor_view *views; /* up to LX_MERGE_VIEWS; unused ones have no name */
+    double lost;           /* squared */
+    float alpha;
+} lx_merge_output;
+
+enum { LX_MERGE_VIEWS = 5 }; /* down, up, alpha, diff (or w_norm), bias */
+enum { LX_VIEW_DOWN, LX_VIEW_UP, LX_VIEW_ALPHA, LX_VIEW_DENSE, LX_VIEW_BIAS };
+
+/* Names of all views that the target may have, made before threads start. Suffixes by family. */
+int lx_merge__name_views(lx_merge *merge, lx_merge_output *out, lx_error *err);
+bool lx_merge__has_alphas(const lx_merge *merge);
+
+/* Gives a view its type, shape and memory. like: whose dimensions it has, but for one. */
+int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
+                         const int64_t *shape, lx_error *err);
+
+/* Views of up, down and (where the family has them) alpha for that rank. */
+int lx_merge__shape_factors(lx_merge_output *out, const lx_merge *merge, size_t rank,
+                            float alpha, lx_dtype dtype, lx_error *err);
+/* The sum of the parts' biases, if any. */
+int lx_merge__put_bias(lx_merge_output *out, lx_dtype dtype, lx_error *err);
+
+/* Factors side by side: parts that all have exact ones. */
+int lx_merge__stack(lx_merge_output *out, const lx_merge *merge, lx_dtype dtype,
+                    lx_error *err);
+/* All else: cut sums, dense sums, methods. */
+int lx_merge__combine(lx_merge_output *out, const lx_merge *merge,
+                      const lx_merge_options *options, lx_error *err);
+
+/* All targets as the peer merges them. */
+int lx_merge__run_like(lx_merge_output *outs, lx_merge *merge, lx_dtype dtype,
+                       const lx_merge_like *like, lx_error *err);
+
+/* sum [out, in] = strength * what the target's parts change, in f64; bases as lx_delta_dense. */
+int lx_merge__sum(double *sum, const lx_merge_target *target, const lx_delta_base *base,
+                  lx_error *err);
+/* The bias's change [n], or NULL. */
+int lx_merge__sum_bias(double **sum, size_t *n, const lx_merge_target *target,
+                       lx_error *err);
+
+const lx_merge_target *lx_merge__find(const lx_merge *merge, const char *layer);
+
+#endif

@@ -1,0 +1,231 @@
+/* Exact sums: factors side by side, rounded once. */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/fast.h"
+#include "src/lora/merge_internal.h"
+
+enum { CHUNK = 4096 };
+
+/* All exponents below the top one: no infinity, no NaN. */
+LX_FAST static bool is_finite_f32(const float *x, size_t n)
+{
+    uint32_t bad = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        bad |= (u & 0x7F800000u) == 0x7F800000u;
+    }
+    return !bad;
+}
+
+LX_FAST static bool is_finite_16(const void *data, size_t n, uint16_t exponent)
+{
+    const unsigned char *at = data;
+    uint16_t bad = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, at + 2 * i, sizeof h);
+        bad |= (h & exponent) == exponent;
+    }
+    return !bad;
+}
+
+LX_FAST static void scale(float *x, size_t n, double factor)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(factor * (double)x[i]);
+}
+
+static int report_value(const lx_tensor_view *t, lx_error *err)
+{
+    double *ignored;
+    int rc = lx_delta_read(&ignored, t, err); /* names the element */
+
+    lx_free(ignored);
+    return rc < 0 ? rc
+                  : lx_fail(err, LX_EFORMAT, "%s: not all values are finite", t->name);
+}
+
+static int report_large(const lx_tensor_view *t, lx_dtype dtype, lx_error *err)
+{
+    return lx_fail(err, LX_ELIMIT,
+                   "%s: times its strength it is too large for %s: add --save_precision "
+                   "float or bf16",
+                   t->name, lx_dtype_name(dtype));
+}
+
+/* to: n values of t in `dtype`, each times factor, rounded once from f64. */
+static int convert(void *to, lx_dtype dtype, const lx_tensor_view *t, double factor,
+                   lx_error *err)
+{
+    const size_t from_bytes = (size_t)lx_dtype_bits(t->dtype) / 8;
+    const size_t to_bytes = (size_t)lx_dtype_bits(dtype) / 8;
+    const char *from = t->data;
+    float buffer[CHUNK];
+
+    if (factor == 1 && dtype == t->dtype && to_bytes == 2) {
+        if (!is_finite_16(t->data, t->n_elements, dtype == LX_F16 ? 0x7C00 : 0x7F80))
+            return report_value(t, err);
+        memcpy(to, t->data, t->bytes);
+        return LX_OK;
+    }
+    for (size_t at = 0; at < t->n_elements; at += CHUNK) {
+        const size_t n = t->n_elements - at < CHUNK ? t->n_elements - at : CHUNK;
+        char *out = (char *)to + at * to_bytes;
+        if (lx_to_f32(buffer, from + at * from_bytes, t->dtype, n) < 0 ||
+            !is_finite_f32(buffer, n))
+            return report_value(t, err);
+        if (factor != 1)
+            scale(buffer, n, factor);
+        lx_from_f32(out, dtype, buffer, n);
+        if (dtype == LX_F32 ? !is_finite_f32((float *)(void *)out, n)
+                            : !is_finite_16(out, n, dtype == LX_F16 ? 0x7C00 : 0x7F80))
+            return report_large(t, dtype, err);
+    }
+    return LX_OK;
+}
+
+/* A part's factors as tensors: its own, or computed (then `memory` is to be freed). */
+typedef struct factors {
+    lx_tensor_view up, down;
+    double *memory;
+} factors;
+
+static int find_factors(factors *f, const lx_merge_part *p, lx_error *err)
+{
+    const size_t n_up = p->shape.out * p->shape.rank,
+                 n_down = p->shape.rank * p->shape.in;
+    size_t total;
+    int rc;
+
+    f->memory = NULL;
+    if (p->entry->kind == LX_KIND_LORA) {
+        f->up = *p->entry->tensors[LX_ROLE_UP];
+        f->down = *p->entry->tensors[LX_ROLE_DOWN];
+        return LX_OK;
+    }
+    if (!lx_add_size(&total, n_up, n_down) ||
+        !(f->memory = lx_calloc(total, sizeof *f->memory)))
+        return lx_oom(err);
+    if ((rc = lx_delta_factors(f->memory, f->memory + n_up, p->entry, &p->shape, err)) <
+        0) {
+        lx_free(f->memory);
+        return rc;
+    }
+    f->up = (lx_tensor_view){.name = p->entry->name,
+                             .dtype = LX_F64,
+                             .n_elements = n_up,
+                             .data = f->memory,
+                             .bytes = 8 * n_up};
+    f->down = f->up;
+    f->down.n_elements = n_down;
+    f->down.data = f->memory + n_up;
+    f->down.bytes = 8 * n_down;
+    return LX_OK;
+}
+
+/* The computed factors have alpha / rank in them. */
+static double weight_of(const lx_merge_part *p)
+{
+    return p->strength *
+           (p->entry->kind == LX_KIND_LORA ? lx_lora_entry_scale(p->entry) : 1);
+}
+
+static double largest_weight(const lx_merge_target *t)
+{
+    double most = 0;
+
+    for (const lx_merge_part *p = t->first; p; p = p->next)
+        most = fmax(most, fabs(weight_of(p)));
+    return most;
+}
+
+/* The part's columns of up and rows of down. */
+static int put_part(lx_merge_output *out, void *spare, const lx_merge_part *p,
+                    size_t column, double per_weight, lx_error *err)
+{
+    const lx_tensor_view *up = &out->views[LX_VIEW_UP], *down = &out->views[LX_VIEW_DOWN];
+    const size_t width = (size_t)lx_dtype_bits(up->dtype) / 8, rank = p->shape.rank;
+    char *to = (char *)up->data + column * width;
+    factors f;
+    int rc = find_factors(&f, p, err);
+
+    if (rc < 0)
+        return rc;
+    rc = convert((char *)down->data + column * p->shape.in * width, down->dtype, &f.down,
+                 1, err);
+    if (rc == LX_OK)
+        rc = convert(spare, up->dtype, &f.up, weight_of(p) * per_weight, err);
+    for (size_t i = 0; i < p->shape.out && rc == LX_OK; i++)
+        memcpy(to + i * out->target->rank * width, (char *)spare + i * rank * width,
+               rank * width);
+    lx_free(f.memory);
+    return rc;
+}
+
+static int shape_factors(lx_merge_output *out, size_t rank, lx_dtype dtype, lx_error *err)
+{
+    const lx_delta_shape *s = &out->target->shape;
+    int64_t shape[LX_MAX_DIMS];
+    int rc;
+
+    memcpy(shape, s->shape, sizeof shape);
+    shape[0] = (int64_t)rank;
+    if ((rc = lx_merge__shape_view(&out->views[LX_VIEW_DOWN], dtype, s->n_dims, shape,
+                                   err)) < 0)
+        return rc;
+    shape[0] = (int64_t)s->out;
+    shape[1] = (int64_t)rank;
+    for (int i = 2; i < s->n_dims; i++)
+        shape[i] = 1;
+    return lx_merge__shape_view(&out->views[LX_VIEW_UP], dtype, s->n_dims, shape, err);
+}
+
+int lx_merge__shape_factors(lx_merge_output *out, const lx_merge *m, size_t rank,
+                            float alpha, lx_dtype dtype, lx_error *err)
+{
+    int rc = shape_factors(out, rank, dtype, err);
+
+    out->module->rank = (int64_t)rank;
+    out->alpha = alpha;
+    if (rc < 0 || !lx_merge__has_alphas(m))
+        return rc;
+    if ((rc = lx_merge__shape_view(&out->views[LX_VIEW_ALPHA], LX_F32, 0, NULL, err)) ==
+        LX_OK)
+        memcpy((void *)out->views[LX_VIEW_ALPHA].data, &alpha, sizeof alpha);
+    return rc;
+}
+
+int lx_merge__stack(lx_merge_output *out, const lx_merge *m, lx_dtype dtype,
+                    lx_error *err)
+{
+    const lx_merge_target *t = out->target;
+    const double most = largest_weight(t);
+    /* Rounded first, so that the factors make up for what the file's alpha cannot say. A family
+     * that stores no alpha is read with alpha = rank. */
+    const float alpha = lx_merge__has_alphas(m) && most > 0
+                            ? (float)(most * (double)t->rank)
+                            : (float)t->rank;
+    size_t column = 0;
+    void *spare;
+    int rc;
+
+    if (!isfinite(alpha) || !(alpha > 0))
+        return lx_fail(err, LX_ELIMIT, "%s: a strength of %g has no alpha in f32",
+                       t->name, most);
+    if ((rc = lx_merge__shape_factors(out, m, t->rank, alpha, dtype, err)) < 0)
+        return rc;
+    if (!(spare = lx_alloc(out->views[LX_VIEW_UP].bytes)))
+        return lx_oom(err);
+    for (const lx_merge_part *p = t->first; p && rc == LX_OK;
+         column += p->shape.rank, p = p->next)
+        rc = put_part(out, spare, p, column, (double)t->rank / (double)alpha, err);
+    lx_free(spare);
+    if (rc == LX_OK)
+        rc = lx_merge__put_bias(out, dtype, err);
+    return rc;
+}
