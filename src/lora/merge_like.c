@@ -78,7 +78,7 @@ static void permute(size_t *order, size_t n, lx_torch_random *random)
     for (size_t i = 0; i < n; i++)
         order[i] = i;
     for (size_t i = 0; i + 1 < n; i++) {
-        const size_t z = lx_torch_u32(random) % (n - i), kept = order[i];
+        const size_t z = lx_mt19937_u32(random) % (n - i), kept = order[i];
         order[i] = order[z + i];
         order[z + i] = kept;
     }
