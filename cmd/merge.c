@@ -295,44 +295,95 @@ static int open_inputs(lx_merge_job *j, lx_merge *merge, lx_error *err)
     return LX_OK;
 }
 
-static int hash_inputs(lx_merge_job *j, lx_error *err)
+/* The first error of several threads. */
+static void keep_error(int *rc, lx_error *err, int failed, const lx_error *own)
 {
+#pragma omp critical(lx_merge_error)
+    if (*rc == LX_OK && failed < 0) {
+        *rc = failed;
+        if (err)
+            *err = *own;
+    }
+}
+
+/* SHA-256 of every input, of the base, and of the result's tensors: side by side, the longest first. */
+static int hash_all(lx_merge_job *j, const lx_merge_result *r, char legacy_hash[9],
+                    lx_error *err)
+{
+    const lx_lora_tensors tensors = {.views = r->tensors, .count = r->n_tensors};
+    const lx_metadata_entry *entries;
+    lx_metadata_entry *ss_entries = NULL;
+    size_t n = 0;
     int rc = LX_OK;
 
+    /* The legacy hash is of the ss_ entries, which do not name the inputs' hashes. */
+    if (!j->into && (rc = lx_merge_metadata(&ss_entries, &n, j, r, NULL, err)) < 0)
+        return rc;
+    entries = ss_entries;
 #pragma omp parallel for schedule(dynamic, 1)
     for (size_t i = 0; i < j->n + 1; i++) {
         lx_error own;
-        const char *path = i < j->n ? j->inputs[i].path : j->into;
-        const int failed =
-            path ? lx_file_hash(i < j->n ? &j->inputs[i].hash : &j->into_hash, path, &own)
-                 : LX_OK;
-        if (failed < 0) {
-#pragma omp critical(lx_merge_hash)
-            rc = lx_fail(err, failed, "%s", own.text);
-        }
+        int failed;
+        if (i > 0)
+            failed = lx_file_hash(&j->inputs[i - 1].hash, j->inputs[i - 1].path, &own);
+        else if (j->into)
+            failed = lx_file_hash(&j->into_hash, j->into, &own);
+        else
+            failed =
+                lx_lora_hashes(j->tensor_hash, legacy_hash, &tensors, entries, n, &own);
+        keep_error(&rc, err, failed, &own);
     }
+    return rc;
+}
+
+static int add_bytes(void *context, const void *data, size_t n, lx_error *err)
+{
+    lx_sha256_update(context, data, n);
+    return LX_OK;
+}
+
+/* Written by one thread and hashed by another. */
+static int write_and_hash(lx_merge_job *j, const lx_merge_result *r,
+                          const lx_metadata_entry *all, size_t n, lx_error *err)
+{
+    lx_sha256 hash;
+    int rc = LX_OK;
+
+    lx_sha256_init(&hash);
+#pragma omp parallel for schedule(static, 1)
+    for (int side = 0; side < 2; side++) {
+        lx_error own;
+        int failed = LX_OK;
+        if (side == 0)
+            failed =
+                lx_safetensors_write(j->output, r->tensors, r->n_tensors, all, n, &own);
+        else if (!j->args->no_record)
+            failed = lx_safetensors_stream(add_bytes, &hash, NULL, r->tensors,
+                                           r->n_tensors, all, n, &own);
+        keep_error(&rc, err, failed, &own);
+    }
+    j->output_hash = lx_sha256_final(&hash);
+    if (rc < 0)
+        lx_within(err, "%s", j->output);
     return rc;
 }
 
 static int write_lora(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
 {
-    const lx_lora_tensors tensors = {.views = r->tensors, .count = r->n_tensors};
     char legacy_hash[9];
     lx_metadata_entry *entries, *all;
     size_t n;
     int rc;
 
-    if ((rc = lx_merge_metadata(&entries, &n, j, r, NULL, err)) < 0 ||
-        (rc = lx_lora_hashes(j->tensor_hash, legacy_hash, &tensors, entries, n, err)) < 0)
+    if ((rc = hash_all(j, r, legacy_hash, err)) < 0 ||
+        (rc = lx_merge_metadata(&entries, &n, j, r, NULL, err)) < 0)
         return rc;
     if (!(all = lx_arena_calloc(j->cli->arena, n + 2, sizeof *all)))
         return lx_oom(err);
     memcpy(all, entries, n * sizeof *all);
     all[n++] = (lx_metadata_entry){"sshs_model_hash", j->tensor_hash};
     all[n++] = (lx_metadata_entry){"sshs_legacy_hash", legacy_hash};
-    if ((rc = lx_safetensors_write(j->output, r->tensors, r->n_tensors, all, n, err)) < 0)
-        lx_within(err, "%s", j->output);
-    return rc;
+    return write_and_hash(j, r, all, n, err);
 }
 
 static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_result *r,
@@ -346,6 +397,8 @@ static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_resu
     lx_metadata_entry *entries;
     int rc;
 
+    if ((rc = hash_all(j, &(lx_merge_result){0}, NULL, err)) < 0)
+        return rc;
     if ((rc = lx_tensor_file_open(&base, j->into, err)) < 0) {
         lx_within(err, "%s", j->into);
         return rc;
@@ -357,6 +410,8 @@ static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_resu
         rc = lx_merge_write_into(r, merge, &into, err);
     }
     lx_tensor_file_close(base);
+    if (rc == LX_OK && !j->args->no_record)
+        rc = lx_file_hash(&j->output_hash, j->output, err);
     return rc;
 }
 
@@ -478,7 +533,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     int rc;
 
     if ((rc = read_args(&j, err)) < 0 || (rc = lx_merge_new(&merge, err)) < 0 ||
-        (rc = open_inputs(&j, merge, err)) < 0 || (rc = hash_inputs(&j, err)) < 0)
+        (rc = open_inputs(&j, merge, err)) < 0)
         goto done;
     if (!j.has_dtype)
         j.options.dtype = widest(&j);
@@ -488,8 +543,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
                        ? lx_merge_finish_like(&result, merge, &j.options, &j.like, err)
                        : lx_merge_finish(&result, merge, &j.options, err)) == LX_OK)
         rc = write_lora(&j, &result, err);
-    if (rc == LX_OK && !j.args->no_record &&
-        (rc = lx_file_hash(&j.output_hash, j.output, err)) == LX_OK)
+    if (rc == LX_OK && !j.args->no_record)
         rc = lx_merge_record(&j, &result, err);
     if (rc == LX_OK)
         report(&j, &result, &changed);

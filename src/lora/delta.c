@@ -270,13 +270,14 @@ static int find_halves(halves *h, const lx_lora_entry *e, lx_error *err)
 static int set_shape(lx_delta_shape *shape, const lx_lora_entry *e, size_t out, size_t in,
                      const half_shape *window, size_t rank, lx_error *err)
 {
-    size_t all = 0;
+    const size_t most = (size_t)1 << 40; /* elements: 8 TB, and sums of many stay within size_t */
+    size_t all = 0, sides;
 
-    if (!lx_mul_size(&shape->in, in, window->window) ||
-        !lx_mul_size(&all, out, shape->in) || !lx_mul_size(&all, all, sizeof(double)) ||
-        all > PTRDIFF_MAX)
-        return lx_fail(err, LX_ELIMIT, "%s: a weight of %zu x %zu is too large", e->name,
-                       out, in);
+    if (!lx_mul_size(&shape->in, in, window->window) || !lx_mul_size(&all, out, shape->in) ||
+        all > most || !lx_add_size(&sides, out, shape->in) || !lx_mul_size(&all, sides, rank) ||
+        all > most)
+        return lx_fail(err, LX_ELIMIT, "%s: a weight of %zu x %zu at rank %zu is too large", e->name,
+                       out, in, rank);
     shape->out = out;
     shape->rank = rank;
     shape->n_dims = 2;
@@ -303,7 +304,9 @@ static int shape_of_halves(lx_delta_shape *shape, const lx_lora_entry *e, lx_err
             return lx_fail(err, LX_EFORMAT,
                            "%s: the two products are %zu x %zu and %zu x %zu", e->name,
                            a->out, a->in * a->window, b->out, b->in * b->window);
-        return set_shape(shape, e, a->out, a->in, a, a->rank * b->rank, err);
+        if (!lx_mul_size(&rank, a->rank, b->rank))
+            rank = SIZE_MAX; /* refused below */
+        return set_shape(shape, e, a->out, a->in, a, rank, err);
     }
     if (a->window != 1 || !lx_mul_size(&out, a->out, b->out) ||
         !lx_mul_size(&in, a->in, b->in) || !lx_mul_size(&rank, a->rank, b->rank))

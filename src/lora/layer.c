@@ -157,8 +157,18 @@ static void put_unet(lx_str *out, const char *path)
 
 /* ---- modules ----------------------------------------------------------------------------- */
 
-/* Old diffusers': attn1.processor.to_q -> attn1.to_q, to_out -> to_out.0 */
-static void mend_processors(lx_str *path)
+/* What stands at the end of a path is replaced. */
+static void replace_end(lx_str *path, const char *from, const char *to)
+{
+    if (!lx_ends_with(lx_str_text(path), from))
+        return;
+    path->len -= strlen(from);
+    path->data[path->len] = 0;
+    lx_str_puts(path, to);
+}
+
+/* Old diffusers': attn1.processor.to_q -> attn1.to_q, to_out -> to_out.0, and in the text encoder too. */
+static void mend_processors(lx_str *path, bool is_text)
 {
     char *at = path->data ? strstr(path->data, "_processor_to_") : NULL;
 
@@ -167,9 +177,14 @@ static void mend_processors(lx_str *path)
         memmove(at, at + n, strlen(at + n) + 1);
         path->len -= n;
     }
-    if (lx_ends_with(lx_str_text(path), "attn1_to_out") ||
-        lx_ends_with(lx_str_text(path), "attn2_to_out"))
-        lx_str_puts(path, "_0");
+    if (!is_text) {
+        replace_end(path, "_to_out", "_to_out_0");
+        return;
+    }
+    replace_end(path, "_to_q", "_q_proj");
+    replace_end(path, "_to_k", "_k_proj");
+    replace_end(path, "_to_v", "_v_proj");
+    replace_end(path, "_to_out", "_out_proj");
 }
 
 static void put_path(lx_str *out, const char *network, const char *rest)
@@ -181,12 +196,11 @@ static void put_path(lx_str *out, const char *network, const char *rest)
         if (path.data[i] == '.')
             path.data[i] = '_';
     lx_str_puts(out, network);
-    if (strcmp(network, "lora_unet_") == 0) {
-        mend_processors(&path);
+    mend_processors(&path, strcmp(network, "lora_unet_") != 0);
+    if (strcmp(network, "lora_unet_") == 0)
         put_unet(out, lx_str_text(&path));
-    } else {
+    else
         lx_str_puts(out, lx_str_text(&path));
-    }
     out->failed |= path.failed;
     lx_str_release(&path);
 }
@@ -282,18 +296,8 @@ static const struct {
     {"te.", "lora_te_", false},
 };
 
-void lx_layer_rows_of(lx_layer_rows *rows, const char *key)
+static void find_rows(lx_layer_rows *rows, const char *stem)
 {
-    char stem[512];
-    size_t n = strlen(key);
-
-    *rows = (lx_layer_rows){.n = 0};
-    rows->is_bias = lx_ends_with(key, "bias");
-    n -= lx_ends_with(key, ".weight") ? 7 : lx_ends_with(key, ".bias") ? 5 : 0;
-    if (n >= sizeof stem)
-        return;
-    memcpy(stem, key, n);
-    stem[n] = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const char *rest = after(stem, parts[i].prefix);
         if (!rest)
@@ -304,9 +308,29 @@ void lx_layer_rows_of(lx_layer_rows *rows, const char *key)
             put_text(rows, parts[i].network, rest);
         return;
     }
-    rows->n = 1;
-    if (lx_lora_layer(&rows->layers[0], NULL, stem, NULL) < 0)
-        rows->n = 0;
+    rows->n =
+        lx_lora_layer(&rows->layers[0], NULL, stem, NULL) == LX_EUNSUPPORTED ? 0 : 1;
+}
+
+int lx_layer_rows_of(lx_layer_rows *rows, const char *key, lx_error *err)
+{
+    char stem[512];
+    size_t n = strlen(key);
+    int rc = LX_OK;
+
+    *rows = (lx_layer_rows){.n = 0};
+    rows->is_bias = lx_ends_with(key, "bias");
+    n -= lx_ends_with(key, ".weight") ? 7 : lx_ends_with(key, ".bias") ? 5 : 0;
+    if (n >= sizeof stem)
+        return LX_OK;
+    memcpy(stem, key, n);
+    stem[n] = 0;
+    find_rows(rows, stem);
+    for (int i = 0; i < rows->n && rc == LX_OK; i++)
+        rc = lx_str_check(&rows->layers[i], err);
+    if (rc < 0)
+        lx_layer_rows_release(rows);
+    return rc;
 }
 
 void lx_layer_rows_release(lx_layer_rows *rows)

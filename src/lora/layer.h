@@ -30,7 +30,7 @@ typedef struct lx_layer_rows {
     int n;
     bool is_bias;
 } lx_layer_rows;
-void lx_layer_rows_of(lx_layer_rows *rows, const char *key);
+int lx_layer_rows_of(lx_layer_rows *rows, const char *key, lx_error *err); /* LX_ENOMEM only */
 void lx_layer_rows_release(lx_layer_rows *rows);
 
 #endif

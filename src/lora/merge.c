@@ -205,6 +205,9 @@ static void complete_shape(lx_merge_target *t)
             ? 3
             : 0;
 
+    for (const lx_merge_part *p = t->first; p; p = p->next)
+        if (p->entry->kind != LX_KIND_LOHA && p->entry->kind != LX_KIND_LOKR)
+            return;
     if (!side || t->shape.n_dims != 2 || t->shape.shape[1] % (side * side))
         return;
     t->shape.n_dims = 4;

@@ -83,7 +83,8 @@ void lx_merge_free(lx_merge *merge);
  *   LX_EMISMATCH     a layer has other sizes than in an earlier file
  *   LX_EUNSUPPORTED  a module whose change depends on the base model, or names that do not tell layers
  *   LX_EFORMAT       no modules, tensors that do not fit, values that are not finite
- * Messages name the module, and of LX_EMISMATCH both files; otherwise the caller names the file.
+ * Messages name the module, and of LX_EMISMATCH both files; otherwise the caller names the file. After an error
+ * the merge can only be freed.
  */
 int lx_merge_add(lx_merge *merge, const lx_merge_source *source, lx_error *err);
 

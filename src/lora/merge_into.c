@@ -68,7 +68,8 @@ static int plan_tensor(work *w, size_t i, const lx_merge *m, unsigned char *foun
     int rc = LX_OK;
 
     row->from = lx_tensor_file_at(w->into->base, i);
-    lx_layer_rows_of(&layers, row->from->name);
+    if ((rc = lx_layer_rows_of(&layers, row->from->name, err)) < 0)
+        return rc;
     row->n = layers.n;
     row->is_bias = layers.is_bias;
     if (row->from->n_dims < 1 || row->from->n_elements == 0 ||

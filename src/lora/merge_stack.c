@@ -58,35 +58,58 @@ static int report_large(const lx_tensor_view *t, lx_dtype dtype, lx_error *err)
                    t->name, lx_dtype_name(dtype));
 }
 
-/* to: n values of t in `dtype`, each times factor, rounded once from f64. */
-static int convert(void *to, lx_dtype dtype, const lx_tensor_view *t, double factor,
-                   lx_error *err)
+/* n values at `at` of t, in dtype, each times factor, rounded once from f64. */
+static int convert_chunk(void *to, lx_dtype dtype, const lx_tensor_view *t, size_t at,
+                         size_t n, double factor, lx_error *err)
 {
-    const size_t from_bytes = (size_t)lx_dtype_bits(t->dtype) / 8;
-    const size_t to_bytes = (size_t)lx_dtype_bits(dtype) / 8;
-    const char *from = t->data;
+    const char *from = (const char *)t->data + at * ((size_t)lx_dtype_bits(t->dtype) / 8);
     float buffer[CHUNK];
 
-    if (factor == 1 && dtype == t->dtype && to_bytes == 2) {
-        if (!is_finite_16(t->data, t->n_elements, dtype == LX_F16 ? 0x7C00 : 0x7F80))
-            return report_value(t, err);
-        memcpy(to, t->data, t->bytes);
-        return LX_OK;
-    }
-    for (size_t at = 0; at < t->n_elements; at += CHUNK) {
-        const size_t n = t->n_elements - at < CHUNK ? t->n_elements - at : CHUNK;
-        char *out = (char *)to + at * to_bytes;
-        if (lx_to_f32(buffer, from + at * from_bytes, t->dtype, n) < 0 ||
-            !is_finite_f32(buffer, n))
-            return report_value(t, err);
-        if (factor != 1)
-            scale(buffer, n, factor);
-        lx_from_f32(out, dtype, buffer, n);
-        if (dtype == LX_F32 ? !is_finite_f32((float *)(void *)out, n)
-                            : !is_finite_16(out, n, dtype == LX_F16 ? 0x7C00 : 0x7F80))
-            return report_large(t, dtype, err);
-    }
+    if (lx_to_f32(buffer, from, t->dtype, n) < 0 || !is_finite_f32(buffer, n))
+        return report_value(t, err);
+    if (factor != 1)
+        scale(buffer, n, factor);
+    lx_from_f32(to, dtype, buffer, n);
+    if (dtype == LX_F32 ? !is_finite_f32(buffer, n)
+                        : !is_finite_16(to, n, dtype == LX_F16 ? 0x7C00 : 0x7F80))
+        return report_large(t, dtype, err);
     return LX_OK;
+}
+
+/*
+ * The values of t as rows of `width`, each row `step` bytes behind the one before. Work goes by chunks that stay
+ * in the first cache: whole rows when they are short, pieces of one when it is long.
+ */
+static int convert(char *to, size_t step, size_t width, lx_dtype dtype,
+                   const lx_tensor_view *t, double factor, lx_error *err)
+{
+    const size_t bytes = (size_t)lx_dtype_bits(dtype) / 8, rows = t->n_elements / width;
+    const size_t at_once = width < CHUNK ? CHUNK / width : 1;
+    const bool is_copied = factor == 1 && dtype == t->dtype && bytes == 2;
+    uint32_t chunk[CHUNK]; /* of any dtype */
+    int rc = LX_OK;
+
+    if (is_copied &&
+        !is_finite_16(t->data, t->n_elements, dtype == LX_F16 ? 0x7C00 : 0x7F80))
+        return report_value(t, err);
+    for (size_t row = 0; row < rows && rc == LX_OK; row += at_once) {
+        const size_t n = rows - row < at_once ? rows - row : at_once;
+        const char *from = (const char *)chunk;
+        if (is_copied) {
+            from = (const char *)t->data + row * width * bytes;
+        } else if (width > CHUNK) {
+            for (size_t at = 0; at < width && rc == LX_OK; at += CHUNK)
+                rc = convert_chunk(to + row * step + at * bytes, dtype, t,
+                                   row * width + at,
+                                   width - at < CHUNK ? width - at : CHUNK, factor, err);
+            continue;
+        } else {
+            rc = convert_chunk(chunk, dtype, t, row * width, n * width, factor, err);
+        }
+        for (size_t i = 0; i < n && rc == LX_OK; i++)
+            memcpy(to + (row + i) * step, from + i * width * bytes, width * bytes);
+    }
+    return rc;
 }
 
 /* A part's factors as tensors: its own, or computed (then `memory` is to be freed). */
@@ -145,24 +168,21 @@ static double largest_weight(const lx_merge_target *t)
 }
 
 /* The part's columns of up and rows of down. */
-static int put_part(lx_merge_output *out, void *spare, const lx_merge_part *p,
-                    size_t column, double per_weight, lx_error *err)
+static int put_part(lx_merge_output *out, const lx_merge_part *p, size_t column,
+                    double per_weight, lx_error *err)
 {
     const lx_tensor_view *up = &out->views[LX_VIEW_UP], *down = &out->views[LX_VIEW_DOWN];
-    const size_t width = (size_t)lx_dtype_bits(up->dtype) / 8, rank = p->shape.rank;
-    char *to = (char *)up->data + column * width;
+    const size_t bytes = (size_t)lx_dtype_bits(up->dtype) / 8;
     factors f;
     int rc = find_factors(&f, p, err);
 
     if (rc < 0)
         return rc;
-    rc = convert((char *)down->data + column * p->shape.in * width, down->dtype, &f.down,
-                 1, err);
+    rc = convert((char *)down->data + column * p->shape.in * bytes, 0, f.down.n_elements,
+                 down->dtype, &f.down, 1, err);
     if (rc == LX_OK)
-        rc = convert(spare, up->dtype, &f.up, weight_of(p) * per_weight, err);
-    for (size_t i = 0; i < p->shape.out && rc == LX_OK; i++)
-        memcpy(to + i * out->target->rank * width, (char *)spare + i * rank * width,
-               rank * width);
+        rc = convert((char *)up->data + column * bytes, out->target->rank * bytes,
+                     p->shape.rank, up->dtype, &f.up, weight_of(p) * per_weight, err);
     lx_free(f.memory);
     return rc;
 }
@@ -211,7 +231,6 @@ int lx_merge__stack(lx_merge_output *out, const lx_merge *m, lx_dtype dtype,
                             ? (float)(most * (double)t->rank)
                             : (float)t->rank;
     size_t column = 0;
-    void *spare;
     int rc;
 
     if (!isfinite(alpha) || !(alpha > 0))
@@ -219,12 +238,9 @@ int lx_merge__stack(lx_merge_output *out, const lx_merge *m, lx_dtype dtype,
                        t->name, most);
     if ((rc = lx_merge__shape_factors(out, m, t->rank, alpha, dtype, err)) < 0)
         return rc;
-    if (!(spare = lx_alloc(out->views[LX_VIEW_UP].bytes)))
-        return lx_oom(err);
     for (const lx_merge_part *p = t->first; p && rc == LX_OK;
          column += p->shape.rank, p = p->next)
-        rc = put_part(out, spare, p, column, (double)t->rank / (double)alpha, err);
-    lx_free(spare);
+        rc = put_part(out, p, column, (double)t->rank / (double)alpha, err);
     if (rc == LX_OK)
         rc = lx_merge__put_bias(out, dtype, err);
     return rc;
