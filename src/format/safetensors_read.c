@@ -61,19 +61,20 @@ static int intern(const char **out, bool *is_printable, header *h)
 }
 
 /* Whether a terminal or a page would show what is there and nothing else. */
-static bool is_plain(const char *text)
+static int find_plain(bool *is_plain, const char *text, lx_error *err)
 {
     lx_str shown = LX_STR_INIT;
-    bool same;
+    int rc;
 
     lx_escape_terminal(&shown, text, strlen(text), false);
-    same = shown.failed || !strcmp(lx_str_text(&shown), text);
+    if ((rc = lx_str_check(&shown, err)) == LX_OK)
+        *is_plain = !strcmp(lx_str_text(&shown), text);
     lx_str_release(&shown);
-    return same;
+    return rc;
 }
 
 /* The text that the reader copied; the next goes behind it. */
-static int take_text(const char **out, size_t *n, bool *is_plain_text, header *h)
+static int take_text(const char **out, size_t *n, bool *is_plain, header *h)
 {
     lx_json_reader *r = &h->r;
 
@@ -82,9 +83,9 @@ static int take_text(const char **out, size_t *n, bool *is_plain_text, header *h
                        lx_json_find_nul(r));
     *out = r->out;
     *n = r->copied_n;
-    *is_plain_text = r->is_printable || is_plain(r->out);
+    *is_plain = true;
     r->out += r->copied_n + 1;
-    return LX_OK;
+    return r->is_printable ? LX_OK : find_plain(is_plain, *out, h->err);
 }
 
 static int read_pair(header *h)
@@ -269,13 +270,19 @@ static bool is_ordinary(const char *name)
 /* Legal names that would mislead whoever prints or unpacks them. */
 static int note_odd_name(const header *h, const char *name)
 {
-    const char *what = is_ordinary(name)                      ? NULL
-                       : !*name                               ? "is empty"
-                       : !is_plain(name)                      ? "has control characters"
-                       : strpbrk(name, "<>&")                 ? "has characters of HTML"
-                       : name[0] == '/' || strstr(name, "..") ? "looks like a path"
-                                                              : NULL;
+    const char *what;
+    bool is_plain = true;
+    int rc;
 
+    if (is_ordinary(name))
+        return LX_OK;
+    if ((rc = find_plain(&is_plain, name, h->err)) < 0)
+        return rc;
+    what = !*name                                 ? "is empty"
+           : !is_plain                            ? "has control characters"
+           : strpbrk(name, "<>&")                 ? "has characters of HTML"
+           : name[0] == '/' || strstr(name, "..") ? "looks like a path"
+                                                  : NULL;
     /* "<s1>" is how cloneofsimo's files name embeddings. */
     if (!what || (name[0] == '<' && lx_ends_with(name, ">") && strlen(name) < 16))
         return LX_OK;
