@@ -329,7 +329,6 @@ static int find_binding(work *w)
     lx_evidence *row;
     int rc;
 
-    w->r->facts.binding_p = 1;
     if (m < 2)
         return LX_OK;
     if (all_captions_equal(w)) {
@@ -358,7 +357,7 @@ static int find_binding(work *w)
              "(p: captions exchanged)")) < 0)
         return rc;
     row->cost = 2 * w->t->plan->n_draws * (int64_t)(w->n * (m - 1));
-    row->p = w->r->facts.binding_p = lx_own_column_p(table, w->n, m, rng_of(w, 14));
+    row->p = lx_own_column_p(table, w->n, m, rng_of(w, 14));
     return LX_OK;
 }
 
@@ -607,8 +606,6 @@ static int adjust(work *w)
             w->r->facts.gain_p = p[i];
         else if (strcmp(rows[i]->id, "D4") == 0)
             w->r->facts.caption_p = p[i];
-        else if (strcmp(rows[i]->id, "D4b") == 0)
-            w->r->facts.binding_p = p[i];
     }
     return LX_OK;
 }

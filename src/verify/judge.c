@@ -20,6 +20,9 @@ static int add_captions_read(lx_verify_result *r, const lx_verify *v,
 
     if (rc < 0)
         return rc;
+    /* A0 is of the folders it was trained on: of another one's captions it proves nothing. */
+    if (!(c.ending && *c.ending))
+        r->facts.captions_proven_read = false;
     if (c.ending && *c.ending)
         lx_ledger_add(
             &r->ledger, "A6", "Q1", LX_PROVES, &rc, err,
@@ -186,7 +189,7 @@ int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path
     }
     r->ledger = (lx_ledger){.arena = v->arena, .seed = v->options->seed};
     r->facts.delta = v->options->delta;
-    r->facts.caption_p = r->facts.binding_p = 1;
+    r->facts.caption_p = 1;
     r->best_strength = r->cosine = r->step = NAN;
     r->facts.class_gain = r->facts.class_p = NAN;
     if ((rc = judge_file(r, &n_constant, v, path, scratch, err)) < 0)

@@ -37,17 +37,13 @@ static lx_label_verdict undecided(const lx_label_facts *f, const char *why)
     return v;
 }
 
-/* Does the caption add to the gain? A LoRA trained on the folder's words gains from a
- * caption that holds them, and less from anything else: then the caption must add to those
- * words. */
+/* A LoRA trained on the folder's words gains from a caption that holds them: then the
+ * caption must add to those words. */
 bool lx_label_uses_caption(const lx_label_facts *f)
 {
     const bool may_be_words = !f->captions_proven_read && !isnan(f->class_p);
 
-    if (!may_be_words)
-        return f->binding_p <= alpha || f->caption_p <= alpha;
-    return (f->binding_p <= alpha && f->class_gain > 0) ||
-           (f->caption_p <= alpha && f->class_p <= alpha);
+    return f->caption_p <= alpha && (!may_be_words || f->class_p <= alpha);
 }
 
 static lx_label_verdict decide_gain(const lx_label_facts *f)

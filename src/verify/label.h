@@ -10,14 +10,16 @@
  *                              be of another architecture
  *     LEARNED WITHOUT CAPTION  the gain is significant, its interval begins at or above
  *                              delta, and the captions are proven not to have been read
- *     LEARNED                  the same gain, and it depends on the caption: D4 or D4b.
- *                              Where the folder's words were tried and the captions are
- *                              not proven to have been read: D4 and D4c, or D4b and a D4c
- *                              above 0
+ *     LEARNED                  the same gain, and the caption adds to it (D4); where the
+ *                              folder's words were tried and the captions of this folder
+ *                              are not proven to have been read, to theirs too (D4c)
  *     LEARNED WITHOUT CAPTION  the same gain, the caption adds less than a fifth of it,
  *                              and 80 % of it stays without
  *     WEAK                     the gain is significant, its interval begins below delta
  *     UNDETERMINED             anything else, with how many images would decide
+ *
+ * D4b decides nothing: what a LoRA changes depends on how well the base obeys the prompt, so that
+ * LoRAs that never saw a caption too gain more under an image's own (docs/verify.md, calibration).
  *
  * A LoRA acts whatever the prompt says, so most of a gain may stay without a caption that
  * was read: what decides is whether the caption adds to it at all, not how much.
@@ -47,7 +49,7 @@ typedef struct lx_label_facts {
     double delta;                 /* 0.005 */
     bool is_untrained;            /* B2 in every module */
     bool captions_proven_unread;  /* A1, A3, A7 */
-    bool captions_proven_read;    /* A0 */
+    bool captions_proven_read;    /* A0, of these images (A6) */
     bool is_other_architecture;   /* A14 */
     bool is_measured;             /* the following are known */
     double movement, noise_floor; /* of predictions, mean square */
@@ -55,11 +57,11 @@ typedef struct lx_label_facts {
     lx_estimate gain;             /* relative */
     double gain_p;                /* adjusted in its family */
     size_t n_images;
-    double gain_sd;              /* over images, relative */
-    double even_gain;            /* the gain in the unit of what follows */
-    lx_estimate caption_gain;    /* relative, all noise levels counted alike */
-    double caption_p, binding_p; /* adjusted; 1 = not tested */
-    double class_gain, class_p;  /* D4c; NAN = the folder's words were not tried */
+    double gain_sd;             /* over images, relative */
+    double even_gain;           /* the gain in the unit of what follows */
+    lx_estimate caption_gain;   /* relative, all noise levels counted alike */
+    double caption_p;           /* adjusted; 1 = not tested */
+    double class_gain, class_p; /* D4c; NAN = the folder's words were not tried */
     double share_without; /* of the gain that stays without the caption; NAN = unknown */
 } lx_label_facts;
 

@@ -12,7 +12,7 @@
 #include "src/base/alloc.h"
 #include "src/base/str.h"
 #include "src/image/decode.h"
-#include "src/lora/merge.h"
+#include "src/lora/merge_into.h"
 #include "src/sample/lora_stack.h"
 #include "src/sample/sample.h"
 #include "tests/support/golden.h"
@@ -371,11 +371,13 @@ static void test_sample_model__merged_file_is_the_stack(void **state)
     lx_assert_ok(lx_lora_file_open(&file, path, &err), &err);
     lx_assert_ok(lx_merge_new(&merge, &err), &err);
     for (int i = 0; i < 2; i++) {
-        const lx_merge_source source = {file, uses[i].name, uses[i].unet, uses[i].text_encoder,
-                                        NULL};
+        const lx_merge_source source = {file, uses[i].name, uses[i].unet,
+                                        uses[i].text_encoder, NULL};
         lx_assert_ok(lx_merge_add(merge, &source, &err), &err);
     }
-    lx_assert_ok(lx_merge_finish(&result, merge, &(lx_merge_options){.dtype = LX_F32}, &err), &err);
+    lx_assert_ok(
+        lx_merge_finish(&result, merge, &(lx_merge_options){.dtype = LX_F32}, &err),
+        &err);
     lx_assert_ok(
         lx_safetensors_write(merged, result.tensors, result.n_tensors, NULL, 0, &err),
         &err);
@@ -399,6 +401,88 @@ static void test_sample_model__merged_file_is_the_stack(void **state)
     }
     remove(merged);
     lx_assert_close("merged", latents[1], latents[0], 4 * 64, 2e-5);
+}
+
+/* latents [4, 8, 8] of one picture by Euler a. use NULL: the checkpoint alone. */
+static void draw(float *latents, const char *checkpoint, const lx_lora_use *use)
+{
+    const uint64_t seed = 3;
+    lx_sample_settings settings = {.prompt = "1girl, halo",
+                                   .width = 64,
+                                   .height = 64,
+                                   .steps = 4,
+                                   .clip_skip = 1,
+                                   .cfg = 5};
+    lx_lora_stack *stack = NULL;
+    lx_tokenizer *tokenizer;
+    lx_model_fixture model;
+    lx_pipeline *pipeline;
+    lx_error err = {0};
+
+    lx_model_fixture_open(&model, checkpoint, 4);
+    lx_assert_ok(lx_tokenizer_new(&tokenizer, &err), &err);
+    lx_assert_ok(
+        lx_pipeline_new(&pipeline, model.dev, model.checkpoint, &model.config, &err),
+        &err);
+    if (use) {
+        lx_assert_ok(lx_lora_stack_open(&stack, model.dev, model.checkpoint,
+                                        &model.config, use, 1, &err),
+                     &err);
+        lx_pipeline_set_hook(pipeline, lx_lora_stack_inject, stack);
+    }
+    lx_assert_ok(lx_sampler_find(&settings.sampler, "Euler a", false, &err), &err);
+    lx_assert_ok(lx_sample_run(latents, &settings, &seed, 1, pipeline, tokenizer, NULL,
+                               NULL, &err),
+                 &err);
+    lx_pipeline_free(pipeline);
+    lx_lora_stack_close(stack);
+    lx_tokenizer_free(tokenizer);
+    lx_model_fixture_close(&model);
+}
+
+static void merge_into(const char *output, const char *lora, double strength,
+                       lx_dtype dtype)
+{
+    lx_tensor_file *base = lx_open_tensors(lx_synth_checkpoint("tiny"));
+    const lx_merge_into into = {
+        .base = base, .output = output, .has_dtype = true, .dtype = dtype};
+    lx_merge_into_result result;
+    lx_lora_file *file;
+    lx_merge *merge;
+    lx_error err = {0};
+
+    lx_assert_ok(lx_lora_file_open(&file, lora, &err), &err);
+    lx_assert_ok(lx_merge_new(&merge, &err), &err);
+    const lx_merge_source source = {file, "a", strength, strength, NULL};
+    lx_assert_ok(lx_merge_add(merge, &source, &err), &err);
+    lx_assert_ok(lx_merge_write_into(&result, merge, &into, &err), &err);
+    assert_true(result.n_changed > 0 && result.n_missing == 0);
+    lx_merge_free(merge);
+    lx_lora_file_close(file);
+    lx_tensor_file_close(base);
+}
+
+/*
+ * A checkpoint that a LoRA was merged into draws what the checkpoint with <lora:a:0.8> draws: within
+ * the rounding of sums when it is written in F32, within that of the weights (2^-11 each) in F16.
+ */
+static void test_sample_model__merged_checkpoint_is_the_lora_in_the_prompt(void **state)
+{
+    const char *lora = lx_golden_need("train/lora_init_conv.safetensors");
+    const char *merged = "/tmp/lx-test-sample-merged-into.safetensors";
+    const lx_lora_use use = {.name = "a", .path = lora, .text_encoder = 0.8, .unet = 0.8};
+    float plain[4 * 64], prompt[4 * 64], file[4 * 64];
+
+    draw(plain, lx_synth_checkpoint("tiny"), NULL);
+    draw(prompt, lx_synth_checkpoint("tiny"), &use);
+    assert_memory_not_equal(plain, prompt, sizeof plain);
+    merge_into(merged, lora, 0.8, LX_F32);
+    draw(file, merged, NULL);
+    lx_assert_close("merged, F32", file, prompt, 4 * 64, 2e-5);
+    merge_into(merged, lora, 0.8, LX_F16);
+    draw(file, merged, NULL);
+    lx_assert_close("merged, F16", file, prompt, 4 * 64, 5e-3);
+    remove(merged);
 }
 
 static void test_sample_model__weights_by_block(void **state)
@@ -453,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_sample_model__pictures_of_the_peers),
         cmocka_unit_test(test_sample_model__levels_of_k_diffusion),
         cmocka_unit_test(test_sample_model__merged_file_is_the_stack),
+        cmocka_unit_test(test_sample_model__merged_checkpoint_is_the_lora_in_the_prompt),
         cmocka_unit_test(test_sample_model__weights_by_block),
     };
 

@@ -21,7 +21,6 @@ static lx_label_facts learned(void)
                             .even_gain = 0.03,
                             .caption_gain = {0.02, 0.01, 0.03},
                             .caption_p = 0.002,
-                            .binding_p = 0.3,
                             .class_p = NAN,
                             .share_without = 0.3};
 }
@@ -40,10 +39,7 @@ static void test_label__learned(void **state)
 
     (void)state;
     check(&f, LX_LABEL_LEARNED);
-    f.caption_p = 0.5; /* the binding alone is enough */
-    f.binding_p = 0.01;
-    check(&f, LX_LABEL_LEARNED);
-    f.binding_p = 0.5;
+    f.caption_p = 0.5;
     check(&f, LX_LABEL_UNDETERMINED);
 }
 
@@ -99,12 +95,6 @@ static void test_label__small_but_certain_use_is_use(void **state)
     f.class_p = 0.6; /* but no more than the folder's words do */
     f.class_gain = -0.001;
     check(&f, LX_LABEL_WITHOUT_CAPTION);
-    f.binding_p = 0.01; /* nor does a binding help that less is gained with */
-    check(&f, LX_LABEL_WITHOUT_CAPTION);
-    f.class_gain = 0.001;
-    check(&f, LX_LABEL_LEARNED);
-    f.binding_p = 0.3;
-    f.class_gain = -0.001;
     f.captions_proven_read = true;
     check(&f, LX_LABEL_LEARNED);
 }
