@@ -219,16 +219,17 @@ static int take_curves(lx_report_run *out, lx_collector *c, const lx_run_row *ro
         return rc;
     if (!(curves = lx_arena_calloc(c->arena, n, sizeof *curves)))
         return lx_oom(err);
+    out->curves = curves;
     for (size_t i = 0; i < n; i++) {
         double *steps = lx_arena_calloc(c->arena, read[i].n, sizeof *steps);
         if (!steps)
             return lx_oom(err);
         for (size_t k = 0; k < read[i].n; k++)
             steps[k] = (double)read[i].steps[k];
-        curves[i] = (lx_report_curve){read[i].key, steps, read[i].values, read[i].n};
+        if (strcmp(read[i].key, "epoch") != 0) /* stairs that tell nobody anything */
+            curves[out->n_curves++] =
+                (lx_report_curve){read[i].key, steps, read[i].values, read[i].n};
     }
-    out->curves = curves;
-    out->n_curves = n;
     return LX_OK;
 }
 

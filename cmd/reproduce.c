@@ -22,7 +22,7 @@ extern const lx_command lx_cmd_train;
 struct reproduce_args {
     lx_words words;
     const char *output_dir;
-    bool check, anyway;
+    bool check, anyway, json;
 };
 
 static const lx_option options[] = {
@@ -32,6 +32,7 @@ static const lx_option options[] = {
             "look at the inputs only, train nothing"),
     LX_FLAG(struct reproduce_args, anyway, 0, "anyway",
             "train although inputs have changed"),
+    LX_FLAG(struct reproduce_args, json, 'j', "json", "print one JSON object"),
     LX_ARGS(struct reproduce_args, words, "RUN", "the run"),
     LX_OPTION_END,
 };
@@ -49,14 +50,37 @@ typedef struct job {
     lx_train_config config;
     lx_train_flags flags;
     size_t n_changed; /* inputs */
+    cJSON *json, *inputs; /* --json: what is told, and its list of inputs; else NULL */
 } job;
 
 /* ---- the inputs ------------------------------------------------------------------- */
 
+static void tell_input(job *j, const char *state, const char *what)
+{
+    if (j->json) {
+        cJSON *input = cJSON_CreateObject();
+        const bool is_sound = lx_utf8_check(what, strlen(what)) == strlen(what);
+        cJSON_AddItemToArray(j->inputs, input);
+        cJSON_AddStringToObject(input, "state", state);
+        cJSON_AddStringToObject(input, "what", is_sound ? what : lx_safe(j->cli, what));
+    } else {
+        lx_print(j->cli, "%-11s %s\n", state, lx_safe(j->cli, what));
+    }
+}
+
 static void tell_change(job *j, const char *what)
 {
     j->n_changed++;
-    lx_print(j->cli, "changed     %s\n", lx_safe(j->cli, what));
+    tell_input(j, "changed", what);
+}
+
+/* The text is made of parts that the caller has not checked; NULL is out of memory. */
+static int tell_same(job *j, const char *what, lx_error *err)
+{
+    if (!what)
+        return lx_oom(err);
+    tell_input(j, "the same", what);
+    return LX_OK;
 }
 
 static int check_model(job *j, const cJSON *recorded, const char *path, const char *name,
@@ -83,9 +107,8 @@ static int check_model(job *j, const cJSON *recorded, const char *path, const ch
         tell_change(j, text);
         return LX_OK;
     }
-    lx_print(j->cli, "the same    %s %s (sha256 %.16s)\n", name, lx_safe(j->cli, path),
-             sha256);
-    return LX_OK;
+    return tell_same(
+        j, lx_arena_printf(j->cli->arena, "%s %s (sha256 %.16s)", name, path, sha256), err);
 }
 
 static int list_images(lx_data_image **out, size_t *n, job *j, const char *tree,
@@ -153,8 +176,10 @@ static int check_data(job *j, lx_error *err)
     if (!j->texts.dataset || strcmp(tree, j->texts.dataset) != 0)
         rc = j->texts.dataset ? tell_images(j, tree, err) : LX_OK;
     else
-        lx_print(j->cli, "the same    %zu image%s with captions\n", d->n_images,
-                 d->n_images == 1 ? "" : "s");
+        rc = tell_same(j,
+                       lx_arena_printf(j->cli->arena, "%zu image%s with captions", d->n_images,
+                                       d->n_images == 1 ? "" : "s"),
+                       err);
 done:
     lx_free(tree);
     lx_dataset_free(d);
@@ -163,28 +188,38 @@ done:
 
 /* The commit of the folder it was started in, if it was in a repository: to be named, not
  * required. */
-static void tell_code(job *j)
+static int tell_code(job *j, lx_error *err)
 {
     cJSON *git = NULL, *environment = NULL, *versions;
-    const char *commit, *lx;
+    const char *commit, *lx, *text;
+    int rc = LX_OK;
 
     if (j->texts.git &&
         lx_json_parse(&git, j->texts.git, strlen(j->texts.git), NULL) == LX_OK &&
-        (commit = lx_json_text(git, "commit")))
-        lx_print(j->cli, "code        the folder was at commit %.12s%s\n",
-                 lx_safe(j->cli, commit),
-                 j->texts.diff && *j->texts.diff ? " with changes (lx show --diff)" : "");
-    if (j->texts.environment &&
+        (commit = lx_json_text(git, "commit"))) {
+        text = lx_arena_printf(j->cli->arena, "the folder was at commit %.12s%s", commit,
+                               j->texts.diff && *j->texts.diff
+                                   ? " with changes (lx show --diff)"
+                                   : "");
+        rc = text ? LX_OK : lx_oom(err);
+        if (text)
+            tell_input(j, "code", text);
+    }
+    if (rc == LX_OK && j->texts.environment &&
         lx_json_parse(&environment, j->texts.environment, strlen(j->texts.environment),
                       NULL) == LX_OK) {
         versions = cJSON_GetObjectItemCaseSensitive(environment, "versions");
         if (versions && (lx = lx_json_text(versions, "lx")) &&
-            strcmp(lx, LX_VERSION) != 0)
-            lx_print(j->cli, "code        recorded by lx %s, this is %s\n",
-                     lx_safe(j->cli, lx), LX_VERSION);
+            strcmp(lx, LX_VERSION) != 0) {
+            text = lx_arena_printf(j->cli->arena, "recorded by lx %s, this is %s", lx, LX_VERSION);
+            rc = text ? LX_OK : lx_oom(err);
+            if (text)
+                tell_input(j, "code", text);
+        }
     }
     cJSON_Delete(git);
     cJSON_Delete(environment);
+    return rc;
 }
 
 static int check_inputs(job *j, lx_error *err)
@@ -203,9 +238,7 @@ static int check_inputs(job *j, lx_error *err)
     if (rc == LX_OK)
         rc = check_data(j, err);
     cJSON_Delete(base);
-    if (rc == LX_OK)
-        tell_code(j);
-    return rc;
+    return rc == LX_OK ? tell_code(j, err) : rc;
 }
 
 /* ---- the outcome ------------------------------------------------------------------ */
@@ -275,6 +308,16 @@ done:
     return rc;
 }
 
+static void tell_outcome(job *j, const char *outcome, const char *text)
+{
+    if (j->json) {
+        cJSON_AddStringToObject(j->json, "outcome", outcome);
+        cJSON_AddStringToObject(j->json, "text", text ? text : "");
+    } else {
+        lx_print(j->cli, "%-11s %s\n", outcome, text ? lx_safe(j->cli, text) : "?");
+    }
+}
+
 /* Their tensors are not the same bytes: by how much, and from where on? */
 static int tell_difference(job *j, const lx_artifact_row *old, const lx_artifact_row *now,
                            int64_t step, lx_error *err)
@@ -290,19 +333,23 @@ static int tell_difference(job *j, const lx_artifact_row *old, const lx_artifact
         return lx_oom(err);
     if (!old->is_kept || !lx_hash_from_hex(&hash, old->object) ||
         (rc = lx_object_get_file(j->store, &hash, kept, err)) < 0) {
-        lx_print(
-            j->cli,
-            "different   the recorded LoRA is not kept, so that its numbers cannot be "
-            "compared\n");
+        tell_outcome(j, "different",
+                     "the recorded LoRA is not kept, so that its numbers cannot be compared");
         return LX_ECHECK;
     }
     if ((rc = measure(&relative, &largest, kept, now->path, err)) < 0)
         return rc;
-    lx_print(j->cli, "%s   largest difference %.3g, %.2g of the whole%s\n",
-             relative * 1000 <= ROUNDING_PER_MILLE ? "rounding" : "different", largest,
-             relative, step < 0 ? "; the losses are equal" : "");
-    if (step >= 0)
+    tell_outcome(j, relative * 1000 <= ROUNDING_PER_MILLE ? "rounding" : "different",
+                 lx_arena_printf(j->cli->arena, "largest difference %.3g, %.2g of the whole%s",
+                                 largest, relative, step < 0 ? "; the losses are equal" : ""));
+    if (j->json) {
+        cJSON_AddNumberToObject(j->json, "largest_difference", largest);
+        cJSON_AddNumberToObject(j->json, "relative_difference", relative);
+        if (step >= 0)
+            cJSON_AddNumberToObject(j->json, "losses_part_at_step", (double)step);
+    } else if (step >= 0) {
         lx_print(j->cli, "            the losses part at step %lld\n", (long long)step);
+    }
     return relative * 1000 <= ROUNDING_PER_MILLE ? LX_OK : LX_ECHECK;
 }
 
@@ -336,16 +383,18 @@ static int compare(job *j, lx_error *err)
             0 ||
         (rc = first_parting(&step, j, j->run.seq, run.seq, err)) < 0)
         return rc;
+    if (j->json)
+        cJSON_AddStringToObject(j->json, "new_run", run.id);
     old = last_lora(old_rows, n_old);
     now = last_lora(new_rows, n_new);
     if (!old || !now)
         return lx_fail(err, LX_EUSAGE, "run %.10s has no LoRA to compare with",
                        old ? run.id : j->run.id);
     if (*old->tensor_hash && strcmp(old->tensor_hash, now->tensor_hash) == 0) {
-        lx_print(
-            j->cli,
-            "identical   run %.10s made the same tensors, to the byte (sha256 %.16s)\n",
-            run.id, now->tensor_hash);
+        tell_outcome(j, "identical",
+                     lx_arena_printf(j->cli->arena,
+                                     "run %.10s made the same tensors, to the byte (sha256 %.16s)",
+                                     run.id, now->tensor_hash));
         return LX_OK;
     }
     return tell_difference(j, old, now, step, err);
@@ -399,8 +448,45 @@ static int train(job *j, lx_error *err)
     j->store = NULL;
     inner.argc = j->n_words;
     inner.argv = j->words;
+    if (j->json)
+        inner.out = inner.err; /* its words are not ours */
     int rc = lx_cmd_train.run(&inner, NULL, err);
     return rc < 0 ? rc : lx_store_open(&j->store, j->store_path, false, err);
+}
+
+static int check_and_train(job *j, lx_error *err)
+{
+    int rc;
+
+    if ((rc = prepare(j, err)) < 0 || (rc = check_inputs(j, err)) < 0)
+        return rc;
+    if (j->n_changed && !j->args->anyway)
+        return lx_fail(err, LX_ECHECK,
+                       "%zu input%s not what %s: the same cannot come out (--anyway trains "
+                       "all the same)",
+                       j->n_changed, j->n_changed == 1 ? " is" : "s are",
+                       j->n_changed == 1 ? "it was" : "they were");
+    if (j->args->check)
+        return LX_OK;
+    return (rc = train(j, err)) == LX_OK ? compare(j, err) : rc;
+}
+
+/* All that was found, whatever it came to. */
+static int show_json(job *j, int rc, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    int shown;
+
+    if (j->run.id)
+        cJSON_AddStringToObject(j->json, "run", j->run.id);
+    cJSON_AddNumberToObject(j->json, "n_changed", (double)j->n_changed);
+    if ((rc == LX_OK || rc == LX_ECHECK) &&
+        (shown = lx_json_pretty(&text, j->json, err)) < 0)
+        rc = shown;
+    else if (rc == LX_OK || rc == LX_ECHECK)
+        lx_print(j->cli, "%s\n", lx_str_text(&text));
+    lx_str_release(&text);
+    return rc;
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)
@@ -410,21 +496,14 @@ static int run(lx_cli *cli, void *args, lx_error *err)
 
     if (j.args->words.count != 1)
         return lx_fail(err, LX_EUSAGE, "one run is wanted (lx runs lists them)");
-    if ((rc = prepare(&j, err)) < 0 || (rc = check_inputs(&j, err)) < 0)
-        goto done;
-    if (j.n_changed && !j.args->anyway) {
-        rc = lx_fail(err, LX_ECHECK,
-                     "%zu input%s not what %s: the same cannot come out (--anyway trains "
-                     "all the same)",
-                     j.n_changed, j.n_changed == 1 ? " is" : "s are",
-                     j.n_changed == 1 ? "it was" : "they were");
-        goto done;
+    if (j.args->json) {
+        j.json = cJSON_CreateObject();
+        j.inputs = cJSON_AddArrayToObject(j.json, "inputs");
     }
-    if (j.args->check)
-        goto done;
-    if ((rc = train(&j, err)) == LX_OK)
-        rc = compare(&j, err);
-done:
+    rc = check_and_train(&j, err);
+    if (j.json)
+        rc = show_json(&j, rc, err);
+    cJSON_Delete(j.json);
     lx_store_close(j.store);
     return rc;
 }
@@ -444,7 +523,7 @@ const lx_command lx_cmd_reproduce = {
             "\n"
             "Examples:\n"
             "  lx reproduce hifumi\n"
-            "  lx reproduce 81b1e9e598 --check\n",
+            "  lx reproduce 81b1e9e598 --check --json\n",
     .options = options,
     .args_size = sizeof(struct reproduce_args),
     .computes = true,

@@ -44,6 +44,7 @@ typedef struct view {
     lx_run_table *table;
     int *columns;
     size_t n_columns, capacity;
+    bool is_asked;   /* by --columns */
     size_t n_hidden; /* settings that differ and found no room */
 } view;
 
@@ -149,6 +150,7 @@ static int choose_columns(view *v, lx_cli *cli, const struct runs_args *args,
     const char *list = args->columns;
     int rc = LX_OK;
 
+    v->is_asked = list != NULL;
     if (!list || *list == '+')
         rc = show_usual(v, cli, err);
     if (rc == LX_OK && list && (rc = show_fields(v, cli, list + (*list == '+'), err)) < 0)
@@ -170,6 +172,10 @@ static const char *csv_text(const view *v, lx_cli *cli, size_t row, int column)
     }
     return lx_run_table_text(v->table, row, column, false);
 }
+
+/* Columns of the terminal that a text takes at most, unasked for and asked for; --csv and --json have
+ * the whole of it. */
+enum { WIDEST = 40, WIDEST_ASKED = 160 };
 
 /* Ids, dates, numbers and the few words of a status are of no use when cut. */
 static bool may_shrink(const lx_run_column *column)
@@ -202,8 +208,9 @@ static int show_table(const view *v, lx_cli *cli, bool is_csv, lx_error *err)
                        : lx_run_table_text(v->table, r, v->columns[c], true);
     }
     rc = is_csv ? lx_table_csv(&out, &table, err)
-                : lx_table_text(&out, &table, isatty(fileno(cli->out)) ? cli->columns : 0,
-                                0, err);
+                : lx_table_text_clipped(&out, &table,
+                                        isatty(fileno(cli->out)) ? cli->columns : 0, 0,
+                                        v->is_asked ? WIDEST_ASKED : WIDEST, err);
     if (rc == LX_OK)
         lx_print(cli, "%s", lx_str_text(&out));
     lx_str_release(&out);

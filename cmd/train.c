@@ -227,6 +227,15 @@ static int identify(lx_train_identity *identity, const job *j, lx_error *err)
     return LX_OK;
 }
 
+/* For those who watch: how far it is to go. */
+static int tell_total(job *j, lx_error *err)
+{
+    char total[24];
+
+    snprintf(total, sizeof total, "%lld", (long long)lx_train_steps(j->train).total_steps);
+    return lx_run_fact(j->store, lx_run_seq(j->run), "steps.total", total, err);
+}
+
 static void show_plan(job *j)
 {
     lx_step_count count = lx_train_steps(j->train);
@@ -320,7 +329,7 @@ static int train_recorded(job *j, lx_error *err)
 
     if ((rc = identify(&identity, j, err)) < 0 ||
         (rc = lx_train_open(&j->train, &j->config, j->dataset, &identity, &observer, err)) < 0 ||
-        (rc = lx_train_prepare(j->train, err)) < 0)
+        (rc = lx_train_prepare(j->train, err)) < 0 || (rc = tell_total(j, err)) < 0)
         return rc;
     show_plan(j);
     if ((rc = open_log(j, err)) < 0)

@@ -1,5 +1,6 @@
 #include "src/report/table.h"
 
+#include <limits.h>
 #include <locale.h>
 #include <pthread.h>
 #include <string.h>
@@ -89,7 +90,7 @@ static int total_width(const layout *l, int indent)
     return sum;
 }
 
-static void measure(layout *l, int width, int indent)
+static void measure(layout *l, int width, int indent, int most)
 {
     const lx_table *t = l->table;
 
@@ -99,6 +100,8 @@ static void measure(layout *l, int width, int indent)
             int w = lx_text_width(l->cells[r * t->n_columns + c]);
             l->widths[c] = w > l->widths[c] ? w : l->widths[c];
         }
+        if (t->columns[c].may_shrink && l->widths[c] > most)
+            l->widths[c] = most;
     }
     while (width > 0 && total_width(l, indent) > width) {
         size_t widest = t->n_columns;
@@ -152,6 +155,12 @@ static void put_row(lx_str *out, const layout *l, int indent, size_t row, bool i
 int lx_table_text(lx_str *out, const lx_table *table, int width, int indent,
                   lx_error *err)
 {
+    return lx_table_text_clipped(out, table, width, indent, INT_MAX, err);
+}
+
+int lx_table_text_clipped(lx_str *out, const lx_table *table, int width, int indent, int most,
+                          lx_error *err)
+{
     size_t n = table->n_rows * table->n_columns;
     layout l = {.table = table,
                 .cells = lx_calloc(n + 1, sizeof *l.cells),
@@ -159,7 +168,7 @@ int lx_table_text(lx_str *out, const lx_table *table, int width, int indent,
     int rc = l.cells && l.widths ? escape_cells(&l, err) : lx_oom(err);
 
     if (rc == LX_OK) {
-        measure(&l, width, indent);
+        measure(&l, width, indent, most);
         put_row(out, &l, indent, 0, true);
         for (size_t r = 0; r < table->n_rows; r++)
             put_row(out, &l, indent, r, false);

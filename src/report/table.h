@@ -29,6 +29,10 @@ typedef struct lx_table {
 /* width 0: as wide as it is. `indent` spaces before each row. LX_ENOMEM. */
 int lx_table_text(lx_str *out, const lx_table *table, int width, int indent,
                   lx_error *err);
+/* The same with no column that may shrink wider than `most`, however wide the terminal: what was
+ * written by somebody else may be a megabyte. */
+int lx_table_text_clipped(lx_str *out, const lx_table *table, int width, int indent, int most,
+                          lx_error *err);
 int lx_table_csv(lx_str *out, const lx_table *table, lx_error *err);
 
 /* Columns of a terminal that a text takes. */

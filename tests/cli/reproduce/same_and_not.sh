@@ -18,6 +18,7 @@ cd / # the run knows where it was started
 "$LX" reproduce "$id" --quiet 2>/dev/null >"$HOME/told"
 echo $?
 names <"$HOME/told"
+"$LX" reproduce "$id" --quiet --json 2>/dev/null | names | sed 's/: "[0-9a-f]\{16\}"/: "ID"/'
 cd "$OLDPWD" || exit 1
 echo "iwl, 1girl, frown" >"img/2_iwl 1girl/a.txt"
 rm "img/2_iwl 1girl/b.png" "img/2_iwl 1girl/b.txt"

@@ -23,4 +23,12 @@ done
     exit 1
 }
 "$LX" runs --json --columns name,optimizer --sort -name | grep -q 'u001b' || exit
+# What is very long takes no more than its place in a table, and is whole in CSV and JSON.
+long=$(head -c 20000 /dev/zero | tr '\0' x)
+"$LX" log --new long --flag "optimizer_type=$long" --flag lr=1 loss=1 >/dev/null || exit
+"$LX" runs 'lr >= 0 or name = long' >table && "$LX" runs --columns optimizer,name >>table && [ "$(wc -L <table)" -lt 400 ] || {
+    echo "a table of $(wc -L <table) columns"
+    exit 1
+}
+"$LX" runs --columns optimizer --csv | grep -q "$long" && "$LX" runs --columns optimizer --json | grep -q "$long" || exit
 "$LX" fsck >/dev/null

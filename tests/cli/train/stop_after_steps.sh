@@ -11,7 +11,7 @@ $LX resume a >/dev/null 2>&1 || exit 1
 $LX runs 'group = g' --columns status,steps --sort steps
 [ "$(tensors out/whole.safetensors)" = "$(tensors out/a.safetensors)" ] && echo "the same tensors"
 $LX sql 'select run = (select id from runs where status = "finished" and name = "a") as is_new, key,
-    value from facts where key != "cwd" order by run = is_new, key, is_new' --csv 2>/dev/null | tr -d '\r' | sort
+    value from facts where key not in ("cwd", "steps.total") order by run = is_new, key, is_new' --csv 2>/dev/null | tr -d '\r' | sort
 $LX train --like whole --flip_aug=false --output_name b 2>&1 >/dev/null | grep -o 'from here:.*'
 $LX show b --json | grep '"flip_aug"'
 $LX show b | grep -o -- '--flip_aug=false'

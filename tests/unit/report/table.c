@@ -158,6 +158,19 @@ static void test_report_plot__odd_curves(void **state)
         }
 }
 
+static void test_report_table__no_column_that_may_shrink_is_wider_than_said(void **state)
+{
+    const lx_table_column two[] = {{"id", false, false}, {"text", false, true}};
+    const char *const texts[] = {"0123456789ab", "0123456789ab"};
+    const lx_table table = {two, 2, 1, texts};
+    lx_str out = LX_STR_INIT;
+
+    (void)state;
+    assert_int_equal(lx_table_text_clipped(&out, &table, 0, 0, 10, NULL), 0);
+    assert_string_equal(lx_str_text(&out), "id            text\n0123456789ab  0123456...\n");
+    lx_str_release(&out);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -167,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_report_table__lives_through_want_of_memory),
         cmocka_unit_test(test_report_plot__letters_where_there_are_no_colours),
         cmocka_unit_test(test_report_plot__dots_and_colours),
+        cmocka_unit_test(test_report_table__no_column_that_may_shrink_is_wider_than_said),
         cmocka_unit_test(test_report_plot__odd_curves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
