@@ -24,6 +24,7 @@ typedef struct lx_cli {
     bool has_color;         /* stdout is a terminal and NO_COLOR is not set */
     int columns;
     const char *store_path; /* --store, or NULL */
+    const struct lx_settings *settings; /* cmd/settings.h; NULL: they are not read here */
     bool is_verbose, is_quiet;
     const char *name;       /* in front of the error line: "merge", "debug eval" */
     int argc;               /* the command's own words, as given, without its name */
@@ -43,6 +44,7 @@ typedef struct lx_command {
     size_t args_size;    /* of the struct the options fill, zeroed first */
     int (*run)(lx_cli *cli, void *args, lx_error *err);
     bool is_hidden;      /* left out of `lx help` */
+    bool has_no_settings; /* works whatever the settings are: config, help ... */
     bool computes;       /* its threads wait for each other thousands of times (cmd/waiting.h) */
 } lx_command;
 

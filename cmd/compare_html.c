@@ -7,6 +7,7 @@
 
 #include "cmd/compare.h"
 #include "cmd/run_field.h"
+#include "cmd/settings.h"
 #include "src/base/file.h"
 #include "src/query/when.h"
 #include "src/report/page.h"
@@ -665,6 +666,7 @@ int lx_compare_html(lx_comparison *c, const char *path, bool keeps_private, lx_e
 
     if ((rc = lx_privacy_new(&privacy, keeps_private, err)) < 0)
         return rc;
+    lx_settings_learn(c->cli->settings, privacy);
     learn(privacy, c);
     if (!(title = title_of(c, privacy))) {
         rc = lx_oom(err);

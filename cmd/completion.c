@@ -81,5 +81,6 @@ const lx_command lx_cmd_completion = {
             "    source <(lx completion bash)",
     .options = options,
     .args_size = sizeof(struct completion_args),
+    .has_no_settings = true,
     .run = run,
 };

@@ -37,6 +37,7 @@ const lx_command lx_cmd_debug = {
     .usage = "[NAME] ...",
     .help = "Commands that the tests of lx use. Their contract is in docs/testing.md.",
     .computes = true,
+    .has_no_settings = true,
     .run = run,
     .is_hidden = true,
 };

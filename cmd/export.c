@@ -1,5 +1,6 @@
 /* lx export - runs for another store, and for other programs */
 #include "cmd/export.h"
+#include "cmd/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +131,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                                  : "which runs? name them, or --all");
     if ((rc = choose_form(&how, args, err)) < 0)
         return rc;
-    if ((rc = lx_privacy_new(&job.privacy, args->keeps_private, err)) == LX_OK &&
+    if ((rc = lx_privacy_new(&job.privacy, args->keeps_private, err)) == LX_OK)
+        lx_settings_learn(cli->settings, job.privacy);
+    if (rc == LX_OK &&
         (rc = lx_store_open(&job.store, cli->store_path, true, err)) == LX_OK &&
         (rc = find_runs(&job, args, err)) == LX_OK)
         rc = how->write(&job, err);

@@ -78,5 +78,6 @@ const lx_command lx_cmd_help = {
     .help = "Lists the commands, or explains one: `lx help merge` is `lx merge --help`.",
     .options = options,
     .args_size = sizeof(struct help_args),
+    .has_no_settings = true,
     .run = run,
 };

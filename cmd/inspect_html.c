@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cmd/settings.h"
 #include "src/base/file.h"
 #include "src/report/page.h"
 #include "store/privacy.h"
@@ -157,6 +158,7 @@ int lx_inspect_html(lx_cli *cli, const lx_inspect_table *table, const int *colum
         return lx_fail(err, LX_EEXISTS, "%s: is there already", path);
     if ((rc = lx_privacy_new(&s.privacy, false, err)) < 0)
         return rc;
+    lx_settings_learn(cli->settings, s.privacy);
     learn(&s);
     lx_html_init(&s.h, &out);
     lx_page_begin(&s.h, "LoRA files", false);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "cmd/settings.h"
 #include "cmd/waiting.h"
 #include "src/image/decode.h"
 #include "store/git.h"
@@ -64,6 +65,31 @@ static int run_command(lx_cli *cli, const lx_command *command, lx_error *err)
     return command->run(cli, args, err);
 }
 
+/* The settings, and the store that they name where nothing nearer does. */
+static int use_settings(lx_cli *cli, lx_settings *settings, lx_error *err)
+{
+    const char *variable = getenv("LX_STORE");
+    int rc = lx_settings_read(settings, cli->arena, err);
+
+    if (rc < 0)
+        return rc;
+    cli->settings = settings;
+    if (!cli->store_path && !(variable && *variable) && !settings->project_file)
+        cli->store_path = lx_settings_store(settings, cli->arena);
+    return LX_OK;
+}
+
+static int run_with_settings(lx_cli *cli, const lx_command *command, lx_error *err)
+{
+    lx_settings settings = {0};
+    int rc = command->has_no_settings ? LX_OK : use_settings(cli, &settings, err);
+
+    if (rc == LX_OK)
+        rc = run_command(cli, command, err);
+    lx_settings_release(&settings);
+    return rc;
+}
+
 static int run(lx_cli *cli, int argc, char **argv, lx_error *err)
 {
     lx_globals globals = {0};
@@ -93,7 +119,7 @@ static int run(lx_cli *cli, int argc, char **argv, lx_error *err)
     cli->name = command->name;
     cli->argc = argc - rest - 1;
     cli->argv = argv + rest + 1;
-    return run_command(cli, command, err);
+    return run_with_settings(cli, command, err);
 }
 
 /* What was printed may still sit in a buffer: a full disk shows itself only here. */

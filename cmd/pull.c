@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/settings.h"
 #include "cmd/sync.h"
 
 struct pull_args {
@@ -13,7 +14,7 @@ static const lx_option options[] = {
     LX_FLAG(struct pull_args, dry_run, 'n', "dry-run",
             "say what is there and new, take nothing"),
     LX_ARGS(struct pull_args, words, "REMOTE",
-            "address or name of a git repository; then ids, or beginnings of ids (all)"),
+            "address or name of a git repository, else the setting remote; then ids, or beginnings of ids (all)"),
     LX_OPTION_END,
 };
 
@@ -22,7 +23,7 @@ static bool is_wanted(const struct pull_args *args, const char *run)
     for (size_t i = 1; i < args->words.count; i++)
         if (lx_starts_with(run, args->words.items[i]))
             return true;
-    return args->words.count == 1;
+    return args->words.count <= 1;
 }
 
 /* Versions that were not merged before. */
@@ -69,10 +70,15 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     size_t n = 0;
     int rc, saved;
 
-    if (!args->words.count)
-        return lx_fail(err, LX_EUSAGE, "from where? lx pull REMOTE, any git repository");
+    const char *remote = args->words.count ? args->words.items[0]
+                                           : lx_settings_text(cli->settings, "remote");
+
+    if (!remote)
+        return lx_fail(err, LX_EUSAGE,
+                       "from where? lx pull REMOTE, any git repository (lx config set remote REMOTE "
+                       "for all times)");
     lx_signals_install();
-    if ((rc = lx_sync_open(&s, cli, args->words.items[0], err)) == LX_OK) {
+    if ((rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
         rc = pull(&s, args, &n, err);
         saved = lx_synced_save(s.synced, &later); /* also of a pull that was cut */
         if (rc == LX_OK && saved < 0 && err)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/run_table.h"
+#include "cmd/settings.h"
 #include "cmd/sync.h"
 #include "src/base/alloc.h"
 
@@ -20,7 +21,7 @@ static const lx_option options[] = {
     LX_FLAG(struct push_args, dry_run, 'n', "dry-run",
             "say what would leave, send nothing"),
     LX_ARGS(struct push_args, words, "REMOTE",
-            "address or name of a git repository; then runs by id or name (all)"),
+            "address or name of a git repository, else the setting remote; then runs by id or name (all)"),
     LX_OPTION_END,
 };
 
@@ -278,11 +279,18 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     lx_error later = {0};
     int rc, saved;
 
-    if (!p.args->words.count)
-        return lx_fail(err, LX_EUSAGE, "where to? lx push REMOTE, any git repository");
+    const char *remote = p.args->words.count ? p.args->words.items[0]
+                                             : lx_settings_text(cli->settings, "remote");
+
+    if (!remote)
+        return lx_fail(err, LX_EUSAGE,
+                       "where to? lx push REMOTE, any git repository (lx config set remote REMOTE "
+                       "for all times)");
     lx_signals_install();
-    if ((rc = lx_privacy_new(&p.privacy, p.args->keeps_private, err)) == LX_OK &&
-        (rc = lx_sync_open(&s, cli, p.args->words.items[0], err)) == LX_OK) {
+    if ((rc = lx_privacy_new(&p.privacy, p.args->keeps_private, err)) == LX_OK)
+        lx_settings_learn(cli->settings, p.privacy);
+    if (rc == LX_OK &&
+        (rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
         rc = push(&p, err);
         saved = lx_synced_save(s.synced, &later);
         if (rc == LX_OK && saved < 0 && err)

@@ -359,6 +359,8 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
     if ((rc = lx_run_begin(out, store, &start, err)) == LX_OK &&
         (rc = go_on(*out, store, &start, config->resume, arena, err)) == LX_OK)
         rc = lx_record_remarks(store, lx_run_seq(*out), flags->group, &flags->facts, err);
+    if (rc == LX_OK && flags->settings)
+        rc = lx_run_fact(store, lx_run_seq(*out), "settings", flags->settings, err);
 done:
     lx_str_release(&base_text);
     cJSON_Delete(base);

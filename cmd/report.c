@@ -7,6 +7,7 @@
 #include "cmd/cli.h"
 #include "cmd/progress.h"
 #include "cmd/report_collect.h"
+#include "cmd/settings.h"
 #include "src/base/file.h"
 
 struct report_args {
@@ -203,8 +204,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                                     .n_tags = args->n_tags ? (size_t)args->n_tags : 60,
                                     .n_samples = args->has_no_images ? 0 : 200,
                                     .most_text = how == JSON ? 0 : 4000};
-    if ((rc = lx_privacy_new(&c.privacy, args->keeps_private, err)) < 0 ||
-        (rc = lx_decoder_new(&c.decoder, err)) < 0 ||
+    if ((rc = lx_privacy_new(&c.privacy, args->keeps_private, err)) == LX_OK)
+        lx_settings_learn(cli->settings, c.privacy);
+    if (rc < 0 || (rc = lx_decoder_new(&c.decoder, err)) < 0 ||
         (rc = lx_store_open(&c.store, cli->store_path, true, err)) < 0 ||
         (rc = collect(&report, &c, &args->runs, err)) < 0)
         goto done;

@@ -8,6 +8,7 @@
 #include "cmd/observe.h"
 #include "cmd/record.h"
 #include "cmd/run_record.h"
+#include "cmd/settings.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/data/dataset.h"
@@ -16,7 +17,7 @@
 struct run_args {
     const char *name, *group, *note;
     lx_words tags, facts, watch;
-    bool strict, copy;
+    bool strict, has_strict, copy;
     lx_globals globals;
 };
 
@@ -29,9 +30,9 @@ static const lx_option options[] = {
     LX_REPEAT(struct run_args, facts, 0, "fact", "A=B",
               "a fact that the run is to have, for programs (lx show --json)"),
     LX_TEXT(struct run_args, note, 0, "note", "TEXT", "a note on the run"),
-    LX_FLAG(struct run_args, strict, 0, "strict",
-            "do not start a training whose captions would not be read, or whose data are "
-            "broken"),
+    {LX_OPTION_FLAG, 0, "strict", NULL,
+     "do not start a training whose captions would not be read, or whose data are broken",
+     offsetof(struct run_args, strict), (int)offsetof(struct run_args, has_strict)},
     LX_REPEAT(struct run_args, watch, 0, "watch", "DIR",
               "record safetensors files that appear there, beside --output_dir"),
     LX_FLAG(struct run_args, copy, 0, "copy",
@@ -87,7 +88,11 @@ static int look_at_data(job *j, lx_error *err)
         n_stops += j->dataset->findings[i].kind == LX_FINDING_STOP;
     }
     if (n_stops && j->args->strict)
-        return lx_fail(err, LX_ECHECK, "not started, as --strict says");
+        return j->args->has_strict
+                   ? lx_fail(err, LX_ECHECK, "not started, as --strict says")
+                   : lx_fail(err, LX_ECHECK, "not started, as run.strict says in %s "
+                                             "(--strict=false starts it)",
+                             lx_settings_find(j->cli->settings, "run.strict")->place);
     if (j->dataset && (rc = lx_dataset_hash(j->dataset, &problem)) < 0) {
         if (rc == LX_ENOMEM)
             return lx_oom(err);
@@ -132,6 +137,8 @@ static int remark(const job *j, int64_t run, lx_error *err)
         rc = lx_run_tag(j->store, run, a->tags.items[i], "", err);
     if (rc == LX_OK)
         rc = lx_record_remarks(j->store, run, a->group, &a->facts, err);
+    if (rc == LX_OK && a->strict && !a->has_strict)
+        rc = lx_run_fact(j->store, run, "settings", "{\"run.strict\":{\"value\":\"true\"}}", err);
     return rc == LX_OK && a->note ? lx_run_note(j->store, run, a->note, err) : rc;
 }
 
@@ -218,6 +225,8 @@ static int read_words(struct run_args *args, job *j, lx_error *err)
     if (rc < 0)
         return rc;
     lx_cli_apply_globals(cli, &args->globals);
+    if (!args->has_strict)
+        args->strict = lx_settings_is_on(cli->settings, "run.strict");
     for (size_t i = 0; i < args->facts.count; i++)
         if (!lx_record_is_fact(args->facts.items[i]))
             return lx_fail(err, LX_EUSAGE, "--fact: '%s' is no fact; write KEY=VALUE",

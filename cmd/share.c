@@ -8,6 +8,7 @@
 #include "cmd/cli.h"
 #include "cmd/inspect_one.h"
 #include "cmd/report_collect.h"
+#include "cmd/settings.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/format/safetensors.h"
@@ -649,8 +650,10 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (args->n_samples < 0)
         return lx_fail(err, LX_EUSAGE, "--samples is a number from 1 on");
     s.c.options = (lx_report_options){.n_samples = 200, .most_text = 2000};
-    if ((rc = lx_privacy_new(&s.c.privacy, args->keeps_private, err)) == LX_OK)
+    if ((rc = lx_privacy_new(&s.c.privacy, args->keeps_private, err)) == LX_OK) {
+        lx_settings_learn(cli->settings, s.c.privacy);
         rc = share(&s, args->loras.items[0], err);
+    }
     if (rc == LX_OK)
         tell(&s);
     lx_inspected_close(&s.x);

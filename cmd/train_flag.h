@@ -124,6 +124,8 @@ int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value,
                     lx_error *err);
 /* train_like.c: what the command line and its config file leave open, from an earlier run. */
 int lx_flags_read_like(lx_flags *flags, lx_error *err);
+/* train_settings.c: what is left open then, from the settings (cmd/settings.h). */
+int lx_flags_read_settings(lx_flags *flags, lx_error *err);
 /* dataset_toml.c */
 int lx_flags_read_dataset(lx_flags *flags, const char *path, lx_error *err);
 /* When the flags are read: each subset's settings and repeats, and --in_json as a subset. */

@@ -150,6 +150,7 @@ static int find_file(const char **out, lx_flags *f, int index, lx_error *err)
 /* The command line first, then what it leaves open from --config_file; --dataset_config wins. */
 static int read_files(lx_flags *f, lx_error *err)
 {
+    const bool is_like = f->given[LX_AT_like].given;
     const char *config, *dataset;
     int rc;
 
@@ -169,6 +170,9 @@ static int read_files(lx_flags *f, lx_error *err)
     if (config && (rc = lx_flags_read_toml(f, config, err)) < 0)
         return rc;
     if ((rc = lx_flags_read_like(f, err)) < 0)
+        return rc;
+    /* A run's flags are taken as they were: with others it would not be that run again. */
+    if (!is_like && !f->is_observed && (rc = lx_flags_read_settings(f, err)) < 0)
         return rc;
     if ((rc = find_file(&dataset, f, LX_AT_dataset_config, err)) == 0 && dataset)
         rc = lx_flags_read_dataset(f, dataset, err);

@@ -26,6 +26,7 @@ typedef struct lx_train_flags {
     lx_words facts;           /* --fact: KEY=VALUE each */
     int64_t stop_after_steps; /* 0 = not asked for */
     const char *device;       /* "auto" or "cpu" */
+    const char *settings;     /* JSON of the settings that were taken, or NULL: none */
     lx_words notes;           /* lines to show before the training */
     bool is_done;             /* --output_config wrote its file: nothing is to be trained */
 } lx_train_flags;

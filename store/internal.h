@@ -195,8 +195,6 @@ void store__stop_flusher(lx_run *run);
 /* All points of a series in an array of its own each (lx_free), from number `from` on. */
 int store__read_series(int64_t **steps, double **values, size_t *n, lx_store *store,
                        int64_t series, size_t from, lx_error *err);
-/* The path of a store as lx_store_open finds it. */
-int store__find(lx_str *out, const char *path, lx_error *err);
 /* Moves the tail of a series into a chunk; in a transaction. */
 int store__pack_series(lx_store *store, int64_t series, lx_error *err);
 int store__add_artifact(lx_store *store, int64_t run, const lx_artifact *artifact,

@@ -18,7 +18,7 @@ store__schema store__the_schema = {store_migrations,
 
 /* ---- finding ---------------------------------------------------------------------- */
 
-static int above_work_dir(lx_str *out)
+int lx_store_above(lx_str *out)
 {
     char folder[4096];
     if (!getcwd(folder, sizeof folder))
@@ -39,14 +39,14 @@ static int above_work_dir(lx_str *out)
     }
 }
 
-int store__find(lx_str *out, const char *path, lx_error *err)
+int lx_store_find(lx_str *out, const char *path, lx_error *err)
 {
     const char *given = path && *path ? path : getenv("LX_STORE"), *home;
 
     lx_str_clear(out);
     if (given && *given) {
         lx_str_puts(out, given);
-    } else if (!above_work_dir(out)) {
+    } else if (!lx_store_above(out)) {
         lx_str_clear(out);
         home = getenv("XDG_DATA_HOME");
         if (home && *home)
@@ -561,7 +561,7 @@ static int open_store(lx_store *s, const char *path, lx_error *err)
     bool is_there;
     int rc;
 
-    if ((rc = store__find(&found, path, err)) == LX_OK &&
+    if ((rc = lx_store_find(&found, path, err)) == LX_OK &&
         !(s->path = lx_str_detach(&found)))
         rc = lx_oom(err);
     lx_str_release(&found);

@@ -614,7 +614,7 @@ int lx_store_salvage(lx_salvage_report *out, const char *path, lx_repair_tell te
     int rc;
 
     *out = (lx_salvage_report){0};
-    if ((rc = store__find(&found, path, err)) < 0)
+    if ((rc = lx_store_find(&found, path, err)) < 0)
         goto done;
     lx_str_printf(&s.work, "%s/tmp/salvage.db", lx_str_text(&found));
     lx_str_printf(&s.fresh, "%s/store.db.new", lx_str_text(&found));

@@ -54,6 +54,11 @@ const char *lx_store_path(const lx_store *store);
 int lx_store_group_begin(lx_store *store, lx_error *err);
 int lx_store_group_end(lx_store *store, int rc, lx_error *err);
 
+/* Which folder lx_store_open would take; it need not be there. */
+int lx_store_find(lx_str *out, const char *path, lx_error *err);
+/* The .lx/ in the working folder or above it: 1 and its path, or 0. */
+int lx_store_above(lx_str *out);
+
 /* ---- objects: bytes under their SHA-256, stored once, zstd-compressed when that pays */
 int lx_object_put(lx_hash *out, lx_store *store, const void *data, size_t n,
                   lx_error *err);

@@ -33,7 +33,7 @@ export HOME="$dir/home" XDG_DATA_HOME="$dir/home/data" LX_STORE="$dir/store"
 export LC_ALL=C.UTF-8 COLUMNS=80 TERM=dumb
 # Tests run side by side: a thread that waits must not burn the processor the other one needs.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-unset NO_COLOR
+unset NO_COLOR XDG_CONFIG_HOME
 
 (cd "$dir/work" && sh "$case") >"$dir/stdout" 2>"$dir/stderr" </dev/null
 status=$?
