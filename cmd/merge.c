@@ -291,6 +291,11 @@ static int open_inputs(lx_merge_job *j, lx_merge *merge, lx_error *err)
                 lx_within(err, "%s", in->path);
             return rc;
         }
+        if (in->file->n_embeddings && !j->cli->is_quiet)
+            lx_message(j->cli,
+                       "lx merge: %s: %zu embeddings are left out, the first is %s\n",
+                       lx_safe(j->cli, in->path), in->file->n_embeddings,
+                       lx_safe(j->cli, in->file->embeddings[0]->name));
     }
     return LX_OK;
 }

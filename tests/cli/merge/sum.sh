@@ -16,6 +16,8 @@ echo "exit $?"
 "$LX" merge lycoris_loha.safetensors --error 2% -o lora.safetensors
 "$LX" merge lycoris_full.safetensors mini_a.safetensors -o out.safetensors
 "$LX" merge mini_a.safetensors mini_d.safetensors --method dare_ties --seed 3 --rank 8 -o out.safetensors --json
+cp "$files/cloneofsimo_lora_disney.safetensors" disney.safetensors
+"$LX" merge disney.safetensors:0.5 -o out.safetensors --no_record
 "$LX" merge lycoris_dora.safetensors mini_a.safetensors -o out.safetensors
 echo "exit $?"
 "$LX" merge full.safetensors:0.8 lycoris_dora.safetensors:0.5 --into base.safetensors -o baked.safetensors
