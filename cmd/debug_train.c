@@ -231,7 +231,7 @@ static int add_params(eval *e, const char *prefix, bool gradients, lx_error *err
         if (gradients && !trainables[i].has_gradient)
             continue;
         rc = add_output(e, prefix, p->name, p->n_dims, p->shape,
-                        gradients ? p->gradient : p->value, err);
+                        gradients ? trainables[i].gradient : trainables[i].value, err);
         if (rc < 0)
             return rc;
     }

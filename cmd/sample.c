@@ -77,6 +77,8 @@ static const lx_option options[] = {
     LX_INT(lx_sample_args, text_encoder_heads, 0, "text_encoder_heads", "N",
            "attention heads of the text encoder, where the weights cannot tell"),
     LX_INT(lx_sample_args, threads, 0, "threads", "N", "processor threads (0 = all)"),
+    LX_TEXT(lx_sample_args, device, 0, "device", "WHERE",
+            "cpu, or cuda or cuda:N in a build with CUDA (cpu)"),
     LX_TEXT(lx_sample_args, name, 0, "name", "NAME", "name of the run"),
     LX_FLAG(lx_sample_args, no_record, 0, "no_record",
             "do not record the pictures as a run"),

@@ -16,7 +16,7 @@
 #include "store/store.h"
 
 typedef struct lx_sample_args {
-    const char *base, *vae, *lora_dir, *prompt, *negative, *prompt_file, *from, *sampler,
+    const char *base, *device, *vae, *lora_dir, *prompt, *negative, *prompt_file, *from, *sampler,
         *noise, *emphasis, *out, *name;
     lx_words loras, grids;
     int64_t width, height, steps, seed, clip_skip, ensd, images, batch, threads, preview,

@@ -55,7 +55,7 @@ static int open_model(job *j, lx_error *err)
     char old_hash[9];
     int rc;
 
-    if ((rc = lx_device_open_cpu(&j->dev, (int)a->threads, err)) < 0 ||
+    if ((rc = lx_device_open(&j->dev, a->device, (int)a->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&j->checkpoint, a->base, a->vae, err)) < 0)
         return rc;
     if ((rc = lx_checkpoint_config(&j->config, j->checkpoint, (int)a->text_encoder_heads,

@@ -451,6 +451,7 @@ SETTER(max_memory)
 SETTER(device)
 {
     f->facts->device = v->text;
+    f->config->device = v->text;
     return LX_OK;
 }
 

@@ -13,7 +13,7 @@
 
 struct verify_args {
     const char *base, *vae, *data, *held_out, *class_images, *foreign;
-    const char *identifier, *class_words, *caption_extension, *resolution, *time, *html;
+    const char *identifier, *class_words, *caption_extension, *resolution, *time, *html, *device;
     int64_t text_encoder_heads, seed, budget, images, draws, tags, threads;
     double strength, te_strength, delta;
     bool has_strength, has_te_strength, has_delta, has_tags, has_seed;
@@ -68,6 +68,8 @@ static const lx_option options[] = {
     LX_FLAG(struct verify_args, ignore_metadata, 0, "ignore-metadata",
             "judge by what is measured alone"),
     LX_INT(struct verify_args, threads, 0, "threads", "N", "processor threads (0 = all)"),
+    LX_TEXT(struct verify_args, device, 0, "device", "WHERE",
+            "cpu, or cuda or cuda:N in a build with CUDA (cpu)"),
     LX_TEXT(struct verify_args, html, 0, "html", "FILE", "write a page with plots"),
     LX_FLAG(struct verify_args, json, 'j', "json",
             "print one JSON object: the whole ledger"),
@@ -202,6 +204,7 @@ static int read_options(job *j, lx_error *err)
         .draws = (int)a->draws,
         .ignores_metadata = a->ignore_metadata,
         .threads = (int)a->threads,
+        .device = a->device,
         .progress = on_progress,
         .progress_context = j,
     };

@@ -123,18 +123,39 @@ struct lx_device {
     const char *name;          /* "cpu" */
     const lx_kernel *kernels;  /* [LX_OP_COUNT] */
     int (*alloc)(lx_device *dev, void **out, size_t bytes, lx_error *err); /* 64-byte aligned, zeroed */
+    /* The same, its bytes unset: for what is written whole. */
+    int (*alloc_unset)(lx_device *dev, void **out, size_t bytes, lx_error *err);
     void (*free)(lx_device *dev, void *memory);
     int (*upload)(lx_device *dev, void *dst, const void *src, size_t bytes, lx_error *err);
     int (*download)(lx_device *dev, void *dst, const void *src, size_t bytes, lx_error *err);
     int (*sync)(lx_device *dev, lx_error *err);
     void (*close)(lx_device *dev);
+    /*
+     * Optional, for devices that queue: what `run` does between begin and end is not done but kept,
+     * and done by every replay with one call. end without begin is an error.
+     */
+    int (*record_begin)(lx_device *dev, lx_error *err);
+    int (*record_end)(lx_device *dev, void **recording, lx_error *err);
+    int (*replay)(lx_device *dev, void *recording, lx_error *err);
+    void (*record_free)(lx_device *dev, void *recording);
     void *context;
+    struct lx_pack_cache *packs; /* kernels/pack.c */
     bool uses_host_memory; /* its addresses are the host's: a mapped file can be an operand */
     size_t bytes_now, bytes_peak; /* what alloc and packing hold */
 };
 
 /* threads 0: all cores this process may use. */
 int lx_device_open_cpu(lx_device **out, int threads, lx_error *err);
+/*
+ * GPU `index` as CUDA counts them. LX_EUNSUPPORTED, with the reason in one sentence, when lx was built
+ * without CUDA, or there is no such GPU, no driver or one too old, or no cuBLASLt or cuDNN.
+ */
+int lx_device_open_cuda(lx_device **out, int index, lx_error *err);
+/*
+ * "cpu" (or "auto", which is the CPU: the CUDA backend has not been measured on GPUs yet), "cuda" or
+ * "cuda:N". threads: of the CPU. LX_EUSAGE for anything else.
+ */
+int lx_device_open(lx_device **out, const char *where, int threads, lx_error *err);
 void lx_device_close(lx_device *dev); /* NULL is fine */
 
 const char *lx_op_name(lx_op_id op);
@@ -147,5 +168,7 @@ const char *lx_op_name(lx_op_id op);
 int lx_pack_get(lx_device *dev, const void *weight, uint64_t layout, size_t bytes,
                 void **packed, bool *is_new, lx_error *err);
 void lx_pack_put(lx_device *dev, const void *weight, uint64_t layout);
+/* Frees every copy; part of closing a device. */
+void lx_pack_close(lx_device *dev);
 
 #endif

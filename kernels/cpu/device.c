@@ -1,4 +1,4 @@
-/* The CPU as a device: memory, threads, and packed copies of weights. */
+/* The CPU as a device: memory and threads. */
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
@@ -7,21 +7,10 @@
 
 #include "src/base/alloc.h"
 
-/* One packed copy of a weight. Calls of several plans share it. */
-typedef struct pack {
-    const void *weight;
-    uint64_t layout;
-    void *packed;
-    size_t bytes;
-    size_t n_users;
-} pack;
-
 typedef struct context {
     int threads;
     const lx_isa *isa;
     lx_kernel kernels[LX_OP_COUNT];
-    pack *packs;
-    size_t n_packs, capacity;
 } context;
 
 /* Bytes in front of every block of lx_device.alloc, where its size stands; keeps the alignment. */
@@ -34,18 +23,26 @@ static void count_bytes(lx_device *dev, size_t bytes)
         dev->bytes_peak = dev->bytes_now;
 }
 
-static int cpu_alloc(lx_device *dev, void **out, size_t bytes, lx_error *err)
+static int cpu_alloc_unset(lx_device *dev, void **out, size_t bytes, lx_error *err)
 {
     size_t whole;
     char *block;
 
     if (!lx_add_size(&whole, bytes, BLOCK_HEAD) || !(block = lx_alloc_aligned(whole)))
         return lx_fail(err, LX_ENOMEM, "out of memory: %zu bytes for the device", bytes);
-    memset(block, 0, whole);
     memcpy(block, &bytes, sizeof bytes);
     count_bytes(dev, bytes);
     *out = block + BLOCK_HEAD;
     return LX_OK;
+}
+
+static int cpu_alloc(lx_device *dev, void **out, size_t bytes, lx_error *err)
+{
+    int rc = cpu_alloc_unset(dev, out, bytes, err);
+
+    if (rc >= 0)
+        memset(*out, 0, bytes);
+    return rc;
 }
 
 static void cpu_free(lx_device *dev, void *memory)
@@ -72,48 +69,6 @@ static int cpu_sync(lx_device *dev, lx_error *err)
     return LX_OK;
 }
 
-static pack *find_pack(context *ctx, const void *weight, uint64_t layout)
-{
-    for (size_t i = 0; i < ctx->n_packs; i++)
-        if (ctx->packs[i].weight == weight && ctx->packs[i].layout == layout)
-            return &ctx->packs[i];
-    return NULL;
-}
-
-int lx_pack_get(lx_device *dev, const void *weight, uint64_t layout, size_t bytes,
-                void **packed, bool *is_new, lx_error *err)
-{
-    context *ctx = dev->context;
-    pack *p = find_pack(ctx, weight, layout);
-
-    *is_new = !p;
-    if (p) {
-        lx_assert(p->bytes == bytes);
-        p->n_users++;
-        *packed = p->packed;
-        return LX_OK;
-    }
-    if (lx_grow(&ctx->packs, &ctx->capacity, ctx->n_packs + 1, sizeof *ctx->packs) < 0)
-        return lx_oom(err);
-    if (!(*packed = lx_alloc_aligned(bytes)))
-        return lx_fail(err, LX_ENOMEM, "out of memory: %zu bytes for a packed weight", bytes);
-    ctx->packs[ctx->n_packs++] = (pack){weight, layout, *packed, bytes, 1};
-    count_bytes(dev, bytes);
-    return LX_OK;
-}
-
-void lx_pack_put(lx_device *dev, const void *weight, uint64_t layout)
-{
-    context *ctx = dev->context;
-    pack *p = find_pack(ctx, weight, layout);
-
-    if (!p || --p->n_users > 0)
-        return;
-    dev->bytes_now -= p->bytes;
-    lx_free_aligned(p->packed);
-    *p = ctx->packs[--ctx->n_packs];
-}
-
 int lx_cpu_threads(const lx_device *dev)
 {
     return ((const context *)dev->context)->threads;
@@ -133,9 +88,7 @@ static void cpu_close(lx_device *dev)
 {
     context *ctx = dev->context;
 
-    for (size_t i = 0; i < ctx->n_packs; i++)
-        lx_free_aligned(ctx->packs[i].packed);
-    lx_free(ctx->packs);
+    lx_pack_close(dev);
     lx_free(ctx);
     lx_free(dev);
 }
@@ -167,6 +120,7 @@ int lx_device_open_cpu(lx_device **out, int threads, lx_error *err)
         .name = "cpu",
         .kernels = ctx->kernels,
         .alloc = cpu_alloc,
+        .alloc_unset = cpu_alloc_unset,
         .free = cpu_free,
         .upload = cpu_copy,
         .download = cpu_copy,

@@ -12,7 +12,7 @@
  * are added to (+=) and everything of the optimizers is F32. Sums are f32, in an order that depends on
  * the shape alone: results are the same to the bit, on every device of one architecture.
  *
- * conv2d and linear with their gradients have no kernel here: libraries do them.
+ * conv2d and linear with their gradients are done by libraries (library.h).
  */
 #ifndef LX_KERNELS_CUDA_CUDA_H
 #define LX_KERNELS_CUDA_CUDA_H
@@ -27,6 +27,77 @@ typedef struct lx_cuda_queue {
     const char *where; /* the kernel that got it */
 } lx_cuda_queue;
 
+struct lx_cuda_library;
+
+/* What every device of this kind has as its context: the queue first. */
+typedef struct lx_cuda_context {
+    lx_cuda_queue queue;
+    struct lx_cuda_library *library; /* products and convolutions (library.h) */
+    lx_kernel kernels[LX_OP_COUNT];
+    struct lx_cuda_block *blocks; /* sizes of what is allocated (device.c) */
+    size_t n_blocks, block_capacity;
+} lx_cuda_context;
+
+/* Sets the kernels of the ops that are here (table.c). */
+void lx_cuda_fill_kernels(lx_kernel table[LX_OP_COUNT]);
+
+/* weight.cu; each notes what fails in the device's queue. */
+/* y [rows, C] = add [rows, C] + bias [C], of y's type; add (which may be y) and bias may be NULL,
+ * but not both. */
+void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg *bias);
+/* dst [N, taps, K] of `dtype` from src [N, K, taps]. */
+void lx_cuda_pack_weight(lx_device *dev, void *dst, lx_dtype dtype, const lx_arg *src, int64_t N,
+                         int64_t K, int64_t taps);
+/* dst f32 [N, K, taps] += src f32 [N, taps, K]. */
+void lx_cuda_add_unpacked(lx_device *dev, float *dst, const float *src, int64_t N, int64_t K,
+                          int64_t taps);
+
+/*
+ * A weight as a library reads it (operand.c): itself when `dtype` and order fit, else a packed copy
+ * for a frozen one, or a copy made in scratch at every run for one that changes.
+ */
+typedef struct lx_cuda_weight {
+    const void *data;     /* after place; NULL = copied at every run */
+    size_t scratch_bytes; /* of that copy */
+    int64_t N, K, taps;   /* [N, K, taps] in memory, [N, taps, K] for the library */
+    lx_dtype dtype;
+    uint64_t layout; /* of the packed copy; 0 = none */
+} lx_cuda_weight;
+
+/* What call's operand 1 needs; sets call->packed_bytes and packed_layout. */
+lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype);
+/* With final addresses; a packed copy is filled when it is new. */
+int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *weight, const lx_call *call,
+                         lx_error *err);
+/* In run: where it stands now. `scratch` holds the copy, if one is made. */
+const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *weight, const lx_call *call,
+                              void *scratch);
+void lx_cuda_weight_drop(lx_device *dev, const lx_cuda_weight *weight, const lx_call *call);
+
+/* Scratch is cut at multiples of this. */
+enum { LX_CUDA_ALIGN = 256 };
+static inline size_t lx_cuda_round_up(size_t bytes)
+{
+    return (bytes + LX_CUDA_ALIGN - 1) / LX_CUDA_ALIGN * LX_CUDA_ALIGN;
+}
+
+static inline int64_t lx_cuda_count(const lx_arg *arg)
+{
+    int64_t n = 1;
+    for (int i = 0; i < arg->n_dims; i++)
+        n *= arg->shape[i];
+    return n;
+}
+
+static inline lx_cuda_context *lx_cuda_context_of(lx_device *dev)
+{
+    return (lx_cuda_context *)dev->context;
+}
+
+/* The ops that a library does (linear.c, conv2d.c). */
+extern const lx_kernel lx_cuda_linear, lx_cuda_linear_dx, lx_cuda_linear_dw;
+extern const lx_kernel lx_cuda_conv2d, lx_cuda_conv2d_dx, lx_cuda_conv2d_dw;
+
 /* The ops that have a kernel here. */
 #define LX_CUDA_OPS(OP)                                                                 \
     OP(attention)                                                                       \
@@ -36,7 +107,7 @@ typedef struct lx_cuda_queue {
             OP(quick_gelu_dx) OP(geglu) OP(geglu_dx) OP(softmax) OP(softmax_dx) OP(add) \
                 OP(sum_rows) OP(scale) OP(mul_add) OP(concat) OP(slice) OP(slice_dx)    \
                     OP(upsample_nearest) OP(upsample_nearest_dx) OP(embedding)          \
-                        OP(timestep_embedding) OP(permute) OP(cast) OP(loss)
+                        OP(timestep_embedding) OP(permute) OP(cast) OP(loss) OP(dropout)
 
 #define LX_CUDA_DECLARE(op) extern const lx_kernel lx_cuda_##op;
 LX_CUDA_OPS(LX_CUDA_DECLARE)

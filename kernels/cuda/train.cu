@@ -1,5 +1,5 @@
 /* Noise, gradients and updates: kernels/cuda/train.h. */
-#include "kernels/cuda/dialect.cuh"
+#include "kernels/cuda/philox.cuh"
 
 extern "C" {
 #include "kernels/cuda/train.h"
@@ -9,22 +9,6 @@ enum { THREADS = 256 };
 static_assert((int)THREADS == (int)LX_CUDA_CODES, "a thread a code");
 
 /* ---- noise -------------------------------------------------------------------------------- */
-
-/* Ten rounds of Philox 4x32 (src/base/rng.c). */
-LX_DEVICE void philox(uint32_t c[4], uint32_t k0, uint32_t k1)
-{
-#pragma unroll
-    for (int round = 0; round < 10; round++) {
-        const uint32_t low0 = 0xD2511F53u * c[0], high0 = __umulhi(0xD2511F53u, c[0]);
-        const uint32_t low1 = 0xCD9E8D57u * c[2], high1 = __umulhi(0xCD9E8D57u, c[2]);
-        c[0] = high1 ^ c[1] ^ k0;
-        c[1] = low1;
-        c[2] = high0 ^ c[3] ^ k1;
-        c[3] = low0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-}
 
 /* In f64, as on the CPU: a step's noise is a few ten thousand numbers. */
 LX_DEVICE void box_muller(float out[2], uint32_t a, uint32_t b)
@@ -47,7 +31,7 @@ __global__ void __launch_bounds__(THREADS)
 
     if (block * 4 >= n)
         return;
-    philox(words, d.key[0], d.key[1]);
+    lx_philox(words, d.key[0], d.key[1]);
     box_muller(four, words[0], words[1]);
     box_muller(four + 2, words[2], words[3]);
 #pragma unroll

@@ -4,6 +4,9 @@
  * Nothing here allocates or fails before the sync that ends the run (graph.h, invariant
  * 3). While a profile is taken, each call is followed by a sync of its own, so its time
  * is its own.
+ *
+ * A device that queues may keep what is queued (kernel.h): the first run of a plan is a plain one, in
+ * which libraries load what they need, the second is recorded, and all others replay the recording.
  */
 #include "src/graph/plan.h"
 
@@ -34,17 +37,42 @@ static int run_profiled(lx_plan *plan, lx_error *err)
     return rc;
 }
 
+static void run_calls(lx_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_calls; i++)
+        plan->dev->kernels[plan->calls[i].op].run(plan->dev, &plan->calls[i]);
+}
+
+static int record(lx_plan *plan, lx_error *err)
+{
+    lx_device *dev = plan->dev;
+    int rc = dev->record_begin(dev, err);
+
+    if (rc < 0)
+        return rc;
+    run_calls(plan);
+    return dev->record_end(dev, &plan->recording, err);
+}
+
 int lx_plan_run(lx_plan *plan, lx_error *err)
 {
     lx_device *dev = plan->dev;
+    int rc = LX_OK;
 
     if (plan->is_dry)
         return lx_fail(err, LX_EINTERNAL, "a plan made for a dry run cannot run");
     if (plan->is_profiled)
         return run_profiled(plan, err);
-    for (size_t i = 0; i < plan->n_calls; i++)
-        dev->kernels[plan->calls[i].op].run(dev, &plan->calls[i]);
-    return dev->sync(dev, err);
+    if (!dev->record_begin || !plan->has_run) {
+        plan->has_run = true;
+        run_calls(plan);
+        return dev->sync(dev, err);
+    }
+    if (!plan->recording)
+        rc = record(plan, err);
+    if (rc >= 0)
+        rc = dev->replay(dev, plan->recording, err);
+    return rc < 0 ? rc : dev->sync(dev, err);
 }
 
 int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err)

@@ -233,6 +233,8 @@ void lx_plan_free(lx_plan *plan)
 {
     if (!plan)
         return;
+    if (plan->recording)
+        plan->dev->record_free(plan->dev, plan->recording);
     for (size_t i = 0; i < plan->n_prepared; i++) {
         const lx_kernel *kernel = kernel_of(plan, &plan->calls[i]);
         if (kernel->release)

@@ -22,6 +22,8 @@ struct lx_plan {
     size_t n_calls, n_prepared;
     double *flops; /* by call */
     lx_plan_memory memory;
+    bool has_run;
+    void *recording; /* of all calls, where the device can; NULL = not yet */
     bool is_profiled;
     double *seconds; /* by call, while profiled; else NULL */
     size_t n_runs;   /* while profiled */

@@ -42,29 +42,12 @@ static void draw_down(float *out, const lx_lora_module *module, uint64_t seed)
         out[i] = (float)((2.0 * lx_rng_uniform(&rng) - 1.0) * bound);
 }
 
-/* Ups are zero already: device memory comes zeroed. */
+/* Ups are zero already. */
 static int initialise(lx_lora *lora, uint64_t seed, lx_error *err)
 {
-    float *values = NULL;
-    size_t largest = 0;
-    int rc = 0;
-
-    for (size_t i = 0; i < lora->count; i++) {
-        size_t n = lx_lora__size(&lora->modules[i].down);
-
-        largest = n > largest ? n : largest;
-    }
-    if (!(values = lx_alloc(largest * sizeof(float))))
-        return lx_oom(err);
-    for (size_t i = 0; i < lora->count && rc == 0; i++) {
-        lx_param *down = &lora->modules[i].down;
-
-        draw_down(values, &lora->modules[i], seed);
-        rc = lora->dev->upload(lora->dev, down->value, values,
-                               lx_lora__size(down) * sizeof(float), err);
-    }
-    lx_free(values);
-    return rc;
+    for (size_t i = 0; i < lora->count; i++)
+        draw_down(lx_lora_host_value(lora, &lora->modules[i].down), &lora->modules[i], seed);
+    return lx_lora_send(lora, err);
 }
 
 int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,

@@ -129,6 +129,8 @@ static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *vi
     else
         rc = lora->dev->upload(lora->dev, param->value, values,
                                view->n_elements * sizeof(float), err);
+    if (rc >= 0 && lora->host_values != lora->values && lora->host_values)
+        memcpy(lx_lora_host_value(lora, param), values, view->n_elements * sizeof(float));
     lx_free(values);
     return rc;
 }

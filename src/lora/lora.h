@@ -30,6 +30,9 @@ typedef struct lx_lora {
     lx_lora_module *modules; /* text encoder first, then UNet down, up, mid: the peer's order */
     size_t count;
     float *values, *gradients; /* one slab each, in module order (down, up); device memory */
+    /* Of a trainable LoRA, what the host reads and changes: the slabs themselves where the device
+     * uses host memory, else copies, kept equal by lx_lora_send and lx_lora_fetch. */
+    float *host_values, *host_gradients;
     size_t n_values;
     float multiplier; /* 1 while training */
     lx_device *dev;
@@ -101,11 +104,21 @@ void lx_lora_free(lx_lora *lora);
 int lx_lora_merge_into(lx_checkpoint *ckpt, const lx_sd_config *config, const char *path,
                        double multiplier, lx_error *err);
 
-/* |delta| of a module with its alpha: the Frobenius norm, by the rank x rank products. */
-double lx_lora_module_norm(const lx_lora_module *module);
+/* The host's values of a parameter of a trainable LoRA; its gradient, NULL when it has none. */
+float *lx_lora_host_value(const lx_lora *lora, const lx_param *param);
+float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param);
+/* Host to device: after the host changed values; after it zeroed gradients. */
+int lx_lora_send(lx_lora *lora, lx_error *err);
+int lx_lora_send_gradients(lx_lora *lora, lx_error *err);
+/* Device to host: after gradients were added to. */
+int lx_lora_fetch_gradients(lx_lora *lora, lx_error *err);
+
+/* |delta| of a module with its alpha: the Frobenius norm, by the rank x rank products of the host's
+ * values. */
+double lx_lora_module_norm(const lx_lora *lora, const lx_lora_module *module);
 /*
  * Makes no module's norm exceed `most` (--scale_weight_norms): down and up are scaled alike. How many
- * were, and mean and largest norm afterwards. Host memory.
+ * were, and mean and largest norm afterwards. Changes the host's values.
  * Source: sd-scripts networks/lora.py apply_max_norm_regularization.
  */
 typedef struct lx_lora_norms {

@@ -227,6 +227,19 @@ int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float al
     return 0;
 }
 
+/* The host's side of a LoRA that is trained; zeros, as the device's memory is. */
+static int mirror(lx_lora *lora, size_t bytes, lx_error *err)
+{
+    if (lora->dev->uses_host_memory) {
+        lora->host_values = lora->values;
+        lora->host_gradients = lora->gradients;
+        return LX_OK;
+    }
+    lora->host_values = lx_calloc(1, bytes + 1);
+    lora->host_gradients = lx_calloc(1, bytes + 1);
+    return lora->host_values && lora->host_gradients ? LX_OK : lx_oom(err);
+}
+
 int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err)
 {
     size_t n = 0, bytes;
@@ -240,7 +253,8 @@ int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err)
     if ((rc = lora->dev->alloc(lora->dev, (void **)&lora->values, bytes, err)) < 0)
         return rc;
     if (is_trainable &&
-        (rc = lora->dev->alloc(lora->dev, (void **)&lora->gradients, bytes, err)) < 0)
+        ((rc = lora->dev->alloc(lora->dev, (void **)&lora->gradients, bytes, err)) < 0 ||
+         (rc = mirror(lora, bytes, err)) < 0))
         return rc;
     n = 0;
     for (size_t i = 0; i < lora->count; i++) {
@@ -255,10 +269,48 @@ int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err)
     return 0;
 }
 
+float *lx_lora_host_value(const lx_lora *lora, const lx_param *param)
+{
+    return lora->host_values + ((const float *)param->value - lora->values);
+}
+
+float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param)
+{
+    return param->gradient ? lora->host_gradients + (param->gradient - lora->gradients) : NULL;
+}
+
+int lx_lora_send(lx_lora *lora, lx_error *err)
+{
+    if (lora->host_values == lora->values)
+        return LX_OK;
+    return lora->dev->upload(lora->dev, lora->values, lora->host_values,
+                             lora->n_values * sizeof(float), err);
+}
+
+int lx_lora_send_gradients(lx_lora *lora, lx_error *err)
+{
+    if (lora->host_gradients == lora->gradients)
+        return LX_OK;
+    return lora->dev->upload(lora->dev, lora->gradients, lora->host_gradients,
+                             lora->n_values * sizeof(float), err);
+}
+
+int lx_lora_fetch_gradients(lx_lora *lora, lx_error *err)
+{
+    if (lora->host_gradients == lora->gradients)
+        return LX_OK;
+    return lora->dev->download(lora->dev, lora->host_gradients, lora->gradients,
+                               lora->n_values * sizeof(float), err);
+}
+
 void lx_lora_free(lx_lora *lora)
 {
     if (!lora)
         return;
+    if (lora->host_values != lora->values)
+        lx_free(lora->host_values);
+    if (lora->host_gradients != lora->gradients)
+        lx_free(lora->host_gradients);
     if (lora->values)
         lora->dev->free(lora->dev, lora->values);
     if (lora->gradients)

@@ -6,11 +6,12 @@
 
 #include "src/lora/module.h"
 
-double lx_lora_module_norm(const lx_lora_module *m)
+double lx_lora_module_norm(const lx_lora *lora, const lx_lora_module *m)
 {
     const size_t rank = (size_t)m->rank;
     const size_t in = lx_lora__size(&m->down) / rank, out = lx_lora__size(&m->up) / rank;
-    const float *up = m->up.value, *down = m->down.value;
+    const float *up = lx_lora_host_value(lora, &m->up);
+    const float *down = lx_lora_host_value(lora, &m->down);
     double total = 0;
 
     for (size_t r = 0; r < rank; r++)
@@ -25,10 +26,10 @@ double lx_lora_module_norm(const lx_lora_module *m)
     return sqrt(fmax(total, 0)) * fabs((double)m->alpha) / m->rank;
 }
 
-static void scale(const lx_param *param, float by)
+static void scale(lx_lora *lora, const lx_param *param, float by)
 {
     const size_t n = lx_lora__size(param);
-    float *value = param->value;
+    float *value = lx_lora_host_value(lora, param);
 
     for (size_t i = 0; i < n; i++)
         value[i] *= by;
@@ -40,12 +41,12 @@ lx_lora_norms lx_lora_limit_norms(lx_lora *lora, double most)
 
     for (size_t i = 0; i < lora->count; i++) {
         lx_lora_module *m = &lora->modules[i];
-        double norm = lx_lora_module_norm(m);
+        double norm = lx_lora_module_norm(lora, m);
 
         if (norm > most) {
             const float by = (float)sqrt(most / norm);
-            scale(&m->down, by);
-            scale(&m->up, by);
+            scale(lora, &m->down, by);
+            scale(lora, &m->up, by);
             found.n_scaled++;
             norm = most;
         }

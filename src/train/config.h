@@ -109,6 +109,7 @@ typedef struct lx_train_config {
     const char *logging_dir, *log_prefix, *log_tracker_name; /* logging_dir NULL: none */
     bool log_config;
     int threads; /* 0 = all */
+    const char *device; /* as lx_device_open takes it; NULL = the CPU */
     size_t max_memory; /* bytes; 0 = no limit */
 } lx_train_config;
 

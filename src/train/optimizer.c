@@ -166,10 +166,11 @@ double lx_optimizer_rate(const lx_optimizer *o, double rate)
     return lx_adafactor_relative_step(&o->config, n);
 }
 
-void lx_optimizer_show_averages(lx_optimizer *o, const lx_trainable *tensors, bool on)
+bool lx_optimizer_show_averages(lx_optimizer *o, const lx_trainable *tensors, bool on)
 {
-    if (o->rule->show_averages && o->shows_averages != on) {
-        o->rule->show_averages(o, tensors, on);
-        o->shows_averages = on;
-    }
+    if (!o->rule->show_averages || o->shows_averages == on)
+        return false;
+    o->rule->show_averages(o, tensors, on);
+    o->shows_averages = on;
+    return true;
 }

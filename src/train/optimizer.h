@@ -139,9 +139,9 @@ double lx_optimizer_rate(const lx_optimizer *optimizer, double rate);
 /*
  * Schedule-free training moves a point that is not the one to use: `on` puts the average
  * into the tensors' values, to be saved or sampled, and off takes it back before the next
- * step, exactly. Nothing happens with the other optimizers.
+ * step, exactly. Nothing happens with the other optimizers. Have values changed?
  */
-void lx_optimizer_show_averages(lx_optimizer *optimizer, const lx_trainable *tensors,
+bool lx_optimizer_show_averages(lx_optimizer *optimizer, const lx_trainable *tensors,
                                 bool on);
 
 /* All that a step changes beside the values, to be saved and loaded in place. */

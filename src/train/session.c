@@ -134,7 +134,7 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
     t->dataset = dataset;
     t->identity = identity;
     t->observer = observer;
-    if ((rc = lx_device_open_cpu(&t->dev, config->threads, err)) < 0 ||
+    if ((rc = lx_device_open(&t->dev, config->device, config->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
         (rc = read_architecture(t, err)) < 0 || (rc = merge_base(t, err)) < 0 ||
@@ -516,6 +516,7 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
     double factor = lx_schedule_factor(&t->schedule, report->step - 1);
+    int rc;
 
     report->grad_norm = lx_gradient_norm(tensors, n);
     if (!isfinite(report->grad_norm))
@@ -530,6 +531,8 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
     if (c->scale_weight_norms > 0)
         limit_norms(t, report);
     lx_step_zero_gradients(t->step);
+    if ((rc = lx_lora_send(t->lora, err)) < 0)
+        return rc;
     report->scheduled_unet = c->unet_lr * factor;
     report->scheduled_text_encoder = c->text_encoder_lr * factor;
     if (c->network.has_unet)
@@ -541,12 +544,13 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
 }
 
 /* What is saved is what is to be used, where that is not what is trained. */
-static void show_averages(lx_train *t, bool on)
+static int show_averages(lx_train *t, bool on, lx_error *err)
 {
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
-    lx_optimizer_show_averages(t->optimizer, tensors, on);
+    return lx_optimizer_show_averages(t->optimizer, tensors, on) ? lx_lora_send(t->lora, err)
+                                                                 : LX_OK;
 }
 
 static bool wants_stop(const lx_train *t)
@@ -573,9 +577,9 @@ static int validate(lx_train *t, bool is_epoch, lx_error *err)
                                    .average_loss = t->average_loss};
     int rc;
 
-    show_averages(t, true);
-    rc = lx_validation_run(&report, t->validation, err);
-    show_averages(t, false);
+    if ((rc = show_averages(t, true, err)) == LX_OK &&
+        (rc = lx_validation_run(&report, t->validation, err)) == LX_OK)
+        rc = show_averages(t, false, err);
     if (rc == LX_OK && t->observer->on_validation)
         rc = t->observer->on_validation(t->observer->context, &report, err);
     return rc;
@@ -584,13 +588,11 @@ static int validate(lx_train *t, bool is_epoch, lx_error *err)
 /* The files and states that are due after a step. */
 static int save_step(lx_train *t, lx_error *err)
 {
-    int rc;
+    int rc = show_averages(t, true, err);
 
-    show_averages(t, true);
-    if ((rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
+    if (rc == LX_OK && (rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
         rc = lx_output_step(&t->output, (int)t->at.epoch, t->at.step, err);
-    show_averages(t, false);
-    if (rc == LX_OK)
+    if (rc == LX_OK && (rc = show_averages(t, false, err)) == LX_OK)
         rc = lx_output_step_state(&t->output, t->at.step, err);
     if (rc == LX_OK && is_time_to_autosave(t))
         rc = lx_output_autosave(&t->output, err);
@@ -649,10 +651,10 @@ static int end_epoch(lx_train *t, lx_error *err)
         (rc = t->observer->on_epoch(t->observer->context, (int)t->at.epoch,
                                     t->average_loss, err)) < 0)
         return rc;
-    show_averages(t, true);
-    if ((rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK)
-        rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err);
-    show_averages(t, false);
+    if ((rc = show_averages(t, true, err)) == LX_OK &&
+        (rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK &&
+        (rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err)) == LX_OK)
+        rc = show_averages(t, false, err);
     return rc < 0 ? rc : lx_output_epoch_state(&t->output, (int)t->at.epoch, err);
 }
 
@@ -686,6 +688,8 @@ static int start(lx_train *t, lx_error *err)
         lx_within(err, "--resume");
         return rc;
     }
+    if ((rc = lx_lora_send(t->lora, err)) < 0)
+        return rc;
     if (t->at.step >= t->count.total_steps)
         return lx_fail(
             err, LX_EUSAGE,
@@ -703,8 +707,8 @@ static int stop(lx_train *t, lx_error *err)
     if (t->at.step > 0) {
         if ((rc = lx_output_autosave(&t->output, err)) < 0)
             return rc;
-        show_averages(t, true);
-        rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err);
+        if ((rc = show_averages(t, true, err)) == LX_OK)
+            rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err);
     }
     if (rc < 0)
         return rc;
@@ -728,9 +732,9 @@ int lx_train_run(lx_train *t, lx_error *err)
         return rc;
     if (is_stopped)
         return stop(t, err);
-    if ((rc = lx_output_last_state(&t->output, err)) < 0)
+    if ((rc = lx_output_last_state(&t->output, err)) < 0 ||
+        (rc = show_averages(t, true, err)) < 0) /* nothing is trained after this */
         return rc;
-    show_averages(t, true); /* nothing is trained after this */
     if (t->at.step > 0 &&
         (rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err)) < 0)
         return rc;

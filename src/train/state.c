@@ -64,7 +64,7 @@ static int add_lora(parts *p, const lx_lora *lora, lx_error *err)
         const lx_lora_module *m = &lora->modules[i / 2];
         const lx_param *param = i % 2 ? &m->up : &m->down;
         const char *name = lx_arena_printf(p->arena, "lora.%s", param->name);
-        int rc = add(p, name, LX_F32, size_of(param), param->value, err);
+        int rc = add(p, name, LX_F32, size_of(param), lx_lora_host_value(lora, param), err);
         if (rc < 0)
             return rc;
     }

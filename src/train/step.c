@@ -21,6 +21,7 @@ struct lx_step {
     float weight[LX_TIMESTEPS], huber_c[LX_TIMESTEPS];
     bool *is_used; /* per module: the graph reaches it */
     bool *is_touched; /* per module: not left out since the gradients were zeroed */
+    bool must_send_gradients; /* the host zeroed them */
     lx_lora_dropout dropout; /* moment: of the graph that is built now */
     lx_trainable *trainables;
     size_t n_trainables;
@@ -67,8 +68,8 @@ static void list_trainables(lx_step *step)
         lx_param *params[2] = {&m->down, &m->up};
         for (int k = 0; k < 2; k++)
             step->trainables[2 * i + (size_t)k] = (lx_trainable){
-                .value = params[k]->value,
-                .gradient = params[k]->gradient,
+                .value = lx_lora_host_value(lora, params[k]),
+                .gradient = lx_lora_host_gradient(lora, params[k]),
                 .n = param_size(params[k]),
                 .lr = (m->part == LX_UNET ? c->unet_lr : c->text_encoder_lr) *
                       lx_lora_rate_factor(&c->network, m->part, m->layer, k == 1),
@@ -298,8 +299,9 @@ int lx_step_prepare(lx_step *step, int batch, int64_t h, int64_t w, int n_chunks
 void lx_step_zero_gradients(lx_step *step)
 {
     lx_lora *lora = step->model.lora;
-    if (lora->gradients)
-        memset(lora->gradients, 0, lora->n_values * sizeof(float));
+    if (lora->host_gradients)
+        memset(lora->host_gradients, 0, lora->n_values * sizeof(float));
+    step->must_send_gradients = true;
     memset(step->is_touched, 0, lora->count * sizeof *step->is_touched);
 }
 
@@ -387,9 +389,14 @@ int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double sh
     if ((rc = find_plan(&step->last, step, in->batch, in->h, in->w, in->n_chunks, err)) < 0)
         return rc;
     plan = step->plans[step->last].plan;
+    if (step->must_send_gradients &&
+        (rc = lx_lora_send_gradients(step->model.lora, err)) < 0)
+        return rc;
+    step->must_send_gradients = false;
     if ((rc = set_scalars(step, plan, in, share, err)) < 0 ||
         (rc = set_inputs(step, plan, in, err)) < 0 || (rc = lx_plan_run(plan, err)) < 0 ||
-        (rc = lx_plan_get(plan, "loss", &scaled, sizeof scaled, err)) < 0)
+        (rc = lx_plan_get(plan, "loss", &scaled, sizeof scaled, err)) < 0 ||
+        (rc = lx_lora_fetch_gradients(step->model.lora, err)) < 0)
         return rc;
     *loss = (double)scaled / share;
     if (step->dropout.module > 0)

@@ -42,7 +42,7 @@ static int open_base(lx_verify *v, lx_error *err)
     const lx_verify_options *o = v->options;
     int rc;
 
-    if ((rc = lx_device_open_cpu(&v->dev, o->threads, err)) < 0 ||
+    if ((rc = lx_device_open(&v->dev, o->device, o->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&v->checkpoint, o->base, o->vae, err)) < 0)
         return rc;
     if ((rc = lx_checkpoint_config(&v->sd, v->checkpoint, o->text_encoder_heads, err)) <

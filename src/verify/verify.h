@@ -42,6 +42,7 @@ typedef struct lx_verify_options {
     int draws;             /* 0 = by the plan */
     bool ignores_metadata; /* judge by the measurement alone */
     int threads;
+    const char *device;    /* as lx_device_open takes it; NULL = the CPU */
     lx_trial_progress progress; /* may be NULL */
     void *progress_context;
 } lx_verify_options;

@@ -279,6 +279,12 @@ static int open_cpu(lx_device **out, int variant, lx_error *err)
 
 const lx_case_device *lx_case_device_used = &(const lx_case_device){.open = open_cpu};
 
+int lx_test_device_open(lx_device **out, lx_error *err)
+{
+    return lx_case_device_used->open == open_cpu ? lx_device_open_cpu(out, 0, err)
+                                                 : lx_case_device_used->open(out, 1, err);
+}
+
 /* variant 0: the plain kernel. */
 static void run(lx_case *c, int variant)
 {
@@ -413,6 +419,8 @@ static bool stays_f32(lx_op_id op, bool is_out, int i)
     case LX_OP_norm_dwb:
         return is_out || i == 2;
     case LX_OP_bias_db:
+    case LX_OP_linear_dw:
+    case LX_OP_conv2d_dw:
         return is_out;
     case LX_OP_mul_add:
         return !is_out && i != 1 && i != 3;

@@ -27,6 +27,9 @@ typedef struct lx_case_device {
 
 extern const lx_case_device *lx_case_device_used;
 
+/* The same for whole models: the CPU with all its threads, or the other device in order 1. */
+int lx_test_device_open(lx_device **out, lx_error *err);
+
 lx_case *lx_case_new(lx_op_id op);
 lx_attrs *lx_case_attrs(lx_case *c);
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/support/golden.h"
+#include "tests/support/kernel_case.h"
 
 void lx_assert_ok(int rc, const lx_error *err)
 {
@@ -20,7 +21,7 @@ void lx_model_fixture_open(lx_model_fixture *f, const char *path, int text_heads
     lx_error err = {0};
 
     *f = (lx_model_fixture){.dev = NULL};
-    lx_assert_ok(lx_device_open_cpu(&f->dev, 0, &err), &err);
+    lx_assert_ok(lx_test_device_open(&f->dev, &err), &err);
     lx_assert_ok(lx_checkpoint_open(&f->checkpoint, path, NULL, &err), &err);
     lx_assert_ok(lx_checkpoint_config(&f->config, f->checkpoint, text_heads, &err), &err);
 }

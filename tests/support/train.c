@@ -95,7 +95,7 @@ void lx_training_restart(lx_training *t)
     t->start = lx_arena_alloc(t->arena, lora->n_values * sizeof(*t->start));
     t->is_rounding = lx_arena_calloc(t->arena, lora->n_values, sizeof(*t->is_rounding));
     assert_true(t->start && t->is_rounding);
-    memcpy(t->start, lora->values, lora->n_values * sizeof(*t->start));
+    memcpy(t->start, lora->host_values, lora->n_values * sizeof(*t->start));
 }
 
 void lx_training_close(lx_training *t)
@@ -201,7 +201,7 @@ static void mark_rounding(lx_training *t, const lx_trainable *tensors, size_t co
         least = gradient_limit * sqrt(square / (double)at->n);
         for (size_t k = 0; k < at->n; k++) {
             bool is_rounding = at->gradient[k] != 0 && fabs(at->gradient[k]) < least;
-            t->is_rounding[at->value - lora->values + (ptrdiff_t)k] = is_rounding;
+            t->is_rounding[at->value - lora->host_values + (ptrdiff_t)k] = is_rounding;
             t->n_rounding += is_rounding;
         }
     }
@@ -228,6 +228,7 @@ double lx_training_micro_step(lx_training *t, const lx_step_inputs *in)
                       lx_schedule_factor(&t->schedule, t->n_steps++));
     if (t->config.scale_weight_norms > 0)
         lx_lora_limit_norms(t->model.lora, t->config.scale_weight_norms);
+    lx_assert_ok(lx_lora_send(t->model.lora, &err), &err);
     lx_step_zero_gradients(t->step);
     return loss;
 }
@@ -240,7 +241,9 @@ double lx_training_distance(const lx_training *t, const lx_tensor_file *golden,
     for (size_t i = 0; i < 2 * t->model.lora->count; i++) {
         const lx_lora_module *m = &t->model.lora->modules[i / 2];
         const lx_param *p = i % 2 ? &m->up : &m->down;
-        const float *now = p->value, *start = t->start + (now - t->model.lora->values);
+        const lx_lora *lora = t->model.lora;
+        const float *now = lx_lora_host_value(lora, p);
+        const float *start = t->start + (now - lora->host_values);
         const lx_tensor_view *view;
         char name[512];
         float *wanted;
@@ -251,7 +254,7 @@ double lx_training_distance(const lx_training *t, const lx_tensor_file *golden,
             continue;
         wanted = lx_golden_f32(&n, golden, "%s", name);
         for (size_t k = 0; k < n; k++) {
-            if (is_early && t->is_rounding[now - t->model.lora->values + (ptrdiff_t)k])
+            if (is_early && t->is_rounding[now - lora->host_values + (ptrdiff_t)k])
                 continue;
             distance += ((double)now[k] - wanted[k]) * ((double)now[k] - wanted[k]);
             moved += ((double)wanted[k] - start[k]) * ((double)wanted[k] - start[k]);
@@ -265,8 +268,10 @@ double lx_training_distance(const lx_training *t, const lx_tensor_file *golden,
 
 void lx_training_show_averages(lx_training *t, bool on)
 {
+    lx_error err = {0};
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
-    lx_optimizer_show_averages(t->optimizer, tensors, on);
+    if (lx_optimizer_show_averages(t->optimizer, tensors, on))
+        lx_assert_ok(lx_lora_send(t->model.lora, &err), &err);
 }

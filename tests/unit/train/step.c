@@ -216,15 +216,15 @@ static void test_train_step__two_runs_give_the_same_bits_and_gradients_add_up(vo
     once = malloc(bytes);
     assert_non_null(once);
     lx_assert_ok(lx_step_run(&first, t.step, &in, 1.0, &err), &err);
-    memcpy(once, t.model.lora->gradients, bytes);
+    memcpy(once, t.model.lora->host_gradients, bytes);
     lx_step_zero_gradients(t.step);
     lx_assert_ok(lx_step_run(&second, t.step, &in, 1.0, &err), &err);
     assert_true(first == second);
-    assert_memory_equal(once, t.model.lora->gradients, bytes);
+    assert_memory_equal(once, t.model.lora->host_gradients, bytes);
     lx_assert_ok(lx_step_run(&second, t.step, &in, 1.0, &err), &err);
     for (size_t i = 0; i < t.model.lora->n_values; i++)
         once[i] *= 2;
-    lx_assert_close("twice", t.model.lora->gradients, once, t.model.lora->n_values, 1e-6);
+    lx_assert_close("twice", t.model.lora->host_gradients, once, t.model.lora->n_values, 1e-6);
     free(once);
     lx_training_close(&t);
     lx_tensor_file_close(golden);
@@ -319,21 +319,24 @@ static void check_slope(dropped *d)
     lx_rng rng = lx_rng_stream(7, LX_RNG_TEST, 0, 0);
     double slope = 0, square = 0, losses[2];
     const double reach = 2e-3;
+    lx_error err = {0};
 
     assert_true(start && along);
-    memcpy(start, lora->values, n * sizeof(float));
+    memcpy(start, lora->host_values, n * sizeof(float));
     loss_of(d);
     lx_rng_normal(along, n, 0, &rng);
     for (size_t i = 0; i < n; i++) {
-        slope += (double)along[i] * lora->gradients[i];
-        square += (double)lora->gradients[i] * lora->gradients[i];
+        slope += (double)along[i] * lora->host_gradients[i];
+        square += (double)lora->host_gradients[i] * lora->host_gradients[i];
     }
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < n; i++)
-            lora->values[i] = start[i] + (float)((side ? reach : -reach) * along[i]);
+            lora->host_values[i] = start[i] + (float)((side ? reach : -reach) * along[i]);
+        lx_assert_ok(lx_lora_send(lora, &err), &err);
         losses[side] = loss_of(d);
     }
-    memcpy(lora->values, start, n * sizeof(float));
+    memcpy(lora->host_values, start, n * sizeof(float));
+    lx_assert_ok(lx_lora_send(lora, &err), &err);
     print_message("    slope %.6g, by differences %.6g\n", slope,
                   (losses[1] - losses[0]) / (2 * reach));
     /* Along a random direction the slope is about as large as the gradient, or chance has made it less. */

@@ -23,13 +23,16 @@ static double distance_limit = 2e-3;
 
 static void zero_ups(lx_training *t)
 {
+    lx_error err = {0};
+
     for (size_t i = 0; i < t->model.lora->count; i++) {
         const lx_param *up = &t->model.lora->modules[i].up;
         size_t n = 1;
         for (int k = 0; k < up->n_dims; k++)
             n *= (size_t)up->shape[k];
-        memset(up->value, 0, n * sizeof(float));
+        memset(lx_lora_host_value(t->model.lora, up), 0, n * sizeof(float));
     }
+    lx_assert_ok(lx_lora_send(t->model.lora, &err), &err);
     lx_training_restart(t);
 }
 

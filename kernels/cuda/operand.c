@@ -1,0 +1,62 @@
+/* Weights for the libraries, in their type and order. */
+#include "kernels/cuda/cuda.h"
+
+enum { LAYOUT_TAG = 0x4355 << 16 };
+
+lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype)
+{
+    const lx_arg *arg = &call->in[1];
+    lx_cuda_weight w = {.N = arg->shape[0], .dtype = dtype, .taps = 1};
+    size_t bytes;
+
+    w.K = arg->n_dims > 1 ? arg->shape[1] : 1;
+    for (int i = 2; i < arg->n_dims; i++)
+        w.taps *= arg->shape[i];
+    if (arg->dtype == dtype && (w.taps == 1 || w.K == 1))
+        return w;
+    bytes = (size_t)lx_cuda_count(arg) * (size_t)lx_dtype_bits(dtype) / 8;
+    if (arg->is_frozen) {
+        w.layout = (uint64_t)LAYOUT_TAG | (uint64_t)dtype;
+        call->packed_bytes = bytes;
+        call->packed_layout = w.layout;
+    } else {
+        w.scratch_bytes = lx_cuda_round_up(bytes);
+    }
+    return w;
+}
+
+int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *w, const lx_call *call,
+                         lx_error *err)
+{
+    const lx_arg *arg = &call->in[1];
+    void *packed;
+    bool is_new;
+    int rc;
+
+    if (!w->layout) {
+        w->data = w->scratch_bytes ? NULL : arg->data;
+        return LX_OK;
+    }
+    if ((rc = lx_pack_get(dev, arg->data, w->layout, call->packed_bytes, &packed, &is_new,
+                          err)) < 0)
+        return rc;
+    if (is_new)
+        lx_cuda_pack_weight(dev, packed, w->dtype, arg, w->N, w->K, w->taps);
+    w->data = packed;
+    return LX_OK;
+}
+
+const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *w,
+                              const lx_call *call, void *scratch)
+{
+    if (w->data)
+        return w->data;
+    lx_cuda_pack_weight(dev, scratch, w->dtype, &call->in[1], w->N, w->K, w->taps);
+    return scratch;
+}
+
+void lx_cuda_weight_drop(lx_device *dev, const lx_cuda_weight *w, const lx_call *call)
+{
+    if (w->layout && w->data)
+        lx_pack_put(dev, call->in[1].data, w->layout);
+}

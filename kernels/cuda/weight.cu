@@ -1,0 +1,82 @@
+/*
+ * What surrounds the libraries' products and convolutions: weights in the order and type that they
+ * want, and outputs that begin as what is to be added to.
+ */
+#include "kernels/cuda/dialect.cuh"
+
+enum { THREADS = 256 };
+
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    start_rows(T *y, const T *add, lx_weight bias, int64_t n, int64_t C)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+
+    if (i < n)
+        y[i] = lx_narrow<T>((add ? lx_widen(add[i]) : 0) +
+                            (bias.data ? lx_weight_at(bias, i % C) : 0));
+}
+
+void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg *bias)
+{
+    const int64_t n = lx_count(y);
+    const lx_weight b = {bias && bias->n_dims >= 0 ? bias->data : nullptr,
+                         bias ? (int)bias->dtype : LX_F32};
+
+    if (!n)
+        return;
+    lx_with_type(y->dtype, [&](auto t) {
+        typedef decltype(t) T;
+        LX_LAUNCH(dev, start_rows<T>, lx_blocks(n, THREADS), THREADS, 0,
+                  static_cast<T *>(y->data), static_cast<const T *>(add), b, n,
+                  lx_width(y));
+    });
+}
+
+/* One block of threads walks along K of one (n, tap), so that writes are contiguous. */
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    pack_weight(T *dst, lx_weight src, int64_t rows, int64_t K, int64_t taps)
+{
+    for (int64_t r = blockIdx.y; r < rows; r += gridDim.y)
+        for (int64_t k = (int64_t)blockIdx.x * THREADS + threadIdx.x; k < K;
+             k += (int64_t)gridDim.x * THREADS)
+            dst[r * K + k] =
+                lx_narrow<T>(lx_weight_at(src, (r / taps * K + k) * taps + r % taps));
+}
+
+static dim3 rows_grid(int64_t rows, int64_t K)
+{
+    return dim3(lx_blocks(K, THREADS), (unsigned)(rows < 32768 ? rows : 32768));
+}
+
+void lx_cuda_pack_weight(lx_device *dev, void *dst, lx_dtype dtype, const lx_arg *src,
+                         int64_t N, int64_t K, int64_t taps)
+{
+    const lx_weight from = {src->data, (int)src->dtype};
+
+    if (N * K * taps <= 0)
+        return;
+    lx_with_type(dtype, [&](auto t) {
+        typedef decltype(t) T;
+        LX_LAUNCH(dev, pack_weight<T>, rows_grid(N * taps, K), THREADS, 0,
+                  static_cast<T *>(dst), from, N * taps, K, taps);
+    });
+}
+
+__global__ void __launch_bounds__(THREADS)
+    add_unpacked(float *dst, const float *src, int64_t rows, int64_t K, int64_t taps)
+{
+    for (int64_t r = blockIdx.y; r < rows; r += gridDim.y)
+        for (int64_t k = (int64_t)blockIdx.x * THREADS + threadIdx.x; k < K;
+             k += (int64_t)gridDim.x * THREADS)
+            dst[(r / taps * K + k) * taps + r % taps] += src[r * K + k];
+}
+
+void lx_cuda_add_unpacked(lx_device *dev, float *dst, const float *src, int64_t N,
+                          int64_t K, int64_t taps)
+{
+    if (N * K * taps > 0)
+        LX_LAUNCH(dev, add_unpacked, rows_grid(N * taps, K), THREADS, 0, dst, src,
+                  N * taps, K, taps);
+}

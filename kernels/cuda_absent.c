@@ -1,0 +1,9 @@
+/* Without CUDA's toolkit at build time. */
+#include "kernels/kernel.h"
+
+int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
+{
+    return lx_fail(
+        err, LX_EUNSUPPORTED,
+        "this lx was built without CUDA: build it where the CUDA toolkit is installed");
+}
