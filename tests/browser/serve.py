@@ -50,6 +50,7 @@ class Serve(unittest.TestCase):
         evil = record(EVIL, [0.5, 0.4], f"network_dim={EVIL}", f"{EVIL[:40]}={EVIL}", f"training_comment={'<b>' * 40000}")
         lx("note", evil, EVIL)
         lx("tag-run", evil, f"+evil={EVIL}", "--group", EVIL)
+        lx("run", "--name", "printed", "--", "sh", "-c", "for i in $(seq 400); do printf 'line %d\\n' $i; done; printf '\\033[31mred\\rsteps: 1\\rsteps: 2\\n<b>\\n'")
         cls.server = subprocess.Popen([LX, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         cls.base = cls.server.stdout.readline().strip().rstrip("/")
         options = Options()
@@ -99,12 +100,12 @@ class Serve(unittest.TestCase):
 
     def test_filter_follows_typing(self):
         self.open("/")
-        self.assertEqual(len(self.all("#runs tbody tr")), 7)
+        self.assertEqual(len(self.all("#runs tbody tr")), 8)
         box = self.one("input[name=q]")
         box.send_keys("dim >= 16")
         self.until(lambda: self.names() == ["dim-32", "dim-16"], "the table follows the filter")
         self.assertIn("q=dim", self.browser.current_url)
-        self.assertEqual(self.one("#found span").text, "2 of 7 runs")
+        self.assertEqual(self.one("#found span").text, "2 of 8 runs")
         box.send_keys(" and")
         self.until(lambda: self.all("#found .bad"), "a query that is not whole is told")
         self.assertEqual(self.names(), ["dim-32", "dim-16"])
@@ -173,6 +174,16 @@ class Serve(unittest.TestCase):
         self.shot("run")
         next(a for a in self.all("a") if a.text == "All samples by prompt and step").click()
         self.until(lambda: self.all("table.grid img"), "the grid of samples")
+
+    def test_console_of_a_run_that_is_over(self):
+        self.open("/?q=name+=+printed")
+        self.one("td.name a").click()
+        self.until(lambda: self.all("#console"), "what it printed")
+        lines = self.one("#console").text.splitlines()
+        self.assertEqual(lines[-3:], ["line 400", "steps: 2", "<b>"])
+        self.assertGreater(self.browser.execute_script("return arguments[0].scrollTop", self.one("#console")), 0)
+        next(a for a in self.all("a") if a.text.startswith("all of it")).click()
+        self.until(lambda: "line 1\n" in self.one("body").text, "the whole of it as a text")
 
     def test_live_curve(self):
         process = subprocess.Popen([LX, "log", "--new", "live", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

@@ -2,7 +2,11 @@
 (function () {
   'use strict';
 
-  var now = document.getElementById('now'), output = document.getElementById('console'), source = null, last = now.dataset.seen;
+  var now = document.getElementById('now'), output = document.getElementById('console'), source = null, last;
+
+  if (output) output.scrollTop = output.scrollHeight;
+  if (!now) return; /* the run is over */
+  last = now.dataset.seen;
 
   function tell(data) {
     now.textContent = '';
@@ -44,7 +48,6 @@
     source = null;
   }
 
-  if (output) output.scrollTop = output.scrollHeight;
   document.addEventListener('visibilitychange', function () { if (document.hidden) rest(); else follow(); });
   addEventListener('pagehide', rest);
   addEventListener('pageshow', follow);
