@@ -460,6 +460,7 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
                       lx_error *err)
 {
     cJSON *flags = NULL; /* as recorded: folders must be found */
+    const char *data_dir, *reg_dir;
     double first = (double)NAN;
     int rc;
 
@@ -473,9 +474,12 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
         (rc = judge_loss(out, &first, c->arena, err)) == LX_OK &&
         (rc = take_epochs(out, c, (int64_t)lx_json_number(flags, "max_train_epochs", 0),
                           err)) == LX_OK &&
-        (rc = lx_report_collect_data(
-             out, c, run->texts.dataset, lx_json_text(flags, "train_data_dir"),
-             lx_json_text(flags, "reg_data_dir"), err)) == LX_OK &&
+        (rc = lx_report_data_dir(&data_dir, c, run->row.seq,
+                                 lx_json_text(flags, "train_data_dir"), err)) == LX_OK &&
+        (rc = lx_report_data_dir(&reg_dir, c, run->row.seq,
+                                 lx_json_text(flags, "reg_data_dir"), err)) == LX_OK &&
+        (rc = lx_report_collect_data(out, c, run->texts.dataset, data_dir, reg_dir,
+                                     err)) == LX_OK &&
         (rc = lx_report_collect_files(out, c, &run->row, err)) == LX_OK &&
         (rc = take_repeat(out, c, &run->texts, err)) == LX_OK &&
         (rc = take_remarks(out, c, run, err)) == LX_OK)

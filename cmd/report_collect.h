@@ -55,8 +55,11 @@ int lx_report_compare(lx_report *report, lx_collector *c, lx_error *err);
 
 /* ---- the parts, one file each ------------------------------------------------------ */
 
-/* Folders, tags, contact sheet: cmd/report_data.c. data_dir, reg_dir: unscrubbed, NULL =
- * not known. */
+/* A folder as the run's flags name it, from where the run was: in the arena, unscrubbed;
+ * NULL = not known. */
+int lx_report_data_dir(const char **out, lx_collector *c, int64_t run, const char *named,
+                       lx_error *err);
+/* Folders, tags, contact sheet: cmd/report_data.c. data_dir, reg_dir: as above. */
 int lx_report_collect_data(lx_report_run *out, lx_collector *c, const char *dataset,
                            const char *data_dir, const char *reg_dir, lx_error *err);
 /* An image of a dataset as a JPEG, as long as the file still is what was trained on;

@@ -223,6 +223,31 @@ done:
     return rc;
 }
 
+int lx_report_data_dir(const char **out, lx_collector *c, int64_t run, const char *named,
+                       lx_error *err)
+{
+    lx_remark_row *facts = NULL;
+    size_t n = 0;
+    int rc;
+
+    *out = NULL;
+    if (!named)
+        return LX_OK;
+    if (*named != '/' &&
+        (rc = lx_query_remarks(&facts, &n, c->store, run, "fact", c->arena, err)) < 0)
+        return rc;
+    for (size_t i = 0; *named != '/' && i < n; i++)
+        if (strcmp(facts[i].key, "cwd") == 0) {
+            const char *path = lx_arena_printf(c->arena, "%s/%s", facts[i].value, named);
+            if (!path)
+                return lx_oom(err);
+            *out = lx_file_is_dir(path) ? path : *out; /* of another machine: from here */
+        }
+    if (!*out && !(*out = lx_arena_strdup(c->arena, named)))
+        return lx_oom(err);
+    return LX_OK;
+}
+
 int lx_report_collect_data(lx_report_run *out, lx_collector *c, const char *dataset,
                            const char *data_dir, const char *reg_dir, lx_error *err)
 {

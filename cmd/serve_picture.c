@@ -126,11 +126,10 @@ static int make_sample(lx_report_picture *out, lx_collector *c, const job *j,
 }
 
 /* The folder of images as the run's flags name it. In the arena. */
-static int data_folder(const char **out, lx_collector *c, const lx_run_texts *texts,
-                       bool is_reg, lx_error *err)
+static int data_folder(const char **out, lx_collector *c, int64_t run,
+                       const lx_run_texts *texts, bool is_reg, lx_error *err)
 {
     cJSON *flags = NULL;
-    const char *name;
     int rc = LX_OK;
 
     *out = NULL;
@@ -138,9 +137,9 @@ static int data_folder(const char **out, lx_collector *c, const lx_run_texts *te
         rc = lx_json_parse(&flags, texts->flags, strlen(texts->flags), err);
     if (rc < 0)
         return rc == LX_ENOMEM ? rc : LX_OK; /* damaged: not known */
-    name = lx_json_text(flags, is_reg ? "reg_data_dir" : "train_data_dir");
-    if (name && !(*out = lx_arena_strdup(c->arena, name)))
-        rc = lx_oom(err);
+    rc = lx_report_data_dir(
+        out, c, run, lx_json_text(flags, is_reg ? "reg_data_dir" : "train_data_dir"),
+        err);
     cJSON_Delete(flags);
     return rc;
 }
@@ -162,7 +161,8 @@ static int make_image(lx_report_picture *out, lx_collector *c, const job *j,
             const lx_dataset_image_row *image = &data.folders[f].images[i];
             if (strcmp(image->hash, j->sha256) != 0)
                 continue;
-            rc = data_folder(&folder, c, &texts, data.folders[f].is_reg, err);
+            rc =
+                data_folder(&folder, c, j->run->seq, &texts, data.folders[f].is_reg, err);
             return rc < 0 ? rc
                           : lx_report_image(out, c, folder, data.folders[f].name,
                                             image->name, j->sha256, j->side, err);
