@@ -22,7 +22,7 @@
 #include "store/internal.h"
 #include "store/repair.h"
 
-enum { MOST_PROBES = 2000000, NEW_DB = 0, OLD_DB = 1 };
+enum { MOST_PROBES = 1000000, NEW_DB = 0, OLD_DB = 1 };
 
 typedef struct salvage {
     lx_salvage_report *report;
@@ -86,7 +86,7 @@ static int describe(table *t, salvage *s, lx_error *err)
 {
     sqlite3_stmt *stmt = NULL;
     lx_str sql = LX_STR_INIT;
-    int rc = LX_OK;
+    int code, rc = LX_OK;
 
     if (sqlite3_prepare_v2(
             s->db[NEW_DB],
@@ -95,14 +95,20 @@ static int describe(table *t, salvage *s, lx_error *err)
             -1, &stmt, NULL) != SQLITE_OK)
         return fail_new(s, "reading its schema", err);
     sqlite3_bind_text(stmt, 1, t->name, -1, SQLITE_STATIC);
-    while (sqlite3_step(stmt) == SQLITE_ROW) {
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(stmt, 0);
+        if (!name)
+            break;
         lx_str_printf(&t->columns, "%s\"%s\"", t->n_columns++ ? ", " : "", name);
         if (sqlite3_column_int(stmt, 1))
             lx_str_printf(&t->keys, "%s\"%s\"", t->keys.len ? ", " : "", name);
         t->has_rowid = !sqlite3_column_int(stmt, 2);
     }
     sqlite3_finalize(stmt);
+    if (code == SQLITE_ROW)
+        return lx_oom(err);
+    if (code != SQLITE_DONE)
+        return fail_new(s, "reading its schema", err);
     lx_str_printf(&sql, "INSERT OR IGNORE INTO \"%s\"(%s) VALUES(", t->name,
                   lx_str_text(&t->columns));
     for (int i = 0; i < t->n_columns; i++)
@@ -121,7 +127,9 @@ static int insert_row(table *t, salvage *s, sqlite3_stmt *row, int from, lx_erro
     int code;
 
     for (int i = 0; i < t->n_columns; i++)
-        sqlite3_bind_value(t->insert, i + 1, sqlite3_column_value(row, from + i));
+        if (sqlite3_bind_value(t->insert, i + 1, sqlite3_column_value(row, from + i)) !=
+            SQLITE_OK)
+            return fail_new(s, "copying a row", err);
     code = sqlite3_step(t->insert);
     sqlite3_reset(t->insert);
     if (code == SQLITE_DONE) {
@@ -133,6 +141,24 @@ static int insert_row(table *t, salvage *s, sqlite3_stmt *row, int from, lx_erro
         return LX_OK;
     }
     return fail_new(s, "copying a row", err);
+}
+
+/* Is it the bytes that are at fault? Want of memory and all else is an error, or sound rows
+ * would be given up for lost. */
+static int damage_or(int code, salvage *s, lx_error *err)
+{
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_IOERR: /* a sector that cannot be read */
+    case SQLITE_ERROR: /* a schema that cannot be: no such table */
+        return code == SQLITE_IOERR_NOMEM ? lx_oom(err) : LX_OK;
+    case SQLITE_NOMEM:
+        return lx_oom(err);
+    default:
+        return lx_fail(err, LX_EIO, "%s: %s", lx_str_text(&s->work),
+                       sqlite3_errstr(code));
+    }
 }
 
 typedef enum reading { READ_ALL, READ_UNTIL_DAMAGE } reading;
@@ -149,8 +175,8 @@ static int copy_rows(reading *how, int64_t *last, table *t, salvage *s, const ch
     int code, rc = LX_OK;
 
     *how = READ_UNTIL_DAMAGE;
-    if (sqlite3_prepare_v2(s->db[OLD_DB], sql, -1, &stmt, NULL) != SQLITE_OK)
-        return LX_OK;
+    if ((code = sqlite3_prepare_v2(s->db[OLD_DB], sql, -1, &stmt, NULL)) != SQLITE_OK)
+        return damage_or(code, s, err);
     if (t->has_rowid)
         sqlite3_bind_int64(stmt, 1, *last);
     while (rc == LX_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
@@ -162,33 +188,37 @@ static int copy_rows(reading *how, int64_t *last, table *t, salvage *s, const ch
     }
     if (rc == LX_OK && code == SQLITE_DONE)
         *how = READ_ALL;
-    if (rc == LX_OK && (code & 0xff) == SQLITE_NOMEM)
-        rc = lx_oom(err);
+    else if (rc == LX_OK && code != SQLITE_ROW)
+        rc = damage_or(code, s, err);
     sqlite3_finalize(stmt);
     return rc;
 }
 
-/* The rowid behind `after` (way 1) or before it (-1), without the row; false: none, or
- * damage. */
-static bool next_rowid(int64_t *out, const table *t, salvage *s, int64_t after, int way)
+/* The rowid behind `after` (way 1) or before it (-1), without the row; *is_found: false at
+ * the end, or where the tree is damaged. */
+static int next_rowid(bool *is_found, int64_t *out, const table *t, salvage *s,
+                      int64_t after, int way, lx_error *err)
 {
     sqlite3_stmt *stmt = NULL;
     char sql[160];
-    bool is_found = false;
+    int code, rc = LX_OK;
 
+    *is_found = false;
     snprintf(
         sql, sizeof sql,
         "SELECT rowid FROM \"%s\" NOT INDEXED WHERE rowid%c?1 ORDER BY rowid%s LIMIT 1",
         t->name, way > 0 ? '>' : '<', way > 0 ? "" : " DESC");
-    if (sqlite3_prepare_v2(s->db[OLD_DB], sql, -1, &stmt, NULL) == SQLITE_OK) {
+    if ((code = sqlite3_prepare_v2(s->db[OLD_DB], sql, -1, &stmt, NULL)) == SQLITE_OK) {
         sqlite3_bind_int64(stmt, 1, after);
-        if (sqlite3_step(stmt) == SQLITE_ROW) {
+        if ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
             *out = sqlite3_column_int64(stmt, 0);
-            is_found = way > 0 ? *out > after : *out < after;
+            *is_found = way > 0 ? *out > after : *out < after;
         }
     }
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        rc = damage_or(code, s, err);
     sqlite3_finalize(stmt);
-    return is_found;
+    return rc;
 }
 
 /* In one direction, past rows whose payload alone is damaged; *last is where it ended. */
@@ -203,9 +233,12 @@ static int copy_way(reading *how, int64_t *last, table *t, salvage *s, int way,
         lx_str_text(&t->columns), t->name, way > 0 ? '>' : '<', way > 0 ? "" : " DESC");
     rc = lx_str_check(&sql, err);
     while (rc == LX_OK) {
+        bool is_found;
         int64_t damaged;
         if ((rc = copy_rows(how, last, t, s, sql.data, way, err)) < 0 ||
-            *how == READ_ALL || !next_rowid(&damaged, t, s, *last, way))
+            *how == READ_ALL ||
+            (rc = next_rowid(&is_found, &damaged, t, s, *last, way, err)) < 0 ||
+            !is_found)
             break;
         *last = damaged;
         t->n_lost++;
@@ -219,19 +252,26 @@ static int probe(table *t, salvage *s, int64_t low, int64_t high, lx_error *err)
 {
     lx_str sql = LX_STR_INIT;
     sqlite3_stmt *stmt = NULL;
-    int rc;
+    int code, rc;
 
     lx_str_printf(&sql, "SELECT rowid, %s FROM \"%s\" NOT INDEXED WHERE rowid=?1",
                   lx_str_text(&t->columns), t->name);
-    if ((rc = lx_str_check(&sql, err)) == LX_OK &&
-        sqlite3_prepare_v2(s->db[OLD_DB], sql.data, -1, &stmt, NULL) == SQLITE_OK)
-        for (int64_t i = low + 1; i < high && i - low <= MOST_PROBES && rc == LX_OK;
-             i++) {
-            sqlite3_bind_int64(stmt, 1, i);
-            if (sqlite3_step(stmt) == SQLITE_ROW)
-                rc = insert_row(t, s, stmt, 1, err);
-            sqlite3_reset(stmt);
-        }
+    if ((rc = lx_str_check(&sql, err)) < 0)
+        goto done;
+    if ((code = sqlite3_prepare_v2(s->db[OLD_DB], sql.data, -1, &stmt, NULL)) !=
+        SQLITE_OK) {
+        rc = damage_or(code, s, err);
+        goto done;
+    }
+    for (int64_t i = low + 1; i < high && i - low <= MOST_PROBES && rc == LX_OK; i++) {
+        sqlite3_bind_int64(stmt, 1, i);
+        if ((code = sqlite3_step(stmt)) == SQLITE_ROW)
+            rc = insert_row(t, s, stmt, 1, err);
+        else if (code != SQLITE_DONE)
+            rc = damage_or(code, s, err);
+        sqlite3_reset(stmt);
+    }
+done:
     sqlite3_finalize(stmt);
     lx_str_release(&sql);
     return rc;
@@ -248,8 +288,10 @@ static int copy_by_rowid(table *t, salvage *s, lx_error *err)
     t->is_broken = true;
     if ((rc = copy_way(&how, &high, t, s, -1, err)) < 0 || how == READ_ALL)
         return rc;
-    /* Rowids of the record start at 1. */
-    return probe(t, s, low < 0 ? 0 : low, high, err);
+    /* Rowids of the record start at 1. Where neither end can be read there is little hope. */
+    low = low < 0 ? 0 : low;
+    high = high == INT64_MAX ? low + MOST_PROBES / 10 : high;
+    return probe(t, s, low, high, err);
 }
 
 static int copy_by_key(table *t, salvage *s, lx_error *err)
@@ -302,7 +344,7 @@ static int copy_tables(salvage *s, lx_error *err)
     char names[64][64];
     sqlite3_stmt *stmt = NULL;
     size_t n = 0;
-    int rc = LX_OK;
+    int code, rc = LX_OK;
 
     if (sqlite3_prepare_v2(
             s->db[NEW_DB],
@@ -311,9 +353,11 @@ static int copy_tables(salvage *s, lx_error *err)
             " 'flag_value', 'run_flag') ORDER BY rowid",
             -1, &stmt, NULL) != SQLITE_OK)
         return fail_new(s, "reading its schema", err);
-    while (sqlite3_step(stmt) == SQLITE_ROW && n < sizeof names / sizeof *names)
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && n < sizeof names / sizeof *names)
         snprintf(names[n++], sizeof *names, "%s", sqlite3_column_text(stmt, 0));
     sqlite3_finalize(stmt);
+    if (code != SQLITE_DONE)
+        return fail_new(s, "reading its schema", err);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
         rc = copy_table(s, names[i], err);
     return rc;
@@ -323,17 +367,22 @@ static int copy_tables(salvage *s, lx_error *err)
 static int keep_numbers(salvage *s, lx_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int rc = LX_OK;
+    int code, rc = LX_OK;
 
-    if (sqlite3_prepare_v2(s->db[OLD_DB], "SELECT name, seq FROM sqlite_sequence", -1,
-                           &stmt, NULL) == SQLITE_OK)
-        while (rc == LX_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+    code = sqlite3_prepare_v2(s->db[OLD_DB], "SELECT name, seq FROM sqlite_sequence", -1,
+                              &stmt, NULL);
+    if (code != SQLITE_OK)
+        rc = damage_or(code, s, err);
+    else
+        while (rc == LX_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
             char *sql = sqlite3_mprintf(
                 "UPDATE sqlite_sequence SET seq=max(seq, %lld) WHERE name=%Q",
                 sqlite3_column_int64(stmt, 1), sqlite3_column_text(stmt, 0));
             rc = sql ? exec_new(s, sql, err) : lx_oom(err);
             sqlite3_free(sql);
         }
+    if (rc == LX_OK && code != SQLITE_DONE)
+        rc = damage_or(code, s, err);
     sqlite3_finalize(stmt);
     return rc;
 }
