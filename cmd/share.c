@@ -652,12 +652,14 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     s.c.options = (lx_report_options){.n_samples = 200, .most_text = 2000};
     if ((rc = lx_privacy_new(&s.c.privacy, args->keeps_private, err)) == LX_OK) {
         lx_settings_learn(cli->settings, s.c.privacy);
-        rc = share(&s, args->loras.items[0], err);
+        if ((rc = lx_decoder_new(&s.c.decoder, err)) == LX_OK)
+            rc = share(&s, args->loras.items[0], err);
     }
     if (rc == LX_OK)
         tell(&s);
     lx_inspected_close(&s.x);
     lx_store_close(s.c.store);
+    lx_decoder_free(s.c.decoder);
     lx_privacy_free(s.c.privacy);
     return rc;
 }
