@@ -3,7 +3,7 @@ for words in '--network_dim many' '--learning_rate fast' '--save_precision fp8' 
     '--network_args conv_dim' '--network_args conv_dmi=4' '--network_args block_dims=1,2' \
     '--network_args down_lr_weight=sinus' '--network_args loraplus_lr_ratio=0' '--optimizer_args betas=2,3' '--optimizer_args d0=1e-6' \
     '--optimizer_type Prodigy --unet_lr 1 --text_encoder_lr 0.5' \
-    '--max_token_length 100' '--xformers=yes' '--lerning_rate 1e-4' '--save_every_n 2' \
+    '--max_token_length 100' '--xformers=perhaps' '--lerning_rate 1e-4' '--save_every_n 2' \
     '--network_train_unet_only --network_train_text_encoder_only' 'stray'; do
     "$LX" debug flags $words >/dev/null
     echo "$? $words"
