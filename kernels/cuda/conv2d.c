@@ -1,7 +1,8 @@
 /*
  * conv2d and its gradients (kernels/conv2d.h), by a library. Weights are [Co, kh, kw, Ci] to it.
  *
- * Bias and add are written to y first, and the convolution is added to them.
+ * Bias and add are written to y first, and the convolution is added to them. Weight gradients come
+ * in the type of the images, the only one cuDNN gives for them, and are added to F32.
  */
 #include "kernels/conv2d.h"
 
@@ -127,12 +128,11 @@ static void run_conv2d_dx(lx_device *dev, const lx_call *call)
 
 static int prepare_conv2d_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
-    lx_conv_spec spec =
+    const lx_conv_spec spec =
         spec_of(call, LX_CONV_WEIGHT, &call->in[1], &call->in[0], &call->out[0]);
     const state s = {.gradient_bytes = lx_cuda_round_up(
                          (size_t)lx_cuda_count(&call->out[0]) * sizeof(float))};
 
-    spec.out = LX_F32;
     return set_up(dev, call, is_sizing, &spec, s, err);
 }
 
@@ -145,8 +145,8 @@ static void run_conv2d_dw(lx_device *dev, const lx_call *call)
     ctx->library->conv_run(ctx->library, s->plan, &ctx->queue, call->scratch,
                            call->in[0].data, call->in[1].data,
                            (char *)call->scratch + s->gradient_bytes);
-    lx_cuda_add_unpacked(dev, dw->data, call->scratch, dw->shape[0], dw->shape[1],
-                         dw->shape[2] * dw->shape[3]);
+    lx_cuda_add_unpacked(dev, dw->data, call->scratch, call->in[0].dtype, dw->shape[0],
+                         dw->shape[1], dw->shape[2] * dw->shape[3]);
 }
 
 const lx_kernel lx_cuda_conv2d = {prepare_conv2d, run_conv2d, release};

@@ -48,9 +48,9 @@ void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg
 /* dst [N, taps, K] of `dtype` from src [N, K, taps]. */
 void lx_cuda_pack_weight(lx_device *dev, void *dst, lx_dtype dtype, const lx_arg *src, int64_t N,
                          int64_t K, int64_t taps);
-/* dst f32 [N, K, taps] += src f32 [N, taps, K]. */
-void lx_cuda_add_unpacked(lx_device *dev, float *dst, const float *src, int64_t N, int64_t K,
-                          int64_t taps);
+/* dst f32 [N, K, taps] += src [N, taps, K] of `dtype`. */
+void lx_cuda_add_unpacked(lx_device *dev, float *dst, const void *src, lx_dtype dtype, int64_t N,
+                          int64_t K, int64_t taps);
 
 /*
  * A weight as a library reads it (operand.c): itself when `dtype` and order fit, else a packed copy
