@@ -86,7 +86,7 @@ static const char *value_text(lx_collector *c, const cJSON *value)
     if (cJSON_IsString(value))
         return lx_arena_strdup(c->arena, clip(c, value->valuestring));
     lx_json_canonical(&text, value, NULL);
-    kept = lx_arena_strdup(c->arena, clip(c, lx_str_text(&text)));
+    kept = text.failed ? NULL : lx_arena_strdup(c->arena, clip(c, lx_str_text(&text)));
     lx_str_release(&text);
     return kept;
 }

@@ -154,6 +154,8 @@ static int find_table(table **out, lx_serve_view *view, const question *q, lx_er
     int rc = lx_query_version(&version, view->store, err);
 
     lx_str_printf(&key, "%s\n%s\n%s", q->query, q->sort, q->columns);
+    if (rc == LX_OK && key.failed)
+        rc = lx_oom(err);
     for (size_t i = 0; i < TABLES && rc == LX_OK; i++) {
         table *t = &items[i];
         if (t->arena && (t->version != version || monotonic() - t->read_at > FRESH))
