@@ -6,6 +6,7 @@ data=$LX_GOLDENS/e2e/data/train
 
 # serve [OPTIONS] - in the background, on a free port that is then $port
 serve() {
+    : >serve.out # what an earlier one said is not this one's address
     "$LX" serve --port 0 "$@" >serve.out 2>serve.err &
     server=$!
     trap 'kill $server 2>/dev/null' EXIT

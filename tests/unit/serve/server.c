@@ -63,11 +63,20 @@ static void apologise(lx_serve_reply *reply, void *context,
     lx_str_printf(&reply->body, "sorry: %s", text);
 }
 
-/* Sends bytes and gives what comes until the other side closes, or for some seconds. */
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Sends bytes and gives what comes until the other side closes, or for some seconds: a stream that
+ * gives signs of life does not end by itself. */
 static char *ask(const char *request, int seconds)
 {
     static char answer[65536];
     const struct timeval limit = {.tv_sec = seconds};
+    const double end = now() + seconds;
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)lx_serve_port(server)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -78,7 +87,7 @@ static char *ask(const char *request, int seconds)
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
-    while (n < sizeof answer - 1 &&
+    while (n < sizeof answer - 1 && now() < end &&
            (got = recv(fd, answer + n, sizeof answer - 1 - n, 0)) > 0)
         n += (size_t)got;
     answer[n] = '\0';
