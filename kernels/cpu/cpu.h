@@ -8,8 +8,8 @@
 #ifndef LX_KERNELS_CPU_CPU_H
 #define LX_KERNELS_CPU_CPU_H
 
+#include "kernels/arg.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/kernel.h"
 
 /* lx_plain_<op>: the specification. */
 #define LX_OP(name, inputs, outputs) void lx_plain_##name(lx_device *dev, const lx_call *call);
@@ -26,34 +26,6 @@ int lx_cpu_threads(const lx_device *dev);
  * microseconds on an idle machine and milliseconds on a busy one. */
 int lx_cpu_threads_for(const lx_device *dev, double flops);
 const lx_isa *lx_cpu_isa(const lx_device *dev);
-
-static inline bool lx_arg_present(const lx_arg *arg)
-{
-    return arg->n_dims >= 0;
-}
-
-static inline int64_t lx_arg_count(const lx_arg *arg)
-{
-    int64_t n = 1;
-    for (int i = 0; i < arg->n_dims; i++)
-        n *= arg->shape[i];
-    return n;
-}
-
-/* The last dimension; 1 for a scalar. */
-static inline int64_t lx_arg_width(const lx_arg *arg)
-{
-    return arg->n_dims > 0 ? arg->shape[arg->n_dims - 1] : 1;
-}
-
-/* All dimensions but the last, as one. */
-static inline int64_t lx_arg_rows(const lx_arg *arg)
-{
-    int64_t n = 1;
-    for (int i = 0; i + 1 < arg->n_dims; i++)
-        n *= arg->shape[i];
-    return n;
-}
 
 /* NULL when absent, so that `if (bias)` reads as it should. */
 static inline const float *lx_in_f32(const lx_call *call, int i)

@@ -7,29 +7,6 @@
 #include "kernels/conv2d.h"
 
 #include "kernels/cuda/library.h"
-#include "src/base/alloc.h"
-
-typedef struct state {
-    lx_cuda_plan *plan;
-    lx_cuda_weight weight;
-    size_t gradient_bytes; /* of dw in the library's order, in scratch */
-} state;
-
-static bool is_there(const lx_call *call, int i)
-{
-    return i < call->n_in && call->in[i].n_dims >= 0;
-}
-
-static void release(lx_device *dev, lx_call *call)
-{
-    state *s = call->state;
-
-    if (!s)
-        return;
-    lx_cuda_weight_drop(dev, &s->weight, call);
-    lx_free(s);
-    call->state = NULL;
-}
 
 /* x [B,h,w,Ci], y [B,h',w',Co], w [Co,Ci,kh,kw]: shapes only. */
 static lx_conv_spec spec_of(const lx_call *call, lx_conv_kind kind, const lx_arg *x,
@@ -57,31 +34,17 @@ static lx_conv_spec spec_of(const lx_call *call, lx_conv_kind kind, const lx_arg
 }
 
 static int set_up(lx_device *dev, lx_call *call, bool is_sizing, const lx_conv_spec *spec,
-                  state s, lx_error *err)
+                  lx_cuda_product product, lx_error *err)
 {
     lx_cuda_library *lib = lx_cuda_context_of(dev)->library;
-    const bool has_weight = spec->kind != LX_CONV_WEIGHT;
     size_t workspace;
-    state *kept;
     int rc;
 
-    if (has_weight)
-        s.weight = lx_cuda_weight_of(call, spec->in);
-    if ((rc = lib->conv(lib, &s.plan, &workspace, spec, err)) < 0)
+    if (product.has_weight)
+        product.weight = lx_cuda_weight_of(call, spec->in);
+    if ((rc = lib->conv(lib, &product.plan, &workspace, spec, err)) < 0)
         return rc;
-    if (is_sizing) {
-        call->scratch_bytes = s.weight.scratch_bytes + s.gradient_bytes + workspace;
-        return LX_OK;
-    }
-    if (!(kept = lx_alloc(sizeof *kept)))
-        return lx_oom(err);
-    if (has_weight && (rc = lx_cuda_weight_place(dev, &s.weight, call, err)) < 0) {
-        lx_free(kept);
-        return rc;
-    }
-    *kept = s;
-    call->state = kept;
-    return LX_OK;
+    return lx_cuda_product_keep(dev, call, is_sizing, product, workspace, err);
 }
 
 static int prepare_conv2d(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
@@ -89,20 +52,21 @@ static int prepare_conv2d(lx_device *dev, lx_call *call, bool is_sizing, lx_erro
     lx_conv_spec spec =
         spec_of(call, LX_CONV_FORWARD, &call->in[0], &call->out[0], &call->in[1]);
 
-    spec.adds = is_there(call, 2) || is_there(call, 3);
-    return set_up(dev, call, is_sizing, &spec, (state){0}, err);
+    spec.adds = lx_in_present(call, 2) || lx_in_present(call, 3);
+    return set_up(dev, call, is_sizing, &spec, (lx_cuda_product){.has_weight = true},
+                  err);
 }
 
 static void run_conv2d(lx_device *dev, const lx_call *call)
 {
     lx_cuda_context *ctx = lx_cuda_context_of(dev);
-    const state *s = call->state;
+    const lx_cuda_product *s = call->state;
     const void *w = lx_cuda_weight_at(dev, &s->weight, call, call->scratch);
-    const void *add = is_there(call, 3) ? call->in[3].data : NULL;
+    const void *add = lx_in_present(call, 3) ? call->in[3].data : NULL;
     lx_arg y = call->out[0];
 
-    if (is_there(call, 2) || (add && add != y.data))
-        lx_cuda_start_rows(dev, &y, add, is_there(call, 2) ? &call->in[2] : NULL);
+    if (lx_in_present(call, 2) || (add && add != y.data))
+        lx_cuda_start_rows(dev, &y, add, lx_in_present(call, 2) ? &call->in[2] : NULL);
     ctx->library->conv_run(ctx->library, s->plan, &ctx->queue, y.data, call->in[0].data,
                            w, (char *)call->scratch + s->weight.scratch_bytes);
 }
@@ -112,13 +76,14 @@ static int prepare_conv2d_dx(lx_device *dev, lx_call *call, bool is_sizing, lx_e
     const lx_conv_spec spec =
         spec_of(call, LX_CONV_DATA, &call->out[0], &call->in[0], &call->in[1]);
 
-    return set_up(dev, call, is_sizing, &spec, (state){0}, err);
+    return set_up(dev, call, is_sizing, &spec, (lx_cuda_product){.has_weight = true},
+                  err);
 }
 
 static void run_conv2d_dx(lx_device *dev, const lx_call *call)
 {
     lx_cuda_context *ctx = lx_cuda_context_of(dev);
-    const state *s = call->state;
+    const lx_cuda_product *s = call->state;
     const void *w = lx_cuda_weight_at(dev, &s->weight, call, call->scratch);
 
     ctx->library->conv_run(ctx->library, s->plan, &ctx->queue, call->out[0].data,
@@ -130,8 +95,8 @@ static int prepare_conv2d_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_e
 {
     const lx_conv_spec spec =
         spec_of(call, LX_CONV_WEIGHT, &call->in[1], &call->in[0], &call->out[0]);
-    const state s = {.gradient_bytes = lx_cuda_round_up(
-                         (size_t)lx_cuda_count(&call->out[0]) * sizeof(float))};
+    const lx_cuda_product s = {.gradient_bytes = lx_cuda_round_up(
+                                   (size_t)lx_arg_count(&call->out[0]) * sizeof(float))};
 
     return set_up(dev, call, is_sizing, &spec, s, err);
 }
@@ -139,7 +104,7 @@ static int prepare_conv2d_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_e
 static void run_conv2d_dw(lx_device *dev, const lx_call *call)
 {
     lx_cuda_context *ctx = lx_cuda_context_of(dev);
-    const state *s = call->state;
+    const lx_cuda_product *s = call->state;
     const lx_arg *dw = &call->out[0];
 
     ctx->library->conv_run(ctx->library, s->plan, &ctx->queue, call->scratch,
@@ -149,6 +114,8 @@ static void run_conv2d_dw(lx_device *dev, const lx_call *call)
                          dw->shape[1], dw->shape[2] * dw->shape[3]);
 }
 
-const lx_kernel lx_cuda_conv2d = {prepare_conv2d, run_conv2d, release};
-const lx_kernel lx_cuda_conv2d_dx = {prepare_conv2d_dx, run_conv2d_dx, release};
-const lx_kernel lx_cuda_conv2d_dw = {prepare_conv2d_dw, run_conv2d_dw, release};
+const lx_kernel lx_cuda_conv2d = {prepare_conv2d, run_conv2d, lx_cuda_product_release};
+const lx_kernel lx_cuda_conv2d_dx = {prepare_conv2d_dx, run_conv2d_dx,
+                                     lx_cuda_product_release};
+const lx_kernel lx_cuda_conv2d_dw = {prepare_conv2d_dw, run_conv2d_dw,
+                                     lx_cuda_product_release};

@@ -17,7 +17,7 @@
 #ifndef LX_KERNELS_CUDA_CUDA_H
 #define LX_KERNELS_CUDA_CUDA_H
 
-#include "kernels/kernel.h"
+#include "kernels/arg.h"
 
 struct CUstream_st;
 
@@ -72,21 +72,25 @@ int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *weight, const lx_call *
 /* In run: where it stands now. `scratch` holds the copy, if one is made. */
 const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *weight, const lx_call *call,
                               void *scratch);
-void lx_cuda_weight_drop(lx_device *dev, const lx_cuda_weight *weight, const lx_call *call);
+/* What a call of linear or conv2d keeps from prepare to run: its state. */
+typedef struct lx_cuda_product {
+    struct lx_cuda_plan *plan; /* the library's */
+    bool has_weight;           /* operand 1 is one */
+    lx_cuda_weight weight;
+    size_t gradient_bytes; /* conv2d_dw: of dw in the library's order, in scratch */
+    bool begins_with_bias; /* linear: y is add + bias before the product */
+} lx_cuda_product;
+
+/* Tells the scratch when sizing, else keeps the product, its weight placed, as the call's state. */
+int lx_cuda_product_keep(lx_device *dev, lx_call *call, bool is_sizing, lx_cuda_product product,
+                         size_t workspace, lx_error *err);
+void lx_cuda_product_release(lx_device *dev, lx_call *call);
 
 /* Scratch is cut at multiples of this. */
 enum { LX_CUDA_ALIGN = 256 };
 static inline size_t lx_cuda_round_up(size_t bytes)
 {
     return (bytes + LX_CUDA_ALIGN - 1) / LX_CUDA_ALIGN * LX_CUDA_ALIGN;
-}
-
-static inline int64_t lx_cuda_count(const lx_arg *arg)
-{
-    int64_t n = 1;
-    for (int i = 0; i < arg->n_dims; i++)
-        n *= arg->shape[i];
-    return n;
 }
 
 static inline lx_cuda_context *lx_cuda_context_of(lx_device *dev)

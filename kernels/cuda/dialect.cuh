@@ -391,11 +391,6 @@ template <class F> static void lx_with_type(lx_dtype dtype, F f)
         f(float());
 }
 
-static inline bool lx_is_present(const lx_call *call, int i)
-{
-    return i < call->n_in && call->in[i].n_dims >= 0;
-}
-
 /* NULL when absent. */
 template <class T> static const T *lx_in(const lx_call *call, int i)
 {
@@ -410,27 +405,6 @@ template <class T> static T *lx_out(const lx_call *call, int i)
 static inline lx_weight lx_weight_of(const lx_call *call, int i)
 {
     return {call->in[i].data, call->in[i].dtype};
-}
-
-static inline int64_t lx_count(const lx_arg *arg)
-{
-    int64_t n = 1;
-    for (int i = 0; i < arg->n_dims; i++)
-        n *= arg->shape[i];
-    return n;
-}
-
-static inline int64_t lx_width(const lx_arg *arg)
-{
-    return arg->n_dims > 0 ? arg->shape[arg->n_dims - 1] : 1;
-}
-
-static inline int64_t lx_rows(const lx_arg *arg)
-{
-    int64_t n = 1;
-    for (int i = 0; i + 1 < arg->n_dims; i++)
-        n *= arg->shape[i];
-    return n;
 }
 
 static inline int64_t lx_ceil_div(int64_t a, int64_t b)

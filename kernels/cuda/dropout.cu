@@ -71,9 +71,9 @@ static void run_dropout(lx_device *dev, const lx_call *call)
                      call->attrs.dropout.rank,
                      call->attrs.dropout.module,
                      call->attrs.dropout.stream,
-                     lx_count(x),
-                     lx_width(x),
-                     x->shape[0] ? lx_count(x) / x->shape[0] : 1};
+                     lx_arg_count(x),
+                     lx_arg_width(x),
+                     x->shape[0] ? lx_arg_count(x) / x->shape[0] : 1};
 
     if (!p.n)
         return;

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(THREADS)
 
 template <class F, class T> static void launch_map(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[0]);
+    const int64_t n = lx_arg_count(&call->in[0]);
     const T *x = lx_in<T>(call, 0);
     T *y = lx_out<T>(call, 0);
 
@@ -54,7 +54,7 @@ template <class F, class T> static void launch_map(lx_device *dev, const lx_call
 
 template <class F, class T> static void launch_slope(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[0]);
+    const int64_t n = lx_arg_count(&call->in[0]);
     const T *dy = lx_in<T>(call, 0), *x = lx_in<T>(call, 1);
     T *dx = lx_out<T>(call, 0);
 
@@ -67,14 +67,14 @@ template <class F, class T> static void launch_slope(lx_device *dev, const lx_ca
 
 template <class F> static void run_map(lx_device *dev, const lx_call *call)
 {
-    if (lx_count(&call->in[0]))
+    if (lx_arg_count(&call->in[0]))
         lx_with_type(call->in[0].dtype,
                      [&](auto t) { launch_map<F, decltype(t)>(dev, call); });
 }
 
 template <class F> static void run_slope(lx_device *dev, const lx_call *call)
 {
-    if (lx_count(&call->in[0]))
+    if (lx_arg_count(&call->in[0]))
         lx_with_type(call->in[0].dtype,
                      [&](auto t) { launch_slope<F, decltype(t)>(dev, call); });
 }
@@ -138,8 +138,8 @@ static dim3 row_grid(int64_t packs, int64_t rows)
 
 static void run_geglu(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->out[0]);
-    const int C = (int)lx_width(&call->out[0]);
+    const int64_t rows = lx_arg_rows(&call->out[0]);
+    const int C = (int)lx_arg_width(&call->out[0]);
 
     if (!rows || !C)
         return;
@@ -157,8 +157,8 @@ static void run_geglu(lx_device *dev, const lx_call *call)
 
 static void run_geglu_dx(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t rows = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!rows || !C)
         return;
@@ -217,8 +217,8 @@ __global__ void __launch_bounds__(THREADS)
 
 template <class T> static void launch_add(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[0]), n_b = lx_count(&call->in[1]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t n = lx_arg_count(&call->in[0]), n_b = lx_arg_count(&call->in[1]);
+    const int C = (int)lx_arg_width(&call->in[0]);
     const T *a = lx_in<T>(call, 0), *b = lx_in<T>(call, 1);
     T *y = lx_out<T>(call, 0);
 
@@ -242,7 +242,7 @@ template <class T> static void launch_add(lx_device *dev, const lx_call *call)
 
 static void run_add(lx_device *dev, const lx_call *call)
 {
-    if (lx_count(&call->in[0]))
+    if (lx_arg_count(&call->in[0]))
         lx_with_type(call->in[0].dtype,
                      [&](auto t) { launch_add<decltype(t)>(dev, call); });
 }
@@ -264,7 +264,7 @@ __global__ void __launch_bounds__(THREADS)
 
 static void run_scale(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[0]);
+    const int64_t n = lx_arg_count(&call->in[0]);
 
     if (!n)
         return;
@@ -299,7 +299,7 @@ __global__ void __launch_bounds__(THREADS)
 
 static void run_mul_add(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[1]), B = call->in[1].shape[0];
+    const int64_t n = lx_arg_count(&call->in[1]), B = call->in[1].shape[0];
 
     if (!n)
         return;

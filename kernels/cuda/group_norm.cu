@@ -378,9 +378,9 @@ static norm_shape shape_of(const lx_call *call, const lx_arg *x)
     norm_shape s = {};
 
     s.B = (int)x->shape[0];
-    s.C = (int)lx_width(x);
+    s.C = (int)lx_arg_width(x);
     s.G = call->attrs.norm.n_groups;
-    s.P = s.B ? lx_rows(x) / s.B : 0;
+    s.P = s.B ? lx_arg_rows(x) / s.B : 0;
     s.width = s.C / s.G;
     s.eps = call->attrs.norm.eps;
     s.has_silu = call->attrs.norm.has_silu;

@@ -106,7 +106,7 @@ static int prepare_loss(lx_device *dev, lx_call *call, bool is_sizing, lx_error 
 
 static void run_loss(lx_device *dev, const lx_call *call)
 {
-    const int64_t B = call->in[0].shape[0], n = B ? lx_count(&call->in[0]) / B : 0;
+    const int64_t B = call->in[0].shape[0], n = B ? lx_arg_count(&call->in[0]) / B : 0;
     const float *copy = static_cast<const float *>(call->state);
     double *sums = static_cast<double *>(call->scratch);
     const loss_tables tables = {call->attrs.loss.type,

@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(THREADS)
 static void run_permute(lx_device *dev, const lx_call *call)
 {
     const lx_arg *x = &call->in[0], *y = &call->out[0];
-    const int64_t n = lx_count(y);
+    const int64_t n = lx_arg_count(y);
     permutation p = {};
 
     p.n_dims = y->n_dims;
@@ -260,7 +260,7 @@ static void run_upsample_nearest(lx_device *dev, const lx_call *call)
     const lx_arg *x = &call->in[0], *y = &call->out[0];
     const int64_t bytes = x->shape[3] * (int64_t)item_bytes(x);
 
-    if (lx_count(y))
+    if (lx_arg_count(y))
         with_unit({(uintptr_t)bytes, address(x->data), address(y->data)}, [&](auto u) {
             typedef decltype(u) U;
             const int C = (int)(bytes / (int64_t)sizeof(U)), W = (int)y->shape[2];
@@ -279,7 +279,7 @@ static void run_upsample_nearest_dx(lx_device *dev, const lx_call *call)
     const dim3 grid(lx_blocks((int64_t)w * C, THREADS), (unsigned)dx->shape[1],
                     (unsigned)dx->shape[0]);
 
-    if (lx_count(dx))
+    if (lx_arg_count(dx))
         lx_with_type(dx->dtype, [&](auto t) {
             typedef decltype(t) T;
             LX_LAUNCH(dev, upsample_dx<T>, grid, THREADS, 0, lx_out<T>(call, 0),
@@ -308,7 +308,7 @@ __global__ void __launch_bounds__(THREADS)
 
 static void run_embedding(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[0]);
+    const int64_t n = lx_arg_count(&call->in[0]);
     const int D = (int)call->in[1].shape[1];
 
     if (!n || !D)
@@ -383,7 +383,7 @@ static int prepare_cast(lx_device *, lx_call *call, bool, lx_error *err)
 
 static void run_cast(lx_device *dev, const lx_call *call)
 {
-    const int64_t n = lx_count(&call->in[0]);
+    const int64_t n = lx_arg_count(&call->in[0]);
 
     if (!n)
         return;

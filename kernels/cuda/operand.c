@@ -1,5 +1,7 @@
-/* Weights for the libraries, in their type and order. */
+/* Weights for the libraries, in their type and order, and what is kept of a product. */
 #include "kernels/cuda/cuda.h"
+
+#include "src/base/alloc.h"
 
 enum { LAYOUT_TAG = 0x4355 << 16 };
 
@@ -14,7 +16,7 @@ lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype)
         w.taps *= arg->shape[i];
     if (arg->dtype == dtype && (w.taps == 1 || w.K == 1))
         return w;
-    bytes = (size_t)lx_cuda_count(arg) * (size_t)lx_dtype_bits(dtype) / 8;
+    bytes = (size_t)lx_arg_count(arg) * (size_t)lx_dtype_bits(dtype) / 8;
     if (arg->is_frozen) {
         w.layout = (uint64_t)LAYOUT_TAG | (uint64_t)dtype;
         call->packed_bytes = bytes;
@@ -55,8 +57,37 @@ const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *w,
     return scratch;
 }
 
-void lx_cuda_weight_drop(lx_device *dev, const lx_cuda_weight *w, const lx_call *call)
+int lx_cuda_product_keep(lx_device *dev, lx_call *call, bool is_sizing,
+                         lx_cuda_product product, size_t workspace, lx_error *err)
 {
-    if (w->layout && w->data)
-        lx_pack_put(dev, call->in[1].data, w->layout);
+    lx_cuda_product *kept;
+    int rc;
+
+    if (is_sizing) {
+        call->scratch_bytes =
+            product.weight.scratch_bytes + product.gradient_bytes + workspace;
+        return LX_OK;
+    }
+    if (!(kept = lx_alloc(sizeof *kept)))
+        return lx_oom(err);
+    if (product.has_weight &&
+        (rc = lx_cuda_weight_place(dev, &product.weight, call, err)) < 0) {
+        lx_free(kept);
+        return rc;
+    }
+    *kept = product;
+    call->state = kept;
+    return LX_OK;
+}
+
+void lx_cuda_product_release(lx_device *dev, lx_call *call)
+{
+    lx_cuda_product *kept = call->state;
+
+    if (!kept)
+        return;
+    if (kept->weight.layout && kept->weight.data)
+        lx_pack_put(dev, call->in[1].data, kept->weight.layout);
+    lx_free(kept);
+    call->state = NULL;
 }

@@ -108,8 +108,8 @@ __global__ void __launch_bounds__(THREADS)
 
 static void run_layer_norm(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t rows = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!rows || !C)
         return;
@@ -128,8 +128,8 @@ static void run_layer_norm(lx_device *dev, const lx_call *call)
 
 static void run_layer_norm_dx(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t rows = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!rows || !C)
         return;
@@ -189,8 +189,8 @@ __global__ void __launch_bounds__(THREADS)
 
 static void run_softmax(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t rows = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!rows || !C)
         return;
@@ -203,8 +203,8 @@ static void run_softmax(lx_device *dev, const lx_call *call)
 
 static void run_softmax_dx(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t rows = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!rows || !C)
         return;
@@ -258,7 +258,7 @@ __global__ void __launch_bounds__(COLUMNS *DEEP)
 
 static void run_sum_rows(lx_device *dev, const lx_call *call)
 {
-    const int64_t B = call->out[0].shape[0], P = B ? lx_rows(&call->in[0]) / B : 0;
+    const int64_t B = call->out[0].shape[0], P = B ? lx_arg_rows(&call->in[0]) / B : 0;
     const int C = (int)call->out[0].shape[1];
 
     if (!B || !C)
@@ -273,8 +273,8 @@ static void run_sum_rows(lx_device *dev, const lx_call *call)
 
 static void run_bias_db(lx_device *dev, const lx_call *call)
 {
-    const int64_t P = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t P = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!C)
         return;
@@ -313,8 +313,8 @@ __global__ void __launch_bounds__(COLUMNS *DEEP)
 
 static void run_norm_dwb(lx_device *dev, const lx_call *call)
 {
-    const int64_t rows = lx_rows(&call->in[0]);
-    const int C = (int)lx_width(&call->in[0]);
+    const int64_t rows = lx_arg_rows(&call->in[0]);
+    const int C = (int)lx_arg_width(&call->in[0]);
 
     if (!rows || !C)
         return;

@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(THREADS)
 
 void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg *bias)
 {
-    const int64_t n = lx_count(y);
+    const int64_t n = lx_arg_count(y);
     const lx_weight b = {bias && bias->n_dims >= 0 ? bias->data : nullptr,
                          bias ? (int)bias->dtype : LX_F32};
 
@@ -29,7 +29,7 @@ void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg
         typedef decltype(t) T;
         LX_LAUNCH(dev, start_rows<T>, lx_blocks(n, THREADS), THREADS, 0,
                   static_cast<T *>(y->data), static_cast<const T *>(add), b, n,
-                  lx_width(y));
+                  lx_arg_width(y));
     });
 }
 

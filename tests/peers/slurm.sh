@@ -29,14 +29,14 @@ stop() {
 }
 fail() {
     echo "$1"
-    tail -n 20 "$dir"/*.log "$dir"/work/*.log 2>/dev/null
+    tail -n 20 "$dir"/*.log "$dir"/jobs/*.log 2>/dev/null
     exit 1
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
 
 mkdir -m 700 "$dir/munge"
-mkdir "$dir/state" "$dir/spool" "$dir/work" "$dir/home"
+mkdir "$dir/state" "$dir/spool" "$dir/jobs" "$dir/home"
 dd if=/dev/urandom of="$dir/munge/key" bs=1024 count=1 2>/dev/null
 chmod 400 "$dir/munge/key"
 munged --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/munge/pid" \
@@ -70,7 +70,7 @@ export SLURM_CONF="$dir/slurm.conf"
 slurmctld -i && slurmd || fail "Slurm does not start"
 
 export HOME="$dir/home" LX_STORE="$dir/store" OMP_WAIT_POLICY=passive
-cd "$dir/work" || exit 1
+cd "$dir/jobs" || exit 1
 "$make" tiny tiny.safetensors || fail "no checkpoint"
 mkdir -p "img/3_iwl 1girl"
 cp "$picture" "img/3_iwl 1girl/a.png"
