@@ -1,11 +1,10 @@
 /* lx merge - LoRAs into one, or into a checkpoint */
 #include "cmd/merge.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
+#include "cmd/derived.h"
 #include "src/base/file.h"
 #include "src/base/str.h"
 #include "src/lora/lora.h"
@@ -62,64 +61,18 @@ static const lx_option options[] = {
 
 /* ---- reading the command line ------------------------------------------------------------ */
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 static int find_output(lx_merge_job *j, lx_error *err)
 {
+    const char **inputs = lx_arena_calloc(j->cli->arena, j->n + 1, sizeof *inputs);
+
+    if (!inputs)
+        return lx_oom(err);
     j->output = j->args->output ? j->args->output : j->args->save_to;
     j->into = j->args->into;
-    if (!j->output)
-        return lx_fail(err, LX_EUSAGE, "no output: add -o OUT.safetensors");
-    if (!lx_ends_with(j->output, ".safetensors"))
-        return lx_fail(err, LX_EUSAGE, "--output %s: lx writes .safetensors", j->output);
     for (size_t i = 0; i < j->n; i++)
-        if (is_same_file(j->output, j->inputs[i].path))
-            return lx_fail(err, LX_EEXISTS,
-                           "%s is one of the inputs: choose another output", j->output);
-    if (j->into && is_same_file(j->output, j->into))
-        return lx_fail(err, LX_EEXISTS, "%s is the base model: choose another output",
-                       j->output);
-    return LX_OK;
-}
-
-static int parse_precision(lx_dtype *out, const char *text, const char *flag,
-                           lx_error *err)
-{
-    if (strcmp(text, "float") == 0)
-        *out = LX_F32;
-    else if (strcmp(text, "fp16") == 0)
-        *out = LX_F16;
-    else if (strcmp(text, "bf16") == 0)
-        *out = LX_BF16;
-    else
-        return lx_fail(err, LX_EUSAGE, "--%s %s: must be float, fp16 or bf16", flag,
-                       text);
-    return LX_OK;
-}
-
-static int parse_error(double *out, const char *text, lx_arena *arena, lx_error *err)
-{
-    const size_t n = strlen(text);
-    const bool is_percent = n && text[n - 1] == '%';
-    const char *number = lx_arena_strndup(arena, text, is_percent ? n - 1 : n);
-    int rc;
-
-    if (!number)
-        return lx_oom(err);
-    if ((rc = lx_parse_number(out, number, err)) == LX_OK) {
-        *out /= is_percent ? 100 : 1;
-        if (!(*out > 0) || *out >= 1)
-            rc = lx_fail(err, LX_EUSAGE, "must be more than 0 and less than 100%%");
-    }
-    if (rc < 0)
-        lx_within(err, "--error %s", text);
-    return rc;
+        inputs[i] = j->inputs[i].path;
+    inputs[j->n] = j->into;
+    return lx_check_output(j->output, inputs, j->n + 1, err);
 }
 
 static int read_rank(lx_merge_job *j, lx_error *err)
@@ -134,7 +87,7 @@ static int read_rank(lx_merge_job *j, lx_error *err)
                        "--rank, --new_rank and --error: give one of them");
     if (a->error) {
         o->rank_rule = LX_RANK_ERROR;
-        return parse_error(&o->error, a->error, j->cli->arena, err);
+        return lx_parse_share(&o->error, a->error, "error", j->cli->arena, err);
     }
     if (a->rank && strcmp(a->rank, "exact") == 0) {
         o->rank_rule = LX_RANK_EXACT;
@@ -194,7 +147,7 @@ static int read_like(lx_merge_job *j, lx_error *err)
     int rc;
 
     if (a->precision &&
-        (rc = parse_precision(&precision, a->precision, "precision", err)) < 0)
+        (rc = lx_parse_precision(&precision, a->precision, "precision", err)) < 0)
         return rc;
     j->is_like = a->like != NULL;
     if (!j->is_like && (a->concat || a->shuffle))
@@ -237,8 +190,8 @@ static int read_args(lx_merge_job *j, lx_error *err)
         return rc;
     j->has_dtype = j->args->save_precision != NULL;
     if (j->has_dtype)
-        return parse_precision(&j->options.dtype, j->args->save_precision,
-                               "save_precision", err);
+        return lx_parse_precision(&j->options.dtype, j->args->save_precision,
+                                  "save_precision", err);
     return LX_OK;
 }
 
@@ -341,38 +294,6 @@ static int hash_all(lx_merge_job *j, const lx_merge_result *r, char legacy_hash[
     return rc;
 }
 
-static int add_bytes(void *context, const void *data, size_t n, lx_error *err)
-{
-    lx_sha256_update(context, data, n);
-    return LX_OK;
-}
-
-/* Written by one thread and hashed by another. */
-static int write_and_hash(lx_merge_job *j, const lx_merge_result *r,
-                          const lx_metadata_entry *all, size_t n, lx_error *err)
-{
-    lx_sha256 hash;
-    int rc = LX_OK;
-
-    lx_sha256_init(&hash);
-#pragma omp parallel for schedule(static, 1)
-    for (int side = 0; side < 2; side++) {
-        lx_error own;
-        int failed = LX_OK;
-        if (side == 0)
-            failed =
-                lx_safetensors_write(j->output, r->tensors, r->n_tensors, all, n, &own);
-        else if (!j->args->no_record)
-            failed = lx_safetensors_stream(add_bytes, &hash, NULL, r->tensors,
-                                           r->n_tensors, all, n, &own);
-        keep_error(&rc, err, failed, &own);
-    }
-    j->output_hash = lx_sha256_final(&hash);
-    if (rc < 0)
-        lx_within(err, "%s", j->output);
-    return rc;
-}
-
 static int write_lora(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
 {
     char legacy_hash[9];
@@ -388,7 +309,8 @@ static int write_lora(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
     memcpy(all, entries, n * sizeof *all);
     all[n++] = (lx_metadata_entry){"sshs_model_hash", j->tensor_hash};
     all[n++] = (lx_metadata_entry){"sshs_legacy_hash", legacy_hash};
-    return write_and_hash(j, r, all, n, err);
+    return lx_write_and_hash(&j->output_hash, j->output, r->tensors, r->n_tensors, all, n,
+                             err);
 }
 
 static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_result *r,

@@ -1,29 +1,11 @@
 /* What a merged file says of itself. */
 #include <string.h>
-#include <time.h>
 
+#include "cmd/derived.h"
 #include "cmd/merge.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
-
-typedef struct table {
-    lx_metadata_entry *entries;
-    size_t n, capacity;
-} table;
-
-static void put(table *t, const char *key, const char *value)
-{
-    if (!value)
-        return;
-    for (size_t i = 0; i < t->n; i++)
-        if (strcmp(t->entries[i].key, key) == 0) {
-            t->entries[i].value = value;
-            return;
-        }
-    lx_assert(t->n < t->capacity);
-    t->entries[t->n++] = (lx_metadata_entry){key, value};
-}
 
 static const char *said(const lx_merge_job *j, size_t i, const char *key)
 {
@@ -39,20 +21,8 @@ static const char *first_said(const lx_merge_job *j, const char *key)
     return value;
 }
 
-static const char *canonical(const cJSON *value, lx_arena *arena, lx_error *err)
-{
-    lx_str text = LX_STR_INIT;
-    const char *out = NULL;
-
-    if (lx_json_canonical(&text, value, err) == LX_OK &&
-        !(out = lx_arena_strdup(arena, lx_str_text(&text))))
-        lx_oom(err);
-    lx_str_release(&text);
-    return out;
-}
-
 /* What was merged: file names without their folders, strengths, hashes of the data. */
-static const char *lineage(const lx_merge_job *j, lx_error *err)
+static const char *lineage(const lx_merge_job *j)
 {
     cJSON *list = cJSON_CreateArray();
     const char *out;
@@ -71,7 +41,7 @@ static const char *lineage(const lx_merge_job *j, lx_error *err)
         if (in->lbw)
             cJSON_AddStringToObject(o, "lbw", in->lbw);
     }
-    out = canonical(list, j->cli->arena, err);
+    out = lx_json_in_arena(list, j->cli->arena);
     cJSON_Delete(list);
     return out;
 }
@@ -109,7 +79,7 @@ static void add_tags(cJSON *all, const char *text)
 }
 
 /* The union of the files' tag frequencies; NULL when none has any. */
-static const char *tag_frequency(const lx_merge_job *j, lx_error *err)
+static const char *tag_frequency(const lx_merge_job *j)
 {
     cJSON *all = cJSON_CreateObject();
     const char *out = NULL;
@@ -117,31 +87,25 @@ static const char *tag_frequency(const lx_merge_job *j, lx_error *err)
     for (size_t i = 0; i < j->n; i++)
         add_tags(all, said(j, i, "ss_tag_frequency"));
     if (all && all->child)
-        out = canonical(all, j->cli->arena, err);
+        out = lx_json_in_arena(all, j->cli->arena);
     cJSON_Delete(all);
     return out;
 }
 
 /* ---- tables ------------------------------------------------------------------------------ */
 
-static const char *title_of(const char *path, lx_arena *arena)
-{
-    const char *base = lx_path_base(path);
-    return lx_arena_strndup(arena, base, strlen(base) - strlen(lx_path_ext(base)));
-}
-
 static const char *merged_from(const lx_merge_job *j)
 {
     lx_arena *arena = j->cli->arena;
     lx_str out = LX_STR_INIT;
-    const char *text = j->into ? title_of(j->into, arena) : NULL;
+    const char *text = j->into ? lx_path_title(j->into, arena) : NULL;
 
     if (text)
         lx_str_printf(&out, "%s, ", text);
     for (size_t i = 0; i < j->n; i++) {
         const char *title = said(j, i, "modelspec.title");
         if (!title)
-            title = title_of(j->inputs[i].path, arena);
+            title = lx_path_title(j->inputs[i].path, arena);
         lx_str_printf(&out, "%s%s", i ? ", " : "", title ? title : "?");
     }
     text = lx_arena_strdup(arena, lx_str_text(&out));
@@ -170,33 +134,23 @@ const char *lx_merge_describe(const lx_merge_job *j)
     return text ? text : "";
 }
 
-static const char *now_text(lx_arena *arena)
-{
-    const time_t now = time(NULL);
-    struct tm local;
-    char *date = lx_arena_alloc(arena, 32);
-
-    if (date)
-        strftime(date, 32, "%Y-%m-%dT%H:%M:%S", localtime_r(&now, &local));
-    return date;
-}
-
-static void put_lora(table *t, const lx_merge_job *j, const lx_merge_result *r,
-                     lx_error *err)
+static void put_lora(lx_metadata_table *t, const lx_merge_job *j,
+                     const lx_merge_result *r)
 {
     lx_arena *arena = j->cli->arena;
     const char *v2 = first_said(j, "ss_v2");
 
-    put(t, "ss_v2", v2 ? v2 : "False");
-    put(t, "ss_base_model_version", first_said(j, "ss_base_model_version"));
-    put(t, "ss_network_module", r->is_plain ? "networks.lora" : "lycoris.kohya");
-    put(t, "ss_network_dim", number_text(arena, (double)r->rank));
-    put(t, "ss_network_alpha", number_text(arena, r->alpha));
+    lx_metadata_put(t, "ss_v2", v2 ? v2 : "False");
+    lx_metadata_put(t, "ss_base_model_version", first_said(j, "ss_base_model_version"));
+    lx_metadata_put(t, "ss_network_module",
+                    r->is_plain ? "networks.lora" : "lycoris.kohya");
+    lx_metadata_put(t, "ss_network_dim", number_text(arena, (double)r->rank));
+    lx_metadata_put(t, "ss_network_alpha", number_text(arena, r->alpha));
     if (!j->args->no_metadata)
-        put(t, "ss_tag_frequency", tag_frequency(j, err));
+        lx_metadata_put(t, "ss_tag_frequency", tag_frequency(j));
 }
 
-static void put_modelspec(table *t, const lx_merge_job *j)
+static void put_modelspec(lx_metadata_table *t, const lx_merge_job *j)
 {
     static const char *const kept[] = {"modelspec.resolution",
                                        "modelspec.prediction_type"};
@@ -207,41 +161,36 @@ static void put_modelspec(table *t, const lx_merge_job *j)
     if (j->into) /* the model's own */
         architecture =
             lx_arena_strndup(j->cli->arena, architecture, strcspn(architecture, "/"));
-    put(t, "modelspec.sai_model_spec", "1.0.1");
-    put(t, "modelspec.architecture", architecture);
-    put(t, "modelspec.implementation",
-        j->into ? "https://github.com/Stability-AI/generative-models" : "diffusers");
-    put(t, "modelspec.title", title_of(j->output, j->cli->arena));
-    put(t, "modelspec.date", now_text(j->cli->arena));
+    lx_metadata_put(t, "modelspec.sai_model_spec", "1.0.1");
+    lx_metadata_put(t, "modelspec.architecture", architecture);
+    lx_metadata_put(t, "modelspec.implementation",
+                    j->into ? "https://github.com/Stability-AI/generative-models"
+                            : "diffusers");
+    lx_metadata_put(t, "modelspec.title", lx_path_title(j->output, j->cli->arena));
+    lx_metadata_put(t, "modelspec.date", lx_now_text(j->cli->arena));
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        put(t, kept[i], first_said(j, kept[i]));
-    put(t, "modelspec.merged_from", merged_from(j));
+        lx_metadata_put(t, kept[i], first_said(j, kept[i]));
+    lx_metadata_put(t, "modelspec.merged_from", merged_from(j));
 }
 
 int lx_merge_metadata(lx_metadata_entry **out, size_t *n, const lx_merge_job *j,
                       const lx_merge_result *r, const lx_tensor_file *base, lx_error *err)
 {
-    const size_t n_base = base ? lx_tensor_file_metadata_count(base) : 0;
-    table t = {.capacity = n_base + 24};
-    const char *sources = lineage(j, err), *method = lx_merge_describe(j);
+    lx_metadata_table t = {.arena = j->cli->arena};
+    const char *sources = lineage(j), *method = lx_merge_describe(j);
 
-    if (!sources ||
-        !(t.entries = lx_arena_calloc(j->cli->arena, t.capacity, sizeof *t.entries)))
+    if (!sources)
         return lx_oom(err);
-    for (size_t i = 0; i < n_base && !j->args->no_metadata; i++) {
-        const char *key, *value;
-        lx_tensor_file_metadata_at(base, i, &key, &value);
-        if (strcmp(key, "modelspec.hash_sha256") != 0) /* was true of the base */
-            put(&t, key, value);
-    }
+    if (base && !j->args->no_metadata)
+        lx_metadata_take(&t, base);
     if (!base)
-        put_lora(&t, j, r, err);
-    put(&t, "lx.merge", sources);
-    put(&t, "lx.merge.method", *method ? method : NULL);
-    put(&t, "lx.version", LX_VERSION);
+        put_lora(&t, j, r);
+    lx_metadata_put(&t, "lx.merge", sources);
+    lx_metadata_put(&t, "lx.merge.method", *method ? method : NULL);
+    lx_metadata_put(&t, "lx.version", LX_VERSION);
     if (!j->args->no_metadata)
         put_modelspec(&t, j);
     *out = t.entries;
     *n = t.n;
-    return LX_OK;
+    return lx_metadata_check(&t, err);
 }

@@ -1,0 +1,227 @@
+/* What is written about files that are made out of others, and how. */
+#include "cmd/derived.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "src/base/str.h"
+#include "src/lora/lora.h"
+
+/* ---- the command line -------------------------------------------------------------------- */
+
+int lx_parse_precision(lx_dtype *out, const char *text, const char *flag, lx_error *err)
+{
+    if (strcmp(text, "float") == 0)
+        *out = LX_F32;
+    else if (strcmp(text, "fp16") == 0)
+        *out = LX_F16;
+    else if (strcmp(text, "bf16") == 0)
+        *out = LX_BF16;
+    else
+        return lx_fail(err, LX_EUSAGE, "--%s %s: must be float, fp16 or bf16", flag,
+                       text);
+    return LX_OK;
+}
+
+int lx_parse_share(double *out, const char *text, const char *flag, lx_arena *arena,
+                   lx_error *err)
+{
+    const size_t n = strlen(text);
+    const bool is_percent = n && text[n - 1] == '%';
+    const char *number = lx_arena_strndup(arena, text, is_percent ? n - 1 : n);
+    int rc;
+
+    if (!number)
+        return lx_oom(err);
+    if ((rc = lx_parse_number(out, number, err)) == LX_OK) {
+        *out /= is_percent ? 100 : 1;
+        if (!(*out > 0) || *out >= 1)
+            rc = lx_fail(err, LX_EUSAGE, "must be more than 0 and less than 100%%");
+    }
+    if (rc < 0)
+        lx_within(err, "--%s %s", flag, text);
+    return rc;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+int lx_check_output(const char *output, const char *const *inputs, size_t n,
+                    lx_error *err)
+{
+    if (!output)
+        return lx_fail(err, LX_EUSAGE, "no output: add -o OUT.safetensors");
+    if (!lx_ends_with(output, ".safetensors"))
+        return lx_fail(err, LX_EUSAGE, "--output %s: lx writes .safetensors", output);
+    for (size_t i = 0; i < n; i++)
+        if (inputs[i] && is_same_file(output, inputs[i]))
+            return lx_fail(err, LX_EEXISTS,
+                           "%s is one of the inputs: choose another output", output);
+    return LX_OK;
+}
+
+/* ---- metadata ---------------------------------------------------------------------------- */
+
+static lx_metadata_entry *find_entry(const lx_metadata_table *t, const char *key)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (strcmp(t->entries[i].key, key) == 0)
+            return &t->entries[i];
+    return NULL;
+}
+
+const char *lx_metadata_find(const lx_metadata_table *t, const char *key)
+{
+    const lx_metadata_entry *e = find_entry(t, key);
+
+    return e ? e->value : NULL;
+}
+
+void lx_metadata_put(lx_metadata_table *t, const char *key, const char *value)
+{
+    lx_metadata_entry *e = find_entry(t, key);
+
+    if (!value)
+        return;
+    if (e) {
+        e->value = value;
+        return;
+    }
+    if (t->n == t->capacity) {
+        const size_t more = t->capacity ? 2 * t->capacity : 64;
+        lx_metadata_entry *grown = lx_arena_calloc(t->arena, more, sizeof *grown);
+        if (!grown) {
+            t->failed = true;
+            return;
+        }
+        if (t->n)
+            memcpy(grown, t->entries, t->n * sizeof *grown);
+        t->entries = grown;
+        t->capacity = more;
+    }
+    t->entries[t->n++] = (lx_metadata_entry){key, value};
+}
+
+void lx_metadata_drop(lx_metadata_table *t, const char *key)
+{
+    lx_metadata_entry *e = find_entry(t, key);
+
+    if (e)
+        *e = t->entries[--t->n];
+}
+
+void lx_metadata_take(lx_metadata_table *t, const lx_tensor_file *file)
+{
+    for (size_t i = 0; i < lx_tensor_file_metadata_count(file); i++) {
+        const char *key, *value;
+        lx_tensor_file_metadata_at(file, i, &key, &value);
+        if (strcmp(key, "modelspec.hash_sha256") == 0)
+            continue;
+        key = lx_arena_strdup(t->arena, key);
+        value = lx_arena_strdup(t->arena, value);
+        if (key && value)
+            lx_metadata_put(t, key, value);
+        else
+            t->failed = true;
+    }
+}
+
+int lx_metadata_check(const lx_metadata_table *t, lx_error *err)
+{
+    return t->failed ? lx_oom(err) : LX_OK;
+}
+
+const char *lx_path_title(const char *path, lx_arena *arena)
+{
+    const char *base = lx_path_base(path);
+
+    return lx_arena_strndup(arena, base, strlen(base) - strlen(lx_path_ext(base)));
+}
+
+const char *lx_now_text(lx_arena *arena)
+{
+    const time_t now = time(NULL);
+    struct tm local;
+    char *date = lx_arena_alloc(arena, 32);
+
+    if (date)
+        strftime(date, 32, "%Y-%m-%dT%H:%M:%S", localtime_r(&now, &local));
+    return date;
+}
+
+const char *lx_json_in_arena(const cJSON *value, lx_arena *arena)
+{
+    lx_str text = LX_STR_INIT;
+    const char *out = NULL;
+
+    if (lx_json_canonical(&text, value, NULL) == LX_OK)
+        out = lx_arena_strdup(arena, lx_str_text(&text));
+    lx_str_release(&text);
+    return out;
+}
+
+/* ---- the file ---------------------------------------------------------------------------- */
+
+static int add_bytes(void *context, const void *data, size_t n, lx_error *err)
+{
+    lx_sha256_update(context, data, n);
+    return LX_OK;
+}
+
+int lx_write_and_hash(lx_hash *out, const char *path, const lx_tensor_view *tensors,
+                      size_t n, const lx_metadata_entry *metadata, size_t n_metadata,
+                      lx_error *err)
+{
+    lx_sha256 hash;
+    int rc = LX_OK;
+
+    lx_sha256_init(&hash);
+#pragma omp parallel for schedule(static, 1)
+    for (int side = 0; side < 2; side++) {
+        lx_error own;
+        const int failed =
+            side == 0 ? lx_safetensors_write(path, tensors, n, metadata, n_metadata, &own)
+                      : lx_safetensors_stream(add_bytes, &hash, NULL, tensors, n,
+                                              metadata, n_metadata, &own);
+#pragma omp critical(lx_derived_error)
+        if (rc == LX_OK && failed < 0) {
+            rc = failed;
+            if (err)
+                *err = own;
+        }
+    }
+    *out = lx_sha256_final(&hash);
+    if (rc < 0)
+        lx_within(err, "%s", path);
+    return rc;
+}
+
+int lx_write_lora(lx_written *out, const char *path, const lx_tensor_view *tensors,
+                  size_t n, lx_metadata_table *t, lx_error *err)
+{
+    const lx_lora_tensors views = {.views = (lx_tensor_view *)tensors, .count = n};
+    char *hashes = lx_arena_calloc(t->arena, 1, 65 + 9);
+    int rc;
+
+    if (!hashes)
+        return lx_oom(err);
+    lx_metadata_drop(t, "sshs_model_hash");
+    lx_metadata_drop(t, "sshs_legacy_hash");
+    if ((rc = lx_metadata_check(t, err)) < 0 ||
+        (rc = lx_lora_hashes(hashes, hashes + 65, &views, t->entries, t->n, err)) < 0)
+        return rc;
+    memcpy(out->tensors, hashes, sizeof out->tensors);
+    lx_metadata_put(t, "sshs_model_hash", hashes);
+    lx_metadata_put(t, "sshs_legacy_hash", hashes + 65);
+    if ((rc = lx_metadata_check(t, err)) < 0)
+        return rc;
+    return lx_write_and_hash(&out->hash, path, tensors, n, t->entries, t->n, err);
+}

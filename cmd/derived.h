@@ -1,0 +1,88 @@
+/*
+ * cmd/derived - files made out of other files: how they are written, what they say of themselves, the run
+ *
+ * Shared by merge, resize, extract and convert. Texts live in the command's arena.
+ */
+#ifndef LX_CMD_DERIVED_H
+#define LX_CMD_DERIVED_H
+
+#include "cmd/cli.h"
+#include "src/base/json.h"
+#include "src/base/sha256.h"
+#include "src/format/safetensors.h"
+
+/* ---- the command line -------------------------------------------------------------------- */
+
+/* sd-scripts' float, fp16, bf16. LX_EUSAGE names the flag. */
+int lx_parse_precision(lx_dtype *out, const char *text, const char *flag, lx_error *err);
+/* "1%" or "0.01": more than 0 and less than 1. */
+int lx_parse_share(double *out, const char *text, const char *flag, lx_arena *arena,
+                   lx_error *err);
+/* Is there an output, a .safetensors, and none of the files that are read (n paths, NULLs among them)? */
+int lx_check_output(const char *output, const char *const *inputs, size_t n,
+                    lx_error *err);
+
+/* ---- metadata ---------------------------------------------------------------------------- */
+
+/* Entries by key; starts as {.arena = ...}. Memory that is lacking is remembered in `failed`. */
+typedef struct lx_metadata_table {
+    lx_metadata_entry *entries;
+    size_t n, capacity;
+    lx_arena *arena;
+    bool failed;
+} lx_metadata_table;
+
+/* Replaces the entry of that key; a NULL value changes nothing. Neither text is copied. */
+void lx_metadata_put(lx_metadata_table *table, const char *key, const char *value);
+void lx_metadata_drop(lx_metadata_table *table, const char *key);
+const char *lx_metadata_find(const lx_metadata_table *table, const char *key);
+/* All of a file's, but for modelspec.hash_sha256, which was true of that file only. Copied. */
+void lx_metadata_take(lx_metadata_table *table, const lx_tensor_file *file);
+int lx_metadata_check(const lx_metadata_table *table, lx_error *err); /* LX_ENOMEM */
+
+const char *lx_path_title(const char *path,
+                          lx_arena *arena); /* the name without its extension */
+const char *lx_now_text(lx_arena *arena);   /* 2026-01-31T23:59:59 */
+/* Canonical JSON in the arena; NULL without memory. */
+const char *lx_json_in_arena(const cJSON *value, lx_arena *arena);
+
+/* ---- the file ---------------------------------------------------------------------------- */
+
+typedef struct lx_written {
+    lx_hash hash;     /* of the file */
+    char tensors[65]; /* of its tensors: sshs_model_hash */
+} lx_written;
+
+/* Written by one thread and hashed by another. The message names the path. */
+int lx_write_and_hash(lx_hash *hash, const char *path, const lx_tensor_view *tensors,
+                      size_t n, const lx_metadata_entry *metadata, size_t n_metadata,
+                      lx_error *err);
+/* A LoRA: the same, with sshs_model_hash and sshs_legacy_hash, which are added to the table. */
+int lx_write_lora(lx_written *out, const char *path, const lx_tensor_view *tensors,
+                  size_t n, lx_metadata_table *metadata, lx_error *err);
+
+/* ---- the run ----------------------------------------------------------------------------- */
+
+typedef struct lx_derived {
+    lx_cli *cli;
+    const char *kind; /* of the run, and the command's name: "merge" */
+    const char *name; /* of the run, or NULL */
+    int arithmetic;   /* raised when the same inputs and settings give other bytes */
+    uint64_t seed;
+    const cJSON *settings; /* what determines the bytes beside the files */
+    const cJSON *
+        sources; /* a list, an object for each file: its "sha256" and what is said of it */
+    const char *const *paths; /* of the files, in that order */
+    const char *base;         /* a model that took part, or NULL */
+    const lx_hash *base_hash;
+    const char *role, *output; /* of what was written: "lora" or "checkpoint" */
+    const lx_hash *hash;
+    const char *tensor_hash;       /* hex, or "" */
+    const char *const (*facts)[2]; /* keys and values */
+    size_t n_facts;
+} lx_derived;
+
+/* The run, begun and ended, when all is written: what went in, from which runs, and what came out. */
+int lx_derived_record(const lx_derived *derived, lx_error *err);
+
+#endif

@@ -1,0 +1,162 @@
+/* A file made out of others as a run: what went in, what came out, and which runs the inputs are from. */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/derived.h"
+#include "src/base/file.h"
+#include "src/base/io.h"
+#include "store/query.h"
+#include "store/scrub.h"
+#include "store/store.h"
+
+/* The run that wrote a file of these bytes; "" when none is known. */
+static const char *run_of(lx_arena *arena, lx_store *store, const char *hex)
+{
+    lx_artifact_row *rows;
+    lx_run_row row;
+    lx_hash hash;
+    size_t n;
+
+    if (!hex || !lx_hash_from_hex(&hash, hex) ||
+        lx_query_artifacts_of(&rows, &n, store, &hash, NULL, arena, NULL) < 0)
+        return "";
+    for (size_t i = 0; i < n; i++)
+        if (lx_query_run(&row, store, rows[i].run, arena, NULL) == LX_OK)
+            return row.id;
+    return "";
+}
+
+/* The sources with the names of their files and the runs that they are from. */
+static const char *sources_text(const lx_derived *d, lx_store *store)
+{
+    cJSON *list = cJSON_Duplicate(d->sources, true), *source;
+    const char *text;
+    size_t i = 0;
+
+    cJSON_ArrayForEach(source, list)
+    {
+        const char *run = run_of(d->cli->arena, store, lx_json_text(source, "sha256"));
+        cJSON_AddStringToObject(source, "file", lx_path_base(d->paths[i++]));
+        if (*run)
+            cJSON_AddStringToObject(source, "run", run);
+    }
+    text = lx_json_in_arena(list, d->cli->arena);
+    cJSON_Delete(list);
+    return text;
+}
+
+/* Everything that determines the bytes; the flags are the same without the hashes. */
+static int make_spec(lx_run_start *start, const lx_derived *d, lx_error *err)
+{
+    cJSON *root = cJSON_Duplicate(d->settings, true);
+    char hex[LX_HASH_HEX + 1];
+
+    start->flags = start->flags_given = lx_json_in_arena(root, d->cli->arena);
+    cJSON_AddItemToObject(root, "sources", cJSON_Duplicate(d->sources, true));
+    cJSON_AddNumberToObject(root, "arithmetic", d->arithmetic);
+    if (d->base) {
+        lx_hash_hex(hex, d->base_hash);
+        cJSON_AddStringToObject(root, "base_model", hex);
+    }
+    start->spec = lx_json_in_arena(root, d->cli->arena);
+    cJSON_Delete(root);
+    return start->flags && start->spec ? LX_OK : lx_oom(err);
+}
+
+static int make_base(lx_run_start *start, const lx_derived *d, lx_error *err)
+{
+    char hex[LX_HASH_HEX + 1];
+    cJSON *root;
+
+    if (!d->base)
+        return LX_OK;
+    root = cJSON_CreateObject();
+    lx_hash_hex(hex, d->base_hash);
+    cJSON_AddStringToObject(root, "path", d->base);
+    cJSON_AddStringToObject(root, "sha256", hex);
+    start->base_model = lx_json_in_arena(root, d->cli->arena);
+    cJSON_Delete(root);
+    return start->base_model ? LX_OK : lx_oom(err);
+}
+
+static int begin(lx_run **out, lx_store *store, const lx_derived *d, lx_error *err)
+{
+    lx_cli *cli = d->cli;
+    const char **words =
+        lx_arena_calloc(cli->arena, (size_t)cli->argc + 3, sizeof *words);
+    lx_run_start start = {
+        .name = d->name, .kind = d->kind, .seed = d->seed, .has_seed = true};
+    lx_str line = LX_STR_INIT;
+    char folder[4096];
+    int rc;
+
+    if (!words)
+        return lx_oom(err);
+    words[0] = "lx";
+    words[1] = d->kind;
+    memcpy(words + 2, cli->argv, (size_t)cli->argc * sizeof *words);
+    lx_scrub_command(&line, cli->argc + 2, words);
+    if ((rc = lx_str_check(&line, err)) < 0 || (rc = make_spec(&start, d, err)) < 0 ||
+        (rc = make_base(&start, d, err)) < 0)
+        goto done;
+    start.command_line = lx_str_text(&line);
+    start.work_dir = getcwd(folder, sizeof folder);
+    rc = lx_run_begin(out, store, &start, err);
+done:
+    lx_str_release(&line);
+    return rc;
+}
+
+/* The file stays where it is; the store knows it by its hashes. (Inputs are a fact and no artifacts: the run of
+ * a file is the one that wrote it.) */
+static int attach(lx_store *store, const lx_run *run, const lx_derived *d, lx_error *err)
+{
+    lx_hash tensors;
+    lx_artifact artifact = {.role = d->role,
+                            .name = lx_path_base(d->output),
+                            .step = -1,
+                            .path = d->output,
+                            .hash = d->hash};
+    struct stat info;
+
+    if (*d->tensor_hash && lx_hash_from_hex(&tensors, d->tensor_hash))
+        artifact.tensor_hash = &tensors;
+    if (lx_io_get()->stat(d->output, &info) == 0)
+        artifact.size = (int64_t)info.st_size;
+    return lx_run_attach(NULL, store, lx_run_seq(run), &artifact, err);
+}
+
+static int put_facts(lx_store *store, const lx_run *run, const lx_derived *d,
+                     lx_error *err)
+{
+    const char *sources = sources_text(d, store);
+    const char *key = lx_arena_printf(d->cli->arena, "%s.sources", d->kind);
+    int rc;
+
+    if (!sources || !key)
+        return lx_oom(err);
+    rc = lx_run_fact(store, lx_run_seq(run), key, sources, err);
+    for (size_t i = 0; i < d->n_facts && rc == LX_OK; i++)
+        rc = lx_run_fact(store, lx_run_seq(run), d->facts[i][0], d->facts[i][1], err);
+    return rc;
+}
+
+int lx_derived_record(const lx_derived *d, lx_error *err)
+{
+    lx_store *store = NULL;
+    lx_run *run = NULL;
+    int rc;
+
+    if ((rc = lx_store_open(&store, d->cli->store_path, false, err)) < 0)
+        return rc;
+    if ((rc = begin(&run, store, d, err)) == LX_OK &&
+        (rc = put_facts(store, run, d, err)) == LX_OK)
+        rc = attach(store, run, d, err);
+    if (run && rc == LX_OK)
+        rc = lx_run_end(run, "finished", NULL, err);
+    else if (run)
+        lx_run_abandon(run);
+    lx_store_close(store);
+    return rc;
+}
