@@ -210,26 +210,42 @@ static int show_curves(lx_cli *cli, const detail *d, lx_error *err)
     return loss && loss->n > 1 ? plot(cli, loss, err) : LX_OK;
 }
 
-/* "a.safetensors x 0.7 (run 1234...)" for each file of a merge. */
+/* What runs that make files out of files call them. */
+static const struct {
+    const char *key, *title;
+} source_facts[] = {
+    {"merge.sources", "merged from"},
+    {"resize.sources", "resized from"},
+    {"extract.sources", "extracted from"},
+    {"convert.sources", "converted from"},
+};
+
+/* "a.safetensors x 0.7 (run 1234...)" for each file that a run made its own of. */
 static void show_sources(lx_cli *cli, const detail *d)
 {
-    const char *text = NULL;
+    const char *text = NULL, *title = "";
     cJSON *list;
     const cJSON *source;
 
     for (size_t i = 0; i < d->n_remarks; i++)
-        if (strcmp(d->remarks[i].kind, "fact") == 0 &&
-            strcmp(d->remarks[i].key, "merge.sources") == 0)
-            text = d->remarks[i].value;
+        for (size_t k = 0; k < sizeof source_facts / sizeof *source_facts; k++)
+            if (strcmp(d->remarks[i].kind, "fact") == 0 &&
+                strcmp(d->remarks[i].key, source_facts[k].key) == 0) {
+                text = d->remarks[i].value;
+                title = source_facts[k].title;
+            }
     list = text ? parse(text) : NULL;
     cJSON_ArrayForEach(source, list)
     {
         const char *file = lx_json_text(source, "file"), *run = lx_json_text(source, "run");
         const char *sha256 = lx_json_text(source, "sha256");
-        line(cli, source == list->child ? "merged from" : "",
-             lx_arena_printf(cli->arena, "%s x %g (%s %.16s)", file ? file : "?",
-                             lx_json_number(source, "strength", 1), run ? "run" : "sha256",
-                             run ? run : sha256 ? sha256 : "?"));
+        const double strength = lx_json_number(source, "strength", NAN);
+        line(cli, source == list->child ? title : "",
+             lx_arena_printf(cli->arena, "%s%s (%s %.16s)", file ? file : "?",
+                             isnan(strength)
+                                 ? ""
+                                 : lx_arena_printf(cli->arena, " x %g", strength),
+                             run ? "run" : "sha256", run ? run : sha256 ? sha256 : "?"));
     }
     cJSON_Delete(list);
 }

@@ -165,7 +165,7 @@ int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
     if (file->n_unknown)
         return lx_fail(
             err, LX_EUNSUPPORTED,
-            "%zu tensors are not understood, the first is %s: merging would drop them",
+            "%zu tensors are not understood, the first is %s: they would be lost",
             file->n_unknown,
             lx_show(file->unknown[0]->name, strlen(file->unknown[0]->name)).text);
     m->is_mixed |= strcmp(file->family, "cloneofsimo") == 0 ||
@@ -273,7 +273,8 @@ bool lx_merge__has_alphas(const lx_merge *m)
 {
     const char *family = m->targets[0].first->source->file->family;
 
-    return m->is_mixed || strcmp(family, "kohya") == 0 || strcmp(family, "LyCORIS") == 0;
+    return m->is_mixed || m->writes_alphas || strcmp(family, "kohya") == 0 ||
+           strcmp(family, "LyCORIS") == 0;
 }
 
 /* The suffix with which any of the files spells a role, else sd-scripts' or the family's own. */
@@ -336,7 +337,7 @@ static bool is_stacked(const lx_merge_target *t, const lx_merge_options *o)
 }
 
 /* The views that were filled, one after the other; the merge owns their memory from here. */
-static void gather(lx_merge_result *r, const lx_merge *m, const lx_merge_output *outs)
+void lx_merge__gather(lx_merge_result *r, const lx_merge *m, const lx_merge_output *outs)
 {
     double lost = 0, all = 0;
 
@@ -357,7 +358,7 @@ static void gather(lx_merge_result *r, const lx_merge *m, const lx_merge_output 
     r->error = all > 0 ? sqrt(lost / all) : 0;
 }
 
-static void keep_buffers(lx_merge *m, lx_merge_output *outs)
+void lx_merge__keep(lx_merge *m, lx_merge_output *outs)
 {
     for (size_t i = 0; i < m->n_targets; i++)
         for (int v = 0; v < LX_MERGE_VIEWS; v++)
@@ -373,7 +374,8 @@ static bool has_dense(const lx_merge *m)
 }
 
 /* All that is made before the numbers. */
-static int prepare(lx_merge_result *r, lx_merge_output **outs, lx_merge *m, lx_error *err)
+int lx_merge__prepare(lx_merge_result *r, lx_merge_output **outs, lx_merge *m,
+                      lx_error *err)
 {
     const size_t n = m->n_targets;
     lx_tensor_view *views =
@@ -413,7 +415,8 @@ int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
     int rc;
 
     lx_assert(o->dtype == LX_F32 || o->dtype == LX_F16 || o->dtype == LX_BF16);
-    if ((rc = check_targets(m, o, err)) < 0 || (rc = prepare(r, &outs, m, err)) < 0)
+    if ((rc = check_targets(m, o, err)) < 0 ||
+        (rc = lx_merge__prepare(r, &outs, m, err)) < 0)
         return rc;
 /* What works on dense deltas shares the threads within a module, for memory's sake. */
 #pragma omp parallel for schedule(dynamic, \
@@ -433,9 +436,9 @@ int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
             }
         }
     }
-    keep_buffers(m, outs);
+    lx_merge__keep(m, outs);
     if (rc == LX_OK)
-        gather(r, m, outs);
+        lx_merge__gather(r, m, outs);
     return rc;
 }
 
@@ -443,13 +446,13 @@ int lx_merge_finish_like(lx_merge_result *r, lx_merge *m, const lx_merge_options
                          const lx_merge_like *like, lx_error *err)
 {
     lx_merge_output *outs;
-    int rc = prepare(r, &outs, m, err);
+    int rc = lx_merge__prepare(r, &outs, m, err);
 
     if (rc < 0)
         return rc;
     rc = lx_merge__run_like(outs, m, o->dtype, like, err);
-    keep_buffers(m, outs);
+    lx_merge__keep(m, outs);
     if (rc == LX_OK)
-        gather(r, m, outs);
+        lx_merge__gather(r, m, outs);
     return rc;
 }

@@ -10,9 +10,7 @@
 
 /* ---- sums -------------------------------------------------------------------------------- */
 
-/* All parts' factors side by side in f64, each with its strength: up [out, rank], down [rank, in]. */
-static int stack_factors(double **up, double **down, const lx_merge_target *t,
-                         lx_error *err)
+int lx_merge__factors(double **up, double **down, const lx_merge_target *t, lx_error *err)
 {
     double *part_up = lx_calloc(t->shape.out * t->rank, sizeof **up);
     size_t column = 0;
@@ -44,7 +42,7 @@ static int stack_factors(double **up, double **down, const lx_merge_target *t,
 static int sum_factors(double *sum, const lx_merge_target *t, lx_error *err)
 {
     double *up, *down;
-    int rc = stack_factors(&up, &down, t, err);
+    int rc = lx_merge__factors(&up, &down, t, err);
 
     if (rc < 0)
         return rc;
@@ -151,8 +149,8 @@ int lx_merge__put_bias(lx_merge_output *out, lx_dtype dtype, lx_error *err)
     return rc;
 }
 
-static int put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
-                     lx_error *err)
+int lx_merge__put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
+                        lx_error *err)
 {
     const lx_delta_shape *s = &out->target->shape;
     int rc =
@@ -161,10 +159,23 @@ static int put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
     return rc < 0 ? rc : put_values(&out->views[LX_VIEW_DENSE], sum, err);
 }
 
-/* The best factors of that rank, and what they lose. */
-static int put_svd(lx_merge_output *out, const lx_merge *m, const lx_svd *svd,
-                   size_t rank, lx_dtype dtype, lx_error *err)
+static int put_floats(lx_tensor_view *view, const float *values, lx_error *err)
 {
+    for (size_t i = 0; i < view->n_elements; i++)
+        if (!isfinite(values[i]) ||
+            (view->dtype == LX_F16 && fabsf(values[i]) >= 65520.0f))
+            return lx_fail(
+                err, LX_ELIMIT,
+                "%s: %g is too large for %s: add --save_precision float or bf16",
+                view->name, (double)values[i], lx_dtype_name(view->dtype));
+    lx_from_f32((void *)view->data, view->dtype, values, view->n_elements);
+    return LX_OK;
+}
+
+int lx_merge__put_svd(lx_merge_output *out, const lx_merge *m, const lx_svd *svd,
+                      size_t rank, float alpha, lx_dtype dtype, lx_error *err)
+{
+    const double scale = (double)alpha / (double)rank;
     const size_t n_up = svd->out * rank, n_down = rank * svd->in;
     float *up = lx_alloc((n_up + n_down) * sizeof *up);
     int rc;
@@ -172,15 +183,13 @@ static int put_svd(lx_merge_output *out, const lx_merge *m, const lx_svd *svd,
     if (!up)
         return lx_oom(err);
     lx_svd_split(up, up + n_up, svd, rank);
-    out->module->norm = lx_svd_norm(svd);
+    out->module->norm = fabs(scale) * lx_svd_norm(svd);
     out->module->error = lx_svd_error(svd, rank);
     out->lost = out->module->error * out->module->norm;
     out->lost *= out->lost;
-    rc = lx_merge__shape_factors(out, m, rank, (float)rank, dtype, err);
-    if (rc == LX_OK) {
-        lx_from_f32((void *)out->views[LX_VIEW_UP].data, dtype, up, n_up);
-        lx_from_f32((void *)out->views[LX_VIEW_DOWN].data, dtype, up + n_up, n_down);
-    }
+    rc = lx_merge__shape_factors(out, m, rank, alpha, dtype, err);
+    if (rc == LX_OK && (rc = put_floats(&out->views[LX_VIEW_UP], up, err)) == LX_OK)
+        rc = put_floats(&out->views[LX_VIEW_DOWN], up + n_up, err);
     lx_free(up);
     return rc;
 }
@@ -208,7 +217,8 @@ static int cut_product(lx_merge_output *out, const lx_merge *m, const lx_merge_o
         return rc;
     kept =
         o->rank_rule == LX_RANK_ERROR ? lx_svd_rank(&svd, o->error) : wanted_rank(t, o);
-    rc = put_svd(out, m, &svd, kept < svd.rank ? kept : svd.rank, o->dtype, err);
+    kept = kept < svd.rank ? kept : svd.rank;
+    rc = lx_merge__put_svd(out, m, &svd, kept, (float)kept, o->dtype, err);
     lx_svd_release(&svd);
     return rc;
 }
@@ -230,7 +240,7 @@ static int cut_dense(lx_merge_output *out, const lx_merge *m, const lx_merge_opt
                           o->seed, out->target->layer, err);
     if (rc < 0)
         return rc;
-    rc = put_svd(out, m, &svd, svd.rank, o->dtype, err);
+    rc = lx_merge__put_svd(out, m, &svd, svd.rank, (float)svd.rank, o->dtype, err);
     lx_svd_release(&svd);
     return rc;
 }
@@ -391,7 +401,7 @@ static int run_method(lx_merge_output *out, const lx_merge *m, const lx_merge_op
         const bool keeps_dense =
             t->is_norm || (t->is_dense && o->rank_rule != LX_RANK_FIXED &&
                            o->rank_rule != LX_RANK_ERROR);
-        rc = keeps_dense ? put_dense(out, sum, o->dtype, err)
+        rc = keeps_dense ? lx_merge__put_dense(out, sum, o->dtype, err)
                          : cut_dense(out, m, o, sum, err);
     }
     lx_free(sum);
@@ -500,7 +510,7 @@ static int run_linear(lx_merge_output *out, const lx_merge *m, const lx_merge_op
     int rc;
 
     if (!t->is_dense) {
-        if ((rc = stack_factors(&up, &down, t, err)) < 0)
+        if ((rc = lx_merge__factors(&up, &down, t, err)) < 0)
             return rc;
         rc = cut_product(out, m, o, up, down, t->rank, err);
         lx_free(up);
@@ -511,7 +521,7 @@ static int run_linear(lx_merge_output *out, const lx_merge *m, const lx_merge_op
         return lx_oom(err);
     if ((rc = lx_merge__sum(sum, t, NULL, err)) == LX_OK)
         rc = is_cut && !t->is_norm ? cut_dense(out, m, o, sum, err)
-                                   : put_dense(out, sum, o->dtype, err);
+                                   : lx_merge__put_dense(out, sum, o->dtype, err);
     lx_free(sum);
     return rc;
 }

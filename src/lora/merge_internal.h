@@ -29,6 +29,8 @@ typedef struct lx_merge_target {
     lx_delta_shape shape; /* of the part that tells most of it */
 } lx_merge_target;
 
+struct lx_svd; /* lora/svd */
+
 struct lx_merge {
     lx_arena *arena;
     lx_merge_source *sources;
@@ -37,8 +39,9 @@ struct lx_merge {
     size_t n_targets, capacity;
     uint32_t *slots; /* open addressing over layers; index + 1 */
     size_t n_slots;
-    bool is_mixed;  /* files of different spellings, or one that has to be respelled */
-    void **buffers; /* of the result; one a tensor */
+    bool is_mixed; /* files of different spellings, or one that has to be respelled */
+    bool writes_alphas; /* also where the family's readers look for none */
+    void **buffers;     /* of the result; one a tensor */
     size_t n_buffers;
 };
 
@@ -54,6 +57,15 @@ typedef struct lx_merge_output {
 enum { LX_MERGE_VIEWS = 5 }; /* down, up, alpha, diff (or w_norm), bias */
 enum { LX_VIEW_DOWN, LX_VIEW_UP, LX_VIEW_ALPHA, LX_VIEW_DENSE, LX_VIEW_BIAS };
 
+/* All that is made before the numbers: results without values, one output a target. */
+int lx_merge__prepare(lx_merge_result *result, lx_merge_output **outs, lx_merge *merge,
+                      lx_error *err);
+/* After the numbers, whether they failed or not: the merge owns the views' memory. */
+void lx_merge__keep(lx_merge *merge, lx_merge_output *outs);
+/* The views that were filled, one after the other. */
+void lx_merge__gather(lx_merge_result *result, const lx_merge *merge,
+                      const lx_merge_output *outs);
+
 /* Names of all views that the target may have, made before threads start. Suffixes by family. */
 int lx_merge__name_views(lx_merge *merge, lx_merge_output *out, lx_error *err);
 bool lx_merge__has_alphas(const lx_merge *merge);
@@ -67,6 +79,18 @@ int lx_merge__shape_factors(lx_merge_output *out, const lx_merge *merge, size_t 
                             float alpha, lx_dtype dtype, lx_error *err);
 /* The sum of the parts' biases, if any. */
 int lx_merge__put_bias(lx_merge_output *out, lx_dtype dtype, lx_error *err);
+
+/* The best factors of that rank, and what they lose. alpha: such that alpha / rank is the factor that
+ * the values of `svd` were divided by. */
+int lx_merge__put_svd(lx_merge_output *out, const lx_merge *merge,
+                      const struct lx_svd *svd, size_t rank, float alpha, lx_dtype dtype,
+                      lx_error *err);
+/* All parts' factors side by side in f64, each with its strength: up [out, rank], down [rank, in]; lx_free. */
+int lx_merge__factors(double **up, double **down, const lx_merge_target *target,
+                      lx_error *err);
+/* The sum as one dense tensor. */
+int lx_merge__put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
+                        lx_error *err);
 
 /* Factors side by side: parts that all have exact ones. */
 int lx_merge__stack(lx_merge_output *out, const lx_merge *merge, lx_dtype dtype,

@@ -1,4 +1,4 @@
-/* lx merge's arithmetic with the n-th allocation failing, for every n: an error, no leak, no half of a file. */
+/* lx merge's and lx resize's arithmetic with the n-th allocation failing, for every n: an error, no leak, no half of a file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +15,7 @@
 #include "src/base/rng.h"
 #include "src/lora/merge.h"
 #include "src/lora/merge_into.h"
+#include "src/lora/resize.h"
 #include "tests/support/model.h"
 
 static char folder[] = "/tmp/lx-fault-merge-XXXXXX";
@@ -121,14 +122,44 @@ done:
     return rc;
 }
 
-static void fail_all(bool into)
+static int resize(lx_error *err)
+{
+    const lx_resize_options o = {
+        .rule = LX_RESIZE_ERROR, .x = 0.1, .rank = 2, .dtype = LX_F16};
+    lx_lora_file *file = NULL;
+    lx_merge *m = NULL;
+    lx_resize_result result;
+    int rc;
+
+    if ((rc = lx_lora_file_open(&file, paths[0], err)) == LX_OK &&
+        (rc = lx_merge_new(&m, err)) == LX_OK) {
+        const lx_merge_source s = {file, "a", 1, 1, NULL};
+        if ((rc = lx_merge_add(m, &s, err)) == LX_OK)
+            rc = lx_lora_resize(&result, m, &o, err);
+    }
+    lx_merge_free(m);
+    lx_lora_file_close(file);
+    return rc;
+}
+
+static int merge_sum(lx_error *err)
+{
+    return merge(false, err);
+}
+
+static int merge_into(lx_error *err)
+{
+    return merge(true, err);
+}
+
+static void fail_all(int (*work)(lx_error *err))
 {
     for (int forever = 0; forever < 2; forever++)
         for (size_t n = 1;; n++) {
             lx_error err = {0};
             int rc;
             lx_alloc_fail_at(n, forever);
-            rc = merge(into, &err);
+            rc = work(&err);
             lx_alloc_fail_at(0, false);
             if (rc == LX_OK) {
                 assert_true(n > 20);
@@ -150,14 +181,20 @@ static void test_fault_merge__methods(void **state)
                                          .error = 0.1,
                                          .density = 0.5,
                                          .dtype = LX_F16};
-            fail_all(false);
+            fail_all(merge_sum);
         }
 }
 
 static void test_fault_merge__into(void **state)
 {
     (void)state;
-    fail_all(true);
+    fail_all(merge_into);
+}
+
+static void test_fault_merge__resize(void **state)
+{
+    (void)state;
+    fail_all(resize);
 }
 
 int main(void)
@@ -165,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault_merge__methods),
         cmocka_unit_test(test_fault_merge__into),
+        cmocka_unit_test(test_fault_merge__resize),
     };
 
     return cmocka_run_group_tests_name("fault/merge", tests, make_files, drop_files);
