@@ -1,5 +1,5 @@
 # kill -9 of lx gc --prune at many moments: the store stays sound, what a run reaches stays, and in the end only that
-# is left. LX_TEST_KILLS sets how many (16).
+# is left. LX_TEST_KILLS sets how many (200).
 command -v sqlite3 >/dev/null || { echo "skip: no sqlite3" >&2; exit 77; }
 export LX_STORE=$PWD/store
 add() { # NAME: a run with a file of its own and one in the database
@@ -18,7 +18,7 @@ facts() {
 add kept1
 add kept2
 facts >wanted
-i=0 kills=${LX_TEST_KILLS:-16}
+i=0 kills=${LX_TEST_KILLS:-200}
 while [ $i -lt $kills ]; do
     i=$((i + 1))
     if [ $((i % 4)) -eq 1 ]; then

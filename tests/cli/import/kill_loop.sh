@@ -1,5 +1,5 @@
 # kill -9 at many moments of an import: the store stays sound, and the next import goes on to the same end.
-# LX_TEST_KILLS sets how many (30).
+# LX_TEST_KILLS sets how many (200).
 . "$SOURCE/tests/support/lora.sh"
 mkdir loras
 for session in 11 12 13 14 15 16 17 18 19; do
@@ -11,7 +11,7 @@ for name in lain nikke_v1_interrupted; do
 done
 "$LX" --store clean import loras >/dev/null || exit 1
 i=0
-while [ $i -lt "${LX_TEST_KILLS:-30}" ]; do
+while [ $i -lt "${LX_TEST_KILLS:-200}" ]; do
     i=$((i + 1))
     [ $((i % 6)) -ne 0 ] || rm -rf store
     "$LX" --store store import loras >/dev/null 2>&1 &

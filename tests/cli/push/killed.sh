@@ -1,5 +1,5 @@
 # A push or pull that is killed at any moment harms neither side, and the next one goes on: what was pushed
-# or pulled once stays. LX_TEST_KILLS sets how many (16).
+# or pulled once stays. LX_TEST_KILLS sets how many (200).
 make=$(dirname "$LX")/tests/make_run
 data=$LX_GOLDENS/e2e/data/train
 [ -x "$make" ] && [ -d "$data" ] || { echo "skip: no $make or no $data" >&2; exit 77; }
@@ -12,7 +12,7 @@ done
 count() { # STORE: runs in it
     "$LX" --store $1 sql --csv "SELECT count(*) FROM runs" | tail -n 1
 }
-i=0 kills=${LX_TEST_KILLS:-16} there=0 pulled=1
+i=0 kills=${LX_TEST_KILLS:-200} there=0 pulled=1
 while [ $i -lt $kills ]; do
     i=$((i + 1))
     [ $((i % 4)) -ne 0 ] || "$make" one "$data" more-$i || exit 1
