@@ -422,16 +422,17 @@ static bool is_same_axis(const lx_compared *a, const lx_compared *b)
 }
 
 static int compare_losses(lx_compare_pair *p, lx_comparison *c, const lx_compared *a,
-                          const lx_compared *b, lx_error *err)
+                          const lx_compared *b, lx_loss_draws *draws, lx_error *err)
 {
     lx_loss_curve x = by_images(a), y = by_images(b);
-    int rc =
-        lx_compare_loss(&p->loss, &a->loss, &b->loss, c->share,
-                        c->is_paired || share_draws(c, p, a, b), c->seed, c->arena, err);
+    int rc = lx_compare_loss(&p->loss, &a->loss, &b->loss, c->share,
+                             c->is_paired || share_draws(c, p, a, b), c->seed, draws,
+                             c->arena, err);
 
     if (rc < 0 || strcmp(a->curve, b->curve) != 0 || is_same_axis(a, b))
         return rc;
-    rc = lx_compare_loss(&p->by_images, &x, &y, c->share, false, c->seed, c->arena, err);
+    rc = lx_compare_loss(&p->by_images, &x, &y, c->share, false, c->seed, draws, c->arena,
+                         err);
     p->images_first = p->by_images.first;
     p->images_last = p->by_images.last;
     return rc;
@@ -618,6 +619,7 @@ static int rank_flags(lx_comparison *c, lx_error *err)
 
 int lx_compare_runs(lx_comparison *c, lx_error *err)
 {
+    lx_loss_draws draws_of_a = {0};
     int rc = LX_OK;
 
     for (size_t i = 0; i < c->n && rc == LX_OK; i++)
@@ -630,7 +632,7 @@ int lx_compare_runs(lx_comparison *c, lx_error *err)
         lx_compare_pair *p = &c->pairs[i];
         if ((rc = compare_images(p, a, b, c->arena, err)) < 0 ||
             (rc = compare_code(p, c, a, b, err)) < 0 ||
-            (rc = compare_losses(p, c, a, b, err)) < 0)
+            (rc = compare_losses(p, c, a, b, &draws_of_a, err)) < 0)
             return rc;
     }
     gather_results(c);

@@ -659,6 +659,8 @@ const char *lx_run_table_text(lx_run_table *t, size_t row, int column, bool is_s
 
     if (cell->kind == LX_CELL_NONE || (cell->kind == LX_CELL_WORDS && !cell->n_words))
         return NULL;
+    if (cell->kind == LX_CELL_TEXT && !is_short) /* it is there already */
+        return cell->text;
     put_text(&text, &t->columns[column], cell, is_short);
     copy = lx_arena_strdup(t->arena, lx_str_text(&text));
     t->is_out_of_memory |= text.failed || !copy;

@@ -267,35 +267,48 @@ static double number_of(sqlite3_stmt *stmt, int column)
     return text && *text && !*end ? x : (double)NAN;
 }
 
+/* One value of a flag is often many runs': it is copied once for all that follow. */
+static int read_flag(lx_flag_row *row, int64_t *id, sqlite3_stmt *stmt, lx_arena *arena,
+                     lx_error *err)
+{
+    int64_t last = *id;
+
+    row->run = sqlite3_column_int64(stmt, 0);
+    *id = sqlite3_column_int64(stmt, 3);
+    if (*id == last && row->key)
+        return LX_OK;
+    row->number = number_of(stmt, 2);
+    row->key = store__text(arena, stmt, 1);
+    row->text = store__text(arena, stmt, 2);
+    return row->key && row->text ? LX_OK : lx_oom(err);
+}
+
 int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *s, int64_t run,
                    const char *key, lx_arena *arena, lx_error *err)
 {
     rows r = {.item = sizeof(lx_flag_row)};
+    lx_flag_row row = {0};
     sqlite3_stmt *stmt;
+    int64_t id = 0;
     static const char all[] =
-        "SELECT f.run, v.key, v.value FROM run_flag f JOIN flag_value v"
-        " ON v.id=f.flag WHERE (?1=0 OR f.run=?1)"
-        " AND (?2 IS NULL OR v.key=?2) ORDER BY f.run, v.key";
+        "SELECT f.run, v.key, v.value, v.id FROM run_flag f JOIN flag_value v"
+        " ON v.id=f.flag ORDER BY f.run, v.key";
     static const char of_run[] =
-        "SELECT f.run, v.key, v.value FROM run_flag f JOIN flag_value v"
+        "SELECT f.run, v.key, v.value, v.id FROM run_flag f JOIN flag_value v"
         " ON v.id=f.flag WHERE f.run=?1 AND (?2 IS NULL OR v.key=?2)"
         " ORDER BY v.key";
     static const char of_key[] =
-        "SELECT f.run, v.key, v.value FROM flag_value v JOIN run_flag f"
-        " ON v.id=f.flag WHERE ?1=0 AND v.key=?2 ORDER BY f.run";
+        "SELECT f.run, v.key, v.value, v.id FROM flag_value v CROSS JOIN run_flag f"
+        " ON v.id=f.flag WHERE ?1=0 AND v.key=?2";
     int rc = store__query(&stmt, s, err,
                           run   ? of_run
                           : key ? of_key
                                 : all,
-                          "it", run, key);
+                          run || key ? "it" : "", run, key);
 
-    while (store__row(&rc, s, stmt, err)) {
-        lx_flag_row row = {.run = sqlite3_column_int64(stmt, 0),
-                           .number = number_of(stmt, 2),
-                           .key = store__text(arena, stmt, 1),
-                           .text = store__text(arena, stmt, 2)};
-        rc = row.key && row.text ? add_row(&r, &row, err) : lx_oom(err);
-    }
+    while (store__row(&rc, s, stmt, err))
+        if ((rc = read_flag(&row, &id, stmt, arena, err)) == LX_OK)
+            rc = add_row(&r, &row, err);
     return give_rows(out, count, &r, s, stmt, rc, arena, err);
 }
 

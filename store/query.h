@@ -106,7 +106,8 @@ typedef struct lx_flag_row {
     const char *text; /* as text in any case: "0.0001", "true" is "1" */
     double number;    /* NaN when it is none */
 } lx_flag_row;
-/* run 0 = of all runs, key NULL = all keys. By run, then key. */
+/* run 0 = of all runs, key NULL = all keys. By run, then key; one key of all runs is in no
+ * order. */
 int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *store, int64_t run,
                    const char *key, lx_arena *arena, lx_error *err);
 

@@ -191,6 +191,10 @@ void lx_format_double(char out[32], double x)
         strcpy(out, "0");
         return;
     }
+    if (fabs(x) < 1e15 && x == floor(x)) { /* the usual case, and all its digits count */
+        sprintf(out, "%lld", (long long)fabs(x));
+        return;
+    }
     n = shortest_digits(digits, &exponent, fabs(x));
     if (exponent < -3 || exponent > 16) {
         out += sprintf(out, "%c", digits[0]);

@@ -36,7 +36,8 @@ static uint32_t fold32(uint64_t x)
     return (uint32_t)x ^ (uint32_t)(x >> 32) * 0x9E3779B1u;
 }
 
-lx_rng lx_rng_stream(uint64_t seed, lx_rng_purpose purpose, uint64_t step, uint64_t sample)
+lx_rng lx_rng_stream(uint64_t seed, lx_rng_purpose purpose, uint64_t step,
+                     uint64_t sample)
 {
     lx_rng rng = {
         .key = {(uint32_t)seed, (uint32_t)(seed >> 32)},
@@ -54,6 +55,52 @@ uint32_t lx_rng_u32(lx_rng *rng)
         rng->used = 0;
     }
     return rng->block[rng->used++];
+}
+
+enum { LANES = 8 };
+
+/* LANES blocks side by side: what one round waits for, the others' fill. */
+static void many_blocks(uint32_t *out, lx_rng *rng)
+{
+    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+    uint32_t k0 = rng->key[0], k1 = rng->key[1];
+
+    for (uint32_t i = 0; i < LANES; i++) {
+        c0[i] = rng->counter[0] + i;
+        c1[i] = rng->counter[1];
+        c2[i] = rng->counter[2];
+        c3[i] = rng->counter[3];
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < LANES; i++) {
+            uint32_t low0, low1;
+            uint32_t high0 = mul_high(0xD2511F53u, c0[i], &low0);
+            uint32_t high1 = mul_high(0xCD9E8D57u, c2[i], &low1);
+            c0[i] = high1 ^ c1[i] ^ k0;
+            c1[i] = low1;
+            c2[i] = high0 ^ c3[i] ^ k1;
+            c3[i] = low0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    for (int i = 0; i < LANES; i++) {
+        out[4 * i] = c0[i];
+        out[4 * i + 1] = c1[i];
+        out[4 * i + 2] = c2[i];
+        out[4 * i + 3] = c3[i];
+    }
+    rng->counter[0] += LANES;
+}
+
+void lx_rng_words(uint32_t *out, uint64_t n, lx_rng *rng)
+{
+    for (; n && rng->used < 4; n--)
+        *out++ = rng->block[rng->used++];
+    for (; n >= 4 * LANES; n -= 4 * LANES, out += 4 * LANES)
+        many_blocks(out, rng);
+    for (; n; n--)
+        *out++ = lx_rng_u32(rng);
 }
 
 uint64_t lx_rng_below(lx_rng *rng, uint64_t n)

@@ -47,9 +47,11 @@ typedef struct lx_rng {
 void lx_philox4x32(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 
 /* A stream. step and sample are folded to 32 bits each. */
-lx_rng lx_rng_stream(uint64_t seed, lx_rng_purpose purpose, uint64_t step, uint64_t sample);
+lx_rng lx_rng_stream(uint64_t seed, lx_rng_purpose purpose, uint64_t step,
+                     uint64_t sample);
 
 uint32_t lx_rng_u32(lx_rng *rng);
+void lx_rng_words(uint32_t *out, uint64_t n, lx_rng *rng); /* n of lx_rng_u32, sooner */
 uint64_t lx_rng_below(lx_rng *rng, uint64_t n); /* uniform in [0, n), unbiased; n > 0 */
 double lx_rng_uniform(lx_rng *rng);             /* [0, 1), 53 bits */
 

@@ -189,7 +189,14 @@ void lx_escape_terminal(lx_str *out, const char *text, size_t n, bool one_line)
     const char *p = text, *end = text + n;
     while (p < end) {
         const char *at = p;
-        uint32_t c = lx_utf8_next(&p, end);
+        uint32_t c;
+        while (p < end && *p >= 0x20 && *p < 0x7F) /* nearly all there is */
+            p++;
+        if (p > at) {
+            lx_str_append(out, at, (size_t)(p - at));
+            continue;
+        }
+        c = lx_utf8_next(&p, end);
         if (c == UINT32_MAX)
             lx_str_printf(out, "\\x%02x", (unsigned char)*at);
         else if (!one_line && (c == '\n' || c == '\t'))

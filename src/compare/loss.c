@@ -21,16 +21,35 @@ static int by_step(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
+/* Copies the points up to the first that is out of order or not finite: nearly always
+ * all of them. */
+static size_t take_ordered(lx_loss_curve *out, const int64_t *steps, const double *values,
+                           size_t n)
+{
+    size_t i = 0;
+
+    for (; i < n && isfinite(values[i]) && (!i || steps[i] > steps[i - 1]); i++) {
+        out->steps[i] = (double)steps[i];
+        out->values[i] = values[i];
+    }
+    return out->n = i;
+}
+
 int lx_loss_order(lx_loss_curve *out, const int64_t *steps, const double *values,
                   size_t n, lx_arena *arena, lx_error *err)
 {
-    point *points = lx_arena_calloc(arena, n + 1, sizeof *points);
+    point *points;
     size_t kept = 0;
 
     out->n = 0;
     out->steps = lx_arena_calloc(arena, n + 1, sizeof *out->steps);
     out->values = lx_arena_calloc(arena, n + 1, sizeof *out->values);
-    if (!points || !out->steps || !out->values)
+    if (!out->steps || !out->values)
+        return lx_oom(err);
+    if (take_ordered(out, steps, values, n) == n)
+        return LX_OK;
+    out->n = 0;
+    if (!(points = lx_arena_calloc(arena, n, sizeof *points)))
         return lx_oom(err);
     for (size_t i = 0; i < n; i++)
         if (isfinite(values[i]))
@@ -99,9 +118,32 @@ static size_t pair(double *x, double *y, double *difference, const lx_loss_curve
     return n;
 }
 
+/* mean(b) - mean(a), each drawn by itself. */
+static int difference_of_draws(lx_interval *out, const double *b, size_t n_b,
+                               const double *a, size_t n_a, uint64_t seed,
+                               lx_loss_draws *draws, lx_error *err)
+{
+    lx_drawn of_b;
+    int rc;
+
+    if (!draws)
+        return lx_bootstrap_difference(out, b, n_b, a, n_a, seed, err);
+    if (draws->values != a || draws->n != n_a || draws->seed != seed) {
+        draws->values = NULL;
+        if ((rc = lx_bootstrap_draw(&draws->drawn, a, n_a, seed, 2, err)) < 0)
+            return rc;
+        draws->values = a;
+        draws->n = n_a;
+        draws->seed = seed;
+    }
+    if ((rc = lx_bootstrap_draw(&of_b, b, n_b, seed, 1, err)) == LX_OK)
+        lx_bootstrap_between(out, &of_b, &draws->drawn);
+    return rc;
+}
+
 int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
                     const lx_loss_curve *b, double share, bool can_pair, uint64_t seed,
-                    lx_arena *arena, lx_error *err)
+                    lx_loss_draws *draws_of_a, lx_arena *arena, lx_error *err)
 {
     size_t most = a->n < b->n ? a->n : b->n, i, k, n_a, n_b, n;
     double *x, *y, *difference, from;
@@ -135,8 +177,8 @@ int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
         out->correlation = lx_pearson(x, y, n);
         return lx_bootstrap_mean(&out->difference, difference, n, 0, seed, 3, err);
     }
-    return lx_bootstrap_difference(&out->difference, b->values + k, n_b, a->values + i,
-                                   n_a, seed, err);
+    return difference_of_draws(&out->difference, b->values + k, n_b, a->values + i, n_a,
+                               seed, draws_of_a, err);
 }
 
 int64_t lx_loss_parting(size_t *n, const lx_loss_curve *a, const lx_loss_curve *b)

@@ -40,13 +40,24 @@ typedef struct lx_loss_difference {
     double correlation;     /* of the paired losses; NaN when not paired */
 } lx_loss_difference;
 
+/* What was drawn of a curve that is compared with several. Begin with {0}; the curve must
+ * outlive it. */
+typedef struct lx_loss_draws {
+    const double *values; /* the part that was drawn */
+    size_t n;
+    uint64_t seed;
+    lx_drawn drawn;
+} lx_loss_draws;
+
 /*
  * Over the last `share` of the steps that both reached (0.25: the last quarter).
- * can_pair: the draws are shared. n = 0 when they have no steps in common. LX_ENOMEM.
+ * can_pair: the draws are shared. n = 0 when they have no steps in common. draws_of_a
+ * keeps what is drawn of a for the next call and takes what the last one left; NULL: each
+ * time anew. LX_ENOMEM.
  */
 int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
                     const lx_loss_curve *b, double share, bool can_pair, uint64_t seed,
-                    lx_arena *arena, lx_error *err);
+                    lx_loss_draws *draws_of_a, lx_arena *arena, lx_error *err);
 
 /* The first step at which two curves are not equal to the last bit; -1 = they are equal
  * as far as both go. *n is how many steps both have. */

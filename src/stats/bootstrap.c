@@ -113,24 +113,43 @@ static int make_circle(circle *c, const double *x, size_t n, size_t block, lx_er
     return LX_OK;
 }
 
-/* Uniform in [0, n) from one word, unbiased. Source: Lemire 2019, "Fast random integer
- * generation in an interval". */
-static size_t draw_below(lx_rng *rng, uint32_t n)
+enum { N_WORDS = 128 };
+
+/* The words of a stream, many at a time. */
+typedef struct words {
+    lx_rng rng;
+    uint32_t block[N_WORDS];
+    size_t used;
+} words;
+
+static uint32_t next_word(words *w)
 {
-    uint64_t product = (uint64_t)lx_rng_u32(rng) * n;
+    if (w->used == N_WORDS) {
+        lx_rng_words(w->block, N_WORDS, &w->rng);
+        w->used = 0;
+    }
+    return w->block[w->used++];
+}
+
+/* Uniform in [0, n) from words in turn, unbiased. Source: Lemire 2019, "Fast random
+ * integer generation in an interval". */
+static size_t draw_below(words *w, uint32_t n)
+{
+    uint64_t product = (uint64_t)next_word(w) * n;
 
     if ((uint32_t)product < n)
         for (uint32_t least = -n % n; (uint32_t)product < least;)
-            product = (uint64_t)lx_rng_u32(rng) * n;
+            product = (uint64_t)next_word(w) * n;
     return (size_t)(product >> 32);
 }
 
-static double drawn_mean(const circle *c, lx_rng *rng)
+static double drawn_mean(const circle *c, const lx_rng *stream)
 {
+    words w = {.rng = *stream, .used = N_WORDS};
     double sum = 0;
 
     for (size_t done = 0; done < c->n; done += c->block) {
-        size_t at = draw_below(rng, (uint32_t)c->n);
+        size_t at = draw_below(&w, (uint32_t)c->n);
         size_t length = c->n - done < c->block ? c->n - done : c->block;
         sum += c->sums[at + length] - c->sums[at];
     }
@@ -150,9 +169,9 @@ static void summarise(lx_interval *out, double *means)
     out->high = lx_quantile(means, LX_BOOTSTRAP_DRAWS, 0.975);
 }
 
-/* Adds sign * the drawn means of x; *block is the length that was used. */
-static int add_draws(double *means, size_t *block, double sign, const double *x, size_t n,
-                     uint64_t seed, uint64_t stream, lx_error *err)
+/* The drawn means of x; *block is the length that was used. */
+static int draw_means(double *means, size_t *block, const double *x, size_t n,
+                      uint64_t seed, uint64_t stream, lx_error *err)
 {
     circle c;
     int rc;
@@ -166,30 +185,11 @@ static int add_draws(double *means, size_t *block, double sign, const double *x,
 #pragma omp parallel for schedule(static) if (c.n / c.block > 100)
     for (size_t draw = 0; draw < LX_BOOTSTRAP_DRAWS; draw++) {
         lx_rng rng = lx_rng_stream(seed, LX_RNG_BOOTSTRAP, draw, stream);
-        means[draw] += sign * drawn_mean(&c, &rng);
+        means[draw] = drawn_mean(&c, &rng);
     }
     *block = c.block;
     lx_free(c.sums);
     return LX_OK;
-}
-
-static int summarise_draws(lx_interval *out, const double *x, size_t n_x, const double *y,
-                           size_t n_y, size_t block, uint64_t seed, uint64_t stream,
-                           lx_error *err)
-{
-    double *means = lx_calloc(LX_BOOTSTRAP_DRAWS, sizeof *means);
-    size_t block_y = 0;
-    int rc = means ? LX_OK : lx_oom(err);
-
-    out->block = block;
-    if (rc == LX_OK)
-        rc = add_draws(means, &out->block, 1, x, n_x, seed, stream, err);
-    if (rc == LX_OK && y)
-        rc = add_draws(means, &block_y, -1, y, n_y, seed, stream + 1, err);
-    if (rc == LX_OK)
-        summarise(out, means);
-    lx_free(means);
-    return rc;
 }
 
 static lx_interval no_interval(size_t n)
@@ -200,19 +200,49 @@ static lx_interval no_interval(size_t n)
 int lx_bootstrap_mean(lx_interval *out, const double *x, size_t n, size_t block,
                       uint64_t seed, uint64_t stream, lx_error *err)
 {
+    double means[LX_BOOTSTRAP_DRAWS];
+    int rc;
+
     *out = no_interval(n);
     if (!n)
         return LX_OK;
     out->mean = mean_of(x, n);
-    return summarise_draws(out, x, n, NULL, 0, block, seed, stream, err);
+    out->block = block;
+    if ((rc = draw_means(means, &out->block, x, n, seed, stream, err)) == LX_OK)
+        summarise(out, means);
+    return rc;
+}
+
+int lx_bootstrap_draw(lx_drawn *out, const double *x, size_t n, uint64_t seed,
+                      uint64_t stream, lx_error *err)
+{
+    out->n = n;
+    out->mean = mean_of(x, n);
+    out->block = 0;
+    return draw_means(out->means, &out->block, x, n, seed, stream, err);
+}
+
+void lx_bootstrap_between(lx_interval *out, const lx_drawn *x, const lx_drawn *y)
+{
+    double means[LX_BOOTSTRAP_DRAWS];
+
+    for (size_t i = 0; i < LX_BOOTSTRAP_DRAWS; i++)
+        means[i] = x->means[i] - y->means[i];
+    *out = (lx_interval){.mean = x->mean - y->mean, .block = x->block, .n = x->n + y->n};
+    summarise(out, means);
 }
 
 int lx_bootstrap_difference(lx_interval *out, const double *x, size_t n_x,
                             const double *y, size_t n_y, uint64_t seed, lx_error *err)
 {
+    lx_drawn drawn_x, drawn_y;
+    int rc;
+
     *out = no_interval(n_x + n_y);
     if (!n_x || !n_y)
         return LX_OK;
-    out->mean = mean_of(x, n_x) - mean_of(y, n_y);
-    return summarise_draws(out, x, n_x, y, n_y, 0, seed, 1, err);
+    if ((rc = lx_bootstrap_draw(&drawn_x, x, n_x, seed, 1, err)) == LX_OK &&
+        (rc = lx_bootstrap_draw(&drawn_y, y, n_y, seed, 2, err)) == LX_OK)
+        lx_bootstrap_between(out, &drawn_x, &drawn_y);
+    return rc;
 }

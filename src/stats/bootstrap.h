@@ -38,6 +38,19 @@ int lx_bootstrap_mean(lx_interval *out, const double *x, size_t n, size_t block,
 int lx_bootstrap_difference(lx_interval *out, const double *x, size_t n_x,
                             const double *y, size_t n_y, uint64_t seed, lx_error *err);
 
+/* A curve that was drawn again, to be set against several others at the price of one. */
+typedef struct lx_drawn {
+    double mean, means[LX_BOOTSTRAP_DRAWS];
+    size_t block, n;
+} lx_drawn;
+
+/* n > 0. What lx_bootstrap_difference draws: x of stream 1, y of stream 2. LX_ENOMEM. */
+int lx_bootstrap_draw(lx_drawn *out, const double *x, size_t n, uint64_t seed,
+                      uint64_t stream, lx_error *err);
+
+/* The interval of lx_bootstrap_difference, to the bit. */
+void lx_bootstrap_between(lx_interval *out, const lx_drawn *x, const lx_drawn *y);
+
 /* At least 1, at most 3 sqrt(n) and n/3. */
 size_t lx_block_length(const double *x, size_t n);
 

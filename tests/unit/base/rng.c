@@ -33,9 +33,12 @@ static void test_base_rng__philox_gives_the_published_words(void **state)
 static void test_base_rng__a_stream_depends_on_all_of_its_names(void **state)
 {
     lx_rng streams[] = {
-        lx_rng_stream(1, LX_RNG_TEST, 2, 3), lx_rng_stream(2, LX_RNG_TEST, 2, 3),
-        lx_rng_stream(1, LX_RNG_NOISE, 2, 3), lx_rng_stream(1, LX_RNG_TEST, 3, 3),
-        lx_rng_stream(1, LX_RNG_TEST, 2, 4), lx_rng_stream(1, LX_RNG_TEST, 2 | 1ULL << 40, 3),
+        lx_rng_stream(1, LX_RNG_TEST, 2, 3),
+        lx_rng_stream(2, LX_RNG_TEST, 2, 3),
+        lx_rng_stream(1, LX_RNG_NOISE, 2, 3),
+        lx_rng_stream(1, LX_RNG_TEST, 3, 3),
+        lx_rng_stream(1, LX_RNG_TEST, 2, 4),
+        lx_rng_stream(1, LX_RNG_TEST, 2 | 1ULL << 40, 3),
         lx_rng_stream(1ULL << 32 | 1, LX_RNG_TEST, 2, 3),
     };
     uint32_t first[7];
@@ -46,6 +49,25 @@ static void test_base_rng__a_stream_depends_on_all_of_its_names(void **state)
         for (int k = 0; k < i; k++)
             assert_int_not_equal(first[i], first[k]);
     }
+}
+
+/* Whatever was taken before, and over the counter's end. */
+static void test_base_rng__words_are_those_taken_singly(void **state)
+{
+    uint32_t words[200];
+
+    for (int before = 0; before < 6; before++)
+        for (size_t n = 0; n <= 200; n++) {
+            lx_rng one = lx_rng_stream(9, LX_RNG_TEST, 3, (uint64_t)before), many;
+            one.counter[0] = before == 5 ? UINT32_MAX - 2 : 0;
+            for (int i = 0; i < before; i++)
+                lx_rng_u32(&one);
+            many = one;
+            lx_rng_words(words, n, &many);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(words[i], lx_rng_u32(&one));
+            assert_int_equal(lx_rng_u32(&many), lx_rng_u32(&one));
+        }
 }
 
 static void test_base_rng__below_and_uniform_stay_in_range(void **state)
@@ -96,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_rng__philox_gives_the_published_words),
         cmocka_unit_test(test_base_rng__a_stream_depends_on_all_of_its_names),
+        cmocka_unit_test(test_base_rng__words_are_those_taken_singly),
         cmocka_unit_test(test_base_rng__below_and_uniform_stay_in_range),
         cmocka_unit_test(test_base_rng__normals_can_be_made_from_any_block_on),
         cmocka_unit_test(test_base_rng__names_hash_by_fnv1a),

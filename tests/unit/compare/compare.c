@@ -166,8 +166,10 @@ static void test_compare_loss__pairs_tell_what_means_cannot(void **state)
 
     (void)state;
     curves(&a, &b);
-    assert_int_equal(lx_compare_loss(&paired, &a, &b, 0.25, true, 0, arena, NULL), 0);
-    assert_int_equal(lx_compare_loss(&alone, &a, &b, 0.25, false, 0, arena, NULL), 0);
+    assert_int_equal(lx_compare_loss(&paired, &a, &b, 0.25, true, 0, NULL, arena, NULL),
+                     0);
+    assert_int_equal(lx_compare_loss(&alone, &a, &b, 0.25, false, 0, NULL, arena, NULL),
+                     0);
     assert_true(paired.is_paired && !alone.is_paired);
     assert_true(paired.first == 301 && paired.last == 400 && paired.n == 100);
     assert_true(paired.correlation > 0.99 && isnan(alone.correlation));
@@ -178,6 +180,29 @@ static void test_compare_loss__pairs_tell_what_means_cannot(void **state)
     assert_true(paired.difference.se * 10 < alone.difference.se);
 }
 
+static void test_compare_loss__kept_draws_change_nothing(void **state)
+{
+    lx_loss_difference fresh, kept;
+    lx_loss_draws draws = {0};
+    lx_loss_curve a, b;
+
+    (void)state;
+    curves(&a, &b);
+    for (uint64_t seed = 0; seed < 2; seed++)
+        for (size_t n = 150; n <= 400; n += 250) /* other parts of a */
+            for (int i = 0; i < 2; i++) {
+                b.n = n;
+                assert_int_equal(
+                    lx_compare_loss(&fresh, &a, &b, 0.25, false, seed, NULL, arena, NULL),
+                    0);
+                assert_int_equal(lx_compare_loss(&kept, &a, &b, 0.25, false, seed, &draws,
+                                                 arena, NULL),
+                                 0);
+                assert_memory_equal(&fresh.difference, &kept.difference,
+                                    sizeof fresh.difference);
+            }
+}
+
 static void test_compare_loss__uses_the_steps_that_both_have(void **state)
 {
     lx_loss_difference d;
@@ -186,14 +211,14 @@ static void test_compare_loss__uses_the_steps_that_both_have(void **state)
     (void)state;
     curves(&a, &b);
     b.n = 200;
-    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.5, true, 0, arena, NULL), 0);
+    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.5, true, 0, NULL, arena, NULL), 0);
     assert_true(d.first == 101 && d.last == 200 && d.n == 100 && d.is_paired);
     late = (lx_loss_curve){a.steps + 300, a.values + 300, 100};
-    assert_int_equal(lx_compare_loss(&d, &late, &b, 0.5, true, 0, arena, NULL), 0);
+    assert_int_equal(lx_compare_loss(&d, &late, &b, 0.5, true, 0, NULL, arena, NULL), 0);
     assert_int_equal(d.n, 0);
-    assert_int_equal(lx_compare_loss(&d, &none, &b, 0.5, true, 0, arena, NULL), 0);
+    assert_int_equal(lx_compare_loss(&d, &none, &b, 0.5, true, 0, NULL, arena, NULL), 0);
     assert_int_equal(d.n, 0);
-    assert_int_equal(lx_compare_loss(&d, &a, &a, 1, true, 0, arena, NULL), 0);
+    assert_int_equal(lx_compare_loss(&d, &a, &a, 1, true, 0, NULL, arena, NULL), 0);
     assert_true(d.first == 1 && d.difference.low == 0 && d.difference.high == 0);
 }
 
@@ -211,7 +236,7 @@ static void test_compare_loss__gaps_are_not_paired(void **state)
         b.values[i] = b.values[i + 1];
     }
     b.n--;
-    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.25, true, 0, arena, NULL), 0);
+    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.25, true, 0, NULL, arena, NULL), 0);
     assert_true(!d.is_paired && d.n == 100);
 }
 
@@ -237,7 +262,8 @@ static void test_compare_loss__the_tail_is_a_share_of_the_steps(void **state)
     assert_true(lx_loss_tail(&c, 4, 0.25) == 6); /* what came later does not count */
     assert_true(lx_loss_tail(&c, 4, 1) == 7.5);
     assert_true(lx_loss_tail(&c, 8, 0.01) == 1); /* at least the last one */
-    assert_true(isnan(lx_loss_tail(&c, 0.5, 0.25)) && isnan(lx_loss_tail(&none, 8, 0.25)));
+    assert_true(isnan(lx_loss_tail(&c, 0.5, 0.25)) &&
+                isnan(lx_loss_tail(&none, 8, 0.25)));
 }
 
 static void test_compare_loss__finds_where_curves_part(void **state)
@@ -279,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_compare_tags__added_removed_and_reordered),
         cmocka_unit_test(test_compare_code__by_file),
         cmocka_unit_test(test_compare_loss__pairs_tell_what_means_cannot),
+        cmocka_unit_test(test_compare_loss__kept_draws_change_nothing),
         cmocka_unit_test(test_compare_loss__uses_the_steps_that_both_have),
         cmocka_unit_test(test_compare_loss__gaps_are_not_paired),
         cmocka_unit_test(test_compare_loss__orders_what_a_resumed_run_repeats),
