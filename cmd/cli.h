@@ -45,6 +45,7 @@ typedef struct lx_command {
     int (*run)(lx_cli *cli, void *args, lx_error *err);
     bool is_hidden;      /* left out of `lx help` */
     bool has_no_settings; /* works whatever the settings are: config, help ... */
+    const struct lx_command *const *subcommands; /* "data check" ...: the next word says which; NULL ends */
     bool computes;       /* its threads wait for each other thousands of times (cmd/waiting.h) */
 } lx_command;
 
@@ -55,6 +56,9 @@ typedef struct lx_command {
 extern const lx_command *const lx_commands[]; /* ends with NULL */
 /* LX_EUSAGE with the nearest name. */
 int lx_command_find(const lx_command **out, const char *name, lx_error *err);
+/* "check" of the command "data". */
+int lx_subcommand_find(const lx_command **out, const lx_command *command, const char *name,
+                       lx_error *err);
 
 /* --store, --quiet, --verbose: taken before the command and after it. */
 extern const lx_option lx_global_options[];

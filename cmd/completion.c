@@ -17,6 +17,21 @@ static void put_words(lx_str *out, const lx_option *o)
             lx_str_printf(out, " --%s", o->name);
 }
 
+/* Behind "data" the names of what is below it, and the options of all of them. */
+static void put_subcommands(lx_str *out, const lx_command *command)
+{
+    const lx_command *const *sub = command->subcommands;
+
+    lx_str_puts(out, "\n        words+='");
+    for (size_t i = 0; sub[i]; i++)
+        put_words(out, sub[i]->options);
+    lx_str_printf(out, "'\n        [[ ${COMP_WORDS[COMP_CWORD-1]} == %s && $word != -* ]] &&\n"
+                       "            { COMPREPLY=($(compgen -W '", command->name);
+    for (size_t i = 0; sub[i]; i++)
+        lx_str_printf(out, "%s%s", i ? " " : "", strrchr(sub[i]->name, ' ') + 1);
+    lx_str_puts(out, "' -- \"$word\")); return; }");
+}
+
 /* After the command its options are offered for a word that begins with '-', else files. */
 static void put_bash(lx_str *out)
 {
@@ -47,7 +62,10 @@ static void put_bash(lx_str *out)
                               lx_commands[k]->is_hidden ? "" : lx_commands[k]->name);
         put_words(out, lx_commands[i]->options);
         put_words(out, lx_global_options);
-        lx_str_puts(out, "' ;;\n");
+        lx_str_puts(out, "'");
+        if (lx_commands[i]->subcommands)
+            put_subcommands(out, lx_commands[i]);
+        lx_str_puts(out, " ;;\n");
     }
     lx_str_puts(out, "    esac\n"
                      "    COMPREPLY=()\n"

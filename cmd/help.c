@@ -27,6 +27,12 @@ void lx_help_command(lx_str *out, const lx_command *command, lx_arena *arena, in
 {
     lx_str_printf(out, "usage: %s\n\n%s\n", lx_command_synopsis(command, arena),
                   command->help ? command->help : command->summary);
+    if (command->subcommands) {
+        lx_str_puts(out, "\ncommands:\n");
+        for (size_t i = 0; command->subcommands[i]; i++)
+            lx_str_printf(out, "  %-12s %s\n", command->subcommands[i]->name,
+                          command->subcommands[i]->summary);
+    }
     if (command->options && command->options[0].name) {
         lx_str_puts(out, "\noptions:\n");
         lx_options_help(out, command->options, columns);
@@ -52,7 +58,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_str text = LX_STR_INIT;
     int rc;
 
-    if (a->names.count > 1) {
+    if (a->names.count > 2) {
         rc = lx_fail(err, LX_EUSAGE, "one command at a time");
         goto done;
     }
@@ -61,6 +67,13 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     } else {
         if ((rc = lx_command_find(&command, a->names.items[0], err)) < 0)
             goto done;
+        if (a->names.count == 2) {
+            rc = command->subcommands
+                     ? lx_subcommand_find(&command, command, a->names.items[1], err)
+                     : lx_fail(err, LX_EUSAGE, "one command at a time");
+            if (rc < 0)
+                goto done;
+        }
         lx_help_command(&text, command, cli->arena, cli->columns);
     }
     if ((rc = lx_str_check(&text, err)) < 0)

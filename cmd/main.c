@@ -90,6 +90,24 @@ static int run_with_settings(lx_cli *cli, const lx_command *command, lx_error *e
     return rc;
 }
 
+/* Of a command that has others below it, the one that the next word names. */
+static int choose_subcommand(const lx_command **command, lx_cli *cli, lx_error *err)
+{
+    int rc;
+
+    if (!(*command)->subcommands || (cli->argc > 0 && asks_for_help(1, cli->argv)))
+        return LX_OK;
+    if (cli->argc == 0)
+        return lx_fail(err, LX_EUSAGE, "say what: `lx %s --help` lists what there is",
+                       (*command)->name);
+    if ((rc = lx_subcommand_find(command, *command, cli->argv[0], err)) < 0)
+        return rc;
+    cli->name = (*command)->name;
+    cli->argc--;
+    cli->argv++;
+    return LX_OK;
+}
+
 static int run(lx_cli *cli, int argc, char **argv, lx_error *err)
 {
     lx_globals globals = {0};
@@ -119,6 +137,8 @@ static int run(lx_cli *cli, int argc, char **argv, lx_error *err)
     cli->name = command->name;
     cli->argc = argc - rest - 1;
     cli->argv = argv + rest + 1;
+    if ((rc = choose_subcommand(&command, cli, err)) < 0)
+        return rc;
     return run_with_settings(cli, command, err);
 }
 

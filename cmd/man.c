@@ -18,17 +18,39 @@ static void put_options(lx_str *out, const lx_option *o)
     }
 }
 
+/* "data-check" of "data check". */
+static const char *dashed(const char *name, lx_arena *arena)
+{
+    char *copy = lx_arena_strdup(arena, name);
+
+    for (char *c = copy; c && *c; c++)
+        *c = *c == ' ' ? '-' : *c;
+    return copy ? copy : "?";
+}
+
+static void put_commands(lx_str *out, const lx_command *const *commands, lx_arena *arena)
+{
+    lx_str_puts(out, "## COMMANDS\n\n");
+    for (size_t i = 0; commands[i]; i++)
+        lx_str_printf(out, "`lx %s`, lx-%s(1)\n:   %s\n\n", commands[i]->name,
+                      dashed(commands[i]->name, arena), commands[i]->summary);
+}
+
 static void put_page(lx_str *out, const lx_command *command, lx_arena *arena)
 {
     const char *help = command->help ? command->help : command->summary;
+    const char *name = dashed(command->name, arena);
     size_t n = strlen(help);
 
     while (n && help[n - 1] == '\n')
         n--;
     lx_str_printf(out, "# lx-%s(1)\n\n## NAME\n\nlx-%s - %s\n\n## SYNOPSIS\n\n`%s`\n\n",
-                  command->name, command->name, command->summary,
+                  name, name, command->summary,
                   lx_command_synopsis(command, arena));
-    lx_str_printf(out, "## DESCRIPTION\n\n```text\n%.*s\n```\n\n## OPTIONS\n\n", (int)n, help);
+    lx_str_printf(out, "## DESCRIPTION\n\n```text\n%.*s\n```\n\n", (int)n, help);
+    if (command->subcommands)
+        put_commands(out, command->subcommands, arena);
+    lx_str_puts(out, "## OPTIONS\n\n");
     if (command->options == lx_train_options)
         lx_str_puts(out, "Its own are in `docs/flags.md`. Those of every command:\n\n");
     else
@@ -51,9 +73,12 @@ int lx_debug_man(lx_cli *cli, int argc, char **argv, lx_error *err)
     lx_str text = LX_STR_INIT;
     int rc;
 
-    if (argc != 1)
+    if (argc < 1 || argc > 2)
         return lx_fail(err, LX_EUSAGE, "name a command");
     if ((rc = lx_command_find(&command, argv[0], err)) < 0)
+        return rc;
+    if (argc == 2 && command->subcommands &&
+        (rc = lx_subcommand_find(&command, command, argv[1], err)) < 0)
         return rc;
     put_page(&text, command, cli->arena);
     if ((rc = lx_str_check(&text, err)) == 0)

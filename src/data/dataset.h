@@ -84,10 +84,17 @@ typedef struct lx_dataset_config {
 } lx_dataset_config;
 
 void lx_dataset_config_defaults(lx_dataset_config *config);
+/*
+ * Takes `dir` for what it is: a folder of images (which lie in it, and no N_name folder does) becomes the
+ * one subset, with repeats and class tokens of its own name; anything else train_data_dir. LX_ENOTFOUND.
+ */
+int lx_dataset_config_dir(lx_dataset_config *config, const char *dir, lx_arena *arena,
+                          lx_error *err);
 
 typedef struct lx_image {
     const char *path;      /* as found: dir/name */
     const char *caption;   /* after prefix/suffix rules of reading; never NULL */
+    const char *caption_path; /* the file of its caption, even one that cannot be read; NULL = none */
     const char *mask;      /* the file of its mask; NULL = none */
     int orientation;       /* EXIF, as it is applied; 1 = as stored */
     const char *tags;      /* of a metadata file, for the count of tags; NULL = the caption's */
@@ -141,6 +148,7 @@ typedef struct lx_finding {
     lx_finding_kind kind;
     const char *code; /* "caption-trap", "wrong-level", "alpha", "palette", "bad-image", ... */
     const char *text; /* what, where, how to fix */
+    const char *path; /* the file or folder it is about, or an example; NULL = none */
 } lx_finding;
 
 typedef struct lx_dataset {

@@ -26,7 +26,8 @@ int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_erro
         0)
         return lx_oom(err);
     f = &scan->findings[d->n_findings];
-    *f = (lx_finding){kind, code, lx_arena_strdup(d->arena, text)};
+    *f = (lx_finding){kind, code, lx_arena_strdup(d->arena, text), scan->about};
+    scan->about = NULL;
     if (!f->text)
         return lx_oom(err);
     d->n_findings++;
@@ -48,7 +49,8 @@ int lx_dataset__find(lx_dataset *d, lx_finding_kind kind, const char *code, lx_e
     if (d->n_findings > 0)
         memcpy(grown, d->findings, d->n_findings * sizeof *grown);
     d->findings = grown;
-    grown[d->n_findings] = (lx_finding){kind, code, lx_arena_strdup(d->arena, text)};
+    grown[d->n_findings] =
+        (lx_finding){kind, code, lx_arena_strdup(d->arena, text), NULL};
     if (!grown[d->n_findings].text)
         return lx_oom(err);
     d->n_findings++;
@@ -104,6 +106,7 @@ static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t
                      .config = &d->config};
     if (!f->name || !f->class_tokens)
         return lx_oom(err);
+    scan->about = repeats > MOST_REPEATS ? path : NULL;
     if (repeats > MOST_REPEATS)
         return lx_scan__find(
             scan, LX_FINDING_STOP, "too-many-repeats", err,
@@ -137,6 +140,7 @@ static int scan_entry(lx_scan *scan, level *seen, const char *root, const char *
             seen->first_ignored = path;
         return LX_OK;
     }
+    scan->about = repeats < 1 ? path : NULL;
     if (repeats < 1)
         return lx_scan__find(scan, LX_FINDING_WARNING, "no-repeats", err,
                              "\"%s\" is left out: its name asks for %lld repeats", path,
@@ -231,6 +235,7 @@ static int explain_level(lx_scan *scan, const level *seen, const char *flag,
         root = absolute(arena, root); /* only there it has a name */
     name = last_name(arena, root);
 
+    scan->about = seen->n_images_here ? seen->first_image : root;
     if (seen->n_valid) {
         if (seen->n_images_here)
             return lx_scan__find(
@@ -239,6 +244,7 @@ static int explain_level(lx_scan *scan, const level *seen, const char *flag,
                 "\"%s\": move into one of its folders",
                 seen->n_images_here, seen->n_images_here == 1 ? " is" : "s are", root,
                 seen->first_image);
+        scan->about = NULL;
         return LX_OK;
     }
     if (name && seen->n_images_here &&
@@ -277,7 +283,8 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
     level seen = {0};
     int rc;
 
-    if (!lx_file_is_dir(root))
+    scan->about = lx_file_is_dir(root) ? NULL : root;
+    if (scan->about)
         return is_reg ? lx_scan__find(
                             scan, LX_FINDING_STOP, "no-folder", err,
                             "%s \"%s\" is no folder: correct the path, or leave the "
@@ -292,6 +299,7 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
     lx_dir_free(&dir);
     if (rc == LX_OK)
         rc = explain_level(scan, &seen, flag, root, is_reg, err);
+    scan->about = seen.first_ignored;
     if (rc == LX_OK && seen.n_ignored && seen.n_valid)
         rc = lx_scan__find(
             scan, LX_FINDING_WARNING, "ignored-folder", err,
@@ -299,6 +307,7 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
             "\"%s\": \"10_%s\" would show each image ten times an epoch",
             seen.n_ignored, seen.n_ignored == 1 ? " is" : "s are", seen.first_ignored,
             lx_path_base(seen.first_ignored));
+    scan->about = NULL;
     for (size_t i = first; i < scan->dataset->n_folders && rc == LX_OK; i++)
         rc = lx_scan__images(scan, i, err);
     return rc;
@@ -347,7 +356,8 @@ static int scan_subset(lx_scan *scan, const lx_subset_config *subset, lx_error *
     path = lx_arena_strdup(arena, subset->image_dir);
     if (!path || !(name = last_name(arena, path)))
         return lx_oom(err);
-    if (!lx_file_is_dir(path))
+    scan->about = lx_file_is_dir(path) ? NULL : path;
+    if (scan->about)
         return lx_scan__find(scan, LX_FINDING_STOP, "no-folder", err,
                              "image_dir \"%s\" is no folder", path);
     if ((rc = add_folder(scan, path, name, subset->repeats,

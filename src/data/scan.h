@@ -40,9 +40,10 @@ typedef struct lx_scan {
     lx_finding *findings;
     size_t folder_capacity, image_capacity, finding_capacity;
     lx_scan_tallies seen;
+    const char *about; /* path of the next finding, in the arena; it is taken once */
 } lx_scan;
 
-/* Text is copied. */
+/* Text is copied; scan->about becomes the finding's path. */
 int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_error *err,
                   const char *fmt, ...) LX_PRINTF(5, 6);
 

@@ -52,25 +52,23 @@ static size_t short_stem(const char *path, size_t stem)
     return at > name ? at : 0;
 }
 
-static int read_caption(lx_caption_text *text, bool *is_there, folder_scan *f,
-                        const char *path, size_t stem, lx_error *err)
+static int read_caption(lx_caption_text *text, lx_image *image, folder_scan *f,
+                        size_t stem, lx_error *err)
 {
     const lx_dataset_config *c = f->folder->config;
     lx_arena *arena = f->scan->dataset->arena;
-    const size_t stems[2] = {stem, short_stem(path, stem)};
+    const size_t stems[2] = {stem, short_stem(image->path, stem)};
     int rc = LX_ENOTFOUND;
 
-    *is_there = false;
     for (int i = 0; i < 2 && rc == LX_ENOTFOUND && stems[i]; i++) {
-        char *name = with_ending(arena, path, stems[i], c->caption_extension);
+        char *name = with_ending(arena, image->path, stems[i], c->caption_extension);
         if (!name)
             return lx_oom(err);
         rc = lx_caption_read(text, name, c->enable_wildcard, err);
+        image->caption_path = rc == LX_ENOTFOUND ? NULL : name;
     }
-    if (rc == LX_ENOTFOUND)
-        return LX_OK;
-    *is_there = rc == LX_OK;
-    return rc;
+    image->has_caption_file = rc == LX_OK;
+    return rc == LX_ENOTFOUND ? LX_OK : rc;
 }
 
 static bool is_file(const char *path)
@@ -138,7 +136,7 @@ static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
     lx_caption_text text = {.text = LX_STR_INIT};
     const char *caption = f->folder->class_tokens;
     lx_error why = {0};
-    int rc = read_caption(&text, &image->has_caption_file, f, image->path, stem, &why);
+    int rc = read_caption(&text, image, f, stem, &why);
 
     if (rc == LX_ENOMEM || rc == LX_EIO) {
         lx_str_release(&text.text);
@@ -190,6 +188,7 @@ static int report_bad_image(folder_scan *f, const char *path, const lx_error *wh
     note(&f->scan->seen.bad_image, path);
     if (f->scan->seen.bad_image.n > LX_SCAN_TOLD)
         return LX_OK;
+    f->scan->about = path;
     return lx_scan__find(
         f->scan, skips ? LX_FINDING_WARNING : LX_FINDING_STOP, "bad-image", err,
         skips ? "\"%s\" is left out: %s"
@@ -249,6 +248,7 @@ static int find_mask(folder_scan *f, lx_image *image, lx_error *err)
     }
     if (image->mask || f->n_absent++ >= LX_SCAN_TOLD)
         return LX_OK;
+    f->scan->about = image->path;
     return lx_scan__find(
         f->scan, LX_FINDING_STOP, "no-mask", err,
         "\"%s\" has no mask: --masked_loss needs %s/%.*s.png (white where the "
@@ -320,6 +320,7 @@ static int report_absent(folder_scan *f, const char *key, lx_error *err)
 
     if (f->n_absent++ >= LX_SCAN_TOLD)
         return LX_OK;
+    f->scan->about = f->folder->path;
     return lx_scan__find(
         f->scan, LX_FINDING_STOP, "bad-metadata", err,
         has_dir ? "%s names \"%s\", which is no file%s%s: correct the name, or "
@@ -365,6 +366,7 @@ int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err)
     lx_error why = {0};
     int rc = lx_metadata_file_read(&file, f.folder->path, scan->dataset->arena, &why);
 
+    scan->about = rc < 0 ? f.folder->path : NULL;
     if (rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT)
         return lx_scan__find(scan, LX_FINDING_STOP, "bad-metadata", err, "%s", why.text);
     if (rc < 0 && err)
@@ -470,8 +472,10 @@ int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err)
     judge_unread(&f);
     scan->folders[folder].n_captions = f.n_read;
     scan->folders[folder].n_images = scan->dataset->n_images - first;
-    if (scan->folders[folder].n_images == 0 && scan->seen.bad_image.n == n_bad)
+    if (scan->folders[folder].n_images == 0 && scan->seen.bad_image.n == n_bad) {
+        scan->about = f.folder->path;
         return lx_scan__find(scan, LX_FINDING_WARNING, "empty-folder", err,
                              "\"%s\" holds no images and is left out", f.folder->path);
+    }
     return LX_OK;
 }

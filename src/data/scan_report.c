@@ -36,6 +36,7 @@ static int report_trap(lx_scan *scan, lx_error *err)
 
     if (t->n == 0)
         return LX_OK;
+    scan->about = t->example;
     if (scan->dataset->config.allow_untagged)
         return lx_scan__find(scan, LX_FINDING_WARNING, "caption-trap", err,
                              "%zu caption file%s (%s) %s not read, as --allow-untagged allows, for "
@@ -57,6 +58,7 @@ static int report_unread(lx_scan *scan, lx_error *err)
 
     for (int i = 0; i < LX_N_CAPTION_ENDINGS && rc == LX_OK; i++) {
         const lx_tally *t = &scan->seen.stray[i];
+        scan->about = t->example;
         if (t->n > 0)
             rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-unread", err,
                                "%zu caption file%s (%s) %s not read, for example \"%s\": the "
@@ -64,6 +66,7 @@ static int report_unread(lx_scan *scan, lx_error *err)
                                t->n, plural(t->n), lx_scan__caption_endings[i], is_or_are(t->n),
                                t->example, read, t->n == 1 ? "it" : "them");
     }
+    scan->about = doubled->example;
     if (rc == LX_OK && doubled->n > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-unread", err,
                            "%zu caption file%s %s not read, for example \"%s\": rename %s so that "
@@ -78,6 +81,7 @@ static int report_missing(lx_scan *scan, lx_error *err)
     const lx_scan_tallies *s = &scan->seen;
     int rc = LX_OK;
 
+    scan->about = s->missing.example;
     if (s->missing.n > 0)
         rc = lx_scan__find(scan, s->n_read > 0 ? LX_FINDING_WARNING : LX_FINDING_NOTE,
                            "no-caption", err,
@@ -85,6 +89,7 @@ static int report_missing(lx_scan *scan, lx_error *err)
                            "folder's name, for example \"%s\"",
                            s->missing.n, plural(s->missing.n), s->missing.n == 1 ? "has" : "have",
                            is_or_are(s->missing.n), s->missing.example);
+    scan->about = s->missing_reg.example;
     if (rc == LX_OK && s->missing_reg.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_NOTE, "no-caption", err,
                            "%zu regularisation image%s %s trained on the words of the folder's "
@@ -115,12 +120,14 @@ static int report_texts(lx_scan *scan, lx_error *err)
     };
     int rc = LX_OK;
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && rc == LX_OK; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && rc == LX_OK; i++) {
+        scan->about = rows[i].tally->example;
         if (rows[i].tally->n > 0)
             rc = lx_scan__find(scan, rows[i].kind, rows[i].code, err,
                                "%zu %s%s%s, for example that of \"%s\": %s", rows[i].tally->n,
                                rows[i].what, plural(rows[i].tally->n), rows[i].with,
                                rows[i].tally->example, rows[i].then);
+    }
     return rc;
 }
 
@@ -158,12 +165,14 @@ static int report_left_out(lx_scan *scan, lx_error *err)
     const lx_scan_tallies *s = &scan->seen;
     int rc = LX_OK;
 
+    scan->about = s->other_kind.example;
     if (s->other_kind.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "other-kind", err,
                            "%zu file%s left out, for example \"%s\": images are .png .jpg .jpeg "
                            ".webp .bmp, all in lower or all in upper case",
                            s->other_kind.n, s->other_kind.n == 1 ? " is" : "s are",
                            s->other_kind.example);
+    scan->about = s->nested.example;
     if (rc == LX_OK && s->nested.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "nested-folder", err,
                            "%zu folder%s with images inside an image folder %s left out, for "

@@ -6,5 +6,11 @@ status=0
 while read -r name; do
     "$LX" debug man "$name" </dev/null >page || exit 1
     diff -u "$SOURCE/docs/man/lx-$name.1.md" page || status=1
+    # ... and so have those below it
+    "$LX" help "$name" | sed -n "s/^  $name \([a-z-]*\)  .*/\1/p" >below
+    while read -r sub; do
+        "$LX" debug man "$name" "$sub" </dev/null >page || exit 1
+        diff -u "$SOURCE/docs/man/lx-$name-$sub.1.md" page || status=1
+    done <below
 done <names
 exit $status

@@ -1,0 +1,42 @@
+# The same flags as lx train; a folder of images by itself; wrong uses; nothing found is exit status 0.
+. "$SOURCE/tests/support/faulty_set.sh"
+try() {
+    "$LX" data check "$@" >out 2>err </dev/null
+    echo "$? $(cat err | head -1)"
+}
+try
+try nowhere
+try img --train_data_dir img
+try img --fix
+try img --fix --output x --in-place
+try img --output x
+try img --near 65
+try img --near x
+try img --caption_extention
+try img --resolution 128 --enable_bucket --min_bucket_reso 600
+try reg --resolution 128
+try reg/1_girl --resolution 128
+tail -1 out
+mkdir girls && cp reg/1_girl/* girls
+try girls --resolution 128,64
+grep -A 2 wrong-level out
+cat >set.toml <<'EOF'
+[general]
+caption_extension = ".txt"
+[[datasets]]
+resolution = 128
+enable_bucket = true
+min_bucket_reso = 64
+max_bucket_reso = 256
+  [[datasets.subsets]]
+  image_dir = "img/10_nikkeanis 1girl"
+  class_tokens = "nikkeanis"
+  num_repeats = 2
+EOF
+try --dataset_config set.toml
+grep -c caption-trap out
+sed -n '/^folder/,$p' out
+# More tokens, another identifier, near duplicates of any distance.
+"$LX" data check img --caption_extension .txt --max_token_length 150 --identifier nik --near 40 >out 2>/dev/null
+grep -E '^(warning: cut|note: identifier)' -A 1 out
+grep -c 'warning: near-duplicate' out
