@@ -1,4 +1,4 @@
-/* lx merge's and lx resize's arithmetic with the n-th allocation failing, for every n: an error, no leak, no half of a file. */
+/* lx merge's, lx resize's and lx extract's arithmetic with the n-th allocation failing, for every n: an error, no leak, no half of a file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,15 +13,15 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
+#include "src/lora/extract.h"
 #include "src/lora/merge.h"
 #include "src/lora/merge_into.h"
 #include "src/lora/resize.h"
 #include "tests/support/model.h"
 
 static char folder[] = "/tmp/lx-fault-merge-XXXXXX";
-static char
-    paths[3]
-         [64]; /* a LoRA, a LoHa with a core and a full difference; a base; an output */
+/* a LoRA, a LoHa with a core and a full difference; a base; an output; the base as it became */
+static char paths[4][64];
 static lx_merge_options options;
 
 static void add(lx_tensor_view *v, size_t *n, const char *name, float *values, int n_dims,
@@ -53,8 +53,8 @@ static int make_files(void **state)
     (void)state;
     omp_set_num_threads(1); /* the n-th allocation is the same one every time */
     assert_non_null(mkdtemp(folder));
-    for (int i = 0; i < 3; i++)
-        snprintf(paths[i], sizeof paths[i], "%s/%c.safetensors", folder, "abo"[i]);
+    for (int i = 0; i < 4; i++)
+        snprintf(paths[i], sizeof paths[i], "%s/%c.safetensors", folder, "abot"[i]);
     for (size_t i = 0; i < 512; i++)
         values[i] = (float)lx_rng_uniform(&rng) - 0.5f;
     add(v, &n, "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight", values, 2, 2,
@@ -78,13 +78,16 @@ static int make_files(void **state)
     add(v, &n, "model.diffusion_model.input_blocks.0.0.weight", values, 4, 3, 2, 3, 3);
     add(v, &n, "model.diffusion_model.input_blocks.0.0.bias", values, 1, 3);
     lx_assert_ok(lx_safetensors_write(paths[1], v, n, NULL, 0, &err), &err);
+    for (size_t i = 0; i < n; i++)
+        v[i].data = values + 1;
+    lx_assert_ok(lx_safetensors_write(paths[3], v, n, NULL, 0, &err), &err);
     return 0;
 }
 
 static int drop_files(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         unlink(paths[i]);
     return rmdir(folder);
 }
@@ -139,6 +142,25 @@ static int resize(lx_error *err)
     }
     lx_merge_free(m);
     lx_lora_file_close(file);
+    return rc;
+}
+
+static int extract(lx_error *err)
+{
+    const lx_extract_options o = {
+        .rank = 2, .conv_rank = 2, .clamp_quantile = 0.9, .dtype = LX_F16};
+    lx_tensor_file *from = NULL, *to = NULL;
+    lx_extract *x = NULL;
+    lx_extract_result result;
+    int rc;
+
+    if ((rc = lx_tensor_file_open(&from, paths[1], err)) == LX_OK &&
+        (rc = lx_tensor_file_open(&to, paths[3], err)) == LX_OK &&
+        (rc = lx_extract_new(&x, err)) == LX_OK)
+        rc = lx_extract_run(&result, x, from, to, &o, NULL, NULL, err);
+    lx_extract_free(x);
+    lx_tensor_file_close(to);
+    lx_tensor_file_close(from);
     return rc;
 }
 
@@ -197,12 +219,19 @@ static void test_fault_merge__resize(void **state)
     fail_all(resize);
 }
 
+static void test_fault_merge__extract(void **state)
+{
+    (void)state;
+    fail_all(extract);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault_merge__methods),
         cmocka_unit_test(test_fault_merge__into),
         cmocka_unit_test(test_fault_merge__resize),
+        cmocka_unit_test(test_fault_merge__extract),
     };
 
     return cmocka_run_group_tests_name("fault/merge", tests, make_files, drop_files);
