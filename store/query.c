@@ -192,15 +192,22 @@ static int fail_ambiguous(const lx_run_list *list, const char *text, lx_error *e
 int lx_query_find(lx_run_row *out, lx_store *s, const char *text, lx_arena *arena,
                   lx_error *err)
 {
-    const lx_run_filter by_name = {.name = text, .limit = 1, .has_trashed = true};
     lx_run_list list = {0};
     sqlite3_stmt *stmt;
     int rc = LX_OK;
 
     /* A name like "a" or "cafe" is meant when there is one, as git means a branch; a whole id is not
-     * a name. */
-    if (!is_hex(text) || strlen(text) < 16)
-        rc = lx_query_runs(&list, s, &by_name, arena, err);
+     * a name. Each table is searched by itself: joined, ten thousand runs take five times as long. */
+    if (!is_hex(text) || strlen(text) < 16) {
+        rc = store__query(
+            &stmt, s, err,
+            "SELECT " RUN_COLUMNS RUN_TABLES "WHERE r.seq=(SELECT max(seq) FROM ("
+            "SELECT run AS seq FROM run_now WHERE name=?1 UNION ALL"
+            " SELECT seq FROM run WHERE name=?1 AND NOT EXISTS"
+            " (SELECT 1 FROM run_now o WHERE o.run=seq AND o.name IS NOT NULL)))",
+            "t", text);
+        rc = collect_runs(&list, s, stmt, rc, NULL, arena, err);
+    }
     if (rc == LX_OK && !list.count && is_hex(text)) {
         rc = store__query(&stmt, s, err,
                           "SELECT " RUN_COLUMNS RUN_TABLES
