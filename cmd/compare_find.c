@@ -223,24 +223,14 @@ static int compare_surroundings(lx_comparison *c, lx_error *err)
                            err);
 }
 
-/* The diff with the untracked sources behind it, as files of one line each. */
 static int code_text(const char **out, lx_comparison *c, const lx_compared *r,
                      lx_error *err)
 {
     cJSON *git = lx_compare_parse(c, r->texts.git);
     lx_str text = LX_STR_INIT;
-    const cJSON *file;
     int rc;
 
-    lx_str_printf(&text, "%s\n", r->texts.diff ? r->texts.diff : "");
-    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(git, "untracked"))
-    {
-        const char *path = lx_json_text(file, "path"),
-                   *object = lx_json_text(file, "object");
-        if (path && object)
-            lx_str_printf(&text, "diff --git a/%s b/%s\nuntracked %s\n", path, path,
-                          object);
-    }
+    lx_compare_code_text(&text, git, r->texts.diff);
     if ((rc = lx_str_check(&text, err)) == LX_OK &&
         !(*out = lx_arena_strdup(c->arena, lx_str_text(&text))))
         rc = lx_oom(err);

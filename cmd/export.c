@@ -1,5 +1,6 @@
 /* lx export - runs for another store, and for other programs */
 #include "cmd/export.h"
+#include "cmd/run_find.h"
 #include "cmd/settings.h"
 
 #include <stdlib.h>
@@ -109,8 +110,7 @@ static int find_runs(lx_export_job *job, const struct export_args *args, lx_erro
     if (!(rows = lx_arena_calloc(job->cli->arena, args->runs.count, sizeof *rows)))
         return lx_oom(err);
     for (size_t i = 0; i < args->runs.count && rc == LX_OK; i++)
-        rc = lx_query_find(&rows[i], job->store, args->runs.items[i], job->cli->arena,
-                           err);
+        rc = lx_run_find(&rows[i], job->cli, job->store, args->runs.items[i], err);
     job->runs = rows;
     job->n_runs = args->runs.count;
     if (rc == LX_OK)

@@ -65,11 +65,10 @@ const lx_command lx_cmd_gc = {
     .summary = "remove what no run, tag or pin reaches",
     .usage = "",
     .help =
-        "Shows what would go; --prune removes it: runs that were put into the trash (lx "
-        "trash)\n"
-        "14 days ago and hold neither pin nor tag, objects that no run names, files of\n"
-        "interrupted writes. What is younger than two days stays in any case. Curves of\n"
-        "interrupted runs are packed.\n"
+        "Shows what would go; --prune removes it: runs that were put into the trash\n"
+        "(lx tag-run --trash) 14 days ago and hold neither pin nor tag, objects that no run\n"
+        "names, files of interrupted writes. What is younger than two days stays in any\n"
+        "case. Curves of interrupted runs are packed.\n"
         "\n"
         "Examples:\n"
         "  lx gc\n"

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/run_find.h"
 #include "cmd/run_table.h"
 #include "cmd/settings.h"
 #include "cmd/sync.h"
@@ -21,7 +22,8 @@ static const lx_option options[] = {
     LX_FLAG(struct push_args, dry_run, 'n', "dry-run",
             "say what would leave, send nothing"),
     LX_ARGS(struct push_args, words, "REMOTE",
-            "address or name of a git repository, else the setting remote; then runs by id or name (all)"),
+            "address or name of a git repository, else the setting remote; then runs by "
+            "id or name (all)"),
     LX_OPTION_END,
 };
 
@@ -50,8 +52,8 @@ static int find_named(pushing *p, lx_error *err)
     if (!(p->runs = lx_arena_calloc(arena, n, sizeof *p->runs)))
         return lx_oom(err);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
-        rc = lx_query_find(&p->runs[i], p->sync->store, p->args->words.items[i + 1],
-                           arena, err);
+        rc = lx_run_find(&p->runs[i], p->sync->cli, p->sync->store,
+                         p->args->words.items[i + 1], err);
     p->n_runs = n;
     return rc;
 }
@@ -283,14 +285,14 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                                              : lx_settings_text(cli->settings, "remote");
 
     if (!remote)
-        return lx_fail(err, LX_EUSAGE,
-                       "where to? lx push REMOTE, any git repository (lx config set remote REMOTE "
-                       "for all times)");
+        return lx_fail(
+            err, LX_EUSAGE,
+            "where to? lx push REMOTE, any git repository (lx config set remote REMOTE "
+            "for all times)");
     lx_signals_install();
     if ((rc = lx_privacy_new(&p.privacy, p.args->keeps_private, err)) == LX_OK)
         lx_settings_learn(cli->settings, p.privacy);
-    if (rc == LX_OK &&
-        (rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
+    if (rc == LX_OK && (rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
         rc = push(&p, err);
         saved = lx_synced_save(s.synced, &later);
         if (rc == LX_OK && saved < 0 && err)

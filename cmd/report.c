@@ -7,6 +7,7 @@
 #include "cmd/cli.h"
 #include "cmd/progress.h"
 #include "cmd/report_collect.h"
+#include "cmd/run_find.h"
 #include "cmd/settings.h"
 #include "src/base/file.h"
 
@@ -162,15 +163,17 @@ static const char *made_by(lx_cli *cli)
     return lx_arena_printf(cli->arena, "Made by lx %s on %s.", LX_VERSION, day);
 }
 
-static int collect(lx_report *report, lx_collector *c, const lx_words *names,
+static int collect(lx_report *report, lx_cli *cli, lx_collector *c, const lx_words *names,
                    lx_error *err)
 {
+    lx_run_row row;
     lx_collected *found = lx_arena_calloc(c->arena, names->count, sizeof *found);
     lx_report_run *runs = lx_arena_calloc(c->arena, names->count, sizeof *runs);
     int rc = found && runs ? LX_OK : lx_oom(err);
 
     for (size_t i = 0; i < names->count && rc == LX_OK; i++)
-        if ((rc = lx_report_find(&found[i], c, names->items[i], err)) == LX_OK)
+        if ((rc = lx_run_find(&row, cli, c->store, names->items[i], err)) == LX_OK &&
+            (rc = lx_report_find(&found[i], c, row.id, err)) == LX_OK)
             lx_report_learn(c, &found[i]);
     for (size_t i = 0; i < names->count && rc == LX_OK; i++)
         rc = lx_report_collect(&runs[i], c, &found[i], err);
@@ -208,7 +211,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         lx_settings_learn(cli->settings, c.privacy);
     if (rc < 0 || (rc = lx_decoder_new(&c.decoder, err)) < 0 ||
         (rc = lx_store_open(&c.store, cli->store_path, true, err)) < 0 ||
-        (rc = collect(&report, &c, &args->runs, err)) < 0)
+        (rc = collect(&report, cli, &c, &args->runs, err)) < 0)
         goto done;
     report.title = title_of(cli, &report, args->title);
     report.made = made_by(cli);

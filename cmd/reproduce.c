@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/cli.h"
 #include "cmd/record.h"
+#include "cmd/reproduce.h"
+#include "cmd/run_find.h"
 #include "cmd/run_folder.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -18,12 +19,6 @@
 #include "store/query.h"
 
 extern const lx_command lx_cmd_train;
-
-struct reproduce_args {
-    lx_words words;
-    const char *output_dir;
-    bool check, anyway, json;
-};
 
 static const lx_option options[] = {
     LX_TEXT(struct reproduce_args, output_dir, 'o', "output_dir", "DIR",
@@ -37,25 +32,11 @@ static const lx_option options[] = {
     LX_OPTION_END,
 };
 
-typedef struct job {
-    lx_cli *cli;
-    const struct reproduce_args *args;
-    lx_store *store;
-    char store_path[PATH_MAX];
-    lx_run_row run;
-    lx_run_texts texts;
-    const char *output_dir;
-    char *words[8]; /* of `lx train` */
-    int n_words;
-    lx_train_config config;
-    lx_train_flags flags;
-    size_t n_changed; /* inputs */
-    cJSON *json, *inputs; /* --json: what is told, and its list of inputs; else NULL */
-} job;
+typedef lx_reproduction job;
 
 /* ---- the inputs ------------------------------------------------------------------- */
 
-static void tell_input(job *j, const char *state, const char *what)
+void lx_reproduce_tell(job *j, const char *state, const char *what)
 {
     if (j->json) {
         cJSON *input = cJSON_CreateObject();
@@ -68,18 +49,17 @@ static void tell_input(job *j, const char *state, const char *what)
     }
 }
 
-static void tell_change(job *j, const char *what)
+void lx_reproduce_tell_change(job *j, const char *what)
 {
     j->n_changed++;
-    tell_input(j, "changed", what);
+    lx_reproduce_tell(j, "changed", what);
 }
 
-/* The text is made of parts that the caller has not checked; NULL is out of memory. */
-static int tell_same(job *j, const char *what, lx_error *err)
+int lx_reproduce_tell_same(job *j, const char *what, lx_error *err)
 {
     if (!what)
         return lx_oom(err);
-    tell_input(j, "the same", what);
+    lx_reproduce_tell(j, "the same", what);
     return LX_OK;
 }
 
@@ -104,11 +84,12 @@ static int check_model(job *j, const cJSON *recorded, const char *path, const ch
                                      path, sha256, wanted);
         if (!text)
             return lx_oom(err);
-        tell_change(j, text);
+        lx_reproduce_tell_change(j, text);
         return LX_OK;
     }
-    return tell_same(
-        j, lx_arena_printf(j->cli->arena, "%s %s (sha256 %.16s)", name, path, sha256), err);
+    return lx_reproduce_tell_same(
+        j, lx_arena_printf(j->cli->arena, "%s %s (sha256 %.16s)", name, path, sha256),
+        err);
 }
 
 static int list_images(lx_data_image **out, size_t *n, job *j, const char *tree,
@@ -155,31 +136,51 @@ static int tell_images(job *j, const char *now, lx_error *err)
                                            image->name, words[c->kind]);
         if (!text)
             return lx_oom(err);
-        tell_change(j, text);
+        lx_reproduce_tell_change(j, text);
     }
     if (!changes.count)
-        tell_change(j, "the data: repeats, folder words or sizes");
+        lx_reproduce_tell_change(j, "the data: repeats, folder words or sizes");
     return LX_OK;
+}
+
+/* As the run had them made: what a training of lx needs beyond that is checked by it. */
+static int scan_data(lx_dataset **out, job *j, lx_error *err)
+{
+    int rc = lx_dataset_scan(out, &j->config.data, err);
+
+    if (rc == LX_OK && !j->is_command && (rc = lx_dataset_check(*out, err)) == LX_OK)
+        rc = lx_dataset_plan(*out, err);
+    return rc == LX_OK ? lx_dataset_hash(*out, err) : rc;
 }
 
 static int check_data(job *j, lx_error *err)
 {
     lx_dataset *d = NULL;
     char *tree = NULL;
-    int rc;
+    lx_error problem = {0};
+    const char *text;
+    int rc = scan_data(&d, j, &problem);
 
-    if ((rc = lx_dataset_scan(&d, &j->config.data, err)) < 0 ||
-        (rc = lx_dataset_check(d, err)) < 0 || (rc = lx_dataset_plan(d, err)) < 0 ||
-        (rc = lx_dataset_hash(d, err)) < 0 ||
-        (rc = lx_record_dataset(&tree, j->store, d, err)) < 0)
+    if (rc == LX_ENOMEM) {
+        rc = lx_oom(err);
+        goto done;
+    }
+    if (rc < 0) { /* a folder that is gone, say */
+        rc = (text = lx_arena_strdup(j->cli->arena, problem.text)) ? LX_OK : lx_oom(err);
+        if (text)
+            lx_reproduce_tell_change(j, text);
+        goto done;
+    }
+    if ((rc = lx_record_dataset(&tree, j->store, d, err)) < 0)
         goto done;
     if (!j->texts.dataset || strcmp(tree, j->texts.dataset) != 0)
         rc = j->texts.dataset ? tell_images(j, tree, err) : LX_OK;
     else
-        rc = tell_same(j,
-                       lx_arena_printf(j->cli->arena, "%zu image%s with captions", d->n_images,
-                                       d->n_images == 1 ? "" : "s"),
-                       err);
+        rc = lx_reproduce_tell_same(
+            j,
+            lx_arena_printf(j->cli->arena, "%zu image%s with captions", d->n_images,
+                            d->n_images == 1 ? "" : "s"),
+            err);
 done:
     lx_free(tree);
     lx_dataset_free(d);
@@ -197,13 +198,12 @@ static int tell_code(job *j, lx_error *err)
     if (j->texts.git &&
         lx_json_parse(&git, j->texts.git, strlen(j->texts.git), NULL) == LX_OK &&
         (commit = lx_json_text(git, "commit"))) {
-        text = lx_arena_printf(j->cli->arena, "the folder was at commit %.12s%s", commit,
-                               j->texts.diff && *j->texts.diff
-                                   ? " with changes (lx show --diff)"
-                                   : "");
+        text = lx_arena_printf(
+            j->cli->arena, "the folder was at commit %.12s%s", commit,
+            j->texts.diff && *j->texts.diff ? " with changes (lx show --diff)" : "");
         rc = text ? LX_OK : lx_oom(err);
         if (text)
-            tell_input(j, "code", text);
+            lx_reproduce_tell(j, "code", text);
     }
     if (rc == LX_OK && j->texts.environment &&
         lx_json_parse(&environment, j->texts.environment, strlen(j->texts.environment),
@@ -211,10 +211,11 @@ static int tell_code(job *j, lx_error *err)
         versions = cJSON_GetObjectItemCaseSensitive(environment, "versions");
         if (versions && (lx = lx_json_text(versions, "lx")) &&
             strcmp(lx, LX_VERSION) != 0) {
-            text = lx_arena_printf(j->cli->arena, "recorded by lx %s, this is %s", lx, LX_VERSION);
+            text = lx_arena_printf(j->cli->arena, "recorded by lx %s, this is %s", lx,
+                                   LX_VERSION);
             rc = text ? LX_OK : lx_oom(err);
             if (text)
-                tell_input(j, "code", text);
+                lx_reproduce_tell(j, "code", text);
         }
     }
     cJSON_Delete(git);
@@ -235,10 +236,12 @@ static int check_inputs(job *j, lx_error *err)
     if (rc == LX_OK)
         rc = check_model(j, cJSON_GetObjectItemCaseSensitive(base, "vae"), j->config.vae,
                          "VAE", err);
-    if (rc == LX_OK)
+    if (rc == LX_OK && (!j->is_command || j->has_data))
         rc = check_data(j, err);
     cJSON_Delete(base);
-    return rc == LX_OK ? tell_code(j, err) : rc;
+    if (rc < 0)
+        return rc;
+    return j->is_command ? lx_reproduce_check_code(j, err) : tell_code(j, err);
 }
 
 /* ---- the outcome ------------------------------------------------------------------ */
@@ -253,22 +256,31 @@ static const lx_artifact_row *last_lora(const lx_artifact_row *rows, size_t n)
     return last;
 }
 
-/* The first step whose losses are not the same number; -1 = none that both have. */
-static int first_parting(int64_t *step, job *j, int64_t a, int64_t b, lx_error *err)
+/* The losses of both: the same curve where they have one. */
+static int read_losses(lx_curve *x, lx_curve *y, job *j, int64_t a, int64_t b,
+                       lx_error *err)
 {
-    lx_curve x, y;
-    int rc;
+    static const char *const keys[] = {"loss", "loss/current", "loss/average"};
+    int rc = LX_OK;
 
-    *step = -1;
-    if ((rc = lx_query_curve(&x, j->store, a, "loss", 0, j->cli->arena, err)) < 0 ||
-        (rc = lx_query_curve(&y, j->store, b, "loss", 0, j->cli->arena, err)) < 0)
-        return rc;
-    for (size_t i = 0; i < x.n && i < y.n; i++)
-        if (x.steps[i] != y.steps[i] || x.values[i] != y.values[i]) {
-            *step = x.steps[i];
+    x->n = y->n = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && rc == LX_OK; i++) {
+        if (x->n && y->n)
             break;
-        }
-    return LX_OK;
+        if ((rc = lx_query_curve(x, j->store, a, keys[i], 0, j->cli->arena, err)) ==
+            LX_OK)
+            rc = lx_query_curve(y, j->store, b, keys[i], 0, j->cli->arena, err);
+    }
+    return rc;
+}
+
+/* The first step whose losses are not the same number; -1 = none that both have. */
+static int64_t first_parting(const lx_curve *x, const lx_curve *y)
+{
+    for (size_t i = 0; i < x->n && i < y->n; i++)
+        if (x->steps[i] != y->steps[i] || x->values[i] != y->values[i])
+            return x->steps[i];
+    return -1;
 }
 
 /* |a - b| / |a| over the tensors of two files, and the largest difference of one number.
@@ -318,45 +330,98 @@ static void tell_outcome(job *j, const char *outcome, const char *text)
     }
 }
 
+/* The recorded file: where it lay if it still lies there, else out of the store; NULL: it
+ * is in neither. */
+static int find_recorded(const char **path, job *j, const lx_artifact_row *old,
+                         lx_error *err)
+{
+    lx_hash hash, now;
+
+    *path = NULL;
+    if (!lx_hash_from_hex(&hash, old->object))
+        return LX_OK;
+    if (*old->path && lx_file_hash(&now, old->path, NULL) == LX_OK &&
+        memcmp(&now, &hash, sizeof now) == 0) {
+        *path = old->path;
+        return LX_OK;
+    }
+    if (!old->is_kept)
+        return LX_OK;
+    if (!(*path =
+              lx_arena_printf(j->cli->arena, "%s/recorded.safetensors", j->output_dir)))
+        return lx_oom(err);
+    return lx_object_get_file(j->store, &hash, *path, err);
+}
+
+static void tell_step(job *j, int64_t step)
+{
+    if (j->json && step >= 0)
+        cJSON_AddNumberToObject(j->json, "losses_part_at_step", (double)step);
+    else if (step >= 0)
+        lx_print(j->cli, "            the losses part at step %lld\n", (long long)step);
+}
+
 /* Their tensors are not the same bytes: by how much, and from where on? */
 static int tell_difference(job *j, const lx_artifact_row *old, const lx_artifact_row *now,
                            int64_t step, lx_error *err)
 {
     enum { ROUNDING_PER_MILLE = 1 };
-    const char *kept =
-        lx_arena_printf(j->cli->arena, "%s/recorded.safetensors", j->output_dir);
+    const char *kept;
     double relative, largest;
-    lx_hash hash;
     int rc;
 
-    if (!kept)
-        return lx_oom(err);
-    if (!old->is_kept || !lx_hash_from_hex(&hash, old->object) ||
-        (rc = lx_object_get_file(j->store, &hash, kept, err)) < 0) {
-        tell_outcome(j, "different",
-                     "the recorded LoRA is not kept, so that its numbers cannot be compared");
+    if ((rc = find_recorded(&kept, j, old, err)) < 0)
+        return rc;
+    if (!kept) {
+        tell_outcome(
+            j, "different",
+            "the recorded LoRA is not kept, so that its numbers cannot be compared");
+        tell_step(j, step);
         return LX_ECHECK;
     }
     if ((rc = measure(&relative, &largest, kept, now->path, err)) < 0)
         return rc;
     tell_outcome(j, relative * 1000 <= ROUNDING_PER_MILLE ? "rounding" : "different",
-                 lx_arena_printf(j->cli->arena, "largest difference %.3g, %.2g of the whole%s",
-                                 largest, relative, step < 0 ? "; the losses are equal" : ""));
+                 lx_arena_printf(j->cli->arena,
+                                 "largest difference %.3g, %.2g of the whole%s", largest,
+                                 relative, step < 0 ? "; the losses are equal" : ""));
     if (j->json) {
         cJSON_AddNumberToObject(j->json, "largest_difference", largest);
         cJSON_AddNumberToObject(j->json, "relative_difference", relative);
-        if (step >= 0)
-            cJSON_AddNumberToObject(j->json, "losses_part_at_step", (double)step);
-    } else if (step >= 0) {
-        lx_print(j->cli, "            the losses part at step %lld\n", (long long)step);
     }
+    tell_step(j, step);
     return relative * 1000 <= ROUNDING_PER_MILLE ? LX_OK : LX_ECHECK;
+}
+
+/* A command that made no LoRA is judged by its losses. */
+static int tell_losses(job *j, const lx_run_row *run, const lx_curve *x,
+                       const lx_curve *y, int64_t step, lx_error *err)
+{
+    if (!x->n || !y->n)
+        return lx_fail(err, LX_EUSAGE,
+                       "run %.10s has no LoRA and no loss to compare with",
+                       x->n ? run->id : j->run.id);
+    if (step < 0 && x->n == y->n) {
+        tell_outcome(
+            j, "identical",
+            lx_arena_printf(j->cli->arena,
+                            "run %.10s has the same losses at all %zu steps (there is "
+                            "no LoRA to compare)",
+                            run->id, x->n));
+        return LX_OK;
+    }
+    tell_outcome(j, "different",
+                 lx_arena_printf(j->cli->arena,
+                                 "run %.10s has %zu losses, recorded were %zu", run->id,
+                                 y->n, x->n));
+    tell_step(j, step);
+    return LX_ECHECK;
 }
 
 /* The newest run but the old one that wrote into our folder. */
 static int find_new_run(lx_run_row *out, job *j, lx_error *err)
 {
-    const lx_run_filter filter = {.kind = "train", .limit = 1};
+    const lx_run_filter filter = {.kind = j->run.kind, .limit = 1};
     lx_run_list list;
     int rc = lx_query_runs(&list, j->store, &filter, j->cli->arena, err);
 
@@ -372,6 +437,7 @@ static int compare(job *j, lx_error *err)
     lx_artifact_row *old_rows, *new_rows;
     const lx_artifact_row *old, *now;
     size_t n_old, n_new;
+    lx_curve x, y;
     int64_t step;
     lx_run_row run;
     int rc;
@@ -381,20 +447,24 @@ static int compare(job *j, lx_error *err)
                                  err)) < 0 ||
         (rc = lx_query_artifacts(&new_rows, &n_new, j->store, &run, j->cli->arena, err)) <
             0 ||
-        (rc = first_parting(&step, j, j->run.seq, run.seq, err)) < 0)
+        (rc = read_losses(&x, &y, j, j->run.seq, run.seq, err)) < 0)
         return rc;
     if (j->json)
         cJSON_AddStringToObject(j->json, "new_run", run.id);
+    step = first_parting(&x, &y);
     old = last_lora(old_rows, n_old);
     now = last_lora(new_rows, n_new);
+    if (!old && !now)
+        return tell_losses(j, &run, &x, &y, step, err);
     if (!old || !now)
         return lx_fail(err, LX_EUSAGE, "run %.10s has no LoRA to compare with",
                        old ? run.id : j->run.id);
     if (*old->tensor_hash && strcmp(old->tensor_hash, now->tensor_hash) == 0) {
-        tell_outcome(j, "identical",
-                     lx_arena_printf(j->cli->arena,
-                                     "run %.10s made the same tensors, to the byte (sha256 %.16s)",
-                                     run.id, now->tensor_hash));
+        tell_outcome(
+            j, "identical",
+            lx_arena_printf(j->cli->arena,
+                            "run %.10s made the same tensors, to the byte (sha256 %.16s)",
+                            run.id, now->tensor_hash));
         return LX_OK;
     }
     return tell_difference(j, old, now, step, err);
@@ -407,6 +477,19 @@ static void add_word(job *j, const char *word)
     j->words[j->n_words++] = (char *)word;
 }
 
+static int read_flags(job *j, lx_error *err)
+{
+    add_word(j, "--like");
+    add_word(j, j->run.id);
+    add_word(j, "--output_dir");
+    add_word(j, j->output_dir);
+    if (*j->run.seed) {
+        add_word(j, "--seed");
+        add_word(j, j->run.seed);
+    }
+    return lx_train_flags_parse(&j->config, &j->flags, j->cli, j->n_words, j->words, err);
+}
+
 static int prepare(job *j, lx_error *err)
 {
     lx_arena *arena = j->cli->arena;
@@ -416,11 +499,15 @@ static int prepare(job *j, lx_error *err)
         return rc;
     if (!realpath(lx_store_path(j->store), j->store_path))
         return lx_fail_errno(err, errno, "%s", lx_store_path(j->store));
-    if ((rc = lx_query_find(&j->run, j->store, j->args->words.items[0], arena, err)) < 0)
+    if ((rc = lx_run_find(&j->run, j->cli, j->store, j->args->words.items[0], err)) < 0)
         return rc;
-    if (strcmp(j->run.kind, "train") != 0)
-        return lx_fail(err, LX_EUSAGE, "run %.10s is a %s, not a training of lx",
-                       j->run.id, j->run.kind);
+    j->is_command = strcmp(j->run.kind, "run") == 0;
+    if (!j->is_command && strcmp(j->run.kind, "train") != 0)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "run %.10s is of the kind %s: only what lx train and lx run recorded can "
+            "be run again",
+            j->run.id, j->run.kind);
     j->output_dir = j->args->output_dir;
     if (!j->output_dir &&
         !(j->output_dir = lx_arena_printf(arena, "reproduce-%.10s", j->run.id)))
@@ -428,16 +515,8 @@ static int prepare(job *j, lx_error *err)
     if ((rc = lx_run_enter_folder(j->cli, j->store, &j->run, err)) < 0 ||
         (rc = lx_query_texts(&j->texts, j->store, &j->run, arena, err)) < 0)
         return rc;
-    add_word(j, "--like");
-    add_word(j, j->run.id);
-    add_word(j, "--output_dir");
-    add_word(j, j->output_dir);
-    if (*j->run.seed) {
-        add_word(j, "--seed");
-        add_word(j, j->run.seed);
-    }
     j->cli->store_path = j->store_path;
-    return lx_train_flags_parse(&j->config, &j->flags, j->cli, j->n_words, j->words, err);
+    return j->is_command ? lx_reproduce_read_command(j, err) : read_flags(j, err);
 }
 
 static int train(job *j, lx_error *err)
@@ -461,14 +540,16 @@ static int check_and_train(job *j, lx_error *err)
     if ((rc = prepare(j, err)) < 0 || (rc = check_inputs(j, err)) < 0)
         return rc;
     if (j->n_changed && !j->args->anyway)
-        return lx_fail(err, LX_ECHECK,
-                       "%zu input%s not what %s: the same cannot come out (--anyway trains "
-                       "all the same)",
-                       j->n_changed, j->n_changed == 1 ? " is" : "s are",
-                       j->n_changed == 1 ? "it was" : "they were");
+        return lx_fail(
+            err, LX_ECHECK,
+            "%zu input%s not what %s: the same cannot come out (--anyway trains "
+            "all the same)",
+            j->n_changed, j->n_changed == 1 ? " is" : "s are",
+            j->n_changed == 1 ? "it was" : "they were");
     if (j->args->check)
         return LX_OK;
-    return (rc = train(j, err)) == LX_OK ? compare(j, err) : rc;
+    rc = j->is_command ? lx_reproduce_run_command(j, err) : train(j, err);
+    return rc == LX_OK ? compare(j, err) : rc;
 }
 
 /* All that was found, whatever it came to. */
@@ -520,6 +601,12 @@ const lx_command lx_cmd_reproduce = {
             "different, and from\n"
             "which step on the losses part. Exit 1 when inputs have changed or the "
             "result is different.\n"
+            "\n"
+            "A command that lx run recorded is run again as it was, in the folder it was "
+            "started in and\n"
+            "with another --output_dir; of its code the commit, uncommitted changes and "
+            "new sources\n"
+            "are compared first.\n"
             "\n"
             "Examples:\n"
             "  lx reproduce hifumi\n"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "cmd/run_find.h"
 #include "cmd/run_folder.h"
 #include "cmd/train_state.h"
 #include "src/base/json.h"
@@ -28,8 +29,8 @@ static const lx_option options[] = {
 /* ---- which state ------------------------------------------------------------------ */
 
 /* Where the run wrote its files. */
-static int find_state(const char **out, lx_cli *cli, const char *flags, const lx_run_row *run,
-                      lx_error *err)
+static int find_state(const char **out, lx_cli *cli, const char *flags,
+                      const lx_run_row *run, lx_error *err)
 {
     cJSON *root = NULL;
     const char *folder;
@@ -39,12 +40,14 @@ static int find_state(const char **out, lx_cli *cli, const char *flags, const lx
     if (rc < 0)
         return rc;
     folder = lx_json_text(root, "output_dir");
-    rc = lx_train_state_find(out, folder, lx_json_text(root, "output_name"), run->id, run->spec,
-                             cli->arena, err);
+    rc = lx_train_state_find(out, folder, lx_json_text(root, "output_name"), run->id,
+                             run->spec, cli->arena, err);
     if (rc == LX_OK && !*out)
         rc = lx_fail(err, LX_ENOTFOUND,
-                     "no state of run %.10s is in %s: it was not interrupted by Ctrl-C, ended before "
-                     "the first --autosave_minutes, or its state was removed (lx train --like %.10s "
+                     "no state of run %.10s is in %s: it was not interrupted by Ctrl-C, "
+                     "ended before "
+                     "the first --autosave_minutes, or its state was removed (lx train "
+                     "--like %.10s "
                      "starts anew)",
                      run->id, folder && *folder ? folder : ".", run->id);
     cJSON_Delete(root);
@@ -114,7 +117,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         rc = lx_fail_errno(err, errno, "%s", lx_store_path(store));
         goto done;
     }
-    if ((rc = lx_query_find(&row, store, args->words.items[0], cli->arena, err)) < 0 ||
+    if ((rc = lx_run_find(&row, cli, store, args->words.items[0], err)) < 0 ||
         (rc = check_status(&row, err)) < 0 ||
         (rc = lx_run_enter_folder(cli, store, &row, err)) < 0 ||
         (rc = lx_query_texts(&texts, store, &row, cli->arena, err)) < 0)

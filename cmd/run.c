@@ -1,7 +1,9 @@
 /* lx run - run a command and record it: any trainer, sd-scripts included */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/child.h"
 #include "cmd/cli.h"
@@ -90,8 +92,9 @@ static int look_at_data(job *j, lx_error *err)
     if (n_stops && j->args->strict)
         return j->args->has_strict
                    ? lx_fail(err, LX_ECHECK, "not started, as --strict says")
-                   : lx_fail(err, LX_ECHECK, "not started, as run.strict says in %s "
-                                             "(--strict=false starts it)",
+                   : lx_fail(err, LX_ECHECK,
+                             "not started, as run.strict says in %s "
+                             "(--strict=false starts it)",
                              lx_settings_find(j->cli->settings, "run.strict")->place);
     if (j->dataset && (rc = lx_dataset_hash(j->dataset, &problem)) < 0) {
         if (rc == LX_ENOMEM)
@@ -129,16 +132,20 @@ static int tell_captions(const job *j, int64_t run, lx_error *err)
 static int remark(const job *j, int64_t run, lx_error *err)
 {
     const struct run_args *a = j->args;
+    char folder[PATH_MAX];
     int rc = tell_captions(j, run, err);
 
     if (rc == LX_OK && j->observed.is_sd_scripts)
         rc = lx_run_fact(j->store, run, "trainer", "sd-scripts", err);
+    if (rc == LX_OK && getcwd(folder, sizeof folder)) /* its paths are from there */
+        rc = lx_run_fact(j->store, run, "cwd", folder, err);
     for (size_t i = 0; i < a->tags.count && rc == LX_OK; i++)
         rc = lx_run_tag(j->store, run, a->tags.items[i], "", err);
     if (rc == LX_OK)
         rc = lx_record_remarks(j->store, run, a->group, &a->facts, err);
     if (rc == LX_OK && a->strict && !a->has_strict)
-        rc = lx_run_fact(j->store, run, "settings", "{\"run.strict\":{\"value\":\"true\"}}", err);
+        rc = lx_run_fact(j->store, run, "settings",
+                         "{\"run.strict\":{\"value\":\"true\"}}", err);
     return rc == LX_OK && a->note ? lx_run_note(j->store, run, a->note, err) : rc;
 }
 

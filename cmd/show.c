@@ -254,9 +254,12 @@ static void show_artifacts(lx_cli *cli, const detail *d)
 {
     for (size_t i = 0; i < d->n_artifacts; i++) {
         const lx_artifact_row *a = &d->artifacts[i];
+        const char *step = a->step < 0 ? ""
+                                       : lx_arena_printf(cli->arena, "step %lld, ",
+                                                         (long long)a->step);
         line(cli, i ? "" : "artifacts",
-             lx_arena_printf(cli->arena, "%-8s %s  step %lld, %lld bytes, sha256 %.16s", a->role,
-                             a->name, (long long)a->step, (long long)a->size, a->object));
+             lx_arena_printf(cli->arena, "%-8s %s  %s%lld bytes, sha256 %.16s", a->role,
+                             a->name, step ? step : "", (long long)a->size, a->object));
     }
 }
 

@@ -413,3 +413,13 @@ int store__git_state(char **json, char **diff, store__batch *batch, const char *
     cJSON_Delete(a.untracked);
     return rc;
 }
+
+int lx_git_state(char **json, char **diff, lx_store *store, const char *folder,
+                 lx_error *err)
+{
+    store__batch batch = store__batch_of(store); /* untracked sources, for their hashes */
+    int rc = store__git_state(json, diff, &batch, folder, err);
+
+    store__batch_release(&batch);
+    return rc;
+}

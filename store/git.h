@@ -11,8 +11,15 @@
 
 #include <stdbool.h>
 
+#include "store/store.h"
+
 /* What main calls first: true when argv asks for the child, whose exit status is then
  * *status. */
 bool lx_git_is_worker(int *status, int argc, char **argv);
+
+/* The state of a folder as it is now, as a run begun here would record it: *json (NULL: in
+ * no repository; lx_free) and *diff ("": clean; lx_free). */
+int lx_git_state(char **json, char **diff, lx_store *store, const char *folder,
+                 lx_error *err);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/str.h"
+#include "src/base/json.h"
 
 typedef struct part {
     const char *file, *text;
@@ -92,4 +92,19 @@ int lx_compare_diffs(lx_code_change **out, size_t *count, const char *a, const c
             return rc;
     }
     return LX_OK;
+}
+
+void lx_compare_code_text(lx_str *out, const cJSON *git, const char *diff)
+{
+    const cJSON *file;
+
+    lx_str_printf(out, "%s\n", diff ? diff : "");
+    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(git, "untracked"))
+    {
+        const char *path = lx_json_text(file, "path"),
+                   *object = lx_json_text(file, "object");
+        if (path && object)
+            lx_str_printf(out, "diff --git a/%s b/%s\nuntracked %s\n", path, path,
+                          object);
+    }
 }

@@ -9,8 +9,11 @@
 
 #include <stddef.h>
 
+#include <cjson/cJSON.h>
+
 #include "src/base/arena.h"
 #include "src/base/error.h"
+#include "src/base/str.h"
 
 typedef struct lx_code_change {
     const char *file;
@@ -18,6 +21,10 @@ typedef struct lx_code_change {
                           differently */
     const char *a, *b; /* the part of the file in each; NULL where it has none */
 } lx_code_change;
+
+/* A diff with the untracked sources of a recorded git state behind it, as files of one
+ * line each. git and diff may be NULL. */
+void lx_compare_code_text(lx_str *out, const cJSON *git, const char *diff);
 
 /* By file. a and b may be NULL or empty. LX_ENOMEM. */
 int lx_compare_diffs(lx_code_change **out, size_t *count, const char *a, const char *b,
