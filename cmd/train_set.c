@@ -442,6 +442,12 @@ SETTER(threads)
     return LX_OK;
 }
 
+SETTER(no_winograd)
+{
+    f->config->no_winograd = v->is_on;
+    return LX_OK;
+}
+
 SETTER(max_memory)
 {
     f->config->max_memory = v->is_null ? 0 : (size_t)v->whole;

@@ -11,6 +11,9 @@
  *                  dq = ds k,  dk = ds^T q,  dv = p^T do
  *                  with one key (S = 1) dq and dk are zero to the bit
  *
+ * In bf16 (kernel.h) q, k, v and do are rounded as operands, and p and ds where they are; D, softmax and
+ * lse are of f32. p is rounded before it is divided by its sum.
+ *
  * Attributes: attention. f32, sums in f32 in an order that does not depend on the number of
  * threads (f64 in the plain ones). Heads are slices of the last dimension: head n is
  * [n*d, (n+1)*d). Absent outputs are not computed.

@@ -9,7 +9,7 @@
  *   conv2d_dx  dy [B,h',w',Co], w -> dx [B,h,w,Ci]
  *   conv2d_dw  dy, x -> dw [Co,Ci,kh,kw] +=
  *
- * Attributes: conv. f32. w may also be F16 (the bits of a checkpoint, widened exactly as it is
+ * Attributes: conv. f32, the products of conv2d and conv2d_dx also in bf16 (kernel.h). w may also be F16 (the bits of a checkpoint, widened exactly as it is
  * read) when it is frozen. Sums are f32 (f64 in the plain ones); conv2d_dw sums in an order that
  * does not depend on the number of threads.
  * Source: cross-correlation as in torch.nn.functional.conv2d.

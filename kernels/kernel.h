@@ -54,18 +54,35 @@ typedef struct lx_arg {
 
 typedef enum lx_loss_type { LX_LOSS_L2, LX_LOSS_L1, LX_LOSS_HUBER, LX_LOSS_SMOOTH_L1 } lx_loss_type;
 
+/*
+ * What products are computed in. BF16: both operands of each product are rounded to bf16 (nearest
+ * even), products and sums are f32. Operands and results stay f32 in memory. A device may compute in
+ * f32 where bf16 is asked for (lx_device.computes_bf16), never the other way round.
+ */
+typedef enum lx_compute { LX_COMPUTE_F32, LX_COMPUTE_BF16 } lx_compute;
+
+/* How a product is computed: of linear, conv2d, attention and their gradients, but for those of
+ * weights (_dw), which are f32. */
+typedef struct lx_arithmetic {
+    lx_compute compute;
+    bool no_winograd; /* 3x3 convolutions as plain sums (kernels/cpu/winograd.h) */
+} lx_arithmetic;
+
 /* Attributes, one member per family of ops; each op's header says which it reads. */
 typedef union lx_attrs {
     struct {
         int stride, pad_top, pad_left, pad_bottom, pad_right;
+        lx_arithmetic arithmetic;
     } conv;
     struct {
         float scale;
+        lx_arithmetic arithmetic;
     } linear; /* linear, linear_dx, linear_dw, scale */
     struct {
         int n_heads;
         bool is_causal;
         float scale; /* of q k^T, 1/sqrt(head dim) */
+        lx_arithmetic arithmetic;
     } attention;
     struct {
         int n_groups; /* group_norm only; 0 = layer_norm (norm_dwb) */
@@ -140,6 +157,7 @@ struct lx_device {
     void (*record_free)(lx_device *dev, void *recording);
     void *context;
     struct lx_pack_cache *packs; /* kernels/pack.c */
+    bool computes_bf16;          /* LX_COMPUTE_BF16 is more than a wish */
     bool uses_host_memory; /* its addresses are the host's: a mapped file can be an operand */
     size_t bytes_now, bytes_peak; /* what alloc and packing hold */
 };

@@ -6,7 +6,7 @@
  *   linear_dx  dy [..,N], w, add [..,K]? -> dx [..,K] = add + scale * dy w
  *   linear_dw  dy [..,N], x [..,K] -> dw [N,K] += scale * dy^T x
  *
- * `add` may be the same memory as the output. Attributes: linear.scale. f32; w may also be F16 when
+ * `add` may be the same memory as the output. Attributes: linear. f32, the products of linear and linear_dx also in bf16 (kernel.h); w may also be F16 when
  * it is frozen. Sums are f32 (f64 in the plain ones), in an order that does not depend on the
  * number of threads.
  * With rank-R weights these are LoRA's down and up: Hu et al. 2021, arXiv:2106.09685, section 4.1.

@@ -6,9 +6,10 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    ROWS = 96,           /* rows of a tile of scores: a multiple of every register tile */
-    KEYS = 256,          /* its columns going forward, */
-    QUERIES = 128,       /* and backward, where a tile is turned: rows are keys */
+    ROWS = 96,     /* rows of a tile of scores: a multiple of every register tile */
+    KEYS = 256,    /* its columns going forward, */
+    QUERIES = 128, /* and backward, where a tile is turned: rows are keys */
+    LAID = 64,     /* tokens laid out at a time on the way to bf16 */
     FORWARD_STEP = KEYS + 16,
     BACKWARD_STEP = QUERIES + 16,
     TURNED_STEP = ROWS + 16
@@ -19,27 +20,17 @@ typedef struct shape {
     float scale;
     bool is_causal;
     int64_t panels; /* of nr columns that hold d */
+    /* What products read: f32, or bf16 in pairs. Terms of a sum come in multiples of `unit`. */
+    const lx_isa *isa;
+    bool is_bf16;
+    int unit, item;                 /* item: bytes of a term */
+    int64_t d_laid, T_laid, S_laid; /* in whole units */
 } shape;
 
 /* Of `products` products of queries with keys or values. */
 static double flops_of(const shape *s, double products)
 {
     return 2 * products * (double)s->B * (double)s->T * (double)s->S * (double)s->row;
-}
-
-static shape shape_of(const lx_device *dev, const lx_call *call)
-{
-    const int64_t nr = lx_cpu_isa(dev)->nr;
-    shape s = {.B = call->in[0].shape[0],
-               .T = call->in[0].shape[1],
-               .S = call->in[1].shape[1],
-               .row = call->in[0].shape[2],
-               .N = call->attrs.attention.n_heads,
-               .scale = call->attrs.attention.scale,
-               .is_causal = call->attrs.attention.is_causal};
-    s.d = s.row / s.N;
-    s.panels = (s.d + nr - 1) / nr;
-    return s;
 }
 
 static int64_t min64(int64_t a, int64_t b)
@@ -52,59 +43,146 @@ static int64_t round_up(int64_t n, int64_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
-/* ---- tokens laid out for the registers ---------------------------------------------------- */
-
-/* n tokens of one head as panels of nr tokens: [n/nr][d][nr]. */
-static void lay_turned(const lx_isa *isa, float *dst, const float *x, const shape *s, int64_t n)
+static shape shape_of(const lx_device *dev, const lx_call *call)
 {
-    static const int as_it_is[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-                                     16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-                                     32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
-                                     48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-
-    for (int64_t t = 0; t < n; t += isa->nr)
-        for (int64_t c = 0; c < s->d; c += 64)
-            isa->pack_turned(dst + t * s->d + c * isa->nr, x + t * s->row + c, s->row,
-                             (int)min64(isa->nr, n - t), (int)min64(64, s->d - c), as_it_is);
+    const lx_isa *isa = lx_cpu_isa(dev);
+    shape s = {.B = call->in[0].shape[0],
+               .T = call->in[0].shape[1],
+               .S = call->in[1].shape[1],
+               .row = call->in[0].shape[2],
+               .N = call->attrs.attention.n_heads,
+               .scale = call->attrs.attention.scale,
+               .is_causal = call->attrs.attention.is_causal,
+               .isa = isa,
+               .is_bf16 = call->attrs.attention.arithmetic.compute == LX_COMPUTE_BF16};
+    s.d = s.row / s.N;
+    s.panels = (s.d + isa->nr - 1) / isa->nr;
+    s.unit = s.is_bf16 ? 2 : 1;
+    s.item = s.is_bf16 ? isa->bf16_bytes : (int)sizeof(float);
+    s.d_laid = round_up(s.d, s.unit);
+    s.T_laid = round_up(s.T, s.unit);
+    s.S_laid = round_up(s.S, s.unit);
+    return s;
 }
 
-/* n tokens of one head as panels of nr channels: [panels][n][nr]. */
-static void lay_straight(const lx_isa *isa, float *dst, const float *x, const shape *s, int64_t n)
+/* Term i of what is laid out in `base`. */
+static void *term(const shape *s, void *base, int64_t i)
 {
-    for (int64_t c = 0; c < s->d; c += isa->nr)
-        for (int64_t t = 0; t < n; t++, dst += isa->nr) {
-            const int64_t cols = min64(isa->nr, s->d - c);
-            memcpy(dst, x + t * s->row + c, (size_t)cols * sizeof *dst);
-            memset(dst + cols, 0, (size_t)(isa->nr - cols) * sizeof *dst);
+    return (char *)base + i * s->item;
+}
+
+/* Terms from row to row of a tile of f32 whose rows were narrowed where they stand. */
+static int64_t terms_of(const shape *s, int64_t floats)
+{
+    return floats * (int64_t)sizeof(float) / s->item;
+}
+
+/* acc = a b, or acc += a b, of a register tile; b has nr columns, ldb floats apart in f32. */
+static void product(const shape *s, float *acc, int64_t ld, const void *a, int64_t lda,
+                    const void *b, int64_t ldb, int64_t k, bool is_half, bool is_added)
+{
+    if (s->is_bf16)
+        s->isa->product_bf16(acc, ld, a, lda, b, k, is_half, is_added);
+    else
+        s->isa->product(acc, ld, a, lda, b, ldb, k, is_half, is_added);
+}
+
+/* A row of n f32 becomes terms, where it stands; f32 stays. */
+static void narrow(const shape *s, float *row, int64_t n)
+{
+    if (!s->is_bf16)
+        return;
+    s->isa->narrow_bf16(row, row, n);
+    memset(term(s, row, n), 0, (size_t)((round_up(n, s->unit) - n) * s->item));
+}
+
+/* ---- tokens laid out for the registers ---------------------------------------------------- */
+
+/* Floats of `wide` below. */
+static int64_t wide_floats(const shape *s)
+{
+    return s->is_bf16 ? s->isa->nr * (s->d > LAID ? s->d : LAID) : 0;
+}
+
+/* n tokens of one head as panels of nr tokens: [n/nr][d_laid][nr]. */
+static void lay_turned(const shape *s, float *dst, float *wide, const float *x, int64_t n)
+{
+    static const int as_it_is[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
+                                     13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+                                     26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38,
+                                     39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
+                                     52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+    const lx_isa *isa = s->isa;
+
+    for (int64_t t = 0; t < n; t += isa->nr) {
+        float *panel = s->is_bf16 ? wide : dst + t * s->d;
+        for (int64_t c = 0; c < s->d; c += 64)
+            isa->pack_turned(panel + c * isa->nr, x + t * s->row + c, s->row,
+                             (int)min64(isa->nr, n - t), (int)min64(64, s->d - c),
+                             as_it_is);
+        if (s->is_bf16)
+            isa->pair_bf16(term(s, dst, t * s->d_laid), wide, isa->nr, s->d);
+    }
+}
+
+/* n tokens of one head as panels of nr channels: [panels][n in whole units][nr]. */
+static void lay_straight(const shape *s, float *dst, float *wide, const float *x,
+                         int64_t n)
+{
+    const int64_t nr = s->isa->nr, panel = round_up(n, s->unit) * nr;
+
+    for (int64_t c = 0, p = 0; c < s->d; c += nr, p++)
+        for (int64_t t = 0; t < n; t += LAID) {
+            const int64_t cols = min64(nr, s->d - c), rows = min64(LAID, n - t);
+            float *to = s->is_bf16 ? wide : dst + p * panel + t * nr;
+            for (int64_t i = 0; i < rows; i++) {
+                memcpy(to + i * nr, x + (t + i) * s->row + c, (size_t)cols * sizeof *to);
+                memset(to + i * nr + cols, 0, (size_t)(nr - cols) * sizeof *to);
+            }
+            if (s->is_bf16)
+                s->isa->pair_bf16(term(s, dst, p * panel + t * nr), wide, nr, rows);
         }
 }
 
-/* n tokens as rows of d, zeros up to ROWS. */
-static void lay_rows(float *dst, const float *x, const shape *s, int64_t n)
+/* n tokens as rows of d_laid, zeros up to ROWS. */
+static void lay_rows(const shape *s, float *dst, const float *x, int64_t n)
 {
-    for (int64_t t = 0; t < n; t++)
-        memcpy(dst + t * s->d, x + t * s->row, (size_t)s->d * sizeof *dst);
-    memset(dst + n * s->d, 0, (size_t)((ROWS - n) * s->d) * sizeof *dst);
+    for (int64_t t = 0; t < n; t++) {
+        void *row = term(s, dst, t * s->d_laid);
+        if (s->is_bf16)
+            s->isa->narrow_bf16(row, x + t * s->row, s->d);
+        else
+            memcpy(row, x + t * s->row, (size_t)s->d * sizeof *x);
+        memset(term(s, row, s->d), 0, (size_t)((s->d_laid - s->d) * s->item));
+    }
+    memset(term(s, dst, n * s->d_laid), 0, (size_t)((ROWS - n) * s->d_laid * s->item));
 }
 
-/* sum[m][c] += a[m][..k] b[..k][c] for `rows` rows (a multiple of mr is read), c < d. */
-static void accumulate(const lx_isa *isa, float *sum, int64_t sum_step, int64_t rows, const float *a,
-                       int64_t a_step, int64_t k, const float *b, int64_t b_panel, int64_t d)
+/* sum[m][c] += a[m][..k] b[..k][c] for `rows` rows (a multiple of mr is read), c < d; b in panels of
+ * b_panel terms, a_step terms from row to row of a. */
+static void accumulate(const shape *s, float *sum, int64_t sum_step, int64_t rows,
+                       float *a, int64_t a_step, int64_t k, float *b, int64_t b_first,
+                       int64_t b_panel)
 {
-    for (int64_t c = 0; c < d; c += isa->nr, b += b_panel)
+    const lx_isa *isa = s->isa;
+
+    for (int64_t c = 0; c < s->d; c += isa->nr, b_first += b_panel)
         for (int64_t m = 0; m < rows; m += isa->mr)
-            isa->product(sum + m * sum_step + c, sum_step, a + m * a_step, a_step, b, isa->nr, k,
-                         d - c <= isa->nr / 2, true);
+            product(s, sum + m * sum_step + c, sum_step, term(s, a, m * a_step), a_step,
+                    term(s, b, b_first), isa->nr, k, s->d - c <= isa->nr / 2, true);
 }
 
-/* Scores of `rows` rows of a and n columns of turned panels. */
-static void scores(const lx_isa *isa, float *tile, int64_t tile_step, const float *a, int64_t rows,
-                   const float *panels, int64_t n, int64_t d)
+/* Scores of `rows` rows of a and n columns of turned panels, from column `first` on. */
+static void scores(const shape *s, float *tile, int64_t tile_step, float *a, int64_t rows,
+                   float *panels, int64_t first, int64_t n)
 {
+    const lx_isa *isa = s->isa;
+
     for (int64_t j = 0; j < n; j += isa->nr)
         for (int64_t m = 0; m < rows; m += isa->mr)
-            isa->product(tile + m * tile_step + j, tile_step, a + m * d, d, panels + j * d, isa->nr,
-                         d, n - j <= isa->nr / 2, false);
+            product(s, tile + m * tile_step + j, tile_step, term(s, a, m * s->d_laid),
+                    s->d_laid, term(s, panels, (first + j) * s->d_laid), isa->nr, s->d,
+                    n - j <= isa->nr / 2, false);
 }
 
 /* ---- forward ------------------------------------------------------------------------------ */
@@ -113,27 +191,34 @@ static void scores(const lx_isa *isa, float *tile, int64_t tile_step, const floa
 typedef struct forward {
     const lx_isa *isa;
     const shape *s;
-    float *k, *v, *q, *p, *o;
+    float *k, *v, *q, *p, *o, *wide;
     float max[ROWS], sum[ROWS];
 } forward;
 
-static int64_t forward_floats(const shape *s, const lx_isa *isa)
+/* Places every buffer from `memory` on, or only counts with memory NULL. */
+static int64_t forward_place(forward *f, float *memory)
 {
-    const int64_t wide = s->panels * isa->nr;
+    const shape *s = f->s;
+    const int64_t wide = s->panels * f->isa->nr, d = round_up(s->d, 16);
+    const struct {
+        float **place;
+        int64_t n;
+    } parts[] = {
+        {&f->k, round_up(s->S, f->isa->nr) * d},
+        {&f->v, s->S_laid * wide},
+        {&f->q, ROWS * d},
+        {&f->p, ROWS * FORWARD_STEP},
+        {&f->o, ROWS * wide},
+        {&f->wide, wide_floats(s)},
+    };
+    int64_t n = 0;
 
-    return round_up(s->S, isa->nr) * round_up(s->d, 16) + s->S * wide + ROWS * round_up(s->d, 16) +
-           ROWS * FORWARD_STEP + ROWS * wide;
-}
-
-static void forward_place(forward *f, float *memory)
-{
-    const int64_t wide = f->s->panels * f->isa->nr;
-
-    f->k = memory;
-    f->v = f->k + round_up(f->s->S, f->isa->nr) * round_up(f->s->d, 16);
-    f->q = f->v + f->s->S * wide;
-    f->p = f->q + ROWS * round_up(f->s->d, 16);
-    f->o = f->p + ROWS * FORWARD_STEP;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (memory)
+            *parts[i].place = memory + n;
+        n += round_up(parts[i].n, 16);
+    }
+    return n;
 }
 
 /*
@@ -166,7 +251,7 @@ static void forward_tile(forward *f, float *o, float *lse, const float *q, int64
     const int64_t wide = s->panels * f->isa->nr, rows = round_up(n, f->isa->mr);
     const int64_t last = s->is_causal ? min64(s->S, t0 + n) : s->S;
 
-    lay_rows(f->q, q, s, n);
+    lay_rows(s, f->q, q, n);
     memset(f->o, 0, (size_t)(ROWS * wide) * sizeof *f->o);
     for (int64_t i = 0; i < ROWS; i++) {
         f->max[i] = -INFINITY;
@@ -174,11 +259,13 @@ static void forward_tile(forward *f, float *o, float *lse, const float *q, int64
     }
     for (int64_t k0 = 0; k0 < last; k0 += KEYS) {
         const int64_t keys = min64(KEYS, last - k0);
-        scores(f->isa, f->p, FORWARD_STEP, f->q, rows, f->k + k0 * s->d, keys, s->d);
-        for (int64_t i = 0; i < n; i++)
+        scores(s, f->p, FORWARD_STEP, f->q, rows, f->k, k0, keys);
+        for (int64_t i = 0; i < n; i++) {
             soften(f, i, keys, s->is_causal ? t0 + i + 1 - k0 : keys);
-        accumulate(f->isa, f->o, wide, rows, f->p, FORWARD_STEP, keys, f->v + k0 * f->isa->nr,
-                   s->S * f->isa->nr, s->d);
+            narrow(s, f->p + i * FORWARD_STEP, keys);
+        }
+        accumulate(s, f->o, wide, rows, f->p, terms_of(s, FORWARD_STEP), keys, f->v,
+                   k0 * f->isa->nr, s->S_laid * f->isa->nr);
     }
     for (int64_t i = 0; i < n; i++) {
         f->isa->row_scale(o + i * s->row, f->o + i * wide, 1 / f->sum[i], s->d);
@@ -190,17 +277,16 @@ static void forward_tile(forward *f, float *o, float *lse, const float *q, int64
 static int prepare_attention(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
     const shape s = shape_of(dev, call);
+    forward f = {.isa = s.isa, .s = &s};
 
-    call->scratch_bytes = (size_t)(lx_cpu_threads(dev) *
-                                   round_up(forward_floats(&s, lx_cpu_isa(dev)), 16)) *
-                          sizeof(float);
+    call->scratch_bytes =
+        (size_t)(lx_cpu_threads(dev) * forward_place(&f, NULL)) * sizeof(float);
     return LX_OK;
 }
 
 static void run_attention(lx_device *dev, const lx_call *call)
 {
     const shape s = shape_of(dev, call);
-    const lx_isa *isa = lx_cpu_isa(dev);
     const int64_t tiles = (s.T + ROWS - 1) / ROWS, n = s.B * s.N * tiles;
     const int threads = lx_cpu_threads_for(dev, flops_of(&s, 2));
     const float *q = lx_in_f32(call, 0), *k = lx_in_f32(call, 1), *v = lx_in_f32(call, 2);
@@ -208,16 +294,16 @@ static void run_attention(lx_device *dev, const lx_call *call)
 
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; thread++) {
-        forward f = {.isa = isa, .s = &s};
+        forward f = {.isa = s.isa, .s = &s};
         int64_t laid = -1; /* the head whose keys and values are laid out */
 
-        forward_place(&f, (float *)call->scratch + thread * round_up(forward_floats(&s, isa), 16));
+        forward_place(&f, (float *)call->scratch + thread * forward_place(&f, NULL));
         for (int64_t i = n * thread / threads; i < n * (thread + 1) / threads; i++) {
             const int64_t head = i / tiles, t = i % tiles * ROWS;
             const int64_t b = head / s.N, at = head % s.N * s.d;
             if (head != laid) {
-                lay_turned(isa, f.k, k + b * s.S * s.row + at, &s, s.S);
-                lay_straight(isa, f.v, v + b * s.S * s.row + at, &s, s.S);
+                lay_turned(&s, f.k, f.wide, k + b * s.S * s.row + at, s.S);
+                lay_straight(&s, f.v, f.wide, v + b * s.S * s.row + at, s.S);
                 laid = head;
             }
             forward_tile(&f, o + (b * s.T + t) * s.row + at, lse ? lse + head * s.T + t : NULL,
@@ -240,6 +326,7 @@ typedef struct backward {
     float *dq;                          /* [d up to mr][T up to nr] */
     float *k_rows, *v_rows, *k_turned;  /* one tile of keys */
     float *p, *ds, *dk, *dv;
+    float *ds_pairs, *wide; /* ds as the right side of dq, in bf16; lay_turned's */
 } backward;
 
 /* Places every buffer from `memory` on, or only counts with memory NULL. */
@@ -247,16 +334,26 @@ static int64_t backward_place(backward *w, float *memory)
 {
     const shape *s = w->s;
     const int64_t nr = w->isa->nr, T = round_up(s->T, nr), d = round_up(s->d, LX_MR_MAX);
-    const int64_t wide = s->panels * nr;
+    const int64_t wide = s->panels * nr, tile = s->is_bf16 ? ROWS * QUERIES : 0;
     const struct {
         float **place;
         int64_t n;
     } parts[] = {
-        {&w->q_turned, T * s->d}, {&w->g_turned, T * s->d}, {&w->q, T * wide},
-        {&w->g, T * wide},        {&w->dot, T},             {&w->dq, d * T},
-        {&w->k_rows, ROWS * s->d}, {&w->v_rows, ROWS * s->d}, {&w->k_turned, d * TURNED_STEP},
-        {&w->p, ROWS * BACKWARD_STEP}, {&w->ds, ROWS * BACKWARD_STEP},
-        {&w->dk, ROWS * wide},    {&w->dv, ROWS * wide},
+        {&w->q_turned, T * s->d_laid},
+        {&w->g_turned, T * s->d_laid},
+        {&w->q, T * wide},
+        {&w->g, T * wide},
+        {&w->dot, T},
+        {&w->dq, d * T},
+        {&w->k_rows, ROWS * s->d_laid},
+        {&w->v_rows, ROWS * s->d_laid},
+        {&w->k_turned, d * TURNED_STEP},
+        {&w->p, ROWS * BACKWARD_STEP},
+        {&w->ds, ROWS * BACKWARD_STEP},
+        {&w->dk, ROWS * wide},
+        {&w->dv, ROWS * wide},
+        {&w->ds_pairs, tile},
+        {&w->wide, wide_floats(s)},
     };
     int64_t n = 0;
 
@@ -272,11 +369,13 @@ static void lay_keys(backward *w, const float *k, const float *v, int64_t n)
 {
     const shape *s = w->s;
 
-    lay_rows(w->k_rows, k, s, n);
-    lay_rows(w->v_rows, v, s, n);
+    lay_rows(s, w->k_rows, k, n);
+    lay_rows(s, w->v_rows, v, n);
     for (int64_t j = 0; j < ROWS; j++)
         for (int64_t c = 0; c < s->d; c++)
-            w->k_turned[c * TURNED_STEP + j] = w->k_rows[j * s->d + c];
+            w->k_turned[c * TURNED_STEP + j] = j < n ? k[j * s->row + c] : 0;
+    for (int64_t c = 0; c < s->d; c++)
+        narrow(s, w->k_turned + c * TURNED_STEP, ROWS);
     memset(w->dk, 0, (size_t)(ROWS * s->panels * w->isa->nr) * sizeof *w->dk);
     memset(w->dv, 0, (size_t)(ROWS * s->panels * w->isa->nr) * sizeof *w->dv);
 }
@@ -289,8 +388,25 @@ static void add_dq(backward *w, int64_t t0, int64_t n, int64_t keys)
 
     for (int64_t j = 0; j < n; j += isa->nr)
         for (int64_t c = 0; c < w->s->d; c += isa->mr)
-            isa->product(w->dq + c * step + t0 + j, step, w->k_turned + c * TURNED_STEP, TURNED_STEP,
-                         w->ds + j, BACKWARD_STEP, keys, false, true);
+            product(w->s, w->dq + c * step + t0 + j, step, w->k_turned + c * TURNED_STEP,
+                    terms_of(w->s, TURNED_STEP),
+                    w->s->is_bf16 ? term(w->s, w->ds_pairs, j * ROWS) : w->ds + j,
+                    BACKWARD_STEP, keys, false, true);
+}
+
+/* p and ds become terms; ds also pairs of keys, which add_dq sums over. */
+static void narrow_tiles(backward *w, int64_t keys, int64_t n)
+{
+    const shape *s = w->s;
+
+    if (!s->is_bf16)
+        return;
+    for (int64_t j = 0; j < n; j += s->isa->nr)
+        s->isa->pair_bf16(term(s, w->ds_pairs, j * ROWS), w->ds + j, BACKWARD_STEP, keys);
+    for (int64_t j = 0; j < keys; j++) {
+        narrow(s, w->p + j * BACKWARD_STEP, n);
+        narrow(s, w->ds + j * BACKWARD_STEP, n);
+    }
 }
 
 /* Keys k0 .. k0+keys-1 against queries t0 .. t0+n-1. */
@@ -301,8 +417,8 @@ static void backward_tile(backward *w, const float *lse, int64_t k0, int64_t key
     const shape *s = w->s;
     const int64_t wide = s->panels * isa->nr, rows = round_up(keys, isa->mr);
 
-    scores(isa, w->p, BACKWARD_STEP, w->k_rows, rows, w->q_turned + t0 * s->d, n, s->d);
-    scores(isa, w->ds, BACKWARD_STEP, w->v_rows, rows, w->g_turned + t0 * s->d, n, s->d);
+    scores(s, w->p, BACKWARD_STEP, w->k_rows, rows, w->q_turned, t0, n);
+    scores(s, w->ds, BACKWARD_STEP, w->v_rows, rows, w->g_turned, t0, n);
     for (int64_t j = 0; j < keys; j++) {
         float *p = w->p + j * BACKWARD_STEP, *ds = w->ds + j * BACKWARD_STEP;
         int64_t blind = s->is_causal ? k0 + j - t0 : 0; /* queries before this key */
@@ -311,10 +427,11 @@ static void backward_tile(backward *w, const float *lse, int64_t k0, int64_t key
         memset(p, 0, (size_t)blind * sizeof *p);
         isa->row_score_slope(ds, p, ds, w->dot + t0, s->scale, n);
     }
-    accumulate(isa, w->dv, wide, rows, w->p, BACKWARD_STEP, n, w->g + t0 * isa->nr, s->T * isa->nr,
-               s->d);
-    accumulate(isa, w->dk, wide, rows, w->ds, BACKWARD_STEP, n, w->q + t0 * isa->nr, s->T * isa->nr,
-               s->d);
+    narrow_tiles(w, keys, n);
+    accumulate(s, w->dv, wide, rows, w->p, terms_of(s, BACKWARD_STEP), n, w->g,
+               t0 * isa->nr, s->T_laid * isa->nr);
+    accumulate(s, w->dk, wide, rows, w->ds, terms_of(s, BACKWARD_STEP), n, w->q,
+               t0 * isa->nr, s->T_laid * isa->nr);
     add_dq(w, t0, n, keys);
 }
 
@@ -334,10 +451,10 @@ static void backward_head(backward *w, const lx_call *call, int64_t head)
     const float *o = lx_in_f32(call, 3) + query, *lse = lx_in_f32(call, 4) + head * s->T;
     float *dq = lx_out_f32(call, 0), *dk = lx_out_f32(call, 1), *dv = lx_out_f32(call, 2);
 
-    lay_turned(w->isa, w->q_turned, q, s, s->T);
-    lay_turned(w->isa, w->g_turned, g, s, s->T);
-    lay_straight(w->isa, w->q, q, s, s->T);
-    lay_straight(w->isa, w->g, g, s, s->T);
+    lay_turned(s, w->q_turned, w->wide, q, s->T);
+    lay_turned(s, w->g_turned, w->wide, g, s->T);
+    lay_straight(s, w->q, w->wide, q, s->T);
+    lay_straight(s, w->g, w->wide, g, s->T);
     for (int64_t t = 0; t < s->T; t++)
         w->dot[t] = w->isa->row_dot(g + t * s->row, o + t * s->row, s->d);
     memset(w->dq, 0, (size_t)(s->d * step) * sizeof *w->dq);

@@ -5,6 +5,7 @@
 
 typedef struct shape {
     int64_t B, T, S, N, d, row; /* row = N * d */
+    lx_compute in;              /* of every product's operands */
 } shape;
 
 static shape shape_of(const lx_call *call)
@@ -13,17 +14,24 @@ static shape shape_of(const lx_call *call)
                .T = call->in[0].shape[1],
                .S = call->in[1].shape[1],
                .row = call->in[0].shape[2],
-               .N = call->attrs.attention.n_heads};
+               .N = call->attrs.attention.n_heads,
+               .in = call->attrs.attention.arithmetic.compute};
     s.d = s.row / s.N;
     return s;
 }
 
-static double dot(const float *a, const float *b, int64_t n)
+static double dot(const float *a, const float *b, int64_t n, lx_compute in)
 {
     double sum = 0;
     for (int64_t i = 0; i < n; i++)
-        sum += (double)a[i] * b[i];
+        sum += (double)lx_operand(a[i], in) * lx_operand(b[i], in);
     return sum;
+}
+
+/* Of a product that has been computed before: f64 unless it is rounded anyway. */
+static double operand(double x, lx_compute in)
+{
+    return in == LX_COMPUTE_F32 ? x : lx_operand((float)x, in);
 }
 
 /* Keys that query t may see. */
@@ -39,16 +47,18 @@ static double attend(float *o, const float *q, const float *k, const float *v, c
     double max = -INFINITY, sum = 0;
 
     for (int64_t j = 0; j < n_keys; j++) {
-        double score = scale * dot(q, k + j * s->row, s->d);
+        double score = scale * dot(q, k + j * s->row, s->d, s->in);
         if (!(score <= max)) /* a NaN stays */
             max = score;
     }
     for (int64_t j = 0; j < n_keys; j++)
-        sum += exp(scale * dot(q, k + j * s->row, s->d) - max);
+        sum += exp(scale * dot(q, k + j * s->row, s->d, s->in) - max);
     for (int64_t c = 0; c < s->d; c++) {
         double value = 0;
         for (int64_t j = 0; j < n_keys; j++)
-            value += exp(scale * dot(q, k + j * s->row, s->d) - max) * v[j * s->row + c];
+            value +=
+                operand(exp(scale * dot(q, k + j * s->row, s->d, s->in) - max), s->in) *
+                lx_operand(v[j * s->row + c], s->in);
         o[c] = (float)(value / sum);
     }
     return max + log(sum);
@@ -72,11 +82,14 @@ void lx_plain_attention(lx_device *dev, const lx_call *call)
 }
 
 /* p and ds of one pair of query and key. */
-static void score_gradient(double *p, double *ds, const float *q, const float *k, const float *v,
-                           const float *o, const float *g, double lse, int64_t d, double scale)
+static void score_gradient(double *p, double *ds, const float *q, const float *k,
+                           const float *v, const float *o, const float *g, double lse,
+                           const shape *s, double scale)
 {
-    *p = exp(scale * dot(q, k, d) - lse);
-    *ds = scale * *p * (dot(g, v, d) - dot(g, o, d));
+    *p = exp(scale * dot(q, k, s->d, s->in) - lse);
+    *ds = scale * *p * (dot(g, v, s->d, s->in) - dot(g, o, s->d, LX_COMPUTE_F32));
+    *p = operand(*p, s->in);
+    *ds = operand(*ds, s->in);
 }
 
 void lx_plain_attention_bwd(lx_device *dev, const lx_call *call)
@@ -102,18 +115,22 @@ void lx_plain_attention_bwd(lx_device *dev, const lx_call *call)
                     int64_t key = (b * s.S + j) * s.row + n * s.d;
                     double p, ds;
                     score_gradient(&p, &ds, q + at, k + key, v + key, o + at, g + at,
-                                   lse[(b * s.N + n) * s.T + t], s.d, scale);
+                                   lse[(b * s.N + n) * s.T + t], &s, scale);
                     if (s.S == 1) { /* without its rounding errors */
                         p = 1;
                         ds = 0;
+                        if (dv)
+                            for (int64_t c = 0; c < s.d; c++)
+                                dv[key + c] += g[at + c];
+                        continue;
                     }
                     for (int64_t c = 0; c < s.d; c++) {
                         if (dq)
-                            dq[at + c] += (float)(ds * k[key + c]);
+                            dq[at + c] += (float)(ds * lx_operand(k[key + c], s.in));
                         if (dk)
-                            dk[key + c] += (float)(ds * q[at + c]);
+                            dk[key + c] += (float)(ds * lx_operand(q[at + c], s.in));
                         if (dv)
-                            dv[key + c] += (float)(p * g[at + c]);
+                            dv[key + c] += (float)(p * lx_operand(g[at + c], s.in));
                     }
                 }
 }

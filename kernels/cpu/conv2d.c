@@ -36,8 +36,12 @@ static bool is_3x3(const lx_arg *weight, int stride)
 /* For a result y of the channels of `x` under `weight`, in either direction. */
 static bool takes_winograd(const lx_call *call, const lx_arg *x, const lx_arg *y)
 {
-    return is_3x3(&call->in[1], call->attrs.conv.stride) &&
-           lx_winograd_pays(y->shape[0], y->shape[1], y->shape[2], x->shape[3], y->shape[3]);
+    const lx_arithmetic *how = &call->attrs.conv.arithmetic;
+
+    return how->compute == LX_COMPUTE_F32 && !how->no_winograd &&
+           is_3x3(&call->in[1], call->attrs.conv.stride) &&
+           lx_winograd_pays(y->shape[0], y->shape[1], y->shape[2], x->shape[3],
+                            y->shape[3]);
 }
 
 static int prepare(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
@@ -45,9 +49,9 @@ static int prepare(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
     const lx_arg *x = &call->in[0], *y = &call->out[0];
 
     call->scratch_bytes = takes_winograd(call, x, y)
-                              ? lx_winograd_scratch(dev, y->shape[0], y->shape[1], y->shape[2],
-                                                    x->shape[3], y->shape[3])
-                              : lx_gemm_scratch(dev);
+                              ? lx_winograd_scratch(dev, y->shape[0], y->shape[1],
+                                                    y->shape[2], x->shape[3], y->shape[3])
+                              : lx_gemm_scratch(dev, call->attrs.conv.arithmetic.compute);
     return LX_OK;
 }
 
@@ -106,6 +110,7 @@ static void run_conv2d(lx_device *dev, const lx_call *call)
         .g = {.M = s.B * s.oh * s.ow,
               .N = s.Co,
               .C = s.Ci,
+              .compute = call->attrs.conv.arithmetic.compute,
               .a_kind = LX_A_PIXELS,
               .a = lx_in_f32(call, 0),
               .b = weight->data,
@@ -153,6 +158,7 @@ static void run_dx_class(lx_device *dev, const lx_call *call, const shape *s, in
         .g = {.M = s->B * gh * gw,
               .N = s->Ci,
               .C = s->Co,
+              .compute = call->attrs.conv.arithmetic.compute,
               .a_kind = LX_A_PIXELS,
               .a = lx_in_f32(call, 0),
               .b = weight->data,
@@ -199,7 +205,7 @@ static size_t one_tap_bytes(const lx_call *call)
 
 static int prepare_conv2d_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
-    call->scratch_bytes = lx_gemm_scratch(dev) + one_tap_bytes(call);
+    call->scratch_bytes = lx_gemm_scratch(dev, LX_COMPUTE_F32) + one_tap_bytes(call);
     return LX_OK;
 }
 
@@ -208,7 +214,7 @@ static void run_conv2d_dw(lx_device *dev, const lx_call *call)
     const shape s = shape_of(call, &call->in[1], &call->in[0], &call->out[0]);
     const int window = s.kh * s.kw;
     float *dw = lx_out_f32(call, 0);
-    float *one = (float *)((char *)call->scratch + lx_gemm_scratch(dev));
+    float *one = (float *)((char *)call->scratch + lx_gemm_scratch(dev, LX_COMPUTE_F32));
 
     for (int t = 0; t < window; t++) {
         const lx_pixels pixels = {.gh = s.oh,

@@ -6,6 +6,7 @@
 typedef struct shape {
     int64_t B, h, w, Ci, oh, ow, Co, kh, kw;
     int64_t stride, top, left;
+    lx_compute compute;
 } shape;
 
 static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y, const lx_arg *weight)
@@ -23,6 +24,7 @@ static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y, con
         .stride = call->attrs.conv.stride,
         .top = call->attrs.conv.pad_top,
         .left = call->attrs.conv.pad_left,
+        .compute = call->attrs.conv.arithmetic.compute,
     };
 }
 
@@ -32,6 +34,12 @@ static int64_t pixel(const shape *s, int64_t b, int64_t i, int64_t j)
     if (i < 0 || i >= s->h || j < 0 || j >= s->w)
         return -1;
     return ((b * s->h + i) * s->w + j) * s->Ci;
+}
+
+static double product(const shape *s, float x, const lx_arg *weight, int64_t at)
+{
+    return (double)lx_operand(x, s->compute) *
+           lx_operand(lx_weight_at(weight, at), s->compute);
 }
 
 void lx_plain_conv2d(lx_device *dev, const lx_call *call)
@@ -51,9 +59,8 @@ void lx_plain_conv2d(lx_device *dev, const lx_call *call)
                             int64_t at = pixel(&s, b, i * s.stride + r - s.top,
                                                j * s.stride + q - s.left);
                             for (int64_t c = 0; at >= 0 && c < s.Ci; c++)
-                                sum += (double)x[at + c] *
-                                       lx_weight_at(weight,
-                                                    ((o * s.Ci + c) * s.kh + r) * s.kw + q);
+                                sum += product(&s, x[at + c], weight,
+                                               ((o * s.Ci + c) * s.kh + r) * s.kw + q);
                         }
                     *y++ = (float)(add ? sum + *add++ : sum);
                 }
@@ -82,9 +89,8 @@ void lx_plain_conv2d_dx(lx_device *dev, const lx_call *call)
                                 continue;
                             const float *g = dy + ((b * s.oh + oi) * s.ow + oj) * s.Co;
                             for (int64_t o = 0; o < s.Co; o++)
-                                sum += (double)g[o] *
-                                       lx_weight_at(weight,
-                                                    ((o * s.Ci + c) * s.kh + r) * s.kw + q);
+                                sum += product(&s, g[o], weight,
+                                               ((o * s.Ci + c) * s.kh + r) * s.kw + q);
                         }
                     *dx++ = (float)sum;
                 }

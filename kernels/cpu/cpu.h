@@ -8,6 +8,8 @@
 #ifndef LX_KERNELS_CPU_CPU_H
 #define LX_KERNELS_CPU_CPU_H
 
+#include <string.h>
+
 #include "kernels/arg.h"
 #include "kernels/cpu/isa.h"
 
@@ -36,6 +38,19 @@ static inline const float *lx_in_f32(const lx_call *call, int i)
 static inline float *lx_out_f32(const lx_call *call, int i)
 {
     return i < call->n_out ? call->out[i].data : NULL;
+}
+
+/* x as an operand of a product has it; in place of lx_bf16_from_f32, whose calls would cost most. */
+static inline float lx_operand(float x, lx_compute compute)
+{
+    uint32_t bits;
+
+    if (compute == LX_COMPUTE_F32 || x != x)
+        return x;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 /* Element i of a weight that is F32 or F16. */

@@ -127,6 +127,7 @@ int lx_device_open_cpu(lx_device **out, int threads, lx_error *err)
         .sync = cpu_sync,
         .close = cpu_close,
         .context = ctx,
+        .computes_bf16 = true,
         .uses_host_memory = true,
     };
     *out = dev;

@@ -4,34 +4,61 @@
 #include <string.h>
 
 enum {
-    KC = 320,           /* most terms of a block: a panel of B (20 KB) stays in the first cache */
-    MC = 96,            /* rows of a block of A (120 KB): stays in the second cache */
-    NC = 1024,          /* columns of a block of B */
-    A_STEP = KC + 16,   /* no power of two, which would put all rows into the same cache lines */
-    /* Floats of scratch per thread: A, B, and a panel's source widened to f32. */
-    A_FLOATS = MC * A_STEP,
-    B_FLOATS = KC * NC,
-    WIDE_FLOATS = LX_NR_MAX * KC,
-    THREAD_FLOATS = A_FLOATS + B_FLOATS + WIDE_FLOATS
+    KC = 320,      /* most terms of a block */
+    KC_BF16 = 640, /* the same bytes: sums go through memory half as often */
+    MC = 96,       /* rows of a block of A (120 KB): stays in the second cache */
+    NC = 1024,     /* columns of a block of B */
+    PAD = 16,      /* terms between rows of A: no power of two, which would put all of them
+                    * into the same cache lines */
+    KC_MAX = KC_BF16
 };
 
-size_t lx_gemm_scratch(const lx_device *dev)
+/* One thread's scratch, in bytes. */
+typedef struct room {
+    size_t a, b, panel, wide; /* panel and wide: f32 on the way to bf16, and from F16 */
+} room;
+
+static room room_of(const lx_isa *isa, lx_compute compute)
 {
-    return (size_t)lx_cpu_threads(dev) * THREAD_FLOATS * sizeof(float);
+    const bool is_bf16 = compute == LX_COMPUTE_BF16;
+    const size_t k = is_bf16 ? KC_BF16 : KC,
+                 item = is_bf16 ? (size_t)isa->bf16_bytes : sizeof(float);
+
+    return (room){.a = MC * (k + PAD) * item,
+                  .b = k * NC * item,
+                  .panel = is_bf16 ? LX_NR_MAX * k * sizeof(float) : 0,
+                  .wide = LX_NR_MAX * k * sizeof(float)};
+}
+
+static size_t room_bytes(const room *r)
+{
+    return r->a + r->b + r->panel + r->wide;
+}
+
+size_t lx_gemm_scratch(const lx_device *dev, lx_compute compute)
+{
+    const room r = room_of(lx_cpu_isa(dev), compute);
+
+    return (size_t)lx_cpu_threads(dev) * room_bytes(&r);
 }
 
 /* A run of channels under all taps: the terms of one block, tap by tap. */
 typedef struct block {
     int64_t c0;
     int c, terms; /* terms = c * T */
+    int laid;     /* terms of a row of A and B: up to a pair in bf16 */
 } block;
 
 /* What one thread works with. */
 typedef struct worker {
     const lx_isa *isa;
     const lx_gemm *g;
-    float *a, *b, *wide;
-    int order[KC]; /* term in the weight's order -> term in the block's */
+    bool is_bf16;
+    int item;       /* bytes of a term in a and b */
+    int64_t a_step; /* terms from row to row */
+    char *a, *b;
+    float *panel, *wide;
+    int order[KC_MAX]; /* term in the weight's order -> term in the block's */
 } worker;
 
 static int64_t min64(int64_t a, int64_t b)
@@ -42,7 +69,7 @@ static int64_t min64(int64_t a, int64_t b)
 /* Channels per block: even parts of C, a multiple of 8 where there are that many. */
 static int channels_per_block(const lx_gemm *g)
 {
-    int64_t most = KC / g->T, parts, each;
+    int64_t most = (g->compute == LX_COMPUTE_BF16 ? KC_BF16 : KC) / g->T, parts, each;
 
     if (most >= 8)
         most -= most % 8;
@@ -98,6 +125,19 @@ static void copy_or_zero(float *dst, const float *src, int64_t n)
         memset(dst, 0, (size_t)n * sizeof *dst);
 }
 
+/* n terms of row m from term `at` on; zeros where there is no src. */
+static void put(const worker *w, int64_t m, int64_t at, const float *src, int64_t n)
+{
+    char *dst = w->a + (m * w->a_step + at) * w->item;
+
+    if (!src)
+        memset(dst, 0, (size_t)(n * w->item));
+    else if (w->is_bf16)
+        w->isa->narrow_bf16(dst, src, n);
+    else
+        memcpy(dst, src, (size_t)n * sizeof *src);
+}
+
 static void lay_pixels(const worker *w, const block *k, int64_t m0, int64_t n)
 {
     const lx_gemm *g = w->g;
@@ -106,18 +146,20 @@ static void lay_pixels(const worker *w, const block *k, int64_t m0, int64_t n)
     for (int64_t m = 0; m < n; m++, cell_advance(&c, g->pixels))
         for (int t = 0; t < g->T; t++) {
             const float *pixel = cell_pixel(&c, g->pixels, t);
-            copy_or_zero(w->a + m * A_STEP + t * k->c, pixel ? pixel + k->c0 : NULL, k->c);
+            put(w, m, (int64_t)t * k->c, pixel ? pixel + k->c0 : NULL, k->c);
         }
 }
 
+/* Only gradients of trained weights read columns, and those are f32. */
 static void lay_columns(const worker *w, const block *k, int64_t m0, int64_t n)
 {
     const lx_gemm *g = w->g;
+    float *a = (float *)w->a;
 
     for (int64_t c = 0; c < k->c; c++) {
         const float *from = g->a + (k->c0 + c) * g->a_step + m0;
         for (int64_t m = 0; m < n; m++)
-            w->a[m * A_STEP + c] = from[m];
+            a[m * w->a_step + c] = from[m];
     }
 }
 
@@ -132,9 +174,11 @@ static void lay_a(const worker *w, const block *k, int64_t m0, int64_t n)
         lay_columns(w, k, m0, n);
     else
         for (int64_t m = 0; m < n; m++)
-            copy_or_zero(w->a + m * A_STEP, g->a + (m0 + m) * g->a_step + k->c0, k->c);
+            put(w, m, 0, g->a + (m0 + m) * g->a_step + k->c0, k->c);
+    for (int64_t m = 0; k->laid > k->terms && m < n; m++)
+        put(w, m, k->terms, NULL, 1);
     for (; n % w->isa->mr; n++)
-        copy_or_zero(w->a + n * A_STEP, NULL, k->terms);
+        put(w, n, 0, NULL, k->laid);
 }
 
 /* ---- B ----------------------------------------------------------------------------------- */
@@ -258,9 +302,13 @@ static void lay_b(const worker *w, const block *k, int64_t n0, int64_t n1)
 {
     const int nr = w->isa->nr;
 
-    for (int64_t n = n0; n < n1; n += nr)
-        lx_gemm_lay_panel(w->isa, w->g, w->b + (n - n0) * k->terms, w->wide, w->order, k->c0, k->c,
-                          n, (int)min64(nr, n1 - n));
+    for (int64_t n = n0; n < n1; n += nr) {
+        char *to = w->b + (n - n0) * k->laid * w->item;
+        lx_gemm_lay_panel(w->isa, w->g, w->is_bf16 ? w->panel : (float *)to, w->wide,
+                          w->order, k->c0, k->c, n, (int)min64(nr, n1 - n));
+        if (w->is_bf16)
+            w->isa->pair_bf16(to, w->panel, nr, k->terms);
+    }
 }
 
 /* ---- y ----------------------------------------------------------------------------------- */
@@ -274,24 +322,39 @@ static int64_t row_of_y(const lx_gemm *g, const lx_pixels *p, int64_t m)
     return ((b * g->out_h + i) * g->out_w + j) * g->y_step;
 }
 
-/* One block of A (n_rows from m0) times one block of B (columns n0..n1), added to y. */
-static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows, int64_t n0,
-                     int64_t n1)
+/* acc = A B of the register tile at row m of the block and column n of its columns, or acc += */
+static void tile_product(const worker *w, const block *k, float *acc, int64_t ld,
+                         int64_t m, int64_t n, bool is_half, bool is_added)
+{
+    const char *a = w->a + m * w->a_step * w->item, *b = w->b + n * k->laid * w->item;
+
+    if (w->is_bf16)
+        w->isa->product_bf16(acc, ld, a, w->a_step, b, k->laid, is_half, is_added);
+    else
+        w->isa->product(acc, ld, (const float *)a, w->a_step, (const float *)b,
+                        w->isa->nr, k->terms, is_half, is_added);
+}
+
+/*
+ * One block of A (n_rows from m0) times one block of B (columns n0..n1), added to y. Later blocks go
+ * on in y itself, or in a copy of it at the edges: an element's sum is the same wherever it stands
+ * and however large the register tile is.
+ */
+static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows,
+                     int64_t n0, int64_t n1)
 {
     const lx_gemm *g = w->g;
     const lx_isa *isa = w->isa;
     const bool is_first = k->c0 == 0;
-    /* Later blocks go on in y itself where a whole tile of it lies there. */
-    const bool is_direct = !is_first && g->scale == 1 && !g->out_step;
-    const float *from = is_first ? g->add : g->y;
-    float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64)));
+    const bool goes_on = !is_first && g->scale == 1 && !g->out_step;
+    const float *from = is_first ? g->add : goes_on ? NULL : g->y;
+    float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64))) = {0};
     int64_t at[MC];
 
     for (int64_t m = 0; m < n_rows; m++)
         at[m] = row_of_y(g, g->pixels, m0 + m);
     for (int64_t n = n0; n < n1; n += isa->nr) {
         const int cols = (int)min64(isa->nr, n1 - n);
-        const float *b = w->b + (n - n0) * k->terms;
 
         for (int64_t m = 0; m < n_rows; m += isa->mr) {
             const int rows = (int)min64(isa->mr, n_rows - m);
@@ -302,15 +365,15 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
                 y[i] = g->y + at[m + i] + n;
                 add[i] = from ? from + at[m + i] + n : NULL;
             }
-            if (is_direct && rows == isa->mr && cols == isa->nr) {
-                isa->product(y[0], g->y_step, w->a + m * A_STEP, A_STEP, b, isa->nr, k->terms, false,
-                             true);
+            if (goes_on && rows == isa->mr && cols == isa->nr) {
+                tile_product(w, k, y[0], g->y_step, m, n - n0, false, true);
                 continue;
             }
-            isa->product(acc, isa->nr, w->a + m * A_STEP, A_STEP, b, isa->nr, k->terms,
-                         cols <= isa->nr / 2, false);
-            isa->store(y, from ? add : NULL, is_first && g->bias ? g->bias + n : NULL, g->scale, acc,
-                       rows, cols);
+            for (int i = 0; goes_on && i < rows; i++)
+                memcpy(acc + i * isa->nr, y[i], (size_t)cols * sizeof *acc);
+            tile_product(w, k, acc, isa->nr, m, n - n0, cols <= isa->nr / 2, goes_on);
+            isa->store(y, from ? add : NULL, is_first && g->bias ? g->bias + n : NULL,
+                       g->scale, acc, rows, cols);
         }
     }
 }
@@ -326,6 +389,7 @@ static void run_part(worker *w, int64_t m0, int64_t m1, int64_t n0, int64_t n1)
         for (int64_t c0 = 0; c0 < g->C; c0 += per_block) {
             block k = {.c0 = c0, .c = (int)min64(per_block, g->C - c0)};
             k.terms = k.c * g->T;
+            k.laid = w->is_bf16 ? (k.terms + 1) / 2 * 2 : k.terms;
             for (int i = 0; i < k.terms; i++)
                 w->order[i] = i % g->T * k.c + i / g->T;
             lay_b(w, &k, nb, ne);
@@ -371,17 +435,27 @@ void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch)
     const lx_isa *isa = lx_cpu_isa(dev);
     const int threads =
         lx_cpu_threads_for(dev, 2.0 * (double)g->M * (double)g->N * (double)g->C * g->T);
-    const int rows = lx_gemm_threads_along_rows(g->M, g->N, isa, threads), cols = threads / rows;
+    const int rows = lx_gemm_threads_along_rows(g->M, g->N, isa, threads),
+              cols = threads / rows;
+    const bool is_bf16 = g->compute == LX_COMPUTE_BF16;
+    const room r = room_of(isa, g->compute);
 
+    lx_assert(!is_bf16 || g->a_kind != LX_A_COLUMNS);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int i = 0; i < threads; i++) {
-        float *mine = (float *)scratch + (size_t)i * THREAD_FLOATS;
+        char *mine = (char *)scratch + (size_t)i * room_bytes(&r);
         worker w = {.isa = isa,
                     .g = g,
+                    .is_bf16 = is_bf16,
+                    .item = is_bf16 ? isa->bf16_bytes : (int)sizeof(float),
+                    .a_step = (is_bf16 ? KC_BF16 : KC) + PAD,
                     .a = mine,
-                    .b = mine + A_FLOATS,
-                    .wide = mine + A_FLOATS + B_FLOATS};
-        run_part(&w, lx_gemm_part(g->M, isa->mr, i / cols, rows), lx_gemm_part(g->M, isa->mr, i / cols + 1, rows),
-                 lx_gemm_part(g->N, isa->nr, i % cols, cols), lx_gemm_part(g->N, isa->nr, i % cols + 1, cols));
+                    .b = mine + r.a,
+                    .panel = (float *)(mine + r.a + r.b),
+                    .wide = (float *)(mine + r.a + r.b + r.panel)};
+        run_part(&w, lx_gemm_part(g->M, isa->mr, i / cols, rows),
+                 lx_gemm_part(g->M, isa->mr, i / cols + 1, rows),
+                 lx_gemm_part(g->N, isa->nr, i % cols, cols),
+                 lx_gemm_part(g->N, isa->nr, i % cols + 1, cols));
     }
 }

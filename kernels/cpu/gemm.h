@@ -18,6 +18,9 @@
  * as they are used: at 64 rows and more that costs a few percent, and no second copy of the model
  * is ever in memory (SD 1.5's UNet is 3.4 GB in f32, and a copy for each direction as much again).
  *
+ * In bf16 both operands are rounded while they are laid out, and the inner loop multiplies pairs
+ * (isa.h): half the bytes, and twice the products where the machine has an instruction for it.
+ *
  * Blocks follow Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication";
  * pixels are gathered while a block is laid out, so there is no im2col matrix (compare Dukhan 2019,
  * arXiv:1907.02129). The sum of an element runs over the same blocks in the same order whatever the
@@ -42,6 +45,7 @@ typedef struct lx_pixels {
 typedef struct lx_gemm {
     int64_t M, N, C;
     int T;
+    lx_compute compute;
 
     enum { LX_A_ROWS, LX_A_COLUMNS, LX_A_PIXELS } a_kind;
     const float *a;
@@ -64,7 +68,7 @@ typedef struct lx_gemm {
 } lx_gemm;
 
 /* Bytes of scratch for any product on this device. */
-size_t lx_gemm_scratch(const lx_device *dev);
+size_t lx_gemm_scratch(const lx_device *dev, lx_compute compute);
 void lx_gemm_run(lx_device *dev, const lx_gemm *g, void *scratch);
 
 /* ---- for other ways to do the same product (winograd.h) ------------------------------------ */

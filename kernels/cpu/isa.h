@@ -1,8 +1,9 @@
 /*
  * kernels/cpu/isa - the inner loops, once per instruction set
  *
- * isa_body.h is compiled three times: for what every machine of the architecture has (isa_base.c),
- * for AVX2 with FMA, and for AVX-512. lx_isa_get picks the best one this machine has. Threads and
+ * isa_body.h is compiled four times: for what every machine of the architecture has (isa_base.c),
+ * for AVX2 with FMA, for AVX-512, and for AVX-512 with products of bf16 pairs. lx_isa_get picks the
+ * best one this machine has. Threads and
  * shapes are the business of the ops; a loop here sees plain rows.
  *
  * Every loop gives each element the same arithmetic wherever it stands in its row and whatever
@@ -35,8 +36,27 @@ typedef struct lx_isa {
      * acc[i*ld + j] = sum over k of a[i*lda + k] * b[k*ldb + j], i < mr, j < nr (only j < nr/2 when
      * is_half); with is_added the sum goes on from what is in acc. All mr rows of a are read.
      */
-    void (*product)(float *acc, int64_t ld, const float *a, int64_t lda, const float *b, int64_t ldb,
-                    int64_t k, bool is_half, bool is_added);
+    void (*product)(float *acc, int64_t ld, const float *a, int64_t lda, const float *b,
+                    int64_t ldb, int64_t k, bool is_half, bool is_added);
+    /*
+     * Products in bf16. Terms are rounded (to nearest even; smaller than 2^-126 is zero), summed in
+     * f32 two by two: the second of a pair first, each rounded once, as VDPBF16PS does. A machine
+     * without that instruction multiplies rounded f32, whose products are exact, in the same order,
+     * so all instruction sets give the same bits (but for sums below 2^-126, which VDPBF16PS takes
+     * for zero).
+     *
+     * bf16_bytes   of a term: 2, or 4 where it stays an f32
+     * narrow_bf16  n terms of A, to dst + n*bf16_bytes; dst may be src
+     * pair_bf16    k rows of nr columns of B, `step` floats apart, to (k+1)/2 pairs of rows: a missing
+     *              second row is zero; takes nr * bf16_bytes a row
+     * product_bf16 as `product` on k terms rounded up to pairs, the last of which in A must be zero
+     *              or its B be; lda in terms and even
+     */
+    int bf16_bytes;
+    void (*narrow_bf16)(void *dst, const float *src, int64_t n);
+    void (*pair_bf16)(void *dst, const float *src, int64_t step, int64_t k);
+    void (*product_bf16)(float *acc, int64_t ld, const void *a, int64_t lda,
+                         const void *b, int64_t k, bool is_half, bool is_added);
     /* y[i][j] = add[i][j] + bias[j] + scale * acc[i*nr + j]; add and bias may be NULL. */
     void (*store)(float *const *y, const float *const *add, const float *bias, float scale,
                   const float *acc, int rows, int cols);
@@ -105,7 +125,7 @@ const lx_isa *lx_isa_get(void);
 
 extern const lx_isa lx_isa_base;
 #if defined(__x86_64__)
-extern const lx_isa lx_isa_avx2, lx_isa_avx512;
+extern const lx_isa lx_isa_avx2, lx_isa_avx512, lx_isa_avx512bf16;
 #endif
 
 #endif

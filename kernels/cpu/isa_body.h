@@ -587,8 +587,137 @@ static void isa_product(float *acc, int64_t ld, const float *a, int64_t lda, con
     }
 }
 
-static void isa_store(float *const *y, const float *const *add, const float *bias, float scale,
-                      const float *acc, int rows, int cols)
+/* ---- products in bf16 --------------------------------------------------------------------- */
+
+/* f32 rounded to what bf16 has; what is smaller than 2^-126 is zero. */
+INLINE vf round_bf16(vf x)
+{
+    const vi bits = (vi)x, upper = (vi){0} + (int32_t)0xffff0000;
+    const vi rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & upper;
+    const vi is_small = (bits & 0x7f800000) == 0, is_nan = x != x;
+    vi r = (is_small & bits & INT32_MIN) | (~is_small & rounded);
+    return (vf)((is_nan & ((bits | 0x400000) & upper)) | (~is_nan & r));
+}
+
+#ifdef __AVX512BF16__
+static void isa_narrow_bf16(void *dst, const float *src, int64_t n)
+{
+    uint16_t *to = dst;
+    for (int64_t i = 0; i < n; i += VL) {
+        const __mmask16 rest = n - i >= VL ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        const __m256i v =
+            (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(rest, src + i));
+        _mm256_mask_storeu_epi16(to + i, rest, v);
+    }
+}
+
+/* Two rows of two vectors become two vectors of pairs. */
+static void isa_pair_bf16(void *dst, const float *src, int64_t step, int64_t k)
+{
+    uint32_t *to = dst;
+    for (; k > 0; k -= 2, src += 2 * step, to += 2 * VL)
+        for (int half = 0; half < 2 * VL; half += VL) {
+            const vf first = load(src + half),
+                     second = k > 1 ? load(src + step + half) : (vf){0};
+            const __m512i a =
+                _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)first));
+            const __m512i b =
+                _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)second));
+            _mm512_storeu_si512(to + half, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+        }
+}
+
+INLINE vf add_pairs(vf sum, __m512i a, __m512i b)
+{
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+
+#define BF16_STEP(columns)                                           \
+    {                                                                \
+        __m512i b0 = _mm512_loadu_si512(b);                          \
+        __m512i b1 = columns == 2 ? _mm512_loadu_si512(b + VL) : b0; \
+        _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)        \
+        {                                                            \
+            int32_t pair;                                            \
+            memcpy(&pair, a + i * lda, sizeof pair);                 \
+            __m512i x = _mm512_set1_epi32(pair);                     \
+            c0[i] = add_pairs(c0[i], x, b0);                         \
+            if (columns == 2)                                        \
+                c1[i] = add_pairs(c1[i], x, b1);                     \
+        }                                                            \
+        a += 2;                                                      \
+        b += 2 * VL;                                                 \
+    }
+typedef uint16_t bf16_a;
+typedef uint32_t bf16_b;
+#else
+static void isa_narrow_bf16(void *dst, const float *src, int64_t n)
+{
+    float *to = dst;
+    for (int64_t i = 0; i < n; i += VL)
+        store_some(to + i, round_bf16(load_some(src + i, n - i)), n - i);
+}
+
+static void isa_pair_bf16(void *dst, const float *src, int64_t step, int64_t k)
+{
+    float *to = dst;
+    for (int64_t i = 0; i < (k + 1) / 2 * 2; i++, src += step, to += 2 * VL) {
+        store(to, i < k ? round_bf16(load(src)) : (vf){0});
+        store(to + VL, i < k ? round_bf16(load(src + VL)) : (vf){0});
+    }
+}
+
+#define BF16_STEP(columns)                                         \
+    {                                                              \
+        _Pragma("GCC unroll 2") for (int t = 1; t >= 0; t--)       \
+        {                                                          \
+            vf b0 = load(b + t * 2 * VL),                          \
+               b1 = columns == 2 ? load(b + t * 2 * VL + VL) : b0; \
+            _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)  \
+            {                                                      \
+                vf x = all(a[i * lda + t]);                        \
+                c0[i] = FMA(x, b0, c0[i]);                         \
+                if (columns == 2)                                  \
+                    c1[i] = FMA(x, b1, c1[i]);                     \
+            }                                                      \
+        }                                                          \
+        a += 2;                                                    \
+        b += 4 * VL;                                               \
+    }
+typedef float bf16_a;
+typedef float bf16_b;
+#endif
+
+static void isa_product_bf16(float *acc, int64_t ld, const void *a_terms, int64_t lda,
+                             const void *b_pairs, int64_t k, bool is_half, bool is_added)
+{
+    const bf16_a *a = a_terms;
+    const bf16_b *b = b_pairs;
+    vf c0[MR], c1[MR];
+
+    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
+    {
+        c0[i] = is_added ? load(acc + i * ld) : (vf){0};
+        c1[i] = is_added && !is_half ? load(acc + i * ld + VL) : (vf){0};
+    }
+    if (is_half)
+        for (; k > 0; k -= 2)
+            BF16_STEP(1)
+    else
+        for (; k > 0; k -= 2)
+            BF16_STEP(2)
+    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
+    {
+        store(acc + i * ld, c0[i]);
+        if (!is_half)
+            store(acc + i * ld + VL, c1[i]);
+    }
+}
+
+/* ---- where results go --------------------------------------------------------------------- */
+
+static void isa_store(float *const *y, const float *const *add, const float *bias,
+                      float scale, const float *acc, int rows, int cols)
 {
     for (int i = 0; i < rows; i++, acc += 2 * VL) {
         float *to = y[i];
@@ -691,6 +820,10 @@ const lx_isa ISA = {
     .mr = MR,
     .nr = 2 * VL,
     .product = isa_product,
+    .bf16_bytes = sizeof(bf16_a),
+    .narrow_bf16 = isa_narrow_bf16,
+    .pair_bf16 = isa_pair_bf16,
+    .product_bf16 = isa_product_bf16,
     .store = isa_store,
     .pack_turned = isa_pack_turned,
     .pack_spread = isa_pack_spread,

@@ -4,7 +4,7 @@
 
 static int prepare(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
-    call->scratch_bytes = lx_gemm_scratch(dev);
+    call->scratch_bytes = lx_gemm_scratch(dev, call->attrs.linear.arithmetic.compute);
     return LX_OK;
 }
 
@@ -14,6 +14,7 @@ static void run_linear(lx_device *dev, const lx_call *call)
     const lx_gemm g = {
         .M = lx_arg_rows(&call->in[0]),
         .N = N,
+        .compute = call->attrs.linear.arithmetic.compute,
         .C = K,
         .T = 1,
         .a_kind = LX_A_ROWS,
@@ -40,6 +41,7 @@ static void run_linear_dx(lx_device *dev, const lx_call *call)
     const lx_gemm g = {
         .M = lx_arg_rows(&call->in[0]),
         .N = K,
+        .compute = call->attrs.linear.arithmetic.compute,
         .C = N,
         .T = 1,
         .a_kind = LX_A_ROWS,
@@ -84,6 +86,12 @@ static void run_linear_dw(lx_device *dev, const lx_call *call)
     lx_gemm_run(dev, &g, call->scratch);
 }
 
+static int prepare_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
+{
+    call->scratch_bytes = lx_gemm_scratch(dev, LX_COMPUTE_F32);
+    return LX_OK;
+}
+
 const lx_kernel lx_cpu_linear = {.prepare = prepare, .run = run_linear};
 const lx_kernel lx_cpu_linear_dx = {.prepare = prepare, .run = run_linear_dx};
-const lx_kernel lx_cpu_linear_dw = {.prepare = prepare, .run = run_linear_dw};
+const lx_kernel lx_cpu_linear_dw = {.prepare = prepare_dw, .run = run_linear_dw};

@@ -13,12 +13,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/arg.h"
 #include "src/base/alloc.h"
 
-static double now(void)
+static double now(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -28,10 +29,11 @@ static int run_profiled(lx_plan *plan, lx_error *err)
     int rc = dev->sync(dev, err);
 
     for (size_t i = 0; i < plan->n_calls && rc == LX_OK; i++) {
-        double start = now();
+        const double start = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
         dev->kernels[plan->calls[i].op].run(dev, &plan->calls[i]);
         rc = dev->sync(dev, err);
-        plan->seconds[i] += now() - start;
+        plan->times[i].seconds += now(CLOCK_MONOTONIC) - start;
+        plan->times[i].cpu_seconds += now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     }
     plan->n_runs++;
     return rc;
@@ -77,27 +79,43 @@ int lx_plan_run(lx_plan *plan, lx_error *err)
 
 int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err)
 {
-    if (is_on && !plan->seconds &&
-        !(plan->seconds = lx_calloc(plan->n_calls + 1, sizeof *plan->seconds)))
+    if (is_on && !plan->times &&
+        !(plan->times = lx_calloc(plan->n_calls + 1, sizeof *plan->times)))
         return lx_oom(err);
     if (is_on && !plan->is_profiled) {
-        memset(plan->seconds, 0, plan->n_calls * sizeof *plan->seconds);
+        memset(plan->times, 0, plan->n_calls * sizeof *plan->times);
         plan->n_runs = 0;
     }
     plan->is_profiled = is_on;
     return LX_OK;
 }
 
+static double bytes_of(const lx_call *call)
+{
+    double bytes = 0;
+
+    for (int i = 0; i < call->n_in + call->n_out; i++) {
+        const lx_arg *arg = i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];
+        if (lx_arg_present(arg))
+            bytes += (double)lx_arg_count(arg) * lx_dtype_bits(arg->dtype) / 8;
+    }
+    return bytes;
+}
+
 lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t i)
 {
     const lx_call *call = &plan->calls[i];
+    const lx_plan_time time = plan->times ? plan->times[i] : (lx_plan_time){0};
+
     return (lx_profile_row){
         .op = call->op,
         .label = call->label,
         .n_calls = 1,
         .n_runs = plan->n_runs,
-        .seconds = plan->seconds ? plan->seconds[i] : 0,
+        .seconds = time.seconds,
+        .cpu_seconds = time.cpu_seconds,
         .flops = plan->flops[i] * (double)plan->n_runs,
+        .bytes = bytes_of(call) * (double)plan->n_runs,
     };
 }
 
@@ -110,6 +128,8 @@ void lx_plan_profile_by_op(const lx_plan *plan, lx_profile_row rows[LX_OP_COUNT]
         lx_profile_row one = lx_plan_profile_row(plan, i), *row = &rows[one.op];
         row->n_calls++;
         row->seconds += one.seconds;
+        row->cpu_seconds += one.cpu_seconds;
+        row->bytes += one.bytes;
         row->flops += one.flops;
     }
 }

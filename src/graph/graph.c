@@ -105,6 +105,11 @@ lx_tensor *lx_graph__mismatch(lx_graph *g, const char *op, const char *a_name,
 
 /* ---- scopes ------------------------------------------------------------------------ */
 
+void lx_graph_arithmetic(lx_graph *g, lx_arithmetic how)
+{
+    g->arithmetic = how;
+}
+
 void lx_graph_push(lx_graph *g, const char *name)
 {
     const char *label;

@@ -57,6 +57,9 @@ void lx_graph_free(lx_graph *g);
 int lx_graph_check(const lx_graph *g, lx_error *err); /* the first error of building */
 int lx_graph_fail(lx_graph *g, int code, const char *fmt, ...) LX_PRINTF(3, 4);
 
+/* How products built from now on, and their gradients, are computed; at first in f32. */
+void lx_graph_arithmetic(lx_graph *g, lx_arithmetic how);
+
 /* Names used in labels, messages and traces: "a.b" while inside push(a), push(b). */
 void lx_graph_push(lx_graph *g, const char *name);
 void lx_graph_pop(lx_graph *g);
@@ -127,7 +130,8 @@ typedef struct lx_profile_row {
     lx_op_id op;
     const char *label; /* of one call; "" in sums */
     size_t n_calls, n_runs;
-    double seconds, flops; /* of all runs */
+    double seconds, cpu_seconds; /* of all runs; cpu: of all threads */
+    double flops, bytes;         /* of all runs; bytes of operands and results */
 } lx_profile_row;
 
 int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err);

@@ -73,7 +73,8 @@ struct lx_graph {
     size_t n_params, params_capacity;
     const char **scopes; /* labels of the open scopes, outermost first */
     size_t n_scopes, scopes_capacity;
-    const char *label; /* of what is built now */
+    const char *label;        /* of what is built now */
+    lx_arithmetic arithmetic; /* of products built now */
     lx_tensor *placeholder;
     bool has_backward;
     size_t n_forward; /* nodes before the reverse pass, when there is one */

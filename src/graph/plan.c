@@ -245,7 +245,7 @@ void lx_plan_free(lx_plan *plan)
     lx_schedule_release(&plan->schedule);
     lx_free(plan->calls);
     lx_free(plan->flops);
-    lx_free(plan->seconds);
+    lx_free(plan->times);
     lx_free(plan);
 }
 

@@ -11,6 +11,10 @@ typedef struct lx_plan_arena {
     int n_users;
 } lx_plan_arena;
 
+typedef struct lx_plan_time {
+    double seconds, cpu_seconds;
+} lx_plan_time;
+
 struct lx_plan {
     lx_graph *graph;
     lx_device *dev;
@@ -25,8 +29,8 @@ struct lx_plan {
     bool has_run;
     void *recording; /* of all calls, where the device can; NULL = not yet */
     bool is_profiled;
-    double *seconds; /* by call, while profiled; else NULL */
-    size_t n_runs;   /* while profiled */
+    lx_plan_time *times; /* by call, while profiled; else NULL */
+    size_t n_runs;       /* while profiled */
 };
 
 #endif

@@ -7,6 +7,7 @@
 
 enum { N_GROUPS = 32 };
 static const float layer_norm_eps = 1e-5f;
+static const lx_arithmetic in_f32 = {LX_COMPUTE_F32, false};
 
 /* ---- where the walk is -------------------------------------------------------------------- */
 
@@ -153,7 +154,9 @@ lx_tensor *lx_build_linear(lx_builder *b, const char *name, lx_tensor *x)
     lx_graph_push(b->graph, name);
     w = matrix_of(b, name);
     bias = bias_of(b, name);
+    lx_graph_arithmetic(b->graph, b->arithmetic);
     y = lx_op_linear(b->graph, x, w, bias, 1.0f);
+    lx_graph_arithmetic(b->graph, in_f32);
     y = hooked(b, name, false, 1, lx_pad_none, x, y);
     lx_build_trace(b, name, y);
     lx_graph_pop(b->graph);
@@ -175,7 +178,9 @@ lx_tensor *lx_build_conv(lx_builder *b, const char *name, lx_tensor *x, int stri
     lx_graph_push(b->graph, name);
     w = matrix_of(b, name);
     bias = bias_of(b, name);
+    lx_graph_arithmetic(b->graph, b->arithmetic);
     y = lx_op_conv2d(b->graph, x, w, bias, stride, pad);
+    lx_graph_arithmetic(b->graph, in_f32);
     y = hooked(b, name, true, stride, pad, x, y);
     lx_build_trace(b, name, y);
     lx_graph_pop(b->graph);
@@ -206,5 +211,16 @@ lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name, lx_tensor *x)
     y = lx_op_layer_norm(b->graph, x, w, bias, layer_norm_eps);
     lx_build_trace(b, name, y);
     lx_graph_pop(b->graph);
+    return y;
+}
+
+lx_tensor *lx_build_attention(lx_builder *b, lx_tensor *q, lx_tensor *k, lx_tensor *v,
+                              int n_heads, bool is_causal)
+{
+    lx_tensor *y;
+
+    lx_graph_arithmetic(b->graph, b->arithmetic);
+    y = lx_op_attention(b->graph, q, k, v, n_heads, is_causal);
+    lx_graph_arithmetic(b->graph, in_f32);
     return y;
 }

@@ -32,8 +32,9 @@ struct lx_builder {
     lx_device *dev;
     const lx_sd_config *config;
     lx_part part;
-    lx_dtype dtype; /* of weights and activations: LX_F32 */
-    lx_layer_hook hook; /* NULL = the plain model */
+    lx_dtype dtype;           /* of weights and activations: LX_F32 */
+    lx_arithmetic arithmetic; /* of the model's own products; a hook's are f32 */
+    lx_layer_hook hook;       /* NULL = the plain model */
     void *hook_context;
     struct lx_str *traces; /* not NULL: every named layer and block becomes an output
                             * "trace.<name>", and the names are listed here, each with a newline */
@@ -55,8 +56,13 @@ lx_tensor *lx_build_conv(lx_builder *b, const char *name, lx_tensor *x, int stri
                          const int pad[4]);
 lx_tensor *lx_build_group_norm(lx_builder *b, const char *name, lx_tensor *x, float eps,
                                bool has_silu); /* 32 groups */
-lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name, lx_tensor *x); /* eps 1e-5 */
-lx_tensor *lx_build_weight(lx_builder *b, const char *name); /* with its suffix; b->dtype */
+lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name,
+                               lx_tensor *x); /* eps 1e-5 */
+/* q [B, T, N*d], k and v [B, S, N*d] -> [B, T, N*d] */
+lx_tensor *lx_build_attention(lx_builder *b, lx_tensor *q, lx_tensor *k, lx_tensor *v,
+                              int n_heads, bool is_causal);
+lx_tensor *lx_build_weight(lx_builder *b,
+                           const char *name); /* with its suffix; b->dtype */
 /* The same, but F16 where the file has it so: what linear, conv2d and embedding multiply by. */
 lx_tensor *lx_build_table(lx_builder *b, const char *name);
 bool lx_build_has(const lx_builder *b, const char *name);    /* a weight, with its suffix */

@@ -33,7 +33,7 @@ static lx_tensor *attention(lx_builder *b, lx_tensor *x)
     q = lx_build_linear(b, "q_proj", x);
     k = lx_build_linear(b, "k_proj", x);
     v = lx_build_linear(b, "v_proj", x);
-    x = lx_op_attention(b->graph, q, k, v, b->config->text_heads, true);
+    x = lx_build_attention(b, q, k, v, b->config->text_heads, true);
     return lx_build_pop(b, lx_build_linear(b, "out_proj", x));
 }
 

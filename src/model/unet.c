@@ -43,7 +43,7 @@ static lx_tensor *attention(lx_builder *b, const char *name, lx_tensor *x, lx_te
     q = lx_build_linear(b, "to_q", x);
     k = lx_build_linear(b, "to_k", context);
     v = lx_build_linear(b, "to_v", context);
-    x = lx_op_attention(b->graph, q, k, v, b->config->unet_heads, false);
+    x = lx_build_attention(b, q, k, v, b->config->unet_heads, false);
     return lx_build_pop(b, lx_build_linear(b, "to_out.0", x));
 }
 

@@ -25,7 +25,7 @@ static lx_tensor *attention(lx_builder *b, lx_tensor *x)
     q = lx_build_linear(b, "to_q", h);
     k = lx_build_linear(b, "to_k", h);
     v = lx_build_linear(b, "to_v", h);
-    h = lx_build_linear(b, "to_out.0", lx_op_attention(g, q, k, v, 1, false));
+    h = lx_build_linear(b, "to_out.0", lx_build_attention(b, q, k, v, 1, false));
     return lx_build_pop(b, lx_op_add(g, x, lx_op_reshape(g, h, 4, grid)));
 }
 

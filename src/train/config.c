@@ -35,6 +35,13 @@ void lx_train_config_defaults(lx_train_config *c)
     c->huber_scale = 1;
 }
 
+lx_arithmetic lx_train_arithmetic(const lx_train_config *c)
+{
+    const bool is_bf16 = strcmp(c->mixed_precision, "bf16") == 0;
+
+    return (lx_arithmetic){is_bf16 ? LX_COMPUTE_BF16 : LX_COMPUTE_F32, c->no_winograd};
+}
+
 static bool is_share(double p)
 {
     return p >= 0 && p < 1;

@@ -87,12 +87,14 @@ typedef struct lx_train_config {
     lx_huber_schedule huber_schedule;
     double huber_c, huber_scale;
 
+    const char *mixed_precision; /* "no", "fp16" (computed in f32), "bf16" */
+    bool no_winograd;
+
     /* said in the metadata only */
     const char *training_comment;
     bool no_metadata;
     const char *optimizer_args; /* "k=v,k=v" as Python prints them; NULL = none */
     const char *network_args;   /* JSON object of the pairs as given; NULL = none */
-    const char *mixed_precision; /* "no", "fp16", "bf16" */
     bool gradient_checkpointing, lowram;
     const char *metadata_title, *metadata_author, *metadata_description,
         *metadata_license, *metadata_tags, *metadata_usage_hint, *metadata_thumbnail,
@@ -114,6 +116,8 @@ typedef struct lx_train_config {
 } lx_train_config;
 
 void lx_train_config_defaults(lx_train_config *config);
+/* How the frozen model's products are computed; those of the LoRA are f32 always. */
+lx_arithmetic lx_train_arithmetic(const lx_train_config *config);
 
 /* The schedule over `total` optimizer steps: constant where the optimizer has its own. */
 lx_schedule lx_train_schedule(const lx_train_config *config, int64_t total);

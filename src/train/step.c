@@ -192,6 +192,7 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
         .dev = m->dev,
         .config = m->sd,
         .dtype = LX_F32,
+        .arithmetic = lx_train_arithmetic(c),
         .hook = inject,
         .hook_context = step,
     };

@@ -1,7 +1,7 @@
 /*
  * bench/kernels - the speed of each kernel at the shapes of SD 1.5 at 512 x 512
  *
- *   lx_bench_kernels [threads] [name part]
+ *   lx_bench_kernels [threads] [name part] [f32|bf16|direct]
  *
  * The peak is measured first: the register tile on operands that stay in the first cache, on every
  * thread. Each line is the best of several runs; with one thread it is processor time, which other
@@ -19,6 +19,7 @@
 static lx_device *dev;
 static double peak;
 static const char *wanted = "";
+static lx_arithmetic how;
 
 static double now(void)
 {
@@ -32,6 +33,7 @@ static void measure_peak(void)
 {
     const lx_isa *isa = lx_cpu_isa(dev);
     const int threads = lx_cpu_threads(dev), k = 256, times = 20000;
+    const bool is_bf16 = how.compute == LX_COMPUTE_BF16;
     double best = 1e30;
 
     for (int round = 0; round < 5; round++) {
@@ -41,13 +43,17 @@ static void measure_peak(void)
             static _Thread_local float a[LX_MR_MAX * 256], b[LX_NR_MAX * 256];
             static _Thread_local float acc[LX_MR_MAX * LX_NR_MAX];
             for (int i = 0; i < times; i++)
-                isa->product(acc, isa->nr, a, k, b, isa->nr, k, false, false);
+                if (is_bf16)
+                    isa->product_bf16(acc, isa->nr, a, k, b, k, false, false);
+                else
+                    isa->product(acc, isa->nr, a, k, b, isa->nr, k, false, false);
         }
         const double spent = now() - start;
         best = spent < best ? spent : best;
     }
     peak = 2.0 * isa->mr * isa->nr * k * times * threads / best * 1e-9;
-    printf("%s, %d threads: peak %.0f GFLOP/s\n", isa->name, threads, peak);
+    printf("%s, %d threads: peak %.0f GFLOP/s in %s\n", isa->name, threads, peak,
+           is_bf16 ? "bf16" : "f32");
 }
 
 static void add_arg(lx_arg *arg, lx_dtype dtype, int n_dims, const int64_t *shape)
@@ -127,6 +133,7 @@ static void bench_linear(int64_t M, int64_t K, int64_t N, lx_dtype dtype)
             continue;
         lx_call call = {.op = ops[i]};
         call.attrs.linear.scale = 1;
+        call.attrs.linear.arithmetic = how;
         IN(LX_F32, M, i == 0 ? K : N);
         if (i == 2)
             IN(LX_F32, M, K);
@@ -152,6 +159,7 @@ static void bench_conv(int64_t h, int64_t Ci, int64_t Co, int64_t k, int stride,
             continue;
         lx_call call = {.op = ops[i]};
         call.attrs.conv.stride = stride;
+        call.attrs.conv.arithmetic = how;
         call.attrs.conv.pad_top = call.attrs.conv.pad_left = pad;
         call.attrs.conv.pad_bottom = call.attrs.conv.pad_right = pad;
         if (i == 0)
@@ -180,6 +188,7 @@ static void bench_attention(int64_t T, int64_t S, int64_t N, int64_t d)
     if (is_wanted(LX_OP_attention)) {
         lx_call call = {.op = LX_OP_attention};
         call.attrs.attention.n_heads = (int)N;
+        call.attrs.attention.arithmetic = how;
         call.attrs.attention.scale = 1 / sqrtf((float)d);
         IN(LX_F32, 1, T, N * d);
         IN(LX_F32, 1, S, N * d);
@@ -191,6 +200,7 @@ static void bench_attention(int64_t T, int64_t S, int64_t N, int64_t d)
     if (is_wanted(LX_OP_attention_bwd) && d <= 160) {
         lx_call call = {.op = LX_OP_attention_bwd};
         call.attrs.attention.n_heads = (int)N;
+        call.attrs.attention.arithmetic = how;
         call.attrs.attention.scale = 1 / sqrtf((float)d);
         IN(LX_F32, 1, T, N * d);
         IN(LX_F32, 1, S, N * d);
@@ -286,6 +296,10 @@ int main(int argc, char **argv)
     if (lx_device_open_cpu(&dev, argc > 1 ? atoi(argv[1]) : 0, &err) < 0)
         return 1;
     wanted = argc > 2 ? argv[2] : "";
+    if (argc > 3) {
+        how.compute = strcmp(argv[3], "bf16") == 0 ? LX_COMPUTE_BF16 : LX_COMPUTE_F32;
+        how.no_winograd = strcmp(argv[3], "direct") == 0;
+    }
     measure_peak();
     for (int level = 0; level < 4; level++) {
         const int64_t h = 64 >> level, C = level == 0 ? 320 : level == 1 ? 640 : 1280;

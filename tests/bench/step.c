@@ -1,6 +1,6 @@
 /*
  * lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N] [--threads N] [--max_mib MIB]
- *               [--profile 1] CHECKPOINT
+ *               [--bf16 1] [--no_winograd 1] [--profile 1] CHECKPOINT
  *
  * One training step (text encoder, UNet, loss, gradients of every LoRA factor) at the size of the
  * checkpoint: planned memory beside the resident set, and the seconds of each run. Prints one JSON
@@ -17,7 +17,7 @@
 #include "src/train/step.h"
 
 typedef struct bench {
-    int size, batch, rank, steps, threads, heads, max_mib, profile;
+    int size, batch, rank, steps, threads, heads, max_mib, profile, bf16, no_winograd;
     const char *checkpoint;
 } bench;
 
@@ -26,6 +26,14 @@ static double now(void)
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -42,10 +50,11 @@ static int parse(bench *b, int argc, char **argv)
     const struct {
         const char *name;
         int *value;
-    } flags[] = {{"--size", &b->size},       {"--batch", &b->batch}, {"--rank", &b->rank},
-                 {"--steps", &b->steps},     {"--threads", &b->threads},
-                 {"--heads", &b->heads},     {"--max_mib", &b->max_mib},
-                 {"--profile", &b->profile}};
+    } flags[] = {{"--size", &b->size},       {"--batch", &b->batch},
+                 {"--rank", &b->rank},       {"--steps", &b->steps},
+                 {"--threads", &b->threads}, {"--heads", &b->heads},
+                 {"--max_mib", &b->max_mib}, {"--profile", &b->profile},
+                 {"--bf16", &b->bf16},       {"--no_winograd", &b->no_winograd}};
 
     for (int i = 1; i < argc; i++) {
         bool is_flag = false;
@@ -101,9 +110,10 @@ static void print_profile(const lx_plan *plan)
     lx_plan_profile_by_op(plan, rows);
     for (int op = 0; op < LX_OP_COUNT; op++)
         if (rows[op].n_calls)
-            printf("{\"op\":\"%s\",\"calls\":%zu,\"seconds\":%.4f,\"gflop\":%.1f}\n",
+            printf("{\"op\":\"%s\",\"calls\":%zu,\"seconds\":%.4f,\"cpu_s\":%.4f,"
+                   "\"gflop\":%.1f,\"gb\":%.2f}\n",
                    lx_op_name(rows[op].op), rows[op].n_calls, rows[op].seconds,
-                   rows[op].flops * 1e-9);
+                   rows[op].cpu_seconds, rows[op].flops * 1e-9, rows[op].bytes * 1e-9);
 }
 
 static int run(const bench *b, lx_error *err)
@@ -124,6 +134,8 @@ static int run(const bench *b, lx_error *err)
     lx_train_config_defaults(&config);
     config.network = spec;
     config.unet_lr = config.text_encoder_lr = 1e-4;
+    config.mixed_precision = b->bf16 ? "bf16" : "no";
+    config.no_winograd = b->no_winograd;
     config.max_memory = (size_t)b->max_mib << 20;
     if (make_inputs(&in, b) < 0)
         return lx_oom(err);
@@ -144,15 +156,17 @@ static int run(const bench *b, lx_error *err)
     if (b->profile && (rc = lx_plan_profile(lx_step_last_plan(step), true, err)) < 0)
         return rc;
     for (int i = 0; i < b->steps; i++) {
-        double start = now();
+        double start = now(), cpu = cpu_seconds();
 
         lx_step_zero_gradients(step);
         if ((rc = lx_step_run(&loss, step, &in, 1.0, err)) < 0)
             return rc;
         start = now() - start;
-        printf("{\"step\":%d,\"seconds\":%.3f,\"gflop_per_s\":%.1f,\"loss\":%.6g,"
+        printf("{\"step\":%d,\"seconds\":%.3f,\"cpu_s\":%.3f,\"gflop_per_s\":%.1f,"
+               "\"loss\":%.6g,"
                "\"peak_resident_mib\":%.0f}\n",
-               i + 1, start, memory.flops * 1e-9 / start, loss, peak_resident_mib());
+               i + 1, start, cpu_seconds() - cpu, memory.flops * 1e-9 / start, loss,
+               peak_resident_mib());
         fflush(stdout);
     }
     if (b->profile)
@@ -170,8 +184,12 @@ int main(int argc, char **argv)
     lx_error err = {0};
 
     if (parse(&b, argc, argv) < 0) {
-        fprintf(stderr, "usage: lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N]\n"
-                        "                     [--threads N] [--heads N] [--max_mib MIB] [--profile 1] CHECKPOINT\n");
+        fprintf(
+            stderr,
+            "usage: lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N]\n"
+            "                     [--threads N] [--heads N] [--max_mib MIB] [--bf16 1] "
+            "[--no_winograd 1]\n"
+            "                     [--profile 1] CHECKPOINT\n");
         return 2;
     }
     if (run(&b, &err) < 0) {

@@ -72,8 +72,10 @@ static void weight(lx_case *c, int i, bool is_f16)
 static void test_conv2d__agrees_with_plain(void **state)
 {
     for (int i = 0; i < N_SHAPES; i++)
-        for (int what = 0; what < 16; what += 3) { /* 1 bias, 2 add, 4 in place, 8 F16 */
+        /* 1 bias, 2 add, 4 in place, 8 F16, 16 bf16 */
+        for (int what = 0; what < 32; what += 3) {
             lx_case *c = new_case(LX_OP_conv2d, i);
+            lx_case_attrs(c)->conv.arithmetic.compute = lx_case_compute(what & 16);
             x(c, i);
             weight(c, i, what & 8);
             if (what & 1)
@@ -93,10 +95,11 @@ static void test_conv2d__agrees_with_plain(void **state)
 static void test_conv2d_dx__agrees_with_plain(void **state)
 {
     for (int i = 0; i < N_SHAPES; i++)
-        for (int is_f16 = 0; is_f16 < 2; is_f16++) {
+        for (int what = 0; what < 4; what++) {
             lx_case *c = new_case(LX_OP_conv2d_dx, i);
+            lx_case_attrs(c)->conv.arithmetic.compute = lx_case_compute(what & 2);
             y(c, i);
-            weight(c, i, is_f16);
+            weight(c, i, what & 1);
             lx_case_out(c, shapes[i].B, shapes[i].h, shapes[i].w, shapes[i].Ci, -1);
             lx_case_check(c, 2e-6);
             lx_case_free(c);

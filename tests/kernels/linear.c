@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -25,12 +26,13 @@ static void weight(lx_case *c, int i, bool is_f16)
         lx_case_in(c, 0, 0.1, shapes[i].N, shapes[i].K, -1);
 }
 
-/* bits of `what`: 1 bias, 2 add, 4 add in place, 8 F16 weight */
+/* bits of `what`: 1 bias, 2 add, 4 add in place, 8 F16 weight, 16 bf16 */
 static void check_linear(int i, int what)
 {
     lx_case *c = lx_case_new(LX_OP_linear);
 
-    lx_case_attrs(c)->linear.scale = what ? 0.37f : 1;
+    lx_case_attrs(c)->linear.scale = what & 15 ? 0.37f : 1;
+    lx_case_attrs(c)->linear.arithmetic.compute = lx_case_compute(what & 16);
     lx_case_in(c, 0, 1, 1, shapes[i].M, shapes[i].K, -1);
     weight(c, i, what & 8);
     if (what & 1)
@@ -49,16 +51,17 @@ static void check_linear(int i, int what)
 static void test_linear__agrees_with_plain(void **state)
 {
     for (int i = 0; i < N_SHAPES; i++)
-        for (int what = 0; what < 16; what++)
+        for (int what = 0; what < 32; what += what < 16 ? 1 : 5)
             check_linear(i, what);
 }
 
 static void test_linear_dx__agrees_with_plain(void **state)
 {
     for (int i = 0; i < N_SHAPES; i++)
-        for (int what = 0; what < 16; what += 2) {
+        for (int what = 0; what < 32; what += what < 16 ? 2 : 6) {
             lx_case *c = lx_case_new(LX_OP_linear_dx);
-            lx_case_attrs(c)->linear.scale = what ? -2.5f : 1;
+            lx_case_attrs(c)->linear.scale = what & 15 ? -2.5f : 1;
+            lx_case_attrs(c)->linear.arithmetic.compute = lx_case_compute(what & 16);
             lx_case_in(c, 0, 1, shapes[i].M, shapes[i].N, -1);
             weight(c, i, what & 8);
             if (what & 6)
@@ -84,11 +87,38 @@ static void test_linear_dw__adds_to_what_is_there(void **state)
     }
 }
 
+/* Variants 1, 2 and 3 are the baseline, AVX2 and the best that this machine has. */
+static int open_isa(lx_device **out, int variant, lx_error *err)
+{
+    static const char *const names[] = {"base", "avx2"};
+    int rc;
+
+    if (variant < 3)
+        setenv("LX_CPU_ISA", names[variant - 1], 1);
+    rc = lx_device_open_cpu(out, 1, err);
+    unsetenv("LX_CPU_ISA");
+    return rc;
+}
+
+static void test_linear__bf16_has_the_same_bits_on_every_instruction_set(void **state)
+{
+    static const lx_case_device isas = {.open = open_isa};
+    const lx_case_device *before = lx_case_device_used;
+
+    lx_case_device_used = &isas;
+    for (int i = 0; i < N_SHAPES; i++) {
+        check_linear(i, 16);
+        check_linear(i, 16 | 1 | 4 | 8);
+    }
+    lx_case_device_used = before;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear__agrees_with_plain),
         cmocka_unit_test(test_linear_dx__agrees_with_plain),
+        cmocka_unit_test(test_linear__bf16_has_the_same_bits_on_every_instruction_set),
         cmocka_unit_test(test_linear_dw__adds_to_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

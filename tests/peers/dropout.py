@@ -84,7 +84,7 @@ def step_inputs(given):
     }
 
 
-def peer_step(base, file, inputs, shares):
+def peer_step(base, file, inputs, shares, autocast=None):
     """Loss and gradients of the plain step, from sd-scripts' network in training mode."""
     text_encoder, _, unet = peers.sd_scripts_models(base, 4)
     args = {key: str(value) for key, value in shares.items() if key != "neuron_dropout" and value}
@@ -97,21 +97,23 @@ def peer_step(base, file, inputs, shares):
     alphas = torch.cumprod(1 - betas, 0)[inputs["in.timesteps"]].reshape(-1, 1, 1, 1)
     latents = inputs["in.latents"] * 0.18215
     noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * inputs["in.noise"]
-    with torch.enable_grad():
+    if autocast:
+        text_encoder.to(autocast), unet.to(autocast)
+    with torch.enable_grad(), torch.autocast("cpu", autocast or torch.bfloat16, autocast is not None):
         context = text_encoder(inputs["in.input_ids"][:, 0])[0]
         pred = unet(noisy, inputs["in.timesteps"], context).sample
-        loss = torch.nn.functional.mse_loss(pred, inputs["in.noise"])
-        loss.backward()
+        loss = torch.nn.functional.mse_loss(pred.float(), inputs["in.noise"])
+    loss.backward()
     return float(loss), {name: p.grad for name, p in network.named_parameters()}
 
 
-def lx_step(base, file, inputs, shares):
+def lx_step(base, file, inputs, shares, *more):
     at, to = (os.path.join(peers.WORK, name) for name in ("in.safetensors", "out.safetensors"))
     save_file(inputs, at)
     flags = ["--network_dropout", shares["neuron_dropout"], "--network_args",
              f"rank_dropout={shares['rank_dropout']}", f"module_dropout={shares['module_dropout']}"]
     peers.run_lx("debug", "eval", "step", "--base", base, "--lora", file, "--inputs", at,
-                 "--outputs", to, "--text_encoder_heads", "4", "--seed", SEED, *flags)
+                 "--outputs", to, "--text_encoder_heads", "4", "--seed", SEED, *flags, *more)
     out = load_file(to)
     return float(out["out.loss"]), {k[5:]: v for k, v in out.items() if k.startswith("grad.")}
 
@@ -133,9 +135,10 @@ def check_dropout(name, file, **given):
     peers.check(f"{name}: gradients", distance <= 5e-5, f"distance {distance:.1e}")
 
 
-lora = peers.train_tiny("plain")
-check_dropout("network_dropout 0.3", lora, neuron_dropout=0.3)
-check_dropout("rank_dropout 0.25", lora, rank_dropout=0.25)
-check_dropout("module_dropout 0.4", lora, module_dropout=0.4)
-check_dropout("all three", lora, neuron_dropout=0.2, rank_dropout=0.25, module_dropout=0.3)
-peers.finish()
+if __name__ == "__main__":
+    lora = peers.train_tiny("plain")
+    check_dropout("network_dropout 0.3", lora, neuron_dropout=0.3)
+    check_dropout("rank_dropout 0.25", lora, rank_dropout=0.25)
+    check_dropout("module_dropout 0.4", lora, module_dropout=0.4)
+    check_dropout("all three", lora, neuron_dropout=0.2, rank_dropout=0.25, module_dropout=0.3)
+    peers.finish()

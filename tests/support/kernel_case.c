@@ -285,6 +285,20 @@ int lx_test_device_open(lx_device **out, lx_error *err)
                                                  : lx_case_device_used->open(out, 1, err);
 }
 
+lx_compute lx_case_compute(bool is_bf16)
+{
+    lx_device *dev = NULL;
+    lx_error err = {0};
+    bool has_bf16;
+
+    if (!is_bf16)
+        return LX_COMPUTE_F32;
+    assert_int_equal(lx_test_device_open(&dev, &err), 0);
+    has_bf16 = dev->computes_bf16;
+    lx_device_close(dev);
+    return has_bf16 ? LX_COMPUTE_BF16 : LX_COMPUTE_F32;
+}
+
 /* variant 0: the plain kernel. */
 static void run(lx_case *c, int variant)
 {

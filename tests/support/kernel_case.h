@@ -32,6 +32,8 @@ int lx_test_device_open(lx_device **out, lx_error *err);
 
 lx_case *lx_case_new(lx_op_id op);
 lx_attrs *lx_case_attrs(lx_case *c);
+/* LX_COMPUTE_BF16 where the device that runs cases has it, and only if asked for. */
+lx_compute lx_case_compute(bool is_bf16);
 
 /* Standard normals times `std`, plus `mean`. Dimensions end with -1. */
 void lx_case_in(lx_case *c, double mean, double std, ...);

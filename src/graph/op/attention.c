@@ -58,7 +58,8 @@ lx_tensor *lx_op_attention(lx_graph *g, lx_tensor *q, lx_tensor *k, lx_tensor *v
                .n_out = 2,
                .out = {lx_graph__like(g, q), lx_graph__tensor(g, LX_F32, 3, lse)},
                .attrs.attention = {n_heads, is_causal,
-                                   (float)(1 / sqrt((double)(q->shape[2] / n_heads)))},
+                                   (float)(1 / sqrt((double)(q->shape[2] / n_heads))),
+                                   g->arithmetic},
                .gradient = gradient,
            });
 }

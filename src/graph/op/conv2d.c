@@ -62,13 +62,14 @@ lx_tensor *lx_op_conv2d(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias
     shape[1] = h / stride + 1;
     shape[2] = width / stride + 1;
     shape[3] = w->shape[0];
-    return lx_graph__emit(g, &(lx_node){
-                                 .op = LX_OP_conv2d,
-                                 .n_in = 4,
-                                 .in = {x, w, bias, NULL},
-                                 .n_out = 1,
-                                 .out = {lx_graph__tensor(g, x->dtype, 4, shape)},
-                                 .attrs.conv = {stride, pad[0], pad[1], pad[2], pad[3]},
-                                 .gradient = gradient,
-                             });
+    return lx_graph__emit(
+        g, &(lx_node){
+               .op = LX_OP_conv2d,
+               .n_in = 4,
+               .in = {x, w, bias, NULL},
+               .n_out = 1,
+               .out = {lx_graph__tensor(g, x->dtype, 4, shape)},
+               .attrs.conv = {stride, pad[0], pad[1], pad[2], pad[3], g->arithmetic},
+               .gradient = gradient,
+           });
 }

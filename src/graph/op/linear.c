@@ -71,7 +71,7 @@ static lx_tensor *linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bia
                                  .in = {x, w, bias, add},
                                  .n_out = 1,
                                  .out = {y},
-                                 .attrs.linear.scale = scale,
+                                 .attrs.linear = {scale, g->arithmetic},
                                  .gradient = gradient,
                              });
 }

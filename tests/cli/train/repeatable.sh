@@ -31,6 +31,7 @@ check() { # NAME FLAG...
 }
 check network_dropout --cache_latents --network_dropout 0.2
 check rank_dropout --cache_latents --network_args rank_dropout=0.25
+check bf16 --cache_latents --mixed_precision bf16
 check on_disk --network_dropout 0.3 --flip_aug --latent_cache_dir kept
 # What is kept on disk is what would be encoded: written, read, and read where a file was cut.
 train fresh 1 --cache_latents --flip_aug
