@@ -80,11 +80,11 @@ static int answer_caption(work *w)
                  100 * own->estimate.value, own->p);
     if (!isnan(f->class_p))
         snprintf(words, sizeof words, "; %.2f%% to the folder's words, p = %.2g",
-                 100 * f->class_gain, f->class_p);
+                 100 * f->class_gain.value, f->class_p);
     return say(w, LX_Q_USES_CAPTION,
-               lx_label_uses_caption(f)                    ? "YES"
-               : f->caption_gain.high < 0.2 * f->even_gain ? "NO"
-                                                           : "NOT DECIDED",
+               lx_label_uses_caption(f)         ? "YES"
+               : lx_label_is_free_of_caption(f) ? "NO"
+                                                : "NOT DECIDED",
                "the caption adds %s to the empty prompt's gain, of which %.0f%% stays "
                "without%s%s",
                percent(adds, f->caption_gain), 100 * f->share_without, words, binding);

@@ -300,6 +300,7 @@ static int find_caption(work *w)
     row->cost = 2 * w->t->plan->n_draws * (int64_t)w->n;
     f->caption_gain = row->estimate;
     f->caption_p = row->p;
+    f->caption_sd = lx_stdev(use, w->n);
     f->share_without = empty / w->even_total;
     if ((rc = put_number(w, "D4s", "Q4", NULL, "ratio", f->share_without, w->n,
                          "share of the gain that stays with the empty prompt")) < 0)
@@ -315,7 +316,7 @@ static int find_caption(work *w)
              "how much of the gain the caption adds to that of the folder's words")) < 0)
         return rc;
     if (!captions_are_words(w)) {
-        f->class_gain = row->estimate.value;
+        f->class_gain = row->estimate;
         f->class_p = row->p;
     }
     return put_number(w, "D4d", "Q4", NULL, "ratio", words / w->even_total, w->n,
@@ -358,6 +359,8 @@ static int find_binding(work *w)
         return rc;
     row->cost = 2 * w->t->plan->n_draws * (int64_t)(w->n * (m - 1));
     row->p = lx_own_column_p(table, w->n, m, rng_of(w, 14));
+    w->r->facts.binding = row->estimate;
+    w->r->facts.binding_p = row->p;
     return LX_OK;
 }
 
@@ -606,6 +609,8 @@ static int adjust(work *w)
             w->r->facts.gain_p = p[i];
         else if (strcmp(rows[i]->id, "D4") == 0)
             w->r->facts.caption_p = p[i];
+        else if (strcmp(rows[i]->id, "D4b") == 0)
+            w->r->facts.binding_p = p[i];
     }
     return LX_OK;
 }

@@ -191,7 +191,7 @@ int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path
     r->facts.delta = v->options->delta;
     r->facts.caption_p = 1;
     r->best_strength = r->cosine = r->step = NAN;
-    r->facts.class_gain = r->facts.class_p = NAN;
+    r->facts.class_p = r->facts.binding_p = NAN;
     if ((rc = judge_file(r, &n_constant, v, path, scratch, err)) < 0)
         goto done;
     if (v->trial && !r->facts.is_other_architecture &&

@@ -24,26 +24,54 @@ static lx_label_verdict decide_unmeasured(const lx_label_facts *f)
                "the file alone cannot tell; give --base and --data to measure");
 }
 
-static bool is_free_of_caption(const lx_label_facts *f)
+/* A use of less than this share of the gain is none to speak of: half of the least that a
+ * LoRA trained on its captions showed when the rule was made (docs/verify.md). */
+static const double least_use = 0.02;
+
+static bool is_below(const lx_estimate *e, double bound)
 {
-    return f->caption_gain.high < 0.2 * f->even_gain && f->share_without >= 0.8;
+    return isfinite(e->high) && e->high < bound;
 }
 
-static lx_label_verdict undecided(const lx_label_facts *f, const char *why)
+bool lx_label_is_free_of_caption(const lx_label_facts *f)
 {
-    lx_label_verdict v = say(LX_LABEL_UNDETERMINED, false, why);
+    const double least = least_use * f->even_gain;
 
-    v.n_needed = lx_images_needed(f->gain.value, f->gain_sd, f->delta);
-    return v;
+    if (!isnan(f->binding_p) && is_below(&f->binding, 0))
+        return true;
+    if (f->captions_proven_read)
+        return is_below(&f->caption_gain, 0);
+    return is_below(&f->caption_gain, least) ||
+           (!isnan(f->class_p) && is_below(&f->class_gain, least));
 }
 
 /* A LoRA trained on the folder's words gains from a caption that holds them: then the
  * caption must add to those words. */
 bool lx_label_uses_caption(const lx_label_facts *f)
 {
-    const bool may_be_words = !f->captions_proven_read && !isnan(f->class_p);
+    if (lx_label_is_free_of_caption(f))
+        return false;
+    if (f->captions_proven_read)
+        return f->caption_p <= alpha || f->binding_p <= alpha;
+    return f->caption_p <= alpha && (isnan(f->class_p) || f->class_p <= alpha);
+}
 
-    return f->caption_p <= alpha && (!may_be_words || f->class_p <= alpha);
+static lx_label_verdict undecided(double mean, double sd, double bound, const char *why)
+{
+    lx_label_verdict v = say(LX_LABEL_UNDETERMINED, false, why);
+
+    v.n_needed = lx_images_needed(mean, sd, bound);
+    return v;
+}
+
+/* Images that tell the caption's use from none, or from the least that counts: whichever
+ * it is farther from. */
+static lx_label_verdict undecided_caption(const lx_label_facts *f)
+{
+    const double use = f->caption_gain.value, least = least_use * f->even_gain;
+
+    return undecided(use > 0 ? use : 0, f->caption_sd, use > least / 2 ? 0 : least,
+                     "the images are learned; whether by their captions is not decided");
 }
 
 static lx_label_verdict decide_gain(const lx_label_facts *f)
@@ -55,11 +83,10 @@ static lx_label_verdict decide_gain(const lx_label_facts *f)
     if (lx_label_uses_caption(f))
         return say(LX_LABEL_LEARNED, false,
                    "the images are learned, and the gain depends on the caption");
-    if (is_free_of_caption(f))
+    if (lx_label_is_free_of_caption(f))
         return say(LX_LABEL_WITHOUT_CAPTION, false,
                    "the images are learned, and the gain does not depend on the caption");
-    return undecided(f,
-                     "the images are learned; whether by their captions is not decided");
+    return undecided_caption(f);
 }
 
 lx_label_verdict lx_label_decide(const lx_label_facts *f)
@@ -91,7 +118,8 @@ lx_label_verdict lx_label_decide(const lx_label_facts *f)
                    : say(LX_LABEL_WEAK, false,
                          "the gain is real but may be too small to see");
     return undecided(
-        f, "the images are too few, or too different, to tell the gain from chance");
+        f->gain.value, f->gain_sd, f->delta,
+        "the images are too few, or too different, to tell the gain from chance");
 }
 
 const char *lx_label_name(lx_label label)

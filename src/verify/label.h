@@ -10,16 +10,24 @@
  *                              be of another architecture
  *     LEARNED WITHOUT CAPTION  the gain is significant, its interval begins at or above
  *                              delta, and the captions are proven not to have been read
- *     LEARNED                  the same gain, and the caption adds to it (D4); where the
- *                              folder's words were tried and the captions of this folder
- *                              are not proven to have been read, to theirs too (D4c)
- *     LEARNED WITHOUT CAPTION  the same gain, the caption adds less than a fifth of it,
- *                              and 80 % of it stays without
+ *     LEARNED                  the same gain, and the caption adds to it (D4). Where the
+ *                              captions of this folder are proven to have been read, it
+ *                              is enough that images gain more under their own than under
+ *                              others' (D4b). Where they are not, and the folder's words
+ *                              were tried, it must add to theirs too (D4c)
+ *     LEARNED WITHOUT CAPTION  the same gain, and images gain less under their own
+ *                              captions than under others' (D4b's interval is below 0);
+ *                              or, unless proven to have been read, the caption adds
+ *                              nothing to speak of to the empty prompt or to the folder's
+ *                              words (the interval of D4 or D4c is below 2 % of the
+ *                              gain)
  *     WEAK                     the gain is significant, its interval begins below delta
  *     UNDETERMINED             anything else, with how many images would decide
  *
- * D4b decides nothing: what a LoRA changes depends on how well the base obeys the prompt, so that
- * LoRAs that never saw a caption too gain more under an image's own (docs/verify.md, calibration).
+ * D4b cannot tell by itself that captions were read: what a LoRA changes depends on how
+ * well the base obeys the prompt, so LoRAs that never saw a caption can gain more under an
+ * image's own. Beside a proof of reading it tells captions of these pictures from others'
+ * (docs/verify.md, calibration).
  *
  * A LoRA acts whatever the prompt says, so most of a gain may stay without a caption that
  * was read: what decides is whether the caption adds to it at all, not how much.
@@ -57,11 +65,15 @@ typedef struct lx_label_facts {
     lx_estimate gain;             /* relative */
     double gain_p;                /* adjusted in its family */
     size_t n_images;
-    double gain_sd;             /* over images, relative */
-    double even_gain;           /* the gain in the unit of what follows */
-    lx_estimate caption_gain;   /* relative, all noise levels counted alike */
-    double caption_p;           /* adjusted; 1 = not tested */
-    double class_gain, class_p; /* D4c; NAN = the folder's words were not tried */
+    double gain_sd;           /* over images, relative */
+    double even_gain;         /* the gain in the unit of what follows */
+    lx_estimate caption_gain; /* D4, relative, all noise levels counted alike */
+    double caption_p;         /* adjusted; 1 = not tested */
+    double caption_sd;        /* over images */
+    lx_estimate class_gain;   /* D4c */
+    double class_p;           /* NAN = the folder's words were not tried */
+    lx_estimate binding;      /* D4b */
+    double binding_p;         /* adjusted; NAN = not tested */
     double share_without; /* of the gain that stays without the caption; NAN = unknown */
 } lx_label_facts;
 
@@ -74,8 +86,10 @@ typedef struct lx_label_verdict {
 
 lx_label_verdict lx_label_decide(const lx_label_facts *facts);
 
-/* Of measured facts: does the caption add to the gain, by the rule of LEARNED? */
+/* Of measured facts: does the gain hang on the caption, by the rule of LEARNED; does it
+ * not, by that of LEARNED WITHOUT CAPTION? Both false: not decided. */
 bool lx_label_uses_caption(const lx_label_facts *facts);
+bool lx_label_is_free_of_caption(const lx_label_facts *facts);
 
 const char *lx_label_name(lx_label label); /* "LEARNED WITHOUT ITS CAPTION" */
 const char *lx_label_key(lx_label label);  /* "learned_without_caption" */

@@ -350,6 +350,9 @@ static int open_data(lx_verify *v, const lx_lora_file *file, const char *lora,
         (rc = read_prompts(v, err)) < 0)
         return rc;
     choose_subjects(v);
+    if (v->options->identifier && v->subjects.identifier < 0)
+        return lx_fail(err, LX_EUSAGE, "--identifier %s: no caption of %s has this tag",
+                       v->options->identifier, lx_verify__data(v));
     if ((rc = lx_trial_new(&v->trial, v->arena, &v->images, v->prompts, &v->plan,
                            &v->subjects, v->even, v->options->seed, err)) < 0)
         return rc;

@@ -44,4 +44,7 @@ grep -e '"compared_by"' -e '"best"' one.json
 grep -c '<svg' page.html
 verify --threads 1 --seed 7 --images 7 --tags 0 --json out/captioned.safetensors >other.json
 cmp -s threads1.json other.json && echo "the seed changes nothing"
-true
+"$LX" verify --base nano.safetensors --text_encoder_heads 2 --data "$data" --identifier nobody \
+    out/captioned.safetensors 2>err
+echo $?
+grep -c 'identifier nobody: no caption of .* has this tag' err

@@ -21,7 +21,9 @@ static lx_label_facts learned(void)
                             .even_gain = 0.03,
                             .caption_gain = {0.02, 0.01, 0.03},
                             .caption_p = 0.002,
+                            .caption_sd = 0.01,
                             .class_p = NAN,
+                            .binding_p = NAN,
                             .share_without = 0.3};
 }
 
@@ -72,14 +74,32 @@ static void test_label__without_caption(void **state)
     check(&f, LX_LABEL_WITHOUT_CAPTION);
     assert_true(lx_label_decide(&f).is_certain);
     f = learned();
-    f.caption_gain = (lx_estimate){0.001, -0.003, 0.005};
-    f.caption_p = 0.4;
-    f.share_without = 0.95;
+    f.caption_gain = (lx_estimate){-0.003, -0.006, 0.0002};
+    f.caption_p = 1;
     check(&f, LX_LABEL_WITHOUT_CAPTION);
     assert_false(lx_label_decide(&f).is_certain);
-    f.share_without = 0.7;
+    f.captions_proven_read = true; /* a proof is not overruled by so little */
     check(&f, LX_LABEL_UNDETERMINED);
-    f.share_without = NAN; /* not known: not claimed */
+    f.caption_gain.high = -0.0001;
+    check(&f, LX_LABEL_WITHOUT_CAPTION);
+}
+
+/* An interval that holds both a use and none decides neither: no large p is a negative. */
+static void test_label__wide_interval_is_undecided(void **state)
+{
+    lx_label_facts f = learned();
+
+    (void)state;
+    f.caption_gain = (lx_estimate){0.001, -0.003, 0.005};
+    f.caption_p = 0.4;
+    f.share_without = 0.97;
+    check(&f, LX_LABEL_UNDETERMINED);
+    assert_int_equal(lx_label_decide(&f).n_needed, 784);
+    f.class_gain =
+        (lx_estimate){-0.002, -0.005, 0.0002}; /* the folder's words do as much */
+    f.class_p = 0.9;
+    check(&f, LX_LABEL_WITHOUT_CAPTION);
+    f.class_gain = (lx_estimate){0, -INFINITY, INFINITY};
     check(&f, LX_LABEL_UNDETERMINED);
 }
 
@@ -93,10 +113,31 @@ static void test_label__small_but_certain_use_is_use(void **state)
     f.share_without = 0.92;
     check(&f, LX_LABEL_LEARNED);
     f.class_p = 0.6; /* but no more than the folder's words do */
-    f.class_gain = -0.001;
-    check(&f, LX_LABEL_WITHOUT_CAPTION);
+    f.class_gain = (lx_estimate){-0.001, -0.004, 0.002};
+    check(&f, LX_LABEL_UNDETERMINED);
     f.captions_proven_read = true;
     check(&f, LX_LABEL_LEARNED);
+}
+
+/* Own captions against others' count only where the captions are proven to have been read. */
+static void test_label__own_captions(void **state)
+{
+    lx_label_facts f = learned();
+
+    (void)state;
+    f.caption_gain = (lx_estimate){0.002, -0.002, 0.005};
+    f.caption_p = 0.2;
+    f.binding = (lx_estimate){0.01, 0.004, 0.02};
+    f.binding_p = 0.01;
+    check(&f, LX_LABEL_UNDETERMINED);
+    f.captions_proven_read = true;
+    check(&f, LX_LABEL_LEARNED);
+    f.binding_p = 0.06;
+    check(&f, LX_LABEL_UNDETERMINED);
+    f.binding = (lx_estimate){-0.02, -0.03, -0.01}; /* captions of other pictures */
+    f.binding_p = 1;
+    f.caption_p = 0.01;
+    check(&f, LX_LABEL_WITHOUT_CAPTION);
 }
 
 static void test_label__weak_and_harmful(void **state)
@@ -158,6 +199,8 @@ int main(void)
         cmocka_unit_test(test_label__learned),
         cmocka_unit_test(test_label__not_learned),
         cmocka_unit_test(test_label__without_caption),
+        cmocka_unit_test(test_label__wide_interval_is_undecided),
+        cmocka_unit_test(test_label__own_captions),
         cmocka_unit_test(test_label__small_but_certain_use_is_use),
         cmocka_unit_test(test_label__weak_and_harmful),
         cmocka_unit_test(test_label__undetermined_says_how_many),
