@@ -12,7 +12,8 @@ static const lx_option options[] = {
     LX_TEXT(lx_sample_args, base, 0, "ckpt", "FILE", "the same"),
     LX_TEXT(lx_sample_args, vae, 0, "vae", "FILE", "a VAE in place of the model's"),
     LX_TEXT(lx_sample_args, prompt, 'p', "prompt", "TEXT",
-            "what to draw: (more:1.2) [less] BREAK [from:to:0.5] [a|b] <lora:NAME:0.8>"),
+            "what to draw: (more:1.2) [less] BREAK [from:to:0.5] [a|b] <lora:NAME:0.8> "
+            "embedding:NAME"),
     LX_TEXT(lx_sample_args, negative, 'n', "negative_prompt", "TEXT", "what not to draw"),
     LX_TEXT(lx_sample_args, prompt_file, 0, "prompt_file", "FILE",
             "prompts in sd-scripts' format: .txt with --n --w --h --d --l --s --ss, "
@@ -25,6 +26,9 @@ static const lx_option options[] = {
               "put a LoRA on at strength S (1); may be repeated"),
     LX_TEXT(lx_sample_args, lora_dir, 0, "lora_dir", "DIR",
             "where <lora:NAME> is looked for, before the current folder"),
+    LX_TEXT(lx_sample_args, embeddings, 0, "embeddings", "DIR",
+            "where textual inversions are: words of a prompt that are named like a file "
+            "there (or embedding:NAME) take its vectors"),
     {LX_OPTION_INT, 'W', "width", "N", "width in pixels, a multiple of 8 (512)",
      offsetof(lx_sample_args, width), GIVEN(has_width)},
     {LX_OPTION_INT, 'H', "height", "N", "height (512)", offsetof(lx_sample_args, height),

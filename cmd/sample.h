@@ -16,8 +16,8 @@
 #include "store/store.h"
 
 typedef struct lx_sample_args {
-    const char *base, *device, *vae, *lora_dir, *prompt, *negative, *prompt_file, *from, *sampler,
-        *noise, *emphasis, *out, *name;
+    const char *base, *device, *vae, *lora_dir, *embeddings, *prompt, *negative,
+        *prompt_file, *from, *sampler, *noise, *emphasis, *out, *name;
     lx_words loras, grids;
     int64_t width, height, steps, seed, clip_skip, ensd, images, batch, threads, preview,
         text_encoder_heads;
@@ -42,6 +42,7 @@ typedef struct lx_picture {
 typedef struct lx_sample_plan {
     lx_picture *pictures;
     size_t n, capacity;
+    lx_embeddings embeddings;     /* that the prompts name */
     const char **columns, **rows; /* labels; NULL without a grid */
     int n_columns, n_rows;
     const char *model_from; /* "Model" of --from, for a warning; or NULL */

@@ -131,14 +131,21 @@ static int number_of_info(double *out, const lx_infotext *info, const char *key,
 }
 
 /* What the picture used that lx does not have is told, since the result will differ. */
-static void tell_differences(const lx_infotext *info, lx_cli *cli)
+static void tell_differences(const lx_infotext *info, const lx_sample_args *args,
+                             lx_cli *cli)
 {
+    const char *embeddings = lx_infotext_get(info, "TI hashes");
+
     static const char *const unknown[] = {
         "Denoising strength", "Hires upscale",    "Hires upscaler",
         "Variation seed",     "Face restoration", "Tiling",
-        "Hypernet",           "Image CFG scale",  "Refiner",
-        "TI hashes"};
+        "Hypernet",           "Image CFG scale",  "Refiner"};
 
+    if (embeddings && !args->embeddings && !cli->is_quiet)
+        lx_message(cli,
+                   "note: the picture was made with embeddings (%s); --embeddings says "
+                   "where they are\n",
+                   lx_safe(cli, embeddings));
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown && !cli->is_quiet; i++)
         if (lx_infotext_get(info, unknown[i]))
             lx_message(
@@ -147,7 +154,8 @@ static void tell_differences(const lx_infotext *info, lx_cli *cli)
                 unknown[i], lx_safe(cli, lx_infotext_get(info, unknown[i])));
 }
 
-static int read_info(defaults *d, const lx_infotext *info, lx_cli *cli, lx_error *err)
+static int read_info(defaults *d, const lx_infotext *info, const lx_sample_args *args,
+                     lx_cli *cli, lx_error *err)
 {
     lx_sample_settings *s = &d->picture.settings;
     const char *size = lx_infotext_get(info, "Size"), *rng = lx_infotext_get(info, "RNG");
@@ -185,13 +193,14 @@ static int read_info(defaults *d, const lx_infotext *info, lx_cli *cli, lx_error
             "graphics card (--noise a1111-gpu)\n");
     if (rng && strcmp(rng, "lx") == 0)
         s->noise = LX_NOISE_LX;
-    tell_differences(info, cli);
+    tell_differences(info, args, cli);
     return LX_OK;
 }
 
-static int read_picture(defaults *d, lx_sample_plan *plan, const char *path, lx_cli *cli,
-                        lx_error *err)
+static int read_picture(defaults *d, lx_sample_plan *plan, const lx_sample_args *args,
+                        lx_cli *cli, lx_error *err)
 {
+    const char *path = args->from;
     lx_str text = LX_STR_INIT;
     lx_infotext info;
     bool is_there;
@@ -203,7 +212,7 @@ static int read_picture(defaults *d, lx_sample_plan *plan, const char *path, lx_
                                                     err)) == LX_OK) {
         plan->model_from = lx_infotext_get(&info, "Model");
         plan->model_hash_from = lx_infotext_get(&info, "Model hash");
-        if ((rc = read_info(d, &info, cli, err)) < 0)
+        if ((rc = read_info(d, &info, args, cli, err)) < 0)
             lx_within(err, "%s", path);
     }
     lx_str_release(&text);
@@ -380,7 +389,7 @@ int lx_sample_plan_make(lx_sample_plan *plan, lx_sample_args *a, lx_cli *cli,
     int rc;
 
     if ((rc = check_args(a, err)) < 0 || (rc = begin_defaults(&d, a, err)) < 0 ||
-        (a->from && (rc = read_picture(&d, plan, a->from, cli, err)) < 0) ||
+        (a->from && (rc = read_picture(&d, plan, a, cli, err)) < 0) ||
         (rc = read_flags(&d, a, err)) < 0)
         return rc;
     if (!d.picture.prompt && !a->prompt_file)

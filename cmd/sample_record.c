@@ -51,6 +51,28 @@ static int lora_hashes(const char **out, const lx_picture *p, lx_arena *arena,
     return LX_OK;
 }
 
+/* Of the words that this picture's prompts have. */
+static int embedding_hashes(const char **out, const lx_picture *p, lx_arena *arena,
+                            lx_error *err)
+{
+    const lx_embeddings *words = p->settings.embeddings;
+    const char *text = "";
+
+    *out = NULL;
+    for (size_t i = 0; words && !p->settings.is_peer && i < words->count; i++) {
+        const lx_embedding *e = &words->items[i];
+        if (!lx_embedding_is_in(e, p->settings.prompt) &&
+            !lx_embedding_is_in(e, p->settings.negative))
+            continue;
+        text = lx_arena_printf(arena, "%s%s%s: %s", text, *text ? ", " : "", e->name,
+                               e->hash);
+        if (!text)
+            return lx_oom(err);
+    }
+    *out = *text ? text : NULL;
+    return LX_OK;
+}
+
 int lx_sample_infotext(lx_str *out, const lx_picture *p, const char *model,
                        const char *model_hash, const char *vae, lx_arena *arena,
                        lx_error *err)
@@ -62,7 +84,7 @@ int lx_sample_infotext(lx_str *out, const lx_picture *p, const char *model,
                                .vae = vae};
     int rc = lora_hashes(&origin.lora_hashes, p, arena, err);
 
-    if (rc < 0)
+    if (rc < 0 || (rc = embedding_hashes(&origin.embedding_hashes, p, arena, err)) < 0)
         return rc;
     return origin.prompt ? lx_sample_describe(out, &p->settings, &origin, err)
                          : lx_oom(err);

@@ -49,6 +49,25 @@ static void compare_model(const job *j)
                    lx_safe(j->cli, hash), lx_safe(j->cli, j->model), j->model_hash);
 }
 
+/* Before any graph: the vectors become rows of the text encoder's table. */
+static int load_embeddings(job *j, lx_error *err)
+{
+    lx_embeddings *words = &j->plan->embeddings;
+    lx_arena *arena = j->cli->arena;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < j->plan->n && rc == LX_OK; i++) {
+        lx_sample_settings *s = &j->plan->pictures[i].settings;
+        s->embeddings = words;
+        if (s->is_peer)
+            continue;
+        if ((rc = lx_embeddings_find(words, arena, s->prompt, j->args->embeddings,
+                                     err)) == LX_OK)
+            rc = lx_embeddings_find(words, arena, s->negative, j->args->embeddings, err);
+    }
+    return rc < 0 ? rc : lx_embeddings_load(words, j->checkpoint, &j->config, err);
+}
+
 static int open_model(job *j, lx_error *err)
 {
     const lx_sample_args *a = j->args;
@@ -65,7 +84,8 @@ static int open_model(job *j, lx_error *err)
         lx_within(err, "%s", a->base);
         return rc;
     }
-    if ((rc = lx_tokenizer_new(&j->tokenizer, err)) < 0 ||
+    if ((rc = load_embeddings(j, err)) < 0 ||
+        (rc = lx_tokenizer_new(&j->tokenizer, err)) < 0 ||
         (rc = lx_checkpoint_hashes(old_hash, j->sha256, a->base, err)) < 0)
         return rc;
     snprintf(j->model_hash, sizeof j->model_hash, "%.10s", j->sha256);

@@ -130,6 +130,37 @@ int lx_checkpoint_change(lx_checkpoint *ckpt, lx_part part, const char *layer,
     return LX_OK;
 }
 
+int lx_checkpoint_append(lx_checkpoint *ckpt, lx_part part, const char *layer, const float *rows,
+                         size_t n, lx_error *err)
+{
+    lx_checkpoint_entry *entry = weight_of(ckpt, part, layer);
+    lx_tensor_view *view;
+    float *copy;
+    size_t total;
+    int rc;
+
+    if (!entry || entry->view->n_dims != 2)
+        return lx_fail(err, LX_EFORMAT, "the %s has no table %s", lx_part_name(part), layer);
+    lx_assert(!entry->copies);
+    total = entry->view->n_elements + n * (size_t)entry->view->shape[1];
+    view = lx_arena_alloc(ckpt->arena, sizeof *view);
+    copy = lx_arena_alloc(ckpt->arena, total * sizeof *copy);
+    if (!view || !copy)
+        return lx_oom(err);
+    if ((rc = lx_to_f32(copy, entry->view->data, entry->view->dtype, entry->view->n_elements)) < 0)
+        return lx_fail(err, rc, "weights of type %s cannot be read as numbers",
+                       lx_dtype_name(entry->view->dtype));
+    memcpy(copy + entry->view->n_elements, rows, (total - entry->view->n_elements) * sizeof *copy);
+    *view = *entry->view;
+    view->dtype = LX_F32;
+    view->shape[0] += (int64_t)n;
+    view->n_elements = total;
+    view->bytes = total * sizeof *copy;
+    view->data = copy;
+    entry->view = view;
+    return LX_OK;
+}
+
 size_t lx_checkpoint_count(const lx_checkpoint *ckpt, lx_part part)
 {
     return ckpt->parts[part].count;

@@ -41,6 +41,10 @@ const lx_tensor_view *lx_checkpoint_find(const lx_checkpoint *ckpt, lx_part part
  * ".weight". Before any parameter of it is made. LX_EFORMAT when there is none. */
 int lx_checkpoint_change(lx_checkpoint *ckpt, lx_part part, const char *layer,
                          const float *values, lx_error *err);
+/* n more rows at the end of a table [rows, D], copied; it is F32 then. Likewise before any parameter of
+ * it is made. */
+int lx_checkpoint_append(lx_checkpoint *ckpt, lx_part part, const char *layer, const float *rows,
+                         size_t n, lx_error *err);
 const lx_tensor_view *lx_checkpoint_find_weight(const lx_checkpoint *ckpt, lx_part part,
                                                 const char *layer);
 /* All weights of a part, in the order of the file. `name` may be NULL. */

@@ -67,6 +67,7 @@ int lx_sample_describe(lx_str *out, const lx_sample_settings *s,
     if (s->is_peer)
         add(&t, "Compat", "sd-scripts");
     add(&t, "Lora hashes", o->lora_hashes);
+    add(&t, "TI hashes", o->embedding_hashes);
     add(&t, "Version", "lx " LX_VERSION);
     info.n_settings = t.n;
     lx_infotext_write(out, &info);

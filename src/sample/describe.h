@@ -16,6 +16,7 @@ typedef struct lx_sample_origin {
     uint64_t seed;
     const char *model, *model_hash, *vae; /* stems and 10 digits; NULL or "": not said */
     const char *lora_hashes;              /* "a: 0123456789ab, b: ..."; NULL = none */
+    const char *embedding_hashes;         /* likewise */
 } lx_sample_origin;
 
 /* Appended to out. */

@@ -334,6 +334,8 @@ enum { FILL = LX_CHUNK - 2, COMMA = 267, BACKTRACK = 20, PEER_CHUNKS = 3 };
 
 typedef struct filler {
     lx_prompt_chunks *out;
+    const lx_tokenizer *tokenizer;
+    const lx_embeddings *embeddings;
     bool is_peer;
     int32_t ids[FILL];
     float weights[FILL];
@@ -397,12 +399,12 @@ static int add_token(filler *f, int32_t id, float weight, lx_error *err)
     return LX_OK;
 }
 
-static int add_text(filler *f, const lx_tokenizer *tokenizer, const char *text,
-                    size_t bytes, double weight, lx_error *err)
+static int add_words(filler *f, const char *text, size_t bytes, double weight,
+                     lx_error *err)
 {
     int32_t *ids;
     size_t n;
-    int rc = lx_tokenize(&ids, &n, tokenizer, text, bytes, err);
+    int rc = lx_tokenize(&ids, &n, f->tokenizer, text, bytes, err);
 
     if (rc < 0)
         return rc;
@@ -412,9 +414,35 @@ static int add_text(filler *f, const lx_tokenizer *tokenizer, const char *text,
     return rc;
 }
 
-/* One part of one weight, which BREAKs may cut. */
-static int add_part(filler *f, const lx_tokenizer *tokenizer, const lx_prompt_part *part,
+/* A word's vectors stay in one chunk, as in the web UI. */
+static int add_embedding(filler *f, const lx_embedding *e, double weight, lx_error *err)
+{
+    int rc = f->n + e->n > FILL ? next_chunk(f, err) : LX_OK;
+
+    for (int i = 0; i < e->n && rc == LX_OK; i++)
+        rc = add_token(f, e->first + i, (float)weight, err);
+    return rc;
+}
+
+static int add_text(filler *f, const char *text, size_t bytes, double weight,
                     lx_error *err)
+{
+    const lx_embedding *e;
+    size_t start, taken;
+    int rc;
+
+    while ((e = lx_embeddings_next(&start, &taken, f->embeddings, text, bytes))) {
+        if ((rc = add_words(f, text, start, weight, err)) < 0 ||
+            (rc = add_embedding(f, e, weight, err)) < 0)
+            return rc;
+        text += start + taken;
+        bytes -= start + taken;
+    }
+    return add_words(f, text, bytes, weight, err);
+}
+
+/* One part of one weight, which BREAKs may cut. */
+static int add_part(filler *f, const lx_prompt_part *part, lx_error *err)
 {
     const char *at = part->text, *end = part->text + part->bytes, *cut;
     int rc;
@@ -423,20 +451,24 @@ static int add_part(filler *f, const lx_tokenizer *tokenizer, const lx_prompt_pa
         return lx_fail(err, LX_ELIMIT, "\"%.40s\" weighs %g; up to 1000 makes sense",
                        part->text, part->weight);
     while (!f->is_peer && (cut = find_word(part->text, at, end, "BREAK"))) {
-        if ((rc = add_text(f, tokenizer, at, (size_t)(cut - at), part->weight, err)) <
-                0 ||
+        if ((rc = add_text(f, at, (size_t)(cut - at), part->weight, err)) < 0 ||
             (rc = next_chunk(f, err)) < 0)
             return rc;
         at = cut + strlen("BREAK");
     }
-    return add_text(f, tokenizer, at, (size_t)(end - at), part->weight, err);
+    return add_text(f, at, (size_t)(end - at), part->weight, err);
 }
 
 int lx_prompt_chunk(lx_prompt_chunks *out, lx_arena *arena, const lx_tokenizer *tokenizer,
-                    const char *text, bool is_peer, lx_error *err)
+                    const lx_embeddings *embeddings, const char *text, bool is_peer,
+                    lx_error *err)
 {
     const size_t values = (size_t)LX_PROMPT_CHUNKS * LX_CHUNK;
-    filler f = {.out = out, .is_peer = is_peer, .last_comma = -1};
+    filler f = {.out = out,
+                .tokenizer = tokenizer,
+                .embeddings = embeddings,
+                .is_peer = is_peer,
+                .last_comma = -1};
     lx_prompt prompt;
     int rc;
 
@@ -447,7 +479,7 @@ int lx_prompt_chunk(lx_prompt_chunks *out, lx_arena *arena, const lx_tokenizer *
     if ((rc = lx_prompt_parse(&prompt, arena, text, strlen(text), err)) < 0)
         return rc;
     for (size_t i = 0; i < prompt.n_parts; i++)
-        if ((rc = add_part(&f, tokenizer, &prompt.parts[i], err)) < 0)
+        if ((rc = add_part(&f, &prompt.parts[i], err)) < 0)
             return rc;
     return f.n > 0 || out->n == 0 ? next_chunk(&f, err) : LX_OK;
 }

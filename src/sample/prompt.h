@@ -26,6 +26,7 @@
 #include <stdbool.h>
 
 #include "src/base/arena.h"
+#include "src/sample/embedding.h"
 #include "src/text/tokenizer.h"
 
 enum { LX_PROMPT_CHUNKS = 64 }; /* more is refused: 4800 tokens of prompt are a mistake */
@@ -57,7 +58,9 @@ typedef struct lx_prompt_chunks {
     size_t n_cut;     /* tokens dropped: the peer's way only */
 } lx_prompt_chunks;
 
+/* embeddings: words with vectors of their own (sample/embedding); NULL = none. */
 int lx_prompt_chunk(lx_prompt_chunks *out, lx_arena *arena, const lx_tokenizer *tokenizer,
-                    const char *text, bool is_peer, lx_error *err);
+                    const lx_embeddings *embeddings, const char *text, bool is_peer,
+                    lx_error *err);
 
 #endif

@@ -95,8 +95,9 @@ static int encode_side(job *j, int side, const char *text, int n_chunks, lx_erro
         return lx_oom(err);
     lx_free(c->values);
     *c = (context){.text = text};
-    if ((rc = lx_prompt_chunk(&chunks, arena, j->tokenizer, text, s->is_peer, err)) ==
-        LX_OK)
+    if ((rc = lx_prompt_chunk(&chunks, arena, j->tokenizer,
+                              s->is_peer ? NULL : s->embeddings, text, s->is_peer,
+                              err)) == LX_OK)
         rc = lx_pipeline_encode(&one, &c->n_tokens, j->pipeline, &chunks, n_chunks,
                                 s->clip_skip, s->emphasis, err);
     if (rc == LX_OK) {

@@ -24,8 +24,10 @@
 
 typedef struct lx_sample_settings {
     const char *prompt, *negative; /* without tags */
-    int width, height;             /* multiples of 8 */
-    int steps, clip_skip;          /* clip_skip 1: the last layer */
+    const lx_embeddings
+        *embeddings;      /* loaded into the pipeline's checkpoint; NULL = none */
+    int width, height;    /* multiples of 8 */
+    int steps, clip_skip; /* clip_skip 1: the last layer */
     double cfg;
     lx_sampler sampler;
     lx_noise_kind noise;

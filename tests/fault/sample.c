@@ -35,7 +35,7 @@ static int read_prompt(lx_error *err)
                                   err)) < 0 ||
         (rc = lx_prompt_at_step(&text, arena, text, 3, 10, err)) < 0)
         return rc;
-    return lx_prompt_chunk(&chunks, arena, tokenizer, text, false, err);
+    return lx_prompt_chunk(&chunks, arena, tokenizer, NULL, text, false, err);
 }
 
 static int read_file(lx_error *err)

@@ -173,7 +173,7 @@ static void check_context(fixture *f, const char *text, bool is_peer,
     int n_tokens;
     size_t n;
 
-    lx_assert_ok(lx_prompt_chunk(&chunks, arena, f->tokenizer, text, is_peer, &err),
+    lx_assert_ok(lx_prompt_chunk(&chunks, arena, f->tokenizer, NULL, text, is_peer, &err),
                  &err);
     lx_assert_ok(
         lx_pipeline_encode(&got, &n_tokens, f->pipeline, &chunks, 0, 2, emphasis, &err),

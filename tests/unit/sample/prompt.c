@@ -109,28 +109,31 @@ static void test_sample_prompt__chunks(void **state)
     char text[1024] = "";
 
     lx_assert_ok(lx_tokenizer_new(&tokenizer, &err), &err);
-    lx_assert_ok(
-        lx_prompt_chunk(&chunks, arena, tokenizer, "cat BREAK (dog:1.5)", false, &err),
-        &err);
+    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, NULL, "cat BREAK (dog:1.5)",
+                                 false, &err),
+                 &err);
     assert_int_equal(chunks.n, 2);
     assert_int_equal(chunks.ids[1], 2368); /* cat */
     assert_int_equal(chunks.ids[77 + 1], 1929);
     assert_true(chunks.weights[77 + 1] == 1.5f && chunks.weights[77 + 2] == 1);
-    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, "cat BREAK dog", true, &err),
-                 &err);
+    lx_assert_ok(
+        lx_prompt_chunk(&chunks, arena, tokenizer, NULL, "cat BREAK dog", true, &err),
+        &err);
     assert_int_equal(chunks.n, 1);
-    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, "", false, &err), &err);
+    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, NULL, "", false, &err), &err);
     assert_int_equal(chunks.n, 1);
     for (int i = 0; i < 70; i++)
         strcat(text, "cat ");
     strcat(text, ", dog dog dog dog dog dog dog dog");
-    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, text, false, &err), &err);
+    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, NULL, text, false, &err),
+                 &err);
     assert_int_equal(chunks.n, 2);
     assert_int_equal(chunks.ids[71], 267);
     assert_int_equal(chunks.ids[72], LX_TOKEN_EOS);
     assert_int_equal(chunks.ids[77 + 8], 1929);
     assert_int_equal(chunks.ids[77 + 9], LX_TOKEN_EOS);
-    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, text, true, &err), &err);
+    lx_assert_ok(lx_prompt_chunk(&chunks, arena, tokenizer, NULL, text, true, &err),
+                 &err);
     assert_int_equal(chunks.ids[75], 1929); /* the peer goes straight on */
     lx_tokenizer_free(tokenizer);
     lx_arena_free(arena);
