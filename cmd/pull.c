@@ -2,19 +2,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/run_table.h"
 #include "cmd/settings.h"
 #include "cmd/sync.h"
 
 struct pull_args {
+    const char *where;
     bool dry_run;
     lx_words words;
 };
 
 static const lx_option options[] = {
+    LX_TEXT(struct pull_args, where, 0, "where", "QUERY",
+            "the runs that a query finds, as in lx runs 'loss < 0.06 and dim = 4'; the "
+            "others "
+            "are looked at and not kept"),
     LX_FLAG(struct pull_args, dry_run, 'n', "dry-run",
             "say what is there and new, take nothing"),
     LX_ARGS(struct pull_args, words, "REMOTE",
-            "address or name of a git repository, else the setting remote; then ids, or beginnings of ids (all)"),
+            "address or name of a git repository, else the setting remote; then ids, or "
+            "beginnings of ids (all)"),
     LX_OPTION_END,
 };
 
@@ -24,6 +31,60 @@ static bool is_wanted(const struct pull_args *args, const char *run)
         if (lx_starts_with(run, args->words.items[i]))
             return true;
     return args->words.count <= 1;
+}
+
+/* All versions into a store of their own, to be asked. */
+static int look_at(lx_store *seen, lx_sync *s, const lx_remote_version *all, size_t n,
+                   lx_error *err)
+{
+    int rc = n ? lx_remote_fetch(s->remote, all, n, err) : LX_OK;
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        cJSON *record = NULL;
+        lx_arrival how;
+        int64_t seq;
+        if (lx_signals_pending())
+            return lx_fail(err, LX_EINTERRUPTED, "interrupted; nothing was taken");
+        if ((rc = lx_remote_record(&record, s->remote, &all[i], err)) == LX_OK)
+            rc = lx_transfer_apply(&how, &seq, seen, record, lx_remote_object, s->remote,
+                                   err);
+        cJSON_Delete(record);
+    }
+    return rc;
+}
+
+static bool is_found(lx_run_table *found, const char *run)
+{
+    for (size_t i = 0; i < lx_run_table_count(found); i++)
+        if (strcmp(lx_run_table_row(found, i)->id, run) == 0)
+            return true;
+    return false;
+}
+
+/* Leaves those whose runs the query finds. */
+static int keep_found(lx_remote_version *versions, size_t *n, lx_sync *s,
+                      const char *query, lx_error *err)
+{
+    const char *path =
+        lx_arena_printf(s->cli->arena, "%s/seen", lx_remote_scratch(s->remote));
+    lx_run_table *table = NULL;
+    lx_store *seen = NULL;
+    size_t kept = 0;
+    int rc;
+
+    if (!path)
+        return lx_oom(err);
+    if ((rc = lx_store_open(&seen, path, false, err)) == LX_OK &&
+        (rc = look_at(seen, s, versions, *n, err)) == LX_OK &&
+        (rc = lx_run_table_open(&table, seen, NULL, s->cli->arena, err)) == LX_OK &&
+        (rc = lx_run_table_select(table, query, NULL, 0, err)) == LX_OK) {
+        for (size_t i = 0; i < *n; i++)
+            if (is_found(table, versions[i].run))
+                versions[kept++] = versions[i];
+        *n = kept;
+    }
+    lx_store_close(seen);
+    return rc;
 }
 
 /* Versions that were not merged before. */
@@ -42,7 +103,7 @@ static int choose(lx_remote_version **out, size_t *n, lx_sync *s,
     for (size_t i = 0; i < n_all; i++)
         if (is_wanted(args, all[i].run) && !lx_synced_has(s->synced, &all[i]))
             (*out)[(*n)++] = all[i];
-    return LX_OK;
+    return args->where && *n ? keep_found(*out, n, s, args->where, err) : LX_OK;
 }
 
 static int pull(lx_sync *s, const struct pull_args *args, size_t *n_found, lx_error *err)
@@ -74,9 +135,12 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                                            : lx_settings_text(cli->settings, "remote");
 
     if (!remote)
-        return lx_fail(err, LX_EUSAGE,
-                       "from where? lx pull REMOTE, any git repository (lx config set remote REMOTE "
-                       "for all times)");
+        return lx_fail(
+            err, LX_EUSAGE,
+            "from where? lx pull REMOTE, any git repository (lx config set remote REMOTE "
+            "for all times)");
+    if (args->where && args->words.count > 1)
+        return lx_fail(err, LX_EUSAGE, "runs by id or by --where, not both");
     lx_signals_install();
     if ((rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
         rc = pull(&s, args, &n, err);
@@ -99,7 +163,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 const lx_command lx_cmd_pull = {
     .name = "pull",
     .summary = "take runs from a git repository",
-    .usage = "REMOTE [ID...]",
+    .usage = "REMOTE [ID...] [--where QUERY]",
     .help = "Takes what lx push has left in any git repository: runs that are not here, "
             "and what runs\n"
             "that are here lack (an end, notes, files, points). Nothing that is here "
@@ -107,7 +171,8 @@ const lx_command lx_cmd_pull = {
             "\n"
             "Examples:\n"
             "  lx pull /srv/runs.git\n"
-            "  lx pull git@example.org:team/runs.git 3f2a\n",
+            "  lx pull git@example.org:team/runs.git 3f2a\n"
+            "  lx pull origin --where 'loss < 0.06 and dim = 4'\n",
     .options = options,
     .args_size = sizeof(struct pull_args),
     .run = run,

@@ -165,6 +165,11 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
     return rc;
 }
 
+const char *lx_remote_scratch(const lx_remote *r)
+{
+    return r->scratch;
+}
+
 const char *lx_remote_url(const lx_remote *r)
 {
     return r->shown;
@@ -195,6 +200,14 @@ static void put_ref(lx_str *out, const lx_remote_version *v)
     lx_str_printf(out, "%s%s/%s", PREFIX, v->run, v->commit);
 }
 
+/* A path that leads nowhere, of which libgit2 says "unsupported URL protocol". */
+static bool is_missing(const char *address)
+{
+    struct stat st;
+    return !strpbrk(address, ":\\") && lx_io_get()->stat(address, &st) < 0 &&
+           errno == ENOENT;
+}
+
 int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_error *err)
 {
     git_remote_callbacks callbacks;
@@ -207,6 +220,11 @@ int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_er
     callbacks.payload = r;
     store__credentials_begin(&r->credentials);
     r->n_versions = 0;
+    if (is_missing(git_remote_url(r->remote)))
+        return lx_fail(
+            err, LX_ENOTFOUND,
+            "%s: there is no such folder (git init --bare makes a repository of it)",
+            r->shown);
     if ((code = git_remote_connect(r->remote, GIT_DIRECTION_FETCH, &callbacks, NULL,
                                    NULL)) < 0 ||
         (code = git_remote_ls(&heads, &n_heads, r->remote)) < 0)

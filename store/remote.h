@@ -37,6 +37,8 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
 void lx_remote_close(lx_remote *remote); /* NULL is fine */
 /* As git sees it, without a user or password. In the remote's memory. */
 const char *lx_remote_url(const lx_remote *remote);
+/* A folder beside the store that goes when the remote is closed. */
+const char *lx_remote_scratch(const lx_remote *remote);
 
 /* What is there now, by run. Borrowed until the next call. Refs of other shapes are
  * passed over. */

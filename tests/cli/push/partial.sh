@@ -14,6 +14,12 @@ cd project || exit 1
 id=$(git -C ../runs.git for-each-ref | sed -n '1s|.*runs/\(....\).*|\1|p')
 "$LX" --store other pull origin --dry-run
 "$LX" --store other pull origin "$id"
+"$LX" --store third pull origin --where "name = b" --dry-run
+"$LX" --store third pull origin --where "name = b"
+"$LX" --store third runs --columns name,loss
+"$LX" --store third pull origin --where "nonsense ="
+"$LX" --store third pull origin "$id" --where "name = b"
+ls third/tmp
 "$LX" --store other pull origin
 "$LX" push origin 2>/dev/null
 git -C ../runs.git for-each-ref | wc -l

@@ -4,7 +4,7 @@ data=$LX_GOLDENS/e2e/data/train
 [ -x "$make" ] && [ -d "$data" ] || { echo "skip: no $make or no $data" >&2; exit 77; }
 command -v git >/dev/null || { echo "skip: no git" >&2; exit 77; }
 "$LX" push; echo "exit $?"
-"$LX" pull nowhere.git 2>&1 | sed "s/: [^:]*$//"
+"$LX" pull nowhere.git; echo "exit $?"
 git init -q --bare runs.git
 export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x@y GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x@y
 put() { # RECORD OBJECT-NAME OBJECT: a version of run 0123456789abcdef
