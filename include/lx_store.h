@@ -66,8 +66,9 @@ int lxs_console(lxs_run *run, const char *bytes, uint64_t n, lxs_error *err);
 int lxs_artifact(lxs_run *run, const char *role, const char *path, int64_t step, lxs_error *err);
 
 /*
- * status: "finished", "interrupted" or "failed" with a message (or NULL). Frees the run in any case; a
- * run that a crash left without it is shown as interrupted, with all its points.
+ * status: "finished", "interrupted" or "failed" with a message (or NULL); another one is an error. Frees the
+ * run in any case. After an error, and when a crash left it without an end, it is shown as interrupted, with
+ * all its points.
  */
 int lxs_end(lxs_run *run, const char *status, const char *message, lxs_error *err);
 

@@ -29,6 +29,30 @@ static int tell(int rc, const lx_error *from, lxs_error *err)
     return rc;
 }
 
+/* A word that people will read and ask for: what every command line of lx asks of one. */
+static int check_word(const char *what, const char *word, lx_error *err)
+{
+    if (!word || !*word)
+        return lx_fail(err, LX_EUSAGE, "%s: none is given", what);
+    if (lx_utf8_check(word, strlen(word)) != strlen(word))
+        return lx_fail(err, LX_EUSAGE, "%s: not UTF-8", what);
+    for (const char *p = word; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7F)
+            return lx_fail(err, LX_EUSAGE, "%s: has a control character", what);
+    return LX_OK;
+}
+
+static int check_status(const char *status, lx_error *err)
+{
+    if (status && (!strcmp(status, "finished") || !strcmp(status, "interrupted") ||
+                   !strcmp(status, "failed")))
+        return LX_OK;
+    return lx_fail(
+        err, LX_EUSAGE,
+        "status: finished, interrupted or failed is wanted; the run is left as "
+        "interrupted");
+}
+
 static int check_flags(const char *flags, lx_error *err)
 {
     cJSON *root = NULL;
@@ -50,7 +74,8 @@ static int begin(lxs_run *r, const char *store, const lxs_start *start, lx_error
                        .work_dir = start->work_dir};
     int rc;
 
-    if ((rc = check_flags(start->flags, err)) < 0 ||
+    if ((rc = check_word("kind", in.kind, err)) < 0 ||
+        (rc = check_flags(start->flags, err)) < 0 ||
         (rc = lx_store_open(&r->store, store, false, err)) < 0)
         return rc;
     if (start->command_line) {
@@ -64,7 +89,8 @@ static int begin(lxs_run *r, const char *store, const lxs_start *start, lx_error
     return rc;
 }
 
-LXS_PUBLIC int lxs_begin(lxs_run **run, const char *store, const lxs_start *start, lxs_error *err)
+LXS_PUBLIC int lxs_begin(lxs_run **run, const char *store, const lxs_start *start,
+                         lxs_error *err)
 {
     lx_error inner = {0};
     lxs_run *r = lx_calloc(1, sizeof *r);
@@ -85,17 +111,24 @@ LXS_PUBLIC const char *lxs_id(const lxs_run *run)
     return lx_run_id(run->run);
 }
 
-LXS_PUBLIC int lxs_log(lxs_run *run, const char *key, int64_t step, double value, lxs_error *err)
+LXS_PUBLIC int lxs_log(lxs_run *run, const char *key, int64_t step, double value,
+                       lxs_error *err)
 {
     lx_error inner = {0};
-    return tell(lx_run_log(run->run, key, step, value, &inner), &inner, err);
+    int rc = check_word("key", key, &inner);
+    if (rc == LX_OK)
+        rc = lx_run_log(run->run, key, step, value, &inner);
+    return tell(rc, &inner, err);
 }
 
 LXS_PUBLIC int lxs_log_many(lxs_run *run, const char *key, const int64_t *steps,
                             const double *values, uint64_t n, lxs_error *err)
 {
     lx_error inner = {0};
-    return tell(lx_run_log_many(run->run, key, steps, values, n, &inner), &inner, err);
+    int rc = check_word("key", key, &inner);
+    if (rc == LX_OK)
+        rc = lx_run_log_many(run->run, key, steps, values, n, &inner);
+    return tell(rc, &inner, err);
 }
 
 LXS_PUBLIC int lxs_console(lxs_run *run, const char *bytes, uint64_t n, lxs_error *err)
@@ -104,22 +137,32 @@ LXS_PUBLIC int lxs_console(lxs_run *run, const char *bytes, uint64_t n, lxs_erro
     return tell(lx_run_console(run->run, bytes, n, &inner), &inner, err);
 }
 
-LXS_PUBLIC int lxs_artifact(lxs_run *run, const char *role, const char *path, int64_t step,
-                            lxs_error *err)
+LXS_PUBLIC int lxs_artifact(lxs_run *run, const char *role, const char *path,
+                            int64_t step, lxs_error *err)
 {
     lx_error inner = {0};
-    return tell(lx_run_artifact_file(run->run, role, lx_path_base(path), path, step, &inner),
-                &inner, err);
+    int rc = check_word("role", role, &inner);
+    if (rc == LX_OK && !path)
+        rc = lx_fail(&inner, LX_EUSAGE, "path: none is given");
+    if (rc == LX_OK)
+        rc = lx_run_artifact_file(run->run, role, lx_path_base(path), path, step, &inner);
+    return tell(rc, &inner, err);
 }
 
-LXS_PUBLIC int lxs_end(lxs_run *run, const char *status, const char *message, lxs_error *err)
+LXS_PUBLIC int lxs_end(lxs_run *run, const char *status, const char *message,
+                       lxs_error *err)
 {
     lx_error inner = {0};
     int rc;
 
     if (!run)
         return tell(LX_OK, &inner, err);
-    rc = lx_run_end(run->run, status, message, &inner);
+    if ((rc = check_status(status, &inner)) == LX_OK) {
+        rc = lx_run_end(run->run, status, message, &inner);
+    } else {
+        lx_run_flush(run->run, NULL);
+        lx_run_abandon(run->run);
+    }
     lx_store_close(run->store);
     lx_free(run);
     return tell(rc, &inner, err);

@@ -16,7 +16,7 @@ int main(void)
     const lxs_start bad = {.name = "bad", .flags = "[1]"};
     const char *text = "hello\n";
     lxs_error err;
-    lxs_run *run;
+    lxs_run *run, *other;
     FILE *file = fopen("out.bin", "wb");
 
     fputs("bytes", file);
@@ -34,6 +34,15 @@ int main(void)
         return puts(err.text), 4;
     printf("%d\n", lxs_artifact(run, "lora", "nowhere", 1, &err) < 0);
     printf("%zu digits\n", strlen(lxs_id(run)));
+    if (lxs_log(run, NULL, 1, 1, &err) < 0)
+        puts(err.text);
+    if (lxs_log(run, "two\nlines", 1, 1, &err) < 0)
+        puts(err.text);
+    if (lxs_artifact(run, NULL, "out.bin", 1, &err) < 0)
+        puts(err.text);
+    if (lxs_begin(&other, NULL, &start, &err) == 0 && lxs_log(other, "loss", 1, 2, &err) == 0 &&
+        lxs_end(other, "well", NULL, &err) < 0)
+        puts(err.text);
     return lxs_end(run, "finished", NULL, &err) < 0;
 }
 C
