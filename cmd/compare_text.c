@@ -139,10 +139,24 @@ static int count_tags(tag_counts *t, const char *const *tags, size_t n, char sig
     return LX_OK;
 }
 
+/* A caption without commas is one tag: of a very long one its beginning tells enough. */
+static void put_tag(lx_str *out, char sign, const char *tag)
+{
+    enum { LONGEST = 160 };
+    size_t n = strlen(tag);
+
+    if (n > LONGEST)
+        for (n = LONGEST;
+             n && ((unsigned char)tag[n] & 0xC0) == 0x80;) /* not within a character */
+            n--;
+    lx_str_printf(out, "%s%c%.*s%s", out->len ? ", " : "", sign, (int)n, tag,
+                  tag[n] ? "..." : "");
+}
+
 static void put_tags(lx_str *out, char sign, const char *const *tags, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        lx_str_printf(out, "%s%c%s", out->len ? ", " : "", sign, tags[i]);
+        put_tag(out, sign, tags[i]);
 }
 
 /* "+blush, -smile" of one image; its tags are counted. */
@@ -227,9 +241,10 @@ static void show_counts(lx_cli *cli, const tag_counts *counts, bool shows_all)
 
     if (counts->count)
         qsort(counts->items, counts->count, sizeof *counts->items, by_count);
-    for (size_t i = 0; i < n; i++)
-        lx_str_printf(&text, "%s%c%s %zu", i ? ", " : "", counts->items[i].sign,
-                      counts->items[i].tag, counts->items[i].n);
+    for (size_t i = 0; i < n; i++) {
+        put_tag(&text, counts->items[i].sign, counts->items[i].tag);
+        lx_str_printf(&text, " %zu", counts->items[i].n);
+    }
     if (counts->count)
         lx_print(cli, "  tags: %s%s\n", lx_safe(cli, lx_str_text(&text)),
                  n < counts->count ? ", ..." : "");
