@@ -163,7 +163,8 @@ static int add_image(gatherer *g, const char *dir, const char *folder, const cJS
     if (rc < 0)
         return rc;
     into->images++;
-    into->captioned += caption != NULL;
+    /* An image without a caption was trained on the folder's words, which are recorded. */
+    into->captioned += caption && strcmp(caption, into->class_tokens) != 0;
     if (caption && (rc = add_tags(g, caption, err)) < 0)
         return rc;
     if (!is_chosen(g))
