@@ -45,7 +45,8 @@ void lx_data_say(lx_cli *cli, const char *fmt, ...)
 }
 
 static const lx_command *const subcommands[] = {&lx_cmd_data_check, &lx_cmd_data_tags,
-                                                &lx_cmd_data_undo, NULL};
+                                                &lx_cmd_data_sheet, &lx_cmd_data_move,
+                                                &lx_cmd_data_undo,  NULL};
 
 /* main finds what is below. */
 static int run(lx_cli *cli, void *args, lx_error *err)
@@ -55,8 +56,8 @@ static int run(lx_cli *cli, void *args, lx_error *err)
 
 const lx_command lx_cmd_data = {
     .name = "data",
-    .summary = "check the images and captions before they are trained on",
-    .usage = "check | tags | undo ...",
+    .summary = "check, tag and look through the images before they are trained on",
+    .usage = "check | tags | sheet | move | undo ...",
     .help = "What is wrong with a dataset, image by image, and the tools to put it "
             "right. Nothing is\n"
             "changed unless it is asked for, and what was changed can be taken back (`lx "
@@ -66,6 +67,8 @@ const lx_command lx_cmd_data = {
             "Examples:\n"
             "  lx data check img --resolution 512 --enable_bucket\n"
             "  lx data tags img prepend iwl --write\n"
+            "  lx data sheet img -o sheet.html\n"
+            "  lx data move marks.txt --from img --to culled --write\n"
             "  lx data undo --write\n",
     .subcommands = subcommands,
     .run = run,

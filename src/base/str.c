@@ -177,7 +177,7 @@ size_t lx_utf8_check(const char *bytes, size_t n)
 
 /* Controls, the bidi characters that reorder what a reader sees, and the two code points that no XML
  * file may hold. */
-static bool is_unsafe(uint32_t c)
+bool lx_is_unsafe_point(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || c == 0x200E || c == 0x200F ||
            (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF ||
@@ -205,7 +205,7 @@ void lx_escape_terminal(lx_str *out, const char *text, size_t n, bool one_line)
             lx_str_puts(out, "\\n");
         else if (c == '\t')
             lx_str_puts(out, "\\t");
-        else if (is_unsafe(c))
+        else if (lx_is_unsafe_point(c))
             lx_str_printf(out, c < 0x80 ? "\\x%02x" : "\\u{%x}", c);
         else
             lx_str_append(out, at, (size_t)(p - at));
@@ -242,7 +242,7 @@ void lx_escape_html(lx_str *out, const char *text, size_t n)
             lx_str_puts(out, "\xEF\xBF\xBD");
             break;
         default:
-            if (is_unsafe(c))
+            if (lx_is_unsafe_point(c))
                 lx_str_printf(out, "\\u{%x}", c);
             else
                 lx_str_append(out, at, (size_t)(p - at));
@@ -268,7 +268,7 @@ void lx_escape_json(lx_str *out, const char *text, size_t n)
             lx_str_puts(out, "\\t");
         } else if (c == UINT32_MAX) {
             lx_str_puts(out, "\\ufffd");
-        } else if (is_unsafe(c)) {
+        } else if (lx_is_unsafe_point(c)) {
             lx_str_printf(out, "\\u%04x", c);
         } else {
             lx_str_append(out, at, (size_t)(p - at));

@@ -251,11 +251,11 @@ static bool contains_word(const char *text, const char *wanted, lx_checking *k)
 
     lx_str_put_lower(&a, text, strlen(text));
     lx_str_put_lower(&b, wanted, strlen(wanted));
-    for (const char *at = lx_str_text(&a); !found && (at = strstr(at, lx_str_text(&b)));
-         at++)
+    k->failed |= a.failed || b.failed;
+    for (const char *at = lx_str_text(&a);
+         !k->failed && b.len && !found && (at = strstr(at, lx_str_text(&b))); at++)
         found =
             (at == lx_str_text(&a) || !is_word_byte(at[-1])) && !is_word_byte(at[b.len]);
-    k->failed |= a.failed || b.failed;
     lx_str_release(&a);
     lx_str_release(&b);
     return found;
@@ -342,7 +342,7 @@ static const char *identifier_of(const lx_checking *k, const lx_folder *f)
     const size_t n = strcspn(f->class_tokens, " ,");
 
     if (given)
-        return given;
+        return *given ? given : NULL;
     return n ? lx_arena_strndup(k->out->arena, f->class_tokens, n) : NULL;
 }
 

@@ -14,8 +14,7 @@ void lx_name_escape(lx_str *out, const char *name)
         const uint32_t c = lx_utf8_next(&p, end);
         if (c == '\\')
             lx_str_puts(out, "\\\\");
-        else if (c == 0xFFFFFFFF || c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 ||
-                 c == 0x2029)
+        else if (c == 0xFFFFFFFF || lx_is_unsafe_point(c))
             for (; from < p; from++)
                 lx_str_printf(out, "\\x%02x", (unsigned char)*from);
         else

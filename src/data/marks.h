@@ -7,7 +7,7 @@
  *     move<TAB>...
  *
  * Names are relative to the folder that the sheet was made of, with `/`. Bytes that a text file does not
- * hold (controls, what is not UTF-8) are \xNN, a backslash is \\. Lines that begin with # are remarks.
+ * hold or show (controls, bidi controls, what is not UTF-8) are \xNN, a backslash is \\. Lines that begin with # are remarks.
  */
 #ifndef LX_DATA_MARKS_H
 #define LX_DATA_MARKS_H

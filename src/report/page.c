@@ -26,30 +26,29 @@ static void put_hash(lx_str *out, const unsigned char *script)
     lx_str_printf(out, " 'sha256-%s'", (const char *)base64);
 }
 
-static void put_policy(lx_html *h, bool has_scripts)
+static void put_policy(lx_html *h, const unsigned char *const *scripts, size_t n_scripts)
 {
     lx_str policy = LX_STR_INIT;
     lx_str_puts(&policy, "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
                          "base-uri 'none'; form-action 'none'");
-    if (has_scripts) {
+    if (n_scripts)
         lx_str_puts(&policy, "; script-src");
-        put_hash(&policy, asset_dygraphs_js);
-        put_hash(&policy, asset_curves_js);
-        put_hash(&policy, asset_parallel_js);
-    }
+    for (size_t i = 0; i < n_scripts; i++)
+        put_hash(&policy, scripts[i]);
     lx_html_void(h, "meta", "http-equiv", "Content-Security-Policy", "content",
                  lx_str_text(&policy), NULL);
     h->out->failed |= policy.failed;
     lx_str_release(&policy);
 }
 
-void lx_page_begin(lx_html *h, const char *title, bool has_curves)
+static void put_head(lx_html *h, const char *title, const unsigned char *const *scripts,
+                     size_t n_scripts, const char *css)
 {
     lx_html_markup(h, "<!DOCTYPE html>\n");
     lx_html_open(h, "html", "lang", "en", NULL);
     lx_html_open(h, "head", NULL);
     lx_html_void(h, "meta", "charset", "utf-8", NULL);
-    put_policy(h, has_curves);
+    put_policy(h, scripts, n_scripts);
     lx_html_void(h, "meta", "name", "viewport", "content",
                  "width=device-width, initial-scale=1", NULL);
     lx_html_void(h, "meta", "name", "referrer", "content", "no-referrer", NULL);
@@ -57,11 +56,37 @@ void lx_page_begin(lx_html *h, const char *title, bool has_curves)
     lx_html_leaf(h, "title", title, NULL);
     lx_html_open(h, "style", NULL);
     lx_html_markup(h, text_of(asset_page_css));
-    lx_html_markup(h, lx_svg_css);
+    lx_html_markup(h, css);
     lx_html_close(h);
     lx_html_close(h);
     lx_html_open(h, "body", NULL);
     lx_html_open(h, "main", NULL);
+}
+
+void lx_page_begin(lx_html *h, const char *title, bool has_curves)
+{
+    static const unsigned char *const scripts[] = {asset_dygraphs_js, asset_curves_js,
+                                                   asset_parallel_js};
+
+    put_head(h, title, scripts, has_curves ? 3 : 0, lx_svg_css);
+}
+
+void lx_page_begin_sheet(lx_html *h, const char *title)
+{
+    static const unsigned char *const scripts[] = {asset_sheet_js};
+
+    put_head(h, title, scripts, 1, text_of(asset_sheet_css));
+}
+
+void lx_page_end_sheet(lx_html *h, const char *foot)
+{
+    lx_html_close(h);
+    if (foot)
+        lx_html_leaf(h, "footer", foot, "class", "foot", NULL);
+    lx_html_markup(h, "<script>");
+    lx_html_markup(h, text_of(asset_sheet_js));
+    lx_html_markup(h, "</script>\n");
+    lx_html_close_all(h, 0);
 }
 
 void lx_page_end(lx_html *h, const char *foot, bool has_curves)

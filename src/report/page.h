@@ -28,6 +28,10 @@ void lx_page_begin(lx_html *h, const char *title, bool has_curves);
 /* Closes <main>; `foot` (may be NULL) in small print under it; then the scripts. */
 void lx_page_end(lx_html *h, const char *foot, bool has_curves);
 
+/* The same of a contact sheet (report/sheet), with its style and its script. */
+void lx_page_begin_sheet(lx_html *h, const char *title);
+void lx_page_end_sheet(lx_html *h, const char *foot);
+
 /*
  * A figure with the chart as SVG, and its points for the script that makes it
  * interactive. A faint line stands for the raw values of the next line of the same

@@ -10,8 +10,10 @@
 #include <cmocka.h>
 
 #include "src/base/alloc.h"
+#include "src/data/check.h"
 #include "src/data/facts.h"
 #include "src/data/loader.h"
+#include "src/report/sheet.h"
 #include "tests/support/golden.h"
 
 static int encode(void *context, const float *x, int width, int height, float *mean, float *logvar,
@@ -88,10 +90,69 @@ static void test_fault_data__every_allocation_may_fail(void **state)
     assert_true(n_failed > 20);
 }
 
+static int use_check(const lx_dataset_config *c, lx_error *err)
+{
+    const lx_check_options options = {
+        .data = c, .max_token_length = 75, .near = 6, .thumbnail = 64};
+    lx_data_check *check = NULL;
+    lx_sheet_image image = {.name = "a", .shown = "a"};
+    lx_str html = LX_STR_INIT;
+    int rc = lx_data_check_run(&check, &options, err);
+
+    if (rc == LX_OK) {
+        const lx_sheet_flag flag = {LX_TONE_BAD, check->findings[0].code,
+                                    check->findings[0].text, NULL, 0};
+        const lx_sheet sheet = {.title = "t",
+                                .id = "i",
+                                .command = "c",
+                                .images = &image,
+                                .n_images = 1,
+                                .flags = &flag,
+                                .n_flags = 1,
+                                .side = 64};
+        image.bytes = check->images[0].thumbnail.data;
+        image.n_bytes = check->images[0].thumbnail.len;
+        rc = lx_sheet_html(&html, &sheet, err);
+    }
+    lx_str_release(&html);
+    lx_data_check_free(check);
+    return rc;
+}
+
+/* The caption trap, so that it is scanned twice. */
+static void test_fault_data__every_allocation_of_a_check_may_fail(void **state)
+{
+    const char *path =
+        lx_golden_need("data/dataset/tree/simple/train/4_iwl 1girl/s0.png");
+    lx_dataset_config c;
+    lx_error err = {0};
+    char folder[1024];
+    size_t n = 1, n_failed = 0;
+    bool was_reached;
+
+    snprintf(folder, sizeof folder, "%.*s", (int)(strstr(path, "/4_iwl") - path), path);
+    lx_dataset_config_defaults(&c);
+    c.train_data_dir = folder;
+    c.width = c.height = 64;
+    do {
+        int rc;
+        lx_alloc_fail_at(n, false);
+        rc = use_check(&c, &err);
+        was_reached = lx_alloc_count() >= n;
+        lx_alloc_fail_at(0, false);
+        if (rc < 0 && rc != LX_ENOMEM)
+            fail_msg("allocation %zu failed and gave %d: %s", n, rc, err.text);
+        n_failed += rc < 0;
+        n += 1 + n / 4;
+    } while (was_reached);
+    assert_true(n_failed > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault_data__every_allocation_may_fail),
+        cmocka_unit_test(test_fault_data__every_allocation_of_a_check_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,9 +59,9 @@ static void test_data_marks__path_tricks_are_refused_by_line(void **state)
 
 static void test_data_marks__names_come_back(void **state)
 {
-    static const char *const names[] = {"plain.png", "a\\b",         "tab\tnew\nline",
-                                        "\xff\xfe",  "\xE5\xB0\x91", "\xE2\x80\xA8",
-                                        "\x1b[2J",   "a\\x41"};
+    static const char *const names[] = {
+        "plain.png",    "a\\b",    "tab\tnew\nline",     "\xff\xfe", "\xE5\xB0\x91",
+        "\xE2\x80\xA8", "\x1b[2J", "a\xE2\x80\xAEgnp.b", "a\\x41"};
     lx_arena *arena = lx_arena_new();
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
