@@ -827,10 +827,32 @@ static int vary_many(varied **out, size_t *n_found, lx_run_table *t, lx_error *e
     return rc;
 }
 
+/* Rates of the parts that nobody set are the learning rate again: no columns of their own. */
+static int repeats_rate(bool *out, lx_run_table *t, const char *key, lx_error *err)
+{
+    int rate, own, rc;
+
+    *out = false;
+    if (strcmp(key, "unet_lr") != 0 && strcmp(key, "text_encoder_lr") != 0)
+        return LX_OK;
+    if ((rc = lx_run_table_add(&rate, t, lx_run_flag_short("learning_rate"), err)) < 0 ||
+        (rc = lx_run_table_add(&own, t, lx_run_flag_short(key), err)) < 0 ||
+        (rc = lx_run_table_load(t, err)) < 0)
+        return rc;
+    *out = true;
+    for (size_t i = 0; i < t->n_selected && *out; i++) {
+        const lx_cell *cell = lx_run_table_cell(t, i, own);
+        *out = cell->kind == LX_CELL_NONE ||
+               lx_cell_equal(lx_run_table_cell(t, i, rate), cell);
+    }
+    return LX_OK;
+}
+
 int lx_run_table_varied(lx_words *out, lx_run_table *t, lx_error *err)
 {
     varied *found = NULL;
     size_t n = 0;
+    bool is_repeated;
     int rc;
 
     *out = (lx_words){NULL, 0};
@@ -844,8 +866,11 @@ int lx_run_table_varied(lx_words *out, lx_run_table *t, lx_error *err)
         return lx_oom(err);
     if (n)
         qsort(found, n, sizeof *found, by_weight);
-    for (size_t i = 0; i < n && found[i].weight != INT_MAX; i++)
-        if (can_be_asked(t, found[i].key))
+    for (size_t i = 0; i < n && found[i].weight != INT_MAX; i++) {
+        if ((rc = repeats_rate(&is_repeated, t, found[i].key, err)) < 0)
+            return rc;
+        if (!is_repeated && can_be_asked(t, found[i].key))
             out->items[out->count++] = found[i].key;
+    }
     return LX_OK;
 }
