@@ -63,6 +63,12 @@ int lx_write_lora(lx_written *out, const char *path, const lx_tensor_view *tenso
 
 /* ---- the run ----------------------------------------------------------------------------- */
 
+typedef struct lx_derived_output {
+    const char *role, *path; /* "lora" or "checkpoint" */
+    const lx_hash *hash;
+    const char *tensor_hash; /* hex, or "" */
+} lx_derived_output;
+
 typedef struct lx_derived {
     lx_cli *cli;
     const char *kind; /* of the run, and the command's name: "merge" */
@@ -75,9 +81,8 @@ typedef struct lx_derived {
     const char *const *paths; /* of the files, in that order */
     const char *base;         /* a model that took part, or NULL */
     const lx_hash *base_hash;
-    const char *role, *output; /* of what was written: "lora" or "checkpoint" */
-    const lx_hash *hash;
-    const char *tensor_hash;       /* hex, or "" */
+    const lx_derived_output *outputs;
+    size_t n_outputs;
     const char *const (*facts)[2]; /* keys and values */
     size_t n_facts;
 } lx_derived;

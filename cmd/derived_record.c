@@ -110,19 +110,20 @@ done:
 
 /* The file stays where it is; the store knows it by its hashes. (Inputs are a fact and no artifacts: the run of
  * a file is the one that wrote it.) */
-static int attach(lx_store *store, const lx_run *run, const lx_derived *d, lx_error *err)
+static int attach(lx_store *store, const lx_run *run, const lx_derived_output *o,
+                  lx_error *err)
 {
     lx_hash tensors;
-    lx_artifact artifact = {.role = d->role,
-                            .name = lx_path_base(d->output),
+    lx_artifact artifact = {.role = o->role,
+                            .name = lx_path_base(o->path),
                             .step = -1,
-                            .path = d->output,
-                            .hash = d->hash};
+                            .path = o->path,
+                            .hash = o->hash};
     struct stat info;
 
-    if (*d->tensor_hash && lx_hash_from_hex(&tensors, d->tensor_hash))
+    if (*o->tensor_hash && lx_hash_from_hex(&tensors, o->tensor_hash))
         artifact.tensor_hash = &tensors;
-    if (lx_io_get()->stat(d->output, &info) == 0)
+    if (lx_io_get()->stat(o->path, &info) == 0)
         artifact.size = (int64_t)info.st_size;
     return lx_run_attach(NULL, store, lx_run_seq(run), &artifact, err);
 }
@@ -150,9 +151,10 @@ int lx_derived_record(const lx_derived *d, lx_error *err)
 
     if ((rc = lx_store_open(&store, d->cli->store_path, false, err)) < 0)
         return rc;
-    if ((rc = begin(&run, store, d, err)) == LX_OK &&
-        (rc = put_facts(store, run, d, err)) == LX_OK)
-        rc = attach(store, run, d, err);
+    if ((rc = begin(&run, store, d, err)) == LX_OK)
+        rc = put_facts(store, run, d, err);
+    for (size_t i = 0; i < d->n_outputs && rc == LX_OK; i++)
+        rc = attach(store, run, &d->outputs[i], err);
     if (run && rc == LX_OK)
         rc = lx_run_end(run, "finished", NULL, err);
     else if (run)

@@ -401,6 +401,8 @@ static int record(const extract_job *j, lx_error *err)
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
           *source = cJSON_CreateObject();
     char hex[LX_HASH_HEX + 1], number[32];
+    const lx_derived_output output = {"lora", j->output, &j->written.hash,
+                                      j->written.tensors};
     const char *const facts[1][2] = {{"extract.error", number}};
     lx_derived d = {.cli = j->cli,
                     .kind = "extract",
@@ -412,10 +414,8 @@ static int record(const extract_job *j, lx_error *err)
                     .paths = &j->tuned,
                     .base = j->base,
                     .base_hash = &j->base_hash,
-                    .role = "lora",
-                    .output = j->output,
-                    .hash = &j->written.hash,
-                    .tensor_hash = j->written.tensors,
+                    .outputs = &output,
+                    .n_outputs = 1,
                     .facts = facts,
                     .n_facts = 1};
     int rc;

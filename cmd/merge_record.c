@@ -67,6 +67,8 @@ static cJSON *settings_json(const lx_merge_job *j)
 int lx_merge_record(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
 {
     char number[32];
+    const lx_derived_output output = {j->into ? "checkpoint" : "lora", j->output,
+                                      &j->output_hash, j->tensor_hash};
     const char *const facts[1][2] = {{"merge.error", number}};
     const char **paths = lx_arena_calloc(j->cli->arena, j->n, sizeof *paths);
     cJSON *settings = settings_json(j), *sources = sources_json(j);
@@ -80,10 +82,8 @@ int lx_merge_record(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
                     .paths = paths,
                     .base = j->into,
                     .base_hash = &j->into_hash,
-                    .role = j->into ? "checkpoint" : "lora",
-                    .output = j->output,
-                    .hash = &j->output_hash,
-                    .tensor_hash = j->tensor_hash,
+                    .outputs = &output,
+                    .n_outputs = 1,
                     .facts = facts,
                     .n_facts = r && r->error > 0};
     int rc = paths ? LX_OK : lx_oom(err);

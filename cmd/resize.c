@@ -453,6 +453,8 @@ static int record(const resize_job *j, lx_error *err)
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
           *source = cJSON_CreateObject();
     char hex[LX_HASH_HEX + 1], number_text[32];
+    const lx_derived_output output = {"lora", j->output, &j->written.hash,
+                                      j->written.tensors};
     const char *const facts[1][2] = {{"resize.error", number_text}};
     lx_derived d = {.cli = j->cli,
                     .kind = "resize",
@@ -461,10 +463,8 @@ static int record(const resize_job *j, lx_error *err)
                     .settings = settings,
                     .sources = sources,
                     .paths = &j->input,
-                    .role = "lora",
-                    .output = j->output,
-                    .hash = &j->written.hash,
-                    .tensor_hash = j->written.tensors,
+                    .outputs = &output,
+                    .n_outputs = 1,
                     .facts = facts,
                     .n_facts = 1};
     int rc;

@@ -378,7 +378,9 @@ static lx_lora_part part_of(const char *name)
         {"lycoris_up_blocks_", LX_LORA_UNET},
         {"lycoris_text_model_", LX_LORA_TEXT_ENCODER},
         {"text_encoders.clip_l.", LX_LORA_TEXT_ENCODER},
+        {"text_encoders.clip_h.", LX_LORA_TEXT_ENCODER},
         {"text_encoders.clip_g.", LX_LORA_TEXT_ENCODER_2},
+        {"text_encoders.t5xxl.", LX_LORA_TEXT_ENCODER_3},
     };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (lx_starts_with(name, prefixes[i].prefix))
@@ -495,16 +497,20 @@ static void find_embeddings(lx_lora_file *f)
 }
 
 /* A list's modules are numbered; a text encoder's are all as wide as it is. */
-static void find_list_part(lx_lora_file *f)
+static int find_list_part(lx_lora_file *f, lx_error *err)
 {
     if (!f->n_modules || strcmp(first_key(&f->modules[0]), "0") != 0)
-        return;
+        return LX_OK;
     for (size_t i = 0; i < f->n_modules; i++)
         if (dim(f->modules[i].tensors[LX_ROLE_UP], 0) != 768 ||
             dim(f->modules[i].tensors[LX_ROLE_DOWN], 1) != 768)
-            return;
-    for (size_t i = 0; i < f->n_modules; i++)
+            return LX_OK;
+    for (size_t i = 0; i < f->n_modules; i++) {
         f->modules[i].part = LX_LORA_TEXT_ENCODER;
+        if (!(f->modules[i].name = lx_arena_printf(f->arena, "text_encoder:%zu", i)))
+            return lx_oom(err);
+    }
+    return LX_OK;
 }
 
 int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
@@ -518,13 +524,15 @@ int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
         return lx_oom(err);
     }
     f->file = file;
-    if ((rc = collect(f, err)) < 0) {
+    if ((rc = collect(f, err)) == LX_OK) {
+        understand(f);
+        rc = find_list_part(f, err);
+    }
+    if (rc < 0) {
         f->file = NULL; /* still the caller's */
         lx_lora_file_close(f);
         return rc;
     }
-    understand(f);
-    find_list_part(f);
     find_embeddings(f);
     f->family = family_of(f);
     *out = f;

@@ -12,17 +12,22 @@ const char *const lx_spelling_names[LX_SPELLINGS] = {"kohya", "diffusers",
 lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
 {
     const char *base = lx_lora_base(file, arena);
+    bool has_one = base && (lx_starts_with(base, "SD 1") || lx_starts_with(base, "SD 2"));
     lx_spell_model m = {.is_sdxl = base && lx_starts_with(base, "SDXL"),
                         .is_sd2 = base && lx_starts_with(base, "SD 2")};
 
     m.numbers_encoders = m.is_sdxl;
+    /* A UNet of SD 1.x's paths has one encoder, though diffusers' own conversion numbers it. */
+    for (size_t i = 0; i < file->n_modules; i++)
+        has_one |= strstr(file->modules[i].name, "down_blocks") ||
+                   strstr(file->modules[i].name, "up_blocks");
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
         m.is_sdxl |= lx_starts_with(e->name, "lora_unet_input_blocks_4_1_") &&
                      strstr(e->name, "transformer_blocks_1_");
         m.numbers_encoders |= e->part == LX_LORA_TEXT_ENCODER_2 ||
                               e->part == LX_LORA_TEXT_ENCODER_3 ||
-                              lx_starts_with(e->name, "lora_te1_");
+                              (!has_one && lx_starts_with(e->name, "lora_te1_"));
     }
     return m;
 }
@@ -269,8 +274,9 @@ static void put_plain(lx_str *out, const char *dotted)
 
 static int no_name(lx_spelling s, const char *name, lx_error *err)
 {
-    return lx_fail(err, LX_EUNSUPPORTED, "%s: %s has no name for it", name,
-                   lx_spelling_names[s]);
+    return lx_fail(err, LX_EUNSUPPORTED, "%s: %s has no name for it%s", name,
+                   lx_spelling_names[s],
+                   s == LX_SPELL_DIFFUSERS_OLD ? ", only for attention" : "");
 }
 
 /* 0: the image network, 1 to 3: text encoders. */

@@ -1,4 +1,5 @@
-/* lx merge's, lx resize's and lx extract's arithmetic with the n-th allocation failing, for every n: an error, no leak, no half of a file. */
+/* The arithmetic of lx merge, resize, extract and convert with the n-th allocation failing, for every n: an
+ * error, no leak, no half of a file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
+#include "src/lora/convert.h"
 #include "src/lora/extract.h"
 #include "src/lora/merge.h"
 #include "src/lora/merge_into.h"
@@ -164,6 +166,39 @@ static int extract(lx_error *err)
     return rc;
 }
 
+/* In halves for ComfyUI, and what PEFT can say of it. */
+static int convert_to(lx_spelling to, lx_error *err)
+{
+    const char *const drops[] = {"*hada*", "*diff*"};
+    const lx_convert_options o = {.to = to,
+                                  .has_dtype = true,
+                                  .dtype = LX_F16,
+                                  .drops = drops,
+                                  .n_drops = to == LX_SPELL_COMFYUI ? 0 : 2};
+    lx_lora_file *file = NULL;
+    lx_convert *c = NULL;
+    lx_convert_result result;
+    int rc;
+
+    if ((rc = lx_lora_file_open(&file, paths[0], err)) == LX_OK &&
+        (rc = lx_convert_new(&c, err)) == LX_OK &&
+        (rc = lx_convert_add(c, file, LX_LORA_PART_COUNT, err)) == LX_OK)
+        rc = lx_convert_run(&result, c, &o, err);
+    lx_convert_free(c);
+    lx_lora_file_close(file);
+    return rc;
+}
+
+static int convert_to_comfyui(lx_error *err)
+{
+    return convert_to(LX_SPELL_COMFYUI, err);
+}
+
+static int convert_to_peft(lx_error *err)
+{
+    return convert_to(LX_SPELL_PEFT, err);
+}
+
 static int merge_sum(lx_error *err)
 {
     return merge(false, err);
@@ -225,6 +260,13 @@ static void test_fault_merge__extract(void **state)
     fail_all(extract);
 }
 
+static void test_fault_merge__convert(void **state)
+{
+    (void)state;
+    fail_all(convert_to_comfyui);
+    fail_all(convert_to_peft);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_fault_merge__into),
         cmocka_unit_test(test_fault_merge__resize),
         cmocka_unit_test(test_fault_merge__extract),
+        cmocka_unit_test(test_fault_merge__convert),
     };
 
     return cmocka_run_group_tests_name("fault/merge", tests, make_files, drop_files);

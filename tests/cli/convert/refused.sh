@@ -1,0 +1,49 @@
+# What cannot be said in a spelling is refused with the key named, and nothing is written.
+. "$SOURCE/tests/support/lora.sh"
+p=lora_unet_mid_block_attentions_0_proj_in
+make_tensors a.safetensors '"ss_network_dim":"2"' "$p.lora_down.weight=F32[2,8]" "$p.lora_up.weight=F32[8,2]"
+make_tensors odd.safetensors '' "$p.lora_down.weight=F32[2,8]" "$p.lora_up.weight=F32[8,2]" 'something.else=F32[4]'
+make_tensors twice.safetensors '' "$p.lora_down.weight=F32[2,8]" "$p.lora_up.weight=F32[8,2]" \
+    'unet.mid_block.attentions.0.proj_in.lora_A.weight=F32[2,8]' \
+    'unet.mid_block.attentions.0.proj_in.lora_B.weight=F32[8,2]'
+make_tensors loha.safetensors '' "$p.hada_w1_a=F32[8,2]" "$p.hada_w1_b=F32[2,8]" "$p.hada_w2_a=F32[8,2]" \
+    "$p.hada_w2_b=F32[2,8]"
+make_tensors half.safetensors '' "$p.lora_down.weight=F32[2,8]"
+make_tensors strange.safetensors '' 'lora_unet_quux.lora_down.weight=F32[2,8]' 'lora_unet_quux.lora_up.weight=F32[8,2]'
+mkdir empty
+for name in lora_alpha_nan lora_rank_mismatch ok_minimal trunc_data; do
+    cp "$SOURCE/tests/badfiles/st_$name.safetensors" .
+done
+cp "$SOURCE/tests/badfiles/ckpt_posix_system_zip.ckpt" .
+try() {
+    "$LX" convert "$@"
+    echo "exit $?" >&2
+}
+try
+try a.safetensors
+try a.safetensors --to kohya
+try a.safetensors -o out.safetensors
+try a.safetensors odd.safetensors --to kohya -o out.safetensors
+try a.safetensors --to webui -o out.safetensors
+try a.safetensors --precision f4 -o out.safetensors
+try a.safetensors --to kohya -o out.pt
+try a.safetensors --to peft -o out.safetensors
+try a.safetensors --to kohya -o a.safetensors
+try a.safetensors --to diffusers-old -o out.safetensors
+try a.safetensors --to kohya --drop '*.nothing' -o out.safetensors
+try a.safetensors --to kohya --drop '*up*' -o out.safetensors
+try odd.safetensors --to kohya -o out.safetensors
+try twice.safetensors --to kohya -o out.safetensors
+try loha.safetensors --to diffusers -o out.safetensors
+try loha.safetensors --to peft -o out
+try half.safetensors --to kohya -o out.safetensors
+try strange.safetensors --to diffusers -o out.safetensors
+try none.safetensors --to kohya -o out.safetensors
+try empty --to kohya -o out.safetensors
+try st_lora_alpha_nan.safetensors --to kohya -o out.safetensors
+try st_lora_rank_mismatch.safetensors --to kohya -o out.safetensors
+try st_ok_minimal.safetensors --to kohya -o out.safetensors
+try st_trunc_data.safetensors --to kohya -o out.safetensors
+try ckpt_posix_system_zip.ckpt --to kohya -o out.safetensors
+[ ! -e out ] && [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
+"$LX" convert odd.safetensors --to kohya --drop 'something.*' -o out.safetensors --no_record
