@@ -127,6 +127,16 @@ void lx_file_unmap(lx_mapping *map)
     *map = (lx_mapping){NULL, 0};
 }
 
+void lx_file_let_go(const void *data, size_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
+    const uintptr_t first = (begin + page - 1) / page * page,
+                    end = (begin + size) / page * page;
+
+    if (first < end) /* a wish: nothing is lost when it is not granted */
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 int lx_file_hash(lx_hash *out, const char *path, lx_error *err)
 {
     enum { CHUNK = 1 << 18 };

@@ -27,6 +27,8 @@ typedef struct lx_mapping {
 } lx_mapping;
 int lx_file_map(lx_mapping *out, const char *path, lx_error *err);
 void lx_file_unmap(lx_mapping *map);
+/* Bytes of a mapping that are not wanted for now: they leave memory and are read again if they are. */
+void lx_file_let_go(const void *data, size_t size);
 
 /* The two halves of lx_file_map, for those whose callers name the path. Folders, FIFOs and devices
  * are refused; *fd is to be closed with lx_io_get()->close. */

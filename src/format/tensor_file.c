@@ -282,6 +282,14 @@ int lx_tensor_file_open(lx_tensor_file **out, const char *path, lx_error *err)
     return LX_OK;
 }
 
+void lx_tensor_file_let_go(const lx_tensor_file *file, const lx_tensor_view *view)
+{
+    const uintptr_t begin = (uintptr_t)file->map.data, at = (uintptr_t)view->data;
+
+    if (!file->is_header && at >= begin && at < begin + file->map.size)
+        lx_file_let_go(view->data, view->bytes);
+}
+
 void lx_tensor_file_close(lx_tensor_file *file)
 {
     if (!file)

@@ -34,6 +34,9 @@ typedef struct lx_tensor_file lx_tensor_file;
 /* By content, not by extension. The error names the byte offset or the key, not the path. */
 int lx_tensor_file_open(lx_tensor_file **out, const char *path, lx_error *err);
 void lx_tensor_file_close(lx_tensor_file *file);
+/* A tensor's data is not wanted for now: what of it is mapped leaves memory, to be read again when
+ * it is wanted. Nothing happens to data that is not of this file or not mapped. */
+void lx_tensor_file_let_go(const lx_tensor_file *file, const lx_tensor_view *view);
 
 size_t lx_tensor_file_count(const lx_tensor_file *file);
 const lx_tensor_view *lx_tensor_file_at(const lx_tensor_file *file, size_t i); /* file order */

@@ -87,6 +87,8 @@ typedef struct lx_plan_options {
     bool dry_run; /* sizes only: no memory is taken, run is not allowed */
     /* of the arena: recompute until it fits, or LX_ELIMIT; 0 = no limit */
     size_t max_bytes;
+    /* without max_bytes: recompute what makes the arena smaller for this share of a run */
+    double spare;
     lx_plan *arena_of; /* share the arena of this plan; NULL = own */
 } lx_plan_options;
 

@@ -214,8 +214,9 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
     plan->is_dry = options->dry_run;
     if ((rc = lx_schedule_init(&plan->schedule, g, err)) < 0 ||
         (rc = size_steps(plan, err)) < 0 ||
-        (options->max_bytes &&
-         (rc = lx_schedule_recompute(&plan->schedule, options->max_bytes, err)) < 0) ||
+        ((options->max_bytes || options->spare > 0) &&
+         (rc = lx_schedule_recompute(&plan->schedule, options->max_bytes, options->spare,
+                                     err)) < 0) ||
         (rc = lx_placement_init(&plan->placement, &plan->schedule, err)) < 0 ||
         (rc = make_calls(plan, err)) < 0)
         goto done;

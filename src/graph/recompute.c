@@ -16,7 +16,9 @@
  * connections cross. Several bounds are tried.
  *
  * What to drop: segments in order of bytes won per operation, as few as make the arena
- * fit, which is asked of the real placement. The cheapest plan that fits is taken.
+ * fit, which is asked of the real placement. The cheapest plan that fits is taken. Without
+ * a limit on bytes there is one on operations: as many as cost a given share of a run, and
+ * the smallest plan is taken.
  *
  * Source: Chen et al. 2016, arXiv:1604.06174 (segments); the choice of cuts is ours.
  */
@@ -60,7 +62,7 @@ typedef struct search {
     bool *best;
     double best_cost;
     bool has_best;
-    size_t least_bytes; /* of any plan tried, when none fits */
+    size_t least_bytes; /* of any plan tried */
 } search;
 
 /* ---- facts about the forward pass -------------------------------------------------- */
@@ -358,8 +360,38 @@ static int try_cuts(search *f, size_t max_bytes, int *stage_of, lx_error *err)
     return LX_OK;
 }
 
-/* Bounds on a segment: from the whole pass down, each two thirds of the one before. */
-static int try_bounds(search *f, size_t max_bytes, int *stage_of, lx_error *err)
+/* With the present cuts: as many items as cost at most `most`; kept if no others need less. */
+static int try_cost(search *f, double most, int *stage_of, lx_error *err)
+{
+    size_t low = 0, high = f->n_items, bytes;
+    double cost;
+    int rc;
+
+    while (low < high) {
+        const size_t middle = low + (high - low + 1) / 2;
+        if ((rc = try_items(f, middle, true, &bytes, &cost, stage_of, err)) < 0)
+            return rc;
+        if (cost <= most)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    if ((rc = try_items(f, low, false, &bytes, &cost, stage_of, err)) < 0)
+        return rc;
+    if (bytes < f->least_bytes) {
+        memcpy(f->best, f->is_dropped, f->s->n_tensors * sizeof *f->best);
+        f->least_bytes = bytes;
+        f->has_best = true;
+    }
+    return LX_OK;
+}
+
+/*
+ * Bounds on a segment, from the whole pass down: each two thirds of the one before, or a
+ * third where there is no limit on bytes to be met.
+ */
+static int try_bounds(search *f, size_t max_bytes, double spare, int *stage_of,
+                      lx_error *err)
 {
     size_t n = f->s->n_forward, whole = 0, largest = 0;
     size_t *first_of = lx_calloc(n + 1, sizeof *first_of);
@@ -376,11 +408,12 @@ static int try_bounds(search *f, size_t max_bytes, int *stage_of, lx_error *err)
     if (rc == LX_OK)
         list_ends(f, first_of, next);
     for (size_t bound = whole; rc == LX_OK && bound >= largest && bound > 0;
-         bound = bound / 3 * 2) {
+         bound = bound / 3 * (max_bytes ? 2 : 1)) {
         relax(f, bound, first_of, next);
         take_cuts(f);
         list_items(f);
-        rc = try_cuts(f, max_bytes, stage_of, err);
+        rc = max_bytes ? try_cuts(f, max_bytes, stage_of, err)
+                       : try_cost(f, (1 + spare) * cost_of_schedule(f->s), stage_of, err);
     }
     lx_free(first_of);
     lx_free(next);
@@ -427,7 +460,7 @@ static int apply(lx_schedule *s, const search *f, lx_error *err)
     return LX_OK;
 }
 
-int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, lx_error *err)
+int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, double spare, lx_error *err)
 {
     size_t n = s->n_forward + 2, n_ids = s->n_tensors + 1;
     search f = {.s = s};
@@ -439,7 +472,7 @@ int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, lx_error *err)
         return rc;
     f.least_bytes = p.bytes;
     lx_placement_release(&p);
-    if (f.least_bytes <= max_bytes)
+    if (f.least_bytes <= max_bytes || s->n_forward == s->n_steps)
         return LX_OK;
     size_t most = f.least_bytes;
     f.values = lx_calloc(n_ids, sizeof *f.values);
@@ -461,9 +494,12 @@ int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, lx_error *err)
     }
     read_forward(&f);
     find_cheap(&f);
-    if ((rc = try_bounds(&f, max_bytes, stage_of, err)) < 0)
+    if ((rc = try_bounds(&f, max_bytes, spare, stage_of, err)) < 0)
         goto done;
-    rc = f.has_best ? apply(s, &f, err) : too_large(&f, most, max_bytes, err);
+    if (f.has_best)
+        rc = apply(s, &f, err);
+    else if (max_bytes)
+        rc = too_large(&f, most, max_bytes, err);
 done:
     release(&f);
     lx_free(stage_of);

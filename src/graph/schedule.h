@@ -46,9 +46,10 @@ bool lx_schedule__is_placed(const lx_schedule *s, int root);
 
 /*
  * Recomputes activations in the reverse pass until the arena has at most max_bytes.
- * LX_ELIMIT, with the bytes that are missing, when no more can be won.
+ * LX_ELIMIT, with the bytes that are missing, when no more can be won. With max_bytes 0:
+ * as long as that costs at most `spare` of a run's operations.
  */
-int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, lx_error *err);
+int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, double spare, lx_error *err);
 
 /*
  * The schedule without the values in `is_dropped` (by id of a root): they die after their

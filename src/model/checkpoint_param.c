@@ -117,6 +117,8 @@ void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part)
                 continue;
             }
             *at = copy->next;
+            for (size_t k = 0; copy->is_borrowed && k < ckpt->n_files; k++)
+                lx_tensor_file_let_go(ckpt->files[k], table->entries[i].view);
             if (!copy->is_borrowed)
                 copy->dev->free(copy->dev, copy->param.value);
             lx_free(copy);
