@@ -106,6 +106,13 @@ def main():
         peers.check("tagged: the bar's loss beside them", curve(run, "loss/bar") is not None)
     else:
         print("skipped: event files: no tensorboard")
+    again = subprocess.run([peers.LX, "reproduce", "tagged", "--json"], capture_output=True, text=True,
+                           cwd=peers.WORK)
+    told = json.loads(again.stdout) if again.stdout else {}
+    peers.check("tagged: run again, the same comes out", again.returncode == 0
+                and told.get("outcome") in ("identical", "rounding")
+                and {i["state"] for i in told["inputs"]} == {"the same"},
+                f"{told.get('outcome')}: {told.get('text')}" if told else again.stderr[-500:])
     refused = train("strict", before=("--strict",))
     peers.check("--strict does not start", refused.returncode == 1
                 and not sql("SELECT id FROM runs WHERE name = 'strict'"))
