@@ -359,18 +359,6 @@ static int check_item(const change_item *item, lx_error *err)
     return LX_OK;
 }
 
-static int copy_file(const char *from, const char *to, lx_error *err)
-{
-    lx_mapping map;
-    int rc = lx_file_map(&map, from, err);
-
-    if (rc < 0)
-        return rc;
-    rc = lx_file_write(to, map.data, map.size, err);
-    lx_file_unmap(&map);
-    return rc;
-}
-
 /* A link and not a rename, which would replace what came there meanwhile. */
 static int move_file(const char *from, const char *to, lx_error *err)
 {
@@ -380,7 +368,7 @@ static int move_file(const char *from, const char *to, lx_error *err)
     if (io->link(from, to) < 0) {
         if (errno == EEXIST)
             return lx_fail(err, LX_EEXISTS, "%s: is there already", to);
-        if ((rc = copy_file(from, to, err)) < 0) /* another disk, or one without links */
+        if ((rc = lx_file_copy(to, from, err)) < 0) /* another disk, or one without links */
             return rc;
     }
     return io->unlink(from) < 0 ? lx_fail_errno(err, errno, "%s: cannot be removed", from)

@@ -60,7 +60,9 @@ int lx_check_output(const char *output, const char *const *inputs, size_t n,
     if (!output)
         return lx_fail(err, LX_EUSAGE, "no output: add -o OUT.safetensors");
     if (!lx_ends_with(output, ".safetensors"))
-        return lx_fail(err, LX_EUSAGE, "--output %s: lx writes .safetensors", output);
+        return lx_fail(err, LX_EUSAGE,
+                       "--output %s: lx writes .safetensors, not pickles (.ckpt, .pt, .bin)",
+                       output);
     for (size_t i = 0; i < n; i++)
         if (inputs[i] && is_same_file(output, inputs[i]))
             return lx_fail(err, LX_EEXISTS,

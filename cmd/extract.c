@@ -62,7 +62,8 @@ static const lx_option options[] = {
     LX_FLAG(extract_args, no_record, 0, "no_record", "do not record the result as a run"),
     LX_FLAG(extract_args, json, 'j', "json",
             "print the result as JSON, module by module"),
-    LX_ARGS(extract_args, files, "BASE TUNED", "the two models"),
+    LX_ARGS(extract_args, files, "BASE TUNED",
+            "the two models: files or diffusers folders"),
     LX_OPTION_END,
 };
 
@@ -452,15 +453,16 @@ static int check_kind(const extract_job *j, lx_error *err)
 }
 
 /* Both models side by side, as they are long. */
-static int hash_models(extract_job *j, lx_error *err)
+static int hash_models(extract_job *j, const lx_model_files *base,
+                       const lx_model_files *tuned, lx_error *err)
 {
     int rc = LX_OK;
 
 #pragma omp parallel for schedule(static, 1)
     for (int i = 0; i < 2; i++) {
         lx_error own;
-        const int failed = lx_file_hash(i ? &j->tuned_hash : &j->base_hash,
-                                        i ? j->tuned : j->base, &own);
+        const int failed = lx_model_files_hash(i ? &j->tuned_hash : &j->base_hash,
+                                               i ? tuned : base, &own);
 #pragma omp critical(lx_extract_error)
         if (rc == LX_OK && failed < 0) {
             rc = failed;
@@ -471,37 +473,27 @@ static int hash_models(extract_job *j, lx_error *err)
     return rc;
 }
 
-static int open_models(lx_tensor_file **base, lx_tensor_file **tuned,
-                       const extract_job *j, lx_error *err)
-{
-    int rc;
-
-    if ((rc = lx_tensor_file_open(base, j->base, err)) < 0)
-        lx_within(err, "%s", j->base);
-    else if ((rc = lx_tensor_file_open(tuned, j->tuned, err)) < 0)
-        lx_within(err, "%s", j->tuned);
-    return rc;
-}
-
 static int run(lx_cli *cli, void *args, lx_error *err)
 {
     extract_job j = {.cli = cli, .args = args, .started = time(NULL)};
     lx_metadata_table metadata = {.arena = cli->arena};
-    lx_tensor_file *base = NULL, *tuned = NULL;
+    lx_model_files base = {0}, tuned = {0};
     lx_extract *extract = NULL;
     int rc;
 
     if ((rc = read_args(&j, err)) < 0)
         return rc;
     lx_progress_init(&j.progress, cli);
-    if ((rc = open_models(&base, &tuned, &j, err)) < 0 ||
+    if ((rc = lx_model_files_open(&base, j.base, err)) < 0 ||
+        (rc = lx_model_files_open(&tuned, j.tuned, err)) < 0 ||
         (rc = lx_extract_new(&extract, err)) < 0)
         goto done;
     lx_signals_install();
-    rc = lx_extract_run(&j.result, extract, base, tuned, &j.options, show_progress, &j,
+    rc = lx_extract_run(&j.result, extract, &base, &tuned, &j.options, show_progress, &j,
                         err);
     lx_progress_close(&j.progress);
-    if (rc < 0 || (rc = check_kind(&j, err)) < 0 || (rc = hash_models(&j, err)) < 0 ||
+    if (rc < 0 || (rc = check_kind(&j, err)) < 0 ||
+        (rc = hash_models(&j, &base, &tuned, err)) < 0 ||
         (rc = make_metadata(&metadata, &j, err)) < 0)
         goto done;
     rc = lx_write_lora(&j.written, j.output, j.result.tensors, j.result.n_tensors,
@@ -514,8 +506,8 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         rc = print_result(&j, err);
 done:
     lx_extract_free(extract);
-    lx_tensor_file_close(tuned);
-    lx_tensor_file_close(base);
+    lx_model_files_close(&tuned);
+    lx_model_files_close(&base);
     return rc;
 }
 

@@ -27,8 +27,10 @@ static const lx_option options[] = {
               "of the methods: the share of elements kept (0.5)"),
     LX_INT(lx_merge_args, seed, 0, "seed", "N",
            "of dare's and --shuffle's random numbers (0)"),
-    LX_TEXT(lx_merge_args, into, 0, "into", "BASE",
-            "write the checkpoint BASE with the LoRAs added to its weights"),
+    LX_TEXT(
+        lx_merge_args, into, 0, "into", "BASE",
+        "write the model BASE, a file or a diffusers folder, with the LoRAs added to its "
+        "weights"),
     LX_FLAG(lx_merge_args, allow_missing, 0, "allow_missing",
             "with --into: leave out modules for which BASE has no layer"),
     LX_TEXT(lx_merge_args, save_precision, 0, "save_precision", "float|fp16|bf16",
@@ -72,6 +74,8 @@ static int find_output(lx_merge_job *j, lx_error *err)
     for (size_t i = 0; i < j->n; i++)
         inputs[i] = j->inputs[i].path;
     inputs[j->n] = j->into;
+    if (j->into && lx_file_is_dir(j->into))
+        return lx_merge_check_folder(j, err);
     return lx_check_output(j->output, inputs, j->n + 1, err);
 }
 
@@ -285,7 +289,7 @@ static int hash_all(lx_merge_job *j, const lx_merge_result *r, char legacy_hash[
         if (i > 0)
             failed = lx_file_hash(&j->inputs[i - 1].hash, j->inputs[i - 1].path, &own);
         else if (j->into)
-            failed = lx_file_hash(&j->into_hash, j->into, &own);
+            failed = lx_model_files_hash(&j->into_hash, &j->model, &own);
         else
             failed =
                 lx_lora_hashes(j->tensor_hash, legacy_hash, &tensors, entries, n, &own);
@@ -316,30 +320,9 @@ static int write_lora(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
 static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_result *r,
                             lx_error *err)
 {
-    lx_merge_into into = {.output = j->output,
-                          .has_dtype = j->has_dtype,
-                          .dtype = j->options.dtype,
-                          .allows_missing = j->args->allow_missing};
-    lx_tensor_file *base = NULL;
-    lx_metadata_entry *entries;
-    int rc;
+    int rc = hash_all(j, &(lx_merge_result){0}, NULL, err);
 
-    if ((rc = hash_all(j, &(lx_merge_result){0}, NULL, err)) < 0)
-        return rc;
-    if ((rc = lx_tensor_file_open(&base, j->into, err)) < 0) {
-        lx_within(err, "%s", j->into);
-        return rc;
-    }
-    into.base = base;
-    if ((rc = lx_merge_metadata(&entries, &into.n_metadata, j, NULL, base, err)) ==
-        LX_OK) {
-        into.metadata = entries;
-        rc = lx_merge_write_into(r, merge, &into, err);
-    }
-    lx_tensor_file_close(base);
-    if (rc == LX_OK && !j->args->no_record)
-        rc = lx_file_hash(&j->output_hash, j->output, err);
-    return rc;
+    return rc < 0 ? rc : lx_merge_write_model(j, merge, r, err);
 }
 
 /* ---- telling ----------------------------------------------------------------------------- */
@@ -445,6 +428,10 @@ static void report(const lx_merge_job *j, const lx_merge_result *r,
     }
     lx_print(j->cli, "= %s: %zu of %zu tensors changed", lx_safe(j->cli, j->output),
              c->n_changed, c->n_tensors);
+    if (j->n_left_out)
+        lx_print(j->cli,
+                 "; %zu other files of the same weights are left out, the first is %s",
+                 j->n_left_out, lx_safe(j->cli, j->first_left_out));
     if (c->n_missing)
         lx_print(j->cli, "; %zu modules have no layer there, the first is %s",
                  c->n_missing, lx_safe(j->cli, c->first_missing));
@@ -464,6 +451,8 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         goto done;
     if (!j.has_dtype)
         j.options.dtype = widest(&j);
+    if (j.into && (rc = lx_model_files_open(&j.model, j.into, err)) < 0)
+        goto done;
     if (j.into)
         rc = write_checkpoint(&j, merge, &changed, err);
     else if ((rc = j.is_like
@@ -476,6 +465,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         report(&j, &result, &changed);
 done:
     lx_merge_free(merge);
+    lx_model_files_close(&j.model);
     for (size_t i = 0; i < j.n; i++)
         lx_lora_file_close(j.inputs[i].file);
     return rc;
@@ -501,7 +491,7 @@ const lx_command lx_cmd_merge = {
         "\n"
         "With --into BASE the sum is added to a checkpoint's weights, one tensor at a "
         "time,\n"
-        "also that of DoRA, OFT, IA3 and GLoRA.\n"
+        "also that of DoRA, OFT, IA3 and GLoRA. A diffusers folder becomes a folder.\n"
         "\n"
         "sd-scripts' merge_lora.py squares the ratios and mixes the files' factors; the "
         "same\n"

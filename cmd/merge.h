@@ -5,8 +5,11 @@
 #define LX_CMD_MERGE_H
 
 #include "cmd/cli.h"
+#include "cmd/derived.h"
 #include "src/base/sha256.h"
 #include "src/lora/merge.h"
+#include "src/lora/merge_into.h"
+#include "src/lora/model_files.h"
 #include "store/store.h"
 
 typedef struct lx_merge_args {
@@ -33,7 +36,13 @@ typedef struct lx_merge_job {
     const lx_merge_args *args;
     lx_merge_input *inputs;
     size_t n;
-    const char *output, *into; /* into: the base checkpoint, or NULL */
+    const char *output, *into;  /* into: the base checkpoint, or NULL */
+    lx_model_files model;       /* of `into` */
+    lx_derived_output *outputs; /* what was written into, and their hashes */
+    size_t n_outputs;
+    size_t
+        n_left_out; /* of a folder: variants of the weights that are not written again */
+    const char *first_left_out;
     lx_hash into_hash, output_hash;
     char tensor_hash[65]; /* of the output */
     lx_merge_options options;
@@ -52,6 +61,12 @@ const char *lx_merge_describe(const lx_merge_job *job);
 int lx_merge_metadata(lx_metadata_entry **out, size_t *n, const lx_merge_job *job,
                       const lx_merge_result *result, const lx_tensor_file *base,
                       lx_error *err);
+
+/* --into a folder: is the output a folder that is new or empty? */
+int lx_merge_check_folder(const lx_merge_job *job, lx_error *err);
+/* The model with the LoRAs in it: a file, or all files of a folder. */
+int lx_merge_write_model(lx_merge_job *job, lx_merge *merge, lx_merge_into_result *result,
+                         lx_error *err);
 
 /* The run, begun and ended, when all is written. */
 int lx_merge_record(lx_merge_job *job, const lx_merge_result *result, lx_error *err);

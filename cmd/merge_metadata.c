@@ -188,7 +188,9 @@ int lx_merge_metadata(lx_metadata_entry **out, size_t *n, const lx_merge_job *j,
     lx_metadata_put(&t, "lx.merge", sources);
     lx_metadata_put(&t, "lx.merge.method", *method ? method : NULL);
     lx_metadata_put(&t, "lx.version", LX_VERSION);
-    if (!j->args->no_metadata)
+    if (j->model.is_folder) /* transformers asks for it */
+        lx_metadata_put(&t, "format", "pt");
+    else if (!j->args->no_metadata)
         put_modelspec(&t, j);
     *out = t.entries;
     *n = t.n;

@@ -82,8 +82,8 @@ int lx_merge_record(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
                     .paths = paths,
                     .base = j->into,
                     .base_hash = &j->into_hash,
-                    .outputs = &output,
-                    .n_outputs = 1,
+                    .outputs = j->n_outputs ? j->outputs : &output,
+                    .n_outputs = j->n_outputs ? j->n_outputs : 1,
                     .facts = facts,
                     .n_facts = r && r->error > 0};
     int rc = paths ? LX_OK : lx_oom(err);

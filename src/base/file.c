@@ -379,6 +379,18 @@ int lx_file_write(const char *path, const void *data, size_t n, lx_error *err)
     return rc;
 }
 
+int lx_file_copy(const char *to, const char *from, lx_error *err)
+{
+    lx_mapping map;
+    int rc = lx_file_map(&map, from, err);
+
+    if (rc < 0)
+        return rc;
+    rc = lx_file_write(to, map.data, map.size, err);
+    lx_file_unmap(&map);
+    return rc;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

@@ -72,18 +72,21 @@ static int compare_weights(const void *a, const void *b)
     return order ? order : (int)x->is_bias - (int)y->is_bias;
 }
 
-static int collect(weights *out, lx_arena *arena, const lx_tensor_file *file,
-                   lx_error *err)
+static int collect_file(weights *out, lx_arena *arena, const lx_model_file *file,
+                        lx_error *err)
 {
+    lx_str key = LX_STR_INIT;
     int rc = LX_OK;
 
-    for (size_t i = 0; i < lx_tensor_file_count(file) && rc == LX_OK; i++) {
-        const lx_tensor_view *v = lx_tensor_file_at(file, i);
+    for (size_t i = 0; i < lx_tensor_file_count(file->file) && rc == LX_OK; i++) {
+        const lx_tensor_view *v = lx_tensor_file_at(file->file, i);
         lx_layer_rows rows;
         if (!is_float(v->dtype) || v->n_dims < 1 || !v->n_elements)
             continue;
-        if ((rc = lx_layer_rows_of(&rows, v->name, err)) < 0)
-            return rc;
+        lx_model_key(&key, file, v->name);
+        if ((rc = lx_str_check(&key, err)) < 0 ||
+            (rc = lx_layer_rows_of(&rows, lx_str_text(&key), err)) < 0)
+            break;
         if (rows.n && v->shape[0] % rows.n)
             rows.n = 0;
         for (int k = 0; k < rows.n && rc == LX_OK; k++) {
@@ -100,6 +103,17 @@ static int collect(weights *out, lx_arena *arena, const lx_tensor_file *file,
         }
         lx_layer_rows_release(&rows);
     }
+    lx_str_release(&key);
+    return rc;
+}
+
+static int collect(weights *out, lx_arena *arena, const lx_model_files *files,
+                   lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < files->n && rc == LX_OK; i++)
+        rc = collect_file(out, arena, &files->items[i], err);
     if (rc == LX_OK && out->n)
         qsort(out->items, out->n, sizeof *out->items, compare_weights);
     for (size_t i = 1; i < out->n && rc == LX_OK; i++)
@@ -532,25 +546,46 @@ static bool differs(const lx_tensor_view *a, const lx_tensor_view *b)
     return open_difference(&d, &x, &y, false, NULL) < 0 || d.norm > 0;
 }
 
-/* Tensors that no LoRA adapts and that have no layer: the VAE's. */
-static void count_others(lx_extract_result *out, const lx_tensor_file *base,
-                         const lx_tensor_file *tuned)
+/* The same tensor of the other model: of the same key, in the same network's file. */
+static const lx_tensor_view *find_key(const lx_model_files *files,
+                                      const lx_model_file *like, const char *key)
 {
-    for (size_t i = 0; i < lx_tensor_file_count(tuned); i++) {
-        const lx_tensor_view *b = lx_tensor_file_at(tuned, i);
-        const lx_tensor_view *a = lx_tensor_file_find(base, b->name);
+    const lx_tensor_view *found = NULL;
+
+    for (size_t i = 0; i < files->n && !found; i++)
+        if (strcmp(files->items[i].prefix, like->prefix) == 0)
+            found = lx_tensor_file_find(files->items[i].file, key);
+    return found;
+}
+
+/* Tensors that no LoRA adapts and that have no layer: the VAE's. */
+static int count_others(lx_extract_result *out, const lx_model_files *base,
+                        const lx_model_file *tuned, lx_error *err)
+{
+    lx_str key = LX_STR_INIT;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < lx_tensor_file_count(tuned->file) && rc == LX_OK; i++) {
+        const lx_tensor_view *b = lx_tensor_file_at(tuned->file, i);
+        const lx_tensor_view *a = find_key(base, tuned, b->name);
         lx_layer_rows rows;
         if (!a || !is_float(a->dtype) || !is_float(b->dtype) || !b->n_dims ||
-            !b->n_elements || lx_layer_rows_of(&rows, b->name, NULL) < 0)
+            !b->n_elements)
             continue;
+        lx_model_key(&key, tuned, b->name);
+        if ((rc = lx_str_check(&key, err)) < 0 ||
+            (rc = lx_layer_rows_of(&rows, lx_str_text(&key), err)) < 0)
+            break;
         if (!rows.n && (!a->n_dims || differs(a, b)))
             leave_out(out, b);
         lx_layer_rows_release(&rows);
     }
+    lx_str_release(&key);
+    return rc;
 }
 
-static int prepare(lx_extract_result *out, lx_extract *x, const lx_tensor_file *base,
-                   const lx_tensor_file *tuned, const lx_extract_options *o,
+static int prepare(lx_extract_result *out, lx_extract *x, const lx_model_files *base,
+                   const lx_model_files *tuned, const lx_extract_options *o,
                    lx_error *err)
 {
     int rc;
@@ -571,8 +606,8 @@ static int prepare(lx_extract_result *out, lx_extract *x, const lx_tensor_file *
     return look_at_text(out, x, o, err);
 }
 
-int lx_extract_run(lx_extract_result *out, lx_extract *x, const lx_tensor_file *base,
-                   const lx_tensor_file *tuned, const lx_extract_options *o,
+int lx_extract_run(lx_extract_result *out, lx_extract *x, const lx_model_files *base,
+                   const lx_model_files *tuned, const lx_extract_options *o,
                    lx_extract_progress progress, void *context, lx_error *err)
 {
     int rc;
@@ -594,7 +629,10 @@ int lx_extract_run(lx_extract_result *out, lx_extract *x, const lx_tensor_file *
     if (out->n_alone == x->tuned.n + x->base.n)
         return lx_fail(err, LX_EMISMATCH,
                        "the two files have no layer in common: not models of one kind");
-    count_others(out, base, tuned);
+    for (size_t i = 0; i < tuned->n && rc == LX_OK; i++)
+        rc = count_others(out, base, &tuned->items[i], err);
+    if (rc < 0)
+        return rc;
     if (!out->n_modules && out->n_left_out)
         return lx_fail(
             err, LX_EMISMATCH,

@@ -13,7 +13,7 @@
  * blocks have no place in a LoRA: if they differ, they are counted, with their share of all that differs.
  *
  * One layer's difference is in memory at a time. Layers are found by what they are (lora/layer), so the files
- * may be spelled differently (.ckpt, .safetensors).
+ * may be spelled differently (.ckpt, .safetensors, diffusers folders).
  *
  * `clamp_quantile` below 1 cuts the factors' largest values off, as extract_lora_from_models.py does at 0.99:
  * U S and V^T are clamped at that quantile of both together. It costs much of the result at small sizes.
@@ -24,6 +24,7 @@
 #define LX_LORA_EXTRACT_H
 
 #include "src/format/safetensors.h"
+#include "src/lora/model_files.h"
 #include "src/lora/spell.h"
 
 typedef struct lx_extract_options {
@@ -78,7 +79,7 @@ void lx_extract_free(lx_extract *extract);
  */
 typedef int (*lx_extract_progress)(void *context, size_t done, size_t all);
 int lx_extract_run(lx_extract_result *out, lx_extract *extract,
-                   const lx_tensor_file *base, const lx_tensor_file *tuned,
+                   const lx_model_files *base, const lx_model_files *tuned,
                    const lx_extract_options *options, lx_extract_progress progress,
                    void *context, lx_error *err);
 

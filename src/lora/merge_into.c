@@ -64,11 +64,16 @@ static int plan_tensor(work *w, size_t i, const lx_merge *m, unsigned char *foun
                        lx_error *err)
 {
     plan_row *row = &w->rows[i];
+    lx_str key = LX_STR_INIT;
     lx_layer_rows layers;
     int rc = LX_OK;
 
     row->from = lx_tensor_file_at(w->into->base, i);
-    if ((rc = lx_layer_rows_of(&layers, row->from->name, err)) < 0)
+    lx_str_printf(&key, "%s%s", w->into->prefix ? w->into->prefix : "", row->from->name);
+    if ((rc = lx_str_check(&key, err)) == LX_OK)
+        rc = lx_layer_rows_of(&layers, lx_str_text(&key), err);
+    lx_str_release(&key);
+    if (rc < 0)
         return rc;
     row->n = layers.n;
     row->is_bias = layers.is_bias;
@@ -217,34 +222,69 @@ static int tensor_bytes(const void **data, void *context, const lx_tensor_view *
     return rc;
 }
 
+static int plan_file(work *w, lx_merge_into_result *out, const lx_merge *m,
+                     unsigned char *found, lx_error *err)
+{
+    int rc = LX_OK;
+
+    w->n = lx_tensor_file_count(w->into->base);
+    w->rows = lx_calloc(w->n + 1, sizeof *w->rows);
+    w->views = lx_calloc(w->n + 1, sizeof *w->views);
+    if (!w->rows || !w->views)
+        return lx_oom(err);
+    for (size_t i = 0; i < w->n && rc == LX_OK; i++) {
+        if ((rc = plan_tensor(w, i, m, found, err)) == LX_OK)
+            plan_view(w, i);
+        out->n_changed +=
+            w->rows[i].parts[0] || w->rows[i].parts[1] || w->rows[i].parts[2];
+    }
+    out->n_tensors += w->n;
+    return rc;
+}
+
+static int run_files(lx_merge_into_result *out, const lx_merge *m,
+                     const lx_merge_into *files, size_t n, bool is_written, lx_error *err)
+{
+    unsigned char *found = lx_calloc(m->n_targets + 1, 1);
+    work *works = lx_calloc(n + 1, sizeof *works);
+    int rc = found && works ? LX_OK : lx_oom(err);
+
+    *out = (lx_merge_into_result){0};
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        works[i].into = &files[i];
+        rc = plan_file(&works[i], out, m, found, err);
+    }
+    if (rc == LX_OK)
+        rc = check_missing(out, m, found, files[0].allows_missing, err);
+    for (size_t i = 0; is_written && i < n && rc == LX_OK; i++) {
+        work *w = &works[i];
+        rc = lx_safetensors_write_from(w->into->output, w->views, w->n, w->into->metadata,
+                                       w->into->n_metadata, tensor_bytes, w, err);
+    }
+    for (size_t i = 0; works && i < n; i++) {
+        lx_free(works[i].buffer);
+        lx_free(works[i].views);
+        lx_free(works[i].rows);
+    }
+    lx_free(works);
+    lx_free(found);
+    return rc;
+}
+
+int lx_merge_write_files(lx_merge_into_result *out, lx_merge *m,
+                         const lx_merge_into *files, size_t n, lx_error *err)
+{
+    return run_files(out, m, files, n, true, err);
+}
+
+int lx_merge_check_files(lx_merge_into_result *out, lx_merge *m,
+                         const lx_merge_into *files, size_t n, lx_error *err)
+{
+    return run_files(out, m, files, n, false, err);
+}
+
 int lx_merge_write_into(lx_merge_into_result *out, lx_merge *m, const lx_merge_into *into,
                         lx_error *err)
 {
-    work w = {.into = into, .n = lx_tensor_file_count(into->base)};
-    unsigned char *found = lx_calloc(m->n_targets + 1, 1);
-    int rc = LX_OK;
-
-    *out = (lx_merge_into_result){.n_tensors = w.n};
-    w.rows = lx_calloc(w.n + 1, sizeof *w.rows);
-    w.views = lx_calloc(w.n + 1, sizeof *w.views);
-    if (!found || !w.rows || !w.views) {
-        rc = lx_oom(err);
-        goto done;
-    }
-    for (size_t i = 0; i < w.n && rc == LX_OK; i++) {
-        if ((rc = plan_tensor(&w, i, m, found, err)) == LX_OK)
-            plan_view(&w, i);
-        out->n_changed += w.rows[i].parts[0] || w.rows[i].parts[1] || w.rows[i].parts[2];
-    }
-    if (rc == LX_OK)
-        rc = check_missing(out, m, found, into->allows_missing, err);
-    if (rc == LX_OK)
-        rc = lx_safetensors_write_from(into->output, w.views, w.n, into->metadata,
-                                       into->n_metadata, tensor_bytes, &w, err);
-done:
-    lx_free(w.buffer);
-    lx_free(w.views);
-    lx_free(w.rows);
-    lx_free(found);
-    return rc;
+    return lx_merge_write_files(out, m, into, 1, err);
 }

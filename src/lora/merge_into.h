@@ -17,6 +17,7 @@
 
 typedef struct lx_merge_into {
     const lx_tensor_file *base;
+    const char *prefix; /* of the base's keys (lora/model_files); NULL: none */
     const char *output; /* .safetensors */
     bool has_dtype;     /* cast all weights to: */
     lx_dtype dtype;
@@ -37,5 +38,12 @@ typedef struct lx_merge_into_result {
  */
 int lx_merge_write_into(lx_merge_into_result *out, lx_merge *merge,
                         const lx_merge_into *into, lx_error *err);
+/* The same for a model of several files, a diffusers folder: a module is missing when none of them has its layer.
+ * All are planned before the first is written. */
+int lx_merge_write_files(lx_merge_into_result *out, lx_merge *merge,
+                         const lx_merge_into *files, size_t n, lx_error *err);
+/* The same checks and counts, and nothing written. */
+int lx_merge_check_files(lx_merge_into_result *out, lx_merge *merge,
+                         const lx_merge_into *files, size_t n, lx_error *err);
 
 #endif

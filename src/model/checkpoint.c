@@ -8,6 +8,7 @@
 #include "src/base/json.h"
 #include "src/base/rng.h"
 #include "src/model/checkpoint_internal.h"
+#include "src/model/folder.h"
 #include "src/model/keys.h"
 
 enum { JSON_LIMIT = 64 << 20 };
@@ -291,89 +292,16 @@ static char *join_path(lx_checkpoint *ckpt, const char *folder, const char *name
     return lx_arena_printf(ckpt->arena, "%s/%s", folder, name);
 }
 
-/* The files of a sharded part: "weight_map" of the index names one for each weight. */
-static int add_shards(lx_checkpoint *ckpt, lx_part part, const char *folder, const char *index,
-                      lx_error *err)
-{
-    lx_str text = LX_STR_INIT;
-    cJSON *json = NULL;
-    const cJSON *map, *item;
-    lx_str opened = LX_STR_INIT; /* "/a.safetensors/b.safetensors/" */
-    lx_str mark = LX_STR_INIT;
-    int rc;
-
-    if ((rc = lx_file_read(&text, index, JSON_LIMIT, err)) < 0 ||
-        (rc = lx_json_parse(&json, text.data, text.len, err)) < 0)
-        goto bad_index;
-    map = cJSON_GetObjectItemCaseSensitive(json, "weight_map");
-    if (!cJSON_IsObject(map) || !map->child) {
-        rc = lx_fail(err, LX_EFORMAT, "no \"weight_map\" in it");
-        goto bad_index;
-    }
-    lx_str_putc(&opened, '/');
-    cJSON_ArrayForEach(item, map) {
-        const char *path;
-
-        if (!cJSON_IsString(item) || !item->valuestring[0] || strchr(item->valuestring, '/')) {
-            rc = lx_fail(err, LX_EFORMAT, "weight_map: the file of \"%s\" is not a file name",
-                         item->string);
-            goto bad_index;
-        }
-        lx_str_clear(&mark);
-        lx_str_printf(&mark, "/%s/", item->valuestring);
-        if (strstr(lx_str_text(&opened), lx_str_text(&mark)))
-            continue;
-        lx_str_printf(&opened, "%s/", item->valuestring);
-        if ((rc = lx_str_check(&mark, err)) < 0 || (rc = lx_str_check(&opened, err)) < 0)
-            goto done;
-        if (!(path = join_path(ckpt, folder, item->valuestring))) {
-            rc = lx_oom(err);
-            goto done;
-        }
-        if ((rc = add_part_file(ckpt, part, path, err)) < 0)
-            goto done;
-    }
-    goto done;
-bad_index:
-    lx_within(err, "%s", index);
-done:
-    cJSON_Delete(json);
-    lx_str_release(&text);
-    lx_str_release(&opened);
-    lx_str_release(&mark);
-    return rc;
-}
-
-/* The weights of a part from its subfolder, full precision and safetensors first. */
 static int add_part_folder(lx_checkpoint *ckpt, lx_part part, const char *folder, lx_error *err)
 {
-    static const char *const stems[LX_PART_COUNT][2] = {
-        {"diffusion_pytorch_model", NULL},
-        {"model", "pytorch_model"},
-        {"diffusion_pytorch_model", NULL},
-    };
-    static const char *const suffixes[] = {
-        ".safetensors",      ".safetensors.index.json",      ".bin",
-        ".bin.index.json",   ".fp16.safetensors",
-        ".safetensors.index.fp16.json", ".fp16.bin",         ".bin.index.fp16.json",
-    };
+    lx_weight_files files;
+    int rc = lx_weight_files_find(&files, ckpt->arena, folder, lx_part_name(part), err);
 
-    for (size_t s = 0; s < sizeof(suffixes) / sizeof(suffixes[0]); s++) {
-        for (size_t i = 0; i < 2 && stems[part][i]; i++) {
-            char *path = lx_arena_printf(ckpt->arena, "%s/%s%s", folder, stems[part][i],
-                                         suffixes[s]);
-
-            if (!path)
-                return lx_oom(err);
-            if (!lx_file_exists(path))
-                continue;
-            return lx_ends_with(path, ".json") ? add_shards(ckpt, part, folder, path, err)
-                                               : add_part_file(ckpt, part, path, err);
-        }
+    for (size_t i = 0; i < files.n && rc == 0; i++) {
+        const char *path = join_path(ckpt, folder, files.names[i]);
+        rc = path ? add_part_file(ckpt, part, path, err) : lx_oom(err);
     }
-    return lx_fail(err, LX_ENOTFOUND,
-                   "%s: no weights of a %s (%s.safetensors or .bin) in this folder", folder,
-                   lx_part_name(part), stems[part][0]);
+    return rc;
 }
 
 /* The number of heads, which shapes cannot tell, stands beside the weights here. */

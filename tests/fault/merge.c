@@ -147,6 +147,23 @@ static int resize(lx_error *err)
     return rc;
 }
 
+/* A model of one file. */
+static lx_model_files one_file(lx_model_file *item, lx_tensor_file *file)
+{
+    *item =
+        (lx_model_file){.file = file, .path = "", .prefix = "", .folder = "", .name = ""};
+    return (lx_model_files){.items = item, .n = 1};
+}
+
+static int run_extract(lx_extract_result *r, lx_extract *x, lx_tensor_file *from,
+                       lx_tensor_file *to, const lx_extract_options *o, lx_error *err)
+{
+    lx_model_file a, b;
+    const lx_model_files base_files = one_file(&a, from), tuned_files = one_file(&b, to);
+
+    return lx_extract_run(r, x, &base_files, &tuned_files, o, NULL, NULL, err);
+}
+
 static int extract(lx_error *err)
 {
     const lx_extract_options o = {
@@ -159,7 +176,7 @@ static int extract(lx_error *err)
     if ((rc = lx_tensor_file_open(&from, paths[1], err)) == LX_OK &&
         (rc = lx_tensor_file_open(&to, paths[3], err)) == LX_OK &&
         (rc = lx_extract_new(&x, err)) == LX_OK)
-        rc = lx_extract_run(&result, x, from, to, &o, NULL, NULL, err);
+        rc = run_extract(&result, x, from, to, &o, err);
     lx_extract_free(x);
     lx_tensor_file_close(to);
     lx_tensor_file_close(from);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "src/base/file.h"
 #include "src/base/rng.h"
 #include "src/base/str.h"
 #include "src/lora/extract.h"
@@ -171,6 +172,23 @@ static double distance(const lx_extract_result *r, const char *module, const dou
     return sqrt(lost / all);
 }
 
+/* A model of one file. */
+static lx_model_files one_file(lx_model_file *item, lx_tensor_file *file)
+{
+    *item =
+        (lx_model_file){.file = file, .path = "", .prefix = "", .folder = "", .name = ""};
+    return (lx_model_files){.items = item, .n = 1};
+}
+
+static int run_extract(lx_extract_result *r, lx_extract *x, lx_tensor_file *from,
+                       lx_tensor_file *to, const lx_extract_options *o, lx_error *err)
+{
+    lx_model_file a, b;
+    const lx_model_files base_files = one_file(&a, from), tuned_files = one_file(&b, to);
+
+    return lx_extract_run(r, x, &base_files, &tuned_files, o, NULL, NULL, err);
+}
+
 static lx_extract *begin(void)
 {
     lx_extract *x;
@@ -222,8 +240,7 @@ static void test_extract__best_of_a_rank(void **state)
         lx_extract_result r;
         lx_error err;
         make_pair(0.1f, dtypes[t][0], dtypes[t][1]);
-        lx_assert_ok(lx_extract_run(&r, x, base.file, tuned.file, &o, NULL, NULL, &err),
-                     &err);
+        lx_assert_ok(run_extract(&r, x, base.file, tuned.file, &o, &err), &err);
         assert_int_equal(r.n_modules, 5);
         for (int i = 0; i < 5; i++)
             check_layer(&r, i, i == 2 ? 3 : 4, o.dtype);
@@ -243,8 +260,7 @@ static void test_extract__convolutions_are_asked_for(void **state)
 
     (void)state;
     make_pair(0.1f, LX_F32, LX_F32);
-    lx_assert_ok(lx_extract_run(&r, x, base.file, tuned.file, &o, NULL, NULL, &err),
-                 &err);
+    lx_assert_ok(run_extract(&r, x, base.file, tuned.file, &o, &err), &err);
     assert_int_equal(r.n_modules, 3);
     assert_int_equal(r.n_conv_left_out, 2);
     lx_extract_free(x);
@@ -267,8 +283,7 @@ static void test_extract__ranks_of_an_error(void **state)
             lx_extract *x = begin();
             lx_extract_result r;
             lx_error err;
-            lx_assert_ok(
-                lx_extract_run(&r, x, base.file, tuned.file, &o, NULL, NULL, &err), &err);
+            lx_assert_ok(run_extract(&r, x, base.file, tuned.file, &o, &err), &err);
             for (size_t i = 0; i < r.n_modules; i++) {
                 const bool is_bounded = bound && !strstr(r.modules[i].name, "conv1");
                 assert_true(r.modules[i].error <= errors[e] + 1e-6 || is_bounded);
@@ -291,8 +306,7 @@ static void test_extract__min_diff_is_of_text(void **state)
         lx_extract *x = begin();
         lx_extract_result r;
         lx_error err;
-        lx_assert_ok(lx_extract_run(&r, x, base.file, tuned.file, &o, NULL, NULL, &err),
-                     &err);
+        lx_assert_ok(run_extract(&r, x, base.file, tuned.file, &o, &err), &err);
         assert_int_equal(r.text_is_left_out, i);
         assert_int_equal(r.n_modules, 3 - i);
         lx_extract_free(x);
@@ -309,8 +323,7 @@ static void test_extract__clamped(void **state)
 
     (void)state;
     make_pair(0.1f, LX_F32, LX_F32);
-    lx_assert_ok(lx_extract_run(&r, x, base.file, tuned.file, &o, NULL, NULL, &err),
-                 &err);
+    lx_assert_ok(run_extract(&r, x, base.file, tuned.file, &o, &err), &err);
     for (size_t i = 0; i < r.n_modules; i++) {
         const lx_tensor_view *up = tensor_of(&r, r.modules[i].name, ".lora_up.weight"),
                              *down =
@@ -336,8 +349,7 @@ static void refuse(int code, const char *word)
     lx_extract_result r;
     lx_error err;
 
-    assert_int_equal(lx_extract_run(&r, x, base.file, tuned.file, &o, NULL, NULL, &err),
-                     code);
+    assert_int_equal(run_extract(&r, x, base.file, tuned.file, &o, &err), code);
     if (!strstr(err.text, word))
         fail_msg("\"%s\" does not speak of \"%s\"", err.text, word);
     lx_extract_free(x);
@@ -388,7 +400,7 @@ static void test_extract__of_a_merge(void **state)
     lx_assert_ok(lx_merge_add(merge, &s, &err), &err);
     lx_assert_ok(lx_merge_write_into(&changed, merge, &into, &err), &err);
     lx_assert_ok(lx_tensor_file_open(&merged, into.output, &err), &err);
-    lx_assert_ok(lx_extract_run(&r, x, file, merged, &o, NULL, NULL, &err), &err);
+    lx_assert_ok(run_extract(&r, x, file, merged, &o, &err), &err);
     assert_int_equal(r.n_modules, 264);
     assert_int_equal(r.n_left_out, 0);
     assert_true(
@@ -402,6 +414,83 @@ static void test_extract__of_a_merge(void **state)
     lx_merge_free(merge);
     lx_lora_file_close(lora);
     lx_tensor_file_close(file);
+}
+
+/* ---- diffusers folders -------------------------------------------------------------------------- */
+
+/* The networks of a made model as a folder has them. */
+static void save_folder(char *folder, const made *m)
+{
+    static const char *const names[] = {
+        "mid_block.attentions.0.proj_in.weight",
+        "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight",
+        "mid_block.resnets.0.conv1.weight", "mid_block.resnets.0.time_emb_proj.weight",
+        "text_model.encoder.layers.0.mlp.fc1.weight"};
+    lx_tensor_view views[5];
+    char path[128];
+    lx_error err;
+
+    for (int i = 0; i < 5; i++) {
+        views[i] = *lx_tensor_file_find(m->file, layers[i].key);
+        views[i].name = names[i];
+    }
+    strcpy(folder, "/tmp/lx-extract-folder-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    for (int text = 0; text < 2; text++) {
+        snprintf(path, sizeof path, "%s/%s", folder, text ? "text_encoder" : "unet");
+        lx_assert_ok(lx_make_dirs(path, &err), &err);
+        strcat(path,
+               text ? "/model.safetensors" : "/diffusion_pytorch_model.safetensors");
+        lx_assert_ok(lx_safetensors_write(path, views + (text ? 4 : 0), text ? 1 : 4,
+                                          NULL, 0, &err),
+                     &err);
+    }
+}
+
+static void drop_folder(const char *folder)
+{
+    static const char *const inner[] = {"unet/diffusion_pytorch_model.safetensors",
+                                        "unet", "text_encoder/model.safetensors",
+                                        "text_encoder"};
+    char path[128];
+
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, inner[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    rmdir(folder);
+}
+
+/* A folder against a file gives the very factors that a file against a file gives. */
+static void test_extract__folders(void **state)
+{
+    const lx_extract_options o = {
+        .rank = 4, .conv_rank = 3, .clamp_quantile = 1, .dtype = LX_F16};
+    lx_extract *x = begin(), *y = begin();
+    lx_model_files from, to;
+    lx_model_file item;
+    lx_extract_result a, b;
+    char folder[64];
+    lx_error err;
+
+    (void)state;
+    make_pair(0.1f, LX_F16, LX_F32);
+    save_folder(folder, &base);
+    lx_assert_ok(lx_model_files_open(&from, folder, &err), &err);
+    assert_int_equal(from.n, 2);
+    to = one_file(&item, tuned.file);
+    lx_assert_ok(run_extract(&a, x, base.file, tuned.file, &o, &err), &err);
+    lx_assert_ok(lx_extract_run(&b, y, &from, &to, &o, NULL, NULL, &err), &err);
+    assert_int_equal(a.n_tensors, b.n_tensors);
+    for (size_t i = 0; i < a.n_tensors; i++) {
+        assert_string_equal(a.tensors[i].name, b.tensors[i].name);
+        assert_memory_equal(a.tensors[i].data, b.tensors[i].data, a.tensors[i].bytes);
+    }
+    lx_extract_free(x);
+    lx_extract_free(y);
+    lx_model_files_close(&from);
+    drop_folder(folder);
+    drop_pair();
 }
 
 /* ---- the peer's ------------------------------------------------------------------------------ */
@@ -483,7 +572,7 @@ static void test_extract__as_the_peer(void **state)
         char path[128];
         snprintf(path, sizeof path, "lora/extract/%s.safetensors", cases[c].name);
         peer = lx_golden_open(path);
-        lx_assert_ok(lx_extract_run(&r, x, of, to, &cases[c].o, NULL, NULL, &err), &err);
+        lx_assert_ok(run_extract(&r, x, of, to, &cases[c].o, &err), &err);
         assert_int_equal(lx_tensor_file_count(peer), 3 * cases[c].n_peer);
         assert_int_equal(r.n_modules + r.n_same, cases[c].n_peer);
         for (size_t i = 0; i < r.n_modules; i++) {
@@ -510,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_extract__clamped),
         cmocka_unit_test(test_extract__refused),
         cmocka_unit_test(test_extract__of_a_merge),
+        cmocka_unit_test(test_extract__folders),
         cmocka_unit_test(test_extract__as_the_peer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,44 @@
+# A diffusers folder as the base: all of it comes out, the networks' weights merged, other variants of them left out.
+. "$SOURCE/tests/support/lora.sh"
+layer=mid_block.attentions.0.transformer_blocks.0.attn1.to_q
+text=text_model.encoder.layers.0.self_attn.q_proj
+mkdir -p base/unet base/text_encoder base/vae base/scheduler base/tokenizer
+make_tensors base/unet/diffusion_pytorch_model.safetensors '"format":"pt"' "$layer.weight=F16[8,6]" "conv_in.bias=F16[8]"
+cp base/unet/diffusion_pytorch_model.safetensors base/unet/diffusion_pytorch_model.fp16.safetensors
+make_tensors base/text_encoder/model.safetensors '"format":"pt"' "$text.weight=F32[8,8]"
+make_tensors base/vae/diffusion_pytorch_model.safetensors '' 'decoder.conv_in.weight=F16[4,4,3,3]'
+for file in unet/config.json text_encoder/config.json vae/config.json scheduler/scheduler_config.json \
+    tokenizer/vocab.json model_index.json; do
+    echo "{\"of\": \"$file\"}" >base/$file
+done
+make_tensors lora.safetensors '' \
+    "lora_unet_$(echo $layer | tr . _).lora_down.weight=F16[2,6]" \
+    "lora_unet_$(echo $layer | tr . _).lora_up.weight=F16[8,2]" \
+    "lora_te_$(echo $text | tr . _).lora_down.weight=F16[2,8]" \
+    "lora_te_$(echo $text | tr . _).lora_up.weight=F16[8,2]"
+make_tensors foreign.safetensors '' 'lora_unet_quux.lora_down.weight=F16[2,6]' 'lora_unet_quux.lora_up.weight=F16[8,2]'
+make_tensors wide.safetensors '' \
+    "lora_unet_$(echo $layer | tr . _).lora_down.weight=F16[2,7]" \
+    "lora_unet_$(echo $layer | tr . _).lora_up.weight=F16[8,2]"
+"$LX" merge lora.safetensors:0.5 --into base -o merged
+(cd merged && find . -type f | sort)
+for file in unet/config.json vae/diffusion_pytorch_model.safetensors model_index.json; do
+    cmp base/$file merged/$file && echo "$file is the same"
+done
+head -c 600 merged/text_encoder/model.safetensors | grep -ao '"format":"pt"'
+"$LX" show merged/unet/diffusion_pytorch_model.safetensors 2>/dev/null | grep -E "base model|merged from|checkpoint" |
+    sed 's/sha256 .*/sha256 .../'
+try() {
+    "$LX" merge "$@"
+    echo "exit $?"
+}
+try lora.safetensors --into base -o merged
+try lora.safetensors --into base -o out.safetensors
+try lora.safetensors --into base
+try foreign.safetensors --into base -o none
+try wide.safetensors --into base -o none
+try lora.safetensors --into base/scheduler -o none
+try lora.safetensors --into base -o none/out.ckpt --save_precision fp8
+[ ! -e none ] && "$LX" fsck >/dev/null && echo "store is sound"
+"$LX" extract base merged --rank 2 -o none.safetensors
+echo "exit $?"
