@@ -155,6 +155,16 @@ struct lx_device {
     int (*record_end)(lx_device *dev, void **recording, lx_error *err);
     int (*replay)(lx_device *dev, void *recording, lx_error *err);
     void (*record_free)(lx_device *dev, void *recording);
+    /*
+     * Optional, for devices that queue: copies in the order of what is queued, for which nobody
+     * waits. The bytes of src are taken before the call returns; what comes back is had by its
+     * ticket, once, which waits for that copy and for nothing queued behind it.
+     */
+    int (*upload_queued)(lx_device *dev, void *dst, const void *src, size_t bytes, lx_error *err);
+    int (*download_queued)(lx_device *dev, uint64_t *ticket, const void *src, size_t bytes,
+                           lx_error *err);
+    int (*take)(lx_device *dev, uint64_t ticket, void *dst, size_t bytes, lx_error *err);
+    const struct lx_updates *updates; /* kernels/update.h; NULL: the host's optimizers */
     void *context;
     struct lx_pack_cache *packs; /* kernels/pack.c */
     bool computes_bf16;          /* LX_COMPUTE_BF16 is more than a wish */

@@ -15,8 +15,10 @@ enum { LANES = 8 }; /* threads of a row */
 template <int D> struct tiles_of {
     enum {
         ROWS = D > 160 ? 8 : 16,
-        COLUMNS = D > 160 ? 8 : 32,
-        PITCH = D + 1, /* columns in different banks */
+        COLUMNS = D > 160  ? 8
+                  : D > 80 ? 24
+                           : 32, /* what 64 KiB of sm_75 hold */
+        PITCH = D + 1,           /* columns in different banks */
         OWN = D / LANES,
         SCORES = COLUMNS / LANES,
         THREADS = ROWS * LANES
@@ -238,7 +240,7 @@ __global__ void __launch_bounds__(tiles_of<D>::THREADS)
 
 /* Rows are keys. */
 template <class T, int D>
-__global__ void __launch_bounds__(tiles_of<D>::THREADS)
+__global__ void __launch_bounds__(tiles_of<D>::THREADS, D > 80 ? 2 : 4)
     attend_dkv(T *dk, T *dv, const T *q, const T *k, const T *v, const float *lse,
                const T *g, const float *row_D, attention_shape s)
 {

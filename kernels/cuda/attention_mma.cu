@@ -190,7 +190,7 @@ LX_DEVICE void add_softmax(float score[][4], float out[][4], float *most, float 
 }
 
 template <class T, int D, int COLUMNS>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 1) /* shared memory lets no more than 2 in */
     attend_mma(T *o, float *lse, const T *q, const T *k, const T *v, attention_shape s)
 {
     typedef mma_tile<D, COLUMNS> M;
@@ -328,10 +328,18 @@ __global__ void __launch_bounds__(THREADS)
     store_rows<T, D>(dq, out, s, b, s.T, first, head, p, 1, 1);
 }
 
-template <class T, int D, int COLUMNS>
-__global__ void __launch_bounds__(THREADS)
-    attend_mma_dkv(T *dk, T *dv, const T *q, const T *k, const T *v, const float *lse,
-                   const T *g, const float *row_D, attention_shape s)
+template <int N> LX_DEVICE void clear(float (&out)[N][4])
+{
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        out[i][0] = out[i][1] = out[i][2] = out[i][3] = 0;
+}
+
+/* dk, dv or both, as HAS_K and HAS_V say. */
+template <class T, int D, int COLUMNS, bool HAS_K, bool HAS_V>
+LX_DEVICE void keys_and_values(T *dk, T *dv, const T *q, const T *k, const T *v,
+                               const float *lse, const T *g, const float *row_D,
+                               const attention_shape &s)
 {
     typedef mma_tile<D, COLUMNS> M;
     LX_DYNAMIC_SHARED(T, keys);
@@ -344,13 +352,10 @@ __global__ void __launch_bounds__(THREADS)
     const int from = s.is_causal ? first / COLUMNS * COLUMNS : 0,
               row = first + p.first_row + p.g;
     const int64_t rows_at = ((int64_t)b * s.heads + head) * s.T;
-    float out_k[M::OUT][4], out_v[M::OUT][4];
+    float out_k[HAS_K ? M::OUT : 1][4], out_v[HAS_V ? M::OUT : 1][4];
 
-#pragma unroll
-    for (int i = 0; i < M::OUT; i++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            out_k[i][e] = out_v[i][e] = 0;
+    clear(out_k);
+    clear(out_v);
     fetch<T, D>(keys, k, s, b, s.S, first, ROWS, head);
     fetch<T, D>(values, v, s, b, s.S, first, ROWS, head);
     lx_copy_commit();
@@ -368,24 +373,47 @@ __global__ void __launch_bounds__(THREADS)
         lx_copy_wait<0>();
         __syncthreads();
         multiply_rows<T, D, COLUMNS>(score, keys, queries, p);
-        multiply_rows<T, D, COLUMNS>(dp, values, grads, p);
+        if (HAS_K)
+            multiply_rows<T, D, COLUMNS>(dp, values, grads, p);
 #pragma unroll
         for (int j = 0; j < M::SCORES; j++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 const int c = j * 8 + p.t * 2 + e % 2, t = t0 + c;
                 const bool is_visible = t < s.T && row + e / 2 * 8 < attention_keys(s, t);
+                if (!HAS_K)
+                    dp[j][e] = 0;
                 score_gradient(&score[j][e], &dp[j][e], column_lse[c], column_D[c],
                                is_visible, s);
             }
-        add_weighted<T, D, COLUMNS>(out_v, score, grads, p);
-        add_weighted<T, D, COLUMNS>(out_k, dp, queries, p);
+        if constexpr (HAS_V)
+            add_weighted<T, D, COLUMNS>(out_v, score, grads, p);
+        if constexpr (HAS_K)
+            add_weighted<T, D, COLUMNS>(out_k, dp, queries, p);
     }
     lx_copy_wait<0>(); /* keys after the last query: no tile came */
-    if (dk)
+    if constexpr (HAS_K)
         store_rows<T, D>(dk, out_k, s, b, s.S, first, head, p, 1, 1);
-    if (dv)
+    if constexpr (HAS_V)
         store_rows<T, D>(dv, out_v, s, b, s.S, first, head, p, 1, 1);
+}
+
+/* Heads of 160 one after the other: sums of both and what makes them are more than a thread's
+ * registers on sm_75, and leave room for two blocks elsewhere. */
+template <class T, int D, int COLUMNS>
+__global__ void __launch_bounds__(THREADS)
+    attend_mma_dkv(T *dk, T *dv, const T *q, const T *k, const T *v, const float *lse,
+                   const T *g, const float *row_D, attention_shape s)
+{
+    if (D <= 80 && dk && dv) {
+        keys_and_values<T, D, COLUMNS, D <= 80, true>(dk, dv, q, k, v, lse, g, row_D, s);
+        return;
+    }
+    if (dv)
+        keys_and_values<T, D, COLUMNS, false, true>(dk, dv, q, k, v, lse, g, row_D, s);
+    __syncthreads();
+    if (dk)
+        keys_and_values<T, D, COLUMNS, true, false>(dk, dv, q, k, v, lse, g, row_D, s);
 }
 
 /* ---- host -------------------------------------------------------------------------------- */

@@ -35,8 +35,12 @@ typedef struct lx_cuda_context {
     struct lx_cuda_library *library; /* products and convolutions (library.h) */
     lx_kernel kernels[LX_OP_COUNT];
     struct lx_cuda_block *blocks; /* sizes of what is allocated (device.c) */
+    struct lx_cuda_staging *staging; /* copies on their way (staging.h); NULL = none yet */
     size_t n_blocks, block_capacity;
 } lx_cuda_context;
+
+/* Tells the first launch that was refused, once. */
+int lx_cuda_tell_refused(lx_cuda_context *context, lx_error *err);
 
 /* Sets the kernels of the ops that are here (table.c). */
 void lx_cuda_fill_kernels(lx_kernel table[LX_OP_COUNT]);
@@ -97,6 +101,8 @@ static inline lx_cuda_context *lx_cuda_context_of(lx_device *dev)
 {
     return (lx_cuda_context *)dev->context;
 }
+
+extern const struct lx_updates lx_cuda_updates; /* update.c */
 
 /* The ops that a library does (linear.c, conv2d.c). */
 extern const lx_kernel lx_cuda_linear, lx_cuda_linear_dx, lx_cuda_linear_dw;

@@ -6,6 +6,8 @@
  * API, "Stream synchronization behavior".
  */
 #include "kernels/cuda/library.h"
+#include "kernels/cuda/staging.h"
+#include "kernels/update.h"
 
 #include <cuda_runtime_api.h>
 
@@ -89,8 +91,7 @@ static int cuda_download(lx_device *dev, void *dst, const void *src, size_t byte
 
 /* ---- the stream --------------------------------------------------------------------- */
 
-/* Tells the first launch that was refused, once. */
-static int tell_refused(lx_cuda_context *ctx, lx_error *err)
+int lx_cuda_tell_refused(lx_cuda_context *ctx, lx_error *err)
 {
     const int error = ctx->queue.error;
 
@@ -101,7 +102,7 @@ static int tell_refused(lx_cuda_context *ctx, lx_error *err)
 static int cuda_sync(lx_device *dev, lx_error *err)
 {
     lx_cuda_context *ctx = lx_cuda_context_of(dev);
-    const int rc = tell_refused(ctx, err),
+    const int rc = lx_cuda_tell_refused(ctx, err),
               error = cudaStreamSynchronize(ctx->queue.stream);
 
     if (rc < 0 || !error)
@@ -124,7 +125,7 @@ static int cuda_record_end(lx_device *dev, void **recording, lx_error *err)
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     int error = cudaStreamEndCapture(ctx->queue.stream, &graph),
-        rc = tell_refused(ctx, err);
+        rc = lx_cuda_tell_refused(ctx, err);
 
     if (!error && rc >= 0)
         error = cudaGraphInstantiate(&exec, graph, 0);
@@ -153,6 +154,9 @@ static void cuda_close(lx_device *dev)
 {
     lx_cuda_context *ctx = lx_cuda_context_of(dev);
 
+    if (ctx->queue.stream)
+        cudaStreamSynchronize(ctx->queue.stream);
+    lx_cuda_staging_free(ctx->staging);
     lx_pack_close(dev);
     if (ctx->library)
         ctx->library->close(ctx->library);
@@ -240,6 +244,10 @@ int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
         .record_end = cuda_record_end,
         .replay = cuda_replay,
         .record_free = cuda_record_free,
+        .upload_queued = lx_cuda_upload_queued,
+        .download_queued = lx_cuda_download_queued,
+        .take = lx_cuda_take,
+        .updates = &lx_cuda_updates,
         .context = ctx,
     };
     if ((error = cudaStreamCreate(&ctx->queue.stream)))

@@ -346,6 +346,36 @@ LX_DEVICE float lx_weight_at(lx_weight w, int64_t i)
     return lx_widen(((const lx_bf16 *)w.data)[i]);
 }
 
+/* N neighbouring ones: in as few loads as their type allows where w is aligned to 16 bytes, i is a
+ * multiple of N and N is a power of two up to 8. */
+template <int N> LX_DEVICE void lx_weights_at(float out[N], lx_weight w, int64_t i)
+{
+    enum { WIDE = N < 4 ? N : 4 };
+
+    if (w.dtype == LX_F32) {
+#pragma unroll
+        for (int k = 0; k < N; k += WIDE) {
+            const lx_pack<float, WIDE> v =
+                lx_load<float, WIDE>(static_cast<const float *>(w.data) + i + k);
+#pragma unroll
+            for (int j = 0; j < WIDE; j++)
+                out[k + j] = v.at[j];
+        }
+    } else if (w.dtype == LX_F16) {
+        const lx_pack<lx_f16, N> v =
+            lx_load<lx_f16, N>(static_cast<const lx_f16 *>(w.data) + i);
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            out[k] = lx_widen(v.at[k]);
+    } else {
+        const lx_pack<lx_bf16, N> v =
+            lx_load<lx_bf16, N>(static_cast<const lx_bf16 *>(w.data) + i);
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            out[k] = lx_widen(v.at[k]);
+    }
+}
+
 /* ---- host ------------------------------------------------------------------------------- */
 
 /* Launches, and keeps the first error in the device's queue. */

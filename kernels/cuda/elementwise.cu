@@ -191,9 +191,11 @@ __global__ void __launch_bounds__(THREADS)
     if (i < n) {
         lx_pack<T, N> v = lx_load<T, N>(a + at);
         const int64_t from = blockIdx.y * b_step + (period < n ? i % period : i);
+        float plus[N];
+        lx_weights_at<N>(plus, b, from);
 #pragma unroll
         for (int k = 0; k < N; k++)
-            v.at[k] = lx_narrow<T>(lx_widen(v.at[k]) + lx_weight_at(b, from + k));
+            v.at[k] = lx_narrow<T>(lx_widen(v.at[k]) + plus[k]);
         lx_store<T, N>(y + at, v);
     }
 }
@@ -232,7 +234,7 @@ template <class T> static void launch_add(lx_device *dev, const lx_call *call)
     }
     const int64_t B = call->in[0].n_dims > 1 ? call->in[0].shape[0] : 1, each = n / B;
     const int64_t step = n_b == n ? each : n_b == C ? 0 : C;
-    lx_with_pack<T>(C, {a, y}, [&](auto pack) {
+    lx_with_pack<T>(C, {a, y, call->in[1].data}, [&](auto pack) {
         constexpr int N = decltype(pack)::value;
         LX_LAUNCH(dev, (add<T, N>), dim3(lx_blocks(each / N, THREADS), (unsigned)B),
                   THREADS, 0, y, a, lx_weight_of(call, 1), (unsigned)each,

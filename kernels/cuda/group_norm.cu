@@ -65,13 +65,16 @@ template <int N>
 LX_DEVICE void put_partial(float *partial, const norm_shape &s, const tile &t,
                            const float *a, const float *b)
 {
-    __shared__ float sums[2 * TILE_THREADS * N];
-    const int width = blockDim.x * N, at = threadIdx.y * width + threadIdx.x * N;
+    /* A plane for each of a thread's channels, so that neighbours write to different banks; planes
+     * begin 32 / N banks apart, so that the channels read together lie in different ones too. */
+    enum { PLANE = TILE_THREADS + 32 / N };
+    __shared__ float sums[2][N * PLANE];
+    const int width = blockDim.x * N, at = threadIdx.y * blockDim.x + threadIdx.x;
 
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        sums[at + i] = a[i];
-        sums[TILE_THREADS * N + at + i] = b[i];
+        sums[0][i * PLANE + at] = a[i];
+        sums[1][i * PLANE + at] = b[i];
     }
     __syncthreads();
     for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < 2 * width;
@@ -79,7 +82,7 @@ LX_DEVICE void put_partial(float *partial, const norm_shape &s, const tile &t,
         const int which = i / width, c = i % width, channel = blockIdx.y * width + c;
         float sum = 0;
         for (int y = 0; y < (int)blockDim.y; y++)
-            sum += sums[which * TILE_THREADS * N + y * width + c];
+            sum += sums[which][c % N * PLANE + y * blockDim.x + c / N];
         if (channel < s.C)
             partial[(((int64_t)blockIdx.z * s.n_chunks + blockIdx.x) * 2 + which) * s.C +
                     channel] = sum;
@@ -159,12 +162,13 @@ __global__ void __launch_bounds__(TILE_THREADS)
 
     if (!t.is_inside)
         return; /* no collective follows */
+    lx_weights_at<N>(by, w, t.c0);
+    lx_weights_at<N>(plus, bias, t.c0);
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const float *of = stats + ((int64_t)blockIdx.z * s.G + (t.c0 + i) / s.width) * 2;
         mean[i] = of[0];
-        by[i] = of[1] * lx_weight_at(w, t.c0 + i);
-        plus[i] = lx_weight_at(bias, t.c0 + i);
+        by[i] = of[1] * by[i];
     }
     for (int64_t p = t.row; p < t.end; p += blockDim.y) {
         lx_pack<T, N> v = lx_load<T, N>(x + t.base + p * s.C);
@@ -227,6 +231,22 @@ LX_DEVICE channel channel_at(const float *stats, lx_weight w, lx_weight bias,
     return {of[0], of[1], lx_weight_at(w, c), lx_weight_at(bias, c)};
 }
 
+/* Of N channels from c on. */
+template <int N>
+LX_DEVICE void channels_at(channel ch[N], const float *stats, lx_weight w, lx_weight bias,
+                           const norm_shape &s, int b, int c)
+{
+    float scales[N], shifts[N];
+
+    lx_weights_at<N>(scales, w, c);
+    lx_weights_at<N>(shifts, bias, c);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const float *of = stats + ((int64_t)b * s.G + (c + i) / s.width) * 2;
+        ch[i] = {of[0], of[1], scales[i], shifts[i]};
+    }
+}
+
 /* The gradient at xhat. */
 LX_DEVICE float at_xhat(float dy, float xhat, const channel &c, bool has_silu)
 {
@@ -247,9 +267,7 @@ __global__ void __launch_bounds__(TILE_THREADS)
     for (int i = 0; i < N; i++)
         a[i] = b[i] = 0;
     if (t.is_inside) {
-#pragma unroll
-        for (int i = 0; i < N; i++)
-            ch[i] = channel_at(stats, w, bias, s, blockIdx.z, t.c0 + i);
+        channels_at<N>(ch, stats, w, bias, s, blockIdx.z, t.c0);
         for (int64_t p = t.row; p < t.end; p += blockDim.y) {
             const lx_pack<T, N> v = lx_load<T, N>(x + t.base + p * s.C);
             const lx_pack<T, N> d = lx_load<T, N>(dy + t.base + p * s.C);
@@ -298,13 +316,15 @@ __global__ void __launch_bounds__(TILE_THREADS)
 
     if (!t.is_inside)
         return;
+    channels_at<N>(ch, stats, w, bias, s, blockIdx.z, t.c0);
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const float *of = means + ((int64_t)blockIdx.z * s.G + (t.c0 + i) / s.width) * 2;
-        ch[i] = channel_at(stats, w, bias, s, blockIdx.z, t.c0 + i);
         sum[i] = of[0];
         dot[i] = of[1];
     }
+    /* Of two rows' loads in flight at once; of more, sm_86 keeps numbers outside of registers. */
+#pragma unroll 2
     for (int64_t p = t.row; p < t.end; p += blockDim.y) {
         const int64_t at = t.base + p * s.C;
         const lx_pack<T, N> v = lx_load<T, N>(x + at), d = lx_load<T, N>(dy + at);
@@ -423,7 +443,7 @@ static void forward(lx_device *dev, const lx_call *call, const norm_shape &s)
     }
     if (!stats)
         stats = partial + partial_floats(s);
-    lx_with_pack<T>(s.C, {x, y}, [&](auto pack) {
+    lx_with_pack<T>(s.C, {x, y, w.data, bias.data}, [&](auto pack) {
         constexpr int N = decltype(pack)::value;
         dim3 grid, threads;
         tiles(&grid, &threads, s, N);
@@ -458,7 +478,7 @@ static void backward(lx_device *dev, const lx_call *call, const norm_shape &s)
                   stats, plus, s);
         return;
     }
-    lx_with_pack<T>(s.C, {dy, x, plus, dx}, [&](auto pack) {
+    lx_with_pack<T>(s.C, {dy, x, plus, dx, w.data, bias.data}, [&](auto pack) {
         constexpr int N = decltype(pack)::value;
         dim3 grid, threads;
         tiles(&grid, &threads, s, N);

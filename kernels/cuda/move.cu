@@ -79,7 +79,9 @@ __global__ void __launch_bounds__(THREADS)
     if (i >= width)
         return;
     for (int64_t r = blockIdx.y; r < rows; r += gridDim.y)
-        y[r * width + i] = at >= 0 && at < from ? x[r * from + at] : U();
+        lx_store<U, 1>(y + r * width + i, at >= 0 && at < from
+                                              ? lx_load<U, 1>(x + r * from + at)
+                                              : lx_pack<U, 1>());
 }
 
 static dim3 row_grid(int64_t units, int64_t rows)

@@ -24,7 +24,7 @@ template <int N, class F> LX_DEVICE void for_row(int C, F f)
 /* ---- layer_norm --------------------------------------------------------------------------- */
 
 template <class T, int N>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 4)
     layer_norm(T *y, float *stats, const T *x, lx_weight w, lx_weight bias, int64_t rows,
                int C, float eps)
 {
@@ -53,11 +53,12 @@ __global__ void __launch_bounds__(THREADS)
     const float rstd = 1 / sqrtf(lx_warp_sum(squares) / C + eps);
     for_row<N>(C, [&](int c) {
         lx_pack<T, N> v = lx_load<T, N>(x + c);
+        float by[N], plus[N];
+        lx_weights_at<N>(by, w, c);
+        lx_weights_at<N>(plus, bias, c);
 #pragma unroll
         for (int k = 0; k < N; k++)
-            v.at[k] =
-                lx_narrow<T>((lx_widen(v.at[k]) - mean) * rstd * lx_weight_at(w, c + k) +
-                             lx_weight_at(bias, c + k));
+            v.at[k] = lx_narrow<T>((lx_widen(v.at[k]) - mean) * rstd * by[k] + plus[k]);
         lx_store<T, N>(y + m * C + c, v);
     });
     if (stats && threadIdx.x % 32 == 0) {
@@ -80,9 +81,11 @@ __global__ void __launch_bounds__(THREADS)
     for_row<N>(C, [&](int c) {
         const lx_pack<T, N> v = lx_load<T, N>(x + m * C + c),
                             d = lx_load<T, N>(dy + m * C + c);
+        float by[N];
+        lx_weights_at<N>(by, w, c);
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            const float g = lx_widen(d.at[k]) * lx_weight_at(w, c + k);
+            const float g = lx_widen(d.at[k]) * by[k];
             sum += g;
             dot += g * ((lx_widen(v.at[k]) - mean) * rstd);
         }
@@ -95,10 +98,12 @@ __global__ void __launch_bounds__(THREADS)
         lx_pack<T, N> a = d;
         if (plus)
             a = lx_load<T, N>(plus + m * C + c);
+        float by[N];
+        lx_weights_at<N>(by, w, c);
 #pragma unroll
         for (int k = 0; k < N; k++) {
             const float xhat = (lx_widen(v.at[k]) - mean) * rstd;
-            const float g = lx_widen(d.at[k]) * lx_weight_at(w, c + k);
+            const float g = lx_widen(d.at[k]) * by[k];
             const float z = rstd * (g - sum - xhat * dot);
             a.at[k] = lx_narrow<T>(plus ? lx_widen(a.at[k]) + z : z);
         }
@@ -117,7 +122,7 @@ static void run_layer_norm(lx_device *dev, const lx_call *call)
         typedef decltype(t) T;
         const T *x = lx_in<T>(call, 0);
         T *y = lx_out<T>(call, 0);
-        lx_with_pack<T>(C, {x, y}, [&](auto pack) {
+        lx_with_pack<T>(C, {x, y, call->in[1].data, call->in[2].data}, [&](auto pack) {
             constexpr int N = decltype(pack)::value;
             LX_LAUNCH(dev, (layer_norm<T, N>), lx_blocks(rows, WARPS), THREADS, 0, y,
                       lx_out<float>(call, 1), x, lx_weight_of(call, 1),
@@ -138,7 +143,7 @@ static void run_layer_norm_dx(lx_device *dev, const lx_call *call)
         const T *dy = lx_in<T>(call, 0), *x = lx_in<T>(call, 1),
                 *plus = lx_in<T>(call, 4);
         T *dx = lx_out<T>(call, 0);
-        lx_with_pack<T>(C, {dy, x, plus, dx}, [&](auto pack) {
+        lx_with_pack<T>(C, {dy, x, plus, dx, call->in[2].data}, [&](auto pack) {
             constexpr int N = decltype(pack)::value;
             LX_LAUNCH(dev, (layer_norm_dx<T, N>), lx_blocks(rows, WARPS), THREADS, 0, dx,
                       dy, x, lx_weight_of(call, 2), lx_in<float>(call, 3), plus, rows, C);

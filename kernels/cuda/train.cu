@@ -34,10 +34,15 @@ __global__ void __launch_bounds__(THREADS)
     lx_philox(words, d.key[0], d.key[1]);
     box_muller(four, words[0], words[1]);
     box_muller(four + 2, words[2], words[3]);
+    out += blockIdx.y * n + block * 4;
+    if (n % 4 == 0) {
+        lx_store<float, 4>(out, {four[0], four[1], four[2], four[3]});
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < 4; i++)
         if (block * 4 + i < n)
-            out[blockIdx.y * n + block * 4 + i] = four[i];
+            out[i] = four[i];
 }
 
 void lx_cuda_noise(lx_device *dev, float *out, const lx_cuda_draw *draws, int B,

@@ -6,20 +6,30 @@
 
 enum { THREADS = 256 };
 
-template <class T>
+template <class T, int N>
 __global__ void __launch_bounds__(THREADS)
-    start_rows(T *y, const T *add, lx_weight bias, int64_t n, int64_t C)
+    start_rows(T *y, const T *add, lx_weight bias, int64_t n, int C)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    const int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * N;
+    float plus[N] = {};
+    lx_pack<T, N> v;
 
-    if (i < n)
-        y[i] = lx_narrow<T>((add ? lx_widen(add[i]) : 0) +
-                            (bias.data ? lx_weight_at(bias, i % C) : 0));
+    if (i >= n)
+        return;
+    if (bias.data)
+        lx_weights_at<N>(plus, bias, i % C);
+    if (add)
+        v = lx_load<T, N>(add + i);
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        v.at[k] = lx_narrow<T>((add ? lx_widen(v.at[k]) : 0) + plus[k]);
+    lx_store<T, N>(y + i, v);
 }
 
 void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg *bias)
 {
     const int64_t n = lx_arg_count(y);
+    const int C = (int)lx_arg_width(y);
     const lx_weight b = {bias && bias->n_dims >= 0 ? bias->data : nullptr,
                          bias ? (int)bias->dtype : LX_F32};
 
@@ -27,9 +37,11 @@ void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg
         return;
     lx_with_type(y->dtype, [&](auto t) {
         typedef decltype(t) T;
-        LX_LAUNCH(dev, start_rows<T>, lx_blocks(n, THREADS), THREADS, 0,
-                  static_cast<T *>(y->data), static_cast<const T *>(add), b, n,
-                  lx_arg_width(y));
+        lx_with_pack<T>(C, {y->data, add, b.data}, [&](auto pack) {
+            constexpr int N = decltype(pack)::value;
+            LX_LAUNCH(dev, (start_rows<T, N>), lx_blocks(n / N, THREADS), THREADS, 0,
+                      static_cast<T *>(y->data), static_cast<const T *>(add), b, n, C);
+        });
     });
 }
 

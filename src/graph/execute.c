@@ -56,7 +56,7 @@ static int record(lx_plan *plan, lx_error *err)
     return dev->record_end(dev, &plan->recording, err);
 }
 
-int lx_plan_run(lx_plan *plan, lx_error *err)
+int lx_plan_queue(lx_plan *plan, lx_error *err)
 {
     lx_device *dev = plan->dev;
     int rc = LX_OK;
@@ -68,13 +68,17 @@ int lx_plan_run(lx_plan *plan, lx_error *err)
     if (!dev->record_begin || !plan->has_run) {
         plan->has_run = true;
         run_calls(plan);
-        return dev->sync(dev, err);
+        return LX_OK;
     }
     if (!plan->recording)
         rc = record(plan, err);
-    if (rc >= 0)
-        rc = dev->replay(dev, plan->recording, err);
-    return rc < 0 ? rc : dev->sync(dev, err);
+    return rc < 0 ? rc : dev->replay(dev, plan->recording, err);
+}
+
+int lx_plan_run(lx_plan *plan, lx_error *err)
+{
+    const int rc = lx_plan_queue(plan, err);
+    return rc < 0 ? rc : plan->dev->sync(plan->dev, err);
 }
 
 int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err)

@@ -122,6 +122,14 @@ int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes,
 const lx_tensor *lx_plan_output(const lx_plan *plan, const char *output);
 
 int lx_plan_run(lx_plan *plan, lx_error *err); /* all calls, then sync */
+/*
+ * The same without the sync, on a device that queues; others have done it when this returns. An output
+ * may be asked for by a ticket before the next run overwrites it, and had with the device's take
+ * (kernels/kernel.h).
+ */
+int lx_plan_queue(lx_plan *plan, lx_error *err);
+int lx_plan_get_queued(lx_plan *plan, const char *output, size_t bytes, uint64_t *ticket,
+                       lx_error *err);
 
 /*
  * Where the time goes: while on, every call is followed by a sync and timed on its own.

@@ -286,8 +286,24 @@ int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes
                 lx_error *err)
 {
     const lx_tensor *t = find(plan->graph->inputs, plan->graph->n_inputs, input);
+    lx_device *dev = plan->dev;
     int rc = check_transfer(plan, "input", input, t, bytes, err);
-    return rc < 0 ? rc : plan->dev->upload(plan->dev, address(plan, t), data, bytes, err);
+
+    if (rc < 0)
+        return rc;
+    return (dev->upload_queued ? dev->upload_queued : dev->upload)(dev, address(plan, t),
+                                                                   data, bytes, err);
+}
+
+int lx_plan_get_queued(lx_plan *plan, const char *output, size_t bytes, uint64_t *ticket,
+                       lx_error *err)
+{
+    const lx_tensor *t = lx_plan_output(plan, output);
+    int rc = check_transfer(plan, "output", output, t, bytes, err);
+
+    return rc < 0 ? rc
+                  : plan->dev->download_queued(plan->dev, ticket, address(plan, t), bytes,
+                                               err);
 }
 
 int lx_plan_get(lx_plan *plan, const char *output, void *data, size_t bytes,

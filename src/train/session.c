@@ -13,7 +13,24 @@
 #include "src/train/latents.h"
 #include "src/train/output.h"
 #include "src/train/samples.h"
+#include "src/train/updater.h"
 #include "src/train/validation.h"
+
+/* A micro-step whose loss may not be known yet. */
+typedef struct pending_loss {
+    lx_step_loss later;
+    int64_t batch;           /* in its epoch */
+    const char *first_image; /* of it, to be named in errors */
+} pending_loss;
+
+/* A step that is done, or queued on a device that updates by itself. */
+typedef struct pending_step {
+    bool is_queued;
+    lx_step_report report;
+    pending_loss *losses; /* [gradient_accumulation_steps] */
+    int n_micro;
+    uint64_t update; /* what lx_updater_result is asked with */
+} pending_step;
 
 struct lx_train {
     const lx_train_config *config;
@@ -31,6 +48,8 @@ struct lx_train {
     lx_latents *latents;
     lx_step *step;
     lx_optimizer *optimizer;
+    lx_updater *updater;   /* the device's updates; NULL = the host's */
+    pending_step steps[2]; /* the one that is queued, and the one before it */
     lx_metadata metadata;
     lx_output output;
     lx_samples samples;
@@ -150,6 +169,7 @@ void lx_train_close(lx_train *t)
 {
     if (!t)
         return;
+    lx_updater_free(t->updater);
     lx_optimizer_free(t->optimizer);
     lx_validation_free(t->validation);
     lx_step_free(t->step);
@@ -292,8 +312,17 @@ static int prepare_optimizer(lx_train *t, lx_error *err)
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
-    int rc = lx_optimizer_new(&t->optimizer, &t->config->optimizer, tensors, n, err);
+    const lx_train_config *c = t->config;
+    int rc = lx_optimizer_new(&t->optimizer, &c->optimizer, tensors, n, err);
 
+    for (int i = 0; i < 2 && rc == LX_OK; i++)
+        if (!(t->steps[i].losses =
+                  lx_arena_calloc(t->arena, (size_t)c->gradient_accumulation_steps,
+                                  sizeof(pending_loss))))
+            rc = lx_oom(err);
+    if (rc == LX_OK && lx_updater_is_possible(t->dev, c))
+        rc = lx_updater_new(&t->updater, t->lora, t->optimizer, tensors, n,
+                            c->max_grad_norm, err);
     t->output.state = (lx_train_state){.lora = t->lora,
                                        .optimizer = t->optimizer,
                                        .progress = &t->at,
@@ -431,29 +460,32 @@ static int encode_captions(lx_train *t, const lx_batch *batch, lx_error *err)
 
 /* Names the images of a batch whose loss is not a number, so that the user can look at
  * them. */
-static int fail_not_finite(const lx_train *t, const lx_batch *batch, int64_t step,
-                           double loss, lx_error *err)
+static int fail_not_finite(const char *first_image, int64_t step, double loss,
+                           lx_error *err)
 {
     /* At the first step the rate has done nothing yet. */
-    lx_fail(err, LX_ECHECK,
-            "the loss at step %lld is %g: training stopped before it could spoil the "
-            "LoRA; the "
-            "batch began with \"%s\". %s, or look at that image",
-            (long long)step, loss, t->dataset->images[batch->images[0]].path,
-            step > 1 ? "Lower --learning_rate"
-                     : "Try another base model: this one may be damaged");
-    return LX_ECHECK;
+    return lx_fail(
+        err, LX_ECHECK,
+        "the loss at step %lld is %g: training stopped before it could spoil the "
+        "LoRA; the "
+        "batch began with \"%s\". %s, or look at that image",
+        (long long)step, loss, first_image,
+        step > 1 ? "Lower --learning_rate"
+                 : "Try another base model: this one may be damaged");
 }
 
-static int micro_step(lx_train *t, int epoch, int64_t index, int64_t step, double *loss,
-                      int *n_images, lx_error *err)
+/* Runs or queues the next batch, as micro-step n of the step. */
+static int micro_step(lx_train *t, pending_step *of, int n, lx_error *err)
 {
+    pending_loss *loss = &of->losses[n];
     const lx_train_config *c = t->config;
     const lx_batch *batch;
     lx_step_inputs in = {0};
+    const double share = 1.0 / c->gradient_accumulation_steps;
     int rc;
 
-    if ((rc = lx_loader_batch(&batch, t->loader, epoch, index, step, err)) < 0 ||
+    if ((rc = lx_loader_batch(&batch, t->loader, (int)t->at.epoch, t->at.batch,
+                              t->at.step, err)) < 0 ||
         (rc = encode_captions(t, batch, err)) < 0)
         return rc;
     in.batch = batch->size;
@@ -472,12 +504,19 @@ static int micro_step(lx_train *t, int epoch, int64_t index, int64_t step, doubl
     in.loss_weights = batch->loss_weights;
     in.mask = batch->masks;
     in.micro_step = t->at.micro_steps;
-    if ((rc = lx_step_run(loss, t->step, &in, 1.0 / c->gradient_accumulation_steps,
-                          err)) < 0)
+    rc = t->updater ? lx_step_queue(&loss->later, t->step, &in, share, err)
+                    : lx_step_run(&loss->later.value, t->step, &in, share, err);
+    if (rc < 0)
         return rc;
+    loss->batch = t->at.batch++;
+    loss->first_image = t->dataset->images[batch->images[0]].path;
     t->at.micro_steps++;
-    *n_images = batch->size;
-    return isfinite(*loss) ? LX_OK : fail_not_finite(t, batch, step + 1, *loss, err);
+    t->at.images_seen += batch->size;
+    of->n_micro++;
+    return t->updater || isfinite(loss->later.value)
+               ? LX_OK
+               : fail_not_finite(loss->first_image, t->at.step + 1, loss->later.value,
+                                 err);
 }
 
 /* The peer's loss recorder: a window one epoch long. */
@@ -510,28 +549,43 @@ static void limit_norms(lx_train *t, lx_step_report *report)
     report->max_key_norm = norms.largest;
 }
 
-static int update(lx_train *t, lx_step_report *report, lx_error *err)
+static int fail_gradient(int64_t step, lx_error *err)
+{
+    return lx_fail(
+        err, LX_ECHECK,
+        "the gradient at step %lld is not a number: training stopped before it "
+        "could spoil the LoRA. Lower --learning_rate",
+        (long long)step);
+}
+
+static int update_on_host(lx_train *t, lx_step_report *report, double factor,
+                          lx_error *err)
 {
     const lx_train_config *c = t->config;
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
-    double factor = lx_schedule_factor(&t->schedule, report->step - 1);
-    int rc;
 
     report->grad_norm = lx_gradient_norm(tensors, n);
     if (!isfinite(report->grad_norm))
-        return lx_fail(
-            err, LX_ECHECK,
-            "the gradient at step %lld is not a number: training stopped before it "
-            "could spoil the LoRA. Lower --learning_rate",
-            (long long)report->step);
+        return fail_gradient(report->step, err);
     if (c->max_grad_norm > 0)
         lx_gradient_clip(tensors, n, report->grad_norm, c->max_grad_norm);
     lx_optimizer_step(t->optimizer, tensors, factor);
     if (c->scale_weight_norms > 0)
         limit_norms(t, report);
     lx_step_zero_gradients(t->step);
-    if ((rc = lx_lora_send(t->lora, err)) < 0)
+    return lx_lora_send(t->lora, err);
+}
+
+static int update(lx_train *t, pending_step *of, lx_error *err)
+{
+    const lx_train_config *c = t->config;
+    lx_step_report *report = &of->report;
+    const double factor = lx_schedule_factor(&t->schedule, report->step - 1);
+    int rc = t->updater ? lx_updater_queue(t->updater, factor, &of->update, err)
+                        : update_on_host(t, report, factor, err);
+
+    if (rc < 0)
         return rc;
     report->scheduled_unet = c->unet_lr * factor;
     report->scheduled_text_encoder = c->text_encoder_lr * factor;
@@ -543,14 +597,69 @@ static int update(lx_train *t, lx_step_report *report, lx_error *err)
     return LX_OK;
 }
 
+/* What the device made of a step that it did: nothing was updated if a gradient was not finite. */
+static int take_results(lx_train *t, pending_step *of, lx_error *err)
+{
+    lx_update_result found;
+    int rc = lx_updater_result(t->updater, of->update, &found, err);
+
+    of->is_queued = false;
+    for (int i = 0; i < of->n_micro && rc == LX_OK; i++) {
+        lx_step_loss *later = &of->losses[i].later;
+        if ((rc = lx_step_loss_of(&later->value, t->step, later, err)) == LX_OK &&
+            !isfinite(later->value))
+            rc = fail_not_finite(of->losses[i].first_image, of->report.step, later->value,
+                                 err);
+    }
+    if (rc < 0)
+        return rc;
+    of->report.grad_norm = found.norm;
+    return found.is_finite ? LX_OK : fail_gradient(of->report.step, err);
+}
+
+/* The step's numbers are known: they are recorded and told. */
+static int settle(lx_train *t, pending_step *of, lx_error *err)
+{
+    lx_step_report *report = &of->report;
+    int rc = of->is_queued ? take_results(t, of, err) : LX_OK;
+
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < of->n_micro; i++) {
+        const double loss = of->losses[i].later.value;
+        report->average_loss = record_loss(&t->at, of->losses[i].batch, loss);
+        report->loss += loss;
+    }
+    report->loss /= of->n_micro;
+    t->average_loss = report->average_loss;
+    return t->observer->on_step ? t->observer->on_step(t->observer->context, report, err)
+                                : LX_OK;
+}
+
+/* Waits for what is queued, tells its steps, and brings values and states to the host. */
+static int catch_up(lx_train *t, lx_error *err)
+{
+    int rc = LX_OK;
+
+    if (!t->updater)
+        return LX_OK;
+    for (int64_t i = 0; i < 2 && rc == LX_OK; i++) { /* the older one first */
+        pending_step *of = &t->steps[(t->at.step + i) % 2];
+        if (of->is_queued)
+            rc = settle(t, of, err);
+    }
+    return rc < 0 ? rc : lx_updater_fetch(t->updater, err);
+}
+
 /* What is saved is what is to be used, where that is not what is trained. */
 static int show_averages(lx_train *t, bool on, lx_error *err)
 {
     size_t n;
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
-    return lx_optimizer_show_averages(t->optimizer, tensors, on) ? lx_lora_send(t->lora, err)
-                                                                 : LX_OK;
+    return lx_optimizer_show_averages(t->optimizer, tensors, on)
+               ? lx_lora_send(t->lora, err)
+               : LX_OK;
 }
 
 static bool wants_stop(const lx_train *t)
@@ -558,14 +667,22 @@ static bool wants_stop(const lx_train *t)
     return t->observer->should_stop && t->observer->should_stop(t->observer->context);
 }
 
-static bool is_time_to_autosave(lx_train *t)
+static bool is_time_to_autosave(const lx_train *t)
 {
-    const double now = seconds_now(), minutes = t->config->autosave_minutes;
+    const double minutes = t->config->autosave_minutes;
 
-    if (!minutes || now - t->autosaved < minutes * 60)
-        return false;
-    t->autosaved = now;
-    return true;
+    return minutes != 0 && seconds_now() - t->autosaved >= minutes * 60;
+}
+
+/* Does anybody look at the values after this step? */
+static bool is_anything_due(const lx_train *t)
+{
+    const lx_train_config *c = t->config;
+    const int64_t step = t->at.step;
+
+    return (c->save_every_n_steps > 0 && step % c->save_every_n_steps == 0) ||
+           (t->validation && lx_validation_after_step(c, step)) ||
+           lx_samples_is_due(c, false, 0, step) || is_time_to_autosave(t);
 }
 
 /* Of the LoRA that would be saved now. */
@@ -590,47 +707,47 @@ static int save_step(lx_train *t, lx_error *err)
 {
     int rc = show_averages(t, true, err);
 
-    if (rc == LX_OK && (rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
+    if (rc == LX_OK &&
+        (rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
         rc = lx_output_step(&t->output, (int)t->at.epoch, t->at.step, err);
     if (rc == LX_OK && (rc = show_averages(t, false, err)) == LX_OK)
         rc = lx_output_step_state(&t->output, t->at.step, err);
-    if (rc == LX_OK && is_time_to_autosave(t))
+    if (rc == LX_OK && is_time_to_autosave(t)) {
+        t->autosaved = seconds_now();
         rc = lx_output_autosave(&t->output, err);
+    }
     return rc;
 }
 
-/* The micro-steps of one update. */
+/* The micro-steps of one update, and the update. Where the device does both, this only queues them, and
+ * the numbers told are those of the step before. */
 static int one_step(lx_train *t, lx_error *err)
 {
     lx_train_progress *at = &t->at;
     const double started = seconds_now();
-    lx_step_report report = {.step = at->step + 1,
-                             .total_steps = t->count.total_steps,
-                             .epoch = (int)at->epoch + 1,
-                             .total_epochs = (int)t->count.epochs};
-    int n_micro = 0, rc;
+    pending_step *now = &t->steps[at->step % 2], *before = &t->steps[(at->step + 1) % 2];
+    int rc;
 
-    while (n_micro < t->config->gradient_accumulation_steps && at->batch < at->batches) {
-        double loss;
-        int n_images;
-        if ((rc = micro_step(t, (int)at->epoch, at->batch, at->step, &loss, &n_images,
-                             err)) < 0)
+    now->n_micro = 0;
+    now->report = (lx_step_report){.step = at->step + 1,
+                                   .total_steps = t->count.total_steps,
+                                   .epoch = (int)at->epoch + 1,
+                                   .total_epochs = (int)t->count.epochs};
+    while (now->n_micro < t->config->gradient_accumulation_steps &&
+           at->batch < at->batches)
+        if ((rc = micro_step(t, now, now->n_micro, err)) < 0)
             return rc;
-        report.average_loss = record_loss(at, at->batch, loss);
-        report.loss += loss;
-        at->images_seen += n_images;
-        n_micro++;
-        at->batch++;
-    }
-    report.loss /= n_micro;
-    if ((rc = update(t, &report, err)) < 0)
+    if ((rc = update(t, now, err)) < 0)
         return rc;
     at->step++;
-    report.images_seen = at->images_seen;
-    report.seconds = seconds_now() - started;
-    t->average_loss = report.average_loss;
-    if (t->observer->on_step &&
-        (rc = t->observer->on_step(t->observer->context, &report, err)) < 0)
+    now->is_queued = t->updater != NULL;
+    now->report.images_seen = at->images_seen;
+    if (before->is_queued && (rc = settle(t, before, err)) < 0)
+        return rc;
+    now->report.seconds = seconds_now() - started;
+    if (now->is_queued && !is_anything_due(t))
+        return LX_OK;
+    if ((rc = now->is_queued ? catch_up(t, err) : settle(t, now, err)) < 0)
         return rc;
     if (t->validation && lx_validation_after_step(t->config, at->step) &&
         (rc = validate(t, false, err)) < 0)
@@ -640,8 +757,10 @@ static int one_step(lx_train *t, lx_error *err)
 
 static int end_epoch(lx_train *t, lx_error *err)
 {
-    int rc;
+    int rc = catch_up(t, err);
 
+    if (rc < 0)
+        return rc;
     t->at.epoch++;
     t->at.batch = 0;
     if (t->validation && lx_validation_after_epoch(t->config, (int)t->at.epoch) &&
@@ -653,7 +772,8 @@ static int end_epoch(lx_train *t, lx_error *err)
         return rc;
     if ((rc = show_averages(t, true, err)) == LX_OK &&
         (rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK &&
-        (rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err)) == LX_OK)
+        (rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err)) ==
+            LX_OK)
         rc = show_averages(t, false, err);
     return rc < 0 ? rc : lx_output_epoch_state(&t->output, (int)t->at.epoch, err);
 }
@@ -688,7 +808,8 @@ static int start(lx_train *t, lx_error *err)
         lx_within(err, "--resume");
         return rc;
     }
-    if ((rc = lx_lora_send(t->lora, err)) < 0)
+    rc = t->updater ? lx_updater_send(t->updater, err) : lx_lora_send(t->lora, err);
+    if (rc < 0)
         return rc;
     if (t->at.step >= t->count.total_steps)
         return lx_fail(
@@ -702,8 +823,10 @@ static int start(lx_train *t, lx_error *err)
 static int stop(lx_train *t, lx_error *err)
 {
     lx_str state = LX_STR_INIT;
-    int rc = LX_OK;
+    int rc = catch_up(t, err);
 
+    if (rc < 0)
+        return rc;
     if (t->at.step > 0) {
         if ((rc = lx_output_autosave(&t->output, err)) < 0)
             return rc;

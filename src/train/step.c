@@ -385,11 +385,10 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
     return lx_plan_set(plan, "token_weights", in->token_weights, weights, err);
 }
 
-int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double share,
-                lx_error *err)
+/* Everything of a step but reading what came out. */
+static int begin_step(lx_step *step, const lx_step_inputs *in, double share, lx_error *err)
 {
     lx_plan *plan;
-    float scaled;
     int rc;
 
     if ((rc = find_plan(&step->last, step, in->batch, in->h, in->w, in->n_chunks, err)) < 0)
@@ -400,13 +399,55 @@ int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double sh
         return rc;
     step->must_send_gradients = false;
     if ((rc = set_scalars(step, plan, in, share, err)) < 0 ||
-        (rc = set_inputs(step, plan, in, err)) < 0 || (rc = lx_plan_run(plan, err)) < 0 ||
-        (rc = lx_plan_get(plan, "loss", &scaled, sizeof scaled, err)) < 0 ||
+        (rc = set_inputs(step, plan, in, err)) < 0 || (rc = lx_plan_queue(plan, err)) < 0)
+        return rc;
+    if (step->dropout.module > 0)
+        touch_modules(step, (int64_t[]){(int64_t)step->model.config->seed, in->micro_step});
+    return LX_OK;
+}
+
+int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double share,
+                lx_error *err)
+{
+    float scaled;
+    int rc = begin_step(step, in, share, err);
+
+    if (rc < 0 || (rc = step->model.dev->sync(step->model.dev, err)) < 0 ||
+        (rc = lx_plan_get(step->plans[step->last].plan, "loss", &scaled, sizeof scaled,
+                          err)) < 0 ||
         (rc = lx_lora_fetch_gradients(step->model.lora, err)) < 0)
         return rc;
     *loss = (double)scaled / share;
-    if (step->dropout.module > 0)
-        touch_modules(step, (int64_t[]){(int64_t)step->model.config->seed, in->micro_step});
+    return LX_OK;
+}
+
+int lx_step_queue(lx_step_loss *later, lx_step *step, const lx_step_inputs *in, double share,
+                  lx_error *err)
+{
+    lx_plan *plan;
+    int rc;
+
+    *later = (lx_step_loss){.share = share};
+    if (!step->model.dev->download_queued)
+        return lx_step_run(&later->value, step, in, share, err);
+    if ((rc = begin_step(step, in, share, err)) < 0)
+        return rc;
+    plan = step->plans[step->last].plan;
+    return lx_plan_get_queued(plan, "loss", sizeof(float), &later->ticket, err);
+}
+
+int lx_step_loss_of(double *loss, lx_step *step, const lx_step_loss *later, lx_error *err)
+{
+    lx_device *dev = step->model.dev;
+    float scaled;
+    int rc;
+
+    *loss = later->value;
+    if (!dev->download_queued)
+        return LX_OK;
+    if ((rc = dev->take(dev, later->ticket, &scaled, sizeof scaled, err)) < 0)
+        return rc;
+    *loss = (double)scaled / later->share;
     return LX_OK;
 }
 

@@ -73,6 +73,19 @@ void lx_step_zero_gradients(lx_step *step);
 int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double share,
                 lx_error *err);
 
+/*
+ * The same, queued: where the device queues, nothing is waited for, gradients stay there, and the loss
+ * can be had later, once. For trainings whose updates are the device's too (train/updater).
+ */
+typedef struct lx_step_loss {
+    uint64_t ticket;
+    double value, share; /* value: where the device does not queue */
+} lx_step_loss;
+
+int lx_step_queue(lx_step_loss *later, lx_step *step, const lx_step_inputs *in, double share,
+                  lx_error *err);
+int lx_step_loss_of(double *loss, lx_step *step, const lx_step_loss *later, lx_error *err);
+
 /* Every tensor of the LoRA in file order (down, up per module) with its rate. Valid after the
  * first run or prepare, which learns what has a gradient; under module_dropout each run does. */
 const lx_trainable *lx_step_trainables(const lx_step *step, size_t *count);

@@ -18,9 +18,10 @@
 namespace lx_emu
 {
 
-lx_emu_options options = {0, 1, 0, 0, (uint64_t)64 << 30, 99 << 10, 86};
+lx_emu_options options = {0, 1, 0, 0, (uint64_t)64 << 30, 99 << 10, 86, 0, 0};
 lx_emu_counts counts;
 thread *current;
+void (*note_pack)(const void *p, size_t bytes);
 uint32_t barriers;
 
 static unsigned n_faults;
@@ -450,6 +451,7 @@ static void run_block(const job &work, uint3 index, dim3 grid, dim3 threads,
     begin_fiber(first);
     current = first;
     lx_emu_switch(&now.host_stack, first->stack_pointer);
+    check_block_end();
 }
 
 /* Blocks in random order: i -> (a i + b) mod n with a prime that does not divide n. */
@@ -470,6 +472,8 @@ void run_grid(const job &work, dim3 grid, dim3 threads, size_t shared_bytes)
 
     counts.launches++;
     counts.threads += n * threads.x * threads.y * threads.z;
+    if (options.launches)
+        note_launch(full_name(work), threads.x * threads.y * threads.z, shared_bytes);
     if (options.dry)
         return;
     name = work.name;
@@ -479,6 +483,7 @@ void run_grid(const job &work, dim3 grid, dim3 threads, size_t shared_bytes)
                              (unsigned)(j / grid.x / grid.y)};
         run_block(work, index, grid, threads, shared_bytes, i == 0);
     }
+    check_grid_end(work);
     name = "?";
 }
 
@@ -487,7 +492,7 @@ bool is_own(const void *p)
 {
     const char *c = (const char *)p;
     return (c >= (const char *)&now && c < (const char *)(&now + 1)) ||
-           p == (const void *)&current;
+           p == (const void *)&current || p == (const void *)&note_pack;
 }
 
 } // namespace lx_emu

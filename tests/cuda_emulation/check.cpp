@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "tests/cuda_emulation/state.h"
+#include "tests/cuda_emulation/traffic.h"
 
 extern "C" char __executable_start, __data_start, _end;
 
@@ -251,6 +252,9 @@ static void check(const char *p, size_t bytes, access_kind kind, uint32_t place)
             tell_access("host memory", what, p, place, nullptr);
         return;
     }
+    if (options.count && kind != PROMISE) /* the bytes of a promise come here once more */
+        traffic_add(place, current->number, p, bytes,
+                    {cells != heap_cells, kind != READ});
     for (const char *end = p + bytes; p < end;) {
         const size_t at = (size_t)(p - first), skip = at & 3;
         const size_t n = std::min((size_t)(end - p), 4 - skip);
@@ -272,11 +276,24 @@ static uint32_t place_of(const void *address)
 void check_block(bool is_first, const void *closure, size_t bytes)
 {
     begin();
+    note_pack = options.count ? traffic_pack : nullptr;
     block_now++;
     if (is_first)
         first_of_grid = block_now;
     arguments = (const char *)closure;
     arguments_end = arguments + bytes;
+}
+
+void check_block_end()
+{
+    if (options.count)
+        traffic_end_block();
+}
+
+void check_grid_end(const job &work)
+{
+    if (options.count)
+        traffic_end_grid(full_name(work));
 }
 
 void check_shared(unsigned char *p, size_t bytes)

@@ -34,7 +34,9 @@ typedef struct lx_emu_options {
     uint64_t memory; /* bytes of device memory */
     uint64_t
         optin; /* bytes of shared memory a block may ask for: 99 KiB sm_86, 227 KiB sm_90 */
-    uint64_t sm; /* compute capability, 86 */
+    uint64_t sm;    /* compute capability, 86 */
+    uint64_t launches; /* 1: a table of all launches goes to stderr at the end */
+    uint64_t count;    /* 1: the checker counts sectors and bank conflicts (traffic.h) */
 } lx_emu_options;
 
 /* May be changed whenever nothing is queued. */
@@ -54,6 +56,9 @@ bool lx_emu_is_checked(void); /* linked with the access checker */
 /* Device memory whose bytes are to count as never written, or as defined: arenas reuse memory that
  * a kernel must not read before it has written it. Nothing happens without the checker. */
 void lx_emu_mark(const void *memory, size_t bytes, bool is_defined);
+
+/* For the table of launches: work that is no kernel of ours, as a library's. */
+void lx_emu_note(const char *name);
 
 #ifdef __cplusplus
 }

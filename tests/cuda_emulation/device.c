@@ -4,9 +4,14 @@
  * Linked into a program of tests/kernels, it takes the CPU's place there (support/kernel_case.h);
  * variants are the orders in which lanes, warps, blocks and streams run.
  */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "kernels/cuda/cuda.h"
 #include "tests/cuda_emulation/control.h"
@@ -60,6 +65,8 @@ static const lx_case_device emulated = {
 __attribute__((constructor)) static void use_emulation(void)
 {
     lx_case_device_used = &emulated;
+    /* Some of a program's tests, where all would take minutes. */
+    cmocka_set_test_filter(getenv("LX_CUDA_TESTS"));
 }
 
 /* A program that is there for nvcc's PTX must have run some. */

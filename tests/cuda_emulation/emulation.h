@@ -101,9 +101,14 @@ void copy_wait(int groups_left);
 void touch_atomic(const void *p, size_t bytes); /* tells the checker */
 [[noreturn]] void fail_alignment(const void *p, size_t bytes);
 
+/* Told what is moved at once, while traffic is counted; else NULL. */
+extern void (*note_pack)(const void *p, size_t bytes);
+
 /* What is moved at once must lie at a multiple of its size, however little of it is used. */
 inline void need_aligned(const void *p, size_t bytes)
 {
+    if (note_pack)
+        note_pack(p, bytes);
     if (reinterpret_cast<uintptr_t>(p) & (bytes - 1))
         fail_alignment(p, bytes);
 }

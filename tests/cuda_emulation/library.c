@@ -171,6 +171,7 @@ static void run_job(void *queued)
     const job *j = queued;
     const lx_dtype out = j->plan->is_conv ? j->plan->conv.out : j->plan->gemm.out;
 
+    lx_emu_note(j->plan->is_conv ? "library: convolution" : "library: product");
     if (lx_emu_options_get()->dry)
         return;
     (j->plan->is_conv ? run_conv : run_gemm)(j);

@@ -7,9 +7,11 @@
  * events allow. A graph keeps its nodes with what they depend on and is replayed in any order that
  * agrees with that.
  */
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cxxabi.h>
 #include <deque>
 #include <dlfcn.h>
 #include <map>
@@ -96,7 +98,8 @@ static void set_option(const std::string &name, uint64_t value)
     } all[] = {{"order", &options.order},   {"seed", &options.seed},
                {"lazy", &options.lazy},     {"dry", &options.dry},
                {"memory", &options.memory}, {"optin", &options.optin},
-               {"sm", &options.sm}};
+               {"sm", &options.sm},         {"launches", &options.launches},
+               {"count", &options.count}};
 
     for (const auto &o : all)
         if (name == o.name) {
@@ -331,6 +334,59 @@ static cudaError_t put(cudaStream_t stream, task &&t)
 }
 
 /* ---- launches ------------------------------------------------------------------------ */
+
+/* "attend<lx_f16, 40>" of "void attend<lx_f16, 40>(lx_f16*, ...)". */
+static std::string short_name(const char *mangled)
+{
+    char *whole = abi::__cxa_demangle(mangled, nullptr, nullptr, nullptr);
+    std::string text = whole ? whole : mangled;
+
+    free(whole);
+    if (text.compare(0, 5, "void ") == 0)
+        text = text.substr(5);
+    return text.substr(0, text.find('('));
+}
+
+const char *full_name(const job &work)
+{
+    static std::map<const void *, std::string> names;
+    std::string &known = names[work.function];
+    Dl_info symbol;
+
+    if (known.empty())
+        known = dladdr(work.function, &symbol) && symbol.dli_sname
+                    ? short_name(symbol.dli_sname)
+                    : work.name;
+    return known.c_str();
+}
+
+/* What was launched, told at the end: name, times, threads of a block, dynamic shared memory. */
+struct launch_table {
+    struct row {
+        uint64_t times = 0;
+        unsigned threads = 0; /* the most, as is shared_bytes */
+        size_t shared_bytes = 0;
+    };
+    std::map<std::string, row> rows;
+
+    ~launch_table()
+    {
+        for (const auto &r : rows)
+            fprintf(stderr, "launch|%s|%llu|%u|%zu\n", r.first.c_str(),
+                    (unsigned long long)r.second.times, r.second.threads,
+                    r.second.shared_bytes);
+    }
+};
+
+void note_launch(const char *name, unsigned threads, size_t shared_bytes)
+{
+    static launch_table all;
+    launch_table::row &r = all.rows[name];
+
+    r.times++;
+    r.threads = std::max(r.threads, threads);
+    r.shared_bytes = std::max(r.shared_bytes, shared_bytes);
+}
 
 /* A kernel whose body was translated from nvcc's PTX, with its parameters as the device gets them. */
 struct ptx_call {
@@ -624,6 +680,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpy
 
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind)
 {
+    lx_emu_note("host waits: stream");
     if (refuse_capture())
         return last_error;
     cudaError_t error = cudaMemcpyAsync(dst, src, bytes, kind, nullptr);
@@ -672,6 +729,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    lx_emu_note("host waits: stream");
     if (refuse_capture())
         return last_error;
     run_stream(stream_of(stream));
@@ -685,6 +743,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
 
 cudaError_t cudaDeviceSynchronize(void)
 {
+    lx_emu_note("host waits: stream");
     if (refuse_capture())
         return last_error;
     run_all(false);
@@ -753,6 +812,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    lx_emu_note("host waits: event");
     if (refuse_capture())
         return last_error;
     run_until(event, event->asked);
@@ -917,4 +977,10 @@ const char *cudaGetErrorString(cudaError_t error)
 void lx_emu_mark(const void *memory, size_t bytes, bool is_defined)
 {
     check_defined(memory, bytes, is_defined);
+}
+
+void lx_emu_note(const char *name)
+{
+    if (options.launches)
+        note_launch(name, 0, 0);
 }

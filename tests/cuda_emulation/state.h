@@ -33,8 +33,13 @@ extern lx_emu_counts counts;
 extern uint32_t barriers; /* passed in the running block */
 uint64_t draw();          /* the next random number of LX_EMU_RANDOM */
 const char *kernel_name();
+/* With its template arguments, "attend<lx_f16, 40>", where the program exports its symbols. */
+const char *full_name(const job &work);
 void tell(const char *kind, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* For the table that launches=1 asks for. */
+void note_launch(const char *name, unsigned threads, size_t shared_bytes);
 
 void run_grid(const job &work, dim3 grid, dim3 threads, size_t shared_bytes);
 const thread *thread_of(unsigned number); /* of the running block */
@@ -53,6 +58,8 @@ bool find_region(region *out, const void *p); /* the last that begins at or befo
 
 /* ---- the checker's side ---- */
 void check_block(bool is_first, const void *arguments, size_t bytes);
+void check_block_end();
+void check_grid_end(const job &work);
 void check_shared(unsigned char *begin, size_t bytes);
 void check_allocated(void *p, size_t bytes);
 void check_freed(void *p, size_t bytes);

@@ -100,6 +100,7 @@ void lx_training_restart(lx_training *t)
 
 void lx_training_close(lx_training *t)
 {
+    lx_updater_free(t->updater);
     lx_optimizer_free(t->optimizer);
     lx_step_free(t->step);
     lx_model_fixture_close(&t->model);
@@ -207,6 +208,23 @@ static void mark_rounding(lx_training *t, const lx_trainable *tensors, size_t co
     }
 }
 
+static void update_on_device(lx_training *t, const lx_trainable *tensors, size_t n,
+                             double factor)
+{
+    lx_update_result found;
+    lx_error err = {0};
+    uint64_t ticket;
+
+    if (!t->updater)
+        lx_assert_ok(lx_updater_new(&t->updater, t->model.lora, t->optimizer, tensors, n,
+                                    t->config.max_grad_norm, &err),
+                     &err);
+    lx_assert_ok(lx_updater_queue(t->updater, factor, &ticket, &err), &err);
+    lx_assert_ok(lx_updater_result(t->updater, ticket, &found, &err), &err);
+    assert_true(found.is_finite);
+    lx_assert_ok(lx_updater_fetch(t->updater, &err), &err);
+}
+
 double lx_training_micro_step(lx_training *t, const lx_step_inputs *in)
 {
     const int every = t->config.gradient_accumulation_steps;
@@ -221,6 +239,11 @@ double lx_training_micro_step(lx_training *t, const lx_step_inputs *in)
     tensors = lx_step_trainables(t->step, &n);
     if (t->n_steps == 0)
         mark_rounding(t, tensors, n);
+    if (lx_updater_is_possible(t->model.dev, &t->config)) {
+        update_on_device(t, tensors, n, lx_schedule_factor(&t->schedule, t->n_steps++));
+        lx_step_zero_gradients(t->step);
+        return loss;
+    }
     if (t->config.max_grad_norm > 0)
         lx_gradient_clip(tensors, n, lx_gradient_norm(tensors, n),
                          t->config.max_grad_norm);

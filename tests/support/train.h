@@ -10,6 +10,7 @@
 #include <cjson/cJSON.h>
 
 #include "src/train/step.h"
+#include "src/train/updater.h"
 #include "tests/support/model.h"
 
 /* Words of a command line; borrowed. */
@@ -27,6 +28,7 @@ typedef struct lx_training {
     lx_model_fixture model;
     lx_step *step;
     lx_optimizer *optimizer;
+    lx_updater *updater; /* where the device updates; made at the first update */
     lx_schedule schedule;
     int64_t n_micro_steps, n_steps; /* done */
     float *start;                   /* the LoRA's values at the opening */
