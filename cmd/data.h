@@ -51,7 +51,7 @@ int lx_change_move(lx_change *change, const char *from, const char *to, lx_error
 
 /* *id (may be NULL): of the run, in the command's arena. LX_EMISMATCH: a file is not what it was. */
 int lx_change_apply(lx_change *change, const char **id, lx_error *err);
-/* One line a file of what would be done, "edit  a.txt", to cli->out; the first `most`. */
+/* The folder, and one line a file of what would be done, "edit   a.txt", to cli->out; the first `most`. */
 void lx_change_show(const lx_change *change, size_t most);
 
 /*

@@ -230,6 +230,7 @@ int lx_change_move(lx_change *c, const char *from, const char *to, lx_error *err
 
 void lx_change_show(const lx_change *c, size_t most)
 {
+    lx_print(c->cli, "in %s\n", lx_safe(c->cli, c->root));
     for (size_t i = 0; i < c->count && i < most; i++) {
         const change_item *item = &c->items[i];
         lx_print(c->cli, "%-6s %s", kind_names[item->kind], lx_safe(c->cli, item->path));
@@ -593,6 +594,8 @@ static int invert_move(lx_change *c, const cJSON *object, const lx_hash *hash,
         return LX_OK; /* it was never moved, or is back already */
     if (at_to != FILE_BEFORE)
         return refuse(to, err);
+    if (at_from == FILE_BEFORE) /* stopped between the two halves of a move */
+        return lx_change_remove(c, to, err);
     return at_from == FILE_ABSENT ? lx_change_move(c, to, from, err) : refuse(from, err);
 }
 

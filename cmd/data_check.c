@@ -87,6 +87,8 @@ int lx_data_check_words(lx_data_check **out, lx_check_options *extra, lx_cli *cl
     if ((rc = lx_train_flags_parse(config, flags, cli, cli->argc - (dir != NULL),
                                    cli->argv + (dir != NULL), err)) < 0)
         return rc;
+    for (size_t i = 0; i < flags->notes.count && cli->is_verbose; i++)
+        lx_message(cli, "note: %s\n", lx_safe(cli, flags->notes.items[i]));
     if (dir && (config->data.train_data_dir || config->data.n_subsets))
         return lx_fail(err, LX_EUSAGE,
                        "\"%s\" and flags that name other folders: give one of them", dir);

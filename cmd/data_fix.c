@@ -1,4 +1,6 @@
 /* lx data check --fix - what can be put right without a choice, beside the originals or over them */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/data_check.h"
@@ -128,28 +130,42 @@ static int image_in_place(fixing *x, const char *path, lx_error *err)
     return rc;
 }
 
-/* The folder that all files of a change lie in. */
-static const char *root_of(const lx_dataset *d, lx_arena *arena)
+/* The deepest folder that all files of the set lie in. */
+static int root_of(const char **out, const lx_dataset *d, lx_arena *arena, lx_error *err)
 {
-    const char *folder = d->folders[0].path;
+    char *root = NULL;
+    size_t n = 0, k;
 
-    if (d->n_folders == 1)
-        return d->folders[0].is_metadata ? NULL : folder;
-    return lx_path_base(folder) == folder
-               ? "."
-               : lx_arena_strndup(arena, folder, (size_t)(lx_path_base(folder) - folder));
+    for (size_t i = 0; i < d->n_images; i++) {
+        const char *path = d->images[i].path;
+        char *real = realpath(path, NULL);
+        if (!real)
+            return lx_fail_errno(err, errno, "%s", path);
+        if (!root) {
+            root = lx_arena_strdup(arena, real);
+            n = root ? (size_t)(lx_path_base(root) - root) : 0;
+        }
+        for (k = 0; root && k < n && real[k] == root[k]; k++)
+            ;
+        free(real);
+        if (!root)
+            return lx_oom(err);
+        while (k && root[k - 1] != '/')
+            k--;
+        n = k;
+    }
+    *out = n > 1 ? lx_arena_strndup(arena, root, n - 1) : "/";
+    return *out ? LX_OK : lx_oom(err);
 }
 
 static int fix_in_place(fixing *x, const faults *wrong, lx_error *err)
 {
     const lx_dataset *d = x->check->dataset;
-    const char *id, *root = d->n_folders ? root_of(d, x->cli->arena) : NULL;
+    const char *id, *root;
     int rc;
 
-    if (!root)
-        return lx_fail(err, LX_EUNSUPPORTED,
-                       "--in-place works on folders; give --output DIR");
-    if ((rc = lx_change_new(&x->change, x->cli, root, NULL, "fix", err)) < 0)
+    if ((rc = root_of(&root, d, x->cli->arena, err)) < 0 ||
+        (rc = lx_change_new(&x->change, x->cli, root, NULL, "fix", err)) < 0)
         return rc;
     for (size_t i = 0; i < d->n_images && rc == LX_OK; i++) {
         if (wrong[i].caption && d->images[i].caption_path)

@@ -89,10 +89,11 @@ static int count_tokens(size_t *out, const lx_checking *k, const lx_dataset_conf
     return rc;
 }
 
-/* The longest beginning, ended by a space or a comma, that fits: what follows is cut, or begins with a
- * word of which only a part is left. */
-static int find_cut(size_t *at, const lx_checking *k, const lx_dataset_config *c,
-                    const char *text, size_t bytes, size_t most, lx_error *err)
+/* The longest beginning, ended by a space or a comma, that fits: what follows is cut, but for the first
+ * *n_left tokens of its first word. */
+static int find_cut(size_t *at, size_t *n_left, const lx_checking *k,
+                    const lx_dataset_config *c, const char *text, size_t bytes,
+                    size_t most, lx_error *err)
 {
     size_t *ends = lx_calloc(bytes + 1, sizeof *ends), n_ends = 1, low = 0, high, n;
     int rc = LX_OK;
@@ -112,6 +113,8 @@ static int find_cut(size_t *at, const lx_checking *k, const lx_dataset_config *c
     }
     *at = ends[low];
     lx_free(ends);
+    if (rc == LX_OK && (rc = count_tokens(&n, k, c, text, *at, err)) == LX_OK)
+        *n_left = n < most ? most - n : 0;
     return rc;
 }
 
@@ -122,12 +125,13 @@ static int tell_length(lx_checking *k, size_t i, const char *path, const char *t
     const lx_dataset_config *c = lx_dataset_settings(k->dataset, &k->dataset->images[i]);
     lx_arena *arena = k->out->arena;
     const char *remedy;
-    size_t at = 0;
+    size_t at = 0, n_left = 0;
+    lx_str partly = LX_STR_INIT;
     int rc;
 
     if (n <= most)
         return LX_OK;
-    if ((rc = find_cut(&at, k, c, text, bytes, most, err)) < 0)
+    if ((rc = find_cut(&at, &n_left, k, c, text, bytes, most, err)) < 0)
         return rc;
     remedy =
         n <= 225
@@ -136,11 +140,16 @@ static int tell_length(lx_checking *k, size_t i, const char *path, const char *t
             : "shorten it: 225 tokens are the most that --max_token_length gives";
     if (!remedy)
         return lx_oom(err);
-    lx_check__find(k, LX_SEVERITY_WARNING, "cut", (int64_t)i, path, remedy,
-                   "its %zu tokens are more than %zu; cut off is \"%.*s\"%s", n, most,
-                   (int)(bytes - at < 600 ? bytes - at : 600), text + at,
-                   c->shuffle_caption ? " (with --shuffle_caption, other tags each time)"
-                                      : "");
+    if (n_left)
+        lx_str_printf(&partly, ", of whose first word %zu token%s stay%s", n_left,
+                      n_left == 1 ? "" : "s", n_left == 1 ? "s" : "");
+    lx_check__find(
+        k, LX_SEVERITY_WARNING, "cut", (int64_t)i, path, remedy,
+        "its %zu tokens are more than %zu; cut off is \"%.*s\"%s%s", n, most,
+        (int)(bytes - at < 600 ? bytes - at : 600), text + at, lx_str_text(&partly),
+        c->shuffle_caption ? " (with --shuffle_caption, other tags each time)" : "");
+    k->failed |= partly.failed;
+    lx_str_release(&partly);
     return LX_OK;
 }
 

@@ -13,7 +13,7 @@ static const double one_level = SIDE * SIDE;
 
 static int on_white(int colour, int alpha)
 {
-    return (alpha * colour + (255 - alpha) * 255 + 127) / 255;
+    return alpha == 255 ? colour : (alpha * colour + (255 - alpha) * 255 + 127) / 255;
 }
 
 /* In three equal channels, since that is what is resized. */

@@ -29,3 +29,18 @@ for image in d["images"]:
     if image["file"].endswith(("wide.png", "rotated.jpg")):
         print(image["file"], image["size"], image["bucket"], image["resized"], image["cropped_pixels"], image["tokens"])
 EOF
+# Larger than is of use, and larger than is decoded at all.
+python3 - <<'EOF'
+import struct, zlib
+def png(path, width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes((x * y * 7 >> 3) & 255 for x in range(width)) for y in range(height))
+    open(path, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) +
+                           chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+import os
+os.makedirs("large/1_x")
+png("large/1_x/huge.png", 9000, 700)
+png("large/1_x/more.png", 17000, 2)
+EOF
+"$LX" data check large --resolution 128 | grep -A 2 -E '^(error: bad-image|note: huge)'

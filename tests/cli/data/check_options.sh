@@ -40,3 +40,14 @@ sed -n '/^folder/,$p' out
 "$LX" data check img --caption_extension .txt --max_token_length 150 --identifier nik --near 40 >out 2>/dev/null
 grep -E '^(warning: cut|note: identifier)' -A 1 out
 grep -c 'warning: near-duplicate' out
+# A word of which only a part is left; brackets that are no words with --weighted_captions.
+mkdir -p long/1_x
+cp "$pictures/tiny.png" long/1_x/a.png
+printf 'x,%s nikkeanis, end\n' "$(i=0; while [ $i -lt 72 ]; do printf ' a'; i=$((i + 1)); done)" >long/1_x/a.txt
+"$LX" data check long --caption_extension .txt | grep -A 2 'warning: cut'
+printf '(((x:1.2))),%s\n' "$(i=0; while [ $i -lt 72 ]; do printf ' a'; i=$((i + 1)); done)" >long/1_x/a.txt
+"$LX" data check long --caption_extension .txt | grep -A 1 'warning: cut'
+"$LX" data check long --caption_extension .txt --weighted_captions | grep -c 'warning: cut'
+# Captions of a metadata file.
+printf '{"a": {"caption": "x, a girl", "tags": "long_hair, long hair"}}' >meta.json
+"$LX" data check --in_json meta.json --train_data_dir long/1_x --resolution 64 | sed '/^buckets/,$d' | grep -v -E '^(folder|epoch| )'

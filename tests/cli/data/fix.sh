@@ -28,6 +28,12 @@ sums img | cmp -s - before || echo "still mended"
 "$LX" data undo --write 2>err
 echo "$? $(sed 's/[0-9a-f]\{16\}/RUN/g' err)"
 sums img | cmp - before && echo "as they were"
+# Folders of two places at once.
+"$LX" data check img --reg_data_dir reg --caption_extension .txt --fix --in-place >/dev/null 2>&1
+cp "$pictures/cmyk.jpg" reg/1_girl/ && "$LX" data check img --reg_data_dir reg --caption_extension .txt --fix --in-place -q >/dev/null 2>&1
+ls reg/1_girl
+"$LX" data undo --write -q && "$LX" data undo --write -q
+sums img | cmp - before && echo "as they were"
 # A second time there is nothing to be mended.
 "$LX" data undo
 echo $?
