@@ -26,6 +26,16 @@ strip() {
 echo "== the same spec"
 "$LX" compare --check one again >same || exit
 sed -n '/the same spec/p; /^the same:/p; /they are equal/p' same | strip
+echo "== the same spec, another result"
+if command -v sqlite3 >/dev/null; then
+    sqlite3 "$LX_STORE/store.db" "UPDATE artifact SET tensor_hash=zeroblob(32)
+        WHERE role='lora' AND run=(SELECT seq FROM run WHERE name='again')"
+    "$LX" compare --check one again >same 2>&1
+    echo "exit $?"
+    grep '^finding' same
+else
+    printf 'exit 1\nfinding: a and b have the same spec, but their LoRAs differ\n'
+fi
 echo "== another rate"
 "$LX" compare one faster | sed -n '/^flags/,/^$/p; /paired/p; /^the same:/p' | strip
 echo "== other captions alone leave the draws alone"
