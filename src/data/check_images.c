@@ -42,15 +42,13 @@ static void lay_on_white(lx_pixels *p)
     p->channels = 3;
 }
 
-static int make_thumbnail(lx_check_image *out, lx_pixels *pixels, const lx_image *image,
-                          int side, lx_error *err)
+static int make_thumbnail(lx_check_image *out, lx_pixels *pixels, int side, lx_error *err)
 {
     lx_pixels small = {0};
     int rc;
 
     lay_on_white(pixels);
-    if ((rc = lx_thumbnail(&small, pixels, side, err)) == LX_OK &&
-        (rc = lx_turn(&small, image->orientation, err)) == LX_OK)
+    if ((rc = lx_thumbnail(&small, pixels, side, err)) == LX_OK)
         rc = lx_jpeg_encode(&out->thumbnail, &small, 75, err);
     out->thumbnail_w = small.width;
     out->thumbnail_h = small.height;
@@ -72,10 +70,11 @@ static int look_at(lx_check_image *out, lx_decoder *decoder, const lx_image *ima
         rc = lx_oom(err);
     else if (rc < 0)
         rc = LX_OK; /* a finding */
-    else if ((rc = lx_phash_of(&out->looks, &pixels, err)) == LX_OK) {
+    else if ((rc = lx_turn(&pixels, image->orientation, err)) == LX_OK &&
+             (rc = lx_phash_of(&out->looks, &pixels, err)) == LX_OK) {
         out->transparent = share_transparent(&pixels);
         if (options->thumbnail > 0)
-            rc = make_thumbnail(out, &pixels, image, options->thumbnail, err);
+            rc = make_thumbnail(out, &pixels, options->thumbnail, err);
     }
     lx_pixels_release(&pixels);
     return rc;
@@ -143,9 +142,13 @@ static void check_rotation(lx_checking *k, size_t i)
     lx_check__find(
         k, LX_SEVERITY_WARNING, "rotated", (int64_t)i, k->dataset->images[i].path,
         "store it upright",
-        "its pixels are stored %s and EXIF orientation %d turns them when shown: lx "
-        "turns it too (not with --ignore_exif), sd-scripts trains it %s",
-        turns[orientation], orientation, turns[orientation]);
+        "its pixels are stored %s and EXIF orientation %d turns them when shown: %s, "
+        "sd-scripts trains it %s",
+        turns[orientation], orientation,
+        k->dataset->images[i].orientation == orientation
+            ? "lx turns it too"
+            : "with --ignore_exif lx does not",
+        turns[orientation]);
     if (k->out->images[i].transparent == 0)
         lx_check__fixable(k);
 }

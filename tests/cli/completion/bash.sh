@@ -7,5 +7,7 @@ COMP_WORDS=(lx hel) COMP_CWORD=1
 _lx; echo "${COMPREPLY[@]}"
 COMP_WORDS=(lx help --verb) COMP_CWORD=2
 _lx; echo "${COMPREPLY[@]}"
+COMP_WORDS=(lx data ta) COMP_CWORD=2
+_lx; echo "${COMPREPLY[@]}"
 EOF
 bash try
