@@ -62,39 +62,36 @@ bool lx_import_takes_bundle(const char *path, const unsigned char *head, size_t 
     return head && (is_named ? lx_bundle_is(head, n, path) : lx_ends_with(path, ".lxb"));
 }
 
-static int add_own(lx_import *job, const cJSON *record, const char *state, lx_error *err)
+/* steps: -1 = not known */
+static int add_own(lx_import *job, const cJSON *record, const char *state, int64_t steps,
+                   lx_error *err)
 {
-    const cJSON *end = cJSON_GetObjectItemCaseSensitive(record, "end"), *curve;
+    const cJSON *end = cJSON_GetObjectItemCaseSensitive(record, "end");
     const char *name = lx_json_text(record, "name"),
                *status = lx_json_text(end, "status");
-    double steps = -1;
     cJSON *o = cJSON_CreateObject();
 
-    /* Points, as near as the record tells: a step is a point of its longest curve. */
-    cJSON_ArrayForEach(curve, cJSON_GetObjectItemCaseSensitive(record, "curves"))
-    {
-        double points = lx_json_number(curve, "n", 0);
-        steps = points > steps ? points : steps;
-    }
     cJSON_AddStringToObject(o, "state", state);
     cJSON_AddStringToObject(o, "id", lx_json_text(record, "id"));
     cJSON_AddStringToObject(o, "name", name ? name : "");
     cJSON_AddNumberToObject(o, "started", lx_json_number(record, "started", 0));
     cJSON_AddStringToObject(o, "status", status ? status : "interrupted");
     if (steps >= 0)
-        cJSON_AddNumberToObject(o, "steps", steps);
+        cJSON_AddNumberToObject(o, "steps", (double)steps);
     cJSON_AddStringToObject(o, "source", "bundle");
     return cJSON_AddItemToArray(job->own, o) ? LX_OK : lx_oom(err);
 }
 
 /* What a dry run says: known or new; whether something would be added to a known one is
  * not told. */
-static int look_up(const char **state, lx_import *job, const char *id, lx_error *err)
+static int look_up(const char **state, int64_t *steps, lx_import *job, const char *id,
+                   lx_error *err)
 {
-    lx_run_row row;
+    lx_run_row row = {.last_step = -1};
     int rc = job->store ? lx_query_find(&row, job->store, id, job->cli->arena, err)
                         : LX_ENOTFOUND;
     *state = rc == LX_OK ? "known" : "new";
+    *steps = rc == LX_OK ? row.last_step : -1;
     return rc == LX_ENOTFOUND ? LX_OK : rc;
 }
 
@@ -105,15 +102,19 @@ static int read_run(lx_import *job, lx_bundle *bundle, const cJSON *record, lx_e
                                          [LX_ARRIVED_EXTENDED] = "extended"};
     const char *state;
     lx_arrival how;
-    int64_t seq;
+    lx_run_row row;
+    int64_t seq, steps = -1;
     int rc;
 
     if (job->is_dry_run)
-        rc = look_up(&state, job, lx_json_text(record, "id"), err);
+        rc = look_up(&state, &steps, job, lx_json_text(record, "id"), err);
     else if ((rc = lx_transfer_apply(&how, &seq, job->store, record, lx_bundle_fetch,
-                                     bundle, err)) == LX_OK)
+                                     bundle, err)) == LX_OK &&
+             (rc = lx_query_run(&row, job->store, seq, job->cli->arena, err)) == LX_OK) {
         state = states[how];
-    return rc == LX_OK ? add_own(job, record, state, err) : rc;
+        steps = row.last_step;
+    }
+    return rc == LX_OK ? add_own(job, record, state, steps, err) : rc;
 }
 
 int lx_import_read_bundle(lx_import *job, const char *path, bool is_named, lx_error *err)
