@@ -26,7 +26,7 @@ typedef struct plan {
     bool is_counted; /* there are images, and buckets for them */
     lx_step_count steps;
     bool is_estimated; /* a model was given: memory is known */
-    lx_plan_memory memory;
+    lx_footprint memory;
     size_t n_modules, n_values; /* of the LoRA */
     lx_error refusal; /* why not, when the data were read and no more can be said */
 } plan;
@@ -244,18 +244,39 @@ static void show_steps(const plan *p)
 
 static void show_memory(const plan *p)
 {
-    double mb = 1e6;
+    const lx_footprint *m = &p->memory;
+    const struct {
+        size_t bytes;
+        const char *what;
+    } parts[] = {
+        {m->touched, "the model's weights, as they stand in its file"},
+        {m->copied, "weights held as f32"},
+        {m->arena, "activations and gradients of the largest batch"},
+        {m->lora, "the LoRA and its gradient"},
+        {m->optimizer, "the optimizer"},
+        {m->latents, "latents of the images"},
+        {m->saving, "the LoRA once more while it is saved"},
+        {m->is_cached ? 0 : m->encoder, "the VAE, which stays without --cache_latents"},
+        {m->program, "the program, its libraries and tables"},
+    };
 
     lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules,
              p->n_values);
-    lx_print(p->cli,
-             "memory                %.1f MB for activations and gradients of the largest "
-             "batch,\n"
-             "                      %.1f MB for the LoRA, its gradient and AdamW's two "
-             "averages;\n"
-             "                      the model's weights come on top\n",
-             (double)p->memory.arena_bytes / mb,
-             4.0 * sizeof(float) * (double)p->n_values / mb);
+    lx_print(p->cli, "memory                %.1f MB at the peak:\n",
+             (double)m->peak / 1e6);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (parts[i].bytes)
+            lx_print(p->cli, "  %18.1f MB %s\n", (double)parts[i].bytes / 1e6,
+                     parts[i].what);
+    if (m->is_cached)
+        lx_print(p->cli,
+                 "                      before it, while latents are cached, the VAE: "
+                 "%.1f MB\n",
+                 (double)m->encoder / 1e6);
+    if (p->config.sample_prompts || p->config.data.validation_split > 0)
+        lx_print(
+            p->cli,
+            "                      pictures and validation on the way come on top\n");
 }
 
 static void show_words(const plan *p)
@@ -361,6 +382,24 @@ static void add_arithmetic(cJSON *out, const plan *p)
         cJSON_AddNumberToObject(out, numbers[i].key, numbers[i].value);
 }
 
+static void add_memory(cJSON *out, const lx_footprint *m)
+{
+    const struct {
+        const char *key;
+        size_t bytes;
+    } parts[] = {
+        {"arena_bytes", m->arena},         {"peak_bytes", m->peak},
+        {"mapped_bytes", m->mapped},       {"touched_bytes", m->touched},
+        {"copied_bytes", m->copied},       {"lora_bytes", m->lora},
+        {"optimizer_bytes", m->optimizer}, {"latent_bytes", m->latents},
+        {"encoder_bytes", m->encoder},     {"saving_bytes", m->saving},
+        {"program_bytes", m->program},
+    };
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        cJSON_AddNumberToObject(out, parts[i].key, (double)parts[i].bytes);
+}
+
 static int show_json(const plan *p, lx_error *err)
 {
     cJSON *out = cJSON_CreateObject();
@@ -374,7 +413,7 @@ static int show_json(const plan *p, lx_error *err)
     if (p->is_estimated) {
         cJSON_AddNumberToObject(out, "lora_modules", (double)p->n_modules);
         cJSON_AddNumberToObject(out, "lora_values", (double)p->n_values);
-        cJSON_AddNumberToObject(out, "arena_bytes", (double)p->memory.arena_bytes);
+        add_memory(out, &p->memory);
     }
     if ((rc = lx_json_pretty(&text, out, err)) == LX_OK)
         lx_print(p->cli, "%s\n", lx_str_text(&text));
@@ -432,9 +471,9 @@ const lx_command lx_cmd_plan = {
         "by term:\n"
         "images x repeats, regularisation images, batches of each bucket, epochs, steps. "
         "Every\n"
-        "image is decoded once. With --pretrained_model_name_or_path also the memory of "
-        "the\n"
-        "largest batch, to the byte. Nothing is trained or recorded. Exit status 1 when\n"
+        "image is decoded once. With --pretrained_model_name_or_path also the memory "
+        "at\n"
+        "its peak, part by part. Nothing is trained or recorded. Exit status 1 when\n"
         "something found would stop the training.\n"
         "\n"
         "Examples:\n"

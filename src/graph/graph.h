@@ -107,6 +107,9 @@ typedef struct lx_plan_memory {
  */
 int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
                 const lx_plan_options *options, lx_error *err);
+/* Memory for a plan made by a dry run, which can run then; NULL: an arena of its own. After an error
+ * it can only be freed. */
+int lx_plan_take(lx_plan *plan, lx_plan *arena_of, lx_error *err);
 void lx_plan_free(lx_plan *plan);
 lx_plan_memory lx_plan_memory_of(const lx_plan *plan);
 

@@ -211,7 +211,6 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
         return lx_oom(err);
     plan->graph = g;
     plan->dev = dev;
-    plan->is_dry = options->dry_run;
     if ((rc = lx_schedule_init(&plan->schedule, g, err)) < 0 ||
         (rc = size_steps(plan, err)) < 0 ||
         ((options->max_bytes || options->spare > 0) &&
@@ -220,14 +219,25 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
         (rc = lx_placement_init(&plan->placement, &plan->schedule, err)) < 0 ||
         (rc = make_calls(plan, err)) < 0)
         goto done;
-    if (!plan->is_dry && ((rc = take_arena(plan, options->arena_of, err)) < 0 ||
-                          (rc = prepare_calls(plan, err)) < 0))
+    plan->is_dry = true;
+    if (!options->dry_run && (rc = lx_plan_take(plan, options->arena_of, err)) < 0)
         goto done;
     *out = plan;
     plan = NULL;
 done:
     lx_plan_free(plan);
     return rc;
+}
+
+int lx_plan_take(lx_plan *plan, lx_plan *arena_of, lx_error *err)
+{
+    int rc;
+
+    lx_assert(plan->is_dry && !plan->arena);
+    if ((rc = take_arena(plan, arena_of, err)) < 0 || (rc = prepare_calls(plan, err)) < 0)
+        return rc;
+    plan->is_dry = false;
+    return LX_OK;
 }
 
 void lx_plan_free(lx_plan *plan)

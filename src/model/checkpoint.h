@@ -63,6 +63,15 @@ const char *lx_part_name(lx_part part); /* "UNet", "text encoder", "VAE" */
  */
 int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_part part,
                         const char *name, lx_dtype dtype, lx_error *err);
+/* A parameter that has been made. */
+typedef struct lx_checkpoint_weight {
+    size_t bytes;
+    bool is_mapped;    /* the file itself; else memory of its own */
+    bool is_embedding; /* read by rows */
+} lx_checkpoint_weight;
+/* The next one of a part after *at, which begins as 0; false when there are no more. */
+bool lx_checkpoint_held(lx_checkpoint_weight *out, const lx_checkpoint *ckpt,
+                        lx_part part, size_t *at);
 /* dev NULL: from every device. Plans that name these parameters are freed before. */
 void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part);
 

@@ -101,6 +101,28 @@ int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_
     return 0;
 }
 
+bool lx_checkpoint_held(lx_checkpoint_weight *out, const lx_checkpoint *ckpt,
+                        lx_part part, size_t *at)
+{
+    const lx_checkpoint_table *table = &ckpt->parts[part];
+
+    for (; *at < table->count; (*at)++) {
+        const lx_checkpoint_entry *entry = &table->entries[*at];
+        const lx_checkpoint_copy *copy = entry->copies;
+        if (!copy)
+            continue;
+        *out = (lx_checkpoint_weight){
+            .bytes =
+                entry->view->n_elements * (size_t)lx_dtype_bits(copy->param.dtype) / 8,
+            .is_mapped = copy->is_borrowed,
+            .is_embedding = strstr(entry->name, "token_embedding") != NULL,
+        };
+        (*at)++;
+        return true;
+    }
+    return false;
+}
+
 /* dev NULL: on every device. */
 void lx_checkpoint_unload(lx_checkpoint *ckpt, lx_device *dev, lx_part part)
 {

@@ -41,11 +41,11 @@ void lx_latents_free(lx_latents *l)
     lx_free(l);
 }
 
-static int plan_for(lx_latents *l, int width, int height, lx_error *err)
+static int plan_for(lx_latents *l, int width, int height, bool is_dry, lx_error *err)
 {
     static const int to_last[4] = {0, 2, 3, 1}, to_first[4] = {0, 3, 1, 2};
     const int64_t shape[4] = {1, 3, height, width};
-    const lx_plan_options options = {0};
+    const lx_plan_options options = {.dry_run = is_dry};
     lx_tensor *x;
 
     if (l->plan && l->width == width && l->height == height)
@@ -62,6 +62,16 @@ static int plan_for(lx_latents *l, int width, int height, lx_error *err)
     return lx_plan_new(&l->plan, l->graph, l->builder.dev, &options, err);
 }
 
+int lx_latents_arena(size_t *out, lx_latents *l, int width, int height, lx_error *err)
+{
+    int rc = plan_for(l, width, height, true, err);
+
+    if (rc == LX_OK)
+        *out = lx_plan_memory_of(l->plan).arena_bytes;
+    drop_plan(l);
+    return rc;
+}
+
 int lx_latents_encode(void *context, const float *x, int width, int height, float *mean,
                       float *logvar, lx_error *err)
 {
@@ -70,7 +80,7 @@ int lx_latents_encode(void *context, const float *x, int width, int height, floa
     size_t half = 4 * (size_t)(width / 8) * (size_t)(height / 8);
     int rc;
 
-    if ((rc = plan_for(l, width, height, err)) < 0)
+    if ((rc = plan_for(l, width, height, false, err)) < 0)
         return rc;
     if (lx_grow(&l->moments, &l->capacity, 2 * half, sizeof(float)) < 0)
         return lx_oom(err);

@@ -14,6 +14,9 @@ typedef struct lx_latents lx_latents;
 /* Borrows all three. */
 int lx_latents_new(lx_latents **out, lx_device *dev, lx_checkpoint *checkpoint,
                    const lx_sd_config *sd, lx_error *err);
+/* Bytes of the encoder's arena at a size; its weights are parameters of the checkpoint afterwards. */
+int lx_latents_arena(size_t *out, lx_latents *latents, int width, int height,
+                     lx_error *err);
 void lx_latents_free(lx_latents *latents);
 
 /* An lx_encode_image (data/loader.h); context is the lx_latents.

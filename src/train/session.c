@@ -6,6 +6,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/resident.h"
 #include "src/data/latent_cache.h"
 #include "src/text/prompt.h"
 #include "src/text/tokenizer.h"
@@ -58,6 +59,9 @@ struct lx_train {
     lx_schedule schedule;
     lx_step_count count;
     lx_plan_memory memory; /* of the largest shape */
+    /* for the footprint: in memory before the model was opened, and the LoRA as it was made */
+    lx_resident before;
+    size_t lora_resident, beside_arena;
 
     lx_draw draw;
     int64_t *input_ids; /* [B, chunks, 77] */
@@ -102,7 +106,7 @@ static int merge_base(lx_train *t, lx_error *err)
     return rc;
 }
 
-static int make_lora(lx_train *t, lx_error *err)
+static int read_lora(lx_train *t, lx_error *err)
 {
     const lx_train_config *c = t->config;
     int rc;
@@ -120,6 +124,16 @@ static int make_lora(lx_train *t, lx_error *err)
         rc = check_rank(t, err);
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
+    return rc;
+}
+
+static int make_lora(lx_train *t, lx_error *err)
+{
+    const size_t before = lx_resident_now().anonymous;
+    int rc = read_lora(t, err);
+    const size_t after = lx_resident_now().anonymous;
+
+    t->lora_resident = after > before ? after - before : 0;
     return rc;
 }
 
@@ -153,6 +167,7 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
     t->dataset = dataset;
     t->identity = identity;
     t->observer = observer;
+    t->before = lx_resident_now();
     if ((rc = lx_device_open(&t->dev, config->device, config->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
@@ -265,8 +280,77 @@ static int chunks_of(const lx_train_config *c)
     return c->max_token_length / 75;
 }
 
-/* Every batch size and bucket that an epoch meets, the largest first: the others share
- * its arena. */
+/* ---- what it will hold ------------------------------------------------------------- */
+
+/* The VAE's arena for the largest image; its weights stay listed, to be counted. */
+static int encoder_arena(size_t *out, const lx_train *t, lx_error *err)
+{
+    int64_t most = 0;
+    int rc = LX_OK;
+
+    *out = 0;
+    for (size_t i = 0; i < t->dataset->n_buckets && rc == LX_OK; i++) {
+        const lx_bucket *b = &t->dataset->buckets[i];
+        if ((int64_t)b->width * b->height <= most)
+            continue;
+        most = (int64_t)b->width * b->height;
+        rc = lx_latents_arena(out, t->latents, b->width, b->height, err);
+    }
+    return rc;
+}
+
+/* What of the process is neither LoRA nor weight nor latents, which are counted on their own. */
+static size_t program_bytes(const lx_train *t, size_t counted)
+{
+    const size_t now = lx_resident_now().anonymous;
+
+    return t->before.file + (now > counted ? now - counted : 0);
+}
+
+static int count_footprint(lx_footprint *out, lx_train *t, size_t encoder, lx_error *err)
+{
+    lx_footprint_of of = {.config = t->config,
+                          .dataset = t->dataset,
+                          .checkpoint = t->checkpoint,
+                          .lora = t->lora,
+                          .arena = t->memory.arena_bytes,
+                          .encoder_arena = encoder};
+    size_t counted;
+    int rc;
+
+    of.tensors = lx_step_trainables(t->step, &of.n_tensors);
+    if ((rc = lx_footprint_count(out, &of, err)) < 0)
+        return rc;
+    counted = t->lora_resident + out->copied;
+    if (t->loader && t->config->data.cache_latents)
+        counted += out->latents;
+    of.program = program_bytes(t, counted);
+    return lx_footprint_count(out, &of, err);
+}
+
+/* Bytes for the tables of plans that are made after the limit was asked for. */
+enum { PLANS_TO_COME = 8 << 20 };
+
+/* Asked by the first shape, when no arena is there yet, and the same for all. */
+static int beside_arena(void *context, size_t *out, lx_error *err)
+{
+    lx_train *t = context;
+    lx_footprint f;
+    size_t encoder = 0;
+    int rc;
+
+    if (!t->beside_arena) {
+        if (t->latents && (rc = encoder_arena(&encoder, t, err)) < 0)
+            return rc;
+        if ((rc = count_footprint(&f, t, encoder, err)) < 0)
+            return rc;
+        t->beside_arena = lx_footprint_beside_arena(&f) + PLANS_TO_COME;
+    }
+    *out = t->beside_arena;
+    return LX_OK;
+}
+
+/* Every batch size and bucket that an epoch meets, the largest first. */
 static int prepare_plans(lx_train *t, lx_error *err)
 {
     const int chunks = chunks_of(t->config);
@@ -355,7 +439,9 @@ int lx_train_prepare(lx_train *t, lx_error *err)
                                  .checkpoint = t->checkpoint,
                                  .sd = &t->sd,
                                  .lora = t->lora,
-                                 .config = c};
+                                 .config = c,
+                                 .beside_arena = beside_arena,
+                                 .beside_context = t};
     int rc;
 
     t->count = lx_dataset_steps(t->dataset, c->max_train_steps, c->max_train_epochs,
@@ -376,25 +462,29 @@ int lx_train_prepare(lx_train *t, lx_error *err)
                               .tokenizer = t->tokenizer};
     if ((rc = lx_samples_check(&t->samples, err)) < 0 ||
         (rc = prepare_output(t, err)) < 0 || (rc = prepare_loader(t, err)) < 0 ||
-        (rc = lx_step_new(&t->step, &model, err)) < 0 || (rc = prepare_plans(t, err)) < 0)
+        (rc = lx_step_new(&t->step, &model, err)) < 0 ||
+        (rc = prepare_plans(t, err)) < 0 || (rc = lx_step_take(t->step, err)) < 0)
         return rc;
     return prepare_optimizer(t, err);
 }
 
-int lx_train_estimate(lx_plan_memory *out, lx_train *t, lx_error *err)
+int lx_train_estimate(lx_footprint *out, lx_train *t, lx_error *err)
 {
     const lx_step_model model = {.dev = t->dev,
                                  .checkpoint = t->checkpoint,
                                  .sd = &t->sd,
                                  .lora = t->lora,
                                  .config = t->config,
-                                 .is_dry = true};
+                                 .beside_arena = beside_arena,
+                                 .beside_context = t};
+    size_t encoder = 0;
     int rc;
 
-    if ((rc = lx_step_new(&t->step, &model, err)) < 0 || (rc = prepare_plans(t, err)) < 0)
+    if ((rc = lx_latents_new(&t->latents, t->dev, t->checkpoint, &t->sd, err)) < 0 ||
+        (rc = lx_step_new(&t->step, &model, err)) < 0 ||
+        (rc = prepare_plans(t, err)) < 0 || (rc = encoder_arena(&encoder, t, err)) < 0)
         return rc;
-    *out = t->memory;
-    return LX_OK;
+    return count_footprint(out, t, encoder, err);
 }
 
 lx_plan_memory lx_train_memory(const lx_train *t)

@@ -11,6 +11,7 @@
 
 #include "src/data/loader.h"
 #include "src/train/config.h"
+#include "src/train/footprint.h"
 #include "src/train/observer.h"
 #include "src/train/step.h"
 
@@ -27,9 +28,9 @@ typedef struct lx_train_identity {
 int lx_train_open(lx_train **out, const lx_train_config *config, const lx_dataset *dataset,
                   const lx_train_identity *identity, const lx_observer *observer,
                   lx_error *err);
-/* Instead of prepare, for a plan: memory and work of the largest batch, with nothing taken or
- * encoded. LX_ELIMIT when it exceeds max_memory. */
-int lx_train_estimate(lx_plan_memory *out, lx_train *train, lx_error *err);
+/* Instead of prepare, for a plan: the memory of the whole training, with nothing taken or encoded.
+ * LX_ELIMIT when it exceeds max_memory. */
+int lx_train_estimate(lx_footprint *out, lx_train *train, lx_error *err);
 int lx_train_prepare(lx_train *train, lx_error *err);
 /* LX_EINTERRUPTED after a clean stop that was asked for (what was trained is saved). */
 int lx_train_run(lx_train *train, lx_error *err);

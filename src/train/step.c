@@ -17,6 +17,7 @@ typedef struct shape_plan {
     int64_t h, w;
     lx_graph *graph;
     lx_plan *plan;
+    bool is_taken; /* it has memory and can run */
 } shape_plan;
 
 struct lx_step {
@@ -113,7 +114,7 @@ void lx_step_free(lx_step *step)
 {
     if (!step)
         return;
-    for (size_t i = step->n_plans; i-- > 0;) { /* the first owns the arena of the others */
+    for (size_t i = step->n_plans; i-- > 0;) {
         lx_plan_free(step->plans[i].plan);
         lx_graph_free(step->plans[i].graph);
     }
@@ -257,11 +258,33 @@ static void touch_modules(lx_step *step, const int64_t moment[2])
     mark_gradients(step);
 }
 
+/* --max_memory is of the whole training: what is beside the arena comes off. */
+static int limit_arena(lx_plan_options *options, lx_step *step, lx_error *err)
+{
+    const size_t most = step->model.config->max_memory;
+    size_t beside = 0;
+    int rc;
+
+    mark_gradients(step);
+    if (!most || !step->model.beside_arena)
+        return LX_OK;
+    if ((rc = step->model.beside_arena(step->model.beside_context, &beside, err)) < 0)
+        return rc;
+    if (beside >= most)
+        return lx_fail(err, LX_ELIMIT,
+                       "weights, LoRA, optimizer and program alone need %zu bytes, more "
+                       "than the limit "
+                       "of %zu (--max_memory)",
+                       beside, most);
+    options->max_bytes = most - beside;
+    return LX_OK;
+}
+
 static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w, int n_chunks,
                      lx_error *err)
 {
     shape_plan s = {.batch = batch, .h = h, .w = w, .n_chunks = n_chunks};
-    lx_plan_options options = {.dry_run = step->model.is_dry,
+    lx_plan_options options = {.dry_run = true, /* lx_step_take */
                                .spare = spare_share,
                                .max_bytes = step->model.config->max_memory};
     int rc;
@@ -278,9 +301,7 @@ static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w
         lx_graph_free(s.graph);
         return lx_oom(err);
     }
-    if (step->n_plans && !options.dry_run)
-        options.arena_of = step->plans[0].plan;
-    if ((rc = build(step, &s, err)) < 0 ||
+    if ((rc = build(step, &s, err)) < 0 || (rc = limit_arena(&options, step, err)) < 0 ||
         (rc = lx_plan_new(&s.plan, s.graph, step->model.dev, &options, err)) < 0) {
         lx_within(err, "a batch of %d at %lldx%lld", batch, (long long)w * 8, (long long)h * 8);
         lx_graph_free(s.graph);
@@ -289,6 +310,29 @@ static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w
     mark_gradients(step);
     *out = step->n_plans;
     step->plans[step->n_plans++] = s;
+    return LX_OK;
+}
+
+int lx_step_take(lx_step *step, lx_error *err)
+{
+    size_t largest = 0;
+    int rc;
+
+    for (size_t i = 1; i < step->n_plans; i++)
+        if (lx_plan_memory_of(step->plans[i].plan).arena_bytes >
+            lx_plan_memory_of(step->plans[largest].plan).arena_bytes)
+            largest = i;
+    for (size_t k = 0; k < step->n_plans; k++) {
+        shape_plan *s = &step->plans[(largest + k) % step->n_plans];
+        if (s->is_taken)
+            continue;
+        if ((rc = lx_plan_take(s->plan, k ? step->plans[largest].plan : NULL, err)) < 0) {
+            lx_within(err, "a batch of %d at %lldx%lld", s->batch, (long long)s->w * 8,
+                      (long long)s->h * 8);
+            return rc;
+        }
+        s->is_taken = true;
+    }
     return LX_OK;
 }
 
@@ -392,6 +436,8 @@ static int begin_step(lx_step *step, const lx_step_inputs *in, double share, lx_
     int rc;
 
     if ((rc = find_plan(&step->last, step, in->batch, in->h, in->w, in->n_chunks, err)) < 0)
+        return rc;
+    if (!step->plans[step->last].is_taken && (rc = lx_step_take(step, err)) < 0)
         return rc;
     plan = step->plans[step->last].plan;
     if (step->must_send_gradients &&

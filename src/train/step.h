@@ -33,7 +33,9 @@ typedef struct lx_step_model {
     const lx_sd_config *sd;
     lx_lora *lora;
     const lx_train_config *config;
-    bool is_dry;              /* prepare only: sizes are known, no memory is taken, nothing runs */
+    /* Bytes of max_memory that are not the arena's, asked when all weights are known; NULL = none. */
+    int (*beside_arena)(void *context, size_t *out, lx_error *err);
+    void *beside_context;
     bool keeps_intermediates; /* lx_step_intermediate may be asked (costs memory) */
 } lx_step_model;
 
@@ -61,12 +63,13 @@ typedef struct lx_step lx_step;
 int lx_step_new(lx_step **out, const lx_step_model *model, lx_error *err);
 void lx_step_free(lx_step *step);
 
-/*
- * Plans the shape without running it, so that everything is allocated before the first step.
- * Call for the largest shape first: plans share one arena. LX_ELIMIT when it exceeds max_memory.
- */
+/* Plans the shape: what it needs is known, no memory is taken. LX_ELIMIT when it exceeds max_memory. */
 int lx_step_prepare(lx_step *step, int batch, int64_t h, int64_t w, int n_chunks,
                     lx_plan_memory *memory, lx_error *err);
+
+/* Memory for every shape that was prepared, so that no step has to ask for any: they share one arena,
+ * as large as the largest. A step that meets a new shape calls it by itself. */
+int lx_step_take(lx_step *step, lx_error *err);
 
 void lx_step_zero_gradients(lx_step *step);
 /* Adds share * d loss / d LoRA to the gradients; *loss is the unscaled loss. */

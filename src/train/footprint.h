@@ -1,0 +1,55 @@
+/*
+ * train/footprint - what a training holds in memory at its peak, known before its first step
+ *
+ * Everything large is counted, not guessed: the arena is placed, weights are listed, states of the
+ * optimizer are made. What is left, the program with its libraries and tables, is asked of the system
+ * when the count is made. Pages are what counts: a weight is there when a step has read it.
+ *
+ * Two moments can be the peak. While latents are cached:
+ *
+ *     program + lora + latents + encoder
+ *
+ * and when a step has ended and its LoRA is saved, while all of the training is there:
+ *
+ *     program + touched + copied + arena + lora + optimizer + latents + saving (+ encoder, uncached)
+ *
+ * Pictures and validation on the way are not in it: their graphs are planned when they are needed.
+ * On a device with memory of its own, arena and weights are there; the sum is what both hold.
+ */
+#ifndef LX_TRAIN_FOOTPRINT_H
+#define LX_TRAIN_FOOTPRINT_H
+
+#include "src/train/config.h"
+
+/* All in bytes. */
+typedef struct lx_footprint {
+    size_t program;   /* with its libraries and what it has read of the data */
+    size_t mapped;    /* weights used where they stand in the model's file */
+    size_t touched;   /* of these what a training reads: all but rows of embeddings */
+    size_t copied;    /* weights held as f32, or laid out again for the device */
+    size_t arena;     /* activations, gradients of activations, scratch */
+    size_t lora;      /* values and gradients */
+    size_t optimizer; /* its states */
+    size_t latents;   /* of the images, where they are cached */
+    size_t encoder;   /* the VAE at work: its weights and its arena */
+    size_t saving;    /* the LoRA once more, as it is written */
+    bool is_cached;   /* latents are: the encoder is gone before the first step */
+    size_t peak;
+} lx_footprint;
+
+/* What is counted. Parameters of a part have been made (a graph was built, dry or not). */
+typedef struct lx_footprint_of {
+    const lx_train_config *config;
+    const lx_dataset *dataset;
+    const lx_checkpoint *checkpoint;
+    const lx_lora *lora;
+    const lx_trainable *tensors;
+    size_t n_tensors;
+    size_t program, arena, encoder_arena;
+} lx_footprint_of;
+
+int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *err);
+/* The sum of all but the arena, in the second moment. */
+size_t lx_footprint_beside_arena(const lx_footprint *f);
+
+#endif
