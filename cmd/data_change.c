@@ -324,7 +324,8 @@ static int begin_run(lx_run **out, lx_store *store, const lx_change *c, lx_error
     words[0] = "lx";
     words[1] = "data";
     words[2] = strrchr(cli->name, ' ') ? strrchr(cli->name, ' ') + 1 : cli->name;
-    memcpy(words + 3, cli->argv, (size_t)cli->argc * sizeof *words);
+    for (int i = 0; i < cli->argc; i++)
+        words[3 + i] = cli->argv[i];
     lx_scrub_command(&line, cli->argc + 3, words);
     if ((rc = lx_str_check(&line, err)) == LX_OK &&
         (rc = make_record(&record, c, err)) == LX_OK) {
@@ -369,7 +370,8 @@ static int move_file(const char *from, const char *to, lx_error *err)
     if (io->link(from, to) < 0) {
         if (errno == EEXIST)
             return lx_fail(err, LX_EEXISTS, "%s: is there already", to);
-        if ((rc = lx_file_copy(to, from, err)) < 0) /* another disk, or one without links */
+        if ((rc = lx_file_copy(to, from, err)) <
+            0) /* another disk, or one without links */
             return rc;
     }
     return io->unlink(from) < 0 ? lx_fail_errno(err, errno, "%s: cannot be removed", from)

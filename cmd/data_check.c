@@ -51,41 +51,50 @@ static const lx_option *option_of(const lx_option *o, const char *word)
     return NULL;
 }
 
-int lx_data_take_words(void *args, const lx_option *own, lx_cli *cli, lx_error *err)
+int lx_data_take_words(lx_data_words *rest, void *args, const lx_option *own, lx_cli *cli,
+                       lx_error *err)
 {
+    lx_globals globals = {0};
+    const lx_option_set sets[] = {{own, args}, {lx_global_options, &globals}};
     char **mine = lx_arena_calloc(cli->arena, (size_t)cli->argc + 1, sizeof *mine);
-    int n_mine = 0, n = 0;
+    int n_mine = 0, rc;
 
-    if (!mine)
+    *rest = (lx_data_words){
+        0, lx_arena_calloc(cli->arena, (size_t)cli->argc + 1, sizeof *rest->argv)};
+    if (!mine || !rest->argv)
         return lx_oom(err);
     for (int i = 0; i < cli->argc; i++) {
         const lx_option *o = option_of(own, cli->argv[i]);
-        if (!o) {
-            cli->argv[n++] = cli->argv[i];
+        if (!o && !(o = option_of(lx_global_options, cli->argv[i]))) {
+            rest->argv[rest->argc++] = cli->argv[i];
             continue;
         }
         mine[n_mine++] = cli->argv[i];
         if (o->kind != LX_OPTION_FLAG && !strchr(cli->argv[i], '=') && i + 1 < cli->argc)
             mine[n_mine++] = cli->argv[++i];
     }
-    cli->argc = n;
-    return lx_options_parse(args, own, n_mine, mine, cli->arena, err);
+    rc = lx_option_sets_parse(sets, 2, n_mine, mine, NULL, cli->arena, err);
+    if (rc == LX_OK)
+        lx_cli_apply_globals(cli, &globals);
+    return rc;
 }
 
 /* DIR, if it stands first, becomes what it is: train_data_dir or a folder of images. */
-int lx_data_check_words(lx_data_check **out, lx_check_options *extra, lx_cli *cli,
-                        lx_error *err)
+int lx_data_check_words(lx_data_check **out, const char **given, lx_check_options *extra,
+                        lx_cli *cli, const lx_data_words *words, lx_error *err)
 {
     lx_train_config *config = lx_arena_calloc(cli->arena, 1, sizeof *config);
     lx_train_flags *flags = lx_arena_calloc(cli->arena, 1, sizeof *flags);
-    const char *dir = cli->argc && cli->argv[0][0] != '-' ? cli->argv[0] : NULL;
+    const char *dir = words->argc && words->argv[0][0] != '-' ? words->argv[0] : NULL;
     int rc;
 
     *out = NULL;
+    if (given)
+        *given = dir;
     if (!config || !flags)
         return lx_oom(err);
-    if ((rc = lx_train_flags_parse(config, flags, cli, cli->argc - (dir != NULL),
-                                   cli->argv + (dir != NULL), err)) < 0)
+    if ((rc = lx_train_flags_parse(config, flags, cli, words->argc - (dir != NULL),
+                                   words->argv + (dir != NULL), err)) < 0)
         return rc;
     for (size_t i = 0; i < flags->notes.count && cli->is_verbose; i++)
         lx_message(cli, "note: %s\n", lx_safe(cli, flags->notes.items[i]));
@@ -407,15 +416,16 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
     struct check_args args = {.near = LX_CHECK_NEAR};
     lx_check_options check = {0};
     lx_data_check *found = NULL;
+    lx_data_words words;
     int rc;
 
     (void)unused;
-    if ((rc = lx_data_take_words(&args, options, cli, err)) < 0 ||
+    if ((rc = lx_data_take_words(&words, &args, options, cli, err)) < 0 ||
         (rc = check_args(&args, err)) < 0)
         return rc;
     check.near = (int)args.near;
     check.identifier = args.identifier;
-    if ((rc = lx_data_check_words(&found, &check, cli, err)) < 0)
+    if ((rc = lx_data_check_words(&found, NULL, &check, cli, &words, err)) < 0)
         return rc;
     if (args.json)
         rc = show_json(cli, found, err);

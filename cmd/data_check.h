@@ -5,19 +5,26 @@
 #include "cmd/data.h"
 #include "src/data/check.h"
 
+/* Words of a command that are not its own. */
+typedef struct lx_data_words {
+    int argc;
+    char **argv;
+} lx_data_words;
+
+/*
+ * Of cli's words those that belong to `options` and to every command into args and cli (by
+ * lx_option_sets_parse), all others into *rest.
+ */
+int lx_data_take_words(lx_data_words *rest, void *args, const lx_option *options,
+                       lx_cli *cli, lx_error *err);
+
 /*
  * The check of what the words say: DIR first (or none, where --train_data_dir or --dataset_config is among
  * them), then flags of lx train. Without --resolution buckets of 512 are looked at. extra: of options, those
- * that are not flags of a training.
+ * that are not flags of a training. *dir (may be NULL): DIR, or NULL.
  */
-int lx_data_check_words(lx_data_check **out, lx_check_options *extra, lx_cli *cli,
-                        lx_error *err);
-
-/*
- * Moves the words of cli that belong to `options` into args (by lx_options_parse); all others stay in
- * cli->argv.
- */
-int lx_data_take_words(void *args, const lx_option *options, lx_cli *cli, lx_error *err);
+int lx_data_check_words(lx_data_check **out, const char **dir, lx_check_options *extra,
+                        lx_cli *cli, const lx_data_words *words, lx_error *err);
 
 typedef struct lx_fix_options {
     const char *output;   /* the whole set, mended, into this folder; or */

@@ -196,11 +196,12 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
     struct sheet_args args = {.size = 320, .near = LX_CHECK_NEAR};
     lx_check_options check = {0};
     lx_data_check *found = NULL;
+    lx_data_words words;
     const char *dir;
     int rc;
 
     (void)unused;
-    if ((rc = lx_data_take_words(&args, options, cli, err)) < 0)
+    if ((rc = lx_data_take_words(&words, &args, options, cli, err)) < 0)
         return rc;
     if (!args.output)
         return lx_fail(err, LX_EUSAGE, "-o FILE says where to write the page");
@@ -210,11 +211,10 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
         return lx_fail(err, LX_EUSAGE, "--near goes from -1 to %d", LX_PHASH_BITS);
     if (lx_file_exists(args.output))
         return lx_fail(err, LX_EEXISTS, "%s: is there already", args.output);
-    dir = cli->argc && cli->argv[0][0] != '-' ? cli->argv[0] : NULL;
     check.near = (int)args.near;
     check.identifier = args.identifier;
     check.thumbnail = (int)args.size;
-    if ((rc = lx_data_check_words(&found, &check, cli, err)) == LX_OK)
+    if ((rc = lx_data_check_words(&found, &dir, &check, cli, &words, err)) == LX_OK)
         rc = write_sheet(cli, found, dir, &args, err);
     lx_data_check_free(found);
     return rc;

@@ -36,6 +36,8 @@ EOF
 try --dataset_config set.toml
 grep -c caption-trap out
 sed -n '/^folder/,$p' out
+# Words of every command stand anywhere.
+"$LX" data check -q --store x --json girls --resolution 128 | head -2
 # More tokens, another identifier, near duplicates of any distance.
 "$LX" data check img --caption_extension .txt --max_token_length 150 --identifier nik --near 40 >out 2>/dev/null
 grep -E '^(warning: cut|note: identifier)' -A 1 out

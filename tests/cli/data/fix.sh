@@ -28,6 +28,7 @@ sums img | cmp -s - before || echo "still mended"
 "$LX" data undo --write 2>err
 echo "$? $(sed 's/[0-9a-f]\{16\}/RUN/g' err)"
 sums img | cmp - before && echo "as they were"
+"$LX" show "$("$LX" runs 'name = fix' --columns id | tail -1)" | grep -o 'lx data check .*'
 # Folders of two places at once.
 "$LX" data check img --reg_data_dir reg --caption_extension .txt --fix --in-place >/dev/null 2>&1
 cp "$pictures/cmyk.jpg" reg/1_girl/ && "$LX" data check img --reg_data_dir reg --caption_extension .txt --fix --in-place -q >/dev/null 2>&1
