@@ -282,7 +282,9 @@ static int make_metadata(lx_metadata_table *t, const convert_job *j, size_t part
              .keeps_names) { /* the alphas that they told are in the tensors now, or not there */
         lx_metadata_drop(t, "lora_adapter_metadata");
         lx_metadata_drop(t, LX_CONVERT_SCALES);
+        lx_metadata_drop(t, LX_CONVERT_ALPHAS);
         lx_metadata_put(t, LX_CONVERT_SCALES, j->result.parts[part].scales);
+        lx_metadata_put(t, LX_CONVERT_ALPHAS, j->result.alphas);
     }
     if (is_kohya)
         put_kohya(t, j);
@@ -319,6 +321,10 @@ static void print_changes(const convert_job *j)
     if (r->n_repaired)
         lx_print(j->cli, "  %zu names that a conversion had damaged are repaired\n",
                  r->n_repaired);
+    if (r->n_split)
+        lx_print(j->cli, "  %zu fused layers of Flux.1 are taken apart\n", r->n_split);
+    if (r->n_fused)
+        lx_print(j->cli, "  %zu fused layers of Flux.1 are put together\n", r->n_fused);
     if (r->n_zero_alphas)
         lx_print(j->cli, "  %zu alphas of 0 mean alpha = rank and say so now\n",
                  r->n_zero_alphas);
@@ -396,11 +402,12 @@ static void print_json(const convert_job *j)
     lx_str_printf(
         &out,
         ",\"from\":\"%s\",\"to\":\"%s\",\"modules\":%zu,\"repaired\":%zu,"
-        "\"zero_alphas\":%zu,\"folded\":%zu,\"rounded_by_folding\":%zu,"
+        "\"split\":%zu,\"fused\":%zu,\"zero_alphas\":%zu,\"folded\":%zu,\"rounded_by_"
+        "folding\":%zu,"
         "\"widened\":%zu,\"restored\":%zu,\"rounding\":%s,\"vanished\":%zu,\"dropped\":[",
         j->inputs[0].file->family, spelling_of(j), r->n_modules, r->n_repaired,
-        r->n_zero_alphas, r->n_folded, r->n_inexact, r->n_widened, r->n_restored,
-        rounding, r->n_vanished);
+        r->n_split, r->n_fused, r->n_zero_alphas, r->n_folded, r->n_inexact, r->n_widened,
+        r->n_restored, rounding, r->n_vanished);
     for (size_t i = 0; i < r->n_dropped; i++) {
         lx_str_puts(&out, i ? "," : "");
         lx_escape_json(&out, r->dropped[i], strlen(r->dropped[i]));

@@ -33,6 +33,7 @@ void lx_convert_free(lx_convert *c)
         cJSON_Delete(c->sources[i].scales);
     lx_free(c->sources);
     lx_free(c->facts);
+    lx_free(c->fusions);
     for (int i = 0; i < LX_CONVERT_PARTS; i++)
         lx_free(c->keys[i]);
     lx_arena_free(c->arena);
@@ -42,13 +43,17 @@ void lx_convert_free(lx_convert *c)
 int lx_convert_add(lx_convert *c, lx_lora_file *file, lx_lora_part part, lx_error *err)
 {
     const char *text = lx_tensor_file_metadata(file->file, LX_CONVERT_SCALES);
+    const char *alphas = lx_tensor_file_metadata(file->file, LX_CONVERT_ALPHAS);
     lx_convert_source *s;
 
     if (lx_grow(&c->sources, &c->sources_capacity, c->n_sources + 1, sizeof *c->sources) <
         0)
         return lx_oom(err);
     s = &c->sources[c->n_sources++];
-    *s = (lx_convert_source){.file = file, .part = part};
+    *s = (lx_convert_source){.file = file,
+                             .part = part,
+                             .alphas = alphas ? lx_dtype_from_name(alphas, strlen(alphas))
+                                              : -1};
     /* What cannot be read restores nothing; the factors are right without it. */
     if (text && lx_json_parse(&s->scales, text, strlen(text), NULL) == LX_ENOMEM)
         return lx_oom(err);
@@ -285,7 +290,7 @@ static int cast_key(cast_sums *sums, lx_convert *c, lx_convert_key *key,
     return rc;
 }
 
-static bool is_number(lx_dtype d)
+bool lx_convert__is_number(lx_dtype d)
 {
     return d == LX_F64 || d == LX_F32 || d == LX_F16 || d == LX_BF16 || d == LX_F8_E4M3 ||
            d == LX_F8_E5M2;
@@ -299,7 +304,7 @@ static int cast_all(lx_convert_result *out, lx_convert *c, const lx_convert_opti
 
     for (int p = 0; p < LX_CONVERT_PARTS; p++)
         for (size_t i = 0; i < c->n_keys[p] && rc == LX_OK; i++)
-            if (is_number(c->keys[p][i].to.dtype))
+            if (lx_convert__is_number(c->keys[p][i].to.dtype))
                 rc = cast_key(&sums, c, &c->keys[p][i], o, err);
     out->rounding = sums.all > 0 ? sqrt(sums.lost / sums.all) : 0;
     out->n_vanished = sums.n_vanished;
@@ -380,7 +385,25 @@ static int convert_sources(lx_convert_result *out, lx_convert *c,
         for (size_t k = 0; k < s->file->n_embeddings && rc == LX_OK; k++)
             rc = put_embedding(c, s->file->embeddings[k], o->to, err);
     }
+    if (rc == LX_OK)
+        rc = lx_convert__fuse_all(out, c, o, err);
     return rc;
+}
+
+/* The type of the alphas, all of which have the same; else NULL. */
+static const char *alphas_of(const lx_convert *c)
+{
+    const lx_tensor_view *first = NULL;
+
+    for (size_t i = 0; i < c->n_sources; i++)
+        for (size_t k = 0; k < c->sources[i].file->n_modules; k++) {
+            const lx_tensor_view *t =
+                c->sources[i].file->modules[k].tensors[LX_ROLE_ALPHA];
+            if (!t || (first && first->dtype != t->dtype))
+                return NULL;
+            first = t;
+        }
+    return first ? lx_dtype_name(first->dtype) : NULL;
 }
 
 static const char *const folders[LX_CONVERT_PARTS] = {
@@ -395,11 +418,14 @@ int lx_convert_run(lx_convert_result *out, lx_convert *c, const lx_convert_optio
     lx_assert(c->n_sources);
     if ((rc = drop_keys(out, c, o, err)) < 0)
         return rc;
+    if (!o->keeps_names && o->to != LX_SPELL_KOHYA && o->to != LX_SPELL_COMFYUI)
+        out->alphas = alphas_of(c);
     out->base = lx_lora_base(c->sources[0].file, c->arena);
     for (size_t i = 0; i < c->n_sources; i++) {
         const lx_spell_model m = lx_spell_model_of(c->sources[i].file, c->arena);
         out->model.is_sdxl |= m.is_sdxl;
         out->model.is_sd2 |= m.is_sd2;
+        out->model.is_flux |= m.is_flux;
         out->model.numbers_encoders |= m.numbers_encoders || m.is_sdxl;
         out->model.numbers_encoders |= c->sources[i].part == LX_LORA_TEXT_ENCODER_2;
     }

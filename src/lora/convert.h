@@ -20,6 +20,8 @@
  * spelling with alphas gets the very factors back. A file without an alpha gets alpha = rank where one is
  * expected; an alpha of 0 means the same, as sd-scripts reads it.
  *
+ * Flux.1's fused layers are taken apart for diffusers and PEFT and put together for the others (lora/flux), exactly.
+ *
  * Bundled embeddings go along to kohya and ComfyUI (cloneofsimo's `<s1>` as bundle_emb.s1.string_to_param.*).
  *
  * Order of use: lx_convert_new, lx_convert_add per file, lx_convert_run, lx_convert_free.
@@ -32,6 +34,9 @@
 
 /* Of the metadata: {"*": 0.5} or {module: scale, ...}, for modules as this file names them. */
 #define LX_CONVERT_SCALES "lx.convert.scales"
+
+/* Likewise: the type that the alphas had, "F32". */
+#define LX_CONVERT_ALPHAS "lx.convert.alphas"
 
 typedef struct lx_convert_options {
     lx_spelling to;
@@ -71,11 +76,14 @@ typedef struct lx_convert_result {
         n_inexact; /* modules whose scale went into up; those rounded by it */
     size_t
         n_widened; /* those whose up is F32 now, as half precision could not hold the product */
-    size_t n_restored;    /* modules whose scale came out of up again */
-    size_t n_repaired;    /* damaged names that are sound now */
-    size_t n_zero_alphas; /* alphas of 0, which are the rank now */
+    size_t n_restored;       /* modules whose scale came out of up again */
+    size_t n_split, n_fused; /* layers of Flux.1 that were taken apart, or put together */
+    size_t n_repaired;       /* damaged names that are sound now */
+    size_t n_zero_alphas;    /* alphas of 0, which are the rank now */
     double rounding;   /* relative, of the cast, over all values; 0: none was rounded */
     size_t n_vanished; /* values that the cast made 0 */
+    const char *
+        alphas; /* LX_CONVERT_ALPHAS: where the spelling has none for alphas that were there; or NULL */
     lx_spell_model model;
     const char *base; /* as lora/base says */
 } lx_convert_result;

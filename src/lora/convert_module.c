@@ -82,11 +82,29 @@ static const char *suffix_of(lx_lora_role r, lx_spelling s, const lx_module_plac
     return is_down ? ".lora_A.weight" : ".lora_B.weight";
 }
 
+/* Factors are numbers that can be multiplied and rounded. */
+static int check_dtypes(const lx_lora_entry *e, lx_error *err)
+{
+    static const lx_lora_role roles[] = {LX_ROLE_UP, LX_ROLE_DOWN, LX_ROLE_UP_BIAS};
+
+    for (int i = 0; i < 3; i++) {
+        const lx_tensor_view *t = e->tensors[roles[i]];
+        if (t && !lx_convert__is_number(t->dtype))
+            return lx_fail(err, LX_EUNSUPPORTED, "%s: values of type %s are no factors",
+                           t->name, lx_dtype_name(t->dtype));
+    }
+    return LX_OK;
+}
+
 /* Can the spelling say it at all? */
 static int check_kind(const lx_lora_entry *e, lx_spelling s, lx_error *err)
 {
+    int rc;
+
     if (e->problem)
         return lx_fail(err, LX_EFORMAT, "%s: %s", e->name, e->problem);
+    if ((rc = check_dtypes(e, err)) < 0)
+        return rc;
     if (has_alphas(s) || e->kind == LX_KIND_LORA) {
         if (!e->has_dora || s != LX_SPELL_DIFFUSERS_OLD)
             return LX_OK;
@@ -198,15 +216,17 @@ static double noted_scale(const lx_convert_source *s, const lx_lora_entry *e)
 }
 
 /* In the dtype of the factors where that has the number, else in F32. */
-static int put_alpha(lx_convert *c, int part, const lx_lora_entry *e, const char *module,
-                     double alpha, lx_error *err)
+static int put_alpha(lx_convert *c, int part, const lx_convert_source *s,
+                     const lx_lora_entry *e, const char *module, double alpha,
+                     lx_error *err)
 {
     const lx_tensor_view *old = e->tensors[LX_ROLE_ALPHA],
                          *like = e->tensors[LX_ROLE_DOWN];
     lx_tensor_view view = {.name = e->name,
-                           .dtype = old    ? old->dtype
-                                    : like ? like->dtype
-                                           : LX_F32,
+                           .dtype = old              ? old->dtype
+                                    : s->alphas >= 0 ? (lx_dtype)s->alphas
+                                    : like           ? like->dtype
+                                                     : LX_F32,
                            .n_elements = 1};
     const float value = (float)alpha;
     double now = 0, kept;
@@ -361,7 +381,7 @@ static int put_module(lx_convert_result *out, lx_convert *c, const lx_convert_so
     out->alpha = out->n_modules == 0 || out->alpha == plan.alpha ? plan.alpha : 0;
     out->n_modules++;
     if (has_alphas(to) && e->rank)
-        rc = put_alpha(c, part, e, module, plan.alpha, err);
+        rc = put_alpha(c, part, s, e, module, plan.alpha, err);
     else if (has_alphas(to) && e->tensors[LX_ROLE_ALPHA]) /* OFT's constraint */
         rc = lx_convert__put(c, part, e->tensors[LX_ROLE_ALPHA]->name, module, ".alpha",
                              e->tensors[LX_ROLE_ALPHA], err);
@@ -404,32 +424,40 @@ static bool is_damaged(const lx_lora_entry *e)
             lx_ends_with(down->name, "_lora_down.weight"));
 }
 
+int lx_convert__place(lx_convert_result *out, lx_convert *c, const lx_convert_source *s,
+                      const lx_lora_entry *e, const lx_convert_options *o,
+                      const lx_module_place *place, lx_error *err)
+{
+    lx_str name = LX_STR_INIT;
+    const char *module;
+    int rc = lx_lora_spell(&name, o->to, place, &out->model, e->name, err);
+
+    if (rc == LX_OK && !(module = lx_arena_strdup(c->arena, lx_str_text(&name))))
+        rc = lx_oom(err);
+    if (rc == LX_OK)
+        rc = put_module(out, c, s, e, o, place, module, part_of(place, o->to), err);
+    lx_str_release(&name);
+    return rc;
+}
+
 int lx_convert__module(lx_convert_result *out, lx_convert *c, const lx_convert_source *s,
                        const lx_lora_entry *e, const lx_convert_options *o, lx_error *err)
 {
-    const lx_spelling to = o->to;
-    lx_str name = LX_STR_INIT;
     lx_module_place place = {0};
-    const char *module;
+    bool is_done = false;
     int rc;
 
-    if ((rc = check_kind(e, to, err)) < 0 ||
+    if ((rc = check_kind(e, o->to, err)) < 0 ||
         (rc = lx_module_place_of(&place, e->name, err)) < 0)
-        goto done;
+        return rc;
     if (s->part != LX_LORA_PART_COUNT)
         place.part = s->part;
     place.is_unet &= !is_text(&place);
-    if ((rc = lx_lora_spell(&name, to, &place, &out->model, e->name, err)) < 0)
-        goto done;
-    if (!(module = lx_arena_strdup(c->arena, lx_str_text(&name)))) {
-        rc = lx_oom(err);
-        goto done;
-    }
     out->n_repaired += is_damaged(e);
-    rc = put_module(out, c, s, e, o, &place, module, part_of(&place, to), err);
-done:
+    rc = lx_convert__flux(&is_done, out, c, s, e, o, &place, err);
+    if (rc == LX_OK && !is_done)
+        rc = lx_convert__place(out, c, s, e, o, &place, err);
     lx_str_release(&place.path);
-    lx_str_release(&name);
     return rc;
 }
 

@@ -14,7 +14,8 @@ lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
     const char *base = lx_lora_base(file, arena);
     bool has_one = base && (lx_starts_with(base, "SD 1") || lx_starts_with(base, "SD 2"));
     lx_spell_model m = {.is_sdxl = base && lx_starts_with(base, "SDXL"),
-                        .is_sd2 = base && lx_starts_with(base, "SD 2")};
+                        .is_sd2 = base && lx_starts_with(base, "SD 2"),
+                        .is_flux = base && lx_starts_with(base, "Flux.1")};
 
     m.numbers_encoders = m.is_sdxl;
     /* A UNet of SD 1.x's paths has one encoder, though diffusers' own conversion numbers it. */
@@ -23,12 +24,14 @@ lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
                    strstr(file->modules[i].name, "up_blocks");
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
+        m.is_flux |= strstr(e->name, "single_transformer_blocks") != NULL;
         m.is_sdxl |= lx_starts_with(e->name, "lora_unet_input_blocks_4_1_") &&
                      strstr(e->name, "transformer_blocks_1_");
         m.numbers_encoders |= e->part == LX_LORA_TEXT_ENCODER_2 ||
                               e->part == LX_LORA_TEXT_ENCODER_3 ||
                               (!has_one && lx_starts_with(e->name, "lora_te1_"));
     }
+    m.numbers_encoders |= m.is_flux;
     return m;
 }
 
@@ -325,7 +328,8 @@ static bool put_old(lx_str *out, const lx_module_place *p)
                 {".out_proj", ".to_out"}};
     const char *path = lx_str_text(&p->path);
 
-    if (number_of(p->part) ? !strstr(path, ".self_attn.") : !strstr(path, ".attn"))
+    if (number_of(p->part) ? !strstr(path, ".self_attn.")
+                           : !p->is_unet || !strstr(path, ".attn"))
         return false;
     for (int i = 0; i < 4; i++) {
         const char *from = number_of(p->part) ? text[i].from : unet[i].from;

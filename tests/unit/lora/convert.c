@@ -12,6 +12,7 @@
 
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/rng.h"
 #include "src/base/str.h"
 #include "src/lora/convert.h"
 #include "src/lora/layer.h"
@@ -54,16 +55,21 @@ static void save(char paths[LX_CONVERT_PARTS][400], const done *d, char *folder)
     for (size_t p = 0; p < d->r.n_parts; p++) {
         const lx_convert_part *part = &d->r.parts[p];
         lx_tensor_view *views = calloc(part->n_keys, sizeof *views);
-        const lx_metadata_entry scales = {LX_CONVERT_SCALES, part->scales};
+        lx_metadata_entry notes[2];
+        size_t n_notes = 0;
         char name[300];
         snprintf(name, sizeof name, "%s/%zu", folder, p);
         lx_assert_ok(lx_make_dirs(name, &err), &err);
         snprintf(paths[p], 400, "%s/adapter_model.safetensors", name);
         for (size_t i = 0; i < part->n_keys; i++)
             views[i] = part->keys[i].to;
-        lx_assert_ok(lx_safetensors_write(paths[p], views, part->n_keys, &scales,
-                                          part->scales != NULL, &err),
-                     &err);
+        if (part->scales)
+            notes[n_notes++] = (lx_metadata_entry){LX_CONVERT_SCALES, part->scales};
+        if (d->r.alphas)
+            notes[n_notes++] = (lx_metadata_entry){LX_CONVERT_ALPHAS, d->r.alphas};
+        lx_assert_ok(
+            lx_safetensors_write(paths[p], views, part->n_keys, notes, n_notes, &err),
+            &err);
         strcat(name, "/adapter_config.json");
         if (part->config)
             lx_assert_ok(lx_file_write(name, part->config, strlen(part->config), &err),
@@ -519,6 +525,144 @@ static void test_convert__drops(void **state)
     drop(&d);
 }
 
+/* ---- Flux.1 ------------------------------------------------------------------------------------------------- */
+
+enum { HIDDEN = 3072 };
+
+/* One module of rank 2 in F16, from a seed: made of tensors that the caller frees. */
+static size_t put_module(lx_tensor_view *views, const char *name, bool has_alpha,
+                         int64_t out, int64_t in, uint64_t seed)
+{
+    static const float one = 1;
+    const int64_t shapes[2][2] = {{2, in}, {out, 2}};
+    size_t n = 0;
+
+    for (int k = 0; k < 2; k++) {
+        lx_tensor_view *v = &views[n++];
+        lx_rng rng = lx_rng_stream(seed, LX_RNG_TEST, (uint64_t)k, 0);
+        char *text = malloc(200);
+        uint16_t *values;
+        snprintf(text, 200, "%s%s", name,
+                 has_alpha ? (k ? ".lora_up.weight" : ".lora_down.weight")
+                           : (k ? ".lora_B.weight" : ".lora_A.weight"));
+        *v = (lx_tensor_view){.name = text,
+                              .dtype = LX_F16,
+                              .n_dims = 2,
+                              .shape = {shapes[k][0], shapes[k][1]},
+                              .n_elements = (size_t)(shapes[k][0] * shapes[k][1])};
+        v->bytes = 2 * v->n_elements;
+        v->data = values = malloc(v->bytes);
+        for (size_t i = 0; i < v->n_elements; i++)
+            values[i] = lx_f16_from_f32((float)(lx_rng_uniform(&rng) - 0.5));
+    }
+    if (has_alpha) {
+        char *text = malloc(200);
+        float *value = malloc(sizeof one);
+        snprintf(text, 200, "%s.alpha", name);
+        *value = one;
+        views[n++] = (lx_tensor_view){
+            .name = text, .dtype = LX_F32, .n_elements = 1, .bytes = 4, .data = value};
+    }
+    return n;
+}
+
+static void write_modules(const char *path, lx_tensor_view *views, size_t n)
+{
+    lx_error err;
+
+    lx_assert_ok(lx_safetensors_write(path, views, n, NULL, 0, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        free((void *)views[i].name);
+        free((void *)views[i].data);
+    }
+}
+
+/* Fused layers come apart for diffusers and PEFT, with their rows of up, and together again to the bit. */
+static void test_convert__flux_apart_and_together(void **state)
+{
+    static const lx_spelling by[] = {LX_SPELL_DIFFUSERS, LX_SPELL_COMFYUI, LX_SPELL_PEFT};
+    const lx_convert_options back = {.to = LX_SPELL_KOHYA};
+    const char *path = "/tmp/lx-convert-flux.safetensors";
+    lx_tensor_view views[16];
+    lx_error err;
+    size_t n = 0;
+    done a;
+
+    (void)state;
+    n += put_module(views + n, "lora_unet_double_blocks_3_img_attn_qkv", true, 3 * HIDDEN,
+                    HIDDEN, 1);
+    n += put_module(views + n, "lora_unet_double_blocks_3_img_mlp_0", true, 4 * HIDDEN,
+                    HIDDEN, 2);
+    n += put_module(views + n, "lora_unet_single_blocks_37_linear1", true, 7 * HIDDEN,
+                    HIDDEN, 3);
+    write_modules(path, views, n);
+    lx_assert_ok(convert(&a, path, &back, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        const lx_convert_options there = {.to = by[i]};
+        char paths[LX_CONVERT_PARTS][400], folder[64];
+        done b, c;
+        lx_assert_ok(convert(&b, path, &there, &err), &err);
+        assert_int_equal(b.r.n_split, i == 1 ? 0 : 2);
+        if (i == 0) {
+            const lx_tensor_view *up = find(
+                &b.r, "transformer.single_transformer_blocks.37.proj_mlp.lora_B.weight");
+            assert_non_null(up);
+            assert_int_equal(up->shape[0], 4 * HIDDEN);
+        }
+        save(paths, &b, folder);
+        lx_assert_ok(convert(&c, paths[0], &back, &err), &err);
+        assert_same(&a.r, &c.r, lx_spelling_names[by[i]]);
+        drop(&c);
+        clean(paths, b.r.n_parts, folder);
+        drop(&b);
+    }
+    drop(&a);
+    unlink(path);
+}
+
+/* Ranks add up along a diagonal, what is not there stays 0; apart again they are what they were. */
+static void test_convert__flux_of_separate_modules(void **state)
+{
+    const lx_convert_options there = {.to = LX_SPELL_KOHYA},
+                             back = {.to = LX_SPELL_DIFFUSERS};
+    const char *path = "/tmp/lx-convert-flux.safetensors";
+    char paths[LX_CONVERT_PARTS][400], folder[64];
+    const lx_tensor_view *up, *down;
+    lx_tensor_view views[16];
+    lx_error err;
+    size_t n = 0;
+    done a, b, c;
+
+    (void)state;
+    n += put_module(views + n, "transformer.single_transformer_blocks.0.attn.to_q", false,
+                    HIDDEN, HIDDEN, 1);
+    n += put_module(views + n, "transformer.single_transformer_blocks.0.attn.to_v", false,
+                    HIDDEN, HIDDEN, 2);
+    n += put_module(views + n, "transformer.transformer_blocks.0.attn.to_out.0", false,
+                    HIDDEN, HIDDEN, 3);
+    write_modules(path, views, n);
+    lx_assert_ok(convert(&a, path, &back, &err), &err);
+    lx_assert_ok(convert(&b, path, &there, &err), &err);
+    unlink(path);
+    assert_int_equal(b.r.n_fused, 1);
+    up = find(&b.r, "lora_unet_single_blocks_0_linear1.lora_up.weight");
+    down = find(&b.r, "lora_unet_single_blocks_0_linear1.lora_down.weight");
+    assert_non_null(up);
+    assert_int_equal(up->shape[0], 7 * HIDDEN);
+    assert_int_equal(up->shape[1], 4);
+    assert_int_equal(down->shape[0], 4);
+    for (size_t i = HIDDEN * 4; i < 2 * HIDDEN * 4; i++) /* to_k was not there */
+        assert_int_equal(((const uint16_t *)up->data)[i], 0);
+    assert_non_null(find(&b.r, "lora_unet_double_blocks_0_img_attn_proj.lora_up.weight"));
+    save(paths, &b, folder);
+    lx_assert_ok(convert(&c, paths[0], &back, &err), &err);
+    assert_same(&a.r, &c.r, "separate modules");
+    clean(paths, 1, folder);
+    drop(&a);
+    drop(&b);
+    drop(&c);
+}
+
 /* ---- refused --------------------------------------------------------------------------------------------- */
 
 typedef struct refusal {
@@ -612,6 +756,14 @@ static void test_convert__refused(void **state)
          LX_F16,
          LX_ELIMIT,
          "too large for F16"},
+        {{DOWN("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight"),
+          UP("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_up.weight")},
+         2,
+         LX_SPELL_DIFFUSERS,
+         NULL,
+         LX_U64,
+         LX_EUNSUPPORTED,
+         "Flux.1 only"},
         {{DOWN(STEM ".lora_down.weight"), UP(STEM ".lora_up.weight")},
          2,
          LX_SPELL_KOHYA,
@@ -739,6 +891,8 @@ int main(void)
         cmocka_unit_test(test_convert__damaged_names_are_repaired),
         cmocka_unit_test(test_convert__precision),
         cmocka_unit_test(test_convert__drops),
+        cmocka_unit_test(test_convert__flux_apart_and_together),
+        cmocka_unit_test(test_convert__flux_of_separate_modules),
         cmocka_unit_test(test_convert__refused),
         cmocka_unit_test(test_convert__kinds_without_names),
         cmocka_unit_test(test_convert__places_of_names),
