@@ -3,57 +3,32 @@
  *
  *   lx_bench_kernels [threads] [name part] [f32|bf16|direct]
  *
- * The peak is measured first: the register tile on operands that stay in the first cache, on every
- * thread. Each line is the best of several runs; with one thread it is processor time, which other
+ * The peaks are measured first (peak.h); percents are of the one that the line's products have, or of
+ * copying where an op is bound by memory. A 3x3 convolution in f32 needs 4/9 of the products that are
+ * counted (kernels/cpu/winograd.h) and can be above 100 %. Each line is the best of several runs; with one thread it is processor time, which other
  * work on the machine disturbs less.
  */
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "kernels/cpu/cpu.h"
+#include "tests/bench/peak.h"
 
 static lx_device *dev;
-static double peak;
+static lx_peak peak;
 static const char *wanted = "";
 static lx_arithmetic how;
 
 static double now(void)
 {
-    struct timespec t;
-
-    clock_gettime(lx_cpu_threads(dev) == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return lx_bench_now(dev);
 }
 
-static void measure_peak(void)
+/* Of the frozen model, as `how` says; a LoRA's weights are F32 and its products too. */
+static lx_arithmetic arithmetic_of(lx_dtype dtype)
 {
-    const lx_isa *isa = lx_cpu_isa(dev);
-    const int threads = lx_cpu_threads(dev), k = 256, times = 20000;
-    const bool is_bf16 = how.compute == LX_COMPUTE_BF16;
-    double best = 1e30;
-
-    for (int round = 0; round < 5; round++) {
-        const double start = now();
-#pragma omp parallel num_threads(threads)
-        {
-            static _Thread_local float a[LX_MR_MAX * 256], b[LX_NR_MAX * 256];
-            static _Thread_local float acc[LX_MR_MAX * LX_NR_MAX];
-            for (int i = 0; i < times; i++)
-                if (is_bf16)
-                    isa->product_bf16(acc, isa->nr, a, k, b, k, false, false);
-                else
-                    isa->product(acc, isa->nr, a, k, b, isa->nr, k, false, false);
-        }
-        const double spent = now() - start;
-        best = spent < best ? spent : best;
-    }
-    peak = 2.0 * isa->mr * isa->nr * k * times * threads / best * 1e-9;
-    printf("%s, %d threads: peak %.0f GFLOP/s in %s\n", isa->name, threads, peak,
-           is_bf16 ? "bf16" : "f32");
+    return dtype == LX_F32 ? (lx_arithmetic){0} : how;
 }
 
 static void add_arg(lx_arg *arg, lx_dtype dtype, int n_dims, const int64_t *shape)
@@ -78,11 +53,13 @@ static void add_arg(lx_arg *arg, lx_dtype dtype, int n_dims, const int64_t *shap
 #define OUT(...) add_arg(&call.out[call.n_out++], LX_F32, SHAPE(__VA_ARGS__))
 
 /* flops 0: a memory-bound op, told in GB/s of its operands. */
-static void time_call(lx_call *call, double flops, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+static void time_call(lx_call *call, double flops, lx_compute compute, const char *fmt,
+                      ...) __attribute__((format(printf, 4, 5)));
 
-static void time_call(lx_call *call, double flops, const char *fmt, ...)
+static void time_call(lx_call *call, double flops, lx_compute compute, const char *fmt,
+                      ...)
 {
+    const double top = compute == LX_COMPUTE_BF16 ? peak.bf16 : peak.f32;
     const lx_kernel *kernel = &dev->kernels[call->op];
     char what[128];
     lx_error err = {0};
@@ -109,9 +86,11 @@ static void time_call(lx_call *call, double flops, const char *fmt, ...)
     }
     printf("%-16s %-34s %8.2f ms", lx_op_name(call->op), what, best * 1e3);
     if (flops > 0)
-        printf("  %6.1f GFLOP/s  %3.0f%%\n", flops / best * 1e-9, flops / best * 1e-7 / peak);
+        printf("  %6.1f GFLOP/s  %3.0f%%\n", flops / best * 1e-9,
+               100 * flops / best / top);
     else
-        printf("  %6.1f GB/s\n", bytes / best * 1e-9);
+        printf("  %6.1f GB/s     %3.0f%%\n", bytes / best * 1e-9,
+               100 * bytes / best / peak.copy);
     for (int i = 0; i < call->n_in; i++)
         dev->free(dev, call->in[i].data);
     for (int i = 0; i < call->n_out; i++)
@@ -133,7 +112,7 @@ static void bench_linear(int64_t M, int64_t K, int64_t N, lx_dtype dtype)
             continue;
         lx_call call = {.op = ops[i]};
         call.attrs.linear.scale = 1;
-        call.attrs.linear.arithmetic = how;
+        call.attrs.linear.arithmetic = arithmetic_of(dtype);
         IN(LX_F32, M, i == 0 ? K : N);
         if (i == 2)
             IN(LX_F32, M, K);
@@ -143,8 +122,9 @@ static void bench_linear(int64_t M, int64_t K, int64_t N, lx_dtype dtype)
             OUT(N, K);
         else
             OUT(M, i == 0 ? N : K);
-        time_call(&call, 2.0 * (double)(M * K * N), "%d x %d -> %d %s", (int)M, (int)K, (int)N,
-                  lx_dtype_name(dtype));
+        time_call(&call, 2.0 * (double)(M * K * N),
+                  i == 2 ? LX_COMPUTE_F32 : arithmetic_of(dtype).compute,
+                  "%d x %d -> %d %s", (int)M, (int)K, (int)N, lx_dtype_name(dtype));
     }
 }
 
@@ -159,7 +139,7 @@ static void bench_conv(int64_t h, int64_t Ci, int64_t Co, int64_t k, int stride,
             continue;
         lx_call call = {.op = ops[i]};
         call.attrs.conv.stride = stride;
-        call.attrs.conv.arithmetic = how;
+        call.attrs.conv.arithmetic = arithmetic_of(dtype);
         call.attrs.conv.pad_top = call.attrs.conv.pad_left = pad;
         call.attrs.conv.pad_bottom = call.attrs.conv.pad_right = pad;
         if (i == 0)
@@ -176,8 +156,10 @@ static void bench_conv(int64_t h, int64_t Ci, int64_t Co, int64_t k, int stride,
             OUT(1, h, h, Ci);
         else
             OUT(Co, Ci, k, k);
-        time_call(&call, 2.0 * (double)(o * o * Ci * Co * k * k), "%d^2 %d -> %d %dx%d/%d %s", (int)h,
-                  (int)Ci, (int)Co, (int)k, (int)k, stride, lx_dtype_name(dtype));
+        time_call(&call, 2.0 * (double)(o * o * Ci * Co * k * k),
+                  i == 2 ? LX_COMPUTE_F32 : arithmetic_of(dtype).compute,
+                  "%d^2 %d -> %d %dx%d/%d %s", (int)h, (int)Ci, (int)Co, (int)k, (int)k,
+                  stride, lx_dtype_name(dtype));
     }
 }
 
@@ -195,7 +177,8 @@ static void bench_attention(int64_t T, int64_t S, int64_t N, int64_t d)
         IN(LX_F32, 1, S, N * d);
         OUT(1, T, N * d);
         OUT(1, N, T);
-        time_call(&call, flops, "%d x %d, %d heads of %d", (int)T, (int)S, (int)N, (int)d);
+        time_call(&call, flops, how.compute, "%d x %d, %d heads of %d", (int)T, (int)S,
+                  (int)N, (int)d);
     }
     if (is_wanted(LX_OP_attention_bwd) && d <= 160) {
         lx_call call = {.op = LX_OP_attention_bwd};
@@ -211,7 +194,8 @@ static void bench_attention(int64_t T, int64_t S, int64_t N, int64_t d)
         OUT(1, T, N * d);
         OUT(1, S, N * d);
         OUT(1, S, N * d);
-        time_call(&call, 2.5 * flops, "%d x %d, %d heads of %d", (int)T, (int)S, (int)N, (int)d);
+        time_call(&call, 2.5 * flops, how.compute, "%d x %d, %d heads of %d", (int)T,
+                  (int)S, (int)N, (int)d);
     }
 }
 
@@ -224,14 +208,14 @@ static void bench_rows(int64_t P, int64_t C)
             lx_call call = {.op = maps[i]};
             IN(LX_F32, P, C);
             OUT(P, C);
-            time_call(&call, 0, "%d x %d", (int)P, (int)C);
+            time_call(&call, 0, LX_COMPUTE_F32, "%d x %d", (int)P, (int)C);
         }
     if (is_wanted(LX_OP_add)) {
         lx_call call = {.op = LX_OP_add};
         IN(LX_F32, P, C);
         IN(LX_F32, P, C);
         OUT(P, C);
-        time_call(&call, 0, "%d x %d", (int)P, (int)C);
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d", (int)P, (int)C);
     }
     if (is_wanted(LX_OP_group_norm)) {
         lx_call call = {.op = LX_OP_group_norm};
@@ -242,7 +226,7 @@ static void bench_rows(int64_t P, int64_t C)
         IN(LX_F32, C);
         OUT(1, P, C);
         OUT(1, 32, 2);
-        time_call(&call, 0, "%d x %d silu", (int)P, (int)C);
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d silu", (int)P, (int)C);
     }
     if (is_wanted(LX_OP_group_norm_dx)) {
         lx_call call = {.op = LX_OP_group_norm_dx};
@@ -254,7 +238,7 @@ static void bench_rows(int64_t P, int64_t C)
         IN(LX_F32, C);
         IN(LX_F32, 1, 32, 2);
         OUT(1, P, C);
-        time_call(&call, 0, "%d x %d silu", (int)P, (int)C);
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d silu", (int)P, (int)C);
     }
     if (is_wanted(LX_OP_layer_norm)) {
         lx_call call = {.op = LX_OP_layer_norm};
@@ -263,7 +247,7 @@ static void bench_rows(int64_t P, int64_t C)
         IN(LX_F32, C);
         OUT(P, C);
         OUT(P, 2);
-        time_call(&call, 0, "%d x %d", (int)P, (int)C);
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d", (int)P, (int)C);
     }
     if (is_wanted(LX_OP_layer_norm_dx)) {
         lx_call call = {.op = LX_OP_layer_norm_dx};
@@ -272,20 +256,20 @@ static void bench_rows(int64_t P, int64_t C)
         IN(LX_F32, C);
         IN(LX_F32, P, 2);
         OUT(P, C);
-        time_call(&call, 0, "%d x %d", (int)P, (int)C);
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d", (int)P, (int)C);
     }
     if (is_wanted(LX_OP_geglu)) {
         lx_call call = {.op = LX_OP_geglu};
         IN(LX_F32, P, 8 * C);
         OUT(P, 4 * C);
-        time_call(&call, 0, "%d x %d", (int)P, (int)(8 * C));
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d", (int)P, (int)(8 * C));
     }
     if (is_wanted(LX_OP_geglu_dx)) {
         lx_call call = {.op = LX_OP_geglu_dx};
         IN(LX_F32, P, 4 * C);
         IN(LX_F32, P, 8 * C);
         OUT(P, 8 * C);
-        time_call(&call, 0, "%d x %d", (int)P, (int)(8 * C));
+        time_call(&call, 0, LX_COMPUTE_F32, "%d x %d", (int)P, (int)(8 * C));
     }
 }
 
@@ -300,7 +284,9 @@ int main(int argc, char **argv)
         how.compute = strcmp(argv[3], "bf16") == 0 ? LX_COMPUTE_BF16 : LX_COMPUTE_F32;
         how.no_winograd = strcmp(argv[3], "direct") == 0;
     }
-    measure_peak();
+    peak = lx_peak_measure(dev);
+    lx_peak_print(&peak, dev);
+    printf("products in %s\n", how.compute == LX_COMPUTE_BF16 ? "bf16" : "f32");
     for (int level = 0; level < 4; level++) {
         const int64_t h = 64 >> level, C = level == 0 ? 320 : level == 1 ? 640 : 1280;
         bench_conv(h, C, C, 3, 1, LX_F16);

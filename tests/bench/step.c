@@ -15,6 +15,7 @@
 #include "src/base/alloc.h"
 #include "src/base/rng.h"
 #include "src/train/step.h"
+#include "tests/bench/peak.h"
 
 typedef struct bench {
     int size, batch, rank, steps, threads, heads, max_mib, profile, bf16, no_winograd;
@@ -102,18 +103,67 @@ static int make_inputs(lx_step_inputs *in, const bench *b)
     return 0;
 }
 
-/* Of all runs, by op: every call is followed by a sync, so these sum up to the whole. */
-static void print_profile(const lx_plan *plan)
-{
-    lx_profile_row rows[LX_OP_COUNT];
+/*
+ * Of all runs, by op: every call is followed by a sync, so these sum up to the whole. The bound of a call is
+ * what the machine's peak allows for its operations or its bytes, whichever takes longer; Winograd's
+ * convolutions count the products of plain ones and may be faster than that.
+ */
+typedef struct table_row {
+    lx_profile_row sum;
+    double bound;
+} table_row;
 
-    lx_plan_profile_by_op(plan, rows);
+static double bound_of(const lx_profile_row *row, const lx_peak *peak, bool is_bf16)
+{
+    const bool is_product = row->op == LX_OP_linear || row->op == LX_OP_linear_dx ||
+                            row->op == LX_OP_conv2d || row->op == LX_OP_conv2d_dx ||
+                            row->op == LX_OP_attention || row->op == LX_OP_attention_bwd;
+    const bool is_narrow = is_bf16 && is_product && !strstr(row->label, "lora");
+    const double by_flops = row->flops / (is_narrow ? peak->bf16 : peak->f32);
+    const double by_bytes = row->bytes / peak->copy;
+
+    return by_flops > by_bytes ? by_flops : by_bytes;
+}
+
+/* Rates by the clock; with one thread by the processor's time, which other work disturbs less. */
+static void print_row(const char *name, size_t calls, const lx_profile_row *row,
+                      double bound, bool is_alone)
+{
+    const double n = (double)row->n_runs,
+                 spent = is_alone ? row->cpu_seconds : row->seconds;
+
+    printf("%-20s %5zu %8.3f %8.3f %9.1f %7.1f %8.3f %6.0f%%\n", name, calls,
+           row->seconds / n, row->cpu_seconds / n, row->flops / spent * 1e-9,
+           row->bytes / spent * 1e-9, bound / n, 100 * bound / spent);
+}
+
+static void print_profile(const bench *b, const lx_device *dev, const lx_plan *plan)
+{
+    const lx_peak peak = lx_peak_measure(dev);
+    table_row rows[LX_OP_COUNT] = {0}, all = {.bound = 0};
+
+    for (size_t i = 0; i < lx_plan_memory_of(plan).n_calls; i++) {
+        const lx_profile_row one = lx_plan_profile_row(plan, i);
+        table_row *into[] = {&rows[one.op], &all};
+        for (int k = 0; k < 2; k++) {
+            lx_profile_row *sum = &into[k]->sum;
+            sum->n_calls++;
+            sum->n_runs = one.n_runs;
+            sum->seconds += one.seconds;
+            sum->cpu_seconds += one.cpu_seconds;
+            sum->flops += one.flops;
+            sum->bytes += one.bytes;
+            into[k]->bound += bound_of(&one, &peak, b->bf16);
+        }
+    }
+    lx_peak_print(&peak, dev);
+    printf("%-20s %5s %8s %8s %9s %7s %8s %7s\n", "op", "calls", "seconds", "cpu s",
+           "GFLOP/s", "GB/s", "bound s", "reached");
     for (int op = 0; op < LX_OP_COUNT; op++)
-        if (rows[op].n_calls)
-            printf("{\"op\":\"%s\",\"calls\":%zu,\"seconds\":%.4f,\"cpu_s\":%.4f,"
-                   "\"gflop\":%.1f,\"gb\":%.2f}\n",
-                   lx_op_name(rows[op].op), rows[op].n_calls, rows[op].seconds,
-                   rows[op].cpu_seconds, rows[op].flops * 1e-9, rows[op].bytes * 1e-9);
+        if (rows[op].sum.seconds > 1e-3 * (double)rows[op].sum.n_runs)
+            print_row(lx_op_name((lx_op_id)op), rows[op].sum.n_calls, &rows[op].sum,
+                      rows[op].bound, lx_cpu_threads(dev) == 1);
+    print_row("all", all.sum.n_calls, &all.sum, all.bound, lx_cpu_threads(dev) == 1);
 }
 
 static int run(const bench *b, lx_error *err)
@@ -170,7 +220,7 @@ static int run(const bench *b, lx_error *err)
         fflush(stdout);
     }
     if (b->profile)
-        print_profile(lx_step_last_plan(step));
+        print_profile(b, dev, lx_step_last_plan(step));
     lx_step_free(step);
     lx_lora_free(lora);
     lx_checkpoint_close(checkpoint);
