@@ -268,15 +268,11 @@ int lx_flags_notes(lx_flags *f, lx_error *err)
 
     if ((rc = note_idle(f)) < 0 || (rc = note_paths(f)) < 0)
         return lx_oom(err);
-    if (strcmp(c->mixed_precision, "fp16") == 0)
+    if (strcmp(c->mixed_precision, "fp16") == 0 &&
+        (!c->device || strncmp(c->device, "cuda", 4) != 0))
         rc = lx_flags_note(
             f, "--mixed_precision fp16: computed in f32, which is more exact; "
                "bf16 is computed as such on the CPU, and faster");
-    if (strcmp(c->mixed_precision, "bf16") == 0 && c->device &&
-        strncmp(c->device, "cuda", 4) == 0)
-        rc = lx_flags_note(
-            f, "--mixed_precision bf16: only the CPU computes in bf16 in this version, "
-               "a GPU in f32");
     if (rc == 0 && f->values[LX_AT_text_encoder_lr].words.count > 1)
         rc = lx_flags_note(
             f, "--text_encoder_lr: Stable Diffusion 1.x has one text encoder, the "

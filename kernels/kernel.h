@@ -168,6 +168,7 @@ struct lx_device {
     void *context;
     struct lx_pack_cache *packs; /* kernels/pack.c */
     bool computes_bf16;          /* LX_COMPUTE_BF16 is more than a wish */
+    bool has_f16, has_bf16; /* activations may be of that type in memory */
     bool uses_host_memory; /* its addresses are the host's: a mapped file can be an operand */
     size_t bytes_now, bytes_peak; /* what alloc and packing hold */
 };

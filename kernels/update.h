@@ -32,6 +32,15 @@ typedef struct lx_update_tensor {
     int group;              /* whose rates it takes */
 } lx_update_tensor;
 
+/*
+ * Of losses, and so of gradients, that are too small for F16, as torch.amp.GradScaler has it: a gradient
+ * that is not finite halves the scale and its update is left out; 2000 updates in a row double it. What was
+ * left out is not counted where a rule counts updates.
+ */
+typedef struct lx_update_scaling {
+    double scale, n_in_a_row, n_left_out;
+} lx_update_scaling;
+
 typedef struct lx_update_spec {
     lx_update_rule rule;
     const lx_update_tensor *tensors; /* borrowed while opening */
@@ -41,10 +50,13 @@ typedef struct lx_update_spec {
     double max_norm; /* gradients are clipped to it; 0 = not */
     const float (
         *maps)[256]; /* signed, unsigned: of states of 8 bits; NULL without any */
+    lx_update_scaling
+        *scaling; /* the host's copy, sent and fetched as states; NULL = none */
 } lx_update_spec;
 
 /* Of one group:  adamw  keep = 1 - lr decay, step = lr / (1 - beta1^n), root = sqrt(1 - beta2^n)
- *                lion   keep = 1 - lr decay, step = lr */
+ *                lion   keep = 1 - lr decay, step = lr
+ * Under scaling adamw's are step = lr, root = n: the device knows how many were left out. */
 typedef struct lx_update_rates {
     float keep, step, root;
 } lx_update_rates;
@@ -52,6 +64,7 @@ typedef struct lx_update_rates {
 typedef struct lx_update_result {
     double norm; /* before clipping */
     bool is_finite;
+    double scale; /* of its losses; 1 without scaling */
 } lx_update_result;
 
 typedef struct lx_update lx_update;
@@ -63,6 +76,8 @@ typedef struct lx_updates {
     void (*close)(lx_update *update);               /* NULL is fine */
     int (*send)(lx_update *update, lx_error *err);  /* states, host to device */
     int (*fetch)(lx_update *update, lx_error *err); /* values and states; waits */
+    /* Queues: n weights of losses, on the device, times the scale. Nothing without scaling. */
+    void (*scale_loss)(lx_update *update, float *weights, size_t n);
     /* Rates of every group. *ticket is for result. */
     int (*queue)(lx_update *update, const lx_update_rates *rates, uint64_t *ticket,
                  lx_error *err);

@@ -188,7 +188,7 @@ static int check_driver(lx_error *err)
     return LX_OK;
 }
 
-static int choose_gpu(int index, lx_error *err)
+static int choose_gpu(int index, int *capability, lx_error *err)
 {
     int count = 0, major = 0, minor = 0, rc, error;
 
@@ -206,7 +206,8 @@ static int choose_gpu(int index, lx_error *err)
         return fail(err, LX_EUNSUPPORTED, "the GPU cannot be used", error);
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index);
     cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index);
-    if (major * 10 + minor < 75)
+    *capability = major * 10 + minor;
+    if (*capability < 75)
         return lx_fail(
             err, LX_EUNSUPPORTED,
             "GPU %d has compute capability %d.%d, and lx needs 7.5 (Turing) or newer",
@@ -218,7 +219,7 @@ int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
 {
     lx_device *dev = NULL;
     lx_cuda_context *ctx = NULL;
-    int rc = choose_gpu(index, err), error;
+    int capability = 0, rc = choose_gpu(index, &capability, err), error;
 
     if (rc < 0)
         return rc;
@@ -248,6 +249,8 @@ int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
         .download_queued = lx_cuda_download_queued,
         .take = lx_cuda_take,
         .updates = &lx_cuda_updates,
+        .has_f16 = true,
+        .has_bf16 = capability >= 80,
         .context = ctx,
     };
     if ((error = cudaStreamCreate(&ctx->queue.stream)))

@@ -108,6 +108,7 @@ __global__ void __launch_bounds__(THREADS)
         out->norm = norm;
         out->by = (float)((clip < 1 ? clip : 1) / scale);
         out->is_finite = norm <= 1e300; /* neither NaN nor infinite */
+        out->scale = (float)scale;
     }
 }
 
@@ -126,10 +127,11 @@ __global__ void update_scale(float *loss_scale, int *steps,
 {
     if (!found->is_finite) {
         *loss_scale *= 0.5f;
-        *steps = 0;
-    } else if (++*steps == interval) {
+        steps[0] = 0;
+        steps[1]++;
+    } else if (++steps[0] == interval) {
         *loss_scale *= 2;
-        *steps = 0;
+        steps[0] = 0;
     }
 }
 
@@ -137,6 +139,27 @@ void lx_cuda_scale_update(lx_device *dev, float *loss_scale, int *steps,
                           const lx_cuda_gradients *found, int interval)
 {
     LX_LAUNCH(dev, update_scale, 1, 1, 0, loss_scale, steps, found, interval);
+}
+
+/* In f64, as the host does it (src/train/updater.c). */
+__global__ void __launch_bounds__(THREADS)
+    adamw_rates(lx_cuda_rates *rates, int n, double b1, double b2, const int *steps)
+{
+    const int i = blockIdx.x * THREADS + threadIdx.x;
+
+    if (i >= n)
+        return;
+    const double updates = (double)rates[i].root - steps[1];
+    rates[i].step = (float)((double)rates[i].step / (1 - pow(b1, updates)));
+    rates[i].root = (float)sqrt(1 - pow(b2, updates));
+}
+
+void lx_cuda_adamw_rates(lx_device *dev, lx_cuda_rates *rates, int n, double b1,
+                         double b2, const int *steps)
+{
+    if (n)
+        LX_LAUNCH(dev, adamw_rates, lx_blocks(n, THREADS), THREADS, 0, rates, n, b1, b2,
+                  steps);
 }
 
 template <class T>

@@ -64,6 +64,7 @@ typedef struct lx_cuda_gradients {
     double norm; /* after unscaling */
     float by;    /* of every gradient: clip / loss scale */
     int is_finite;
+    float scale; /* of the loss */
 } lx_cuda_gradients;
 
 /* One sample's stream, out of lx_rng_stream: key, and counter[1..3]. */
@@ -86,10 +87,15 @@ void lx_cuda_gradient_norm(lx_device *dev, lx_cuda_gradients *out,
 
 /*
  * Dynamic loss scaling, as torch.amp.GradScaler: after `interval` finite steps in a row the scale
- * doubles, after one that was not it halves. *steps counts; both are the device's.
+ * doubles, after one that was not it halves. steps[0] counts those in a row, steps[1] those that were
+ * not finite; all are the device's.
  */
 void lx_cuda_scale_update(lx_device *dev, float *loss_scale, int *steps,
                           const lx_cuda_gradients *found, int interval);
+
+/* Rates of adamw out of step = lr and root = n, without the steps that steps[1] has counted. */
+void lx_cuda_adamw_rates(lx_device *dev, lx_cuda_rates *rates, int n, double b1, double b2,
+                         const int *steps);
 
 /* One update of every tensor; gradients are then 0. Does nothing but that if found->is_finite is 0.
  * maps: the signed and the unsigned map of lx_eight_bit_map, [2][256]; NULL without 8-bit states. */

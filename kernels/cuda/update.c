@@ -25,7 +25,41 @@ struct lx_update {
     lx_cuda_gradients *found;
     double *scratch;
     float *maps;
+    double b1, b2;
+    lx_update_scaling *scaling; /* the host's; NULL = none */
+    float *loss_scale;
+    int *steps; /* [2]: train.h */
 };
+
+enum { SCALE_INTERVAL = 2000 };
+
+static int move(lx_update *u, void *host, void *device, size_t bytes, bool is_sent,
+                lx_error *err)
+{
+    if (!host || !device)
+        return LX_OK;
+    return is_sent ? u->dev->upload(u->dev, device, host, bytes, err)
+                   : u->dev->download(u->dev, host, device, bytes, err);
+}
+
+static int move_scaling(lx_update *u, bool is_sent, lx_error *err)
+{
+    float scale = 0;
+    int steps[2] = {0}, rc;
+
+    if (!u->scaling)
+        return LX_OK;
+    if (is_sent) {
+        scale = (float)u->scaling->scale;
+        steps[0] = (int)u->scaling->n_in_a_row;
+        steps[1] = (int)u->scaling->n_left_out;
+    }
+    if ((rc = move(u, &scale, u->loss_scale, sizeof scale, is_sent, err)) < 0 ||
+        (rc = move(u, steps, u->steps, sizeof steps, is_sent, err)) < 0)
+        return rc;
+    *u->scaling = (lx_update_scaling){scale, steps[0], steps[1]};
+    return LX_OK;
+}
 
 /* ---- opening ------------------------------------------------------------------------ */
 
@@ -114,7 +148,9 @@ static void close_update(lx_update *u)
                    u->rates,
                    u->found,
                    u->scratch,
-                   u->maps};
+                   u->maps,
+                   u->loss_scale,
+                   u->steps};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         u->dev->free(u->dev, all[k]);
     lx_free(u->all);
@@ -131,6 +167,9 @@ static int open_update(lx_device *dev, lx_update **out, const lx_update_spec *sp
         return lx_oom(err);
     u->dev = dev;
     u->rule = spec->rule;
+    u->scaling = spec->scaling;
+    u->b1 = spec->betas[0];
+    u->b2 = spec->betas[1];
     u->n_groups = spec->n_groups;
     u->max_norm = (float)spec->max_norm;
     u->betas = (lx_cuda_betas){(float)spec->betas[0], (float)(1 - spec->betas[0]),
@@ -150,6 +189,10 @@ static int open_update(lx_device *dev, lx_update **out, const lx_update_spec *sp
             LX_OK &&
         (rc = zeros(u, &u->found, sizeof *u->found, err)) == LX_OK && spec->maps)
         rc = copied(u, &u->maps, spec->maps, 2 * sizeof *spec->maps, err);
+    if (rc == LX_OK && u->scaling &&
+        (rc = zeros(u, &u->loss_scale, sizeof *u->loss_scale, err)) == LX_OK &&
+        (rc = zeros(u, &u->steps, 2 * sizeof *u->steps, err)) == LX_OK)
+        rc = move_scaling(u, true, err);
     if (rc < 0) {
         lx_within(err, "the optimizer's states");
         close_update(u);
@@ -161,18 +204,9 @@ static int open_update(lx_device *dev, lx_update **out, const lx_update_spec *sp
 
 /* ---- host and device ---------------------------------------------------------------- */
 
-static int move(lx_update *u, void *host, void *device, size_t bytes, bool is_sent,
-                lx_error *err)
-{
-    if (!host || !device)
-        return LX_OK;
-    return is_sent ? u->dev->upload(u->dev, device, host, bytes, err)
-                   : u->dev->download(u->dev, host, device, bytes, err);
-}
-
 static int move_states(lx_update *u, bool is_sent, lx_error *err)
 {
-    int rc = LX_OK;
+    int rc = move_scaling(u, is_sent, err);
 
     for (size_t i = 0; i < u->n_all && rc == LX_OK; i++) {
         const lx_update_tensor *t = &u->all[i].host;
@@ -216,9 +250,14 @@ static int queue_update(lx_update *u, const lx_update_rates *rates, uint64_t *ti
     if ((rc = dev->upload_queued(dev, u->rates, rates,
                                  (size_t)u->n_groups * sizeof *rates, err)) < 0)
         return rc;
-    lx_cuda_gradient_norm(dev, u->found, &u->trainables, NULL, u->max_norm, u->scratch);
+    if (u->scaling && u->rule == LX_UPDATE_ADAMW)
+        lx_cuda_adamw_rates(dev, u->rates, u->n_groups, u->b1, u->b2, u->steps);
+    lx_cuda_gradient_norm(dev, u->found, &u->trainables, u->loss_scale, u->max_norm,
+                          u->scratch);
     (u->rule == LX_UPDATE_LION ? lx_cuda_lion : lx_cuda_adamw)(
         dev, &u->trainables, u->rates, u->betas, u->found, u->maps);
+    if (u->scaling)
+        lx_cuda_scale_update(dev, u->loss_scale, u->steps, u->found, SCALE_INTERVAL);
     return dev->download_queued(dev, ticket, u->found, sizeof *u->found, err);
 }
 
@@ -229,13 +268,21 @@ static int result_of(lx_update *u, uint64_t ticket, lx_update_result *out, lx_er
 
     if (rc < 0)
         return rc;
-    *out = (lx_update_result){.norm = found.norm, .is_finite = found.is_finite != 0};
+    *out = (lx_update_result){
+        .norm = found.norm, .is_finite = found.is_finite != 0, .scale = found.scale};
     return LX_OK;
+}
+
+static void scale_loss(lx_update *u, float *weights, size_t n)
+{
+    if (u->scaling)
+        lx_cuda_scale_by(u->dev, weights, LX_F32, (int64_t)n, u->loss_scale);
 }
 
 const lx_updates lx_cuda_updates = {.open = open_update,
                                     .close = close_update,
                                     .send = send_states,
                                     .fetch = fetch,
+                                    .scale_loss = scale_loss,
                                     .queue = queue_update,
                                     .result = result_of};

@@ -131,6 +131,8 @@ int lx_plan_run(lx_plan *plan, lx_error *err); /* all calls, then sync */
  * (kernels/kernel.h).
  */
 int lx_plan_queue(lx_plan *plan, lx_error *err);
+/* Device memory of an input, for what else is queued before a run; NULL = there is none. */
+void *lx_plan_input(const lx_plan *plan, const char *input);
 int lx_plan_get_queued(lx_plan *plan, const char *output, size_t bytes, uint64_t *ticket,
                        lx_error *err);
 

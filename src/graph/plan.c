@@ -305,6 +305,12 @@ int lx_plan_set(lx_plan *plan, const char *input, const void *data, size_t bytes
                                                                    data, bytes, err);
 }
 
+void *lx_plan_input(const lx_plan *plan, const char *input)
+{
+    const lx_tensor *t = find(plan->graph->inputs, plan->graph->n_inputs, input);
+    return t && !plan->is_dry ? address(plan, t) : NULL;
+}
+
 int lx_plan_get_queued(lx_plan *plan, const char *output, size_t bytes, uint64_t *ticket,
                        lx_error *err)
 {

@@ -28,7 +28,8 @@ void lx_build_push(lx_builder *b, const char *fmt, ...)
 }
 
 /* "path.name", or the longer of the two alone. */
-static const char *full_name(const lx_builder *b, char out[LX_LAYER_NAME], const char *name)
+static const char *full_name(const lx_builder *b, char out[LX_LAYER_NAME],
+                             const char *name)
 {
     int n = snprintf(out, LX_LAYER_NAME, "%s%s%s", b->path, b->path[0] ? "." : "", name);
 
@@ -65,6 +66,13 @@ bool lx_build_has(const lx_builder *b, const char *name)
     return lx_checkpoint_find(b->checkpoint, b->part, full_name(b, full, name)) != NULL;
 }
 
+lx_tensor *lx_build_narrowed(lx_builder *b, lx_tensor *x)
+{
+    return b->narrow == LX_F16 || b->narrow == LX_BF16
+               ? lx_op_cast(b->graph, x, b->narrow)
+               : x;
+}
+
 /* Stands for a weight that could not be had: the graph has failed and will say so. */
 static lx_tensor *no_weight(lx_builder *b, const char *full, const lx_error *err)
 {
@@ -86,7 +94,8 @@ static lx_tensor *weight_as(lx_builder *b, const char *name, bool may_be_narrow)
     view = lx_checkpoint_find(b->checkpoint, b->part, full);
     if (may_be_narrow && view && view->dtype == LX_F16)
         dtype = LX_F16;
-    if (lx_checkpoint_param(&param, b->checkpoint, b->dev, b->part, full, dtype, &err) < 0)
+    if (lx_checkpoint_param(&param, b->checkpoint, b->dev, b->part, full, dtype, &err) <
+        0)
         return no_weight(b, full, &err);
     return lx_graph_param(b->graph, param);
 }
@@ -121,9 +130,9 @@ static lx_tensor *matrix_of(lx_builder *b, const char *layer)
 /* Only the projections of the UNet's attention have none; elsewhere a missing one is damage. */
 static lx_tensor *bias_of(lx_builder *b, const char *layer)
 {
-    bool may_lack = b->part == LX_UNET && (lx_ends_with(layer, "to_q") ||
-                                           lx_ends_with(layer, "to_k") ||
-                                           lx_ends_with(layer, "to_v"));
+    bool may_lack = b->part == LX_UNET &&
+                    (lx_ends_with(layer, "to_q") || lx_ends_with(layer, "to_k") ||
+                     lx_ends_with(layer, "to_v"));
     char name[LX_LAYER_NAME];
 
     snprintf(name, sizeof(name), "%s.bias", layer);
@@ -173,7 +182,8 @@ lx_tensor *lx_build_conv(lx_builder *b, const char *name, lx_tensor *x, int stri
     snprintf(weight, sizeof(weight), "%s.weight", name);
     view = lx_checkpoint_find(b->checkpoint, b->part, full_name(b, full, weight));
     if (stride == 1 && memcmp(pad, lx_pad_none, sizeof(lx_pad_none)) == 0 && view &&
-        (view->n_dims == 2 || (view->n_dims == 4 && view->shape[2] == 1 && view->shape[3] == 1)))
+        (view->n_dims == 2 ||
+         (view->n_dims == 4 && view->shape[2] == 1 && view->shape[3] == 1)))
         return lx_build_linear(b, name, x);
     lx_graph_push(b->graph, name);
     w = matrix_of(b, name);

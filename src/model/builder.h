@@ -32,7 +32,8 @@ struct lx_builder {
     lx_device *dev;
     const lx_sd_config *config;
     lx_part part;
-    lx_dtype dtype;           /* of weights and activations: LX_F32 */
+    lx_dtype dtype;           /* of weights: LX_F32 */
+    lx_dtype narrow;          /* LX_F16, LX_BF16: of activations; anything else: F32 */
     lx_arithmetic arithmetic; /* of the model's own products; a hook's are f32 */
     lx_layer_hook hook;       /* NULL = the plain model */
     void *hook_context;
@@ -61,6 +62,8 @@ lx_tensor *lx_build_layer_norm(lx_builder *b, const char *name,
 /* q [B, T, N*d], k and v [B, S, N*d] -> [B, T, N*d] */
 lx_tensor *lx_build_attention(lx_builder *b, lx_tensor *q, lx_tensor *k, lx_tensor *v,
                               int n_heads, bool is_causal);
+/* x in the type of activations: where a part of the model begins. */
+lx_tensor *lx_build_narrowed(lx_builder *b, lx_tensor *x);
 lx_tensor *lx_build_weight(lx_builder *b,
                            const char *name); /* with its suffix; b->dtype */
 /* The same, but F16 where the file has it so: what linear, conv2d and embedding multiply by. */

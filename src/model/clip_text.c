@@ -22,7 +22,7 @@ static lx_tensor *embeddings(lx_builder *b, lx_tensor *ids)
     positions = lx_build_weight(b, "position_embedding.weight"); /* [77, D] */
     /* The same for every row: a row is one long vector and the positions its bias. */
     x = lx_op_add(g, lx_op_reshape(g, x, 2, flat), lx_op_reshape(g, positions, 1, one_row));
-    return lx_build_pop(b, lx_op_reshape(g, x, 3, shape));
+    return lx_build_pop(b, lx_build_narrowed(b, lx_op_reshape(g, x, 3, shape)));
 }
 
 static lx_tensor *attention(lx_builder *b, lx_tensor *x)

@@ -28,6 +28,7 @@ static lx_tensor *time_embedding(lx_builder *b, lx_tensor *t)
     lx_tensor *x = lx_op_timestep_embedding(g, t, b->config->unet_channels[0]);
 
     lx_build_trace(b, "time_proj", x);
+    x = lx_build_narrowed(b, x);
     lx_build_push(b, "time_embedding");
     x = lx_op_silu(g, lx_build_linear(b, "linear_1", x));
     x = lx_build_pop(b, lx_build_linear(b, "linear_2", x));
@@ -133,7 +134,8 @@ lx_tensor *lx_unet_build(lx_builder *b, lx_tensor *x, lx_tensor *t, lx_tensor *c
     skip_stack skips = {.n = 0};
     lx_tensor *time = time_embedding(b, t);
 
-    x = lx_build_conv(b, "conv_in", x, 1, lx_pad_same); /* [B, h, w, 320] */
+    context = lx_build_narrowed(b, context);
+    x = lx_build_conv(b, "conv_in", lx_build_narrowed(b, x), 1, lx_pad_same); /* [B, h, w, 320] */
     push_skip(&skips, x);
     for (int level = 0; level < N_LEVELS; level++)
         x = down_block(b, level, x, time, context, &skips);

@@ -35,6 +35,13 @@ void lx_train_config_defaults(lx_train_config *c)
     c->huber_scale = 1;
 }
 
+lx_dtype lx_train_narrow(const lx_train_config *c, const lx_device *dev)
+{
+    if (dev->has_f16 && strcmp(c->mixed_precision, "fp16") == 0)
+        return LX_F16;
+    return dev->has_bf16 && strcmp(c->mixed_precision, "bf16") == 0 ? LX_BF16 : LX_F32;
+}
+
 lx_arithmetic lx_train_arithmetic(const lx_train_config *c)
 {
     const bool is_bf16 = strcmp(c->mixed_precision, "bf16") == 0;
@@ -67,7 +74,8 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
         {c->max_grad_norm >= 0,
          "--max_grad_norm must not be negative (0 turns clipping off)"},
         {c->clip_skip >= 0, "--clip_skip must not be negative"},
-        {c->autosave_minutes >= 0, "--autosave_minutes must not be negative (0 turns it off)"},
+        {c->autosave_minutes >= 0,
+         "--autosave_minutes must not be negative (0 turns it off)"},
         {c->max_token_length == 75 || c->max_token_length == 150 ||
              c->max_token_length == 225,
          "--max_token_length must be 150 or 225 (75 when it is left out)"},
@@ -119,8 +127,8 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
             err, LX_EUSAGE,
             "--network_train_unet_only and --network_train_text_encoder_only exclude "
             "each other: nothing would be trained");
-    if (!c->sample_prompts &&
-        (c->sample_every_n_steps > 0 || c->sample_every_n_epochs > 0 || c->sample_at_first))
+    if (!c->sample_prompts && (c->sample_every_n_steps > 0 ||
+                               c->sample_every_n_epochs > 0 || c->sample_at_first))
         return lx_fail(err, LX_EUSAGE, "sample images need --sample_prompts FILE");
     if (c->adaptive_noise_scale != 0 && c->noise_offset == 0)
         return lx_fail(err, LX_EUSAGE, "--adaptive_noise_scale needs --noise_offset");

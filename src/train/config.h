@@ -87,7 +87,7 @@ typedef struct lx_train_config {
     lx_huber_schedule huber_schedule;
     double huber_c, huber_scale;
 
-    const char *mixed_precision; /* "no", "fp16" (computed in f32), "bf16" */
+    const char *mixed_precision; /* "no", "fp16" (f32 on the CPU), "bf16" */
     bool no_winograd;
 
     /* said in the metadata only */
@@ -117,6 +117,9 @@ typedef struct lx_train_config {
 
 void lx_train_config_defaults(lx_train_config *config);
 /* How the frozen model's products are computed; those of the LoRA are f32 always. */
+/* LX_F16 or LX_BF16, of activations in memory, where --mixed_precision asks for it and the device has them;
+ * else LX_F32. The LoRA's factors are F32 and rounded as they are used. */
+lx_dtype lx_train_narrow(const lx_train_config *config, const lx_device *dev);
 lx_arithmetic lx_train_arithmetic(const lx_train_config *config);
 
 /* The schedule over `total` optimizer steps: constant where the optimizer has its own. */

@@ -397,6 +397,7 @@ static int prepare_optimizer(lx_train *t, lx_error *err)
     const lx_trainable *tensors = lx_step_trainables(t->step, &n);
 
     const lx_train_config *c = t->config;
+    const bool is_f16 = lx_train_narrow(c, t->dev) == LX_F16;
     int rc = lx_optimizer_new(&t->optimizer, &c->optimizer, tensors, n, err);
 
     for (int i = 0; i < 2 && rc == LX_OK; i++)
@@ -405,8 +406,16 @@ static int prepare_optimizer(lx_train *t, lx_error *err)
                                   sizeof(pending_loss))))
             rc = lx_oom(err);
     if (rc == LX_OK && lx_updater_is_possible(t->dev, c))
-        rc = lx_updater_new(&t->updater, t->lora, t->optimizer, tensors, n,
+        rc = lx_updater_new(&t->updater, t->lora, t->optimizer, is_f16, tensors, n,
                             c->max_grad_norm, err);
+    else if (rc == LX_OK && is_f16)
+        rc = lx_fail(
+            err, LX_EUNSUPPORTED,
+            "--mixed_precision fp16 on %s scales the loss, which AdamW, AdamW8bit, Lion "
+            "and Lion8bit do there, without --scale_weight_norms and module_dropout: "
+            "take one of these, or bf16",
+            t->dev->name);
+    lx_step_scale_loss(t->step, t->updater);
     t->output.state = (lx_train_state){.lora = t->lora,
                                        .optimizer = t->optimizer,
                                        .progress = &t->at,
@@ -687,24 +696,30 @@ static int update(lx_train *t, pending_step *of, lx_error *err)
     return LX_OK;
 }
 
-/* What the device made of a step that it did: nothing was updated if a gradient was not finite. */
+/* What the device made of a step that it did: nothing was updated if a gradient was not finite, which
+ * happens where the loss is scaled and is no error then, unless nothing is left of the scale. */
 static int take_results(lx_train *t, pending_step *of, lx_error *err)
 {
+    const bool scales = lx_train_narrow(t->config, t->dev) == LX_F16;
     lx_update_result found;
     int rc = lx_updater_result(t->updater, of->update, &found, err);
 
     of->is_queued = false;
     for (int i = 0; i < of->n_micro && rc == LX_OK; i++) {
         lx_step_loss *later = &of->losses[i].later;
-        if ((rc = lx_step_loss_of(&later->value, t->step, later, err)) == LX_OK &&
-            !isfinite(later->value))
+        if ((rc = lx_step_loss_of(&later->value, t->step, later, err)) < 0)
+            break;
+        later->value /= found.scale;
+        if (!isfinite(later->value))
             rc = fail_not_finite(of->losses[i].first_image, of->report.step, later->value,
                                  err);
     }
     if (rc < 0)
         return rc;
     of->report.grad_norm = found.norm;
-    return found.is_finite ? LX_OK : fail_gradient(of->report.step, err);
+    return found.is_finite || (scales && found.scale > 1)
+               ? LX_OK
+               : fail_gradient(of->report.step, err);
 }
 
 /* The step's numbers are known: they are recorded and told. */

@@ -6,6 +6,7 @@
 #include "kernels/dropout.h"
 #include "src/base/alloc.h"
 #include "src/model/builder.h"
+#include "src/train/updater.h"
 
 /* Of a step's operations: what computing cheap results again may cost, to keep less. On SD 1.5 a
  * fifth of the arena is norms, activations and gates. */
@@ -24,10 +25,11 @@ struct lx_step {
     lx_step_model model;
     lx_noise_schedule noise;
     float weight[LX_TIMESTEPS], huber_c[LX_TIMESTEPS];
-    bool *is_used; /* per module: the graph reaches it */
+    bool *is_used;    /* per module: the graph reaches it */
     bool *is_touched; /* per module: not left out since the gradients were zeroed */
     bool must_send_gradients; /* the host zeroed them */
-    lx_lora_dropout dropout; /* moment: of the graph that is built now */
+    lx_updater *updater;      /* scales the loss; NULL = nobody does */
+    lx_lora_dropout dropout;  /* moment: of the graph that is built now */
     lx_trainable *trainables;
     size_t n_trainables;
     shape_plan *plans;
@@ -127,8 +129,8 @@ void lx_step_free(lx_step *step)
 }
 
 /* The LoRA's hook, which also notes which modules the graph reaches. */
-static lx_tensor *inject(void *context, lx_builder *b, const lx_layer *layer, lx_tensor *x,
-                         lx_tensor *y)
+static lx_tensor *inject(void *context, lx_builder *b, const lx_layer *layer,
+                         lx_tensor *x, lx_tensor *y)
 {
     lx_step *step = context;
     lx_lora *lora = step->model.lora;
@@ -163,7 +165,9 @@ static void keep(lx_step *step, lx_graph *g, const char *name, lx_tensor *t)
 {
     static const int dims[4] = {0, 3, 1, 2};
     if (step->model.keeps_intermediates)
-        lx_graph_output(g, name, t->n_dims == 4 ? lx_op_permute(g, t, dims) : t);
+        lx_graph_output(
+            g, name,
+            lx_op_cast(g, t->n_dims == 4 ? lx_op_permute(g, t, dims) : t, LX_F32));
 }
 
 static bool has_dropout(const lx_step *step)
@@ -211,18 +215,20 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
     lx_tensor *weights = lx_graph_input(g, "loss_weights", LX_F32, 1, per_sample);
     lx_tensor *context, *noisy, *pred, *loss, *mask = NULL;
 
+    b.narrow = lx_train_narrow(c, m->dev);
+
     if (c->ip_noise_gamma > 0)
-        input_noise =
-            channels_last(g, input4(g, "input_noise", s->batch, 4, s->h, s->w));
+        input_noise = channels_last(g, input4(g, "input_noise", s->batch, 4, s->h, s->w));
     step->dropout.moment = NULL;
     if (has_dropout(step))
-        step->dropout.moment = lx_graph_input(g, "dropout_moment", LX_I64, 1, (int64_t[]){2});
+        step->dropout.moment =
+            lx_graph_input(g, "dropout_moment", LX_I64, 1, (int64_t[]){2});
     context = build_context(step, &b, s);
     keep(step, g, "encoder_hidden_states", context);
     noisy = lx_op_mul_add(g, signal, latents, sigma, input_noise);
     keep(step, g, "noisy_latents", noisy);
     b.part = LX_UNET;
-    pred = lx_unet_build(&b, noisy, t, context);
+    pred = lx_op_cast(g, lx_unet_build(&b, noisy, t, context), LX_F32);
     keep(step, g, "noise_pred", pred);
     if (c->v_parameterization) {
         lx_tensor *minus = lx_op_scale(g, sigma, -1.0f);
@@ -303,7 +309,8 @@ static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w
     }
     if ((rc = build(step, &s, err)) < 0 || (rc = limit_arena(&options, step, err)) < 0 ||
         (rc = lx_plan_new(&s.plan, s.graph, step->model.dev, &options, err)) < 0) {
-        lx_within(err, "a batch of %d at %lldx%lld", batch, (long long)w * 8, (long long)h * 8);
+        lx_within(err, "a batch of %d at %lldx%lld", batch, (long long)w * 8,
+                  (long long)h * 8);
         lx_graph_free(s.graph);
         return rc;
     }
@@ -356,8 +363,8 @@ void lx_step_zero_gradients(lx_step *step)
 }
 
 /* Coefficients of x_t and the weights times the share, per sample. */
-static int set_scalars(lx_step *step, lx_plan *plan, const lx_step_inputs *in, double share,
-                       lx_error *err)
+static int set_scalars(lx_step *step, lx_plan *plan, const lx_step_inputs *in,
+                       double share, lx_error *err)
 {
     size_t n = (size_t)in->batch, bytes = n * sizeof(float);
     float *signal, *sigma, *weight;
@@ -396,7 +403,8 @@ static int check_ids(const lx_step *step, const lx_step_inputs *in, lx_error *er
     return LX_OK;
 }
 
-static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx_error *err)
+static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in,
+                      lx_error *err)
 {
     const lx_train_config *c = step->model.config;
     size_t n = (size_t)in->batch;
@@ -409,12 +417,13 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
     if ((rc = check_ids(step, in, err)) < 0 ||
         (rc = lx_plan_set(plan, "latents", in->latents, cells, err)) < 0 ||
         (rc = lx_plan_set(plan, "noise", in->noise, cells, err)) < 0 ||
-        (rc = lx_plan_set(plan, "timesteps", in->timesteps, n * sizeof(int64_t), err)) < 0 ||
+        (rc = lx_plan_set(plan, "timesteps", in->timesteps, n * sizeof(int64_t), err)) <
+            0 ||
         (rc = lx_plan_set(plan, "input_ids", in->input_ids, ids, err)) < 0)
         return rc;
     if (c->ip_noise_gamma > 0 &&
-        (rc = lx_plan_set(plan, "input_noise", in->input_noise ? in->input_noise : in->noise,
-                          cells, err)) < 0)
+        (rc = lx_plan_set(plan, "input_noise",
+                          in->input_noise ? in->input_noise : in->noise, cells, err)) < 0)
         return rc;
     if (has_dropout(step) &&
         (rc = lx_plan_set(plan, "dropout_moment", moment, sizeof moment, err)) < 0)
@@ -430,12 +439,14 @@ static int set_inputs(lx_step *step, lx_plan *plan, const lx_step_inputs *in, lx
 }
 
 /* Everything of a step but reading what came out. */
-static int begin_step(lx_step *step, const lx_step_inputs *in, double share, lx_error *err)
+static int begin_step(lx_step *step, const lx_step_inputs *in, double share,
+                      lx_error *err)
 {
     lx_plan *plan;
     int rc;
 
-    if ((rc = find_plan(&step->last, step, in->batch, in->h, in->w, in->n_chunks, err)) < 0)
+    if ((rc = find_plan(&step->last, step, in->batch, in->h, in->w, in->n_chunks, err)) <
+        0)
         return rc;
     if (!step->plans[step->last].is_taken && (rc = lx_step_take(step, err)) < 0)
         return rc;
@@ -445,10 +456,16 @@ static int begin_step(lx_step *step, const lx_step_inputs *in, double share, lx_
         return rc;
     step->must_send_gradients = false;
     if ((rc = set_scalars(step, plan, in, share, err)) < 0 ||
-        (rc = set_inputs(step, plan, in, err)) < 0 || (rc = lx_plan_queue(plan, err)) < 0)
+        (rc = set_inputs(step, plan, in, err)) < 0)
+        return rc;
+    if (step->updater)
+        lx_updater_scale_loss(step->updater, lx_plan_input(plan, "loss_weights"),
+                              (size_t)in->batch);
+    if ((rc = lx_plan_queue(plan, err)) < 0)
         return rc;
     if (step->dropout.module > 0)
-        touch_modules(step, (int64_t[]){(int64_t)step->model.config->seed, in->micro_step});
+        touch_modules(step,
+                      (int64_t[]){(int64_t)step->model.config->seed, in->micro_step});
     return LX_OK;
 }
 
@@ -467,8 +484,13 @@ int lx_step_run(double *loss, lx_step *step, const lx_step_inputs *in, double sh
     return LX_OK;
 }
 
-int lx_step_queue(lx_step_loss *later, lx_step *step, const lx_step_inputs *in, double share,
-                  lx_error *err)
+void lx_step_scale_loss(lx_step *step, lx_updater *updater)
+{
+    step->updater = updater;
+}
+
+int lx_step_queue(lx_step_loss *later, lx_step *step, const lx_step_inputs *in,
+                  double share, lx_error *err)
 {
     lx_plan *plan;
     int rc;

@@ -54,6 +54,7 @@ typedef struct lx_step_inputs {
 } lx_step_inputs;
 
 typedef struct lx_step lx_step;
+struct lx_updater; /* train/updater.h */
 
 /*
  * LoRA modules of a part that is not trained (rate 0) keep their place in the model but get no
@@ -87,6 +88,9 @@ typedef struct lx_step_loss {
 
 int lx_step_queue(lx_step_loss *later, lx_step *step, const lx_step_inputs *in, double share,
                   lx_error *err);
+/* From now on losses are scaled by what the updater's scale is then (NULL: by nothing); a loss had later
+ * is the scaled one, and so is that of lx_step_run. */
+void lx_step_scale_loss(lx_step *step, struct lx_updater *updater);
 int lx_step_loss_of(double *loss, lx_step *step, const lx_step_loss *later, lx_error *err);
 
 /* Every tensor of the LoRA in file order (down, up per module) with its rate. Valid after the

@@ -6,6 +6,8 @@
 #include "src/train/optimizer/eight_bit.h"
 #include "src/train/optimizer/rule.h"
 
+enum { FIRST_SCALE = 65536 }; /* torch's */
+
 struct lx_updater {
     lx_device *dev;
     lx_lora *lora;
@@ -17,6 +19,8 @@ struct lx_updater {
         of; /* of each group the tensor: every tensor with a gradient is a group of its own */
     lx_update_rates *rates;
     int n_groups;
+    bool scales_loss;
+    lx_update_scaling scaling; /* kept between trainings in the optimizer's numbers */
 };
 
 static bool is_lion(lx_optimizer_type type)
@@ -103,14 +107,16 @@ static int open_update(lx_updater *u, double max_norm, lx_error *err)
         lx_eight_bit_map(maps[1], false);
         spec.maps = (const float(*)[256])maps;
     }
+    if (u->scales_loss)
+        spec.scaling = &u->scaling;
     rc = u->dev->updates->open(u->dev, &u->update, &spec, err);
     lx_free(all);
     return rc;
 }
 
 int lx_updater_new(lx_updater **out, lx_lora *lora, lx_optimizer *optimizer,
-                   const lx_trainable *tensors, size_t count, double max_norm,
-                   lx_error *err)
+                   bool scales_loss, const lx_trainable *tensors, size_t count,
+                   double max_norm, lx_error *err)
 {
     lx_updater *u = lx_calloc(1, sizeof *u);
     int rc;
@@ -122,6 +128,8 @@ int lx_updater_new(lx_updater **out, lx_lora *lora, lx_optimizer *optimizer,
                       .optimizer = optimizer,
                       .tensors = tensors,
                       .count = count,
+                      .scales_loss = scales_loss,
+                      .scaling = {.scale = FIRST_SCALE},
                       .of = lx_calloc(count + 1, sizeof *u->of),
                       .rates = lx_calloc(count + 1, sizeof *u->rates)};
     rc = u->of && u->rates ? open_update(u, max_norm, err) : lx_oom(err);
@@ -135,17 +143,35 @@ int lx_updater_new(lx_updater **out, lx_lora *lora, lx_optimizer *optimizer,
 
 int lx_updater_send(lx_updater *u, lx_error *err)
 {
+    const double *kept = u->optimizer->number;
     const int rc = lx_lora_send(u->lora, err);
+
+    if (u->scales_loss && kept[0] > 0)
+        u->scaling = (lx_update_scaling){kept[0], kept[1], kept[2]};
     return rc < 0 ? rc : u->dev->updates->send(u->update, err);
 }
 
 int lx_updater_fetch(lx_updater *u, lx_error *err)
 {
-    return u->dev->updates->fetch(u->update, err);
+    double *kept = u->optimizer->number;
+    const int rc = u->dev->updates->fetch(u->update, err);
+
+    if (u->scales_loss) {
+        kept[0] = u->scaling.scale;
+        kept[1] = u->scaling.n_in_a_row;
+        kept[2] = u->scaling.n_left_out;
+    }
+    return rc;
+}
+
+void lx_updater_scale_loss(lx_updater *u, float *weights, size_t n)
+{
+    u->dev->updates->scale_loss(u->update, weights, n);
 }
 
 /* Rounded once, as the host's rules round them. */
-static lx_update_rates rates_of(const lx_optimizer *o, double lr, int64_t updates)
+static lx_update_rates rates_of(const lx_optimizer *o, double lr, int64_t updates,
+                                bool scales_loss)
 {
     const lx_optimizer_config *c = &o->config;
     const bool divides = c->type == LX_OPTIMIZER_LION && c->decoupled_weight_decay;
@@ -153,6 +179,9 @@ static lx_update_rates rates_of(const lx_optimizer *o, double lr, int64_t update
 
     if (is_lion(c->type))
         return (lx_update_rates){.keep = (float)(1 - lr * decay), .step = (float)lr};
+    if (scales_loss)
+        return (lx_update_rates){
+            .keep = (float)(1 - lr * decay), .step = (float)lr, .root = (float)updates};
     return (lx_update_rates){.keep = (float)(1 - lr * decay),
                              .step =
                                  (float)(lr / (1 - pow(c->betas[0], (double)updates))),
@@ -163,8 +192,8 @@ int lx_updater_queue(lx_updater *u, double factor, uint64_t *ticket, lx_error *e
 {
     for (int g = 0; g < u->n_groups; g++) {
         const size_t i = u->of[g];
-        u->rates[g] =
-            rates_of(u->optimizer, u->tensors[i].lr * factor, ++u->optimizer->updates[i]);
+        u->rates[g] = rates_of(u->optimizer, u->tensors[i].lr * factor,
+                               ++u->optimizer->updates[i], u->scales_loss);
     }
     return u->dev->updates->queue(u->update, u->rates, ticket, err);
 }

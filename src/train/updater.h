@@ -24,13 +24,16 @@ typedef struct lx_updater lx_updater;
 bool lx_updater_is_possible(const lx_device *dev, const lx_train_config *config);
 
 /* tensors: of lx_step_trainables, of this LoRA; borrowed, as is all else. */
+/* scales_loss: dynamically, for activations in F16 (lx_update_scaling). */
 int lx_updater_new(lx_updater **out, lx_lora *lora, lx_optimizer *optimizer,
-                   const lx_trainable *tensors, size_t count, double max_norm,
-                   lx_error *err);
+                   bool scales_loss, const lx_trainable *tensors, size_t count,
+                   double max_norm, lx_error *err);
 void lx_updater_free(lx_updater *updater);
 
 int lx_updater_send(lx_updater *updater, lx_error *err);
 int lx_updater_fetch(lx_updater *updater, lx_error *err);
+/* Queues: weights of losses, on the device, times the scale. */
+void lx_updater_scale_loss(lx_updater *updater, float *weights, size_t n);
 /* factor is the schedule's. */
 int lx_updater_queue(lx_updater *updater, double factor, uint64_t *ticket, lx_error *err);
 int lx_updater_result(lx_updater *updater, uint64_t ticket, lx_update_result *out,

@@ -216,7 +216,7 @@ static void update_on_device(lx_training *t, const lx_trainable *tensors, size_t
     uint64_t ticket;
 
     if (!t->updater)
-        lx_assert_ok(lx_updater_new(&t->updater, t->model.lora, t->optimizer, tensors, n,
+        lx_assert_ok(lx_updater_new(&t->updater, t->model.lora, t->optimizer, false, tensors, n,
                                     t->config.max_grad_norm, &err),
                      &err);
     lx_assert_ok(lx_updater_queue(t->updater, factor, &ticket, &err), &err);

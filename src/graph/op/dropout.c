@@ -17,10 +17,10 @@ lx_tensor *lx_op_dropout(lx_graph *g, lx_tensor *x, lx_tensor *moment, float neu
 {
     if (lx_graph__broken(g))
         return g->placeholder;
-    if (x->n_dims < 2 || x->dtype != LX_F32 || moment->n_dims != 1 ||
+    if (x->n_dims < 2 || moment->n_dims != 1 ||
         moment->dtype != LX_I64 || moment->shape[0] != 2)
         return lx_graph__mismatch(g, "dropout", "x", x, "moment", moment,
-                                  "x must be F32 [B, .., C] and moment I64 [2]");
+                                  "x must be [B, .., C] and moment I64 [2]");
     return lx_graph__emit(g, &(lx_node){
                                  .op = LX_OP_dropout,
                                  .n_in = 2,
