@@ -416,6 +416,70 @@ static void test_extract__of_a_merge(void **state)
     lx_tensor_file_close(file);
 }
 
+/* ---- SDXL ------------------------------------------------------------------------------------------- */
+
+/* Values of a [12, 4] and of [4, 4] matrices; the first is a fused q, k, v, of which k does not differ. */
+static lx_tensor_file *write_sdxl(const char *path, float step)
+{
+    static const char *const names[] = {
+        "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight",
+        "conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc1.weight",
+        "model.diffusion_model.input_blocks.7.1.transformer_blocks.9.attn1.to_q.weight",
+        "model.diffusion_model.output_blocks.2.2.conv.weight"};
+    float values[4][48];
+    lx_tensor_view views[4];
+    lx_tensor_file *file;
+    lx_error err;
+
+    for (int t = 0; t < 4; t++) {
+        views[t] = (lx_tensor_view){.name = names[t],
+                                    .dtype = LX_F32,
+                                    .n_dims = t == 3 ? 4 : 2,
+                                    .shape = {t == 0 ? 12 : 4, 4, 1, 1},
+                                    .n_elements = t == 0 ? 48 : 16,
+                                    .bytes = t == 0 ? 192 : 64,
+                                    .data = values[t]};
+        for (int i = 0; i < (t == 0 ? 48 : 16); i++)
+            values[t][i] = (float)((i * 7 + t) % 5) +
+                           (t == 0 && i / 16 == 1 ? 0 : step * (float)((i * 3) % 4));
+    }
+    lx_assert_ok(lx_safetensors_write(path, views, 4, NULL, 0, &err), &err);
+    lx_assert_ok(lx_tensor_file_open(&file, path, &err), &err);
+    unlink(path);
+    return file;
+}
+
+static void test_extract__names_of_sdxl(void **state)
+{
+    static const char *const names[] = {
+        "lora_te1_text_model_encoder_layers_0_mlp_fc1",
+        "lora_te2_text_model_encoder_layers_0_self_attn_q_proj",
+        "lora_te2_text_model_encoder_layers_0_self_attn_v_proj",
+        "lora_unet_input_blocks_7_1_transformer_blocks_9_attn1_to_q",
+        "lora_unet_output_blocks_2_2_conv"};
+    const lx_extract_options o = {
+        .rank = 4, .conv_rank = 4, .clamp_quantile = 1, .dtype = LX_F32};
+    lx_tensor_file *from = write_sdxl("/tmp/lx-extract-sdxl-a.safetensors", 0),
+                   *to = write_sdxl("/tmp/lx-extract-sdxl-b.safetensors", 0.5f);
+    lx_extract *x = begin();
+    lx_extract_result r;
+    lx_error err;
+
+    (void)state;
+    lx_assert_ok(run_extract(&r, x, from, to, &o, &err), &err);
+    assert_true(r.model.is_sdxl && r.model.numbers_encoders);
+    assert_int_equal(r.n_modules, 5);
+    assert_int_equal(r.n_same, 1); /* k */
+    for (int i = 0; i < 5; i++) {
+        const lx_extract_module *m = module_of(&r, names[i]);
+        assert_non_null(m);
+        assert_true(m->error < 1e-6);
+    }
+    lx_extract_free(x);
+    lx_tensor_file_close(from);
+    lx_tensor_file_close(to);
+}
+
 /* ---- diffusers folders -------------------------------------------------------------------------- */
 
 /* The networks of a made model as a folder has them. */
@@ -599,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_extract__clamped),
         cmocka_unit_test(test_extract__refused),
         cmocka_unit_test(test_extract__of_a_merge),
+        cmocka_unit_test(test_extract__names_of_sdxl),
         cmocka_unit_test(test_extract__folders),
         cmocka_unit_test(test_extract__as_the_peer),
     };
