@@ -38,10 +38,9 @@ static bool takes_winograd(const lx_call *call, const lx_arg *x, const lx_arg *y
 {
     const lx_arithmetic *how = &call->attrs.conv.arithmetic;
 
-    return how->compute == LX_COMPUTE_F32 && !how->no_winograd &&
-           is_3x3(&call->in[1], call->attrs.conv.stride) &&
+    return !how->no_winograd && is_3x3(&call->in[1], call->attrs.conv.stride) &&
            lx_winograd_pays(y->shape[0], y->shape[1], y->shape[2], x->shape[3],
-                            y->shape[3]);
+                            y->shape[3], how->compute);
 }
 
 static int prepare(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)

@@ -16,9 +16,13 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-bool lx_winograd_pays(int64_t B, int64_t oh, int64_t ow, int64_t Ci, int64_t Co)
+/* Plain products in bf16 are twice as fast, the transforms are not. */
+bool lx_winograd_pays(int64_t B, int64_t oh, int64_t ow, int64_t Ci, int64_t Co,
+                      lx_compute compute)
 {
-    return Ci >= 32 && Co >= 32 && B * ((oh + 1) / 2) * ((ow + 1) / 2) >= 48;
+    const int64_t least = compute == LX_COMPUTE_BF16 ? 192 : 48;
+
+    return Ci >= 32 && Co >= 32 && B * ((oh + 1) / 2) * ((ow + 1) / 2) >= least;
 }
 
 /* Tiles of a block; a multiple of every register tile's rows. */
@@ -30,7 +34,7 @@ static int64_t tiles_per_block(int64_t Ci)
 
 /* Floats per thread of each part of the scratch. */
 typedef struct room {
-    int64_t v, u, m, window, wide, zeros;
+    int64_t v, u, m, window, wide, zeros, f32;
 } room;
 
 static room room_of(int64_t n_tiles, int64_t Ci)
@@ -45,12 +49,13 @@ static room room_of(int64_t n_tiles, int64_t Ci)
         .window = 9 * LAY * LX_NR_MAX,
         .wide = 9 * LAY * LX_NR_MAX + 16 * LX_NR_MAX * 9,
         .zeros = KC,
+        .f32 = POINTS * LAY * LX_NR_MAX,
     };
 }
 
 static int64_t room_floats(const room *r)
 {
-    return r->v + r->u + r->m + r->window + r->wide + r->zeros;
+    return r->v + r->u + r->m + r->window + r->wide + r->zeros + r->f32;
 }
 
 static int64_t count_tiles(int64_t B, int64_t oh, int64_t ow)
@@ -72,7 +77,11 @@ typedef struct worker {
     int64_t th, tw;        /* tiles of an image */
     int first_down, first_right;
     int tap_at[9];         /* which of the gemm's taps is at row-major place i of the window */
-    float *v, *u, *m, *window, *wide, *zeros;
+    bool is_bf16;
+    int item; /* bytes of a term of v and u, whose room is that of floats */
+    char *v, *u;
+    float *m, *window, *wide, *zeros;
+    float *f32;            /* what is rounded to v or u next */
     int order[9 * LAY];    /* as lx_gemm_lay_panel wants it */
     int64_t v_tiles;       /* tiles a block of v and m has room for */
 } worker;
@@ -92,6 +101,29 @@ static void tile_inputs(const float *d[POINTS], const worker *w, int64_t tile, i
         }
 }
 
+/* Term i of v or u. */
+static void *term(const worker *w, char *base, int64_t i)
+{
+    return base + i * w->item;
+}
+
+/* Channels of a block as they are laid out: in bf16 in pairs. */
+static int64_t laid(const worker *w, int64_t channels)
+{
+    return w->is_bf16 ? (channels + 1) / 2 * 2 : channels;
+}
+
+/* The 16 points of a tile, rounded. */
+static void narrow_tile(const worker *w, char *v, int64_t plane, int64_t channels)
+{
+    for (int point = 0; point < POINTS; point++) {
+        char *to = term(w, v, point * plane);
+        w->isa->narrow_bf16(to, w->f32 + point * KC, channels);
+        memset(term(w, to, channels), 0,
+               (size_t)((laid(w, channels) - channels) * w->item));
+    }
+}
+
 /* v[block of channels][point][tile][KC] of tiles t0 .. t0+n-1, for all channels. */
 static void transform_inputs(const worker *w, int64_t t0, int64_t n)
 {
@@ -99,15 +131,21 @@ static void transform_inputs(const worker *w, int64_t t0, int64_t n)
     const int64_t rows = (n + w->isa->mr - 1) / w->isa->mr * w->isa->mr;
 
     for (int64_t c0 = 0; c0 < w->g->C; c0 += KC) {
-        float *v = w->v + c0 / KC * POINTS * plane;
+        char *v = term(w, w->v, c0 / KC * POINTS * plane);
         const int64_t channels = min64(KC, w->g->C - c0);
         for (int64_t t = 0; t < n; t++) {
             const float *d[POINTS];
             tile_inputs(d, w, t0 + t, c0);
-            w->isa->winograd_input(v + t * KC, plane, d, channels);
+            if (!w->is_bf16) {
+                w->isa->winograd_input((float *)v + t * KC, plane, d, channels);
+                continue;
+            }
+            w->isa->winograd_input(w->f32, KC, d, channels);
+            narrow_tile(w, term(w, v, t * KC), plane, channels);
         }
         for (int point = 0; point < POINTS; point++)
-            memset(v + point * plane + n * KC, 0, (size_t)((rows - n) * KC) * sizeof *v);
+            memset(term(w, v, point * plane + n * KC), 0,
+                   (size_t)((rows - n) * KC * w->item));
     }
 }
 
@@ -127,24 +165,36 @@ static void transform_weights(worker *w, int64_t c0, int64_t channels, int64_t n
                               (int)min64(nr, n1 - n));
             for (int i = 0; i < 9; i++)
                 windows[i] = w->window + w->tap_at[i] * k * nr;
-            w->isa->winograd_weights(w->u + ((n - n0) * channels + c * nr), KC * COLS, windows,
-                                     k * nr);
+            const int64_t at = (n - n0) * laid(w, channels) + c * nr;
+            if (!w->is_bf16) {
+                w->isa->winograd_weights((float *)w->u + at, KC * COLS, windows, k * nr);
+                continue;
+            }
+            w->isa->winograd_weights(w->f32, LAY * nr, windows, k * nr);
+            for (int point = 0; point < POINTS; point++)
+                w->isa->pair_bf16(term(w, w->u, point * KC * COLS + at),
+                                  w->f32 + point * LAY * nr, nr, k);
         }
 }
 
 /* m[point][tile][COLS] += v u over one block of channels. */
-static void multiply(const worker *w, const float *v, int64_t channels, int64_t n, int64_t cols,
+static void multiply(const worker *w, char *v, int64_t channels, int64_t n, int64_t cols,
                      bool is_first)
 {
     const lx_isa *isa = w->isa;
+    const int64_t k = laid(w, channels);
 
     for (int point = 0; point < POINTS; point++) {
-        const float *plane = v + point * w->v_tiles * KC;
+        char *plane = term(w, v, point * w->v_tiles * KC);
         for (int64_t j = 0; j < cols; j += isa->nr)
             for (int64_t t = 0; t < n; t += isa->mr) {
-                const float *u = w->u + point * KC * COLS + j * channels;
+                const void *a = term(w, plane, t * KC);
+                const void *u = term(w, w->u, point * KC * COLS + j * k);
                 float *m = w->m + (point * w->v_tiles + t) * COLS + j;
-                isa->product(m, COLS, plane + t * KC, KC, u, isa->nr, channels, false, !is_first);
+                if (w->is_bf16)
+                    isa->product_bf16(m, COLS, a, KC, u, k, false, !is_first);
+                else
+                    isa->product(m, COLS, a, KC, u, isa->nr, k, false, !is_first);
             }
     }
 }
@@ -182,7 +232,8 @@ static void run_part(worker *w, int64_t t0, int64_t t1, int64_t n0, int64_t n1)
             for (int64_t c0 = 0; c0 < w->g->C; c0 += KC) {
                 const int64_t channels = min64(KC, w->g->C - c0);
                 transform_weights(w, c0, channels, nb, nb + cols);
-                multiply(w, w->v + c0 / KC * POINTS * w->v_tiles * KC, channels, n, cols, c0 == 0);
+                multiply(w, term(w, w->v, c0 / KC * POINTS * w->v_tiles * KC), channels,
+                         n, cols, c0 == 0);
             }
             transform_outputs(w, t, n, nb, cols);
         }
@@ -220,12 +271,16 @@ void lx_winograd_run(lx_device *dev, const lx_gemm *g, void *scratch)
                     .g = g,
                     .th = (p->gh + 1) / 2,
                     .tw = (p->gw + 1) / 2,
-                    .v = mine,
-                    .u = mine + r.v,
+                    .is_bf16 = g->compute == LX_COMPUTE_BF16,
+                    .item = g->compute == LX_COMPUTE_BF16 ? isa->bf16_bytes
+                                                          : (int)sizeof(float),
+                    .v = (char *)mine,
+                    .u = (char *)(mine + r.v),
                     .m = mine + r.v + r.u,
                     .window = mine + r.v + r.u + r.m,
                     .wide = mine + r.v + r.u + r.m + r.window,
                     .zeros = mine + r.v + r.u + r.m + r.window + r.wide,
+                    .f32 = mine + r.v + r.u + r.m + r.window + r.wide + r.zeros,
                     .v_tiles = r.m / (POINTS * COLS)};
         order_taps(&w);
         memset(w.zeros, 0, (size_t)r.zeros * sizeof *w.zeros);

@@ -2,7 +2,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -87,25 +86,11 @@ static void test_linear_dw__adds_to_what_is_there(void **state)
     }
 }
 
-/* Variants 1, 2 and 3 are the baseline, AVX2 and the best that this machine has. */
-static int open_isa(lx_device **out, int variant, lx_error *err)
-{
-    static const char *const names[] = {"base", "avx2"};
-    int rc;
-
-    if (variant < 3)
-        setenv("LX_CPU_ISA", names[variant - 1], 1);
-    rc = lx_device_open_cpu(out, 1, err);
-    unsetenv("LX_CPU_ISA");
-    return rc;
-}
-
 static void test_linear__bf16_has_the_same_bits_on_every_instruction_set(void **state)
 {
-    static const lx_case_device isas = {.open = open_isa};
     const lx_case_device *before = lx_case_device_used;
 
-    lx_case_device_used = &isas;
+    lx_case_device_used = &lx_case_isas;
     for (int i = 0; i < N_SHAPES; i++) {
         check_linear(i, 16);
         check_linear(i, 16 | 1 | 4 | 8);

@@ -279,6 +279,20 @@ static int open_cpu(lx_device **out, int variant, lx_error *err)
 
 const lx_case_device *lx_case_device_used = &(const lx_case_device){.open = open_cpu};
 
+static int open_isa(lx_device **out, int variant, lx_error *err)
+{
+    static const char *const names[] = {"base", "avx2"};
+    int rc;
+
+    if (variant < 3)
+        setenv("LX_CPU_ISA", names[variant - 1], 1);
+    rc = lx_device_open_cpu(out, 1, err);
+    unsetenv("LX_CPU_ISA");
+    return rc;
+}
+
+const lx_case_device lx_case_isas = {.open = open_isa};
+
 int lx_test_device_open(lx_device **out, lx_error *err)
 {
     return lx_case_device_used->open == open_cpu ? lx_device_open_cpu(out, 0, err)

@@ -26,6 +26,8 @@ typedef struct lx_case_device {
 } lx_case_device;
 
 extern const lx_case_device *lx_case_device_used;
+/* The CPU with one thread: variants are the baseline, AVX2 and the best instructions it has. */
+extern const lx_case_device lx_case_isas;
 
 /* The same for whole models: the CPU with all its threads, or the other device in order 1. */
 int lx_test_device_open(lx_device **out, lx_error *err);
