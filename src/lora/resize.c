@@ -25,7 +25,8 @@ static double sum_of(const lx_svd *svd, size_t n, bool of_squares)
 /* The least q whose first q values make up that much of the sum. */
 static size_t reach(const lx_svd *svd, double share, bool of_squares)
 {
-    const double wanted = share * sum_of(svd, svd->rank, of_squares);
+    const double wanted =
+        share * (sum_of(svd, svd->rank, of_squares) + (of_squares ? svd->residual : 0));
     double sum = 0;
     size_t q = 0;
 
@@ -124,7 +125,38 @@ static void divide(lx_svd *svd, double factor)
     svd->residual /= factor * factor;
 }
 
-/* Of a dense matrix all values are needed when the rule looks at them. */
+/* As many values as the ratio asks for, found by sketches that grow. */
+static int decompose_ratio(lx_svd *svd, const double *a, const lx_merge_target *t,
+                           const lx_resize_options *o, size_t most, lx_error *err)
+{
+    for (size_t k = 32;; k *= 2) {
+        const size_t n = k < most ? k : most;
+        const int rc =
+            lx_svd_dense(svd, a, t->shape.out, t->shape.in, n, o->seed, t->layer, err);
+        if (rc < 0 || n == most || svd->sigma[n - 1] <= svd->sigma[0] / o->x)
+            return rc;
+        lx_svd_release(svd);
+    }
+}
+
+/* The values that have that much of the norm, and the one more of the rule. */
+static int decompose_fro(lx_svd *svd, const double *a, const lx_merge_target *t,
+                         const lx_resize_options *o, size_t most, lx_error *err)
+{
+    size_t n = most;
+    int rc;
+
+    if (o->x < 1) {
+        if ((rc = lx_svd_dense_within(svd, a, t->shape.out, t->shape.in,
+                                      sqrt(1 - o->x * o->x), o->seed, t->layer, err)) < 0)
+            return rc;
+        n = svd->rank + 1 < most ? svd->rank + 1 : most;
+        lx_svd_release(svd);
+    }
+    return lx_svd_dense(svd, a, t->shape.out, t->shape.in, n, o->seed, t->layer, err);
+}
+
+/* Of a dense matrix no more values than the rule looks at; the sum of all needs all of them. */
 static int decompose_dense(lx_svd *svd, const double *a, const lx_merge_target *t,
                            const lx_resize_options *o, lx_error *err)
 {
@@ -133,6 +165,10 @@ static int decompose_dense(lx_svd *svd, const double *a, const lx_merge_target *
     if (o->rule == LX_RESIZE_ERROR)
         return lx_svd_dense_within(svd, a, t->shape.out, t->shape.in, o->x, o->seed,
                                    t->layer, err);
+    if (o->rule == LX_RESIZE_RATIO)
+        return decompose_ratio(svd, a, t, o, most, err);
+    if (o->rule == LX_RESIZE_FRO)
+        return decompose_fro(svd, a, t, o, most, err);
     return lx_svd_dense(svd, a, t->shape.out, t->shape.in,
                         o->rule == LX_RESIZE_FIXED && bound < most ? bound : most,
                         o->seed, t->layer, err);

@@ -367,6 +367,72 @@ static void test_resize__what_needs_the_base_is_refused(void **state)
     }
 }
 
+/* A difference too large for all of its values at once: sketches find the ranks that all values give. */
+static void test_resize__rules_of_large_differences(void **state)
+{
+    enum { ROWS = 300, COLUMNS = 270, HIDDEN = 40 };
+    static const struct {
+        lx_resize_rule rule;
+        double x;
+    } cases[] = {{LX_RESIZE_RATIO, 10},
+                 {LX_RESIZE_RATIO, 1e5},
+                 {LX_RESIZE_FRO, 0.9},
+                 {LX_RESIZE_FRO, 0.999}};
+    float *values = calloc(ROWS * COLUMNS, sizeof *values), *u = malloc(ROWS * sizeof *u),
+          *v = malloc(COLUMNS * sizeof *v);
+    double *exact = malloc(ROWS * COLUMNS * sizeof *exact);
+    const lx_tensor_view view = {MODULE ".diff",
+                                 LX_F32,
+                                 2,
+                                 {ROWS, COLUMNS},
+                                 ROWS * COLUMNS,
+                                 values,
+                                 ROWS * COLUMNS * sizeof *values};
+    lx_rng rng = lx_rng_stream(3, LX_RNG_TEST, 0, 0);
+    lx_error err;
+    lx_svd svd;
+    made m;
+
+    (void)state;
+    for (int k = 0; k < HIDDEN; k++) {
+        for (int i = 0; i < ROWS; i++)
+            u[i] = (float)(lx_rng_uniform(&rng) - 0.5) * powf(0.8f, (float)k);
+        for (int i = 0; i < COLUMNS; i++)
+            v[i] = (float)(lx_rng_uniform(&rng) - 0.5);
+        for (int i = 0; i < ROWS * COLUMNS; i++)
+            values[i] += u[i / COLUMNS] * v[i % COLUMNS];
+    }
+    for (int i = 0; i < ROWS * COLUMNS; i++)
+        exact[i] = (double)values[i];
+    lx_assert_ok(lx_svd_dense(&svd, exact, ROWS, COLUMNS, COLUMNS, 0, "", &err), &err);
+    strcpy(m.path, "/tmp/lx-resize-large.safetensors");
+    lx_assert_ok(lx_safetensors_write(m.path, &view, 1, NULL, 0, &err), &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const lx_resize_options o = {
+            .rule = cases[i].rule, .x = cases[i].x, .dtype = LX_F32};
+        lx_resize_result r;
+        size_t wanted = 0;
+        open_merge(&m);
+        lx_assert_ok(lx_lora_resize(&r, m.merge, &o, &err), &err);
+        if (o.rule == LX_RESIZE_RATIO)
+            while (svd.sigma[wanted] > svd.sigma[0] / o.x)
+                wanted++;
+        else
+            while (lx_svd_error(&svd, wanted) > sqrt(1 - o.x * o.x))
+                wanted++;
+        assert_int_equal(r.merge.modules[0].rank, wanted + 1);
+        assert_true(fabs(r.merge.error - lx_svd_error(&svd, wanted + 1)) < 1e-3);
+        lx_merge_free(m.merge);
+        lx_lora_file_close(m.file);
+    }
+    unlink(m.path);
+    lx_svd_release(&svd);
+    free(exact);
+    free(v);
+    free(u);
+    free(values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_resize__as_resize_lora),
         cmocka_unit_test(test_resize__other_kinds_become_lora),
         cmocka_unit_test(test_resize__what_needs_the_base_is_refused),
+        cmocka_unit_test(test_resize__rules_of_large_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
