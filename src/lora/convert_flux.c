@@ -422,13 +422,47 @@ static int to_original(bool *is_done, const lx_convert_result *out, lx_convert *
     return rc;
 }
 
+/* OneTrainer's parts of a fused layer, qkv.0 to qkv.2 and linear1.0 to linear1.3, by diffusers' names. */
+static int name_numbered(lx_module_place *place, const char *name, lx_error *err)
+{
+    lx_str names[LX_FLUX_PARTS] = {LX_STR_INIT, LX_STR_INIT, LX_STR_INIT, LX_STR_INIT},
+           whole = LX_STR_INIT;
+    const char *path = lx_str_text(&place->path), *dot = strrchr(path, '.');
+    const int part = dot && dot[1] >= '0' && dot[1] <= '3' && !dot[2] ? dot[1] - '0' : -1;
+    int n = 0, rc = LX_OK;
+
+    if (part < 0)
+        return LX_OK;
+    lx_str_append(&whole, path, (size_t)(dot - path));
+    if (lx_ends_with(lx_str_text(&whole), ".qkv") ||
+        lx_ends_with(lx_str_text(&whole), ".linear1")) {
+        n = lx_flux_split(names, lx_str_text(&whole));
+        if (part >= n)
+            rc = lx_fail(err, LX_EUNSUPPORTED, "%s: no part of a layer of Flux.1", name);
+        else if ((rc = lx_str_check(&names[part], err)) == LX_OK) {
+            lx_str_release(&place->path);
+            place->path = names[part];
+            names[part] = (lx_str)LX_STR_INIT;
+        }
+    }
+    rc = rc == LX_OK ? lx_str_check(&whole, err) : rc;
+    lx_str_release(&whole);
+    for (int k = 0; k < LX_FLUX_PARTS; k++)
+        lx_str_release(&names[k]);
+    return rc;
+}
+
 int lx_convert__flux(bool *is_done, lx_convert_result *out, lx_convert *c,
                      const lx_convert_source *s, const lx_lora_entry *e,
                      const lx_convert_options *o, lx_module_place *place, lx_error *err)
 {
+    int rc;
+
     *is_done = false;
     if (place->part != LX_LORA_UNET || place->is_unet)
         return LX_OK;
+    if (out->model.is_flux && (rc = name_numbered(place, e->name, err)) < 0)
+        return rc;
     return o->to == LX_SPELL_DIFFUSERS || o->to == LX_SPELL_PEFT
                ? to_diffusers(is_done, out, c, s, e, o, place, err)
                : to_original(is_done, out, c, s, e, o, place, err);

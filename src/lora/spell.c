@@ -24,7 +24,8 @@ lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
                    strstr(file->modules[i].name, "up_blocks");
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
-        m.is_flux |= strstr(e->name, "single_transformer_blocks") != NULL;
+        m.is_flux |= strstr(e->name, "single_transformer_blocks") ||
+                     strstr(e->name, ".img_attn.qkv.") || strstr(e->name, ".linear1.");
         m.is_sdxl |= lx_starts_with(e->name, "lora_unet_input_blocks_4_1_") &&
                      strstr(e->name, "transformer_blocks_1_");
         m.numbers_encoders |= e->part == LX_LORA_TEXT_ENCODER_2 ||
@@ -160,6 +161,30 @@ static bool is_unet_path(const char *path)
     return false;
 }
 
+/* XLabs names attention by the processors that it hung there: 1 for the image, 2 for the text. */
+static int mend_xlabs(lx_str *path, const char *name, lx_error *err)
+{
+    static const struct {
+        const char *from, *to;
+    } tails[] = {{".processor.qkv_lora1", ".img_attn.qkv"},
+                 {".processor.qkv_lora2", ".txt_attn.qkv"},
+                 {".processor.proj_lora1", ".img_attn.proj"},
+                 {".processor.proj_lora2", ".txt_attn.proj"}};
+
+    if (!strstr(lx_str_text(path), ".processor."))
+        return LX_OK;
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+        if (lx_starts_with(lx_str_text(path), "double_blocks.") &&
+            lx_ends_with(lx_str_text(path), tails[i].from)) {
+            path->len -= strlen(tails[i].from);
+            path->data[path->len] = 0;
+            lx_str_puts(path, tails[i].to);
+            return lx_str_check(path, err);
+        }
+    return lx_fail(err, LX_EUNSUPPORTED, "%s: a processor that lx knows no layer of",
+                   name);
+}
+
 int lx_module_place_of(lx_module_place *place, const char *name, lx_error *err)
 {
     lx_str layer = LX_STR_INIT;
@@ -177,8 +202,8 @@ int lx_module_place_of(lx_module_place *place, const char *name, lx_error *err)
     else if (!put_dots(&place->path, path))
         rc = lx_fail(err, LX_EUNSUPPORTED,
                      "%s: no part of a model that lx knows the names of", name);
-    if (rc == LX_OK)
-        rc = lx_str_check(&place->path, err);
+    if (rc == LX_OK && (rc = lx_str_check(&place->path, err)) == LX_OK)
+        rc = mend_xlabs(&place->path, name, err);
     place->is_unet =
         place->part == LX_LORA_UNET && is_unet_path(lx_str_text(&place->path));
 done:

@@ -663,6 +663,44 @@ static void test_convert__flux_of_separate_modules(void **state)
     drop(&c);
 }
 
+/* OneTrainer has the parts numbered, XLabs the layers by processors. */
+static void test_convert__flux_of_other_trainers(void **state)
+{
+    const lx_convert_options kohya = {.to = LX_SPELL_KOHYA},
+                             diffusers = {.to = LX_SPELL_DIFFUSERS};
+    const char *path = "/tmp/lx-convert-flux.safetensors";
+    lx_tensor_view views[16];
+    const lx_tensor_view *up;
+    lx_error err;
+    size_t n = 0;
+    done a;
+
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        char name[100];
+        snprintf(name, sizeof name, "transformer.double_blocks.5.img_attn.qkv.%d", k);
+        n += put_module(views + n, name, true, HIDDEN, HIDDEN, (uint64_t)k);
+    }
+    write_modules(path, views, n);
+    lx_assert_ok(convert(&a, path, &kohya, &err), &err);
+    up = find(&a.r, "lora_unet_double_blocks_5_img_attn_qkv.lora_up.weight");
+    assert_non_null(up);
+    assert_int_equal(up->shape[0], 3 * HIDDEN);
+    assert_int_equal(up->shape[1], 6);
+    drop(&a);
+    lx_assert_ok(convert(&a, path, &diffusers, &err), &err);
+    assert_non_null(
+        find(&a.r, "transformer.transformer_blocks.5.attn.to_v.lora_B.weight"));
+    drop(&a);
+    n = put_module(views, "double_blocks.0.processor.qkv_lora2", false, 3 * HIDDEN,
+                   HIDDEN, 9);
+    write_modules(path, views, n);
+    lx_assert_ok(convert(&a, path, &kohya, &err), &err);
+    assert_non_null(find(&a.r, "lora_unet_double_blocks_0_txt_attn_qkv.lora_up.weight"));
+    drop(&a);
+    unlink(path);
+}
+
 /* ---- refused --------------------------------------------------------------------------------------------- */
 
 typedef struct refusal {
@@ -865,6 +903,7 @@ static void test_convert__places_of_names(void **state)
         {"transformer.some_new.thing_0.to_q", "some_new.thing_0.to_q"},
         {"down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_out",
          "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"},
+        {"double_blocks.4.processor.proj_lora2", "double_blocks.4.txt_attn.proj"},
         {"unet:5", "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q"},
     };
 
@@ -893,6 +932,7 @@ int main(void)
         cmocka_unit_test(test_convert__drops),
         cmocka_unit_test(test_convert__flux_apart_and_together),
         cmocka_unit_test(test_convert__flux_of_separate_modules),
+        cmocka_unit_test(test_convert__flux_of_other_trainers),
         cmocka_unit_test(test_convert__refused),
         cmocka_unit_test(test_convert__kinds_without_names),
         cmocka_unit_test(test_convert__places_of_names),
