@@ -242,6 +242,29 @@ static void show_steps(const plan *p)
                  plural((size_t)s->epochs));
 }
 
+/* Of a GPU. */
+static void show_device(const plan *p)
+{
+    const lx_footprint *m = &p->memory;
+    const struct {
+        size_t bytes;
+        const char *what;
+    } parts[] = {
+        {m->device_weights, "the model's weights"},
+        {m->packed, "weights once more, in the type and order of the GPU's libraries"},
+        {m->arena, "activations and gradients of the largest batch, workspaces"},
+        {m->lora, "the LoRA and its gradient"},
+        {m->optimizer, "the optimizer"},
+        {m->context, "CUDA and its libraries (an estimate)"},
+    };
+
+    lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules,
+             p->n_values);
+    lx_print(p->cli, "memory of the GPU     %.1f MB at the peak:\n", (double)m->device / 1e6);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        lx_print(p->cli, "  %18.1f MB %s\n", (double)parts[i].bytes / 1e6, parts[i].what);
+}
+
 static void show_memory(const plan *p)
 {
     const lx_footprint *m = &p->memory;
@@ -293,7 +316,7 @@ static void show_words(const plan *p)
     show_parts(p);
     show_steps(p);
     if (p->is_estimated)
-        show_memory(p);
+        (p->memory.device ? show_device : show_memory)(p);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------- */
@@ -398,6 +421,12 @@ static void add_memory(cJSON *out, const lx_footprint *m)
 
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         cJSON_AddNumberToObject(out, parts[i].key, (double)parts[i].bytes);
+    if (!m->device)
+        return;
+    cJSON_AddNumberToObject(out, "device_bytes", (double)m->device);
+    cJSON_AddNumberToObject(out, "device_weight_bytes", (double)m->device_weights);
+    cJSON_AddNumberToObject(out, "device_packed_bytes", (double)m->packed);
+    cJSON_AddNumberToObject(out, "device_context_bytes", (double)m->context);
 }
 
 static int show_json(const plan *p, lx_error *err)

@@ -50,6 +50,9 @@ typedef struct lx_arg {
     int n_dims;
     int64_t shape[LX_MAX_DIMS];
     bool is_frozen; /* constant for the life of the plan: may be packed once */
+    /* The same values in another type, kept equal by whoever changes them; NULL = there are none. */
+    const void *narrow;
+    lx_dtype narrow_dtype;
 } lx_arg;
 
 typedef enum lx_loss_type { LX_LOSS_L2, LX_LOSS_L1, LX_LOSS_HUBER, LX_LOSS_SMOOTH_L1 } lx_loss_type;

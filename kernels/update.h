@@ -26,6 +26,8 @@ typedef enum lx_update_rule { LX_UPDATE_ADAMW, LX_UPDATE_LION } lx_update_rule;
 typedef struct lx_update_tensor {
     float *value, *gradient; /* on the device */
     float *host_value;
+    void *narrow; /* on the device: where new values also go, as narrow_dtype; NULL = nowhere */
+    lx_dtype narrow_dtype;
     size_t n;
     void *m, *v;
     float *m_most, *v_most; /* NULL: the states are f32 */

@@ -83,6 +83,8 @@ typedef struct lx_cuda_product {
     lx_cuda_weight weight;
     size_t gradient_bytes; /* conv2d_dw: of dw in the library's order, in scratch */
     bool begins_with_bias; /* linear: y is add + bias before the product */
+    bool packs_bias;       /* linear: the bias, frozen and of another type than y, is copied once */
+    const void *bias;      /* that copy */
 } lx_cuda_product;
 
 /* Tells the scratch when sizing, else keeps the product, its weight placed, as the call's state. */

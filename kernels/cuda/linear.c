@@ -1,8 +1,8 @@
 /*
  * linear and its gradients (kernels/linear.h), by a library: rows of x are rows of one product.
  *
- * A bias of another type than y, which a library does not take, is written to y beforehand and
- * added as `add` is.
+ * A bias of another type than y, which a library does not take, is copied once if it is frozen, else
+ * written to y beforehand and added as `add` is.
  */
 #include "kernels/linear.h"
 
@@ -26,8 +26,10 @@ static int prepare_linear(lx_device *dev, lx_call *call, bool is_sizing, lx_erro
 {
     const lx_arg *x = &call->in[0], *bias = &call->in[2];
     const bool has_bias = lx_in_present(call, 2), has_add = lx_in_present(call, 3);
+    const bool differs = has_bias && bias->dtype != x->dtype;
     const lx_cuda_product s = {.has_weight = true,
-                               .begins_with_bias = has_bias && bias->dtype != x->dtype};
+                               .begins_with_bias = differs && !bias->is_frozen,
+                               .packs_bias = differs && bias->is_frozen};
     const lx_gemm_spec spec = {
         .m = lx_arg_rows(x),
         .n = call->in[1].shape[0],
@@ -48,7 +50,9 @@ static void run_linear(lx_device *dev, const lx_call *call)
     lx_cuda_context *ctx = lx_cuda_context_of(dev);
     const lx_cuda_product *s = call->state;
     const void *w = lx_cuda_weight_at(dev, &s->weight, call, call->scratch);
-    const void *bias = lx_in_present(call, 2) ? call->in[2].data : NULL;
+    const void *bias = s->packs_bias            ? s->bias
+                       : lx_in_present(call, 2) ? call->in[2].data
+                                                : NULL;
     const void *add = lx_in_present(call, 3) ? call->in[3].data : NULL;
     lx_arg y = call->out[0];
 

@@ -3,7 +3,7 @@
 
 #include "src/base/alloc.h"
 
-enum { LAYOUT_TAG = 0x4355 << 16 };
+enum { LAYOUT_TAG = 0x4355 << 16, BIAS_TAG = 0x4356 << 16 };
 
 lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype)
 {
@@ -16,6 +16,10 @@ lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype)
         w.taps *= arg->shape[i];
     if (arg->dtype == dtype && (w.taps == 1 || w.K == 1))
         return w;
+    if (arg->narrow && arg->narrow_dtype == dtype && (w.taps == 1 || w.K == 1)) {
+        w.data = arg->narrow;
+        return w;
+    }
     bytes = (size_t)lx_arg_count(arg) * (size_t)lx_dtype_bits(dtype) / 8;
     if (arg->is_frozen) {
         w.layout = (uint64_t)LAYOUT_TAG | (uint64_t)dtype;
@@ -36,7 +40,8 @@ int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *w, const lx_call *call,
     int rc;
 
     if (!w->layout) {
-        w->data = w->scratch_bytes ? NULL : arg->data;
+        if (!w->data)
+            w->data = w->scratch_bytes ? NULL : arg->data;
         return LX_OK;
     }
     if ((rc = lx_pack_get(dev, arg->data, w->layout, call->packed_bytes, &packed, &is_new,
@@ -57,6 +62,27 @@ const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *w,
     return scratch;
 }
 
+/* The bias in y's type. Its few bytes are not in packed_bytes, which speaks of operand 1. */
+static int pack_bias(lx_device *dev, lx_cuda_product *product, const lx_call *call,
+                     lx_error *err)
+{
+    const lx_arg *bias = &call->in[2];
+    const lx_dtype dtype = call->out[0].dtype;
+    const int64_t n = lx_arg_count(bias);
+    void *packed;
+    bool is_new;
+    int rc =
+        lx_pack_get(dev, bias->data, (uint64_t)BIAS_TAG | (uint64_t)dtype,
+                    (size_t)n * (size_t)lx_dtype_bits(dtype) / 8, &packed, &is_new, err);
+
+    if (rc < 0)
+        return rc;
+    if (is_new)
+        lx_cuda_pack_weight(dev, packed, dtype, bias, 1, n, 1);
+    product->bias = packed;
+    return LX_OK;
+}
+
 int lx_cuda_product_keep(lx_device *dev, lx_call *call, bool is_sizing,
                          lx_cuda_product product, size_t workspace, lx_error *err)
 {
@@ -70,8 +96,9 @@ int lx_cuda_product_keep(lx_device *dev, lx_call *call, bool is_sizing,
     }
     if (!(kept = lx_alloc(sizeof *kept)))
         return lx_oom(err);
-    if (product.has_weight &&
-        (rc = lx_cuda_weight_place(dev, &product.weight, call, err)) < 0) {
+    if ((product.has_weight &&
+         (rc = lx_cuda_weight_place(dev, &product.weight, call, err)) < 0) ||
+        (product.packs_bias && (rc = pack_bias(dev, &product, call, err)) < 0)) {
         lx_free(kept);
         return rc;
     }
@@ -88,6 +115,9 @@ void lx_cuda_product_release(lx_device *dev, lx_call *call)
         return;
     if (kept->weight.layout && kept->weight.data)
         lx_pack_put(dev, call->in[1].data, kept->weight.layout);
+    if (kept->packs_bias)
+        lx_pack_put(dev, call->in[2].data,
+                    (uint64_t)BIAS_TAG | (uint64_t)call->out[0].dtype);
     lx_free(kept);
     call->state = NULL;
 }

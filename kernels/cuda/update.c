@@ -91,6 +91,8 @@ static int make_tensor(lx_update *u, moments *m, lx_error *err)
 
     *d = (lx_cuda_tensor){.value = t->value,
                           .gradient = t->gradient,
+                          .narrow = t->narrow,
+                          .narrow_dtype = (int)t->narrow_dtype,
                           .group = t->group,
                           .n = (int64_t)t->n};
     if (!t->m_most) {

@@ -50,6 +50,8 @@ typedef struct lx_param {
     int64_t shape[LX_MAX_DIMS];
     void *value;     /* device memory */
     float *gradient; /* device memory, same shape, f32; NULL = frozen */
+    void *narrow;    /* device memory: the values as narrow_dtype too; NULL = not */
+    lx_dtype narrow_dtype;
 } lx_param;
 
 lx_graph *lx_graph_new(void); /* NULL: out of memory */

@@ -20,7 +20,12 @@ static lx_arg argument(const lx_tensor *t)
     arg.dtype = t->dtype;
     arg.n_dims = t->n_dims;
     memcpy(arg.shape, t->shape, sizeof arg.shape);
-    arg.is_frozen = lx_full(t)->kind == LX_TENSOR_PARAM && !lx_full(t)->param->gradient;
+    if (lx_full(t)->kind == LX_TENSOR_PARAM) {
+        const lx_param *param = lx_full(t)->param;
+        arg.is_frozen = !param->gradient;
+        arg.narrow = param->narrow;
+        arg.narrow_dtype = param->narrow_dtype;
+    }
     return arg;
 }
 
@@ -199,6 +204,15 @@ static int make_calls(lx_plan *plan, lx_error *err)
     return LX_OK;
 }
 
+/* Of the arena: on a device of its own memory, packed weights are beside it. */
+static size_t arena_limit(const lx_plan *plan, const lx_plan_options *options)
+{
+    const size_t beside = plan->dev->uses_host_memory ? 0 : plan->memory.packed_bytes;
+
+    return options->max_bytes > beside ? options->max_bytes - beside
+                                       : options->max_bytes != 0;
+}
+
 int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
                 const lx_plan_options *options, lx_error *err)
 {
@@ -214,8 +228,8 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
     if ((rc = lx_schedule_init(&plan->schedule, g, err)) < 0 ||
         (rc = size_steps(plan, err)) < 0 ||
         ((options->max_bytes || options->spare > 0) &&
-         (rc = lx_schedule_recompute(&plan->schedule, options->max_bytes, options->spare,
-                                     err)) < 0) ||
+         (rc = lx_schedule_recompute(&plan->schedule, arena_limit(plan, options),
+                                     options->spare, err)) < 0) ||
         (rc = lx_placement_init(&plan->placement, &plan->schedule, err)) < 0 ||
         (rc = make_calls(plan, err)) < 0)
         goto done;

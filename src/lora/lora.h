@@ -33,6 +33,8 @@ typedef struct lx_lora {
     /* Of a trainable LoRA, what the host reads and changes: the slabs themselves where the device
      * uses host memory, else copies, kept equal by lx_lora_send and lx_lora_fetch. */
     float *host_values, *host_gradients;
+    void *narrow; /* lx_lora_narrow's copy of the values; NULL = none */
+    size_t narrow_bytes;
     size_t n_values;
     float multiplier; /* 1 while training */
     lx_device *dev;
@@ -109,6 +111,12 @@ float *lx_lora_host_value(const lx_lora *lora, const lx_param *param);
 float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param);
 /* Host to device: after the host changed values; after it zeroed gradients. */
 int lx_lora_send(lx_lora *lora, lx_error *err);
+/*
+ * From now on the values are kept on the device in F16 or BF16 too, for products with activations of that
+ * type; lx_lora_send and whoever updates there keep them equal. Of a trainable LoRA, before any graph is
+ * built on it.
+ */
+int lx_lora_narrow(lx_lora *lora, lx_dtype dtype, lx_error *err);
 int lx_lora_send_gradients(lx_lora *lora, lx_error *err);
 /* Device to host: after gradients were added to. */
 int lx_lora_fetch_gradients(lx_lora *lora, lx_error *err);

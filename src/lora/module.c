@@ -279,12 +279,66 @@ float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param)
     return param->gradient ? lora->host_gradients + (param->gradient - lora->gradients) : NULL;
 }
 
+enum { NARROW_ALIGNMENT = 8 }; /* elements, of 16 bytes: what libraries load at once */
+
+static size_t narrow_size(const lx_param *param)
+{
+    return (lx_lora__size(param) + NARROW_ALIGNMENT - 1) / NARROW_ALIGNMENT * NARROW_ALIGNMENT;
+}
+
+/* Down, up, down, ... */
+static lx_param *param_at(const lx_lora *lora, size_t i)
+{
+    lx_lora_module *m = &lora->modules[i / 2];
+    return i % 2 ? &m->up : &m->down;
+}
+
+static int send_narrow(lx_lora *lora, lx_error *err)
+{
+    uint16_t *all = lx_calloc(1, lora->narrow_bytes + 1);
+    int rc;
+
+    if (!all)
+        return lx_oom(err);
+    for (size_t i = 0; i < 2 * lora->count; i++) {
+        const lx_param *p = param_at(lora, i);
+        uint16_t *to = all + ((uint16_t *)p->narrow - (uint16_t *)lora->narrow);
+        lx_from_f32(to, p->narrow_dtype, lx_lora_host_value(lora, p), lx_lora__size(p));
+    }
+    rc = lora->dev->upload(lora->dev, lora->narrow, all, lora->narrow_bytes, err);
+    lx_free(all);
+    return rc;
+}
+
+int lx_lora_narrow(lx_lora *lora, lx_dtype dtype, lx_error *err)
+{
+    size_t n = 0;
+    int rc;
+
+    for (size_t i = 0; i < 2 * lora->count; i++)
+        n += narrow_size(param_at(lora, i));
+    lora->narrow_bytes = n * sizeof(uint16_t);
+    if ((rc = lora->dev->alloc(lora->dev, &lora->narrow, lora->narrow_bytes, err)) < 0)
+        return rc;
+    n = 0;
+    for (size_t i = 0; i < 2 * lora->count; i++) {
+        lx_param *p = param_at(lora, i);
+        p->narrow = (uint16_t *)lora->narrow + n;
+        p->narrow_dtype = dtype;
+        n += narrow_size(p);
+    }
+    return send_narrow(lora, err);
+}
+
 int lx_lora_send(lx_lora *lora, lx_error *err)
 {
+    int rc;
+
     if (lora->host_values == lora->values)
         return LX_OK;
-    return lora->dev->upload(lora->dev, lora->values, lora->host_values,
-                             lora->n_values * sizeof(float), err);
+    rc = lora->dev->upload(lora->dev, lora->values, lora->host_values,
+                           lora->n_values * sizeof(float), err);
+    return rc < 0 || !lora->narrow ? rc : send_narrow(lora, err);
 }
 
 int lx_lora_send_gradients(lx_lora *lora, lx_error *err)
@@ -311,6 +365,8 @@ void lx_lora_free(lx_lora *lora)
         lx_free(lora->host_values);
     if (lora->host_gradients != lora->gradients)
         lx_free(lora->host_gradients);
+    if (lora->narrow)
+        lora->dev->free(lora->dev, lora->narrow);
     if (lora->values)
         lora->dev->free(lora->dev, lora->values);
     if (lora->gradients)

@@ -35,7 +35,14 @@ typedef struct lx_footprint {
     size_t saving;    /* the LoRA once more, as it is written */
     bool is_cached;   /* latents are: the encoder is gone before the first step */
     size_t peak;
+    /* Of a GPU, which has memory of its own (else 0): what it holds at its peak is its weights, packed,
+     * arena, lora, optimizer and context. arena has the libraries' workspaces in it. */
+    size_t device, device_weights, packed, context;
 } lx_footprint;
+
+/* What CUDA and the loaded libraries take of a GPU before anything is allocated: an estimate, not
+ * measured. */
+enum { LX_FOOTPRINT_CONTEXT = 400 << 20 };
 
 /* What is counted. Parameters of a part have been made (a graph was built, dry or not). */
 typedef struct lx_footprint_of {

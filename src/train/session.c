@@ -137,6 +137,14 @@ static int make_lora(lx_train *t, lx_error *err)
     return rc;
 }
 
+/* Factors are rounded once an update rather than wherever they are used. */
+static int narrow_lora(lx_train *t, lx_error *err)
+{
+    const lx_dtype narrow = lx_train_narrow(t->config, t->dev);
+
+    return narrow == LX_F32 ? LX_OK : lx_lora_narrow(t->lora, narrow, err);
+}
+
 /* What the shapes say of the base model. */
 static int read_architecture(lx_train *t, lx_error *err)
 {
@@ -172,7 +180,7 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
         (rc = read_architecture(t, err)) < 0 || (rc = merge_base(t, err)) < 0 ||
-        (rc = make_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
+        (rc = make_lora(t, err)) < 0 || (rc = narrow_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
         lx_train_close(t);
         return rc;
     }
@@ -307,6 +315,21 @@ static size_t program_bytes(const lx_train *t, size_t counted)
     return t->before.file + (now > counted ? now - counted : 0);
 }
 
+/* Weights and LoRA are on the device when a graph has been built; the optimizer's states will be. The
+ * VAE's weights, which may be there too, are gone before the first step where latents are cached. */
+static void count_device(lx_footprint *f, const lx_train *t, size_t encoder_arena)
+{
+    const size_t held = t->dev->bytes_now, vae = f->encoder - encoder_arena,
+                 beside = f->lora + t->lora->narrow_bytes + (f->is_cached ? vae : 0);
+
+    f->device_weights = held > beside ? held - beside : 0;
+    f->lora += t->lora->narrow_bytes;
+    f->packed = t->memory.packed_bytes;
+    f->context = LX_FOOTPRINT_CONTEXT;
+    f->device = f->device_weights + f->packed + f->arena + f->lora + f->optimizer + f->context +
+                (f->is_cached ? 0 : encoder_arena);
+}
+
 static int count_footprint(lx_footprint *out, lx_train *t, size_t encoder, lx_error *err)
 {
     lx_footprint_of of = {.config = t->config,
@@ -325,7 +348,9 @@ static int count_footprint(lx_footprint *out, lx_train *t, size_t encoder, lx_er
     if (t->loader && t->config->data.cache_latents)
         counted += out->latents;
     of.program = program_bytes(t, counted);
-    return lx_footprint_count(out, &of, err);
+    if ((rc = lx_footprint_count(out, &of, err)) == LX_OK && !t->dev->uses_host_memory)
+        count_device(out, t, encoder);
+    return rc;
 }
 
 /* Bytes for the tables of plans that are made after the limit was asked for. */
@@ -344,7 +369,8 @@ static int beside_arena(void *context, size_t *out, lx_error *err)
             return rc;
         if ((rc = count_footprint(&f, t, encoder, err)) < 0)
             return rc;
-        t->beside_arena = lx_footprint_beside_arena(&f) + PLANS_TO_COME;
+        t->beside_arena =
+            f.device ? f.device - f.arena : lx_footprint_beside_arena(&f) + PLANS_TO_COME;
     }
     *out = t->beside_arena;
     return LX_OK;

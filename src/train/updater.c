@@ -72,6 +72,8 @@ static lx_update_tensor tensor_of(const lx_updater *u, size_t i, int group)
     return (lx_update_tensor){.value = param->value,
                               .gradient = param->gradient,
                               .host_value = u->tensors[i].value,
+                              .narrow = param->narrow,
+                              .narrow_dtype = param->narrow_dtype,
                               .n = u->tensors[i].n,
                               .m = states[FIRST],
                               .v = states[SECOND],

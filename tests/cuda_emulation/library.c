@@ -181,8 +181,20 @@ static void run_job(void *queued)
 
 /* ---- the library ---------------------------------------------------------------------- */
 
-/* A workspace that is asked for and not used, as a library's may be: plans must count it. */
-enum { WORKSPACE = 4096 };
+/* A workspace that is asked for and not used, as a library's may be: plans must count it. Of what is large
+ * as much as cuBLASLt may take (kernels/cuda/nvidia/gemm.c) and more than cuDNN's plans of SD 1.5 do. */
+enum { WORKSPACE = 4096, LARGE_WORKSPACE = 4 << 20 };
+static const double large_flops = 1e9;
+
+static double flops_of(const lx_cuda_plan *plan)
+{
+    const lx_conv_spec *s = &plan->conv;
+
+    if (!plan->is_conv)
+        return 2.0 * (double)plan->gemm.m * (double)plan->gemm.n * (double)plan->gemm.k;
+    return 2.0 * (double)(s->batch * s->h_out * s->w_out) *
+           (double)(s->channels_out * s->kh) * (double)(s->kw * s->channels_in);
+}
 
 static int keep(lx_cuda_library *lib, lx_cuda_plan **out, size_t *workspace,
                 lx_cuda_plan plan, lx_error *err)
@@ -194,7 +206,7 @@ static int keep(lx_cuda_library *lib, lx_cuda_plan **out, size_t *workspace,
     plan.next = l->plans;
     l->plans = *out;
     **out = plan;
-    *workspace = WORKSPACE;
+    *workspace = flops_of(*out) > large_flops ? LARGE_WORKSPACE : WORKSPACE;
     return LX_OK;
 }
 

@@ -375,6 +375,8 @@ struct launch_table {
             fprintf(stderr, "launch|%s|%llu|%u|%zu\n", r.first.c_str(),
                     (unsigned long long)r.second.times, r.second.threads,
                     r.second.shared_bytes);
+        if (!rows.empty())
+            fprintf(stderr, "memory|%zu\n", counts.memory_peak);
     }
 };
 

@@ -206,9 +206,9 @@ static size_t count_calls(const lx_plan *plan, lx_op_id op)
 static void test_graph_plan__residuals_and_forks_are_folded(void **state)
 {
     float values[64] = {0}, buffers[2][64] = {{0}};
-    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL};
-    lx_param down = {"down", LX_F32, 2, {2, 8}, values, buffers[0]};
-    lx_param up = {"up", LX_F32, 2, {8, 2}, values, buffers[1]};
+    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL, NULL, LX_F32};
+    lx_param down = {"down", LX_F32, 2, {2, 8}, values, buffers[0], NULL, LX_F32};
+    lx_param up = {"up", LX_F32, 2, {8, 2}, values, buffers[1], NULL, LX_F32};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){4, 8}), *h, *y, *s;
     lx_plan *plan;
@@ -235,7 +235,7 @@ static void test_graph_plan__residuals_and_forks_are_folded(void **state)
 static void test_graph_plan__what_nobody_reads_is_left_out(void **state)
 {
     float values[8] = {0};
-    lx_param w = {"w", LX_F32, 1, {8}, values, NULL};
+    lx_param w = {"w", LX_F32, 1, {8}, values, NULL, NULL, LX_F32};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 3, (int64_t[]){1, 4, 8});
     lx_tensor *tw = lx_graph_param(g, &w), *y = lx_op_layer_norm(g, x, tw, tw, 1e-5f);
@@ -255,7 +255,7 @@ static void test_graph_plan__what_nobody_reads_is_left_out(void **state)
 static void test_graph_plan__a_chain_needs_no_more_than_its_widest_step(void **state)
 {
     float values[64] = {0};
-    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL};
+    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL, NULL, LX_F32};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){128, 8});
     lx_plan *plan;
@@ -406,7 +406,7 @@ static void test_graph_plan__survives_lack_of_memory(void **state)
         lx_error err = {0};
         lx_plan *plan = NULL;
         float values[16] = {0}, gradient[16] = {0};
-        lx_param w = {"w", LX_F32, 2, {4, 4}, values, gradient};
+        lx_param w = {"w", LX_F32, 2, {4, 4}, values, gradient, NULL, LX_F32};
         int rc = LX_ENOMEM;
         lx_graph *g;
 
