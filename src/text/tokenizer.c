@@ -386,7 +386,8 @@ int lx_tokenize(int32_t **out, size_t *n, const lx_tokenizer *t, const char *tex
             goto done;
         from = i += length;
     }
-    if ((rc = put_text(&ids, t, points.at + from, points.n - from, err)) < 0)
+    if (from < points.n && /* the empty text has no points */
+        (rc = put_text(&ids, t, points.at + from, points.n - from, err)) < 0)
         goto done;
     if (!ids.at && !(ids.at = lx_alloc(0))) {
         rc = lx_oom(err);

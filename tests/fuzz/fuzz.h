@@ -1,9 +1,7 @@
 /*
  * fuzz - one entry point a parser
  *
- * With clang and -DLX_FUZZ=ON each file here becomes fuzz_<name>, to be run as
- *
- *     build/fuzz/tests/fuzz_ckpt -max_total_time=600 tests/fuzz/corpus/ckpt tests/badfiles
+ * script/fuzz builds each file here with clang (-DLX_FUZZ=ON) as fuzz_<name> and runs it on its corpus.
  *
  * Without it each becomes a test that replays files and folders (replay.c): tests/badfiles,
  * tests/golden, and tests/fuzz/corpus/<name> where inputs that once broke something are kept, each
@@ -17,8 +15,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The bytes as a file that lx opens by name, made once and overwritten. */
+/* The bytes as a file that lx opens by name, one for each ending, made once and overwritten. */
 const char *fuzz_file(const uint8_t *data, size_t size, const char *ending);
+
+/* Modules, summary and weights of what opens as a LoRA, and its merge with itself (lora_file.c). */
+void fuzz_lora_file(const char *path);
 
 /* Reads every element of what opened, so that a stray view is a crash and not luck. */
 void fuzz_tensor_file(const char *path);

@@ -8,31 +8,41 @@
 #include "src/format/tensor_file.h"
 #include "tests/fuzz/fuzz.h"
 
-static char link_path[128];
+enum { MOST = 4 };
+static char links[MOST][128];
 
-static void remove_link(void)
+static void remove_links(void)
 {
-    unlink(link_path);
+    for (int i = 0; i < MOST && *links[i]; i++)
+        unlink(links[i]);
 }
 
 /* A memory file has a name under /proc, but no ending: a link gives it one. */
 const char *fuzz_file(const uint8_t *data, size_t size, const char *ending)
 {
     static int fd = -1;
-    char target[64];
+    char wanted[128], target[64];
+    int i = 0;
 
     if (fd < 0) {
         fd = memfd_create("lx-fuzz", 0);
-        snprintf(link_path, sizeof link_path, "/tmp/lx-fuzz-%ld%s", (long)getpid(), ending);
+        atexit(remove_links);
+    }
+    snprintf(wanted, sizeof wanted, "/tmp/lx-fuzz-%ld%s", (long)getpid(), ending);
+    while (i < MOST && *links[i] && strcmp(links[i], wanted) != 0)
+        i++;
+    if (i == MOST)
+        abort();
+    if (!*links[i]) {
         snprintf(target, sizeof target, "/proc/%ld/fd/%d", (long)getpid(), fd);
-        unlink(link_path);
-        if (symlink(target, link_path) < 0)
+        unlink(wanted);
+        if (symlink(target, wanted) < 0)
             abort();
-        atexit(remove_link);
+        memcpy(links[i], wanted, sizeof wanted);
     }
     if (ftruncate(fd, 0) < 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
         abort();
-    return link_path;
+    return links[i];
 }
 
 void fuzz_tensor_file(const char *path)
