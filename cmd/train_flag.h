@@ -107,6 +107,9 @@ const char *lx_flag_where(const lx_flags *flags, int index);
 int lx_flag_read(lx_flag_value *out, const lx_flag *flag, const lx_flag_words *given,
                  lx_arena *arena, lx_error *err);
 
+/* "8G", "500MiB" -> bytes; K, M, G and T are powers of 1024. */
+int lx_flag_read_size(int64_t *out, const char *text, lx_error *err);
+
 /* train_toml.c: the keys of a config file, where the command line leaves them open. */
 int lx_flags_read_toml(lx_flags *flags, const char *path, lx_error *err);
 /* The file as a tree. Both are released by lx_config_release. */

@@ -49,7 +49,7 @@ static int read_share(double *out, const char *text, lx_error *err)
 }
 
 /* 8G, 500M, 512MiB, 1000000: powers of 1024. */
-static int read_size(int64_t *out, const char *text, lx_error *err)
+int lx_flag_read_size(int64_t *out, const char *text, lx_error *err)
 {
     static const char units[] = "KMGT";
     char *end;
@@ -101,7 +101,7 @@ static int read_text(lx_flag_value *out, const lx_flag *flag, const char *text, 
     case LX_TYPE_SHARE:
         return read_share(&out->number, text, err);
     case LX_TYPE_SIZE:
-        return read_size(&out->whole, text, err);
+        return lx_flag_read_size(&out->whole, text, err);
     default:
         return LX_OK;
     }

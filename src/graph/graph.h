@@ -155,4 +155,18 @@ int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err);
 lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t call); /* call < n_calls */
 void lx_plan_profile_by_op(const lx_plan *plan, lx_profile_row rows[LX_OP_COUNT]);
 
+/*
+ * How long a run will take, without one: calls that differ in nothing but their addresses are of one kind, and one of
+ * each kind is run alone, on memory of its own and the real weights, the dearest kinds first, until `budget` seconds
+ * are spent (one kind at least). Kinds that are left take the rate of what was timed of their op, or of all. Works on
+ * a dry plan. low and high sum the fastest and the slowest that was seen of each kind.
+ */
+typedef struct lx_plan_timing {
+    double seconds, low, high; /* of one run */
+    double share;              /* of the seconds: in kinds that were timed */
+    size_t n_kinds, n_timed;
+    bool is_busy; /* other programs had the processors meanwhile; low is without them */
+} lx_plan_timing;
+int lx_plan_measure(lx_plan_timing *out, const lx_plan *plan, double budget, lx_error *err);
+
 #endif

@@ -72,6 +72,17 @@ int lx_latents_arena(size_t *out, lx_latents *l, int width, int height, lx_error
     return rc;
 }
 
+int lx_latents_time(lx_plan_timing *out, lx_latents *l, int width, int height,
+                    double budget, lx_error *err)
+{
+    int rc = plan_for(l, width, height, true, err);
+
+    if (rc == LX_OK)
+        rc = lx_plan_measure(out, l->plan, budget, err);
+    drop_plan(l);
+    return rc;
+}
+
 int lx_latents_encode(void *context, const float *x, int width, int height, float *mean,
                       float *logvar, lx_error *err)
 {

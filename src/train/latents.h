@@ -17,6 +17,9 @@ int lx_latents_new(lx_latents **out, lx_device *dev, lx_checkpoint *checkpoint,
 /* Bytes of the encoder's arena at a size; its weights are parameters of the checkpoint afterwards. */
 int lx_latents_arena(size_t *out, lx_latents *latents, int width, int height,
                      lx_error *err);
+/* The time that encoding one image takes; budget as lx_plan_measure's. */
+int lx_latents_time(lx_plan_timing *out, lx_latents *latents, int width, int height,
+                    double budget, lx_error *err);
 void lx_latents_free(lx_latents *latents);
 
 /* An lx_encode_image (data/loader.h); context is the lx_latents.

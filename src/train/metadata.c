@@ -343,7 +343,7 @@ static void set_identity(lx_metadata *m, const lx_train_identity *identity)
         lx_metadata_set(m, "lx.spec_hash", identity->spec_hash);
 }
 
-int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
+int lx_metadata_of_settings(lx_metadata *m, const lx_train_config *c,
                             const lx_dataset *dataset, const lx_step_count *steps,
                             const lx_train_identity *identity, lx_error *err)
 {
@@ -374,7 +374,18 @@ int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
     /* Not trained by the peer: the key stays so that readers find it, and says who did.
      */
     lx_metadata_set(m, "ss_sd_scripts_commit_hash", "(unknown)");
-    if ((rc = set_dataset_facts(m, dataset, err)) < 0 ||
+    if ((rc = set_dataset_facts(m, dataset, err)) < 0)
+        return rc;
+    return m->failed ? lx_oom(err) : LX_OK;
+}
+
+int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
+                            const lx_dataset *dataset, const lx_step_count *steps,
+                            const lx_train_identity *identity, lx_error *err)
+{
+    int rc;
+
+    if ((rc = lx_metadata_of_settings(m, c, dataset, steps, identity, err)) < 0 ||
         (rc = set_model(m, c->pretrained_model_name_or_path, "ss_sd_model_name",
                         "ss_sd_model_hash", "ss_new_sd_model_hash", err)) < 0)
         return rc;

@@ -27,7 +27,11 @@ void lx_metadata_release(lx_metadata *metadata); /* the list; texts belong to th
 void lx_metadata_set(lx_metadata *metadata, const char *key, const char *value);
 const char *lx_metadata_get(const lx_metadata *metadata, const char *key);
 
-/* What is known before the first step. Hashes the base model's file (and the VAE's). */
+/* What is known before the first step, but for the names and hashes of the models. */
+int lx_metadata_of_settings(lx_metadata *metadata, const lx_train_config *config,
+                            const lx_dataset *dataset, const lx_step_count *steps,
+                            const lx_train_identity *identity, lx_error *err);
+/* All of that. Hashes the base model's file (and the VAE's). */
 int lx_metadata_of_training(lx_metadata *metadata, const lx_train_config *config,
                             const lx_dataset *dataset, const lx_step_count *steps,
                             const lx_train_identity *identity, lx_error *err);

@@ -522,6 +522,20 @@ int lx_train_estimate(lx_footprint *out, lx_train *t, lx_error *err)
     return count_footprint(out, t, encoder, err);
 }
 
+lx_step_model lx_train_model(const lx_train *t)
+{
+    return (lx_step_model){.dev = t->dev,
+                           .checkpoint = t->checkpoint,
+                           .sd = &t->sd,
+                           .lora = t->lora,
+                           .config = t->config};
+}
+
+lx_step *lx_train_step(const lx_train *t)
+{
+    return t->step;
+}
+
 lx_plan_memory lx_train_memory(const lx_train *t)
 {
     return t->memory;

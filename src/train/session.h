@@ -31,6 +31,9 @@ int lx_train_open(lx_train **out, const lx_train_config *config, const lx_datase
 /* Instead of prepare, for a plan: the memory of the whole training, with nothing taken or encoded.
  * LX_ELIMIT when it exceeds max_memory. */
 int lx_train_estimate(lx_footprint *out, lx_train *train, lx_error *err);
+/* What was opened and, after estimate or prepare, its planned shapes; for train/forecast. */
+lx_step_model lx_train_model(const lx_train *train);
+lx_step *lx_train_step(const lx_train *train);
 int lx_train_prepare(lx_train *train, lx_error *err);
 /* LX_EINTERRUPTED after a clean stop that was asked for (what was trained is saved). */
 int lx_train_run(lx_train *train, lx_error *err);

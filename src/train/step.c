@@ -348,9 +348,12 @@ int lx_step_prepare(lx_step *step, int batch, int64_t h, int64_t w, int n_chunks
 {
     size_t i;
     int rc = find_plan(&i, step, batch, h, w, n_chunks, err);
-    if (rc == LX_OK && memory)
+    if (rc < 0)
+        return rc;
+    step->last = i;
+    if (memory)
         *memory = lx_plan_memory_of(step->plans[i].plan);
-    return rc;
+    return LX_OK;
 }
 
 void lx_step_zero_gradients(lx_step *step)

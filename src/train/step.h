@@ -102,7 +102,7 @@ const lx_trainable *lx_step_trainables(const lx_step *step, size_t *count);
 int lx_step_intermediate(lx_step *step, const char *name, float *data, size_t n,
                          lx_error *err);
 
-/* Calls back with the profile of the last plan run (src/graph), for --profile. */
+/* The plan that was prepared or run last (src/graph), to be profiled or timed; NULL = none. */
 lx_plan *lx_step_last_plan(lx_step *step);
 
 #endif

@@ -6,9 +6,9 @@ plan() {
     "$LX" plan --pretrained_model_name_or_path "$model" --text_encoder_heads 4 \
         --train_data_dir "$data" --caption_extension .txt --resolution 128 --enable_bucket \
         --min_bucket_reso 64 --max_bucket_reso 256 --train_batch_size 4 --network_dim 4 \
-        --network_alpha 4 --learning_rate 1e-4 "$@"
+        --network_alpha 4 --learning_rate 1e-4 --no_timing "$@"
 }
-plan | grep -A9 '^memory' | sed 's/[0-9][0-9.]*\( MB\)/N\1/; s/  */ /g'
+plan | grep -A8 '^memory' | sed 's/[0-9][0-9.]*\( MB\)/N\1/; s/  */ /g'
 number() { plan --json "$@" | sed -n "s/.*\"$key\": *\([0-9]*\).*/\1/p"; }
 key=peak_bytes
 peak=$(number --cache_latents)

@@ -301,6 +301,30 @@ static void test_graph_plan__a_dry_run_knows_every_byte(void **state)
     }
 }
 
+/* Each kind of call is run on memory of its own, and all of that is given back. */
+static void test_graph_plan__a_dry_plan_is_timed(void **state)
+{
+    lx_random_graph r;
+    lx_plan_timing t;
+    lx_plan *dry;
+    lx_error err = {0};
+    size_t before;
+
+    lx_random_graph_init(&r, 3, N_OPS, false);
+    before = dev->bytes_now;
+    dry = plan_of(r.graph, (lx_plan_options){.dry_run = true});
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(lx_plan_measure(&t, dry, i ? 0 : 60, &err), LX_OK);
+        assert_true(t.n_kinds > 1 && t.n_kinds <= lx_plan_memory_of(dry).n_calls);
+        assert_int_equal(t.n_timed, i ? 1 : t.n_kinds);
+        assert_true(t.seconds > 0 && t.low <= t.seconds && t.seconds <= t.high);
+        assert_true(i ? t.share < 1 : t.share == 1);
+        assert_int_equal(dev->bytes_now, before);
+    }
+    lx_plan_free(dry);
+    lx_random_graph_release(&r);
+}
+
 static void test_graph_plan__plans_share_an_arena(void **state)
 {
     static lx_random_graph large, small;
@@ -443,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_graph_plan__what_nobody_reads_is_left_out),
         cmocka_unit_test(test_graph_plan__a_chain_needs_no_more_than_its_widest_step),
         cmocka_unit_test(test_graph_plan__a_dry_run_knows_every_byte),
+        cmocka_unit_test(test_graph_plan__a_dry_plan_is_timed),
         cmocka_unit_test(test_graph_plan__plans_share_an_arena),
         cmocka_unit_test(test_graph_plan__transfers_are_checked),
         cmocka_unit_test(test_graph_plan__profile_counts_every_call),
