@@ -21,7 +21,7 @@ static void chunk(const lx_tokenizer *tokenizer, lx_arena *arena, const char *te
 
     for (int is_peer = 0; is_peer < 2; is_peer++) {
         lx_prompt_chunks chunks;
-        int rc = lx_prompt_chunk(&chunks, arena, tokenizer, text, is_peer, &err);
+        int rc = lx_prompt_chunk(&chunks, arena, tokenizer, NULL, text, is_peer, &err);
         check_refusal(rc, &err);
         for (int i = 0; rc == LX_OK && i < chunks.n * LX_CHUNK; i++)
             if (chunks.ids[i] < 0 || chunks.ids[i] > LX_TOKEN_EOS ||
