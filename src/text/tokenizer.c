@@ -324,6 +324,8 @@ static int put_text(struct ids *ids, const lx_tokenizer *t, const uint32_t *text
         ;
     while (first < last && lx_is_space(fixed.at[first]))
         first++;
+    if (first == last)
+        goto done;
     lx_points_lower(&clean, fixed.at + first, last - first);
     if ((rc = lx_points_check(&clean, err)) < 0)
         goto done;
