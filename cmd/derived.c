@@ -1,6 +1,7 @@
 /* What is written about files that are made out of others, and how. */
 #include "cmd/derived.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -54,20 +55,53 @@ static bool is_same_file(const char *a, const char *b)
            x.st_ino == y.st_ino;
 }
 
+int lx_take_rank(size_t *out, int64_t a, bool has_a, int64_t b, bool has_b,
+                 const char *name, const char *other, lx_error *err)
+{
+    const int64_t n = has_a ? a : b;
+
+    if (has_a && has_b)
+        return lx_fail(err, LX_EUSAGE, "--%s and --%s: give one of them", name, other);
+    if ((has_a || has_b) && (n < 1 || n > 1 << 20))
+        return lx_fail(err, LX_EUSAGE, "--%s %lld: must be 1 or more",
+                       has_a ? name : other, (long long)n);
+    *out = has_a || has_b ? (size_t)n : 0;
+    return LX_OK;
+}
+
 int lx_check_output(const char *output, const char *const *inputs, size_t n,
                     lx_error *err)
 {
     if (!output)
         return lx_fail(err, LX_EUSAGE, "no output: add -o OUT.safetensors");
     if (!lx_ends_with(output, ".safetensors"))
-        return lx_fail(err, LX_EUSAGE,
-                       "--output %s: lx writes .safetensors, not pickles (.ckpt, .pt, .bin)",
-                       output);
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--output %s: lx writes .safetensors, not pickles (.ckpt, .pt, .bin)",
+            output);
     for (size_t i = 0; i < n; i++)
         if (inputs[i] && is_same_file(output, inputs[i]))
             return lx_fail(err, LX_EEXISTS,
                            "%s is one of the inputs: choose another output", output);
     return LX_OK;
+}
+
+/* ---- telling ------------------------------------------------------------------------------ */
+
+const char *lx_percent_text(lx_arena *arena, double share)
+{
+    const char *text =
+        isnan(share) ? NULL : lx_arena_printf(arena, "%.4g %%", 100 * share);
+
+    return text ? text : "?";
+}
+
+void lx_json_put_double(lx_str *out, const char *key, double x)
+{
+    char text[32];
+
+    lx_format_double(text, x);
+    lx_str_printf(out, ",\"%s\":%s", key, isfinite(x) ? text : "null");
 }
 
 /* ---- metadata ---------------------------------------------------------------------------- */

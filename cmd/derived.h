@@ -9,6 +9,7 @@
 #include "cmd/cli.h"
 #include "src/base/json.h"
 #include "src/base/sha256.h"
+#include "src/base/str.h"
 #include "src/format/safetensors.h"
 
 /* ---- the command line -------------------------------------------------------------------- */
@@ -18,9 +19,20 @@ int lx_parse_precision(lx_dtype *out, const char *text, const char *flag, lx_err
 /* "1%" or "0.01": more than 0 and less than 1. */
 int lx_parse_share(double *out, const char *text, const char *flag, lx_arena *arena,
                    lx_error *err);
+/* A rank that may be said by either of two flags: `a` by --name, `b` by --other. *out is 0 when neither was.
+ * LX_EUSAGE when both were, and below 1. */
+int lx_take_rank(size_t *out, int64_t a, bool has_a, int64_t b, bool has_b,
+                 const char *name, const char *other, lx_error *err);
 /* Is there an output, a .safetensors, and none of the files that are read (n paths, NULLs among them)? */
 int lx_check_output(const char *output, const char *const *inputs, size_t n,
                     lx_error *err);
+
+/* ---- telling ----------------------------------------------------------------------------- */
+
+/* 0.0125 -> "1.25 %"; "?" when it is no number. */
+const char *lx_percent_text(lx_arena *arena, double share);
+/* Appends ,"key":x; null when it is no number. */
+void lx_json_put_double(lx_str *out, const char *key, double x);
 
 /* ---- metadata ---------------------------------------------------------------------------- */
 

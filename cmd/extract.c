@@ -102,20 +102,6 @@ static int find_files(extract_job *j, lx_error *err)
     return lx_check_output(j->output, inputs, 2, err);
 }
 
-static int take_rank(size_t *out, int64_t a, bool has_a, int64_t b, bool has_b,
-                     const char *name, const char *other, lx_error *err)
-{
-    const int64_t n = has_a ? a : b;
-
-    if (has_a && has_b)
-        return lx_fail(err, LX_EUSAGE, "--%s and --%s: give one of them", name, other);
-    if ((has_a || has_b) && (n < 1 || n > 1 << 20))
-        return lx_fail(err, LX_EUSAGE, "--%s %lld: must be 1 or more",
-                       has_a ? name : other, (long long)n);
-    *out = has_a || has_b ? (size_t)n : 0;
-    return LX_OK;
-}
-
 static int read_args(extract_job *j, lx_error *err)
 {
     const extract_args *a = j->args;
@@ -128,10 +114,10 @@ static int read_args(extract_job *j, lx_error *err)
                               .seed = (uint64_t)a->seed,
                               .dtype = LX_F32};
     if ((rc = find_files(j, err)) < 0 ||
-        (rc = take_rank(&o->rank, a->rank, a->has_rank, a->dim, a->has_dim, "rank", "dim",
-                        err)) < 0 ||
-        (rc = take_rank(&o->conv_rank, a->conv_rank, a->has_conv_rank, a->conv_dim,
-                        a->has_conv_dim, "conv_rank", "conv_dim", err)) < 0)
+        (rc = lx_take_rank(&o->rank, a->rank, a->has_rank, a->dim, a->has_dim, "rank",
+                           "dim", err)) < 0 ||
+        (rc = lx_take_rank(&o->conv_rank, a->conv_rank, a->has_conv_rank, a->conv_dim,
+                           a->has_conv_dim, "conv_rank", "conv_dim", err)) < 0)
         return rc;
     if (!o->rank && !a->error)
         return lx_fail(err, LX_EUSAGE, "no rank: add --rank N or --error 1%%");
@@ -269,13 +255,6 @@ static int make_metadata(lx_metadata_table *t, const extract_job *j, lx_error *e
 
 /* ---- telling ------------------------------------------------------------------------------ */
 
-static const char *percent(const extract_job *j, double share)
-{
-    const char *text = lx_arena_printf(j->cli->arena, "%.4g %%", 100 * share);
-
-    return text ? text : "?";
-}
-
 static int print_table(const extract_job *j, lx_error *err)
 {
     enum { N = 5 };
@@ -298,21 +277,13 @@ static int print_table(const extract_job *j, lx_error *err)
         cells[i * N] = lx_arena_printf(arena, "%zux%zu", m->out, m->in);
         cells[i * N + 1] = lx_arena_printf(arena, "%zu", m->rank);
         cells[i * N + 2] = lx_arena_printf(arena, "%.4g", m->norm);
-        cells[i * N + 3] = percent(j, m->error);
+        cells[i * N + 3] = lx_percent_text(j->cli->arena, m->error);
         cells[i * N + 4] = m->name;
     }
     if ((rc = lx_table_text(&out, &table, 0, 2, err)) == LX_OK)
         lx_print(j->cli, "%s", lx_str_text(&out));
     lx_str_release(&out);
     return rc;
-}
-
-static void put_number(lx_str *out, const char *key, double x)
-{
-    char text[32];
-
-    lx_format_double(text, x);
-    lx_str_printf(out, ",\"%s\":%s", key, text);
 }
 
 static void print_json(const extract_job *j)
@@ -328,16 +299,16 @@ static void print_json(const extract_job *j)
                   r->n_modules, r->n_same, r->n_left_out,
                   r->text_is_left_out ? "true" : "false",
                   lx_dtype_name(j->options.dtype));
-    put_number(&out, "error", r->error);
-    put_number(&out, "left_out_share", r->left_out);
+    lx_json_put_double(&out, "error", r->error);
+    lx_json_put_double(&out, "left_out_share", r->left_out);
     lx_str_puts(&out, ",\"per_module\":[");
     for (size_t i = 0; i < r->n_modules; i++) {
         const lx_extract_module *m = &r->modules[i];
         lx_str_puts(&out, i ? ",{\"name\":" : "{\"name\":");
         lx_escape_json(&out, m->name, strlen(m->name));
         lx_str_printf(&out, ",\"rank\":%zu", m->rank);
-        put_number(&out, "norm", m->norm);
-        put_number(&out, "error", m->error);
+        lx_json_put_double(&out, "norm", m->norm);
+        lx_json_put_double(&out, "error", m->error);
         lx_str_putc(&out, '}');
     }
     lx_str_puts(&out, "]}\n");
@@ -360,7 +331,8 @@ static void print_left_out(const extract_job *j)
             j->cli,
             "  %zu tensors differ that are not in it, the first is %s; their part of "
             "all that differs is %s\n",
-            r->n_left_out, lx_safe(j->cli, r->first_left_out), percent(j, r->left_out));
+            r->n_left_out, lx_safe(j->cli, r->first_left_out),
+            lx_percent_text(j->cli->arena, r->left_out));
     if (r->n_conv_left_out)
         lx_print(j->cli,
                  "  %zu of them are in residual blocks and samplers: --conv_rank N "
@@ -390,7 +362,7 @@ static int print_result(const extract_job *j, lx_error *err)
     else
         lx_print(j->cli, "ranks %zu to %zu", least, most);
     lx_print(j->cli, ", %s, error %s\n", lx_dtype_name(j->options.dtype),
-             percent(j, r->error));
+             lx_percent_text(j->cli->arena, r->error));
     print_left_out(j);
     return LX_OK;
 }

@@ -263,6 +263,17 @@ static int try_all(fitting *f, const change *changes, size_t n, lx_error *err)
     return rc;
 }
 
+/* Where nothing was enough alone: each beside latents in a cache, if they may be there. */
+static int try_with_cache(fitting *f, const change *changes, size_t n, lx_error *err)
+{
+    const lx_dataset_config *d = &f->base->config.data;
+
+    if (f->out->n_changes || d->cache_latents || d->random_crop || d->color_aug)
+        return LX_OK;
+    f->behind = "--cache_latents";
+    return try_all(f, changes, n, err);
+}
+
 static bool is_asked(fitting *f, const lx_planned *base, lx_plan_fit *out, bool is_memory,
                      double limit, double budget)
 {
@@ -289,11 +300,8 @@ int lx_plan_fit_memory(lx_plan_fit *out, const lx_planned *base, double most_byt
     if (!is_asked(&f, base, out, true, most_bytes, budget))
         return LX_OK;
     rc = try_all(&f, alone, sizeof alone / sizeof *alone, err);
-    if (rc == LX_OK && !out->n_changes && !c->data.cache_latents &&
-        !c->data.random_crop && !c->data.color_aug) {
-        f.behind = "--cache_latents";
-        rc = try_all(&f, beside, sizeof beside / sizeof *beside, err);
-    }
+    if (rc == LX_OK)
+        rc = try_with_cache(&f, beside, sizeof beside / sizeof *beside, err);
     if (rc == LX_OK && !out->n_changes && c->network.rank > 8 && !c->network_weights) {
         f.behind = "--network_dim 8 --optimizer_type AdamW8bit";
         rc = try_all(&f, beside, sizeof beside / sizeof *beside, err);
@@ -308,18 +316,14 @@ int lx_plan_fit_time(lx_plan_fit *out, const lx_planned *base, double most_secon
     static const change alone[] = {cache_latents, compute_once, only_unet, fewer_pixels,
                                    fewer_steps};
     static const change beside[] = {fewer_pixels};
-    const lx_train_config *c = &base->config;
     fitting f;
     int rc;
 
     if (!is_asked(&f, base, out, false, most_seconds, budget))
         return LX_OK;
     rc = try_all(&f, alone, sizeof alone / sizeof *alone, err);
-    if (rc == LX_OK && !out->n_changes && !c->data.cache_latents &&
-        !c->data.random_crop && !c->data.color_aug) {
-        f.behind = "--cache_latents";
-        rc = try_all(&f, beside, sizeof beside / sizeof *beside, err);
-    }
+    if (rc == LX_OK)
+        rc = try_with_cache(&f, beside, sizeof beside / sizeof *beside, err);
     lx_planned_release(&f.last);
     return rc;
 }

@@ -73,20 +73,6 @@ typedef struct resize_job {
 
 /* ---- reading the command line ------------------------------------------------------------ */
 
-static int take_rank(size_t *out, int64_t a, bool has_a, int64_t b, bool has_b,
-                     const char *name, lx_error *err)
-{
-    const int64_t n = has_a ? a : b;
-
-    if (has_a && has_b)
-        return lx_fail(err, LX_EUSAGE, "--%s and --new_%s: give one of them", name, name);
-    if ((has_a || has_b) && (n < 1 || n > 1 << 20))
-        return lx_fail(err, LX_EUSAGE, "--%s %lld: must be 1 or more", name,
-                       (long long)n);
-    *out = has_a || has_b ? (size_t)n : 0;
-    return LX_OK;
-}
-
 static int find_rule(lx_resize_options *o, const resize_args *a, lx_arena *arena,
                      lx_error *err)
 {
@@ -166,10 +152,11 @@ static int read_args(resize_job *j, lx_error *err)
 
     o->counts_1x1 = a->has_new_conv_rank;
     if ((rc = find_files(j, err)) < 0 ||
-        (rc = take_rank(&o->rank, a->rank, a->has_rank, a->new_rank, a->has_new_rank,
-                        "rank", err)) < 0 ||
-        (rc = take_rank(&o->conv_rank, a->conv_rank, a->has_conv_rank, a->new_conv_rank,
-                        a->has_new_conv_rank, "conv_rank", err)) < 0 ||
+        (rc = lx_take_rank(&o->rank, a->rank, a->has_rank, a->new_rank, a->has_new_rank,
+                           "rank", "new_rank", err)) < 0 ||
+        (rc =
+             lx_take_rank(&o->conv_rank, a->conv_rank, a->has_conv_rank, a->new_conv_rank,
+                          a->has_new_conv_rank, "conv_rank", "new_conv_rank", err)) < 0 ||
         (rc = find_rule(o, a, j->cli->arena, err)) < 0)
         return rc;
     if (!o->rule && !o->rank)
@@ -285,14 +272,6 @@ static int make_metadata(lx_metadata_table *t, const resize_job *j, lx_error *er
 
 /* ---- telling ------------------------------------------------------------------------------ */
 
-static const char *percent(const resize_job *j, double share)
-{
-    const char *text =
-        isnan(share) ? "?" : lx_arena_printf(j->cli->arena, "%.4g %%", 100 * share);
-
-    return text ? text : "?";
-}
-
 enum { N_COLUMNS = 7 };
 
 static const char *whole(const resize_job *j, int64_t n)
@@ -311,9 +290,9 @@ static void fill_row(const char **cells, const resize_job *j, size_t i)
     cells[0] = m->exact_rank ? whole(j, m->exact_rank) : "full";
     cells[1] = whole(j, m->rank);
     cells[2] = lx_arena_printf(j->cli->arena, "%.6g", row->alpha);
-    cells[3] = percent(j, row->sum_kept);
-    cells[4] = percent(j, row->fro_kept);
-    cells[5] = percent(j, m->error);
+    cells[3] = lx_percent_text(j->cli->arena, row->sum_kept);
+    cells[4] = lx_percent_text(j->cli->arena, row->fro_kept);
+    cells[5] = lx_percent_text(j->cli->arena, m->error);
 }
 
 static int print_table(const resize_job *j, lx_error *err)
@@ -338,14 +317,6 @@ static int print_table(const resize_job *j, lx_error *err)
     return rc;
 }
 
-static void put_number(lx_str *out, const char *key, double x)
-{
-    char text[32];
-
-    lx_format_double(text, x);
-    lx_str_printf(out, ",\"%s\":%s", key, isfinite(x) ? text : "null");
-}
-
 static void print_json(const resize_job *j)
 {
     const lx_merge_result *r = &j->result.merge;
@@ -355,7 +326,7 @@ static void print_json(const resize_job *j)
     lx_escape_json(&out, j->output, strlen(j->output));
     lx_str_printf(&out, ",\"modules\":%zu,\"rank\":%lld,\"dtype\":\"%s\"", r->n_modules,
                   (long long)r->rank, lx_dtype_name(j->options.dtype));
-    put_number(&out, "error", r->error);
+    lx_json_put_double(&out, "error", r->error);
     lx_str_printf(&out,
                   ",\"converted\":%zu,\"kept_whole\":%zu,\"padded\":%zu,"
                   "\"bounded_by_size\":%zu,\"per_module\":[",
@@ -369,12 +340,12 @@ static void print_json(const resize_job *j)
         lx_str_printf(&out, ",\"old_rank\":%lld,\"rank\":%lld", (long long)m->exact_rank,
                       (long long)m->rank);
         if (m->rank) {
-            put_number(&out, "alpha", row->alpha);
-            put_number(&out, "sum_kept", row->sum_kept);
-            put_number(&out, "fro_kept", row->fro_kept);
-            put_number(&out, "max_ratio", row->ratio);
-            put_number(&out, "norm", m->norm);
-            put_number(&out, "error", m->error);
+            lx_json_put_double(&out, "alpha", row->alpha);
+            lx_json_put_double(&out, "sum_kept", row->sum_kept);
+            lx_json_put_double(&out, "fro_kept", row->fro_kept);
+            lx_json_put_double(&out, "max_ratio", row->ratio);
+            lx_json_put_double(&out, "norm", m->norm);
+            lx_json_put_double(&out, "error", m->error);
         }
         lx_str_putc(&out, '}');
     }
@@ -427,7 +398,8 @@ static int print_result(const resize_job *j, lx_error *err)
              r->old_rank ? lx_arena_printf(j->cli->arena, "%zu", r->old_rank) : "full");
     lx_print(j->cli, "= %s: %s, %s, error %s, mean norm kept %s\n",
              lx_safe(j->cli, j->output), rank_text(j), lx_dtype_name(j->options.dtype),
-             percent(j, r->merge.error), percent(j, n ? kept / (double)n : 1));
+             lx_percent_text(j->cli->arena, r->merge.error),
+             lx_percent_text(j->cli->arena, n ? kept / (double)n : 1));
     if (r->n_converted)
         lx_print(j->cli, "  %zu modules of another kind are LoRA now\n", r->n_converted);
     if (r->n_kept)
