@@ -45,7 +45,7 @@ typedef struct convert_input {
 
 typedef struct convert_output {
     const char *path;
-    lx_written written;
+    lx_sealed written;
 } convert_output;
 
 typedef struct convert_job {
@@ -453,7 +453,7 @@ static int record(const convert_job *j, lx_error *err)
     }
     for (size_t p = 0; p < d.n_outputs; p++)
         outputs[p] =
-            (lx_derived_output){"lora", j->outputs[p].path, &j->outputs[p].written.hash,
+            (lx_derived_output){"lora", j->outputs[p].path, &j->outputs[p].written.file,
                                 j->outputs[p].written.tensors};
     rc = lx_derived_record(&d, err);
     cJSON_Delete(sources);
@@ -471,7 +471,7 @@ static int open_inputs(convert_job *j, lx_convert *convert, lx_error *err)
             (rc = lx_convert_add(convert, in->file, in->part, err)) < 0)
             lx_within(err, "%s", in->path);
         else
-            rc = lx_file_hash(&in->hash, in->path, err);
+            in->hash = lx_tensor_file_hash(in->file->file);
     }
     return rc;
 }
@@ -517,7 +517,7 @@ static int write_part(convert_job *j, size_t p, lx_error *err)
     if ((rc = make_metadata(&metadata, j, p, err)) < 0)
         return rc;
     return lx_write_lora(&j->outputs[p].written, j->outputs[p].path, views, part->n_keys,
-                         &metadata, err);
+                         &metadata, !j->args->no_record, err);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)

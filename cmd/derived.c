@@ -206,58 +206,28 @@ const char *lx_json_in_arena(const cJSON *value, lx_arena *arena)
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-static int add_bytes(void *context, const void *data, size_t n, lx_error *err)
+/* What was put together beforehand, both times. */
+static int same_entries(const lx_metadata_entry **entries, size_t *n, void *context,
+                        lx_error *err)
 {
-    lx_sha256_update(context, data, n);
-    return LX_OK;
+    const lx_metadata_table *t = context;
+
+    *entries = t->entries;
+    *n = t->n;
+    return lx_metadata_check(t, err);
 }
 
-int lx_write_and_hash(lx_hash *out, const char *path, const lx_tensor_view *tensors,
-                      size_t n, const lx_metadata_entry *metadata, size_t n_metadata,
-                      lx_error *err)
+int lx_write_lora(lx_sealed *out, const char *path, const lx_tensor_view *tensors,
+                  size_t n, lx_metadata_table *t, bool wants_hash, lx_error *err)
 {
-    lx_sha256 hash;
-    int rc = LX_OK;
+    const lx_seal seal = {.path = path,
+                          .tensors = tensors,
+                          .n_tensors = n,
+                          .metadata = same_entries,
+                          .context = t,
+                          .wants_hash = wants_hash};
 
-    lx_sha256_init(&hash);
-#pragma omp parallel for schedule(static, 1)
-    for (int side = 0; side < 2; side++) {
-        lx_error own;
-        const int failed =
-            side == 0 ? lx_safetensors_write(path, tensors, n, metadata, n_metadata, &own)
-                      : lx_safetensors_stream(add_bytes, &hash, NULL, tensors, n,
-                                              metadata, n_metadata, &own);
-#pragma omp critical(lx_derived_error)
-        if (rc == LX_OK && failed < 0) {
-            rc = failed;
-            if (err)
-                *err = own;
-        }
-    }
-    *out = lx_sha256_final(&hash);
-    if (rc < 0)
-        lx_within(err, "%s", path);
-    return rc;
-}
-
-int lx_write_lora(lx_written *out, const char *path, const lx_tensor_view *tensors,
-                  size_t n, lx_metadata_table *t, lx_error *err)
-{
-    const lx_lora_tensors views = {.views = (lx_tensor_view *)tensors, .count = n};
-    char *hashes = lx_arena_calloc(t->arena, 1, 65 + 9);
-    int rc;
-
-    if (!hashes)
-        return lx_oom(err);
     lx_metadata_drop(t, "sshs_model_hash");
     lx_metadata_drop(t, "sshs_legacy_hash");
-    if ((rc = lx_metadata_check(t, err)) < 0 ||
-        (rc = lx_lora_hashes(hashes, hashes + 65, &views, t->entries, t->n, err)) < 0)
-        return rc;
-    memcpy(out->tensors, hashes, sizeof out->tensors);
-    lx_metadata_put(t, "sshs_model_hash", hashes);
-    lx_metadata_put(t, "sshs_legacy_hash", hashes + 65);
-    if ((rc = lx_metadata_check(t, err)) < 0)
-        return rc;
-    return lx_write_and_hash(&out->hash, path, tensors, n, t->entries, t->n, err);
+    return lx_lora_seal(out, &seal, err);
 }

@@ -11,6 +11,7 @@
 #include "src/base/sha256.h"
 #include "src/base/str.h"
 #include "src/format/safetensors.h"
+#include "src/lora/seal.h"
 
 /* ---- the command line -------------------------------------------------------------------- */
 
@@ -60,18 +61,9 @@ const char *lx_json_in_arena(const cJSON *value, lx_arena *arena);
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-typedef struct lx_written {
-    lx_hash hash;     /* of the file */
-    char tensors[65]; /* of its tensors: sshs_model_hash */
-} lx_written;
-
-/* Written by one thread and hashed by another. The message names the path. */
-int lx_write_and_hash(lx_hash *hash, const char *path, const lx_tensor_view *tensors,
-                      size_t n, const lx_metadata_entry *metadata, size_t n_metadata,
-                      lx_error *err);
-/* A LoRA: the same, with sshs_model_hash and sshs_legacy_hash, which are added to the table. */
-int lx_write_lora(lx_written *out, const char *path, const lx_tensor_view *tensors,
-                  size_t n, lx_metadata_table *metadata, lx_error *err);
+/* A LoRA with its hashes (lora/seal); wants_hash: that of the file too, for the record. */
+int lx_write_lora(lx_sealed *out, const char *path, const lx_tensor_view *tensors,
+                  size_t n, lx_metadata_table *metadata, bool wants_hash, lx_error *err);
 
 /* ---- the run ----------------------------------------------------------------------------- */
 

@@ -74,7 +74,7 @@ typedef struct extract_job {
     lx_extract_options options;
     lx_extract_result result;
     lx_hash base_hash, tuned_hash;
-    lx_written written;
+    lx_sealed written;
     lx_progress_view progress;
     time_t started;
 } extract_job;
@@ -374,7 +374,7 @@ static int record(const extract_job *j, lx_error *err)
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
           *source = cJSON_CreateObject();
     char hex[LX_HASH_HEX + 1], number[32];
-    const lx_derived_output output = {"lora", j->output, &j->written.hash,
+    const lx_derived_output output = {"lora", j->output, &j->written.file,
                                       j->written.tensors};
     const char *const facts[1][2] = {{"extract.error", number}};
     lx_derived d = {.cli = j->cli,
@@ -469,7 +469,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         (rc = make_metadata(&metadata, &j, err)) < 0)
         goto done;
     rc = lx_write_lora(&j.written, j.output, j.result.tensors, j.result.n_tensors,
-                       &metadata, err);
+                       &metadata, !j.args->no_record, err);
     if (rc == LX_OK && !j.args->no_record)
         rc = record(&j, err);
     if (rc == LX_OK && j.args->json)

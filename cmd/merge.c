@@ -268,59 +268,61 @@ static void keep_error(int *rc, lx_error *err, int failed, const lx_error *own)
     }
 }
 
-/* SHA-256 of every input, of the base, and of the result's tensors: side by side, the longest first. */
-static int hash_all(lx_merge_job *j, const lx_merge_result *r, char legacy_hash[9],
-                    lx_error *err)
+/* SHA-256 of the very bytes that are merged, input by input. */
+static int hash_input(void *context, size_t i, lx_error *err)
 {
-    const lx_lora_tensors tensors = {.views = r->tensors, .count = r->n_tensors};
-    const lx_metadata_entry *entries;
-    lx_metadata_entry *ss_entries = NULL;
-    size_t n = 0;
+    lx_merge_job *j = context;
+
+    (void)err;
+    j->inputs[i].hash = lx_tensor_file_hash(j->inputs[i].file->file);
+    return LX_OK;
+}
+
+static int lora_metadata(const lx_metadata_entry **entries, size_t *n, void *context,
+                         lx_error *err)
+{
+    const lx_merge_job *j = context;
+    lx_metadata_entry *found = NULL;
+    int rc = lx_merge_metadata(&found, n, j, &j->result, NULL, err);
+
+    *entries = found;
+    return rc;
+}
+
+static int write_lora(lx_merge_job *j, lx_error *err)
+{
+    const lx_seal seal = {.path = j->output,
+                          .tensors = j->result.tensors,
+                          .n_tensors = j->result.n_tensors,
+                          .metadata = lora_metadata,
+                          .chore = hash_input,
+                          .n_chores = j->n,
+                          .context = j,
+                          .wants_hash = !j->args->no_record};
+
+    return lx_lora_seal(&j->sealed, &seal, err);
+}
+
+/* The hashes that the checkpoint's metadata name, of the base and of the inputs, side by side. */
+static int hash_all(lx_merge_job *j, lx_error *err)
+{
     int rc = LX_OK;
 
-    /* The legacy hash is of the ss_ entries, which do not name the inputs' hashes. */
-    if (!j->into && (rc = lx_merge_metadata(&ss_entries, &n, j, r, NULL, err)) < 0)
-        return rc;
-    entries = ss_entries;
 #pragma omp parallel for schedule(dynamic, 1)
     for (size_t i = 0; i < j->n + 1; i++) {
         lx_error own;
-        int failed;
-        if (i > 0)
-            failed = lx_file_hash(&j->inputs[i - 1].hash, j->inputs[i - 1].path, &own);
-        else if (j->into)
-            failed = lx_model_files_hash(&j->into_hash, &j->model, &own);
-        else
-            failed =
-                lx_lora_hashes(j->tensor_hash, legacy_hash, &tensors, entries, n, &own);
+        const int failed =
+            i > 0 ? hash_input(j, i - 1, &own)
+                  : lx_model_files_hash(&j->into_hash, &j->model, &own); /* the longest */
         keep_error(&rc, err, failed, &own);
     }
     return rc;
 }
 
-static int write_lora(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
-{
-    char legacy_hash[9];
-    lx_metadata_entry *entries, *all;
-    size_t n;
-    int rc;
-
-    if ((rc = hash_all(j, r, legacy_hash, err)) < 0 ||
-        (rc = lx_merge_metadata(&entries, &n, j, r, NULL, err)) < 0)
-        return rc;
-    if (!(all = lx_arena_calloc(j->cli->arena, n + 2, sizeof *all)))
-        return lx_oom(err);
-    memcpy(all, entries, n * sizeof *all);
-    all[n++] = (lx_metadata_entry){"sshs_model_hash", j->tensor_hash};
-    all[n++] = (lx_metadata_entry){"sshs_legacy_hash", legacy_hash};
-    return lx_write_and_hash(&j->output_hash, j->output, r->tensors, r->n_tensors, all, n,
-                             err);
-}
-
 static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_result *r,
                             lx_error *err)
 {
-    int rc = hash_all(j, &(lx_merge_result){0}, NULL, err);
+    int rc = hash_all(j, err);
 
     return rc < 0 ? rc : lx_merge_write_model(j, merge, r, err);
 }
@@ -442,7 +444,6 @@ static int run(lx_cli *cli, void *args, lx_error *err)
 {
     lx_merge_job j = {.cli = cli, .args = args};
     lx_merge_into_result changed = {0};
-    lx_merge_result result = {0};
     lx_merge *merge = NULL;
     int rc;
 
@@ -456,13 +457,13 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     if (j.into)
         rc = write_checkpoint(&j, merge, &changed, err);
     else if ((rc = j.is_like
-                       ? lx_merge_finish_like(&result, merge, &j.options, &j.like, err)
-                       : lx_merge_finish(&result, merge, &j.options, err)) == LX_OK)
-        rc = write_lora(&j, &result, err);
+                       ? lx_merge_finish_like(&j.result, merge, &j.options, &j.like, err)
+                       : lx_merge_finish(&j.result, merge, &j.options, err)) == LX_OK)
+        rc = write_lora(&j, err);
     if (rc == LX_OK && !j.args->no_record)
-        rc = lx_merge_record(&j, &result, err);
+        rc = lx_merge_record(&j, &j.result, err);
     if (rc == LX_OK)
-        report(&j, &result, &changed);
+        report(&j, &j.result, &changed);
 done:
     lx_merge_free(merge);
     lx_model_files_close(&j.model);

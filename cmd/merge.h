@@ -43,8 +43,9 @@ typedef struct lx_merge_job {
     size_t
         n_left_out; /* of a folder: variants of the weights that are not written again */
     const char *first_left_out;
-    lx_hash into_hash, output_hash;
-    char tensor_hash[65]; /* of the output */
+    lx_hash into_hash;
+    lx_merge_result result; /* without `into` */
+    lx_sealed sealed;       /* likewise: the output's hashes */
     lx_merge_options options;
     lx_merge_like like;
     bool is_like, has_dtype; /* has_dtype: --save_precision was given */

@@ -68,7 +68,7 @@ int lx_merge_record(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
 {
     char number[32];
     const lx_derived_output output = {j->into ? "checkpoint" : "lora", j->output,
-                                      &j->output_hash, j->tensor_hash};
+                                      &j->sealed.file, j->sealed.tensors};
     const char *const facts[1][2] = {{"merge.error", number}};
     const char **paths = lx_arena_calloc(j->cli->arena, j->n, sizeof *paths);
     cJSON *settings = settings_json(j), *sources = sources_json(j);

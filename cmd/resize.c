@@ -68,7 +68,7 @@ typedef struct resize_job {
     lx_resize_options options;
     lx_resize_result result;
     lx_hash input_hash;
-    lx_written written;
+    lx_sealed written;
 } resize_job;
 
 /* ---- reading the command line ------------------------------------------------------------ */
@@ -425,7 +425,7 @@ static int record(const resize_job *j, lx_error *err)
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
           *source = cJSON_CreateObject();
     char hex[LX_HASH_HEX + 1], number_text[32];
-    const lx_derived_output output = {"lora", j->output, &j->written.hash,
+    const lx_derived_output output = {"lora", j->output, &j->written.file,
                                       j->written.tensors};
     const char *const facts[1][2] = {{"resize.error", number_text}};
     lx_derived d = {.cli = j->cli,
@@ -478,7 +478,8 @@ static int write_file(resize_job *j, lx_metadata_table *metadata, lx_error *err)
     memcpy(views, r->tensors, r->n_tensors * sizeof *views);
     for (size_t i = 0; i < j->file->n_embeddings; i++)
         views[r->n_tensors + i] = *j->file->embeddings[i];
-    return lx_write_lora(&j->written, j->output, views, n, metadata, err);
+    return lx_write_lora(&j->written, j->output, views, n, metadata, !j->args->no_record,
+                         err);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "src/base/error.h"
 
@@ -71,6 +72,24 @@ void *lx_alloc_aligned(size_t bytes)
         return NULL;
     bytes = (bytes + 63) & ~(size_t)63;
     return aligned_alloc(64, bytes ? bytes : 64);
+}
+
+void *lx_alloc_large(size_t bytes)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    void *memory;
+
+    if (bytes < HUGE_PAGE)
+        return lx_alloc_aligned(bytes);
+    if (refuse() || bytes > SIZE_MAX - HUGE_PAGE)
+        return NULL;
+    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    memory = aligned_alloc(HUGE_PAGE, bytes);
+#ifdef MADV_HUGEPAGE
+    if (memory)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
+#endif
+    return memory;
 }
 
 void lx_free_aligned(void *memory)

@@ -7,6 +7,10 @@
 #include "src/base/error.h"
 #include "src/base/fast.h"
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 static const struct {
     const char *name;
     int bits;
@@ -203,6 +207,46 @@ static void fill_f8_table(float out[256], lx_dtype dtype)
     }
 }
 
+/*
+ * What the processor's own conversion of halves does faster, eight at a time; returns how many were done. It
+ * rounds to nearest even as the loops do and differs in one thing: signalling NaNs come out quiet, so eights with a
+ * value that is not finite are left to the loops.
+ */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HALVES_OF_THE_PROCESSOR 1
+__attribute__((target("avx2,f16c"))) static size_t
+widen_f16_eights(float *dst, const unsigned char *src, size_t n)
+{
+    const __m128i top = _mm_set1_epi16(0x7C00);
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m128i h = _mm_loadu_si128((const __m128i *)(const void *)(src + 2 * i));
+        if (_mm_movemask_epi8(_mm_cmpeq_epi16(_mm_and_si128(h, top), top)))
+            break;
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(h));
+    }
+    return i;
+}
+
+__attribute__((target("avx2,f16c"))) static size_t
+narrow_f16_eights(unsigned char *dst, const float *src, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(dst + 2 * i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(src + i),
+                                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    return i;
+}
+
+static bool has_halves(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+}
+#endif
+
 LX_FAST static void widen_f16_many(float *dst, const unsigned char *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -237,6 +281,33 @@ LX_FAST static void narrow_bf16_many(unsigned char *dst, const float *src, size_
     }
 }
 
+static void widen_halves(float *dst, const unsigned char *src, size_t n)
+{
+    size_t done = 0;
+
+#ifdef HALVES_OF_THE_PROCESSOR
+    while (has_halves() && n - done >= 8) {
+        done += widen_f16_eights(dst + done, src + 2 * done, n - done);
+        if (n - done < 8)
+            break;
+        widen_f16_many(dst + done, src + 2 * done, 8);
+        done += 8;
+    }
+#endif
+    widen_f16_many(dst + done, src + 2 * done, n - done);
+}
+
+static void narrow_halves(unsigned char *dst, const float *src, size_t n)
+{
+    size_t done = 0;
+
+#ifdef HALVES_OF_THE_PROCESSOR
+    if (has_halves())
+        done = narrow_f16_eights(dst, src, n);
+#endif
+    narrow_f16_many(dst + 2 * done, src + done, n - done);
+}
+
 /* One loop per type: memcpy because data may lie at any address. */
 #define CONVERT(type, to)                                                                \
     do {                                                                                 \
@@ -259,7 +330,7 @@ int lx_to_f32(float *dst, const void *src, lx_dtype dtype, size_t n)
             memcpy(dst, src, n * sizeof *dst);
         return LX_OK;
     case LX_F16:
-        widen_f16_many(dst, bytes, n);
+        widen_halves(dst, bytes, n);
         return LX_OK;
     case LX_BF16:
         widen_bf16_many(dst, bytes, n);
@@ -349,7 +420,7 @@ int lx_from_f32(void *dst, lx_dtype dtype, const float *src, size_t n)
             memcpy(dst, src, n * sizeof *src);
         return LX_OK;
     case LX_F16:
-        narrow_f16_many(bytes, src, n);
+        narrow_halves(bytes, src, n);
         return LX_OK;
     case LX_BF16:
         narrow_bf16_many(bytes, src, n);

@@ -269,7 +269,8 @@ int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err)
     return LX_OK;
 }
 
-static int write_all(lx_new_file *file, const unsigned char *data, size_t n, lx_error *err)
+static int write_all(lx_new_file *file, const unsigned char *data, size_t n,
+                     lx_error *err)
 {
     while (n) {
         ssize_t put = lx_io_get()->write(file->fd, data, n);
@@ -308,6 +309,44 @@ int lx_new_file_write(lx_new_file *file, const void *data, size_t n, lx_error *e
     memcpy(file->buffer + file->n_buffered, data, n);
     file->n_buffered += n;
     return LX_OK;
+}
+
+int lx_new_file_write_over(lx_new_file *file, size_t at, const void *data, size_t n,
+                           lx_error *err)
+{
+    const char *from = data;
+    int rc;
+
+    if (file->is_failed)
+        return lx_fail(err, LX_EIO, "%s: an earlier write failed", file->path);
+    if ((rc = flush(file, err)) < 0)
+        return rc;
+    while (n) {
+        ssize_t put = lx_io_get()->pwrite(file->fd, from, n, (off_t)at);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            file->is_failed = true;
+            return lx_fail_errno(err, put < 0 ? errno : ENOSPC, "%s: cannot write",
+                                 file->path);
+        }
+        from += put;
+        at += (size_t)put;
+        n -= (size_t)put;
+    }
+    return LX_OK;
+}
+
+int lx_new_file_hurry(lx_new_file *file, lx_error *err)
+{
+    int rc;
+
+    if (file->is_failed)
+        return lx_fail(err, LX_EIO, "%s: an earlier write failed", file->path);
+    if ((rc = flush(file, err)) == LX_OK)
+        (void)lx_io_get()->begin_sync(
+            file->fd); /* a wish; the commit syncs for certain */
+    return rc;
 }
 
 /* The rename is durable when the folder is. A folder that cannot be opened for reading (no
@@ -403,7 +442,8 @@ static int collect_names(lx_dir *out, DIR *dir, lx_error *err)
     while ((void)(errno = 0), (entry = readdir(dir))) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
             continue;
-        if (lx_grow(&out->names, &out->capacity, out->count + 1, sizeof *out->names) < 0 ||
+        if (lx_grow(&out->names, &out->capacity, out->count + 1, sizeof *out->names) <
+                0 ||
             !(out->names[out->count] = lx_strdup(entry->d_name)))
             return lx_oom(err);
         out->count++;

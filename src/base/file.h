@@ -44,6 +44,11 @@ int lx_make_dirs(const char *path, lx_error *err); /* like mkdir -p */
 typedef struct lx_new_file lx_new_file;
 int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err);
 int lx_new_file_write(lx_new_file *file, const void *data, size_t n, lx_error *err);
+/* n bytes at `at`, over some that were written before. */
+int lx_new_file_write_over(lx_new_file *file, size_t at, const void *data, size_t n,
+                           lx_error *err);
+/* What was written so far begins its way to the disk, so that the commit has less to wait for. */
+int lx_new_file_hurry(lx_new_file *file, lx_error *err);
 int lx_new_file_commit(lx_new_file *file, lx_error *err); /* durable when it returns 0 */
 void lx_new_file_close(lx_new_file *file);                /* removes what was not committed */
 

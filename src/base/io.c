@@ -29,6 +29,17 @@ static int system_unlock(int fd)
     return set_lock(fd, F_UNLCK, 0);
 }
 
+/* Without a flag that waits the call neither reports nor swallows an error of the disk: fsync does. */
+static int system_begin_sync(int fd)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd;
+    return 0;
+#endif
+}
+
 /* stat and fstat are macros or inline in some C libraries; these have an address everywhere. */
 static int system_stat(const char *path, struct stat *out)
 {
@@ -48,6 +59,7 @@ const lx_io lx_io_system = {
     .write = write,
     .pwrite = pwrite,
     .sync = fsync,
+    .begin_sync = system_begin_sync,
     .truncate = ftruncate,
     .rename = rename,
     .link = link,

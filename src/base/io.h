@@ -20,6 +20,7 @@ typedef struct lx_io {
     ssize_t (*write)(int fd, const void *data, size_t n);
     ssize_t (*pwrite)(int fd, const void *data, size_t n, off_t at);
     int (*sync)(int fd); /* fsync */
+    int (*begin_sync)(int fd); /* what is dirty goes on its way; promises nothing */
     int (*truncate)(int fd, off_t size);
     int (*rename)(const char *from, const char *to);
     int (*link)(const char *from, const char *to);

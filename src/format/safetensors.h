@@ -8,6 +8,7 @@
 #ifndef LX_FORMAT_SAFETENSORS_H
 #define LX_FORMAT_SAFETENSORS_H
 
+#include "src/base/str.h"
 #include "src/format/tensor_file.h"
 
 typedef struct lx_metadata_entry {
@@ -29,8 +30,21 @@ int lx_safetensors_write_from(const char *path, const lx_tensor_view *tensors, s
                               const lx_metadata_entry *metadata, size_t n_metadata,
                               lx_tensor_bytes bytes, void *context, lx_error *err);
 
+/* The order of tensors in a file, as qsort asks: by dtype, then by name. */
+int lx_safetensors_order(const lx_tensor_view *a, const lx_tensor_view *b);
+
 /*
- * The very bytes that lx_safetensors_write would write, in order, to a callback (hashes, pipes).
+ * The file's first bytes, up to the tensors': the header's length and the header; and the tensors in the order of
+ * the file (sorted has room for n_tensors), whose bytes follow one another without a gap.
+ */
+int lx_safetensors_header(lx_str *out, const lx_tensor_view **sorted,
+                          const lx_tensor_view *tensors, size_t n_tensors,
+                          const lx_metadata_entry *metadata, size_t n_metadata,
+                          lx_error *err);
+
+/*
+ * The very bytes that lx_safetensors_write would write, in order, to a callback (hashes, pipes). Tensors that lie
+ * behind one another in memory as they do in the file come in one call.
  * *header_bytes (8 + header) is set before the first call.
  */
 typedef int (*lx_write_bytes)(void *context, const void *data, size_t n, lx_error *err);

@@ -3,16 +3,21 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/plain_run.h"
 #include "src/format/safetensors.h"
 #include "src/format/tensor_file_build.h"
 
-static int by_dtype_and_name(const void *pa, const void *pb)
+int lx_safetensors_order(const lx_tensor_view *a, const lx_tensor_view *b)
 {
-    const lx_tensor_view *a = *(const lx_tensor_view *const *)pa,
-                         *b = *(const lx_tensor_view *const *)pb;
     if (a->dtype != b->dtype)
         return a->dtype < b->dtype ? -1 : 1;
     return strcmp(a->name, b->name);
+}
+
+static int by_dtype_and_name(const void *a, const void *b)
+{
+    return lx_safetensors_order(*(const lx_tensor_view *const *)a,
+                                *(const lx_tensor_view *const *)b);
 }
 
 static int by_key(const void *pa, const void *pb)
@@ -26,10 +31,15 @@ static void put_text(lx_str *out, const char *text)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
 
+    const char *end = text + strlen(text);
+
     lx_str_putc(out, '"');
-    for (; *text; text++) {
-        const char *at = strchr(from, *text);
-        if (at) {
+    for (; text < end; text++) {
+        const char *rest = lx_plain_run(text, end), *at;
+        lx_str_append(out, text, (size_t)(rest - text));
+        if ((text = rest) == end)
+            break;
+        if ((at = strchr(from, *text))) {
             lx_str_putc(out, '\\');
             lx_str_putc(out, to[at - from]);
         } else if ((unsigned char)*text < 0x20) {
@@ -113,6 +123,20 @@ static int build_header(lx_str *out, const lx_tensor_view **sorted, size_t n,
     return LX_OK;
 }
 
+int lx_safetensors_header(lx_str *out, const lx_tensor_view **sorted,
+                          const lx_tensor_view *tensors, size_t n_tensors,
+                          const lx_metadata_entry *metadata, size_t n_metadata,
+                          lx_error *err)
+{
+    int rc = lx_tensor_file__order(sorted, tensors, n_tensors, err);
+
+    if (rc < 0)
+        return rc;
+    if (n_tensors)
+        qsort(sorted, n_tensors, sizeof *sorted, by_dtype_and_name);
+    return build_header(out, sorted, n_tensors, metadata, n_metadata, err);
+}
+
 /* Where tensors' bytes come from; without a function, from the views. */
 typedef struct byte_source {
     lx_tensor_bytes bytes;
@@ -130,21 +154,23 @@ static int stream(lx_write_bytes write, void *context, size_t *header_bytes,
 
     if (!sorted)
         return lx_oom(err);
-    if ((rc = lx_tensor_file__order(sorted, tensors, n_tensors, err)) < 0)
-        goto done;
-    if (n_tensors)
-        qsort(sorted, n_tensors, sizeof *sorted, by_dtype_and_name);
-    if ((rc = build_header(&head, sorted, n_tensors, metadata, n_metadata, err)) < 0)
+    if ((rc = lx_safetensors_header(&head, sorted, tensors, n_tensors, metadata,
+                                    n_metadata, err)) < 0)
         goto done;
     if (header_bytes)
         *header_bytes = head.len;
     rc = write(context, head.data, head.len, err);
     for (size_t i = 0; i < n_tensors && rc == LX_OK; i++) {
-        const void *data = sorted[i]->data;
+        const char *data = sorted[i]->data;
+        const void *made = data;
+        size_t bytes = sorted[i]->bytes;
         if (source->bytes)
-            rc = source->bytes(&data, source->context, sorted[i], err);
-        if (rc == LX_OK && sorted[i]->bytes)
-            rc = write(context, data, sorted[i]->bytes, err);
+            rc = source->bytes(&made, source->context, sorted[i], err);
+        else
+            while (i + 1 < n_tensors && sorted[i + 1]->data == data + bytes)
+                bytes += sorted[++i]->bytes;
+        if (rc == LX_OK && bytes)
+            rc = write(context, made, bytes, err);
     }
 done:
     lx_str_release(&head);

@@ -290,6 +290,12 @@ void lx_tensor_file_let_go(const lx_tensor_file *file, const lx_tensor_view *vie
         lx_file_let_go(view->data, view->bytes);
 }
 
+lx_hash lx_tensor_file_hash(const lx_tensor_file *file)
+{
+    lx_assert(!file->is_header);
+    return lx_sha256_of(file->map.data, file->map.size);
+}
+
 void lx_tensor_file_close(lx_tensor_file *file)
 {
     if (!file)

@@ -18,6 +18,7 @@
 
 #include "src/base/dtype.h"
 #include "src/base/error.h"
+#include "src/base/sha256.h"
 
 typedef struct lx_tensor_view {
     const char *name; /* NUL-terminated; names with a NUL byte are refused on reading */
@@ -49,6 +50,8 @@ void lx_tensor_file_metadata_at(const lx_tensor_file *file, size_t i, const char
 const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key);
 
 /* "safetensors", "torch zip", "torch legacy" */
+/* SHA-256 of the whole file, of the very bytes that the views are of. Not of a header alone. */
+lx_hash lx_tensor_file_hash(const lx_tensor_file *file);
 const char *lx_tensor_file_format(const lx_tensor_file *file);
 
 /* Things worth telling that are no error (duplicate keys, unknown pickle globals skipped). */

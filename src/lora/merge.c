@@ -1,6 +1,7 @@
 #include "src/lora/merge.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -32,6 +33,7 @@ void lx_merge_free(lx_merge *m)
     for (size_t i = 0; i < m->n_buffers; i++)
         lx_free(m->buffers[i]);
     lx_free(m->buffers);
+    lx_free_aligned(m->block);
     lx_free(m->slots);
     lx_free(m->targets);
     lx_arena_free(m->arena);
@@ -311,8 +313,8 @@ int lx_merge__name_views(lx_merge *m, lx_merge_output *out, lx_error *err)
     return LX_OK;
 }
 
-int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
-                         const int64_t *shape, lx_error *err)
+int lx_merge__describe_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
+                            const int64_t *shape, lx_error *err)
 {
     view->dtype = dtype;
     view->n_dims = n_dims;
@@ -322,10 +324,19 @@ int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
         if (!lx_mul_size(&view->n_elements, view->n_elements, (size_t)shape[i]))
             return lx_oom(err);
     }
-    if (!lx_mul_size(&view->bytes, view->n_elements, (size_t)lx_dtype_bits(dtype) / 8) ||
-        !(view->data = lx_alloc(view->bytes)))
+    return lx_mul_size(&view->bytes, view->n_elements, (size_t)lx_dtype_bits(dtype) / 8)
+               ? LX_OK
+               : lx_oom(err);
+}
+
+int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
+                         const int64_t *shape, lx_error *err)
+{
+    int rc = lx_merge__describe_view(view, dtype, n_dims, shape, err);
+
+    if (rc == LX_OK && !(view->data = lx_alloc(view->bytes)))
         return lx_oom(err);
-    return LX_OK;
+    return rc;
 }
 
 /* ---- the sum ----------------------------------------------------------------------------- */
@@ -361,8 +372,12 @@ void lx_merge__gather(lx_merge_result *r, const lx_merge *m, const lx_merge_outp
 void lx_merge__keep(lx_merge *m, lx_merge_output *outs)
 {
     for (size_t i = 0; i < m->n_targets; i++)
-        for (int v = 0; v < LX_MERGE_VIEWS; v++)
-            m->buffers[m->n_buffers++] = (void *)outs[i].views[v].data;
+        for (int v = 0; v < LX_MERGE_VIEWS; v++) {
+            void *data = (void *)outs[i].views[v].data;
+            const size_t at = (size_t)((uintptr_t)data - (uintptr_t)m->block);
+            if (!m->block || at >= m->block_bytes)
+                m->buffers[m->n_buffers++] = data;
+        }
 }
 
 static bool has_dense(const lx_merge *m)
@@ -407,6 +422,53 @@ int lx_merge__prepare(lx_merge_result *r, lx_merge_output **outs, lx_merge *m,
     return LX_OK;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    return lx_safetensors_order(*(lx_tensor_view *const *)a, *(lx_tensor_view *const *)b);
+}
+
+/* One block for n views, in the order in which a file has them: it is written in large pieces. */
+static int place_views(lx_merge *m, lx_tensor_view **views, size_t n, lx_error *err)
+{
+    size_t total = 0;
+
+    qsort(views, n, sizeof *views, by_place);
+    for (size_t i = 0; i < n; i++)
+        if (!lx_add_size(&total, total, views[i]->bytes))
+            return lx_oom(err);
+    if (!(m->block = lx_alloc_large(total)))
+        return lx_oom(err);
+    m->block_bytes = total;
+    total = 0;
+    for (size_t i = 0; i < n; i++) {
+        views[i]->data = m->block + total;
+        total += views[i]->bytes;
+    }
+    return LX_OK;
+}
+
+/* Factors side by side have sizes that are known. */
+static int place_stacks(lx_merge *m, lx_merge_output *outs, const lx_merge_options *o,
+                        lx_error *err)
+{
+    lx_tensor_view **views = lx_calloc(m->n_targets, LX_MERGE_VIEWS * sizeof *views);
+    size_t n = 0;
+    int rc = views ? LX_OK : lx_oom(err);
+
+    for (size_t i = 0; i < m->n_targets && rc == LX_OK; i++) {
+        if (!is_stacked(outs[i].target, o))
+            continue;
+        rc = lx_merge__describe_stack(&outs[i], m, o->dtype, err);
+        for (int v = 0; v < LX_MERGE_VIEWS; v++)
+            if (outs[i].views[v].bytes)
+                views[n++] = &outs[i].views[v];
+    }
+    if (rc == LX_OK && n)
+        rc = place_views(m, views, n, err);
+    lx_free(views);
+    return rc;
+}
+
 int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
                     lx_error *err)
 {
@@ -416,7 +478,8 @@ int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
 
     lx_assert(o->dtype == LX_F32 || o->dtype == LX_F16 || o->dtype == LX_BF16);
     if ((rc = check_targets(m, o, err)) < 0 ||
-        (rc = lx_merge__prepare(r, &outs, m, err)) < 0)
+        (rc = lx_merge__prepare(r, &outs, m, err)) < 0 ||
+        (rc = place_stacks(m, outs, o, err)) < 0)
         return rc;
 /* What works on dense deltas shares the threads within a module, for memory's sake. */
 #pragma omp parallel for schedule(dynamic, \
@@ -424,7 +487,7 @@ int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
     for (size_t i = 0; i < m->n_targets; i++) {
         lx_error own;
         const int failed = is_stacked(outs[i].target, o)
-                               ? lx_merge__stack(&outs[i], m, o->dtype, &own)
+                               ? lx_merge__stack(&outs[i], o->dtype, &own)
                                : lx_merge__combine(&outs[i], m, o, &own);
         if (failed < 0) {
 #pragma omp critical(lx_merge_error)

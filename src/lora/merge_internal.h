@@ -41,8 +41,10 @@ struct lx_merge {
     size_t n_slots;
     bool is_mixed; /* files of different spellings, or one that has to be respelled */
     bool writes_alphas; /* also where the family's readers look for none */
-    void **buffers;     /* of the result; one a tensor */
+    void **buffers;     /* of the result; one a tensor that is not in the block */
     size_t n_buffers;
+    char *block; /* factors side by side, whose sizes are known beforehand: lx_free_aligned */
+    size_t block_bytes;
 };
 
 /* What one target becomes; the views' data are lx_alloc'd. */
@@ -70,7 +72,10 @@ void lx_merge__gather(lx_merge_result *result, const lx_merge *merge,
 int lx_merge__name_views(lx_merge *merge, lx_merge_output *out, lx_error *err);
 bool lx_merge__has_alphas(const lx_merge *merge);
 
-/* Gives a view its type, shape and memory. like: whose dimensions it has, but for one. */
+/* Gives a view its type, shape and size. */
+int lx_merge__describe_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
+                            const int64_t *shape, lx_error *err);
+/* The same, and memory of its own. */
 int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
                          const int64_t *shape, lx_error *err);
 
@@ -92,9 +97,11 @@ int lx_merge__factors(double **up, double **down, const lx_merge_target *target,
 int lx_merge__put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
                         lx_error *err);
 
-/* Factors side by side: parts that all have exact ones. */
-int lx_merge__stack(lx_merge_output *out, const lx_merge *merge, lx_dtype dtype,
-                    lx_error *err);
+/* Factors side by side: parts that all have exact ones. First the sizes of its views, then, in memory that the
+ * caller gives them, the values. */
+int lx_merge__describe_stack(lx_merge_output *out, const lx_merge *merge, lx_dtype dtype,
+                             lx_error *err);
+int lx_merge__stack(lx_merge_output *out, lx_dtype dtype, lx_error *err);
 /* All else: cut sums, dense sums, methods. */
 int lx_merge__combine(lx_merge_output *out, const lx_merge *merge,
                       const lx_merge_options *options, lx_error *err);

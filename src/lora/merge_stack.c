@@ -187,41 +187,54 @@ static int put_part(lx_merge_output *out, const lx_merge_part *p, size_t column,
     return rc;
 }
 
-static int shape_factors(lx_merge_output *out, size_t rank, lx_dtype dtype, lx_error *err)
+static int describe_factors(lx_merge_output *out, const lx_merge *m, size_t rank,
+                            float alpha, lx_dtype dtype, lx_error *err)
 {
     const lx_delta_shape *s = &out->target->shape;
     int64_t shape[LX_MAX_DIMS];
     int rc;
 
+    out->module->rank = (int64_t)rank;
+    out->alpha = alpha;
     memcpy(shape, s->shape, sizeof shape);
     shape[0] = (int64_t)rank;
-    if ((rc = lx_merge__shape_view(&out->views[LX_VIEW_DOWN], dtype, s->n_dims, shape,
-                                   err)) < 0)
+    if ((rc = lx_merge__describe_view(&out->views[LX_VIEW_DOWN], dtype, s->n_dims, shape,
+                                      err)) < 0)
         return rc;
     shape[0] = (int64_t)s->out;
     shape[1] = (int64_t)rank;
     for (int i = 2; i < s->n_dims; i++)
         shape[i] = 1;
-    return lx_merge__shape_view(&out->views[LX_VIEW_UP], dtype, s->n_dims, shape, err);
+    if ((rc = lx_merge__describe_view(&out->views[LX_VIEW_UP], dtype, s->n_dims, shape,
+                                      err)) < 0 ||
+        !lx_merge__has_alphas(m))
+        return rc;
+    return lx_merge__describe_view(&out->views[LX_VIEW_ALPHA], LX_F32, 0, NULL, err);
+}
+
+static void put_alpha(lx_merge_output *out)
+{
+    void *to = (void *)out->views[LX_VIEW_ALPHA].data;
+
+    if (to)
+        memcpy(to, &out->alpha, sizeof out->alpha);
 }
 
 int lx_merge__shape_factors(lx_merge_output *out, const lx_merge *m, size_t rank,
                             float alpha, lx_dtype dtype, lx_error *err)
 {
-    int rc = shape_factors(out, rank, dtype, err);
+    int rc = describe_factors(out, m, rank, alpha, dtype, err);
 
-    out->module->rank = (int64_t)rank;
-    out->alpha = alpha;
-    if (rc < 0 || !lx_merge__has_alphas(m))
-        return rc;
-    if ((rc = lx_merge__shape_view(&out->views[LX_VIEW_ALPHA], LX_F32, 0, NULL, err)) ==
-        LX_OK)
-        memcpy((void *)out->views[LX_VIEW_ALPHA].data, &alpha, sizeof alpha);
+    for (int v = LX_VIEW_DOWN; v <= LX_VIEW_ALPHA && rc == LX_OK; v++)
+        if (out->views[v].bytes && !(out->views[v].data = lx_alloc(out->views[v].bytes)))
+            rc = lx_oom(err);
+    if (rc == LX_OK)
+        put_alpha(out);
     return rc;
 }
 
-int lx_merge__stack(lx_merge_output *out, const lx_merge *m, lx_dtype dtype,
-                    lx_error *err)
+int lx_merge__describe_stack(lx_merge_output *out, const lx_merge *m, lx_dtype dtype,
+                             lx_error *err)
 {
     const lx_merge_target *t = out->target;
     const double most = largest_weight(t);
@@ -230,17 +243,23 @@ int lx_merge__stack(lx_merge_output *out, const lx_merge *m, lx_dtype dtype,
     const float alpha = lx_merge__has_alphas(m) && most > 0
                             ? (float)(most * (double)t->rank)
                             : (float)t->rank;
-    size_t column = 0;
-    int rc;
 
     if (!isfinite(alpha) || !(alpha > 0))
         return lx_fail(err, LX_ELIMIT, "%s: a strength of %g has no alpha in f32",
                        t->name, most);
-    if ((rc = lx_merge__shape_factors(out, m, t->rank, alpha, dtype, err)) < 0)
-        return rc;
+    return describe_factors(out, m, t->rank, alpha, dtype, err);
+}
+
+int lx_merge__stack(lx_merge_output *out, lx_dtype dtype, lx_error *err)
+{
+    const lx_merge_target *t = out->target;
+    size_t column = 0;
+    int rc = LX_OK;
+
+    put_alpha(out);
     for (const lx_merge_part *p = t->first; p && rc == LX_OK;
          column += p->shape.rank, p = p->next)
-        rc = put_part(out, p, column, (double)t->rank / (double)alpha, err);
+        rc = put_part(out, p, column, (double)t->rank / (double)out->alpha, err);
     if (rc == LX_OK)
         rc = lx_merge__put_bias(out, dtype, err);
     return rc;

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -69,6 +70,37 @@ static void test_base_dtype__half_rounds_to_nearest_even(void **state)
     assert_int_equal(lx_f16_from_f32(0x1p-25f), 0);
     assert_int_equal(lx_f16_from_f32(nextafterf(0x1p-25f, 1)), 1);
     assert_int_equal(lx_f16_from_f32(0x1p-149f), 0);
+}
+
+/* The processor's own conversion, where it is taken, against the loops: at every place among eight. */
+static void test_base_dtype__many_halves_are_the_same_as_one_by_one(void **state)
+{
+    enum { N = 65536 };
+    uint16_t *codes = malloc(N * sizeof *codes), *back = malloc(N * sizeof *back);
+    float *values = malloc(N * sizeof *values);
+
+    assert_true(codes && back && values);
+    for (unsigned h = 0; h < N; h++)
+        codes[h] = (uint16_t)(h * 40503u); /* odd: every code once, NaNs among the others */
+    for (unsigned from = 0; from < 9; from++) {
+        assert_int_equal(lx_to_f32(values, codes + from, LX_F16, N - 9), 0);
+        for (unsigned i = 0; i < N - 9; i++) {
+            float one = lx_f32_from_f16(codes[from + i]);
+            assert_memory_equal(&one, &values[i], sizeof one);
+        }
+    }
+    for (unsigned turn = 0; turn < 64; turn++) {
+        for (uint32_t i = 0; i < N; i++) {
+            uint32_t bits = (i * 2654435761u + turn * 0x3D0CB35u) ^ i;
+            memcpy(&values[i], &bits, sizeof bits);
+        }
+        assert_int_equal(lx_from_f32(back, LX_F16, values, N - turn), 0);
+        for (unsigned i = 0; i < N - turn; i++)
+            assert_int_equal(back[i], lx_f16_from_f32(values[i]));
+    }
+    free(values);
+    free(back);
+    free(codes);
 }
 
 static void test_base_dtype__bfloat_rounds_to_nearest_even(void **state)
@@ -192,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_base_dtype__names_and_sizes_are_safetensors),
         cmocka_unit_test(test_base_dtype__every_half_widens_exactly_and_comes_back),
         cmocka_unit_test(test_base_dtype__half_rounds_to_nearest_even),
+        cmocka_unit_test(test_base_dtype__many_halves_are_the_same_as_one_by_one),
         cmocka_unit_test(test_base_dtype__bfloat_rounds_to_nearest_even),
         cmocka_unit_test(test_base_dtype__eight_bit_floats_have_their_landmarks),
         cmocka_unit_test(test_base_dtype__eight_bit_floats_round_and_saturate),

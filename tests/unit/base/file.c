@@ -138,6 +138,30 @@ static void test_base_file__writes_of_all_sizes_keep_their_order(void **state)
     free(bytes);
 }
 
+static void test_base_file__the_beginning_may_be_written_last(void **state)
+{
+    const char *path = in_folder("over");
+    lx_new_file *file;
+    lx_str got;
+    char *bytes = calloc(200000, 1);
+
+    assert_int_equal(lx_new_file_open(&file, path, NULL), 0);
+    assert_int_equal(lx_new_file_write(file, "????????", 8, NULL), 0);
+    assert_int_equal(lx_new_file_write(file, bytes, 200000, NULL), 0);
+    assert_int_equal(lx_new_file_hurry(file, NULL), 0);
+    assert_int_equal(lx_new_file_write(file, "end", 3, NULL), 0);
+    assert_int_equal(lx_new_file_write_over(file, 2, "head", 4, NULL), 0);
+    assert_false(lx_file_exists(path));
+    assert_int_equal(lx_new_file_commit(file, NULL), 0);
+    lx_new_file_close(file);
+    assert_int_equal(lx_file_read(&got, path, 200011, NULL), 0);
+    assert_int_equal(got.len, 200011);
+    assert_memory_equal(got.data, "??head??\0", 9);
+    assert_memory_equal(got.data + 200008, "end", 3);
+    lx_str_release(&got);
+    free(bytes);
+}
+
 static int syncs_before_failure, n_syncs;
 
 static int failing_sync(int fd)
@@ -281,6 +305,7 @@ int main(void)
         IN_FOLDER(test_base_file__errors_name_the_path),
         IN_FOLDER(test_base_file__old_bytes_stay_until_the_commit),
         IN_FOLDER(test_base_file__writes_of_all_sizes_keep_their_order),
+        IN_FOLDER(test_base_file__the_beginning_may_be_written_last),
         IN_FOLDER(test_base_file__a_failed_sync_is_final),
         IN_FOLDER(test_base_file__a_full_disk_leaves_the_old_file),
         IN_FOLDER(test_base_file__names_come_sorted),
