@@ -76,6 +76,18 @@ typedef struct lx_isa {
     void (*winograd_output)(float *const y[4], const float *const add[4], const float *bias,
                             const float *m, int64_t step, int64_t n);
 
+    /*
+     * Products of thin.h, R at most LX_THIN_MOST; rows lie n floats apart where no step is given.
+     * thin_reduce: y[m][r] = sum over i < n of x[m][i] p[r][i]
+     * thin_expand: y[m][i] = sum over r of h[m][r] q[r][i] + bias[i] + add[m][i]; bias, add may be NULL
+     * thin_outer:  y[r][i] += sum over m of h[m][r] x[m][i]
+     */
+    void (*thin_reduce)(float *y, const float *x, const float *p, int64_t rows, int R, int64_t n);
+    void (*thin_expand)(float *y, const float *add, const float *bias, const float *h,
+                        const float *q, int64_t rows, int R, int64_t n);
+    void (*thin_outer)(float *y, int64_t y_step, const float *h, const float *x, int64_t x_step,
+                       int64_t rows, int R, int64_t n);
+
     float (*row_max)(const float *x, int64_t n);
     float (*row_dot)(const float *x, const float *y, int64_t n);
     /* y = exp(scale*x - shift); returns the sum. */

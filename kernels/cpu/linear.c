@@ -1,15 +1,24 @@
 #include "kernels/linear.h"
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/thin.h"
 
 static int prepare(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
-    call->scratch_bytes = lx_gemm_scratch(dev, call->attrs.linear.arithmetic.compute);
+    const lx_compute compute = call->attrs.linear.arithmetic.compute;
+
+    call->scratch_bytes = lx_thin_fits(&call->in[1], compute)
+                              ? lx_thin_scratch(&call->in[1])
+                              : lx_gemm_scratch(dev, compute);
     return LX_OK;
 }
 
 static void run_linear(lx_device *dev, const lx_call *call)
 {
+    if (lx_thin_fits(&call->in[1], call->attrs.linear.arithmetic.compute)) {
+        lx_thin_linear(dev, call);
+        return;
+    }
     const int64_t K = lx_arg_width(&call->in[0]), N = call->in[1].shape[0];
     const lx_gemm g = {
         .M = lx_arg_rows(&call->in[0]),
@@ -37,6 +46,10 @@ static void run_linear(lx_device *dev, const lx_call *call)
 
 static void run_linear_dx(lx_device *dev, const lx_call *call)
 {
+    if (lx_thin_fits(&call->in[1], call->attrs.linear.arithmetic.compute)) {
+        lx_thin_linear_dx(dev, call);
+        return;
+    }
     const int64_t K = lx_arg_width(&call->out[0]), N = call->in[1].shape[0];
     const lx_gemm g = {
         .M = lx_arg_rows(&call->in[0]),
@@ -63,6 +76,10 @@ static void run_linear_dx(lx_device *dev, const lx_call *call)
 
 static void run_linear_dw(lx_device *dev, const lx_call *call)
 {
+    if (lx_thin_fits(&call->out[0], LX_COMPUTE_F32)) {
+        lx_thin_linear_dw(dev, call);
+        return;
+    }
     const int64_t N = lx_arg_width(&call->in[0]), K = lx_arg_width(&call->in[1]);
     const lx_gemm g = {
         .M = N,
@@ -88,7 +105,9 @@ static void run_linear_dw(lx_device *dev, const lx_call *call)
 
 static int prepare_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
 {
-    call->scratch_bytes = lx_gemm_scratch(dev, LX_COMPUTE_F32);
+    call->scratch_bytes = lx_thin_fits(&call->out[0], LX_COMPUTE_F32)
+                              ? lx_thin_scratch(&call->out[0])
+                              : lx_gemm_scratch(dev, LX_COMPUTE_F32);
     return LX_OK;
 }
 
