@@ -51,7 +51,7 @@ static int next_key(git_credential **out, store__credentials *c, const char *use
         lx_str_clear(&path);
         lx_str_printf(&path, "%s/.ssh/%s", home, names[c->n_keys_tried++]);
         if (!path.failed && is_plain_key(path.data))
-            code = git_credential_ssh_key_new(out, user, NULL, path.data, "");
+            code = store__git2.credential_ssh_key_new(out, user, NULL, path.data, "");
     }
     lx_str_release(&path);
     return code;
@@ -63,7 +63,7 @@ static int ssh_key(git_credential **out, store__credentials *c, const char *user
 
     if (!c->is_agent_tried && agent && *agent) {
         c->is_agent_tried = true;
-        return git_credential_ssh_key_from_agent(out, user);
+        return store__git2.credential_ssh_key_from_agent(out, user);
     }
     return next_key(out, c, user);
 }
@@ -197,7 +197,8 @@ static int from_helper(git_credential **out, store__credentials *c, const char *
         name = line_value(answer.data, "username");
         password = line_value(answer.data, "password");
         if (name && password && *password &&
-            (code = git_credential_userpass_plaintext_new(out, name, password)) == 0) {
+            (code = store__git2.credential_userpass_plaintext_new(out, name, password)) ==
+                0) {
             lx_str_putc(&answer, '\n');
             c->filled = lx_str_detach(&answer);
         }
@@ -220,7 +221,7 @@ int store__credentials_get(git_credential **out, const char *url, const char *us
     int code = GIT_PASSTHROUGH;
 
     if (allowed & GIT_CREDENTIAL_USERNAME)
-        return git_credential_username_new(out, user ? user : "git");
+        return store__git2.credential_username_new(out, user ? user : "git");
     if (allowed & GIT_CREDENTIAL_SSH_KEY)
         code = ssh_key(out, c, user ? user : "git");
     else if (allowed & GIT_CREDENTIAL_USERPASS_PLAINTEXT) {
@@ -231,7 +232,7 @@ int store__credentials_get(git_credential **out, const char *url, const char *us
     }
     if (code != GIT_PASSTHROUGH)
         return code;
-    git_error_set_str(
+    store__git2.error_set_str(
         GIT_ERROR_NET,
         allowed & GIT_CREDENTIAL_SSH_KEY
             ? "the other side takes none of the keys of the ssh agent and of ~/.ssh; one "
@@ -264,5 +265,5 @@ void store__credentials_certificates(void)
     if (!file || !*file)
         file = getenv("SSL_CERT_FILE");
     if (file && *file)
-        git_libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, file, NULL);
+        store__git2.libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, file, NULL);
 }

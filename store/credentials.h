@@ -18,7 +18,7 @@
 #ifndef LX_STORE_CREDENTIALS_H
 #define LX_STORE_CREDENTIALS_H
 
-#include <git2.h>
+#include "store/git2_late.h"
 #include <stdbool.h>
 
 typedef struct store__credentials {

@@ -70,14 +70,10 @@ static void add_cpu(cJSON *root)
 static void add_versions(cJSON *root)
 {
     cJSON *versions = cJSON_AddObjectToObject(root, "versions");
-    int major = 0, minor = 0, patch = 0;
-    char git[32];
-    git_libgit2_version(&major, &minor, &patch);
-    snprintf(git, sizeof git, "%d.%d.%d", major, minor, patch);
     cJSON_AddStringToObject(versions, "lx", LX_VERSION);
     cJSON_AddStringToObject(versions, "sqlite", sqlite3_libversion());
     cJSON_AddStringToObject(versions, "zstd", ZSTD_versionString());
-    cJSON_AddStringToObject(versions, "libgit2", git);
+    cJSON_AddStringToObject(versions, "libgit2", LIBGIT2_VERSION);
 }
 
 char *store__environment(void)

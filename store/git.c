@@ -15,7 +15,6 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <git2.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -31,6 +30,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "store/git2_late.h"
 #include "store/internal.h"
 #include "store/scrub.h"
 
@@ -81,16 +81,16 @@ static void add_head(cJSON *root, git_repository *repo, git_tree **tree)
     char hex[GIT_OID_HEXSZ + 1];
 
     *tree = NULL;
-    if (git_repository_head(&head, repo) < 0)
+    if (store__git2.repository_head(&head, repo) < 0)
         return; /* no commit yet */
-    cJSON_AddStringToObject(root, "branch", git_reference_shorthand(head));
-    if (git_reference_peel(&commit, head, GIT_OBJECT_COMMIT) == 0) {
-        git_oid_tostr(hex, sizeof hex, git_object_id(commit));
+    cJSON_AddStringToObject(root, "branch", store__git2.reference_shorthand(head));
+    if (store__git2.reference_peel(&commit, head, GIT_OBJECT_COMMIT) == 0) {
+        store__git2.oid_tostr(hex, sizeof hex, store__git2.object_id(commit));
         cJSON_AddStringToObject(root, "commit", hex);
-        git_commit_tree(tree, (git_commit *)commit);
+        store__git2.commit_tree(tree, (git_commit *)commit);
     }
-    git_object_free(commit);
-    git_reference_free(head);
+    store__git2.object_free(commit);
+    store__git2.reference_free(head);
 }
 
 static bool send_diff(cJSON *root, int fd, git_repository *repo, git_tree *tree)
@@ -101,10 +101,11 @@ static bool send_diff(cJSON *root, int fd, git_repository *repo, git_tree *tree)
     lx_str text = LX_STR_INIT;
     bool is_sent = true;
 
-    git_diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
-    if (git_diff_tree_to_workdir_with_index(&diff, repo, tree, &options) == 0) {
-        cJSON_AddNumberToObject(root, "changed", (double)git_diff_num_deltas(diff));
-        if (git_diff_to_buf(&buf, diff, GIT_DIFF_FORMAT_PATCH) == 0) {
+    store__git2.diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
+    if (store__git2.diff_tree_to_workdir_with_index(&diff, repo, tree, &options) == 0) {
+        cJSON_AddNumberToObject(root, "changed",
+                                (double)store__git2.diff_num_deltas(diff));
+        if (store__git2.diff_to_buf(&buf, diff, GIT_DIFF_FORMAT_PATCH) == 0) {
             if (buf.size > MOST_DIFF)
                 cJSON_AddNumberToObject(root, "diff_cut_at", MOST_DIFF);
             lx_scrub_text(&text, buf.ptr, buf.size < MOST_DIFF ? buf.size : MOST_DIFF);
@@ -112,8 +113,8 @@ static bool send_diff(cJSON *root, int fd, git_repository *repo, git_tree *tree)
         }
     }
     lx_str_release(&text);
-    git_buf_dispose(&buf);
-    git_diff_free(diff);
+    store__git2.buf_dispose(&buf);
+    store__git2.diff_free(diff);
     return is_sent;
 }
 
@@ -138,19 +139,19 @@ static bool send_untracked(int fd, git_repository *repo)
 {
     git_status_options options;
     git_status_list *list = NULL;
-    const char *work_dir = git_repository_workdir(repo);
+    const char *work_dir = store__git2.repository_workdir(repo);
     bool is_sent = true;
     int n_kept = 0;
 
-    git_status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
+    store__git2.status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
     options.show = GIT_STATUS_SHOW_WORKDIR_ONLY;
     options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED |
                     GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
                     GIT_STATUS_OPT_EXCLUDE_SUBMODULES;
-    if (!work_dir || git_status_list_new(&list, repo, &options) < 0)
+    if (!work_dir || store__git2.status_list_new(&list, repo, &options) < 0)
         return true;
-    for (size_t i = 0; i < git_status_list_entrycount(list) && is_sent; i++) {
-        const git_status_entry *entry = git_status_byindex(list, i);
+    for (size_t i = 0; i < store__git2.status_list_entrycount(list) && is_sent; i++) {
+        const git_status_entry *entry = store__git2.status_byindex(list, i);
         const char *name =
             entry->index_to_workdir ? entry->index_to_workdir->new_file.path : NULL;
         if (!(entry->status & GIT_STATUS_WT_NEW) || !name || !is_source(name) ||
@@ -159,7 +160,7 @@ static bool send_untracked(int fd, git_repository *repo)
         is_sent = send_source(fd, work_dir, name);
         n_kept++;
     }
-    git_status_list_free(list);
+    store__git2.status_list_free(list);
     return is_sent;
 }
 
@@ -171,12 +172,22 @@ static bool serve(int fd, const char *folder)
     cJSON *root = cJSON_CreateObject();
     lx_str text = LX_STR_INIT;
     bool is_sent = true;
+    lx_error err;
     int got;
 
-    git_libgit2_init();
-    got = git_repository_open_ext(&repo, folder, 0, NULL);
+    if (store__git2_load(&err) < 0) {
+        cJSON_AddStringToObject(root, "problem", err.text);
+        is_sent = lx_json_canonical(&text, root, NULL) == LX_OK &&
+                  send_frame(fd, 'j', lx_str_text(&text), text.len) &&
+                  send_frame(fd, 'e', "", 0);
+        lx_str_release(&text);
+        cJSON_Delete(root);
+        return is_sent;
+    }
+    store__git2.libgit2_init();
+    got = store__git2.repository_open_ext(&repo, folder, 0, NULL);
     if (got < 0 && got != GIT_ENOTFOUND) {
-        const git_error *why = git_error_last();
+        const git_error *why = store__git2.error_last();
         cJSON_AddStringToObject(root, "problem", why ? why->message : "cannot be opened");
     } else if (got == 0) {
         add_head(root, repo, &tree);
@@ -188,9 +199,9 @@ static bool serve(int fd, const char *folder)
     is_sent = is_sent && send_frame(fd, 'e', "", 0);
     lx_str_release(&text);
     cJSON_Delete(root);
-    git_tree_free(tree);
-    git_repository_free(repo);
-    git_libgit2_shutdown();
+    store__git2.tree_free(tree);
+    store__git2.repository_free(repo);
+    store__git2.libgit2_shutdown();
     return is_sent;
 }
 

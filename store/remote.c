@@ -1,7 +1,6 @@
 #include "store/remote.h"
 
 #include <errno.h>
-#include <git2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +37,7 @@ struct lx_remote {
 /* libgit2's own words may repeat the address with its password. */
 static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *err)
 {
-    const git_error *last = git_error_last();
+    const git_error *last = store__git2.error_last();
     lx_str clean = LX_STR_INIT;
     int rc = code == GIT_ENOTFOUND                                ? LX_ENOTFOUND
              : code == GIT_EAUTH || code == GIT_ECERTIFICATE      ? LX_EPERM
@@ -63,11 +62,13 @@ static char *address_of(const char *url)
     git_remote *remote = NULL;
     char *found = NULL;
 
-    if (!strpbrk(url, "/:\\") && git_repository_open_ext(&repo, ".", 0, NULL) == 0 &&
-        git_remote_lookup(&remote, repo, url) == 0 && git_remote_url(remote))
-        found = lx_strdup(git_remote_url(remote));
-    git_remote_free(remote);
-    git_repository_free(repo);
+    if (!strpbrk(url, "/:\\") &&
+        store__git2.repository_open_ext(&repo, ".", 0, NULL) == 0 &&
+        store__git2.remote_lookup(&remote, repo, url) == 0 &&
+        store__git2.remote_url(remote))
+        found = lx_strdup(store__git2.remote_url(remote));
+    store__git2.remote_free(remote);
+    store__git2.repository_free(repo);
     return found ? found : lx_strdup(url);
 }
 
@@ -112,17 +113,17 @@ void lx_remote_close(lx_remote *r)
     if (!r)
         return;
     store__credentials_release(&r->credentials);
-    git_blob_free(r->blob);
-    git_tree_free(r->objects);
-    git_remote_free(r->remote);
-    git_repository_free(r->repo);
+    store__git2.blob_free(r->blob);
+    store__git2.tree_free(r->objects);
+    store__git2.remote_free(r->remote);
+    store__git2.repository_free(r->repo);
     if (r->scratch)
         remove_tree(r->scratch);
     lx_free(r->scratch);
     lx_free(r->shown);
     lx_free(r->versions);
     lx_free(r);
-    git_libgit2_shutdown();
+    store__git2.libgit2_shutdown();
 }
 
 static char *shown_address(const char *url)
@@ -134,16 +135,18 @@ static char *shown_address(const char *url)
 
 int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_error *err)
 {
-    lx_remote *r = lx_calloc(1, sizeof *r);
     lx_str path = LX_STR_INIT;
     char *address = NULL;
-    int code, rc = LX_OK;
+    lx_remote *r;
+    int code, rc;
 
     *out = NULL;
-    if (!r)
+    if ((rc = store__git2_load(err)) < 0)
+        return rc;
+    if (!(r = lx_calloc(1, sizeof *r)))
         return lx_oom(err);
-    git_libgit2_init();
-    git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)10000000);
+    store__git2.libgit2_init();
+    store__git2.libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)10000000);
     store__credentials_certificates();
     lx_str_printf(&path, "%s/sync-%lld.git", scratch, (long long)getpid());
     address = address_of(url);
@@ -153,8 +156,9 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
         rc = lx_oom(err);
     else if ((rc = lx_make_dirs(scratch, err)) == LX_OK) {
         remove_tree(r->scratch); /* of one that was killed and had our number */
-        if ((code = git_repository_init(&r->repo, r->scratch, 1)) < 0 ||
-            (code = git_remote_create_anonymous(&r->remote, r->repo, address)) < 0)
+        if ((code = store__git2.repository_init(&r->repo, r->scratch, 1)) < 0 ||
+            (code = store__git2.remote_create_anonymous(&r->remote, r->repo, address)) <
+                0)
             rc = fail_git(r, code, "preparing", err);
     }
     lx_free(address);
@@ -215,31 +219,31 @@ int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *r, lx_er
     size_t n_heads;
     int code;
 
-    git_remote_init_callbacks(&callbacks, GIT_REMOTE_CALLBACKS_VERSION);
+    store__git2.remote_init_callbacks(&callbacks, GIT_REMOTE_CALLBACKS_VERSION);
     callbacks.credentials = on_credentials;
     callbacks.payload = r;
     store__credentials_begin(&r->credentials);
     r->n_versions = 0;
-    if (is_missing(git_remote_url(r->remote)))
+    if (is_missing(store__git2.remote_url(r->remote)))
         return lx_fail(
             err, LX_ENOTFOUND,
             "%s: there is no such folder (git init --bare makes a repository of it)",
             r->shown);
-    if ((code = git_remote_connect(r->remote, GIT_DIRECTION_FETCH, &callbacks, NULL,
-                                   NULL)) < 0 ||
-        (code = git_remote_ls(&heads, &n_heads, r->remote)) < 0)
+    if ((code = store__git2.remote_connect(r->remote, GIT_DIRECTION_FETCH, &callbacks,
+                                           NULL, NULL)) < 0 ||
+        (code = store__git2.remote_ls(&heads, &n_heads, r->remote)) < 0)
         return fail_git(r, code, "listing its runs", err);
     for (size_t i = 0; i < n_heads; i++) {
         lx_remote_version v;
         char hex[41];
-        git_oid_tostr(hex, sizeof hex, &heads[i]->oid);
+        store__git2.oid_tostr(hex, sizeof hex, &heads[i]->oid);
         if (!read_ref(&v, heads[i]->name) || strcmp(v.commit, hex) != 0)
             continue;
         if (lx_grow(&r->versions, &r->capacity, r->n_versions + 1, sizeof v) < 0)
             return lx_oom(err);
         r->versions[r->n_versions++] = v;
     }
-    git_remote_disconnect(r->remote);
+    store__git2.remote_disconnect(r->remote);
     store__credentials_worked(&r->credentials);
     *out = r->versions;
     *n = r->n_versions;
@@ -288,7 +292,7 @@ static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n
     specs s = {0};
     int code, rc = LX_OK;
 
-    git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
+    store__git2.fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
     options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
     options.update_fetchhead = 0;
     options.callbacks.credentials = on_credentials;
@@ -296,7 +300,8 @@ static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n
     store__credentials_begin(&r->credentials);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
         rc = add_spec(&s, "+", &versions[i], true, err);
-    if (rc == LX_OK && (code = git_remote_fetch(r->remote, &s.array, &options, NULL)) < 0)
+    if (rc == LX_OK &&
+        (code = store__git2.remote_fetch(r->remote, &s.array, &options, NULL)) < 0)
         rc = fail_git(r, code, "fetching", err);
     release_specs(&s);
     return rc;
@@ -316,10 +321,10 @@ static int open_version(git_tree **tree, lx_remote *r, const lx_remote_version *
     git_commit *commit = NULL;
     git_oid oid;
     int code;
-    if ((code = git_oid_fromstr(&oid, v->commit)) == 0 &&
-        (code = git_commit_lookup(&commit, r->repo, &oid)) == 0)
-        code = git_commit_tree(tree, commit);
-    git_commit_free(commit);
+    if ((code = store__git2.oid_fromstr(&oid, v->commit)) == 0 &&
+        (code = store__git2.commit_lookup(&commit, r->repo, &oid)) == 0)
+        code = store__git2.commit_tree(tree, commit);
+    store__git2.commit_free(commit);
     return code;
 }
 
@@ -327,19 +332,21 @@ static int open_version(git_tree **tree, lx_remote *r, const lx_remote_version *
 static int open_blob(git_blob **blob, lx_remote *r, const git_tree *tree,
                      const char *name, uint64_t most)
 {
-    const git_tree_entry *entry = git_tree_entry_byname(tree, name);
+    const git_tree_entry *entry = store__git2.tree_entry_byname(tree, name);
     git_odb *odb = NULL;
     git_object_t type;
     size_t size;
     int code;
 
-    if (!entry || git_tree_entry_type(entry) != GIT_OBJECT_BLOB)
+    if (!entry || store__git2.tree_entry_type(entry) != GIT_OBJECT_BLOB)
         return GIT_ENOTFOUND;
-    if ((code = git_repository_odb(&odb, r->repo)) == 0 &&
-        (code = git_odb_read_header(&size, &type, odb, git_tree_entry_id(entry))) == 0)
+    if ((code = store__git2.repository_odb(&odb, r->repo)) == 0 &&
+        (code = store__git2.odb_read_header(&size, &type, odb,
+                                            store__git2.tree_entry_id(entry))) == 0)
         code = size > most ? GIT_EINVALID
-                           : git_blob_lookup(blob, r->repo, git_tree_entry_id(entry));
-    git_odb_free(odb);
+                           : store__git2.blob_lookup(blob, r->repo,
+                                                     store__git2.tree_entry_id(entry));
+    store__git2.odb_free(odb);
     return code;
 }
 
@@ -347,8 +354,8 @@ static int parse_record(cJSON **record, git_blob *blob, const lx_remote_version 
                         lx_error *err)
 {
     const char *id;
-    int rc = lx_json_parse(record, git_blob_rawcontent(blob),
-                           (size_t)git_blob_rawsize(blob), err);
+    int rc = lx_json_parse(record, store__git2.blob_rawcontent(blob),
+                           (size_t)store__git2.blob_rawsize(blob), err);
     if (rc < 0)
         return rc;
     if ((rc = lx_transfer_check(&id, *record, err)) == LX_OK && strcmp(id, v->run) != 0)
@@ -369,7 +376,7 @@ int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
     int code, rc;
 
     *record = NULL;
-    git_tree_free(r->objects);
+    store__git2.tree_free(r->objects);
     r->objects = NULL;
     if ((code = open_version(&tree, r, v)) < 0 ||
         (code = open_blob(&blob, r, tree, "record.json", MOST_RECORD)) < 0) {
@@ -377,14 +384,14 @@ int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
                      r->shown, v->commit, v->run);
         goto done;
     }
-    if ((entry = git_tree_entry_byname(tree, "objects")) &&
-        git_tree_entry_type(entry) == GIT_OBJECT_TREE)
-        git_tree_lookup(&r->objects, r->repo, git_tree_entry_id(entry));
+    if ((entry = store__git2.tree_entry_byname(tree, "objects")) &&
+        store__git2.tree_entry_type(entry) == GIT_OBJECT_TREE)
+        store__git2.tree_lookup(&r->objects, r->repo, store__git2.tree_entry_id(entry));
     if ((rc = parse_record(record, blob, v, err)) < 0)
         lx_within(err, "%s: run %s", r->shown, v->run);
 done:
-    git_blob_free(blob);
-    git_tree_free(tree);
+    store__git2.blob_free(blob);
+    store__git2.tree_free(tree);
     return rc;
 }
 
@@ -397,7 +404,7 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
     int code;
 
     lx_hash_hex(hex, hash);
-    git_blob_free(r->blob);
+    store__git2.blob_free(r->blob);
     r->blob = NULL;
     code =
         r->objects ? open_blob(&r->blob, r, r->objects, hex, 1ULL << 36) : GIT_ENOTFOUND;
@@ -406,8 +413,8 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
                        r->shown, hex);
     if (code < 0)
         return lx_fail(err, LX_EFORMAT, "%s: object %s cannot be read", r->shown, hex);
-    *data = git_blob_rawcontent(r->blob);
-    *n = (size_t)git_blob_rawsize(r->blob);
+    *data = store__git2.blob_rawcontent(r->blob);
+    *n = (size_t)store__git2.blob_rawsize(r->blob);
     found = lx_sha256_of(*data, *n);
     if (!lx_hash_equal(&found, hash))
         return lx_fail(err, LX_EFORMAT, "%s: object %s hashes to another name", r->shown,
@@ -429,8 +436,9 @@ static int add_object(git_treebuilder *tree, lx_remote *r, lx_transfer *t,
 
     lx_hash_hex(hex, &o->hash);
     if (rc == LX_OK &&
-        ((code = git_blob_create_from_buffer(&oid, r->repo, data, n)) < 0 ||
-         (code = git_treebuilder_insert(NULL, tree, hex, &oid, GIT_FILEMODE_BLOB)) < 0))
+        ((code = store__git2.blob_create_from_buffer(&oid, r->repo, data, n)) < 0 ||
+         (code = store__git2.treebuilder_insert(NULL, tree, hex, &oid,
+                                                GIT_FILEMODE_BLOB)) < 0))
         rc = fail_git(r, code, "staging an object", err);
     lx_str_release(&room);
     return rc;
@@ -446,22 +454,23 @@ static int build_tree(git_oid *out, lx_remote *r, lx_transfer *one, const lx_str
     git_oid oid;
     int code, rc = LX_OK;
 
-    if ((code = git_treebuilder_new(&root, r->repo, NULL)) < 0 ||
-        (code = git_treebuilder_new(&objects, r->repo, NULL)) < 0)
+    if ((code = store__git2.treebuilder_new(&root, r->repo, NULL)) < 0 ||
+        (code = store__git2.treebuilder_new(&objects, r->repo, NULL)) < 0)
         rc = fail_git(r, code, "staging", err);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
         rc = add_object(objects, r, one, &all[i], err);
-    if (rc == LX_OK && ((code = git_blob_create_from_buffer(&oid, r->repo, record->data,
-                                                            record->len)) < 0 ||
-                        (code = git_treebuilder_insert(NULL, root, "record.json", &oid,
-                                                       GIT_FILEMODE_BLOB)) < 0 ||
-                        (code = git_treebuilder_write(&oid, objects)) < 0 ||
-                        (n && (code = git_treebuilder_insert(NULL, root, "objects", &oid,
-                                                             GIT_FILEMODE_TREE)) < 0) ||
-                        (code = git_treebuilder_write(out, root)) < 0))
+    if (rc == LX_OK &&
+        ((code = store__git2.blob_create_from_buffer(&oid, r->repo, record->data,
+                                                     record->len)) < 0 ||
+         (code = store__git2.treebuilder_insert(NULL, root, "record.json", &oid,
+                                                GIT_FILEMODE_BLOB)) < 0 ||
+         (code = store__git2.treebuilder_write(&oid, objects)) < 0 ||
+         (n && (code = store__git2.treebuilder_insert(NULL, root, "objects", &oid,
+                                                      GIT_FILEMODE_TREE)) < 0) ||
+         (code = store__git2.treebuilder_write(out, root)) < 0))
         rc = fail_git(r, code, "staging", err);
-    git_treebuilder_free(objects);
-    git_treebuilder_free(root);
+    store__git2.treebuilder_free(objects);
+    store__git2.treebuilder_free(root);
     return rc;
 }
 
@@ -476,12 +485,12 @@ static int commit_tree(git_oid *out, lx_remote *r, const git_oid *tree_id,
     int code;
 
     snprintf(message, sizeof message, "run %s\n", lx_json_text(record, "id"));
-    if ((code = git_signature_new(&lx, "lx", "lx@localhost", time, 0)) == 0 &&
-        (code = git_tree_lookup(&tree, r->repo, tree_id)) == 0)
-        code =
-            git_commit_create(out, r->repo, NULL, lx, lx, NULL, message, tree, 0, NULL);
-    git_tree_free(tree);
-    git_signature_free(lx);
+    if ((code = store__git2.signature_new(&lx, "lx", "lx@localhost", time, 0)) == 0 &&
+        (code = store__git2.tree_lookup(&tree, r->repo, tree_id)) == 0)
+        code = store__git2.commit_create(out, r->repo, NULL, lx, lx, NULL, message, tree,
+                                         0, NULL);
+    store__git2.tree_free(tree);
+    store__git2.signature_free(lx);
     return code;
 }
 
@@ -501,13 +510,14 @@ int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_transfer *one, lx_e
         rc = fail_git(r, code, "staging", err);
         goto done;
     }
-    git_oid_tostr(out->commit, sizeof out->commit, &commit);
+    store__git2.oid_tostr(out->commit, sizeof out->commit, &commit);
     put_ref(&name, out);
     if ((rc = lx_str_check(&name, err)) == LX_OK &&
-        (code = git_reference_create(&ref, r->repo, name.data, &commit, 1, "lx")) < 0)
+        (code = store__git2.reference_create(&ref, r->repo, name.data, &commit, 1,
+                                             "lx")) < 0)
         rc = fail_git(r, code, "staging", err);
 done:
-    git_reference_free(ref);
+    store__git2.reference_free(ref);
     lx_str_release(&text);
     lx_str_release(&name);
     return rc;
@@ -518,14 +528,14 @@ static int push_specs(lx_remote *r, const specs *s, lx_error *err)
     git_push_options options;
     int code;
 
-    git_push_options_init(&options, GIT_PUSH_OPTIONS_VERSION);
+    store__git2.push_options_init(&options, GIT_PUSH_OPTIONS_VERSION);
     options.callbacks.credentials = on_credentials;
     options.callbacks.push_update_reference = on_rejected;
     options.callbacks.payload = r;
     options.pb_parallelism = 1;
     store__credentials_begin(&r->credentials);
     r->rejection[0] = '\0';
-    if ((code = git_remote_push(r->remote, &s->array, &options)) < 0)
+    if ((code = store__git2.remote_push(r->remote, &s->array, &options)) < 0)
         return fail_git(r, code, "pushing", err);
     if (*r->rejection)
         return lx_fail(err, LX_EBUSY, "%s: it did not take a run: %s", r->shown,
@@ -543,15 +553,15 @@ static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
     const struct timespec pause = {0, 50000000};
     git_repository *repo = NULL;
     lx_str path = LX_STR_INIT;
-    const char *url = git_remote_url(r->remote);
+    const char *url = store__git2.remote_url(r->remote);
 
     url += lx_starts_with(url, "file://") ? strlen("file://") : 0;
-    if (!lx_file_is_dir(url) || git_repository_open(&repo, url) < 0)
+    if (!lx_file_is_dir(url) || store__git2.repository_open(&repo, url) < 0)
         goto done;
     for (size_t i = 0; i < n; i++) {
         struct stat st;
         lx_str_clear(&path);
-        lx_str_puts(&path, git_repository_commondir(repo));
+        lx_str_puts(&path, store__git2.repository_commondir(repo));
         put_ref(&path, &v[i]);
         lx_str_puts(&path, ".lock");
         for (int tries = 0; !path.failed && tries < 40; tries++) {
@@ -565,7 +575,7 @@ static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
         }
     }
 done:
-    git_repository_free(repo);
+    store__git2.repository_free(repo);
     lx_str_release(&path);
 }
 

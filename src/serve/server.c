@@ -15,6 +15,43 @@
 #include <unistd.h>
 
 #include "src/base/alloc.h"
+#include "src/base/late.h"
+
+/* libmicrohttpd, loaded when a server starts: http.start_daemon is MHD_start_daemon. */
+#define HTTP_FUNCTIONS(F)                             \
+    F(start_daemon)                                   \
+    F(stop_daemon)                                    \
+    F(queue_response)                                 \
+    F(lookup_connection_value)                        \
+    F(get_connection_values)                          \
+    F(add_response_header)                            \
+    F(create_response_from_callback)                  \
+    F(create_response_from_buffer)                    \
+    F(create_response_from_buffer_with_free_callback) \
+    F(destroy_response)
+
+static struct http_functions {
+#define HTTP_MEMBER(name) __typeof__(MHD_##name) *name;
+    HTTP_FUNCTIONS(HTTP_MEMBER)
+#undef HTTP_MEMBER
+} http;
+
+static int load_http(lx_error *err)
+{
+    static const char *const names[] = {
+#define HTTP_NAME(name) "MHD_" #name,
+        HTTP_FUNCTIONS(HTTP_NAME)
+#undef HTTP_NAME
+    };
+    static const lx_late library = {.soname = LX_LIBMICROHTTPD,
+                                    .plain = "libmicrohttpd.so",
+                                    .use = "the web server",
+                                    .package = "libmicrohttpd-dev",
+                                    .names = names,
+                                    .n = sizeof names / sizeof *names};
+
+    return http.start_daemon ? LX_OK : lx_late_load(&http, &library, err);
+}
 
 static const double LOOK_AGAIN = 0.5; /* seconds between two questions to a stream */
 static const double SIGN_OF_LIFE = 5; /* a stream says something at least as often */
@@ -228,8 +265,8 @@ static struct MHD_Response *stream_response(lx_serve *s, lx_serve_reply *r)
     if (!e)
         return NULL;
     *e = (events){s, r->next, r->stream, r->close, r->body, 0, monotonic(), false};
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, LX_SERVE_MEMORY / 4,
-                                                 read_events, e, free_events);
+    response = http.create_response_from_callback(MHD_SIZE_UNKNOWN, LX_SERVE_MEMORY / 4,
+                                                  read_events, e, free_events);
     if (!response) {
         e->close = NULL; /* still the reply's */
         e->waiting = (lx_str)LX_STR_INIT;
@@ -250,9 +287,9 @@ static struct MHD_Response *body_response(lx_serve_reply *r)
 
     if (!bytes)
         return n ? NULL
-                 : MHD_create_response_from_buffer(0, (void *)(uintptr_t) "",
-                                                   MHD_RESPMEM_PERSISTENT);
-    response = MHD_create_response_from_buffer_with_free_callback(n, bytes, lx_free);
+                 : http.create_response_from_buffer(0, (void *)(uintptr_t) "",
+                                                    MHD_RESPMEM_PERSISTENT);
+    response = http.create_response_from_buffer_with_free_callback(n, bytes, lx_free);
     if (!response)
         lx_free(bytes);
     return response;
@@ -268,7 +305,7 @@ static void put_file_name(struct MHD_Response *response, const char *name)
         header[n++] = isalnum((unsigned char)*p) || strchr("-_.", *p) ? *p : '_';
     header[n++] = '"';
     header[n] = '\0';
-    MHD_add_response_header(response, "Content-Disposition", header);
+    http.add_response_header(response, "Content-Disposition", header);
 }
 
 /* Invariant (3). */
@@ -284,16 +321,16 @@ static void put_headers(struct MHD_Response *response, const lx_serve_reply *r)
     };
 
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
-        MHD_add_response_header(response, always[i][0], always[i][1]);
-    MHD_add_response_header(response, "Content-Type",
-                            r->type ? r->type : "text/html; charset=utf-8");
-    MHD_add_response_header(response, "Cache-Control",
-                            r->is_lasting ? "private, max-age=31536000, immutable"
-                                          : "no-store");
+        http.add_response_header(response, always[i][0], always[i][1]);
+    http.add_response_header(response, "Content-Type",
+                             r->type ? r->type : "text/html; charset=utf-8");
+    http.add_response_header(response, "Cache-Control",
+                             r->is_lasting ? "private, max-age=31536000, immutable"
+                                           : "no-store");
     if (r->file_name)
         put_file_name(response, r->file_name);
     if (r->status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        MHD_add_response_header(response, "Allow", "GET, HEAD");
+        http.add_response_header(response, "Allow", "GET, HEAD");
 }
 
 static enum MHD_Result send_reply(struct MHD_Connection *connection, lx_serve *s,
@@ -304,9 +341,9 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, lx_serve *s
 
     if (response) {
         put_headers(response, r);
-        sent = MHD_queue_response(
+        sent = http.queue_response(
             connection, r->status ? (unsigned)r->status : MHD_HTTP_OK, response);
-        MHD_destroy_response(response);
+        http.destroy_response(response);
     }
     if (r->close)
         r->close(r->stream);
@@ -387,7 +424,7 @@ static enum MHD_Result count_host(void *context, enum MHD_ValueKind kind, const 
 
 static const char *header(struct MHD_Connection *c, const char *name)
 {
-    return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+    return http.lookup_connection_value(c, MHD_HEADER_KIND, name);
 }
 
 /* Invariant (1): 0, or the status to refuse with and why. */
@@ -401,7 +438,7 @@ static unsigned judge(const char **why, lx_serve *s, struct MHD_Connection *c,
         *why = "this server only shows: GET and HEAD";
         return MHD_HTTP_METHOD_NOT_ALLOWED;
     }
-    MHD_get_connection_values(c, MHD_HEADER_KIND, count_host, &n_hosts);
+    http.get_connection_values(c, MHD_HEADER_KIND, count_host, &n_hosts);
     if (n_hosts != 1) {
         *why = "one Host header is wanted";
         return MHD_HTTP_BAD_REQUEST;
@@ -497,13 +534,15 @@ static int init_stop(lx_serve *s)
 
 int lx_serve_start(lx_serve **out, const lx_serve_options *options, lx_error *err)
 {
-    lx_serve *s = lx_calloc(1, sizeof *s);
     unsigned most =
         options->most_connections ? options->most_connections : LX_SERVE_CONNECTIONS;
+    lx_serve *s;
     int fd = -1, rc;
 
     *out = NULL;
-    if (!s)
+    if ((rc = load_http(err)) < 0)
+        return rc;
+    if (!(s = lx_calloc(1, sizeof *s)))
         return lx_oom(err);
     s->options = *options;
     if ((rc = open_socket(&fd, s, err)) < 0) {
@@ -512,7 +551,7 @@ int lx_serve_start(lx_serve **out, const lx_serve_options *options, lx_error *er
     }
     set_names(s);
     init_stop(s);
-    s->daemon = MHD_start_daemon(
+    s->daemon = http.start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ERROR_LOG,
         0, NULL, NULL, answer, s, MHD_OPTION_EXTERNAL_LOGGER, be_quiet, NULL,
@@ -554,7 +593,7 @@ void lx_serve_stop(lx_serve *s)
     pthread_cond_broadcast(&s->stopped);
     pthread_mutex_unlock(&s->mutex);
     if (s->daemon)
-        MHD_stop_daemon(s->daemon);
+        http.stop_daemon(s->daemon);
     pthread_cond_destroy(&s->stopped);
     pthread_mutex_destroy(&s->mutex);
     lx_free(s);
