@@ -9,6 +9,7 @@ enum {
     ROWS = 96,     /* rows of a tile of scores: a multiple of every register tile */
     KEYS = 256,    /* its columns going forward, */
     QUERIES = 128, /* and backward, where a tile is turned: rows are keys */
+    TURNED = 16,   /* tokens of dq turned at a time: a cache line */
     LAID = 64,     /* tokens laid out at a time on the way to bf16 */
     FORWARD_STEP = KEYS + 16,
     BACKWARD_STEP = QUERIES + 16,
@@ -79,12 +80,13 @@ static int64_t terms_of(const shape *s, int64_t floats)
 
 /* acc = a b, or acc += a b, of a register tile; b has nr columns, ldb floats apart in f32. */
 static void product(const shape *s, float *acc, int64_t ld, const void *a, int64_t lda,
-                    const void *b, int64_t ldb, int64_t k, bool is_half, bool is_added)
+                    const void *b, int64_t ldb, int64_t k, int64_t rows, int64_t cols,
+                    bool is_added)
 {
     if (s->is_bf16)
-        s->isa->product_bf16(acc, ld, a, lda, b, k, is_half, is_added);
+        s->isa->product_bf16(acc, ld, a, lda, b, k, rows, cols, is_added);
     else
-        s->isa->product(acc, ld, a, lda, b, ldb, k, is_half, is_added);
+        s->isa->product(acc, ld, a, lda, b, ldb, k, rows, cols, is_added);
 }
 
 /* A row of n f32 becomes terms, where it stands; f32 stays. */
@@ -169,7 +171,7 @@ static void accumulate(const shape *s, float *sum, int64_t sum_step, int64_t row
     for (int64_t c = 0; c < s->d; c += isa->nr, b_first += b_panel)
         for (int64_t m = 0; m < rows; m += isa->mr)
             product(s, sum + m * sum_step + c, sum_step, term(s, a, m * a_step), a_step,
-                    term(s, b, b_first), isa->nr, k, s->d - c <= isa->nr / 2, true);
+                    term(s, b, b_first), isa->nr, k, rows - m, s->d - c, true);
 }
 
 /* Scores of `rows` rows of a and n columns of turned panels, from column `first` on. */
@@ -182,7 +184,7 @@ static void scores(const shape *s, float *tile, int64_t tile_step, float *a, int
         for (int64_t m = 0; m < rows; m += isa->mr)
             product(s, tile + m * tile_step + j, tile_step, term(s, a, m * s->d_laid),
                     s->d_laid, term(s, panels, (first + j) * s->d_laid), isa->nr, s->d,
-                    n - j <= isa->nr / 2, false);
+                    rows - m, n - j, false);
 }
 
 /* ---- forward ------------------------------------------------------------------------------ */
@@ -207,7 +209,7 @@ static int64_t forward_place(forward *f, float *memory)
         {&f->k, round_up(s->S, f->isa->nr) * d},
         {&f->v, s->S_laid * wide},
         {&f->q, ROWS * d},
-        {&f->p, ROWS * FORWARD_STEP},
+        {&f->p, LX_MR_MAX * FORWARD_STEP},
         {&f->o, ROWS * wide},
         {&f->wide, wide_floats(s)},
     };
@@ -222,12 +224,11 @@ static int64_t forward_place(forward *f, float *memory)
 }
 
 /*
- * Row i's scores of n keys become exp(score - running maximum); what was summed before is scaled to
+ * Row i's scores p of n keys become exp(score - running maximum); what was summed before is scaled to
  * the new maximum. Keys from `visible` on are none of its business.
  */
-static void soften(forward *f, int64_t i, int64_t n, int64_t visible)
+static void soften(forward *f, int64_t i, float *p, int64_t n, int64_t visible)
 {
-    float *p = f->p + i * FORWARD_STEP;
     const int64_t wide = f->s->panels * f->isa->nr;
 
     visible = visible < 0 ? 0 : min64(visible, n);
@@ -244,11 +245,30 @@ static void soften(forward *f, int64_t i, int64_t n, int64_t visible)
     f->max[i] = max;
 }
 
-/* Queries t0 .. t0+n-1 of one head. */
-static void forward_tile(forward *f, float *o, float *lse, const float *q, int64_t t0, int64_t n)
+/* Rows m .. m+n-1 of the queries from t0 on against some keys: all that is done to their scores while
+ * those are in the first cache. */
+static void forward_rows(forward *f, int64_t m, int64_t n, int64_t t0, int64_t k0,
+                         int64_t keys)
 {
     const shape *s = f->s;
-    const int64_t wide = s->panels * f->isa->nr, rows = round_up(n, f->isa->mr);
+    const int64_t wide = s->panels * f->isa->nr;
+
+    scores(s, f->p, FORWARD_STEP, term(s, f->q, m * s->d_laid), n, f->k, k0, keys);
+    for (int64_t i = 0; i < n; i++) {
+        soften(f, m + i, f->p + i * FORWARD_STEP, keys,
+               s->is_causal ? t0 + m + i + 1 - k0 : keys);
+        narrow(s, f->p + i * FORWARD_STEP, keys);
+    }
+    accumulate(s, f->o + m * wide, wide, n, f->p, terms_of(s, FORWARD_STEP), keys, f->v,
+               k0 * f->isa->nr, s->S_laid * f->isa->nr);
+}
+
+/* Queries t0 .. t0+n-1 of one head. */
+static void forward_tile(forward *f, float *o, float *lse, const float *q, int64_t t0,
+                         int64_t n)
+{
+    const shape *s = f->s;
+    const int64_t wide = s->panels * f->isa->nr;
     const int64_t last = s->is_causal ? min64(s->S, t0 + n) : s->S;
 
     lay_rows(s, f->q, q, n);
@@ -259,13 +279,8 @@ static void forward_tile(forward *f, float *o, float *lse, const float *q, int64
     }
     for (int64_t k0 = 0; k0 < last; k0 += KEYS) {
         const int64_t keys = min64(KEYS, last - k0);
-        scores(s, f->p, FORWARD_STEP, f->q, rows, f->k, k0, keys);
-        for (int64_t i = 0; i < n; i++) {
-            soften(f, i, keys, s->is_causal ? t0 + i + 1 - k0 : keys);
-            narrow(s, f->p + i * FORWARD_STEP, keys);
-        }
-        accumulate(s, f->o, wide, rows, f->p, terms_of(s, FORWARD_STEP), keys, f->v,
-                   k0 * f->isa->nr, s->S_laid * f->isa->nr);
+        for (int64_t m = 0; m < n; m += f->isa->mr)
+            forward_rows(f, m, min64(f->isa->mr, n - m), t0, k0, keys);
     }
     for (int64_t i = 0; i < n; i++) {
         f->isa->row_scale(o + i * s->row, f->o + i * wide, 1 / f->sum[i], s->d);
@@ -306,7 +321,8 @@ static void run_attention(lx_device *dev, const lx_call *call)
                 lay_straight(&s, f.v, f.wide, v + b * s.S * s.row + at, s.S);
                 laid = head;
             }
-            forward_tile(&f, o + (b * s.T + t) * s.row + at, lse ? lse + head * s.T + t : NULL,
+            forward_tile(&f, o + (b * s.T + t) * s.row + at,
+                         lse ? lse + head * s.T + t : NULL,
                          q + (b * s.T + t) * s.row + at, t, min64(ROWS, s.T - t));
         }
     }
@@ -329,6 +345,12 @@ typedef struct backward {
     float *ds_pairs, *wide; /* ds as the right side of dq, in bf16; lay_turned's */
 } backward;
 
+/* Floats from row to row of dq: no power of two, which would put all rows into the same cache lines. */
+static int64_t dq_step(const shape *s)
+{
+    return round_up(s->T, s->isa->nr) + 16;
+}
+
 /* Places every buffer from `memory` on, or only counts with memory NULL. */
 static int64_t backward_place(backward *w, float *memory)
 {
@@ -344,12 +366,12 @@ static int64_t backward_place(backward *w, float *memory)
         {&w->q, T * wide},
         {&w->g, T * wide},
         {&w->dot, T},
-        {&w->dq, d * T},
+        {&w->dq, d * dq_step(s)},
         {&w->k_rows, ROWS * s->d_laid},
         {&w->v_rows, ROWS * s->d_laid},
         {&w->k_turned, d * TURNED_STEP},
-        {&w->p, ROWS * BACKWARD_STEP},
-        {&w->ds, ROWS * BACKWARD_STEP},
+        {&w->p, LX_MR_MAX * BACKWARD_STEP},
+        {&w->ds, (s->is_bf16 ? LX_MR_MAX : ROWS) * BACKWARD_STEP},
         {&w->dk, ROWS * wide},
         {&w->dv, ROWS * wide},
         {&w->ds_pairs, tile},
@@ -384,58 +406,77 @@ static void lay_keys(backward *w, const float *k, const float *v, int64_t n)
 static void add_dq(backward *w, int64_t t0, int64_t n, int64_t keys)
 {
     const lx_isa *isa = w->isa;
-    const int64_t step = round_up(w->s->T, isa->nr);
+    const int64_t step = dq_step(w->s);
 
     for (int64_t j = 0; j < n; j += isa->nr)
         for (int64_t c = 0; c < w->s->d; c += isa->mr)
             product(w->s, w->dq + c * step + t0 + j, step, w->k_turned + c * TURNED_STEP,
                     terms_of(w->s, TURNED_STEP),
                     w->s->is_bf16 ? term(w->s, w->ds_pairs, j * ROWS) : w->ds + j,
-                    BACKWARD_STEP, keys, false, true);
+                    BACKWARD_STEP, keys, w->s->d - c, n - j, true);
 }
 
-/* p and ds become terms; ds also pairs of keys, which add_dq sums over. */
-static void narrow_tiles(backward *w, int64_t keys, int64_t n)
+/*
+ * Rows of p and ds become terms; ds also pairs of keys, which add_dq sums over. `first` is the row's
+ * place among the keys.
+ */
+static void narrow_rows(backward *w, float *p, float *ds, int64_t first, int64_t keys,
+                        int64_t n)
 {
     const shape *s = w->s;
+    const int64_t nr = s->isa->nr;
 
     if (!s->is_bf16)
         return;
-    for (int64_t j = 0; j < n; j += s->isa->nr)
-        s->isa->pair_bf16(term(s, w->ds_pairs, j * ROWS), w->ds + j, BACKWARD_STEP, keys);
+    for (int64_t j = 0; j < n; j += nr)
+        s->isa->pair_bf16(term(s, w->ds_pairs, j * ROWS + first * nr), ds + j,
+                          BACKWARD_STEP, keys);
     for (int64_t j = 0; j < keys; j++) {
-        narrow(s, w->p + j * BACKWARD_STEP, n);
-        narrow(s, w->ds + j * BACKWARD_STEP, n);
+        narrow(s, p + j * BACKWARD_STEP, n);
+        narrow(s, ds + j * BACKWARD_STEP, n);
     }
 }
 
-/* Keys k0 .. k0+keys-1 against queries t0 .. t0+n-1. */
-static void backward_tile(backward *w, const float *lse, int64_t k0, int64_t keys, int64_t t0,
-                          int64_t n)
+/* Keys k0+m .. k0+m+keys-1, a register tile's rows at most, against queries t0 .. t0+n-1: dk and dv, and ds
+ * for dq. What is done to their scores is done while those are in the first cache. */
+static void backward_rows(backward *w, const float *lse, int64_t k0, int64_t m,
+                          int64_t keys, int64_t t0, int64_t n)
 {
     const lx_isa *isa = w->isa;
     const shape *s = w->s;
-    const int64_t wide = s->panels * isa->nr, rows = round_up(keys, isa->mr);
+    const int64_t wide = s->panels * isa->nr;
+    float *p = w->p, *ds = w->ds + (s->is_bf16 ? 0 : m * BACKWARD_STEP);
 
-    scores(s, w->p, BACKWARD_STEP, w->k_rows, rows, w->q_turned, t0, n);
-    scores(s, w->ds, BACKWARD_STEP, w->v_rows, rows, w->g_turned, t0, n);
+    scores(s, p, BACKWARD_STEP, term(s, w->k_rows, m * s->d_laid), keys, w->q_turned, t0,
+           n);
+    scores(s, ds, BACKWARD_STEP, term(s, w->v_rows, m * s->d_laid), keys, w->g_turned, t0,
+           n);
     for (int64_t j = 0; j < keys; j++) {
-        float *p = w->p + j * BACKWARD_STEP, *ds = w->ds + j * BACKWARD_STEP;
-        int64_t blind = s->is_causal ? k0 + j - t0 : 0; /* queries before this key */
+        float *pj = p + j * BACKWARD_STEP, *dsj = ds + j * BACKWARD_STEP;
+        int64_t blind = s->is_causal ? k0 + m + j - t0 : 0; /* queries before this key */
         blind = blind < 0 ? 0 : min64(blind, n);
-        isa->row_exp_each(p, p, n, s->scale, lse + t0);
-        memset(p, 0, (size_t)blind * sizeof *p);
-        isa->row_score_slope(ds, p, ds, w->dot + t0, s->scale, n);
+        isa->row_exp_each(pj, pj, n, s->scale, lse + t0);
+        memset(pj, 0, (size_t)blind * sizeof *pj);
+        isa->row_score_slope(dsj, pj, dsj, w->dot + t0, s->scale, n);
     }
-    narrow_tiles(w, keys, n);
-    accumulate(s, w->dv, wide, rows, w->p, terms_of(s, BACKWARD_STEP), n, w->g,
+    narrow_rows(w, p, ds, m, keys, n);
+    accumulate(s, w->dv + m * wide, wide, keys, p, terms_of(s, BACKWARD_STEP), n, w->g,
                t0 * isa->nr, s->T_laid * isa->nr);
-    accumulate(s, w->dk, wide, rows, w->ds, terms_of(s, BACKWARD_STEP), n, w->q,
+    accumulate(s, w->dk + m * wide, wide, keys, ds, terms_of(s, BACKWARD_STEP), n, w->q,
                t0 * isa->nr, s->T_laid * isa->nr);
+}
+
+/* Keys k0 .. k0+keys-1 against queries t0 .. t0+n-1. */
+static void backward_tile(backward *w, const float *lse, int64_t k0, int64_t keys,
+                          int64_t t0, int64_t n)
+{
+    for (int64_t m = 0; m < keys; m += w->isa->mr)
+        backward_rows(w, lse, k0, m, min64(w->isa->mr, keys - m), t0, n);
     add_dq(w, t0, n, keys);
 }
 
-static void write_rows(float *to, const float *from, const shape *s, int64_t step, int64_t n)
+static void write_rows(float *to, const float *from, const shape *s, int64_t step,
+                       int64_t n)
 {
     for (int64_t i = 0; to && i < n; i++)
         memcpy(to + i * s->row, from + i * step, (size_t)s->d * sizeof *to);
@@ -446,7 +487,7 @@ static void backward_head(backward *w, const lx_call *call, int64_t head)
     const shape *s = w->s;
     const int64_t b = head / s->N, at = head % s->N * s->d;
     const int64_t query = b * s->T * s->row + at, key = b * s->S * s->row + at;
-    const int64_t wide = s->panels * w->isa->nr, step = round_up(s->T, w->isa->nr);
+    const int64_t wide = s->panels * w->isa->nr, step = dq_step(s);
     const float *q = lx_in_f32(call, 0) + query, *g = lx_in_f32(call, 5) + query;
     const float *o = lx_in_f32(call, 3) + query, *lse = lx_in_f32(call, 4) + head * s->T;
     float *dq = lx_out_f32(call, 0), *dk = lx_out_f32(call, 1), *dv = lx_out_f32(call, 2);
@@ -461,16 +502,17 @@ static void backward_head(backward *w, const lx_call *call, int64_t head)
     for (int64_t k0 = 0; k0 < s->S; k0 += ROWS) {
         const int64_t keys = min64(ROWS, s->S - k0);
         const int64_t first = s->is_causal ? min64(k0, s->T) / QUERIES * QUERIES : 0;
-        lay_keys(w, lx_in_f32(call, 1) + key + k0 * s->row, lx_in_f32(call, 2) + key + k0 * s->row,
-                 keys);
+        lay_keys(w, lx_in_f32(call, 1) + key + k0 * s->row,
+                 lx_in_f32(call, 2) + key + k0 * s->row, keys);
         for (int64_t t0 = first; t0 < s->T; t0 += QUERIES)
             backward_tile(w, lse, k0, keys, t0, min64(QUERIES, s->T - t0));
         write_rows(dk ? dk + key + k0 * s->row : NULL, w->dk, s, wide, keys);
         write_rows(dv ? dv + key + k0 * s->row : NULL, w->dv, s, wide, keys);
     }
-    for (int64_t t = 0; dq && t < s->T; t++)
+    for (int64_t t = 0; dq && t < s->T; t += TURNED)
         for (int64_t c = 0; c < s->d; c++)
-            dq[query + t * s->row + c] = w->dq[c * step + t];
+            for (int64_t j = t; j < s->T && j < t + TURNED; j++)
+                dq[query + j * s->row + c] = w->dq[c * step + j];
 }
 
 /*
@@ -494,12 +536,14 @@ static void backward_one_key(const shape *s, const lx_call *call)
                 dv[b * s->row + c] += g[(b * s->T + t) * s->row + c];
 }
 
-static int prepare_attention_bwd(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
+static int prepare_attention_bwd(lx_device *dev, lx_call *call, bool is_sizing,
+                                 lx_error *err)
 {
     const shape s = shape_of(dev, call);
     backward w = {.isa = lx_cpu_isa(dev), .s = &s};
 
-    call->scratch_bytes = (size_t)(lx_cpu_threads(dev) * backward_place(&w, NULL)) * sizeof(float);
+    call->scratch_bytes =
+        (size_t)(lx_cpu_threads(dev) * backward_place(&w, NULL)) * sizeof(float);
     return LX_OK;
 }
 
@@ -522,4 +566,5 @@ static void run_attention_bwd(lx_device *dev, const lx_call *call)
 }
 
 const lx_kernel lx_cpu_attention = {.prepare = prepare_attention, .run = run_attention};
-const lx_kernel lx_cpu_attention_bwd = {.prepare = prepare_attention_bwd, .run = run_attention_bwd};
+const lx_kernel lx_cpu_attention_bwd = {.prepare = prepare_attention_bwd,
+                                        .run = run_attention_bwd};

@@ -8,7 +8,7 @@ enum {
     KC_BF16 = 640, /* the same bytes: sums go through memory half as often */
     MC = 96,       /* rows of a block of A (120 KB): stays in the second cache */
     NC = 1024,     /* columns of a block of B */
-    PAD = 16,      /* terms between rows of A: no power of two, which would put all of them
+    PAD = 16, /* terms between rows of A: no power of two, which would put all of them
                     * into the same cache lines */
     KC_MAX = KC_BF16
 };
@@ -236,10 +236,11 @@ static void lay_spread(const panel *p)
     const int nr = p->isa->nr;
 
     for (int c = 0; c < p->c; c++) {
-        const float *src =
-            weight_run(p, p->wide, p->n0 * g->b_n + (p->c0 + c) * g->b_c, p->cols * g->b_n);
+        const float *src = weight_run(p, p->wide, p->n0 * g->b_n + (p->c0 + c) * g->b_c,
+                                      p->cols * g->b_n);
         if (g->b_n == 9 && g->has_all_taps) {
-            p->isa->pack_windows(p->dst + (int64_t)c * nr, (int64_t)p->c * nr, src, p->cols);
+            p->isa->pack_windows(p->dst + (int64_t)c * nr, (int64_t)p->c * nr, src,
+                                 p->cols);
             continue;
         }
         for (int t = 0; t < g->T; t++) {
@@ -276,11 +277,12 @@ static void lay_any(const panel *p)
     for (int t = 0; t < g->T; t++)
         for (int c = 0; c < p->c; c++, dst += nr)
             for (int n = 0; n < nr; n++)
-                dst[n] = n >= p->cols ? 0
-                                      : *weight_run(p, &one,
-                                                    (p->n0 + n) * g->b_n + (p->c0 + c) * g->b_c +
-                                                        g->tap_of[t] * g->b_t,
-                                                    1);
+                dst[n] = n >= p->cols
+                             ? 0
+                             : *weight_run(p, &one,
+                                           (p->n0 + n) * g->b_n + (p->c0 + c) * g->b_c +
+                                               g->tap_of[t] * g->b_t,
+                                           1);
 }
 
 void lx_gemm_lay_panel(const lx_isa *isa, const lx_gemm *g, float *dst, float *wide,
@@ -324,15 +326,15 @@ static int64_t row_of_y(const lx_gemm *g, const lx_pixels *p, int64_t m)
 
 /* acc = A B of the register tile at row m of the block and column n of its columns, or acc += */
 static void tile_product(const worker *w, const block *k, float *acc, int64_t ld,
-                         int64_t m, int64_t n, bool is_half, bool is_added)
+                         int64_t m, int64_t n, int rows, int cols, bool is_added)
 {
     const char *a = w->a + m * w->a_step * w->item, *b = w->b + n * k->laid * w->item;
 
     if (w->is_bf16)
-        w->isa->product_bf16(acc, ld, a, w->a_step, b, k->laid, is_half, is_added);
+        w->isa->product_bf16(acc, ld, a, w->a_step, b, k->laid, rows, cols, is_added);
     else
         w->isa->product(acc, ld, (const float *)a, w->a_step, (const float *)b,
-                        w->isa->nr, k->terms, is_half, is_added);
+                        w->isa->nr, k->terms, rows, cols, is_added);
 }
 
 /*
@@ -365,13 +367,13 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
                 y[i] = g->y + at[m + i] + n;
                 add[i] = from ? from + at[m + i] + n : NULL;
             }
-            if (goes_on && rows == isa->mr && cols == isa->nr) {
-                tile_product(w, k, y[0], g->y_step, m, n - n0, false, true);
+            if (goes_on && (rows == isa->mr || rows == 4) && cols == isa->nr) {
+                tile_product(w, k, y[0], g->y_step, m, n - n0, rows, cols, true);
                 continue;
             }
             for (int i = 0; goes_on && i < rows; i++)
                 memcpy(acc + i * isa->nr, y[i], (size_t)cols * sizeof *acc);
-            tile_product(w, k, acc, isa->nr, m, n - n0, cols <= isa->nr / 2, goes_on);
+            tile_product(w, k, acc, isa->nr, m, n - n0, rows, cols, goes_on);
             isa->store(y, from ? add : NULL, is_first && g->bias ? g->bias + n : NULL,
                        g->scale, acc, rows, cols);
         }

@@ -33,11 +33,12 @@ typedef struct lx_isa {
     int mr, nr; /* register tile of product; nr is two vectors */
 
     /*
-     * acc[i*ld + j] = sum over k of a[i*lda + k] * b[k*ldb + j], i < mr, j < nr (only j < nr/2 when
-     * is_half); with is_added the sum goes on from what is in acc. All mr rows of a are read.
+     * acc[i*ld + j] = sum over k of a[i*lda + k] * b[k*ldb + j], i < rows <= mr, j < cols <= nr; with is_added
+     * the sum goes on from what is in acc. Where rows or cols are fewer, up to mr rows of a are read all the
+     * same, and up to mr by nr of acc are written; none more where rows is mr or 4 and cols is nr.
      */
     void (*product)(float *acc, int64_t ld, const float *a, int64_t lda, const float *b,
-                    int64_t ldb, int64_t k, bool is_half, bool is_added);
+                    int64_t ldb, int64_t k, int64_t rows, int64_t cols, bool is_added);
     /*
      * Products in bf16. Terms are rounded (to nearest even; smaller than 2^-126 is zero), summed in
      * f32 two by two: the second of a pair first, each rounded once, as VDPBF16PS does. A machine
@@ -56,7 +57,7 @@ typedef struct lx_isa {
     void (*narrow_bf16)(void *dst, const float *src, int64_t n);
     void (*pair_bf16)(void *dst, const float *src, int64_t step, int64_t k);
     void (*product_bf16)(float *acc, int64_t ld, const void *a, int64_t lda,
-                         const void *b, int64_t k, bool is_half, bool is_added);
+                         const void *b, int64_t k, int64_t rows, int64_t cols, bool is_added);
     /* y[i][j] = add[i][j] + bias[j] + scale * acc[i*nr + j]; add and bias may be NULL. */
     void (*store)(float *const *y, const float *const *add, const float *bias, float scale,
                   const float *acc, int rows, int cols);

@@ -21,6 +21,7 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
@@ -38,6 +39,22 @@ INLINE void store(float *p, vf v)
 }
 
 /* The first n floats (at most a vector), zeros behind them. */
+#ifdef __AVX512F__
+INLINE __mmask16 first_lanes(int64_t n)
+{
+    return n >= VL ? 0xffff : (__mmask16)((1u << n) - 1);
+}
+
+INLINE vf load_some(const float *p, int64_t n)
+{
+    return (vf)_mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+
+INLINE void store_some(float *p, vf v, int64_t n)
+{
+    _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)v);
+}
+#else
 INLINE vf load_some(const float *p, int64_t n)
 {
     vf v = {0};
@@ -54,6 +71,7 @@ INLINE void store_some(float *p, vf v, int64_t n)
     else
         memcpy(p, &v, (size_t)n * sizeof *p);
 }
+#endif
 
 INLINE vf all(float x)
 {
@@ -65,6 +83,58 @@ INLINE vf choose(vi mask, vf yes, vf no)
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));
 }
 
+#if VL == 16
+#define LANE_NUMBERS ((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+#elif VL == 8
+#define LANE_NUMBERS ((vi){0, 1, 2, 3, 4, 5, 6, 7})
+#else
+#define LANE_NUMBERS ((vi){0, 1, 2, 3})
+#endif
+
+/* Lane i is lane from[i] of a, or from VL on of b. */
+INLINE vf shuffle(vf a, vf b, vi from)
+{
+#ifdef __clang__
+    vf r;
+    for (int i = 0; i < VL; i++)
+        r[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
+    return r;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
+/* The smaller and the larger; v where it is NaN. */
+INLINE vf at_most(vf most, vf v)
+{
+#ifdef __AVX512F__
+    return (vf)_mm512_min_ps((__m512)most, (__m512)v);
+#else
+    return choose(v > most, most, v);
+#endif
+}
+
+INLINE vf at_least(vf least, vf v)
+{
+#ifdef __AVX512F__
+    return (vf)_mm512_max_ps((__m512)least, (__m512)v);
+#else
+    return choose(v < least, least, v);
+#endif
+}
+
+/* p 2^n for whole n of at most 254, rounded once. */
+INLINE vf times_power(vf p, vf n)
+{
+#ifdef __AVX512F__
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    const vf magic = all(12582912.0f);
+    const vi whole = (vi)(n + magic) - (vi)magic, half = whole >> 1;
+    return p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+#endif
+}
+
 /*
  * exp to 1 ulp: 2^n p(r), n = round(x / ln 2), p a minimax polynomial on |r| <= ln(2)/2, error
  * 4e-9. 2^n is applied in two halves so that results down to the smallest denormal and up to
@@ -73,11 +143,8 @@ INLINE vf choose(vi mask, vf yes, vf no)
 INLINE vf vexp(vf x)
 {
     const vf magic = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    x = choose(x > all(89.0f), all(89.0f), x);
-    x = choose(x < all(-104.0f), all(-104.0f), x);
-    vf shifted = FMA(x, all(1.44269504f), magic);
-    vi n = (vi)shifted - (vi)magic;
-    vf whole = shifted - magic;
+    x = at_least(all(-104.0f), at_most(all(89.0f), x));
+    vf whole = FMA(x, all(1.44269504f), magic) - magic;
     vf r = FMA(whole, all(-0.693145751953125f), x);
     r = FMA(whole, all(-1.42860682e-6f), r);
     vf p = FMA(all(1.39517058e-3f), r, all(8.36959004e-3f));
@@ -85,8 +152,7 @@ INLINE vf vexp(vf x)
     p = FMA(p, r, all(1.66665130e-1f));
     p = FMA(p, r, all(5.00000010e-1f));
     p = FMA(p, r * r, r) + all(1.0f);
-    vi half = n >> 1;
-    return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
+    return times_power(p, whole);
 }
 
 INLINE vf sigmoid(vf x)
@@ -108,7 +174,7 @@ INLINE vf verf(vf x)
     p = FMA(p, s, all(1.12836002e-1f));
     p = FMA(p, s, all(-3.76126271e-1f));
     p = FMA(p, s, all(1.12837917e0f)) * x;
-    vf u = choose(t > all(4.0f), all(4.0f), t);
+    vf u = at_most(all(4.0f), t);
     vf q = FMA(all(1.85573394e-4f), u, all(-2.93960656e-3f));
     q = FMA(q, u, all(2.18053154e-2f));
     q = FMA(q, u, all(-1.03037363e-1f));
@@ -240,31 +306,32 @@ static void isa_geglu_dx(float *da, float *dg, const float *dy, const float *a, 
     }
 }
 
+/* Lane i from lane i + step on. */
+INLINE vf shifted(vf v, int step)
+{
+    return shuffle(v, v, (LANE_NUMBERS + step) & (VL - 1));
+}
+
 /* Lanes added pairwise, in an order that is always the same. */
 INLINE float lane_sum(vf v)
 {
-    float lanes[VL];
-    store(lanes, v);
-    for (int step = VL / 2; step; step /= 2)
-        for (int i = 0; i < step; i++)
-            lanes[i] += lanes[i + step];
-    return lanes[0];
+    UNROLL for (int step = VL / 2; step; step /= 2) v = v + shifted(v, step);
+    return v[0];
 }
 
 /* A NaN is passed over here and comes out of the exponentials that follow. */
 static float isa_row_max(const float *x, int64_t n)
 {
-    float lanes[VL], max = -INFINITY;
+    float max;
     int64_t i = 0;
     vf best = all(-INFINITY);
 
     for (; i + VL <= n; i += VL) {
         vf v = load(x + i);
-        best = choose(v > best, v, best);
+        best = at_least(v, best);
     }
-    store(lanes, best);
-    for (int j = 0; j < VL; j++)
-        max = lanes[j] > max ? lanes[j] : max;
+    UNROLL for (int step = VL / 2; step; step /= 2) best = at_least(shifted(best, step), best);
+    max = best[0];
     for (; i < n; i++)
         max = x[i] > max ? x[i] : max;
     return max;
@@ -548,43 +615,72 @@ static void isa_pack_windows(float *dst, int64_t step, const float *src, int col
             dst[t * step + n] = n < cols ? src[n * 9 + t] : 0;
 }
 
-/* The accumulators stay in registers: MR rows of two vectors, or of one. */
-#define PRODUCT_STEP(columns)                                                                \
-    {                                                                                        \
-        vf b0 = load(b), b1 = columns == 2 ? load(b + VL) : b0;                              \
-        _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)                                \
-        {                                                                                    \
-            vf x = all(a[i * lda]);                                                          \
-            c0[i] = FMA(x, b0, c0[i]);                                                       \
-            if (columns == 2)                                                                \
-                c1[i] = FMA(x, b1, c1[i]);                                                   \
-        }                                                                                    \
-        a++;                                                                                 \
-        b += ldb;                                                                            \
+/*
+ * Register tiles: `rows` by `vectors` accumulators. The last block of many shapes has four rows (powers of two
+ * by tiles of twelve) or eight columns (heads of 40 channels), which are worth a tile of their own.
+ */
+#define TILE_BEGIN(rows, vectors, vec)                                            \
+    enum { LANES = sizeof(vec) / sizeof(float) };                                 \
+    vec c[vectors][rows];                                                         \
+    UNROLL for (int i = 0; i < rows; i++)                                         \
+        UNROLL for (int j = 0; j < vectors; j++)                                  \
+    {                                                                             \
+        c[j][i] = (vec){0};                                                       \
+        if (is_added)                                                             \
+            memcpy(&c[j][i], acc + i * ld + j * LANES, sizeof(vec));              \
     }
+#define TILE_END(rows, vectors, vec)                                              \
+    UNROLL for (int i = 0; i < rows; i++)                                         \
+        UNROLL for (int j = 0; j < vectors; j++)                                  \
+            memcpy(acc + i * ld + j * LANES, &c[j][i], sizeof(vec));
+
+#define F32_TILE(name, rows, vectors, vec, madd)                                  \
+    static void name(float *acc, int64_t ld, const float *a, int64_t lda,         \
+                     const float *b, int64_t ldb, int64_t k, bool is_added)       \
+    {                                                                             \
+        TILE_BEGIN(rows, vectors, vec)                                            \
+        for (; k; k--, a++, b += ldb) {                                           \
+            vec r[vectors];                                                       \
+            UNROLL for (int j = 0; j < vectors; j++)                              \
+                memcpy(&r[j], b + j * LANES, sizeof(vec));                        \
+            UNROLL for (int i = 0; i < rows; i++)                                 \
+            {                                                                     \
+                const vec x = a[i * lda] - (vec){0};                              \
+                UNROLL for (int j = 0; j < vectors; j++)                          \
+                    c[j][i] = madd(x, r[j], c[j][i]);                             \
+            }                                                                     \
+        }                                                                         \
+        TILE_END(rows, vectors, vec)                                              \
+    }
+
+F32_TILE(tile_whole, MR, 2, vf, FMA)
+F32_TILE(tile_half, MR, 1, vf, FMA)
+#if MR > 4
+F32_TILE(tile_four, 4, 2, vf, FMA)
+F32_TILE(tile_four_half, 4, 1, vf, FMA)
+#endif
+#if VL == 16
+typedef float hf __attribute__((vector_size(32)));
+#define FMA_8(a, b, c) ((hf)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+F32_TILE(tile_quarter, MR, 1, hf, FMA_8)
+#endif
 
 static void isa_product(float *acc, int64_t ld, const float *a, int64_t lda, const float *b,
-                        int64_t ldb, int64_t k, bool is_half, bool is_added)
+                        int64_t ldb, int64_t k, int64_t rows, int64_t cols, bool is_added)
 {
-    vf c0[MR], c1[MR];
-
-    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
-    {
-        c0[i] = is_added ? load(acc + i * ld) : (vf){0};
-        c1[i] = is_added && !is_half ? load(acc + i * ld + VL) : (vf){0};
+#if MR > 4
+    if (rows <= 4) {
+        (cols <= VL ? tile_four_half : tile_four)(acc, ld, a, lda, b, ldb, k, is_added);
+        return;
     }
-    if (is_half)
-        for (; k; k--)
-            PRODUCT_STEP(1)
-    else
-        for (; k; k--)
-            PRODUCT_STEP(2)
-    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
-    {
-        store(acc + i * ld, c0[i]);
-        if (!is_half)
-            store(acc + i * ld + VL, c1[i]);
+#endif
+#if VL == 16
+    if (cols <= VL / 2) {
+        tile_quarter(acc, ld, a, lda, b, ldb, k, is_added);
+        return;
     }
+#endif
+    (cols <= VL ? tile_half : tile_whole)(acc, ld, a, lda, b, ldb, k, is_added);
 }
 
 /* ---- products in bf16 --------------------------------------------------------------------- */
@@ -627,29 +723,35 @@ static void isa_pair_bf16(void *dst, const float *src, int64_t step, int64_t k)
         }
 }
 
-INLINE vf add_pairs(vf sum, __m512i a, __m512i b)
-{
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-}
+#define PAIRS_16(a, b, c) ((vf)_mm512_dpbf16_ps((__m512)(c), (__m512bh)(a), (__m512bh)(b)))
+#define PAIRS_8(a, b, c) ((hf)_mm256_dpbf16_ps((__m256)(c), (__m256bh)(a), (__m256bh)(b)))
 
-#define BF16_STEP(columns)                                           \
-    {                                                                \
-        __m512i b0 = _mm512_loadu_si512(b);                          \
-        __m512i b1 = columns == 2 ? _mm512_loadu_si512(b + VL) : b0; \
-        _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)        \
-        {                                                            \
-            int32_t pair;                                            \
-            memcpy(&pair, a + i * lda, sizeof pair);                 \
-            __m512i x = _mm512_set1_epi32(pair);                     \
-            c0[i] = add_pairs(c0[i], x, b0);                         \
-            if (columns == 2)                                        \
-                c1[i] = add_pairs(c1[i], x, b1);                     \
-        }                                                            \
-        a += 2;                                                      \
-        b += 2 * VL;                                                 \
+#define BF16_TILE(name, rows, vectors, vec, set, madd)                            \
+    static void name(float *acc, int64_t ld, const uint16_t *a, int64_t lda,      \
+                     const uint32_t *b, int64_t k, bool is_added)                 \
+    {                                                                             \
+        TILE_BEGIN(rows, vectors, vec)                                            \
+        for (; k > 0; k -= 2, a += 2, b += 2 * VL) {                              \
+            vec r[vectors];                                                       \
+            UNROLL for (int j = 0; j < vectors; j++)                              \
+                memcpy(&r[j], b + j * LANES, sizeof(vec));                        \
+            UNROLL for (int i = 0; i < rows; i++)                                 \
+            {                                                                     \
+                int32_t pair;                                                     \
+                memcpy(&pair, a + i * lda, sizeof pair);                          \
+                UNROLL for (int j = 0; j < vectors; j++)                          \
+                    c[j][i] = madd(set(pair), r[j], c[j][i]);                     \
+            }                                                                     \
+        }                                                                         \
+        TILE_END(rows, vectors, vec)                                              \
     }
-typedef uint16_t bf16_a;
-typedef uint32_t bf16_b;
+
+BF16_TILE(pairs_whole, MR, 2, vf, _mm512_set1_epi32, PAIRS_16)
+BF16_TILE(pairs_half, MR, 1, vf, _mm512_set1_epi32, PAIRS_16)
+BF16_TILE(pairs_four, 4, 2, vf, _mm512_set1_epi32, PAIRS_16)
+BF16_TILE(pairs_four_half, 4, 1, vf, _mm512_set1_epi32, PAIRS_16)
+BF16_TILE(pairs_quarter, MR, 1, hf, _mm256_set1_epi32, PAIRS_8)
+enum { BF16_BYTES = 2 };
 #else
 static void isa_narrow_bf16(void *dst, const float *src, int64_t n)
 {
@@ -667,51 +769,53 @@ static void isa_pair_bf16(void *dst, const float *src, int64_t step, int64_t k)
     }
 }
 
-#define BF16_STEP(columns)                                         \
-    {                                                              \
-        _Pragma("GCC unroll 2") for (int t = 1; t >= 0; t--)       \
-        {                                                          \
-            vf b0 = load(b + t * 2 * VL),                          \
-               b1 = columns == 2 ? load(b + t * 2 * VL + VL) : b0; \
-            _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)  \
-            {                                                      \
-                vf x = all(a[i * lda + t]);                        \
-                c0[i] = FMA(x, b0, c0[i]);                         \
-                if (columns == 2)                                  \
-                    c1[i] = FMA(x, b1, c1[i]);                     \
-            }                                                      \
-        }                                                          \
-        a += 2;                                                    \
-        b += 4 * VL;                                               \
+#define BF16_TILE(name, rows, vectors, vec, madd)                                 \
+    static void name(float *acc, int64_t ld, const float *a, int64_t lda,         \
+                     const float *b, int64_t k, bool is_added)                    \
+    {                                                                             \
+        TILE_BEGIN(rows, vectors, vec)                                            \
+        for (; k > 0; k -= 2, a += 2, b += 4 * VL) {                              \
+            UNROLL for (int t = 1; t >= 0; t--)                                   \
+                UNROLL for (int j = 0; j < vectors; j++)                          \
+            {                                                                     \
+                vec r;                                                            \
+                memcpy(&r, b + t * 2 * VL + j * LANES, sizeof(vec));              \
+                UNROLL for (int i = 0; i < rows; i++)                             \
+                    c[j][i] = madd(a[i * lda + t] - (vec){0}, r, c[j][i]);        \
+            }                                                                     \
+        }                                                                         \
+        TILE_END(rows, vectors, vec)                                              \
     }
-typedef float bf16_a;
-typedef float bf16_b;
+
+BF16_TILE(pairs_whole, MR, 2, vf, FMA)
+BF16_TILE(pairs_half, MR, 1, vf, FMA)
+#if MR > 4
+BF16_TILE(pairs_four, 4, 2, vf, FMA)
+BF16_TILE(pairs_four_half, 4, 1, vf, FMA)
+#endif
+#if VL == 16
+BF16_TILE(pairs_quarter, MR, 1, hf, FMA_8)
+#endif
+enum { BF16_BYTES = 4 };
 #endif
 
-static void isa_product_bf16(float *acc, int64_t ld, const void *a_terms, int64_t lda,
-                             const void *b_pairs, int64_t k, bool is_half, bool is_added)
+static void isa_product_bf16(float *acc, int64_t ld, const void *a, int64_t lda,
+                             const void *b, int64_t k, int64_t rows, int64_t cols,
+                             bool is_added)
 {
-    const bf16_a *a = a_terms;
-    const bf16_b *b = b_pairs;
-    vf c0[MR], c1[MR];
-
-    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
-    {
-        c0[i] = is_added ? load(acc + i * ld) : (vf){0};
-        c1[i] = is_added && !is_half ? load(acc + i * ld + VL) : (vf){0};
+#if MR > 4
+    if (rows <= 4) {
+        (cols <= VL ? pairs_four_half : pairs_four)(acc, ld, a, lda, b, k, is_added);
+        return;
     }
-    if (is_half)
-        for (; k > 0; k -= 2)
-            BF16_STEP(1)
-    else
-        for (; k > 0; k -= 2)
-            BF16_STEP(2)
-    _Pragma("GCC unroll 16") for (int i = 0; i < MR; i++)
-    {
-        store(acc + i * ld, c0[i]);
-        if (!is_half)
-            store(acc + i * ld + VL, c1[i]);
+#endif
+#if VL == 16
+    if (cols <= VL / 2) {
+        pairs_quarter(acc, ld, a, lda, b, k, is_added);
+        return;
     }
+#endif
+    (cols <= VL ? pairs_half : pairs_whole)(acc, ld, a, lda, b, k, is_added);
 }
 
 /* ---- where results go --------------------------------------------------------------------- */
@@ -743,27 +847,11 @@ static void isa_store(float *const *y, const float *const *add, const float *bia
 
 /* ---- thin products ------------------------------------------------------------------------ */
 
-/* Lane i is lane from[i] of a, or from VL on of b. */
-INLINE vf shuffle(vf a, vf b, vi from)
-{
-#ifdef __clang__
-    vf r;
-    for (int i = 0; i < VL; i++)
-        r[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
-    return r;
-#else
-    return __builtin_shuffle(a, b, from);
-#endif
-}
-
 /* Of each block of 2*width lanes of a and b the halves added: a's sums in the lower half, b's above. */
 INLINE vf add_halves(vf a, vf b, int width)
 {
-    vi lower = {0};
-    for (int i = 0; i < VL; i++) {
-        const int block = i / (2 * width), place = i % (2 * width);
-        lower[i] = place / width * VL + block * 2 * width + place % width;
-    }
+    const vi i = LANE_NUMBERS, is_above = (i & width) != 0;
+    const vi lower = (i & ~width) + (is_above & VL);
     return shuffle(a, b, lower) + shuffle(a, b, lower + width);
 }
 
@@ -974,7 +1062,7 @@ const lx_isa ISA = {
     .mr = MR,
     .nr = 2 * VL,
     .product = isa_product,
-    .bf16_bytes = sizeof(bf16_a),
+    .bf16_bytes = BF16_BYTES,
     .narrow_bf16 = isa_narrow_bf16,
     .pair_bf16 = isa_pair_bf16,
     .product_bf16 = isa_product_bf16,

@@ -3,11 +3,12 @@
 #include <string.h>
 
 enum {
-    POINTS = 16,      /* of a transformed tile */
-    KC = 128,         /* channels of a block */
-    LAY = 32,         /* channels whose windows are laid out at a time */
-    COLS = 128,       /* output channels of a block: fewer and the inputs are read too often */
-    MOST_TILES = 300, /* tiles of a block, and at most so many that their inputs are 12 MB */
+    POINTS = 16, /* of a transformed tile */
+    KC = 128,    /* channels of a block */
+    LAY = 32,    /* channels whose windows are laid out at a time */
+    COLS = 128,  /* output channels of a block: fewer and the inputs are read too often */
+    MOST_TILES =
+        300, /* tiles of a block, and at most so many that their inputs are 12 MB */
     V_FLOATS = 3 << 20
 };
 
@@ -39,7 +40,8 @@ typedef struct room {
 
 static room room_of(int64_t n_tiles, int64_t Ci)
 {
-    const int64_t tiles = min64(tiles_per_block(Ci), (n_tiles + LX_MR_MAX - 1) / LX_MR_MAX * LX_MR_MAX);
+    const int64_t tiles =
+        min64(tiles_per_block(Ci), (n_tiles + LX_MR_MAX - 1) / LX_MR_MAX * LX_MR_MAX);
     const int64_t channels = (Ci + KC - 1) / KC * KC;
 
     return (room){
@@ -63,8 +65,8 @@ static int64_t count_tiles(int64_t B, int64_t oh, int64_t ow)
     return B * ((oh + 1) / 2) * ((ow + 1) / 2);
 }
 
-size_t lx_winograd_scratch(const lx_device *dev, int64_t B, int64_t oh, int64_t ow, int64_t Ci,
-                           int64_t Co)
+size_t lx_winograd_scratch(const lx_device *dev, int64_t B, int64_t oh, int64_t ow,
+                           int64_t Ci, int64_t Co)
 {
     const room r = room_of(count_tiles(B, oh, ow), Ci);
     return (size_t)(lx_cpu_threads(dev) * room_floats(&r)) * sizeof(float);
@@ -74,16 +76,16 @@ size_t lx_winograd_scratch(const lx_device *dev, int64_t B, int64_t oh, int64_t 
 typedef struct worker {
     const lx_isa *isa;
     const lx_gemm *g;
-    int64_t th, tw;        /* tiles of an image */
+    int64_t th, tw; /* tiles of an image */
     int first_down, first_right;
-    int tap_at[9];         /* which of the gemm's taps is at row-major place i of the window */
+    int tap_at[9]; /* which of the gemm's taps is at row-major place i of the window */
     bool is_bf16;
     int item; /* bytes of a term of v and u, whose room is that of floats */
     char *v, *u;
     float *m, *window, *wide, *zeros;
-    float *f32;            /* what is rounded to v or u next */
-    int order[9 * LAY];    /* as lx_gemm_lay_panel wants it */
-    int64_t v_tiles;       /* tiles a block of v and m has room for */
+    float *f32;         /* what is rounded to v or u next */
+    int order[9 * LAY]; /* as lx_gemm_lay_panel wants it */
+    int64_t v_tiles;    /* tiles a block of v and m has room for */
 } worker;
 
 /* Inputs of the tile under its 4 x 4 points, zeros outside the image. */
@@ -96,8 +98,9 @@ static void tile_inputs(const float *d[POINTS], const worker *w, int64_t tile, i
         for (int q = 0; q < 4; q++) {
             const int64_t i = 2 * ty + r + w->first_down, j = 2 * tx + q + w->first_right;
             const bool is_inside = i >= 0 && i < p->h && j >= 0 && j < p->w;
-            d[4 * r + q] =
-                is_inside ? w->g->a + ((b * p->h + i) * p->w + j) * p->width + c0 : w->zeros;
+            d[4 * r + q] = is_inside
+                               ? w->g->a + ((b * p->h + i) * p->w + j) * p->width + c0
+                               : w->zeros;
         }
 }
 
@@ -150,7 +153,8 @@ static void transform_inputs(const worker *w, int64_t t0, int64_t n)
 }
 
 /* u[point][panel][channel][nr] of `channels` channels from c0 and columns n0 .. n1-1. */
-static void transform_weights(worker *w, int64_t c0, int64_t channels, int64_t n0, int64_t n1)
+static void transform_weights(worker *w, int64_t c0, int64_t channels, int64_t n0,
+                              int64_t n1)
 {
     const int nr = w->isa->nr;
 
@@ -161,8 +165,8 @@ static void transform_weights(worker *w, int64_t c0, int64_t channels, int64_t n
 
             for (int i = 0; i < 9 * k; i++)
                 w->order[i] = (int)(i % 9 * k + i / 9);
-            lx_gemm_lay_panel(w->isa, w->g, w->window, w->wide, w->order, c0 + c, (int)k, n,
-                              (int)min64(nr, n1 - n));
+            lx_gemm_lay_panel(w->isa, w->g, w->window, w->wide, w->order, c0 + c, (int)k,
+                              n, (int)min64(nr, n1 - n));
             for (int i = 0; i < 9; i++)
                 windows[i] = w->window + w->tap_at[i] * k * nr;
             const int64_t at = (n - n0) * laid(w, channels) + c * nr;
@@ -192,21 +196,24 @@ static void multiply(const worker *w, char *v, int64_t channels, int64_t n, int6
                 const void *u = term(w, w->u, point * KC * COLS + j * k);
                 float *m = w->m + (point * w->v_tiles + t) * COLS + j;
                 if (w->is_bf16)
-                    isa->product_bf16(m, COLS, a, KC, u, k, false, !is_first);
+                    isa->product_bf16(m, COLS, a, KC, u, k, n - t, isa->nr, !is_first);
                 else
-                    isa->product(m, COLS, a, KC, u, isa->nr, k, false, !is_first);
+                    isa->product(m, COLS, a, KC, u, isa->nr, k, n - t, isa->nr,
+                                 !is_first);
             }
     }
 }
 
-static void transform_outputs(const worker *w, int64_t t0, int64_t n, int64_t n0, int64_t cols)
+static void transform_outputs(const worker *w, int64_t t0, int64_t n, int64_t n0,
+                              int64_t cols)
 {
     const lx_gemm *g = w->g;
     const int64_t oh = g->pixels->gh, ow = g->pixels->gw;
 
     for (int64_t t = 0; t < n; t++) {
         const int64_t tile = t0 + t;
-        const int64_t tx = tile % w->tw, ty = tile / w->tw % w->th, b = tile / w->tw / w->th;
+        const int64_t tx = tile % w->tw, ty = tile / w->tw % w->th,
+                      b = tile / w->tw / w->th;
         float *y[4];
         const float *add[4];
 
@@ -262,7 +269,8 @@ void lx_winograd_run(lx_device *dev, const lx_gemm *g, void *scratch)
     const int threads = lx_cpu_threads(dev);
     const int64_t B = g->M / (p->gh * p->gw), n_tiles = count_tiles(B, p->gh, p->gw);
     const room r = room_of(n_tiles, g->C);
-    const int rows = lx_gemm_threads_along_rows(n_tiles, g->N, isa, threads), cols = threads / rows;
+    const int rows = lx_gemm_threads_along_rows(n_tiles, g->N, isa, threads),
+              cols = threads / rows;
 
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int i = 0; i < threads; i++) {

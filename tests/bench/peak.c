@@ -31,9 +31,10 @@ static double products(const lx_device *dev, bool is_bf16)
             static _Thread_local float acc[LX_MR_MAX * LX_NR_MAX];
             for (int i = 0; i < TIMES; i++)
                 if (is_bf16)
-                    isa->product_bf16(acc, isa->nr, a, K, b, K, false, false);
+                    isa->product_bf16(acc, isa->nr, a, K, b, K, isa->mr, isa->nr, false);
                 else
-                    isa->product(acc, isa->nr, a, K, b, isa->nr, K, false, false);
+                    isa->product(acc, isa->nr, a, K, b, isa->nr, K, isa->mr, isa->nr,
+                                 false);
         }
         const double spent = lx_bench_now(dev) - start;
         best = spent < best ? spent : best;
