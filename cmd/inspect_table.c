@@ -612,8 +612,8 @@ static int prepare(lx_inspect_table *t, lx_error *err)
     for (size_t i = 0; i < t->n_readers; i++) {
         reader *r = &t->readers[i];
         r->table = t;
-        if (lx_header_cache_new(&r->cache, err) < 0 || !(r->scratch = lx_arena_new()) ||
-            !(r->kept = lx_arena_new()))
+        if (lx_header_cache_new(&r->cache, i ? t->readers[0].cache : NULL, err) < 0 ||
+            !(r->scratch = lx_arena_new()) || !(r->kept = lx_arena_new()))
             return lx_oom(err);
     }
     return LX_OK;
@@ -742,6 +742,11 @@ const char *lx_inspect_table_text(const lx_inspect_table *t, size_t row, int col
                    : lx_arena_printf(arena, "%.2f GB", cell->number / 1e9);
     if (!is_exact && c->type == LX_FIELD_ID && cell->kind == LX_CELL_TEXT)
         return lx_arena_strndup(arena, cell->text, strnlen(cell->text, 12));
+    if (cell->kind == LX_CELL_TEXT)
+        return cell->text; /* the table's, which outlives what is shown of it */
+    if (cell->kind == LX_CELL_NUMBER && fabs(cell->number) < 1e6 &&
+        cell->number == floor(cell->number)) /* the same digits, sooner */
+        return lx_arena_printf(arena, "%d", (int)cell->number);
     if (cell->kind == LX_CELL_NUMBER && !is_exact)
         lx_str_printf(&text, "%.6g", cell->number);
     else

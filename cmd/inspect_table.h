@@ -49,7 +49,7 @@ const lx_cell *lx_inspect_table_cell(const lx_inspect_table *table, size_t row,
 const char *lx_inspect_table_title(const lx_inspect_table *table, int column);
 bool lx_inspect_table_is_number(const lx_inspect_table *table, int column);
 lx_field_type lx_inspect_table_type(const lx_inspect_table *table, int column);
-/* As people read it, or exactly; NULL when there is no value. In `arena`. */
+/* As people read it, or exactly; NULL when there is no value. In `arena`, or the table's. */
 const char *lx_inspect_table_text(const lx_inspect_table *table, size_t row, int column,
                                   bool is_exact, lx_arena *arena);
 

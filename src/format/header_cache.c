@@ -1,6 +1,8 @@
 #include "src/format/header_cache.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -8,9 +10,10 @@
 #include "src/format/tensor_file_build.h"
 
 enum {
-    MOST_LAYOUTS = 64, /* of a cache; the oldest goes */
-    FIRST_READ = 4096, /* bytes: the header's length and what is short enough */
-    SLACK = 512        /* behind a header: its first tensors, mostly an alpha */
+    MOST_LAYOUTS = 1024,
+    MOST_BYTES = 64 << 20, /* of the layouts' texts; more are parsed each time */
+    FIRST_READ = 4096,     /* bytes: the header's length and what is short enough */
+    SLACK = 512            /* behind a header: its first tensors, mostly an alpha */
 };
 
 struct lx_layout {
@@ -23,17 +26,25 @@ struct lx_layout {
     size_t count;
     const char **notes; /* on the tensors, in the arena */
     size_t n_notes;
-    void *attached;
+    _Atomic(void *) attached; /* set once, after release */
     void (*release)(void *);
 };
+
+/* Layouts are only added, so that they are found without a lock, and live as long as any cache of the pool. */
+typedef struct pool {
+    pthread_mutex_t mutex; /* of who adds and attaches */
+    size_t n_caches, bytes;
+    atomic_size_t n;
+    lx_layout *layouts[MOST_LAYOUTS];
+} pool;
 
 struct lx_header_cache {
     unsigned char *bytes; /* the header of the open file, and what was read behind it */
     size_t n_bytes, capacity;
     lx_arena *arena; /* metadata of the open file */
-    lx_layout *layouts[MOST_LAYOUTS];
-    size_t n_layouts, next;
+    pool *pool;
     lx_layout *begun; /* of the open file, not yet known to be sound */
+    lx_layout *own;   /* of the open file, for which the pool had no room */
     size_t n_notes;   /* of the open file, before its tensors */
 };
 
@@ -42,7 +53,7 @@ static void free_layout(lx_layout *l)
     if (!l)
         return;
     if (l->release)
-        l->release(l->attached);
+        l->release(atomic_load(&l->attached));
     lx_arena_free(l->arena);
     lx_free(l->rest);
     lx_free(l->views);
@@ -51,15 +62,49 @@ static void free_layout(lx_layout *l)
     lx_free(l);
 }
 
-int lx_header_cache_new(lx_header_cache **out, lx_error *err)
+static pool *new_pool(void)
+{
+    pool *p = lx_calloc(1, sizeof *p);
+
+    if (p && pthread_mutex_init(&p->mutex, NULL) != 0) {
+        lx_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void leave_pool(pool *p)
+{
+    size_t left;
+
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->mutex);
+    left = --p->n_caches;
+    pthread_mutex_unlock(&p->mutex);
+    if (left)
+        return;
+    for (size_t i = 0; i < atomic_load(&p->n); i++)
+        free_layout(p->layouts[i]);
+    pthread_mutex_destroy(&p->mutex);
+    lx_free(p);
+}
+
+int lx_header_cache_new(lx_header_cache **out, lx_header_cache *sharing, lx_error *err)
 {
     lx_header_cache *c = lx_calloc(1, sizeof *c);
 
     *out = NULL;
-    if (!c || !(c->arena = lx_arena_new())) {
+    if (!c || !(c->arena = lx_arena_new()) ||
+        !(c->pool = sharing ? sharing->pool : new_pool())) {
+        if (c)
+            lx_arena_free(c->arena);
         lx_free(c);
         return lx_oom(err);
     }
+    pthread_mutex_lock(&c->pool->mutex);
+    c->pool->n_caches++;
+    pthread_mutex_unlock(&c->pool->mutex);
     *out = c;
     return LX_OK;
 }
@@ -68,9 +113,9 @@ void lx_header_cache_free(lx_header_cache *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < c->n_layouts; i++)
-        free_layout(c->layouts[i]);
     free_layout(c->begun);
+    free_layout(c->own);
+    leave_pool(c->pool);
     lx_arena_free(c->arena);
     lx_free(c->bytes);
     lx_free(c);
@@ -105,12 +150,13 @@ static int adopt(lx_tensor_file *file, lx_layout *l, lx_error *err)
 int lx_header_cache__find(lx_tensor_file *file, const char *rest, size_t n,
                           size_t data_size, lx_error *err)
 {
-    lx_header_cache *c = file->cache;
+    const pool *p = file->cache->pool;
+    const size_t n_layouts = atomic_load(&p->n);
     int rc;
 
     n = without_padding(rest, n);
-    for (size_t i = 0; i < c->n_layouts; i++) {
-        lx_layout *l = c->layouts[i];
+    for (size_t i = 0; i < n_layouts; i++) {
+        lx_layout *l = p->layouts[i];
         if (l->n == n && l->data_size == data_size && memcmp(l->rest, rest, n) == 0)
             return (rc = adopt(file, l, err)) < 0 ? rc : 1;
     }
@@ -143,6 +189,27 @@ void lx_header_cache__keep(lx_tensor_file *file)
         file->layout = file->cache->begun; /* once its names are in order: see settle */
 }
 
+/* False when there is no room, or another thread was faster: then the layout is the file's alone. */
+static bool add_to_pool(pool *p, lx_layout *l)
+{
+    bool is_new = true;
+    size_t n;
+
+    pthread_mutex_lock(&p->mutex);
+    n = atomic_load(&p->n);
+    for (size_t i = 0; i < n && is_new; i++)
+        is_new = p->layouts[i]->n != l->n || p->layouts[i]->data_size != l->data_size ||
+                 memcmp(p->layouts[i]->rest, l->rest, l->n) != 0;
+    is_new = is_new && n < MOST_LAYOUTS && l->n <= MOST_BYTES - p->bytes;
+    if (is_new) {
+        p->layouts[n] = l;
+        p->bytes += l->n;
+        atomic_store(&p->n, n + 1);
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return is_new;
+}
+
 /* The file is open: its views are the layout's now. Notes beyond the first hundred of a file
  * are not made, so a layout that met them may lack some, as the file does. */
 static void settle(lx_tensor_file *file)
@@ -162,14 +229,9 @@ static void settle(lx_tensor_file *file)
     l->by_name = file->by_name;
     l->begins = file->begins;
     l->count = file->count;
-    if (c->n_layouts < MOST_LAYOUTS) {
-        c->layouts[c->n_layouts++] = l;
-    } else {
-        free_layout(c->layouts[c->next]);
-        c->layouts[c->next] = l;
-        c->next = (c->next + 1) % MOST_LAYOUTS;
-    }
     c->begun = NULL;
+    if (!add_to_pool(c->pool, l))
+        c->own = l;
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -255,7 +317,8 @@ int lx_tensor_file_open_header(lx_tensor_file **out, lx_header_cache *c, const c
 
     *out = NULL;
     free_layout(c->begun);
-    c->begun = NULL;
+    free_layout(c->own);
+    c->begun = c->own = NULL;
     lx_arena_reset(c->arena);
     if ((rc = lx_file_open_regular(&fd, &size, path, err)) < 0)
         return rc;
@@ -285,18 +348,23 @@ size_t lx_tensor_file_size(const lx_tensor_file *file)
 
 void *lx_tensor_file_attached(const lx_tensor_file *file)
 {
-    return file->layout ? file->layout->attached : NULL;
+    return file->layout ? atomic_load(&file->layout->attached) : NULL;
 }
 
 bool lx_tensor_file_attach(lx_tensor_file *file, void *data, void (*release)(void *))
 {
-    if (!file->layout)
+    lx_layout *l = file->layout;
+    bool is_first;
+
+    if (!l)
         return false;
-    if (file->layout->release)
-        file->layout->release(file->layout->attached);
-    file->layout->attached = data;
-    file->layout->release = release;
-    return true;
+    pthread_mutex_lock(&file->cache->pool->mutex);
+    if ((is_first = !atomic_load(&l->attached))) {
+        l->release = release;
+        atomic_store(&l->attached, data);
+    }
+    pthread_mutex_unlock(&file->cache->pool->mutex);
+    return is_first;
 }
 
 static int read_bytes(void *out, const lx_tensor_file *file, size_t at, size_t n,

@@ -11,7 +11,8 @@
  * byte for byte and with as much data, the views of the first are used. The caller may
  * keep what it found out about them with the layout.
  *
- * A cache belongs to one thread, and one file of it is open at a time.
+ * A cache belongs to one thread, and one file of it is open at a time. Caches of several threads may share their
+ * layouts: what one has parsed the others know.
  */
 #ifndef LX_FORMAT_HEADER_CACHE_H
 #define LX_FORMAT_HEADER_CACHE_H
@@ -22,7 +23,8 @@
 
 typedef struct lx_header_cache lx_header_cache;
 
-int lx_header_cache_new(lx_header_cache **out, lx_error *err);
+/* sharing: another cache, whose layouts this one uses and adds to, or NULL. In any order they are freed. */
+int lx_header_cache_new(lx_header_cache **out, lx_header_cache *sharing, lx_error *err);
 void lx_header_cache_free(lx_header_cache *cache);
 
 /* As lx_tensor_file_open, which reads what is no safetensors file (pickles: their storages
@@ -34,9 +36,9 @@ int lx_tensor_file_open_header(lx_tensor_file **out, lx_header_cache *cache,
 size_t lx_tensor_file_size(const lx_tensor_file *file);
 
 /*
- * What the caller keeps with the layout of this file's tensors, and how it is freed; a
- * second attach replaces the first. attached is NULL when there is none yet; attach
- * returns false (and frees nothing) when the file has no layout that is kept.
+ * What the caller keeps with the layout of this file's tensors, and how it is freed. attached is NULL when there is
+ * none yet; attach returns false (and frees nothing) when the file has no layout that is kept, or something is
+ * attached already, as by another thread a moment ago.
  */
 void *lx_tensor_file_attached(const lx_tensor_file *file);
 bool lx_tensor_file_attach(lx_tensor_file *file, void *data, void (*release)(void *));

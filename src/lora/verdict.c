@@ -131,11 +131,13 @@ static const lx_counted *member_fold(const lx_count_group *group, const char *ke
     for (size_t i = 0; i < group->n_items; i++) {
         const char *s = group->items[i].name;
         size_t m = group->items[i].n;
-        while (m > n && isspace((unsigned char)*s))
+        while (m > n && *s <= ' ' && isspace((unsigned char)*s))
             s++, m--;
-        while (m > n && isspace((unsigned char)s[m - 1]))
+        while (m > n && s[m - 1] <= ' ' && isspace((unsigned char)s[m - 1]))
             m--;
-        if (m == n && strncasecmp(s, key, n) == 0)
+        /* Letters differ by bit 5 when they differ by case: most items are told apart by their first. */
+        if (m == n && (m == 0 || !((s[0] ^ key[0]) & ~0x20)) &&
+            strncasecmp(s, key, n) == 0)
             return &group->items[i];
     }
     return NULL;

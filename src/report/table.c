@@ -28,6 +28,14 @@ static int width_of(uint32_t c)
     return width < 0 ? 1 : width;
 }
 
+/* Letters of ASCII alone, each of which takes one column and is shown as it is: nearly all cells. */
+static bool is_plain(const char *text)
+{
+    while (*text >= 0x20 && *text < 0x7F)
+        text++;
+    return !*text;
+}
+
 /* Bytes of `text` that fit `width` columns; *used is how many they take. */
 static size_t fitting(int *used, const char *text, int width)
 {
@@ -35,6 +43,10 @@ static size_t fitting(int *used, const char *text, int width)
     locale_t before;
     size_t n = 0;
 
+    if (is_plain(text)) {
+        *used = end - text < width ? (int)(end - text) : width > 0 ? width : 0;
+        return (size_t)*used;
+    }
     pthread_once(&once, make_locale);
     before = utf8 ? uselocale(utf8) : (locale_t)0;
     *used = 0;
@@ -61,7 +73,8 @@ int lx_text_width(const char *text)
 
 typedef struct layout {
     const lx_table *table;
-    char **cells; /* escaped */
+    const char **cells; /* as they are shown: the table's own, or one of these */
+    char **escaped;
     int *widths;
 } layout;
 
@@ -73,10 +86,15 @@ static int escape_cells(layout *l, lx_error *err)
 
     for (size_t i = 0; i < t->n_rows * t->n_columns && rc == LX_OK; i++) {
         const char *text = t->cells[i] ? t->cells[i] : "-";
+        if (is_plain(text)) {
+            l->cells[i] = text;
+            continue;
+        }
         lx_str_clear(&s);
         lx_escape_terminal(&s, text, strlen(text), true);
-        if (s.failed || !(l->cells[i] = lx_strdup(lx_str_text(&s))))
+        if (s.failed || !(l->escaped[i] = lx_strdup(lx_str_text(&s))))
             rc = lx_oom(err);
+        l->cells[i] = l->escaped[i];
     }
     lx_str_release(&s);
     return rc;
@@ -115,6 +133,16 @@ static void measure(layout *l, int width, int indent, int most)
     }
 }
 
+static void put_spaces(lx_str *out, int n)
+{
+    static const char spaces[] =
+        "                                                                ";
+    const int most = (int)sizeof spaces - 1;
+
+    for (; n > 0; n -= most)
+        lx_str_append(out, spaces, (size_t)(n < most ? n : most));
+}
+
 static void put_cell(lx_str *out, const char *text, int width, bool is_number,
                      bool is_last)
 {
@@ -127,26 +155,26 @@ static void put_cell(lx_str *out, const char *text, int width, bool is_number,
         lx_str_puts(out, "...");
         used += 3;
     } else if (is_number) {
-        lx_str_printf(out, "%*s", width - used, "");
+        put_spaces(out, width - used);
         lx_str_append(out, text, n);
         return;
     } else {
         lx_str_append(out, text, n);
     }
     if (!is_last)
-        lx_str_printf(out, "%*s", width - used, "");
+        put_spaces(out, width - used);
 }
 
 static void put_row(lx_str *out, const layout *l, int indent, size_t row, bool is_head)
 {
     const lx_table *t = l->table;
 
-    lx_str_printf(out, "%*s", indent, "");
+    put_spaces(out, indent);
     for (size_t c = 0; c < t->n_columns; c++) {
         const char *text =
             is_head ? t->columns[c].title : l->cells[row * t->n_columns + c];
         if (c)
-            lx_str_printf(out, "%*s", GAP, "");
+            put_spaces(out, GAP);
         put_cell(out, text, l->widths[c], t->columns[c].is_number, c + 1 == t->n_columns);
     }
     lx_str_putc(out, '\n');
@@ -158,14 +186,15 @@ int lx_table_text(lx_str *out, const lx_table *table, int width, int indent,
     return lx_table_text_clipped(out, table, width, indent, INT_MAX, err);
 }
 
-int lx_table_text_clipped(lx_str *out, const lx_table *table, int width, int indent, int most,
-                          lx_error *err)
+int lx_table_text_clipped(lx_str *out, const lx_table *table, int width, int indent,
+                          int most, lx_error *err)
 {
     size_t n = table->n_rows * table->n_columns;
     layout l = {.table = table,
                 .cells = lx_calloc(n + 1, sizeof *l.cells),
+                .escaped = lx_calloc(n + 1, sizeof *l.escaped),
                 .widths = lx_calloc(table->n_columns + 1, sizeof *l.widths)};
-    int rc = l.cells && l.widths ? escape_cells(&l, err) : lx_oom(err);
+    int rc = l.cells && l.escaped && l.widths ? escape_cells(&l, err) : lx_oom(err);
 
     if (rc == LX_OK) {
         measure(&l, width, indent, most);
@@ -174,8 +203,9 @@ int lx_table_text_clipped(lx_str *out, const lx_table *table, int width, int ind
             put_row(out, &l, indent, r, false);
         rc = lx_str_check(out, err);
     }
-    for (size_t i = 0; l.cells && i < n; i++)
-        lx_free(l.cells[i]);
+    for (size_t i = 0; l.escaped && i < n; i++)
+        lx_free(l.escaped[i]);
+    lx_free(l.escaped);
     lx_free(l.cells);
     lx_free(l.widths);
     return rc;

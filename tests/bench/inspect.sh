@@ -27,9 +27,11 @@ print(time.perf_counter() - start)
 PY
 median() { sort -n | sed -n 5p; }
 for turn in 0 1 2 3 4 5 6 7 8 9; do
-    { /usr/bin/time -f '%e %U %S %M' "$build/lx" inspect "$dir/loras" >/dev/null 2>"$dir/err" || true; }
+    begin=$EPOCHREALTIME
+    { /usr/bin/time -f '%U %S %M' "$build/lx" inspect "$dir/loras" >/dev/null 2>"$dir/err" || true; }
+    end=$EPOCHREALTIME
     [ $turn -eq 0 ] && continue # the first one warms up
-    tail -n 1 "$dir/err" >>"$dir/lx"
+    echo "$begin $end $(tail -n 1 "$dir/err")" | awk '{ print $2 - $1, $3, $4, $5 }' >>"$dir/lx"
     "$python" "$dir/loop.py" "$dir/loras" >>"$dir/python"
 done
 lx=$(awk '{ print $1 }' "$dir/lx" | median)

@@ -29,7 +29,7 @@ static int look_twice(const char *path, size_t n_tensors[2], lx_error *err)
 {
     lx_header_cache *cache = NULL;
     lx_arena *arena = lx_arena_new();
-    int rc = arena ? lx_header_cache_new(&cache, err) : lx_oom(err);
+    int rc = arena ? lx_header_cache_new(&cache, NULL, err) : lx_oom(err);
 
     for (int i = 0; i < 2 && rc == LX_OK; i++)
         rc = look(path, cache, arena, &n_tensors[i], err);

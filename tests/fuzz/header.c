@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static lx_header_cache *cache;
     const char *path = fuzz_file(data, size, ".safetensors");
 
-    if (!cache && lx_header_cache_new(&cache, NULL) < 0)
+    if (!cache && lx_header_cache_new(&cache, NULL, NULL) < 0)
         abort();
     for (int round = 0; round < 2; round++) {
         lx_tensor_file *whole = NULL, *header = NULL;

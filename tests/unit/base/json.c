@@ -10,6 +10,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/json.h"
+#include "src/base/json_reader.h"
 #include "src/base/rng.h"
 
 static void expect_refused(const char *text, size_t n, const char *part)
@@ -139,8 +140,9 @@ static void test_base_json__pretty_keeps_the_order(void **state)
     cJSON *tree;
     assert_int_equal(lx_json_parse(&tree, text, strlen(text), NULL), 0);
     assert_int_equal(lx_json_pretty(&out, tree, NULL), 0);
-    assert_string_equal(lx_str_text(&out), "{\n  \"b\": [\n    1,\n    {\n      \"c\": 2\n    }\n"
-                                           "  ],\n  \"a\": {},\n  \"d\": []\n}");
+    assert_string_equal(lx_str_text(&out),
+                        "{\n  \"b\": [\n    1,\n    {\n      \"c\": 2\n    }\n"
+                        "  ],\n  \"a\": {},\n  \"d\": []\n}");
     cJSON_Delete(tree);
     lx_str_release(&out);
 }
@@ -188,6 +190,50 @@ static void test_base_json__every_failed_allocation_is_told(void **state)
     }
 }
 
+/* Texts of all kinds of pieces, at every distance from the blocks in which they are copied: copied on the way they
+ * are what they are when copied afterwards, and the same ones are refused at the same place. */
+static void test_base_json__copied_as_read_or_afterwards(void **state)
+{
+    static const char *const pieces[] = {
+        "tag name",       "x",   "\\\"", "\\\\", "\\n",  "\\u00e9", "\xc3\xa9",
+        "\\ud83d\\ude00", "\\/", "\x7f", "\x01", "\xff", "\\q",     "\\\\\\\""};
+    enum { USUAL = 5, ALL = sizeof pieces / sizeof *pieces };
+    uint32_t random = 1;
+
+    for (int turn = 0; turn < 20000; turn++) {
+        char text[700] = "\"", room[800], after[800];
+        lx_error a = {0}, b = {0};
+        lx_json_reader fast, slow;
+        bool is_printable;
+        size_t n;
+        int rc;
+
+        random = random * 1664525 + 1013904223;
+        for (int left = (int)(random >> 16 & 63), few = turn % 3; left > 0; left--) {
+            random = random * 1664525 + 1013904223;
+            strcat(text, pieces[(random >> 16) % (few ? USUAL : ALL)]);
+        }
+        if (turn % 7)
+            strcat(text, "\"");
+        fast = lx_json_reader_of(text, strlen(text));
+        slow = fast;
+        memset(room, '?', sizeof room);
+        fast.out = room;
+        rc = lx_json_next(&fast, &a);
+        assert_int_equal(rc, lx_json_next(&slow, &b));
+        if (rc < 0) {
+            assert_string_equal(a.text, b.text);
+            continue;
+        }
+        n = lx_json_copy(after, &is_printable, &slow);
+        assert_int_equal(fast.copied_n, n);
+        assert_memory_equal(room, after, n + 1);
+        assert_int_equal(fast.is_printable, is_printable);
+        assert_int_equal(fast.token_n, slow.token_n);
+        assert_int_equal(room[strlen(text) + 8], '?'); /* no further than was promised */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_base_json__pretty_keeps_the_order),
         cmocka_unit_test(test_base_json__members_or_their_default),
         cmocka_unit_test(test_base_json__what_json_cannot_say_is_refused),
+        cmocka_unit_test(test_base_json__copied_as_read_or_afterwards),
         cmocka_unit_test(test_base_json__every_failed_allocation_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

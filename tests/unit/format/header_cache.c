@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +50,7 @@ static void compare_folder(const char *folder)
     lx_dir dir;
     size_t n = 0;
 
-    assert_int_equal(lx_header_cache_new(&cache, NULL), 0);
+    assert_int_equal(lx_header_cache_new(&cache, NULL, NULL), 0);
     assert_int_equal(lx_dir_list(&dir, folder, NULL), 0);
     for (size_t i = 0; i < 2 * dir.count; i++) {
         lx_tensor_file *whole = NULL, *header = NULL;
@@ -98,7 +100,7 @@ static void test_format_header_cache__one_layout_serves_many_files(void **state)
 
     assert_true(fd >= 0);
     close(fd);
-    assert_int_equal(lx_header_cache_new(&cache, NULL), 0);
+    assert_int_equal(lx_header_cache_new(&cache, NULL, NULL), 0);
     for (int i = 0; i < 4; i++) {
         /* other values, other metadata, the same tensors; the last has one of another shape */
         lx_tensor_view views[] = {{"a.alpha", LX_F32, 0, {0}, 1, &values[i % 2][1], 4},
@@ -125,6 +127,8 @@ static void test_format_header_cache__one_layout_serves_many_files(void **state)
                          i == 0 || i == 3 ? NULL : &attached);
         if (i == 0)
             assert_true(lx_tensor_file_attach(file, &attached, release));
+        if (i < 2)
+            assert_false(lx_tensor_file_attach(file, path, release));
         lx_tensor_file_close(file);
     }
     lx_header_cache_free(cache);
@@ -132,11 +136,81 @@ static void test_format_header_cache__one_layout_serves_many_files(void **state)
     unlink(path);
 }
 
+/* Threads look at the same files, each through its own cache: what is parsed once serves all. */
+enum { THREADS = 4, LAYOUTS = 5, ROUNDS = 40 };
+
+static char shared_folder[] = "/tmp/lx-headers-XXXXXX";
+static int facts[LAYOUTS]; /* what is attached, known by the layout */
+static atomic_int n_freed;
+
+static void count_release(void *data)
+{
+    (void)data;
+    atomic_fetch_add(&n_freed, 1);
+}
+
+static void *look_at_all(void *cache)
+{
+    long wrong = 0;
+
+    for (int turn = 0; turn < ROUNDS * LAYOUTS; turn++) {
+        const int which = turn % LAYOUTS;
+        lx_tensor_file *file;
+        char path[64];
+        void *known;
+        snprintf(path, sizeof path, "%s/%d", shared_folder, which);
+        if (lx_tensor_file_open_header(&file, cache, path, NULL) < 0)
+            return (void *)1;
+        wrong += lx_tensor_file_at(file, 0)->n_elements != (size_t)which + 1;
+        if ((known = lx_tensor_file_attached(file)))
+            wrong += known != &facts[which];
+        else
+            lx_tensor_file_attach(file, &facts[which], count_release);
+        lx_tensor_file_close(file);
+    }
+    return (void *)wrong;
+}
+
+static void test_format_header_cache__threads_share_what_they_parsed(void **state)
+{
+    static const float values[LAYOUTS];
+    lx_header_cache *caches[THREADS] = {NULL};
+    pthread_t threads[THREADS];
+    char path[64];
+
+    assert_non_null(mkdtemp(shared_folder));
+    for (int i = 0; i < LAYOUTS; i++) {
+        const lx_tensor_view view = {
+            "a", LX_F32, 1, {i + 1}, (size_t)i + 1, values, 4 * (size_t)(i + 1)};
+        snprintf(path, sizeof path, "%s/%d", shared_folder, i);
+        assert_int_equal(lx_safetensors_write(path, &view, 1, NULL, 0, NULL), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(lx_header_cache_new(&caches[i], caches[0], NULL), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, look_at_all, caches[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *wrong;
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+    for (int i = 0; i < THREADS; i++)
+        lx_header_cache_free(caches[i]);
+    /* One a layout that was kept, and one at most of each file that lost the race to keep one. */
+    assert_in_range(atomic_load(&n_freed), LAYOUTS, LAYOUTS * THREADS);
+    for (int i = 0; i < LAYOUTS; i++) {
+        snprintf(path, sizeof path, "%s/%d", shared_folder, i);
+        unlink(path);
+    }
+    rmdir(shared_folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_header_cache__reads_and_refuses_the_same),
         cmocka_unit_test(test_format_header_cache__one_layout_serves_many_files),
+        cmocka_unit_test(test_format_header_cache__threads_share_what_they_parsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
