@@ -1,6 +1,7 @@
 /* lx convert - a LoRA in another program's spelling or in another precision */
 #include <string.h>
 
+#include "cmd/bounds.h"
 #include "cmd/derived.h"
 #include "src/base/file.h"
 #include "src/base/python.h"
@@ -526,7 +527,10 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_convert *convert = NULL;
     int rc;
 
-    if ((rc = read_args(&j, err)) < 0 || (rc = lx_convert_new(&convert, err)) < 0 ||
+    if ((rc = read_args(&j, err)) < 0 ||
+        (rc = lx_bounds_of_derived(cli, &j.source, 1, j.output, !j.args->no_record,
+                                   err)) < 0 ||
+        (rc = lx_convert_new(&convert, err)) < 0 ||
         (rc = open_inputs(&j, convert, err)) < 0)
         goto done;
     if ((rc = lx_convert_run(&j.result, convert, &j.options, err)) < 0) {

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/bounds.h"
 #include "cmd/derived.h"
 #include "cmd/progress.h"
 #include "src/base/file.h"
@@ -453,7 +454,9 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_extract *extract = NULL;
     int rc;
 
-    if ((rc = read_args(&j, err)) < 0)
+    if ((rc = read_args(&j, err)) < 0 ||
+        (rc = lx_bounds_of_derived(cli, (const char *[]){j.base, j.tuned}, 2, j.output,
+                                   !j.args->no_record, err)) < 0)
         return rc;
     lx_progress_init(&j.progress, cli);
     if ((rc = lx_model_files_open(&base, j.base, err)) < 0 ||

@@ -1,4 +1,5 @@
 /* lx import - take in what other tools recorded, and the history in LoRA files */
+#include "cmd/bounds.h"
 #include "cmd/import.h"
 #include "cmd/import_bundle.h"
 
@@ -38,7 +39,8 @@ static const lx_option options[] = {
     LX_FLAG(struct import_args, keep_private, 0, "keep-private",
             "keep host, user and path names that other trackers wrote down"),
     LX_ARGS(struct import_args, paths, "PATH",
-            "bundles, folders of LoRA files, TensorBoard, mlruns or mlflow.db, W&B, console logs"),
+            "bundles, folders of LoRA files, TensorBoard, mlruns or mlflow.db, W&B, "
+            "console logs"),
     LX_OPTION_END,
 };
 
@@ -446,6 +448,18 @@ static int open_store(lx_import *job, lx_error *err)
     return rc == LX_ENOTFOUND && job->is_dry_run ? LX_OK : rc;
 }
 
+static int confine(lx_import *job, const lx_words *paths, lx_error *err)
+{
+    lx_bounds b = {.cli = job->cli};
+    int rc;
+
+    for (size_t i = 0; i < paths->count; i++)
+        lx_bounds_read(&b, paths->items[i]);
+    if ((rc = lx_bounds_store(&b, !job->is_dry_run, err)) < 0)
+        return rc;
+    return lx_bounds_enter(&b, err);
+}
+
 static int conclude(lx_import *job, const struct import_args *args, lx_error *err)
 {
     cJSON *runs = NULL;
@@ -488,6 +502,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         goto done;
     job.history->keeps_private = args->keep_private;
     if ((rc = lx_lora_files_new(&job.loras, job.history, err)) == LX_OK &&
+        (rc = confine(&job, &args->paths, err)) == LX_OK &&
         (rc = open_store(&job, err)) == LX_OK &&
         (rc = look_at_all(&job, &args->paths, err)) == LX_OK)
         rc = conclude(&job, args, err);

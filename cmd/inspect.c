@@ -1,6 +1,7 @@
 /* lx inspect - show what a LoRA file contains */
 #include <string.h>
 
+#include "cmd/bounds.h"
 #include "cmd/cli.h"
 #include "cmd/inspect_files.h"
 #include "cmd/inspect_list.h"
@@ -84,6 +85,27 @@ static bool has_picture(const lx_file_list *files)
     return false;
 }
 
+/* Also what patterns came to, and where the files are that the store only knows of. */
+static int confine(lx_cli *cli, const struct inspect_args *args,
+                   const lx_file_list *files, lx_error *err)
+{
+    lx_bounds b = {.cli = cli};
+    int rc;
+
+    for (size_t i = 0; i < args->files.count; i++)
+        lx_bounds_read(&b, args->files.items[i]);
+    for (size_t i = 0; i < files->count; i++)
+        if (!lx_file_exists(files->paths[i]))
+            lx_bounds_read(&b, lx_inspect_stored_path(cli, files->paths[i]));
+        else if (files->has_patterns)
+            lx_bounds_read(&b, files->paths[i]);
+    if (args->html)
+        lx_bounds_write(&b, args->html);
+    if ((rc = lx_bounds_store(&b, false, err)) < 0)
+        return rc;
+    return lx_bounds_enter(&b, err);
+}
+
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     struct inspect_args *args = args_;
@@ -132,6 +154,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                        args->files.items[0],
                        files.n_pictures ? "; lx plan looks at folders of training images"
                                         : "");
+    if ((rc = confine(cli, args, &files, err)) < 0)
+        return rc;
     if (args->similar)
         return lx_inspect_similar(cli, &files, args->json, err);
     if (!asks_rows &&

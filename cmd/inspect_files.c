@@ -6,8 +6,9 @@
 
 #include "cmd/inspect_picture.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 
-enum { MOST_DEPTH = 64 }; /* folders in folders: beyond it links go in circles */
+enum { MOST_DEPTH = 64 }; /* folders in folders */
 
 static bool is_model_name(const char *name)
 {
@@ -38,15 +39,41 @@ static int add(lx_file_list *l, lx_cli *cli, const char *path, lx_error *err)
     return LX_OK;
 }
 
-/* Hidden names are left out, as a shell does. */
-static int walk(lx_file_list *l, lx_cli *cli, const char *folder, int depth,
-                lx_error *err)
+/* A folder that is being walked, and those it was met in: a link may lead back to one of them. */
+typedef struct open_folder {
+    const struct open_folder *above;
+    dev_t device;
+    ino_t inode;
+    int depth;
+} open_folder;
+
+static bool is_above(const open_folder *at, const struct stat *st)
 {
+    for (; at; at = at->above)
+        if (at->device == st->st_dev && at->inode == st->st_ino)
+            return true;
+    return false;
+}
+
+/* Hidden names are left out, as a shell does. */
+static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
+                const open_folder *above, lx_error *err)
+{
+    struct stat st;
+    open_folder here = {.above = above, .depth = above ? above->depth + 1 : 0};
     const size_t n = strlen(folder);
     lx_error problem;
     lx_dir dir = {0};
     int rc = lx_dir_list(&dir, folder, &problem);
 
+    if (rc == LX_OK && (lx_io_get()->stat(folder, &st) < 0 || is_above(above, &st))) {
+        lx_dir_free(&dir);
+        return LX_OK;
+    }
+    if (rc == LX_OK) {
+        here.device = st.st_dev;
+        here.inode = st.st_ino;
+    }
     if (rc < 0) {
         lx_message(cli, "lx inspect: %s\n", lx_safe(cli, problem.text));
         return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
@@ -67,8 +94,8 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder, int depth,
             rc = lx_oom(err);
         else if (is_model_name(name))
             rc = add(l, cli, path, err);
-        else if (depth < MOST_DEPTH && lx_file_is_dir(path))
-            rc = walk(l, cli, path, depth + 1, err);
+        else if (here.depth < MOST_DEPTH && lx_file_is_dir(path))
+            rc = walk(l, cli, path, &here, err);
     }
     lx_dir_free(&dir);
     return rc;
@@ -80,13 +107,14 @@ static int add_pattern(lx_file_list *l, lx_cli *cli, const char *word, lx_error 
     int rc = LX_OK, status = glob(word, GLOB_NOSORT, NULL, &found);
 
     l->n_folders++;
+    l->has_patterns = true;
     if (status == GLOB_NOSPACE)
         rc = lx_oom(err);
     else if (status != 0)
         rc = lx_fail(err, LX_ENOTFOUND, "%s: no file fits the pattern", word);
     for (size_t i = 0; i < found.gl_pathc && rc == LX_OK; i++)
         rc = lx_file_is_dir(found.gl_pathv[i])
-                 ? walk(l, cli, found.gl_pathv[i], 0, err)
+                 ? walk(l, cli, found.gl_pathv[i], NULL, err)
                  : add(l, cli, lx_arena_strdup(cli->arena, found.gl_pathv[i]), err);
     globfree(&found);
     return rc;
@@ -101,7 +129,7 @@ int lx_inspect_files(lx_file_list *l, lx_cli *cli, const lx_words *words, lx_err
         const char *word = words->items[i];
         if (lx_file_is_dir(word)) {
             l->n_folders++;
-            rc = walk(l, cli, word, 0, err);
+            rc = walk(l, cli, word, NULL, err);
         } else if (!lx_file_exists(word) && strpbrk(word, "*?[")) {
             rc = add_pattern(l, cli, word, err);
         } else {

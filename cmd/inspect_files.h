@@ -3,7 +3,7 @@
  *
  * A file as it is; of a folder all model files in it and below, in the order of their
  * names; of a pattern that no file is named by (quoted, so that the shell left it) what
- * it fits. Model files end in .safetensors, .sft, .ckpt, .pt, .pth or .bin.
+ * it fits. Links to folders are followed, but not into a folder that they are in. Model files end in .safetensors, .sft, .ckpt, .pt, .pth or .bin.
  */
 #ifndef LX_CMD_INSPECT_FILES_H
 #define LX_CMD_INSPECT_FILES_H
@@ -15,6 +15,7 @@ typedef struct lx_file_list {
     size_t count, capacity;
     size_t n_folders;  /* words that were folders or patterns */
     size_t n_pictures; /* pictures met in folders, which are left out */
+    bool has_patterns;
 } lx_file_list;
 
 /* LX_ENOTFOUND: a pattern without a file. Folders that cannot be read are told on stderr. */

@@ -85,7 +85,7 @@ static int find_artifact(lx_artifact_row *out, lx_cli *cli, lx_store *store,
                               "run %.10s has no file \"%s\" (lx show lists them)",
                               run->id, name)
                     : lx_fail(err, LX_ENOTFOUND, "run %.10s has no LoRA", run->id);
-    if (!name && n_loras > 1)
+    if (!name && n_loras > 1 && !cli->is_quiet)
         lx_message(
             cli, "run %.10s has %zu LoRAs, this is the last: %.10s:NAME names another\n",
             run->id, n_loras, run->id);
@@ -173,6 +173,24 @@ int lx_inspect_stored(lx_cli *cli, const lx_inspect_options *options, const char
         rc = show_artifact(cli, options, store, &artifact, err);
     lx_store_close(store);
     return rc;
+}
+
+const char *lx_inspect_stored_path(lx_cli *cli, const char *word)
+{
+    lx_cli quiet = *cli; /* which of several files it is will be told when it is shown */
+    lx_artifact_row artifact = {0};
+    const char *path = NULL;
+    lx_store *store = NULL;
+    lx_error problem;
+
+    quiet.is_quiet = true;
+    if (lx_store_open(&store, cli->store_path, true, NULL) < 0)
+        return NULL;
+    if (find(&artifact, &quiet, store, word, &problem) == LX_OK && !artifact.is_kept &&
+        *artifact.path)
+        path = artifact.path;
+    lx_store_close(store);
+    return path;
 }
 
 /* ---- of a picture -------------------------------------------------------- */

@@ -13,6 +13,9 @@
 int lx_inspect_stored(lx_cli *cli, const lx_inspect_options *options, const char *word,
                       lx_error *err);
 
+/* Where the file is that this word means, if it lies outside the store; NULL else. In the arena. */
+const char *lx_inspect_stored_path(lx_cli *cli, const char *word);
+
 /* What the store knows of the LoRAs that a picture names by their hashes ("style: 1a2b3c4d5e6f"); one
  * line each. Nothing without a store. */
 void lx_inspect_picture_loras(lx_cli *cli, const char *hashes);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cmd/bounds.h"
 #include "cmd/derived.h"
 #include "src/base/file.h"
 #include "src/base/str.h"
@@ -440,6 +441,19 @@ static void report(const lx_merge_job *j, const lx_merge_result *r,
     lx_print(j->cli, "\n");
 }
 
+static int confine(lx_merge_job *j, lx_error *err)
+{
+    const char **inputs = lx_arena_calloc(j->cli->arena, j->n + 1, sizeof *inputs);
+
+    if (!inputs)
+        return lx_oom(err);
+    for (size_t i = 0; i < j->n; i++)
+        inputs[i] = j->inputs[i].path;
+    inputs[j->n] = j->into;
+    return lx_bounds_of_derived(j->cli, inputs, j->n + 1, j->output, !j->args->no_record,
+                                err);
+}
+
 static int run(lx_cli *cli, void *args, lx_error *err)
 {
     lx_merge_job j = {.cli = cli, .args = args};
@@ -447,8 +461,8 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_merge *merge = NULL;
     int rc;
 
-    if ((rc = read_args(&j, err)) < 0 || (rc = lx_merge_new(&merge, err)) < 0 ||
-        (rc = open_inputs(&j, merge, err)) < 0)
+    if ((rc = read_args(&j, err)) < 0 || (rc = confine(&j, err)) < 0 ||
+        (rc = lx_merge_new(&merge, err)) < 0 || (rc = open_inputs(&j, merge, err)) < 0)
         goto done;
     if (!j.has_dtype)
         j.options.dtype = widest(&j);

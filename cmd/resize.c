@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cmd/bounds.h"
 #include "cmd/derived.h"
 #include "src/base/file.h"
 #include "src/base/python.h"
@@ -489,7 +490,9 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_merge *merge = NULL;
     int rc;
 
-    if ((rc = read_args(&j, err)) < 0)
+    if ((rc = read_args(&j, err)) < 0 ||
+        (rc = lx_bounds_of_derived(cli, &j.input, 1, j.output, !j.args->no_record, err)) <
+            0)
         return rc;
     if ((rc = lx_lora_file_open(&j.file, j.input, err)) < 0) {
         lx_within(err, "%s", j.input);

@@ -23,6 +23,8 @@ const lx_settings_key lx_settings_keys[] = {
      "true: lx run does not start trainings whose captions would not be read"},
     {"privacy.words",
      "names that are taken out of reports, exports and what is pushed, commas between"},
+    {"sandbox",
+     "false: commands that read others' files are not confined to them (user only)"},
     {NULL, NULL},
 };
 
@@ -48,7 +50,7 @@ static int find_key(key_kind *kind, int *flag, const char *key, lx_error *err)
     *flag = -1;
     if (strcmp(key, "store") == 0 || strcmp(key, "remote") == 0)
         *kind = KEY_TEXT;
-    else if (strcmp(key, "run.strict") == 0)
+    else if (strcmp(key, "run.strict") == 0 || strcmp(key, "sandbox") == 0)
         *kind = KEY_BOOL;
     else if (strcmp(key, "privacy.words") == 0)
         *kind = KEY_WORDS;
@@ -176,6 +178,8 @@ static int take_value(reading *r, const char *key, cJSON *value, lx_error *err)
     if (rc == LX_OK && r->is_project && strcmp(key, "store") == 0)
         rc = lx_fail(err, LX_ECONFIG,
                      "store is the user's to say: a project's store is its .lx/");
+    if (rc == LX_OK && r->is_project && strcmp(key, "sandbox") == 0)
+        rc = lx_fail(err, LX_ECONFIG, "sandbox is the user's to say");
     if (rc == LX_OK && (rc = value_text(&setting.text, value, r->arena, err)) == LX_OK)
         rc = add(r, &setting, err);
     if (rc == LX_EUSAGE || rc == LX_EFORMAT || rc == LX_ELIMIT) {

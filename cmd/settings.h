@@ -13,6 +13,7 @@
  *     train.FLAG       a flag of lx train, plan and sweep; not where a run's flags are taken
  *     run.strict       true: lx run --strict
  *     privacy.words    more names to take out of what leaves the machine
+ *     sandbox          false: cmd/bounds confines nothing; only the user's file may say it
  *
  * A key that is not among them is an error, with its line. A project's file of another user is not
  * read. What is set can add to what is taken out of texts, never take away from it.

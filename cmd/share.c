@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/bounds.h"
 #include "cmd/cli.h"
 #include "cmd/inspect_one.h"
 #include "cmd/report_collect.h"
@@ -637,6 +638,19 @@ static void tell(const sharing *s)
         lx_print(cli, "  no licence is named: --license NAME\n");
 }
 
+/* Where the run's pictures lie is known only when its record has been read: any file may be read. */
+static int confine(lx_cli *cli, const char *output, lx_error *err)
+{
+    lx_bounds b = {.cli = cli, .has_children = true};
+    int rc;
+
+    lx_bounds_read_all(&b);
+    lx_bounds_write(&b, output);
+    if ((rc = lx_bounds_store(&b, false, err)) < 0)
+        return rc;
+    return lx_bounds_enter(&b, err);
+}
+
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct share_args *args = args_;
@@ -652,7 +666,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     s.c.options = (lx_report_options){.n_samples = 200, .most_text = 2000};
     if ((rc = lx_privacy_new(&s.c.privacy, args->keeps_private, err)) == LX_OK) {
         lx_settings_learn(cli->settings, s.c.privacy);
-        if ((rc = lx_decoder_new(&s.c.decoder, err)) == LX_OK)
+        if ((rc = lx_decoder_new(&s.c.decoder, err)) == LX_OK &&
+            (rc = confine(cli, args->output, err)) == LX_OK)
             rc = share(&s, args->loras.items[0], err);
     }
     if (rc == LX_OK)

@@ -30,6 +30,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/sandbox.h"
 #include "store/git2_late.h"
 #include "store/internal.h"
 #include "store/scrub.h"
@@ -205,6 +206,18 @@ static bool serve(int fd, const char *folder)
     return is_sent;
 }
 
+/* The repository may be a stranger's: files are read, and that is all. */
+static void confine(void)
+{
+    static const lx_sandbox_rule rules[] = {{"/", LX_SANDBOX_READ},
+                                            {"/dev/null", LX_SANDBOX_WRITE}};
+    lx_sandbox_state state;
+
+    signal(SIGALRM, SIG_DFL);
+    alarm(PATIENCE_S); /* who waits for us may not be allowed to end us */
+    lx_sandbox_enter(&state, &(lx_sandbox){.rules = rules, .n_rules = 2}, NULL);
+}
+
 /* Set by lx_git_is_worker, which only lx's main calls: this binary can be its own child.
  */
 static atomic_bool is_lx;
@@ -214,6 +227,7 @@ bool lx_git_is_worker(int *status, int argc, char **argv)
     atomic_store(&is_lx, true);
     if (argc != 3 || strcmp(argv[1], "__git") != 0)
         return false;
+    confine();
     *status = serve(STDOUT_FILENO, argv[2]) ? 0 : 70;
     return true;
 }
@@ -247,6 +261,8 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static const char too_slow[] = "reading the git state took more than 20 s";
+
 /* All that the child says; why it was not waited for, or NULL. */
 static const char *receive(lx_str *answer, int fd)
 {
@@ -258,7 +274,7 @@ static const char *receive(lx_str *answer, int fd)
         int64_t left = end - now_ms();
         ssize_t got;
         if (left <= 0)
-            return "reading the git state took more than 20 s";
+            return too_slow;
         if (poll(&p, 1, (int)left) <= 0)
             continue;
         if ((got = read(fd, piece, sizeof piece)) == 0)
@@ -272,27 +288,69 @@ static const char *receive(lx_str *answer, int fd)
     }
 }
 
-static int ask_child(lx_str *answer, const char **problem, const char *folder,
-                     lx_error *err)
+typedef struct reader {
+    pid_t pid; /* 0: none */
+    int fd;    /* what it says */
+    char *folder;
+} reader;
+
+static reader prepared;
+
+static int start_reader(reader *r, const char *folder, lx_error *err)
 {
     const char *program = atomic_load(&is_lx) ? "/proc/self/exe" : NULL;
-    int fds[2], status;
-    pid_t child;
+    int fds[2];
 
     if (pipe2(fds, O_CLOEXEC) != 0)
         return lx_fail_errno(err, errno, "a pipe for the git state");
-    if ((child = fork()) == 0)
+    if ((r->pid = fork()) == 0)
         become_child(fds[1], program, folder);
     close(fds[1]);
-    if (child < 0) {
+    r->fd = fds[0];
+    if (r->pid < 0) {
         close(fds[0]);
+        r->pid = 0;
         return lx_fail_errno(err, errno, "a process for the git state");
     }
-    if ((*problem = receive(answer, fds[0])) != NULL)
-        kill(child, SIGKILL);
-    close(fds[0]);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    return LX_OK;
+}
+
+/* One that is never asked ends with its parent (PR_SET_PDEATHSIG). */
+void lx_git_prepare(const char *folder)
+{
+    if (prepared.pid || !atomic_load(&is_lx) || !(prepared.folder = lx_strdup(folder)))
+        return;
+    if (start_reader(&prepared, folder, NULL) < 0) {
+        lx_free(prepared.folder);
+        prepared = (reader){0};
     }
+}
+
+static int find_reader(reader *r, const char *folder, lx_error *err)
+{
+    if (!prepared.pid || strcmp(prepared.folder, folder) != 0)
+        return start_reader(r, folder, err);
+    *r = prepared;
+    lx_free(prepared.folder);
+    prepared = (reader){0};
+    return LX_OK;
+}
+
+static int ask_child(lx_str *answer, const char **problem, const char *folder,
+                     lx_error *err)
+{
+    int status = 0, rc;
+    reader r;
+
+    if ((rc = find_reader(&r, folder, err)) < 0)
+        return rc;
+    if ((*problem = receive(answer, r.fd)) != NULL)
+        kill(r.pid, SIGKILL);
+    close(r.fd);
+    while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!*problem && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        *problem = too_slow;
     return lx_str_check(answer, err);
 }
 

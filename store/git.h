@@ -17,6 +17,13 @@
  * *status. */
 bool lx_git_is_worker(int *status, int argc, char **argv);
 
+/*
+ * Starts the child for a folder already now, for the next lx_run_begin or lx_git_state there: for a command that will
+ * confine itself (cmd/bounds) and could not start it later. It reads while the command works. Without it, or
+ * for another folder, the child is started when it is asked.
+ */
+void lx_git_prepare(const char *folder);
+
 /* The state of a folder as it is now, as a run begun here would record it: *json (NULL: in
  * no repository; lx_free) and *diff ("": clean; lx_free). */
 int lx_git_state(char **json, char **diff, lx_store *store, const char *folder,

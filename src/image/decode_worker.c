@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "src/base/sandbox.h"
 #include "src/image/bmp.h"
 #include "src/image/decode.h"
 #include "src/image/decode_protocol.h"
@@ -133,10 +134,12 @@ static int load(VipsImage **out, int fd, lx_image_kind kind, lx_error *err)
 static int check_image(const VipsImage *image, const lx_image_header *h, lx_error *err)
 {
     if (image->Xsize != h->width || image->Ysize != h->height)
-        return lx_fail(err, LX_EFORMAT, "the header says %d x %d pixels, the image has %d x %d",
-                       h->width, h->height, image->Xsize, image->Ysize);
+        return lx_fail(err, LX_EFORMAT,
+                       "the header says %d x %d pixels, the image has %d x %d", h->width,
+                       h->height, image->Xsize, image->Ysize);
     if (image->BandFmt != VIPS_FORMAT_UCHAR && image->BandFmt != VIPS_FORMAT_USHORT)
-        return lx_fail(err, LX_EUNSUPPORTED, "the image's samples are neither 8 nor 16 bits");
+        return lx_fail(err, LX_EUNSUPPORTED,
+                       "the image's samples are neither 8 nor 16 bits");
     if (image->Bands < 1 || image->Bands > 4)
         return lx_fail(err, LX_EUNSUPPORTED, "the image has %d channels", image->Bands);
     return 0;
@@ -158,7 +161,8 @@ static int decode_with_vips(uint8_t *out, int *channels, int fd, const lx_image_
 
     if (!vips)
         return lx_fail(err, vips_missing.code, "%s", vips_missing.text);
-    if ((rc = load(&image, fd, h->kind, err)) < 0 || (rc = check_image(image, h, err)) < 0)
+    if ((rc = load(&image, fd, h->kind, err)) < 0 ||
+        (rc = check_image(image, h, err)) < 0)
         goto done;
     has_alpha = !h->is_cmyk && (image->Bands == 2 || image->Bands == 4);
     *channels = has_alpha ? 4 : 3;
@@ -187,7 +191,8 @@ static int decode(int *channels, int fd, int memory, const lx_decode_request *re
                   lx_error *err)
 {
     const lx_image_header *h = &request->header;
-    uint8_t *out = mmap(NULL, request->memory, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    uint8_t *out =
+        mmap(NULL, request->memory, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
     int rc;
 
     if (out == MAP_FAILED)
@@ -229,6 +234,7 @@ static bool receive(int socket, lx_decode_request *request, int fds[2])
 int lx_decode_serve(int socket)
 {
     lx_decode_request request;
+    lx_sandbox_state sandbox;
     int fds[2];
 
     setenv("VIPS_BLOCK_UNTRUSTED", "1", 1);
@@ -236,15 +242,19 @@ int lx_decode_serve(int socket)
     if (lx_vips_load(&vips, &vips_missing) == LX_OK)
         vips->vips_cache_set_max(0);
     limit_memory();
+    /* The image comes as a descriptor; nothing else is needed any more. */
+    lx_sandbox_enter(&sandbox, &(lx_sandbox){.has_no_files = true}, NULL);
     while (receive(socket, &request, fds)) {
         lx_decode_answer answer = {0};
         lx_error err = {0};
         limit_time();
         answer.code = decode(&answer.channels, fds[0], fds[1], &request, &err);
-        snprintf(answer.text, sizeof(answer.text), "%.*s", (int)sizeof(answer.text) - 1, err.text);
+        snprintf(answer.text, sizeof(answer.text), "%.*s", (int)sizeof(answer.text) - 1,
+                 err.text);
         close(fds[0]);
         close(fds[1]);
-        if (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) != (ssize_t)sizeof(answer))
+        if (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) !=
+            (ssize_t)sizeof(answer))
             break;
     }
     if (vips)
