@@ -30,6 +30,7 @@ typedef struct lx_cli {
     int argc;               /* the command's own words, as given, without its name */
     char **argv;
     int write_error;        /* errno of the first write to stdout that failed, or 0 */
+    bool survives_oom;      /* it has answered for memory that ran out itself (serve) */
     int exit_status;        /* not 0: what lx exits with instead of its own (run: the command's;
                              * verify: the label's) */
 } lx_cli;

@@ -8,6 +8,7 @@
 #include "cmd/compare.h"
 #include "cmd/run_field.h"
 #include "cmd/settings.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/query/when.h"
 #include "src/report/page.h"
@@ -682,7 +683,9 @@ int lx_compare_html(lx_comparison *c, const char *path, bool keeps_private, lx_e
         (rc = put_scrubbed(&h, privacy, c->arena, err)) < 0)
         goto done;
     lx_page_end(&h, made, true);
-    if ((rc = c->is_out_of_memory ? lx_oom(err) : lx_html_finish(&h, err)) == LX_OK)
+    if ((rc = c->is_out_of_memory || lx_alloc_has_failed()
+                  ? lx_oom(err)
+                  : lx_html_finish(&h, err)) == LX_OK)
         rc = lx_file_write(path, out.data, out.len, err);
 done:
     lx_privacy_free(privacy);

@@ -6,6 +6,7 @@
 
 #include "cmd/compare.h"
 #include "cmd/run_field.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/query/when.h"
 #include "src/report/plot.h"
@@ -622,7 +623,9 @@ int lx_compare_svg(lx_comparison *c, const char *path, lx_error *err)
                                                .y = c->runs[i].smooth,
                                                .n = c->runs[i].loss.n,
                                                .color = (int)i};
-    if ((rc = lx_svg_curves(&out, &chart, err)) == LX_OK)
+    if ((rc = lx_svg_curves(&out, &chart, err)) == LX_OK && lx_alloc_has_failed())
+        rc = lx_oom(err);
+    if (rc == LX_OK)
         rc = lx_file_write(path, out.data, out.len, err);
     lx_str_release(&out);
     return rc;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/data_check.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/data/marks.h"
 #include "src/report/sheet.h"
@@ -184,6 +185,7 @@ static int write_sheet(lx_cli *cli, const lx_data_check *check, const char *dir,
     if ((rc = find_folder(&s, dir, err)) == LX_OK &&
         (rc = fill(&sheet, &s, err)) == LX_OK &&
         (rc = lx_sheet_html(&out, &sheet, err)) == LX_OK &&
+        (rc = lx_alloc_has_failed() ? lx_oom(err) : LX_OK) == LX_OK &&
         (rc = lx_file_write(args->output, out.data, out.len, err)) == LX_OK)
         lx_data_say(cli, "wrote %s: %zu images, %.1f MB\n", lx_safe(cli, args->output),
                     sheet.n_images, (double)out.len / 1e6);

@@ -4,6 +4,7 @@
 #include "cmd/export.h"
 #include "cmd/import.h"
 #include "cmd/import_bundle.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/bundle.h"
@@ -44,6 +45,8 @@ int lx_export_bundle(lx_export_job *job, lx_error *err)
         rc = lx_transfer_learn(t, &job->runs[i], err);
     for (size_t i = 0; i < job->n_runs && rc == LX_OK; i++)
         rc = lx_transfer_add(t, &job->runs[i], err);
+    if (rc == LX_OK && lx_alloc_has_failed())
+        rc = lx_oom(err); /* some of it may be missing */
     if (rc == LX_OK)
         rc = lx_bundle_write(job->output, t, job->privacy, job->cli->arena, err);
     if (rc == LX_OK && !job->cli->is_quiet) {

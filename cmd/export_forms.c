@@ -292,7 +292,9 @@ static int write_events(lx_export_job *job, const gathered *all, size_t at,
                                   n_images, err)) == LX_OK) {
         lx_tensorboard_name(name, &all[at].run);
         lx_str_printf(&path, "/%s", name);
-        if ((rc = lx_str_check(&path, err)) == LX_OK)
+        if ((rc = lx_str_check(&path, err)) == LX_OK && lx_alloc_has_failed())
+            rc = lx_oom(err); /* some of it may be missing */
+        if (rc == LX_OK)
             rc = lx_file_write(lx_str_text(&path), bytes.data, bytes.len, err);
     }
     drop_files(images, n_images);
@@ -365,7 +367,9 @@ static int put_out(lx_export_job *job, const lx_str *text, lx_error *err)
         fwrite(lx_str_text(text), 1, text->len, job->cli->out);
         return LX_OK;
     }
-    rc = lx_file_write(job->output, lx_str_text(text), text->len, err);
+    rc = lx_alloc_has_failed()
+             ? lx_oom(err)
+             : lx_file_write(job->output, lx_str_text(text), text->len, err);
     return rc == LX_OK ? tell_done(job, "", err) : rc;
 }
 

@@ -76,6 +76,8 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
     }
     if (rc < 0) {
         lx_message(cli, "lx inspect: %s\n", lx_safe(cli, problem.text));
+        if (rc == LX_EIO)
+            cli->exit_status = lx_exit_status(rc); /* the rest is shown all the same */
         return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
     }
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {

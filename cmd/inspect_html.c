@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/settings.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/report/page.h"
 #include "store/privacy.h"
@@ -88,9 +89,10 @@ static void put_captions(sheet *s, size_t row)
 static void put_file(sheet *s, size_t row)
 {
     const char *top = text_of(s, row, "top"), *problem = text_of(s, row, "problem");
+    const char *file = text_of(s, row, "file");
 
     lx_html_open(&s->h, "td", NULL);
-    lx_html_leaf(&s->h, "div", text_of(s, row, "file"), NULL);
+    lx_html_leaf(&s->h, "div", file ? file : "?", NULL);
     if (top)
         lx_html_leaf(&s->h, "div", top, "class", "note clip", NULL);
     if (problem)
@@ -171,8 +173,8 @@ int lx_inspect_html(lx_cli *cli, const lx_inspect_table *table, const int *colum
     put_tiles(&s);
     put_table(&s);
     lx_page_end(&s.h, "Made by lx " LX_VERSION ".", false);
-    if ((rc = lx_html_finish(&s.h, err)) == LX_OK &&
-        (rc = lx_file_write(path, out.data, out.len, err)) == LX_OK)
+    rc = lx_alloc_has_failed() ? lx_oom(err) : lx_html_finish(&s.h, err);
+    if (rc == LX_OK && (rc = lx_file_write(path, out.data, out.len, err)) == LX_OK)
         lx_message(cli, "wrote %s, %.1f kB\n", lx_safe(cli, path), (double)out.len / 1e3);
     lx_str_release(&out);
     lx_privacy_free(s.privacy);

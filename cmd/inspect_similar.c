@@ -77,6 +77,8 @@ static int read_all(similar *s, const lx_file_list *files, lx_error *err)
         if (rc == LX_OK) {
             it->group = s->n++;
         } else if (rc != LX_ENOMEM) {
+            if (rc == LX_EIO)
+                s->cli->exit_status = lx_exit_status(rc);
             lx_message(s->cli, "lx inspect: %s: left out: %s\n",
                        lx_safe(s->cli, files->paths[i]), lx_safe(s->cli, problem.text));
             rc = LX_OK;

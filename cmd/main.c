@@ -7,6 +7,7 @@
 #include "cmd/cli.h"
 #include "cmd/settings.h"
 #include "cmd/waiting.h"
+#include "src/base/alloc.h"
 #include "src/image/decode.h"
 #include "store/git.h"
 
@@ -15,7 +16,8 @@ struct front_args {
 };
 
 static const lx_option front_options[] = {
-    LX_FLAG(struct front_args, wants_version, 0, "version", "the version of lx"), LX_OPTION_END};
+    LX_FLAG(struct front_args, wants_version, 0, "version", "the version of lx"),
+    LX_OPTION_END};
 
 static int print_help(lx_cli *cli, const lx_command *command, lx_error *err)
 {
@@ -155,6 +157,22 @@ static int flush_output(lx_cli *cli, FILE *out, int rc, lx_error *err)
     return lx_fail(err, LX_EIO, "standard output: %s", strerror(cli->write_error));
 }
 
+/*
+ * Where memory ran out, text may be missing from what was printed or written, and what looked like a damaged
+ * file may be none: the command says so, whatever it came to. Those who go on without (lx serve answers one
+ * request with an error) have said so already.
+ */
+static int own_up(lx_cli *cli, int rc, lx_error *err)
+{
+    if (!lx_alloc_has_failed() || cli->survives_oom || rc == LX_ENOMEM)
+        return rc;
+    cli->exit_status = 0;
+    return lx_fail(err, LX_ENOMEM, "%s",
+                   rc < 0
+                       ? "out of memory"
+                       : "out of memory: what was printed or written may lack something");
+}
+
 static void print_error(lx_cli *cli, const lx_error *err)
 {
     lx_str text = LX_STR_INIT;
@@ -174,13 +192,14 @@ int main(int argc, char **argv)
 
     if (lx_decode_is_worker(&rc, argc, argv)) /* a child of ours that decodes images */
         return rc;
-    if (lx_git_is_worker(&rc, argc, argv)) /* one that reads the state of a git repository */
+    if (lx_git_is_worker(&rc, argc,
+                         argv)) /* one that reads the state of a git repository */
         return rc;
     arena = lx_arena_new();
     lx_signals_ignore_pipe();
     lx_cli_init(&cli, arena, stdout, stderr);
     rc = arena ? run(&cli, argc - 1, argv + 1, &err) : lx_oom(&err);
-    rc = flush_output(&cli, stdout, rc, &err);
+    rc = flush_output(&cli, stdout, own_up(&cli, rc, &err), &err);
     if (rc < 0 && err.text[0])
         print_error(&cli, &err);
     lx_arena_free(arena);

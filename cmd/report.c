@@ -9,6 +9,7 @@
 #include "cmd/report_collect.h"
 #include "cmd/run_find.h"
 #include "cmd/settings.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 
 struct report_args {
@@ -82,7 +83,8 @@ static int save(void *context, const char *name, const void *bytes, size_t n,
 
     lx_str_printf(&path, "%s/%s", f->path, name);
     if (rc == LX_OK && (rc = lx_str_check(&path, err)) == LX_OK)
-        rc = lx_file_write(lx_str_text(&path), bytes, n, err);
+        rc = lx_alloc_has_failed() ? lx_oom(err)
+                                   : lx_file_write(lx_str_text(&path), bytes, n, err);
     lx_str_release(&path);
     f->n_files++;
     return rc;
@@ -116,6 +118,8 @@ static int write_report(lx_cli *cli, const lx_report *report,
              : how == MARKDOWN ? write_markdown(cli, &out, report, args, &n_files, err)
                                : lx_report_json(&out, report, err);
 
+    if (rc == LX_OK && lx_alloc_has_failed())
+        rc = lx_oom(err); /* some of it may be missing */
     if (rc == LX_OK && !args->output)
         fwrite(lx_str_text(&out), 1, out.len, cli->out);
     else if (rc == LX_OK &&

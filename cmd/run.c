@@ -181,6 +181,7 @@ static int watch(job *j, lx_run_record *record, lx_error *err)
         end.exit_status = 126;
     rc = lx_run_record_end(&result, record, &end, watched < 0 ? NULL : &problem);
     j->cli->exit_status = end.exit_status;
+    j->cli->survives_oom = end.was_started;
     if (!end.was_started) {
         if (err)
             *err = problem;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/sample.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/format/png.h"
 #include "src/report/page.h"
@@ -147,6 +148,8 @@ int lx_sheet_write_html(const lx_sample_plan *plan, const char *path, lx_error *
     lx_page_end(&h, "lx " LX_VERSION, false);
     if (rc == LX_OK)
         rc = lx_html_finish(&h, err);
+    if (rc == LX_OK && lx_alloc_has_failed())
+        rc = lx_oom(err);
     if (rc == LX_OK)
         rc = lx_file_write(path, lx_str_text(&out), out.len, err);
     lx_str_release(&out);

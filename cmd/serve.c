@@ -159,6 +159,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                        (long long)args->port);
     if (args->names.count > 8)
         return lx_fail(err, LX_EUSAGE, "--allow-host: at most 8 names");
+    cli->survives_oom = true; /* whoever asked got an error, others what they asked for */
     if ((rc = lx_store_open(&view.store, cli->store_path, true, err)) == LX_OK) {
         view.where = lx_store_path(view.store);
         if ((rc = lx_serve_tables_new(&view.tables, err)) == LX_OK &&

@@ -10,6 +10,7 @@
 #include "cmd/inspect_one.h"
 #include "cmd/report_collect.h"
 #include "cmd/settings.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/format/safetensors.h"
@@ -400,7 +401,8 @@ static int write_into(sharing *s, const char *name, const void *data, size_t n,
                       lx_error *err)
 {
     const char *path = in_folder(s, name);
-    return path ? lx_file_write(path, data, n, err) : lx_oom(err);
+    return path && !lx_alloc_has_failed() ? lx_file_write(path, data, n, err)
+                                          : lx_oom(err);
 }
 
 /* A safetensors file keeps its tensors byte for byte, its metadata are scrubbed; a pickle becomes one. */

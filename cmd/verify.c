@@ -5,6 +5,7 @@
 
 #include "cmd/cli.h"
 #include "cmd/progress.h"
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/verify/ledger_json.h"
@@ -13,7 +14,8 @@
 
 struct verify_args {
     const char *base, *vae, *data, *held_out, *class_images, *foreign;
-    const char *identifier, *class_words, *caption_extension, *resolution, *time, *html, *device;
+    const char *identifier, *class_words, *caption_extension, *resolution, *time, *html,
+        *device;
     int64_t text_encoder_heads, seed, budget, images, draws, tags, threads;
     double strength, te_strength, delta;
     bool has_strength, has_te_strength, has_delta, has_tags, has_seed;
@@ -344,7 +346,9 @@ static int write_page(const job *j, lx_error *err)
         lx_verify_page(&text, j->verify, &j->options, j->results, j->n, sweep_of(j), err);
 
     if (rc == LX_OK)
-        rc = lx_file_write(j->args->html, lx_str_text(&text), text.len, err);
+        rc = lx_alloc_has_failed()
+                 ? lx_oom(err)
+                 : lx_file_write(j->args->html, lx_str_text(&text), text.len, err);
     if (rc == LX_OK)
         lx_message(j->cli, "wrote %s\n", lx_safe(j->cli, j->args->html));
     lx_str_release(&text);

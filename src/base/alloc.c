@@ -11,12 +11,26 @@
 static _Atomic size_t n_asked;
 static _Atomic size_t fail_at;
 static _Atomic bool fail_forever;
+static _Atomic bool has_failed;
 
 static bool refuse(void)
 {
     size_t n = atomic_fetch_add(&n_asked, 1) + 1;
     size_t at = atomic_load(&fail_at);
     return at && (n == at || (n > at && atomic_load(&fail_forever)));
+}
+
+/* What every function here returns. */
+static void *note_failure(void *memory)
+{
+    if (!memory)
+        atomic_store(&has_failed, true);
+    return memory;
+}
+
+bool lx_alloc_has_failed(void)
+{
+    return atomic_load(&has_failed);
 }
 
 void lx_alloc_fail_at(size_t n, bool forever)
@@ -33,17 +47,17 @@ size_t lx_alloc_count(void)
 
 void *lx_alloc(size_t bytes)
 {
-    return refuse() ? NULL : malloc(bytes ? bytes : 1);
+    return note_failure(refuse() ? NULL : malloc(bytes ? bytes : 1));
 }
 
 void *lx_calloc(size_t n, size_t bytes)
 {
-    return refuse() ? NULL : calloc(n ? n : 1, bytes ? bytes : 1);
+    return note_failure(refuse() ? NULL : calloc(n ? n : 1, bytes ? bytes : 1));
 }
 
 void *lx_realloc(void *old, size_t bytes)
 {
-    return refuse() ? NULL : realloc(old, bytes ? bytes : 1);
+    return note_failure(refuse() ? NULL : realloc(old, bytes ? bytes : 1));
 }
 
 void lx_free(void *memory)
@@ -69,9 +83,9 @@ char *lx_strdup(const char *text)
 void *lx_alloc_aligned(size_t bytes)
 {
     if (refuse() || bytes > SIZE_MAX - 63)
-        return NULL;
+        return note_failure(NULL);
     bytes = (bytes + 63) & ~(size_t)63;
-    return aligned_alloc(64, bytes ? bytes : 64);
+    return note_failure(aligned_alloc(64, bytes ? bytes : 64));
 }
 
 void *lx_alloc_large(size_t bytes)

@@ -24,6 +24,10 @@ void lx_free_aligned(void *memory);
  * saves the five hundred page faults of every 2 MB. */
 void *lx_alloc_large(size_t bytes);
 
+/* Has any of these ever returned NULL in this process? Whoever answers for the whole of what was done asks
+ * at its end: some text may have been left out where no error could be returned. */
+bool lx_alloc_has_failed(void);
+
 /* false if a*b does not fit a size_t (then *out is untouched). */
 bool lx_mul_size(size_t *out, size_t a, size_t b);
 bool lx_add_size(size_t *out, size_t a, size_t b);

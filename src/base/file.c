@@ -168,13 +168,28 @@ done:
 bool lx_file_exists(const char *path)
 {
     struct stat st;
-    return lx_io_get()->stat(path, &st) == 0;
+    return lx_io_get()->stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 bool lx_file_is_dir(const char *path)
 {
     struct stat st;
     return lx_io_get()->stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int make_dir(const char *path, lx_error *err)
+{
+    struct stat st;
+
+    if (lx_io_get()->mkdir(path, 0777) == 0)
+        return LX_OK;
+    if (errno != EEXIST)
+        return lx_fail_errno(err, errno, "%s: cannot make the folder", path);
+    if (lx_io_get()->stat(path, &st) < 0)
+        return lx_fail_errno(err, errno, "%s", path);
+    return S_ISDIR(st.st_mode)
+               ? LX_OK
+               : lx_fail(err, LX_EEXISTS, "%s: is a file, a folder is needed", path);
 }
 
 int lx_make_dirs(const char *path, lx_error *err)
@@ -191,13 +206,7 @@ int lx_make_dirs(const char *path, lx_error *err)
         if (c != '/' && c)
             continue;
         *p = '\0';
-        if (lx_io_get()->mkdir(copy, 0777) < 0) {
-            int e = errno;
-            if (e != EEXIST)
-                rc = lx_fail_errno(err, e, "%s: cannot make the folder", copy);
-            else if (!lx_file_is_dir(copy))
-                rc = lx_fail(err, LX_EEXISTS, "%s: is a file, a folder is needed", copy);
-        }
+        rc = make_dir(copy, err);
         *p = c;
         if (!c)
             break;

@@ -36,6 +36,7 @@ int lx_file_open_regular(int *fd, size_t *size, const char *path, lx_error *err)
 int lx_file_map_fd(lx_mapping *out, int fd, size_t size, lx_error *err);
 
 int lx_file_hash(lx_hash *out, const char *path, lx_error *err);
+/* What cannot be looked at counts as there: whoever opens it then says why it cannot be read. */
 bool lx_file_exists(const char *path);
 bool lx_file_is_dir(const char *path);
 int lx_make_dirs(const char *path, lx_error *err); /* like mkdir -p */

@@ -142,7 +142,9 @@ static int write_meta(const char *folder, const char *text, size_t n, lx_error *
     int rc;
     lx_str_printf(&path, "%s/meta.yaml", folder);
     if ((rc = lx_str_check(&path, err)) == LX_OK &&
-        (rc = lx_make_dirs(folder, err)) == LX_OK)
+        (rc = lx_make_dirs(folder, err)) == LX_OK && lx_alloc_has_failed())
+        rc = lx_oom(err); /* of what was gathered some may be missing */
+    if (rc == LX_OK)
         rc = lx_file_write(lx_str_text(&path), text, n, err);
     lx_str_release(&path);
     return rc;
