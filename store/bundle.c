@@ -12,6 +12,7 @@
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "src/base/json.h"
+#include "store/chunk.h"
 #include "store/tar.h"
 
 enum { VERSION = 1, LEVEL = 3 };
@@ -39,6 +40,8 @@ static int push(sink *s, const void *data, size_t n, ZSTD_EndDirective mode,
         ZSTD_outBuffer out = {s->buffer, sizeof s->buffer, 0};
         int rc;
         left = ZSTD_compressStream2(s->zstd, &out, &in, mode);
+        if (store__zstd_is_oom(left))
+            return lx_oom(err);
         if (ZSTD_isError(left))
             return lx_fail(err, LX_EINTERNAL, "zstd: %s", ZSTD_getErrorName(left));
         if ((rc = lx_new_file_write(s->file, s->buffer, out.pos, err)) < 0)
@@ -360,7 +363,9 @@ static int unpack_to(int fd, const lx_mapping *file, uint64_t *total, lx_error *
         ZSTD_outBuffer out = {buffer, 128 * 1024, 0};
         size_t before = in.pos;
         left = ZSTD_decompressStream(zstd, &out, &in);
-        if (ZSTD_isError(left))
+        if (store__zstd_is_oom(left))
+            rc = lx_oom(err);
+        else if (ZSTD_isError(left))
             rc = lx_fail(err, LX_EFORMAT,
                          "the compressed data are damaged near byte %zu: %s", in.pos,
                          ZSTD_getErrorName(left));

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "src/base/alloc.h"
 
@@ -211,11 +212,18 @@ static int decode_raw(int64_t *steps, double *values, size_t *n, size_t capacity
     return LX_OK;
 }
 
+bool store__zstd_is_oom(size_t result)
+{
+    return ZSTD_isError(result) &&
+           ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation;
+}
+
 int store__chunk_decode(int64_t *steps, double *values, size_t *n, size_t capacity,
                         const void *data, size_t bytes, lx_error *err)
 {
     unsigned long long size = ZSTD_getFrameContentSize(data, bytes);
     unsigned char *raw;
+    size_t got;
     int rc;
 
     /* A point is at most 10 + 8 bytes. */
@@ -223,7 +231,10 @@ int store__chunk_decode(int64_t *steps, double *values, size_t *n, size_t capaci
         return lx_fail(err, LX_EFORMAT, "a chunk of a curve is damaged");
     if (!(raw = lx_alloc((size_t)size + 1)))
         return lx_oom(err);
-    if (ZSTD_decompress(raw, (size_t)size, data, bytes) != size)
+    got = ZSTD_decompress(raw, (size_t)size, data, bytes);
+    if (store__zstd_is_oom(got))
+        rc = lx_oom(err);
+    else if (got != size)
         rc = lx_fail(err, LX_EFORMAT, "a chunk of a curve is damaged");
     else
         rc = decode_raw(steps, values, n, capacity, raw, raw + size, err);

@@ -19,6 +19,8 @@
 #ifndef LX_STORE_CHUNK_H
 #define LX_STORE_CHUNK_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "src/base/error.h"
@@ -32,5 +34,8 @@ int store__chunk_encode(lx_str *out, const int64_t *steps, const double *values,
  * too many. */
 int store__chunk_decode(int64_t *steps, double *values, size_t *n, size_t capacity,
                         const void *data, size_t bytes, lx_error *err);
+
+/* What a function of zstd returned: is it that memory ran out? */
+bool store__zstd_is_oom(size_t result);
 
 #endif

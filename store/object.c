@@ -13,6 +13,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
+#include "store/chunk.h"
 #include "store/internal.h"
 
 enum {
@@ -379,6 +380,7 @@ int lx_object_put_file(lx_hash *out, lx_store *s, const char *path, lx_error *er
 static int unpack(lx_str *out, size_t size, int encoding, const void *data, size_t n,
                   lx_error *err)
 {
+    size_t got;
     char *raw;
     if (encoding == RAW) {
         lx_str_append(out, data, n);
@@ -388,10 +390,12 @@ static int unpack(lx_str *out, size_t size, int encoding, const void *data, size
         return lx_fail(err, LX_EFORMAT, "compressed size disagrees");
     if (!(raw = lx_alloc(size + 1)))
         return lx_oom(err);
-    if (ZSTD_decompress(raw, size, data, n) == size)
-        lx_str_append(out, raw, size);
+    got = ZSTD_decompress(raw, size, data, n);
+    if (got == size)
+        lx_str_append(out, raw,
+                      size); /* else its hash will not be the one it should be */
     lx_free(raw);
-    return lx_str_check(out, err);
+    return store__zstd_is_oom(got) ? lx_oom(err) : lx_str_check(out, err);
 }
 
 static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
