@@ -173,8 +173,12 @@ static void lay_a(const worker *w, const block *k, int64_t m0, int64_t n)
     else if (g->a_kind == LX_A_COLUMNS)
         lay_columns(w, k, m0, n);
     else
-        for (int64_t m = 0; m < n; m++)
-            put(w, m, 0, g->a + (m0 + m) * g->a_step + k->c0, k->c);
+        for (int64_t m = 0; m < n; m++) {
+            const float *row = g->a + (m0 + m) * g->a_step + k->c0;
+            for (int c = 0; m + 1 < n && c < k->c; c += 16)
+                __builtin_prefetch(row + g->a_step + c);
+            put(w, m, 0, row, k->c);
+        }
     for (int64_t m = 0; k->laid > k->terms && m < n; m++)
         put(w, m, k->terms, NULL, 1);
     for (; n % w->isa->mr; n++)
@@ -300,14 +304,43 @@ void lx_gemm_lay_panel(const lx_isa *isa, const lx_gemm *g, float *dst, float *w
         lay_any(&p);
 }
 
+/* A whole panel straight to pairs, if the machine and the weight allow it. */
+static bool lay_pairs(const worker *w, const block *k, char *to, int64_t n, int64_t cols)
+{
+    const lx_gemm *g = w->g;
+    const lx_isa *isa = w->isa;
+    const bool is_f16 = g->b_dtype == LX_F16;
+    const char *src;
+
+    if (!isa->pairs_turned || !w->is_bf16 || g->b_kind != LX_B_STRIDES ||
+        !g->has_all_taps || cols != isa->nr || (g->T != 1 && g->T != 9))
+        return false;
+    src = (const char *)g->b + (n * g->b_n + k->c0 * g->b_c) * (is_f16 ? 2 : 4);
+    if (g->b_c == g->T && (g->T == 1 || k->c % 32 == 0)) {
+        const bool is_last =
+            k->c0 + k->c >= g->C; /* then the next panel follows, else the next block */
+        isa->pairs_turned(to, src, is_f16, g->b_n, k->c, g->T,
+                          is_last ? cols * g->b_n : k->terms);
+        return true;
+    }
+    if (g->b_n == g->T && k->c % 2 == 0) {
+        isa->pairs_straight(to, src, is_f16, g->b_c, k->c, g->T, cols * g->b_n);
+        return true;
+    }
+    return false;
+}
+
 static void lay_b(const worker *w, const block *k, int64_t n0, int64_t n1)
 {
     const int nr = w->isa->nr;
 
     for (int64_t n = n0; n < n1; n += nr) {
         char *to = w->b + (n - n0) * k->laid * w->item;
+        const int64_t cols = min64(nr, n1 - n);
+        if (lay_pairs(w, k, to, n, cols))
+            continue;
         lx_gemm_lay_panel(w->isa, w->g, w->is_bf16 ? w->panel : (float *)to, w->wide,
-                          w->order, k->c0, k->c, n, (int)min64(nr, n1 - n));
+                          w->order, k->c0, k->c, n, (int)cols);
         if (w->is_bf16)
             w->isa->pair_bf16(to, w->panel, nr, k->terms);
     }
@@ -335,6 +368,19 @@ static void tile_product(const worker *w, const block *k, float *acc, int64_t ld
     else
         w->isa->product(acc, ld, (const float *)a, w->a_step, (const float *)b,
                         w->isa->nr, k->terms, rows, cols, is_added);
+}
+
+/* Where a tile's results go, and what is added to them, is fetched while a tile is multiplied: the same one
+ * where they are wanted after its product, the next one where it goes on from them. */
+static void prefetch_tile(const lx_gemm *g, const float *from, const int64_t *at,
+                          int64_t rows, int64_t n, int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = n; j < n + cols; j += 16) {
+            __builtin_prefetch(g->y + at[i] + j, 1);
+            if (from && from != g->y)
+                __builtin_prefetch(from + at[i] + j);
+        }
 }
 
 /*
@@ -367,6 +413,11 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
                 y[i] = g->y + at[m + i] + n;
                 add[i] = from ? from + at[m + i] + n : NULL;
             }
+            if (is_first)
+                prefetch_tile(g, from, at + m, rows, n, cols);
+            else if (m + isa->mr < n_rows)
+                prefetch_tile(g, from, at + m + isa->mr,
+                              min64(isa->mr, n_rows - m - isa->mr), n, cols);
             if (goes_on && (rows == isa->mr || rows == 4) && cols == isa->nr) {
                 tile_product(w, k, y[0], g->y_step, m, n - n0, rows, cols, true);
                 continue;

@@ -58,6 +58,17 @@ typedef struct lx_isa {
     void (*pair_bf16)(void *dst, const float *src, int64_t step, int64_t k);
     void (*product_bf16)(float *acc, int64_t ld, const void *a, int64_t lda,
                          const void *b, int64_t k, int64_t rows, int64_t cols, bool is_added);
+    /*
+     * nr columns of a weight, F16 or F32, as pairs in one pass; NULL where there is no such way. dst holds
+     * terms [tap][channel] of n channels and 1 or 9 taps; `ahead` elements further on is what comes next.
+     * pairs_turned:   column j's terms lie together, [channel][tap], from src + j*step on; n a multiple of 32
+     *                 with 9 taps
+     * pairs_straight: channel c's terms lie together, [column][tap], from src + c*step on; n even
+     */
+    void (*pairs_turned)(void *dst, const void *src, bool is_f16, int64_t step, int64_t n, int taps,
+                         int64_t ahead);
+    void (*pairs_straight)(void *dst, const void *src, bool is_f16, int64_t step, int64_t n, int taps,
+                           int64_t ahead);
     /* y[i][j] = add[i][j] + bias[j] + scale * acc[i*nr + j]; add and bias may be NULL. */
     void (*store)(float *const *y, const float *const *add, const float *bias, float scale,
                   const float *acc, int rows, int cols);

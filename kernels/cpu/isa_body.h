@@ -752,6 +752,10 @@ BF16_TILE(pairs_four, 4, 2, vf, _mm512_set1_epi32, PAIRS_16)
 BF16_TILE(pairs_four_half, 4, 1, vf, _mm512_set1_epi32, PAIRS_16)
 BF16_TILE(pairs_quarter, MR, 1, hf, _mm256_set1_epi32, PAIRS_8)
 enum { BF16_BYTES = 2 };
+
+#include "kernels/cpu/isa_pairs.h"
+#define PAIRS_TURNED isa_pairs_turned
+#define PAIRS_STRAIGHT isa_pairs_straight
 #else
 static void isa_narrow_bf16(void *dst, const float *src, int64_t n)
 {
@@ -797,6 +801,8 @@ BF16_TILE(pairs_four_half, 4, 1, vf, FMA)
 BF16_TILE(pairs_quarter, MR, 1, hf, FMA_8)
 #endif
 enum { BF16_BYTES = 4 };
+#define PAIRS_TURNED NULL
+#define PAIRS_STRAIGHT NULL
 #endif
 
 static void isa_product_bf16(float *acc, int64_t ld, const void *a, int64_t lda,
@@ -1066,6 +1072,8 @@ const lx_isa ISA = {
     .narrow_bf16 = isa_narrow_bf16,
     .pair_bf16 = isa_pair_bf16,
     .product_bf16 = isa_product_bf16,
+    .pairs_turned = PAIRS_TURNED,
+    .pairs_straight = PAIRS_STRAIGHT,
     .store = isa_store,
     .pack_turned = isa_pack_turned,
     .pack_spread = isa_pack_spread,
