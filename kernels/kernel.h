@@ -141,6 +141,7 @@ typedef struct lx_kernel {
 
 struct lx_device {
     const char *name;          /* "cpu" */
+    char description[120];     /* "AVX-512, 2 threads", "NVIDIA GeForce RTX 3060, 12.5 GB, ..." */
     const lx_kernel *kernels;  /* [LX_OP_COUNT] */
     int (*alloc)(lx_device *dev, void **out, size_t bytes, lx_error *err); /* 64-byte aligned, zeroed */
     /* The same, its bytes unset: for what is written whole. */
@@ -191,6 +192,10 @@ int lx_device_open(lx_device **out, const char *where, int threads, lx_error *er
 void lx_device_close(lx_device *dev); /* NULL is fine */
 
 const char *lx_op_name(lx_op_id op);
+
+/* One plain kernel per op, for a CPU device: written after the contract and nothing else, in one thread,
+ * with sums in f64. What every other kernel is compared with. */
+extern const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT];
 
 /*
  * Packed copies of frozen weights, shared between calls and plans of one device: looked up by

@@ -18,8 +18,6 @@
 #include "kernels/ops.def"
 #undef LX_OP
 
-/* One plain kernel per op, for tests. */
-extern const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT];
 /* The kernels of the device; an op without one does not link. */
 void lx_cpu_fill_kernels(lx_kernel table[LX_OP_COUNT]);
 
@@ -28,6 +26,8 @@ int lx_cpu_threads(const lx_device *dev);
  * microseconds on an idle machine and milliseconds on a busy one. */
 int lx_cpu_threads_for(const lx_device *dev, double flops);
 const lx_isa *lx_cpu_isa(const lx_device *dev);
+struct lx_peak;
+int lx_cpu_peak(struct lx_peak *out, const lx_device *dev, lx_error *err); /* kernels/peak.h */
 
 /* NULL when absent, so that `if (bias)` reads as it should. */
 static inline const float *lx_in_f32(const lx_call *call, int i)

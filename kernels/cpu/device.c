@@ -3,6 +3,7 @@
 
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -130,6 +131,8 @@ int lx_device_open_cpu(lx_device **out, int threads, lx_error *err)
         .computes_bf16 = true,
         .uses_host_memory = true,
     };
+    snprintf(dev->description, sizeof dev->description, "%s, %d thread%s", ctx->isa->name,
+             ctx->threads, ctx->threads == 1 ? "" : "s");
     *out = dev;
     return LX_OK;
 }

@@ -94,18 +94,6 @@ int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err)
     return LX_OK;
 }
 
-static double bytes_of(const lx_call *call)
-{
-    double bytes = 0;
-
-    for (int i = 0; i < call->n_in + call->n_out; i++) {
-        const lx_arg *arg = i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];
-        if (lx_arg_present(arg))
-            bytes += (double)lx_arg_count(arg) * lx_dtype_bits(arg->dtype) / 8;
-    }
-    return bytes;
-}
-
 lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t i)
 {
     const lx_call *call = &plan->calls[i];
@@ -119,7 +107,7 @@ lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t i)
         .seconds = time.seconds,
         .cpu_seconds = time.cpu_seconds,
         .flops = plan->flops[i] * (double)plan->n_runs,
-        .bytes = bytes_of(call) * (double)plan->n_runs,
+        .bytes = lx_call_bytes(call) * (double)plan->n_runs,
     };
 }
 

@@ -6,7 +6,10 @@
  * op reports zero. A causal attention is counted by half of its scores. Attention's
  * reverse pass counts its five products (the scores are computed again).
  */
+#include "kernels/arg.h"
 #include "src/graph/node.h"
+
+#include <string.h>
 
 static double count(const lx_tensor *t)
 {
@@ -69,4 +72,38 @@ double lx_op__flops(const lx_node *node)
     default:
         return 4 * count(node->in[0]);
     }
+}
+
+static void fill_tensor(lx_tensor **to, lx_tensor *tensor, const lx_arg *arg)
+{
+    if (!lx_arg_present(arg))
+        return;
+    *tensor = (lx_tensor){.n_dims = arg->n_dims, .dtype = arg->dtype};
+    memcpy(tensor->shape, arg->shape, sizeof tensor->shape);
+    *to = tensor;
+}
+
+double lx_call_flops(const lx_call *call)
+{
+    lx_tensor in[LX_CALL_MAX_IN], out[LX_CALL_MAX_OUT];
+    lx_node node = {
+        .op = call->op, .n_in = call->n_in, .n_out = call->n_out, .attrs = call->attrs};
+
+    for (int i = 0; i < call->n_in; i++)
+        fill_tensor(&node.in[i], &in[i], &call->in[i]);
+    for (int i = 0; i < call->n_out; i++)
+        fill_tensor(&node.out[i], &out[i], &call->out[i]);
+    return lx_op__flops(&node);
+}
+
+double lx_call_bytes(const lx_call *call)
+{
+    double bytes = 0;
+
+    for (int i = 0; i < call->n_in + call->n_out; i++) {
+        const lx_arg *arg = i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];
+        if (lx_arg_present(arg))
+            bytes += (double)lx_arg_count(arg) * lx_dtype_bits(arg->dtype) / 8;
+    }
+    return bytes;
 }

@@ -153,6 +153,9 @@ typedef struct lx_profile_row {
 
 int lx_plan_profile(lx_plan *plan, bool is_on, lx_error *err);
 lx_profile_row lx_plan_profile_row(const lx_plan *plan, size_t call); /* call < n_calls */
+/* Operations of a call, from its shapes (flops.c), and bytes of its operands and results, each once. */
+double lx_call_flops(const lx_call *call);
+double lx_call_bytes(const lx_call *call);
 void lx_plan_profile_by_op(const lx_plan *plan, lx_profile_row rows[LX_OP_COUNT]);
 
 /*

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/bench/peak.h"
+#include "kernels/arg.h"
+#include "kernels/peak.h"
 
 static lx_device *dev;
 static lx_peak peak;
@@ -22,7 +23,7 @@ static lx_arithmetic how;
 
 static double now(void)
 {
-    return lx_bench_now(dev);
+    return lx_peak_clock(dev);
 }
 
 /* Of the frozen model, as `how` says; a LoRA's weights are F32 and its products too. */
@@ -276,6 +277,7 @@ static void bench_rows(int64_t P, int64_t C)
 int main(int argc, char **argv)
 {
     lx_error err = {0};
+    char text[160];
 
     if (lx_device_open_cpu(&dev, argc > 1 ? atoi(argv[1]) : 0, &err) < 0)
         return 1;
@@ -284,8 +286,10 @@ int main(int argc, char **argv)
         how.compute = strcmp(argv[3], "bf16") == 0 ? LX_COMPUTE_BF16 : LX_COMPUTE_F32;
         how.no_winograd = strcmp(argv[3], "direct") == 0;
     }
-    peak = lx_peak_measure(dev);
-    lx_peak_print(&peak, dev);
+    if (lx_peak_measure(&peak, dev, &err) < 0)
+        return 1;
+    lx_peak_text(text, sizeof text, &peak);
+    printf("%s: %s\n", dev->description, text);
     printf("products in %s\n", how.compute == LX_COMPUTE_BF16 ? "bf16" : "f32");
     for (int level = 0; level < 4; level++) {
         const int64_t h = 64 >> level, C = level == 0 ? 320 : level == 1 ? 640 : 1280;

@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "tests/support/synth.h"
+#include "src/selftest/synth.h"
 
 int main(int argc, char **argv)
 {

@@ -11,6 +11,6 @@ threads=${2:-2}
 here=$(dirname "$0")
 "$build/tests/lx_bench_kernels" "$threads" "" f32
 "$build/tests/lx_bench_kernels" "$threads" "" bf16
-for bf16 in 0 1; do
-    "$here/step.sh" "$build" --threads "$threads" --steps 3 --profile 1 --bf16 "$bf16"
+for precision in no bf16; do
+    "$here/step.sh" "$build" --threads "$threads" --steps 3 --profile 1 --mixed_precision "$precision"
 done

@@ -1,6 +1,7 @@
 /*
  * lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N] [--threads N] [--max_mib MIB]
- *               [--bf16 1] [--no_winograd 1] [--profile 1] CHECKPOINT
+ *               [--device cpu|cuda[:N]] [--mixed_precision no|bf16|fp16] [--no_winograd 1] [--profile 1]
+ *               CHECKPOINT
  *
  * One training step (text encoder, UNet, loss, gradients of every LoRA factor) at the size of the
  * checkpoint: planned memory beside the resident set, and the seconds of each run. Prints one JSON
@@ -15,11 +16,12 @@
 #include "src/base/alloc.h"
 #include "src/base/rng.h"
 #include "src/train/step.h"
-#include "tests/bench/peak.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/peak.h"
 
 typedef struct bench {
-    int size, batch, rank, steps, threads, heads, max_mib, profile, bf16, no_winograd;
-    const char *checkpoint;
+    int size, batch, rank, steps, threads, heads, max_mib, profile, no_winograd;
+    const char *checkpoint, *device, *precision;
 } bench;
 
 static double now(void)
@@ -55,10 +57,22 @@ static int parse(bench *b, int argc, char **argv)
                  {"--rank", &b->rank},       {"--steps", &b->steps},
                  {"--threads", &b->threads}, {"--heads", &b->heads},
                  {"--max_mib", &b->max_mib}, {"--profile", &b->profile},
-                 {"--bf16", &b->bf16},       {"--no_winograd", &b->no_winograd}};
+                 {"--no_winograd", &b->no_winograd}};
+    const struct {
+        const char *name, **value;
+    } texts[] = {{"--device", &b->device}, {"--mixed_precision", &b->precision}};
 
     for (int i = 1; i < argc; i++) {
         bool is_flag = false;
+
+        for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
+            if (strcmp(argv[i], texts[k].name) == 0 && i + 1 < argc) {
+                *texts[k].value = argv[++i];
+                is_flag = true;
+                break;
+            }
+        if (is_flag)
+            continue;
 
         for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++) {
             if (strcmp(argv[i], flags[k].name) != 0)
@@ -113,13 +127,16 @@ typedef struct table_row {
     double bound;
 } table_row;
 
-static double bound_of(const lx_profile_row *row, const lx_peak *peak, bool is_bf16)
+static double bound_of(const lx_profile_row *row, const lx_peak *peak, const char *precision)
 {
+    const double half = strcmp(precision, "bf16") == 0   ? peak->bf16
+                        : strcmp(precision, "fp16") == 0 ? peak->f16
+                                                         : peak->f32;
     const bool is_product = row->op == LX_OP_linear || row->op == LX_OP_linear_dx ||
                             row->op == LX_OP_conv2d || row->op == LX_OP_conv2d_dx ||
                             row->op == LX_OP_attention || row->op == LX_OP_attention_bwd;
-    const bool is_narrow = is_bf16 && is_product && !strstr(row->label, "lora");
-    const double by_flops = row->flops / (is_narrow ? peak->bf16 : peak->f32);
+    const bool is_narrow = half > 0 && is_product && !strstr(row->label, "lora");
+    const double by_flops = row->flops / (is_narrow ? half : peak->f32);
     const double by_bytes = row->bytes / peak->copy;
 
     return by_flops > by_bytes ? by_flops : by_bytes;
@@ -137,10 +154,16 @@ static void print_row(const char *name, size_t calls, const lx_profile_row *row,
            row->bytes / spent * 1e-9, bound / n, 100 * bound / spent);
 }
 
-static void print_profile(const bench *b, const lx_device *dev, const lx_plan *plan)
+static int print_profile(const bench *b, lx_device *dev, const lx_plan *plan, lx_error *err)
 {
-    const lx_peak peak = lx_peak_measure(dev);
+    const bool is_alone = dev->uses_host_memory && lx_cpu_threads(dev) == 1;
     table_row rows[LX_OP_COUNT] = {0}, all = {.bound = 0};
+    char text[160];
+    lx_peak peak;
+    int rc;
+
+    if ((rc = lx_peak_measure(&peak, dev, err)) < 0)
+        return rc;
 
     for (size_t i = 0; i < lx_plan_memory_of(plan).n_calls; i++) {
         const lx_profile_row one = lx_plan_profile_row(plan, i);
@@ -153,17 +176,19 @@ static void print_profile(const bench *b, const lx_device *dev, const lx_plan *p
             sum->cpu_seconds += one.cpu_seconds;
             sum->flops += one.flops;
             sum->bytes += one.bytes;
-            into[k]->bound += bound_of(&one, &peak, b->bf16);
+            into[k]->bound += bound_of(&one, &peak, b->precision);
         }
     }
-    lx_peak_print(&peak, dev);
+    lx_peak_text(text, sizeof text, &peak);
+    printf("%s: %s\n", dev->description, text);
     printf("%-20s %5s %8s %8s %9s %7s %8s %7s\n", "op", "calls", "seconds", "cpu s",
            "GFLOP/s", "GB/s", "bound s", "reached");
     for (int op = 0; op < LX_OP_COUNT; op++)
         if (rows[op].sum.seconds > 1e-3 * (double)rows[op].sum.n_runs)
             print_row(lx_op_name((lx_op_id)op), rows[op].sum.n_calls, &rows[op].sum,
-                      rows[op].bound, lx_cpu_threads(dev) == 1);
-    print_row("all", all.sum.n_calls, &all.sum, all.bound, lx_cpu_threads(dev) == 1);
+                      rows[op].bound, is_alone);
+    print_row("all", all.sum.n_calls, &all.sum, all.bound, is_alone);
+    return LX_OK;
 }
 
 static int run(const bench *b, lx_error *err)
@@ -184,12 +209,12 @@ static int run(const bench *b, lx_error *err)
     lx_train_config_defaults(&config);
     config.network = spec;
     config.unet_lr = config.text_encoder_lr = 1e-4;
-    config.mixed_precision = b->bf16 ? "bf16" : "no";
+    config.mixed_precision = b->precision;
     config.no_winograd = b->no_winograd;
     config.max_memory = (size_t)b->max_mib << 20;
     if (make_inputs(&in, b) < 0)
         return lx_oom(err);
-    if ((rc = lx_device_open_cpu(&dev, b->threads, err)) < 0 ||
+    if ((rc = lx_device_open(&dev, b->device, b->threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&checkpoint, b->checkpoint, NULL, err)) < 0 ||
         (rc = lx_checkpoint_config(&sd, checkpoint, b->heads, err)) < 0 ||
         (rc = lx_lora_create(&lora, dev, checkpoint, &sd, &spec, 1, err)) < 0)
@@ -219,8 +244,8 @@ static int run(const bench *b, lx_error *err)
                peak_resident_mib());
         fflush(stdout);
     }
-    if (b->profile)
-        print_profile(b, dev, lx_step_last_plan(step));
+    if (b->profile && (rc = print_profile(b, dev, lx_step_last_plan(step), err)) < 0)
+        return rc;
     lx_step_free(step);
     lx_lora_free(lora);
     lx_checkpoint_close(checkpoint);
@@ -230,16 +255,21 @@ static int run(const bench *b, lx_error *err)
 
 int main(int argc, char **argv)
 {
-    bench b = {.size = 512, .batch = 1, .rank = 4, .steps = 3};
+    bench b = {.size = 512,
+               .batch = 1,
+               .rank = 4,
+               .steps = 3,
+               .device = "cpu",
+               .precision = "no"};
     lx_error err = {0};
 
     if (parse(&b, argc, argv) < 0) {
         fprintf(
             stderr,
             "usage: lx_bench_step [--size PIXELS] [--batch N] [--rank R] [--steps N]\n"
-            "                     [--threads N] [--heads N] [--max_mib MIB] [--bf16 1] "
-            "[--no_winograd 1]\n"
-            "                     [--profile 1] CHECKPOINT\n");
+            "                     [--threads N] [--heads N] [--max_mib MIB]\n"
+            "                     [--device cpu|cuda[:N]] [--mixed_precision no|bf16|fp16]\n"
+            "                     [--no_winograd 1] [--profile 1] CHECKPOINT\n");
         return 2;
     }
     if (run(&b, &err) < 0) {

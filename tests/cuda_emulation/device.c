@@ -53,14 +53,8 @@ static bool skips(lx_op_id op, int64_t elements)
            elements > (lx_emu_is_checked() ? MOST_ELEMENTS_CHECKED : MOST_ELEMENTS);
 }
 
-/* Rounding the output once is at most 2^-11; attention rounds its weights too. */
-static double f16_limit(lx_op_id op)
-{
-    return op == LX_OP_attention || op == LX_OP_attention_bwd ? 1e-3 : 5e-4;
-}
-
 static const lx_case_device emulated = {
-    .open = open_emulated, .skips = skips, .f16_limit = f16_limit};
+    .open = open_emulated, .skips = skips, .has_half = true};
 
 __attribute__((constructor)) static void use_emulation(void)
 {

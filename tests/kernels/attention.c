@@ -76,7 +76,7 @@ static void test_attention_bwd__agrees_with_plain(void **state)
                     lx_case_input(forward, j)[n] = lx_case_input(c, j)[n];
             lx_case_out(forward, shapes[i].B, shapes[i].T, width, -1);
             lx_case_out(forward, shapes[i].B, shapes[i].N, shapes[i].T, -1);
-            lx_case_run(forward);
+            lx_case_run_one(forward);
             lx_case_in_data(c, lx_case_output(forward, 0), shapes[i].B, shapes[i].T, width, -1);
             lx_case_in_data(c, lx_case_output(forward, 1), shapes[i].B, shapes[i].N, shapes[i].T, -1);
             lx_case_in(c, 0, 1, shapes[i].B, shapes[i].T, width, -1);
@@ -138,13 +138,13 @@ static void check_differences(bool is_causal)
             x[j][i] = lx_case_input(forward, j)[i] = lx_case_input(c, j)[i];
     lx_case_out(forward, 1, T, WIDTH, -1);
     lx_case_out(forward, 1, N, T, -1);
-    lx_case_run(forward);
+    lx_case_run_one(forward);
     lx_case_in_data(c, lx_case_output(forward, 0), 1, T, WIDTH, -1);
     lx_case_in_data(c, lx_case_output(forward, 1), 1, N, T, -1);
     lx_case_in(c, 0, 1, 1, T, WIDTH, -1);
     for (int j = 0; j < 3; j++)
         lx_case_out(c, 1, tokens[j], WIDTH, -1);
-    lx_case_run(c);
+    lx_case_run_one(c);
     for (int j = 0; j < 3; j++)
         for (int i = 0; i < tokens[j] * WIDTH; i += 5) {
             const double at = x[j][i], step = 1e-5;

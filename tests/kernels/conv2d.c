@@ -141,19 +141,19 @@ static void test_conv2d__gradients_are_its_transposes(void **state)
         x(forward, i);
         weight(forward, i, false);
         lx_case_out(forward, shapes[i].B, out_h(i), out_w(i), shapes[i].Co, -1);
-        lx_case_run(forward);
+        lx_case_run_one(forward);
         y(back, i);
         weight(back, i, false);
         memcpy(lx_case_input(back, 1), lx_case_input(forward, 1), (size_t)n_w * sizeof(float));
         lx_case_out(back, shapes[i].B, shapes[i].h, shapes[i].w, shapes[i].Ci, -1);
-        lx_case_run(back);
+        lx_case_run_one(back);
         y(weights, i);
         x(weights, i);
         memcpy(lx_case_input(weights, 0), lx_case_input(back, 0), (size_t)n_y * sizeof(float));
         memcpy(lx_case_input(weights, 1), lx_case_input(forward, 0), (size_t)n_x * sizeof(float));
         lx_case_out_sum(weights, shapes[i].Co, shapes[i].Ci, shapes[i].k, shapes[i].k, -1);
         before = dot(lx_case_start(weights, 0), lx_case_input(forward, 1), n_w);
-        lx_case_run(weights);
+        lx_case_run_one(weights);
 
         want = dot(lx_case_input(back, 0), lx_case_output(forward, 0), n_y);
         size = sqrt(dot(lx_case_input(back, 0), lx_case_input(back, 0), n_y) *

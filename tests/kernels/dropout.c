@@ -53,7 +53,7 @@ static void test_dropout__leaves_out_the_share_that_was_asked_for(void **state)
     double sum = 0, before = 0;
     int n_zero = 0;
 
-    lx_case_run(c);
+    lx_case_run_one(c);
     for (int i = 0; i < N; i++) {
         n_zero += lx_case_output(c, 0)[i] == 0;
         sum += lx_case_output(c, 0)[i];
@@ -70,7 +70,7 @@ static void test_dropout__a_rank_goes_at_every_position_of_its_sample(void **sta
     lx_case *c = dropout(B, P, C, 0, 0.5, 0, 3);
     int n_dropped = 0;
 
-    lx_case_run(c);
+    lx_case_run_one(c);
     for (int b = 0; b < B; b++)
         for (int k = 0; k < C; k++) {
             const float *y = lx_case_output(c, 0) + b * P * C + k;
@@ -91,7 +91,7 @@ static void test_dropout__a_module_goes_whole_and_not_every_time(void **state)
         lx_case *c = dropout(2, 3, 4, 0, 0, 0.25, at);
         const float *x = lx_case_input(c, 0), *y;
 
-        lx_case_run(c);
+        lx_case_run_one(c);
         y = lx_case_output(c, 0);
         n_whole += y[0] != 0;
         for (int i = 0; i < 24; i++)

@@ -64,7 +64,7 @@ static void test_activation__holds_on_the_whole_line(void **state)
         lx_case *c = lx_case_new(maps[op]);
         lx_case_in_data(c, x, N, -1);
         lx_case_out(c, N, -1);
-        lx_case_run(c);
+        lx_case_run_one(c);
         for (int i = 0; i < N; i++) {
             const double v = x[i];
             const double y = op == 0   ? v / (1 + exp(-v))
@@ -87,7 +87,7 @@ static void test_activation__keeps_nan(void **state)
         lx_case *c = lx_case_new(maps[op]);
         lx_case_in_data(c, x, 9, -1);
         lx_case_out(c, 9, -1);
-        lx_case_run(c);
+        lx_case_run_one(c);
         for (int i = 0; i < 9; i++)
             assert_int_equal(isnan(x[i]), isnan(lx_case_output(c, 0)[i]));
         lx_case_free(c);
@@ -150,7 +150,7 @@ static void test_softmax__says_nan(void **state)
 
     lx_case_in_data(c, x, 3, 4, -1);
     lx_case_out(c, 3, 4, -1);
-    lx_case_run(c);
+    lx_case_run_one(c);
     for (int i = 0; i < 8; i++)
         assert_true(isnan(lx_case_output(c, 0)[i]));
     assert_true(lx_case_output(c, 0)[9] == 0);
@@ -225,7 +225,7 @@ static void test_mul_add__scales_samples(void **state)
             lx_case_in_data(c, y, 2, 2, -1);
         }
         lx_case_out(c, 2, 2, -1);
-        lx_case_run(c);
+        lx_case_run_one(c);
         assert_memory_equal(lx_case_output(c, 0), has_y ? both : alone, sizeof both);
         lx_case_free(c);
     }

@@ -35,7 +35,7 @@ static void add_stats(lx_case *c, lx_op_id op, int i, bool has_silu)
         lx_case_out(forward, B, shapes[i].G, 2, -1);
     else
         lx_case_out(forward, B * P, 2, -1);
-    lx_case_run(forward);
+    lx_case_run_one(forward);
     if (op == LX_OP_group_norm)
         lx_case_in_data(c, lx_case_output(forward, 1), B, shapes[i].G, 2, -1);
     else
