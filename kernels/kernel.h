@@ -141,7 +141,7 @@ typedef struct lx_kernel {
 
 struct lx_device {
     const char *name;          /* "cpu" */
-    char description[120];     /* "AVX-512, 2 threads", "NVIDIA GeForce RTX 3060, 12.5 GB, ..." */
+    char description[192];     /* "AVX-512, 2 threads", "NVIDIA GeForce RTX 3060, 12.5 GB, ..." */
     const lx_kernel *kernels;  /* [LX_OP_COUNT] */
     int (*alloc)(lx_device *dev, void **out, size_t bytes, lx_error *err); /* 64-byte aligned, zeroed */
     /* The same, its bytes unset: for what is written whole. */

@@ -20,8 +20,8 @@ double lx_peak_clock(const lx_device *dev)
 }
 
 /* Zeros: values do not matter to the time. */
-static int add_arg(lx_device *dev, lx_arg *arg, lx_dtype dtype, int64_t rows, int64_t width,
-                   lx_error *err)
+static int add_arg(lx_device *dev, lx_arg *arg, lx_dtype dtype, int64_t rows,
+                   int64_t width, lx_error *err)
 {
     *arg = (lx_arg){.dtype = dtype, .n_dims = 2, .shape = {rows, width}};
     return dev->alloc(dev, &arg->data,
@@ -29,8 +29,8 @@ static int add_arg(lx_device *dev, lx_arg *arg, lx_dtype dtype, int64_t rows, in
 }
 
 /* Seconds of one run of a prepared call; the best of three. */
-static int time_call(double *best, lx_device *dev, const lx_kernel *kernel, const lx_call *call,
-                     lx_error *err)
+static int time_call(double *best, lx_device *dev, const lx_kernel *kernel,
+                     const lx_call *call, lx_error *err)
 {
     int rc = LX_OK;
 
@@ -71,7 +71,8 @@ static void free_call(lx_device *dev, lx_call *call)
 }
 
 /* y [n, n] = x [n, n] w [n, n]^T */
-static int product(double *seconds, lx_device *dev, lx_dtype dtype, int64_t n, lx_error *err)
+static int product(double *seconds, lx_device *dev, lx_dtype dtype, int64_t n,
+                   lx_error *err)
 {
     lx_call call = {.op = LX_OP_linear,
                     .n_in = 3,

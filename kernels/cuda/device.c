@@ -10,6 +10,7 @@
 #include "kernels/update.h"
 
 #include <cuda_runtime_api.h>
+#include <stdio.h>
 
 #include "src/base/alloc.h"
 
@@ -215,6 +216,20 @@ static int choose_gpu(int index, int *capability, lx_error *err)
     return LX_OK;
 }
 
+/* Its name, and what decides how fast it can be. */
+static void describe(lx_device *dev, int index, int capability)
+{
+    struct cudaDeviceProp found = {.name = "a GPU"};
+    int driver = 0;
+
+    cudaDriverGetVersion(&driver);
+    cudaGetDeviceProperties(&found, index);
+    snprintf(dev->description, sizeof dev->description,
+             "%.60s, %.1f GB, %d multiprocessors of %d.%d, driver for CUDA %d.%d",
+             found.name, (double)found.totalGlobalMem / 1e9, found.multiProcessorCount,
+             capability / 10, capability % 10, driver / 1000, driver % 1000 / 10);
+}
+
 int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
 {
     lx_device *dev = NULL;
@@ -253,6 +268,7 @@ int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
         .has_bf16 = capability >= 80,
         .context = ctx,
     };
+    describe(dev, index, capability);
     if ((error = cudaStreamCreate(&ctx->queue.stream)))
         rc = fail(err, LX_EINTERNAL, "a stream on the GPU", error);
     if (rc < 0 || (rc = lx_cuda_library_open(&ctx->library, err)) < 0) {

@@ -314,7 +314,8 @@ static bool has_guards(const lx_case_on *on)
 
 /* A copy of `bytes` (NULL: of 0xff, so that reading it shows) in the device's memory, with guards
  * around it or else an allocation of that size. */
-static int give(const lx_case_on *on, void **out, const void *bytes, size_t size, lx_error *err)
+static int give(const lx_case_on *on, void **out, const void *bytes, size_t size,
+                lx_error *err)
 {
     lx_device *dev = on->dev;
     const size_t guard = has_guards(on) ? GUARD : 0;
@@ -339,14 +340,15 @@ static int give(const lx_case_on *on, void **out, const void *bytes, size_t size
 }
 
 /* What the device's memory holds now (lx_free); the memory is gone. LX_ECHECK: a guard was touched. */
-static int take(const lx_case_on *on, void **out, void *memory, size_t size, const char *what,
-                lx_error *err)
+static int take(const lx_case_on *on, void **out, void *memory, size_t size,
+                const char *what, lx_error *err)
 {
     lx_device *dev = on->dev;
     const size_t guard = has_guards(on) ? GUARD : 0;
     unsigned char *whole = lx_alloc(size + 2 * guard + 1);
     void *begin = (char *)memory - guard;
-    int rc = whole ? dev->download(dev, whole, begin, size + 2 * guard, err) : lx_oom(err);
+    int rc =
+        whole ? dev->download(dev, whole, begin, size + 2 * guard, err) : lx_oom(err);
 
     dev->free(dev, begin);
     for (size_t i = 0; i < guard && rc == LX_OK; i++)
@@ -370,7 +372,8 @@ typedef struct placed {
     bool is_prepared;
 } placed;
 
-static int place(placed *p, lx_arg *arg, const operand *o, const void *bytes, lx_error *err)
+static int place(placed *p, lx_arg *arg, const operand *o, const void *bytes,
+                 lx_error *err)
 {
     *arg = o->arg;
     return arg->n_dims < 0 ? LX_OK : give(p->on, &arg->data, bytes, o->size, err);
@@ -460,8 +463,8 @@ static int take_down(placed *p, void *result[LX_CALL_MAX_OUT], int rc, lx_error 
     if (p->is_prepared && p->kernel->release)
         p->kernel->release(p->on->dev, &p->call);
     if (p->call.scratch)
-        keep(&rc, take(p->on, &bytes, p->call.scratch, p->call.scratch_bytes, "the scratch",
-                       rc < 0 ? NULL : err));
+        keep(&rc, take(p->on, &bytes, p->call.scratch, p->call.scratch_bytes,
+                       "the scratch", rc < 0 ? NULL : err));
     lx_free(bytes);
     for (int i = 0; i < p->call.n_in; i++)
         if (p->call.in[i].data && i != shared)
@@ -469,8 +472,8 @@ static int take_down(placed *p, void *result[LX_CALL_MAX_OUT], int rc, lx_error 
     for (int i = 0; i < LX_CALL_MAX_OUT; i++) {
         bytes = NULL;
         if (p->call.out[i].data)
-            keep(&rc, take(p->on, &bytes, p->call.out[i].data, p->c->out[i].size, "an output",
-                           rc < 0 ? NULL : err));
+            keep(&rc, take(p->on, &bytes, p->call.out[i].data, p->c->out[i].size,
+                           "an output", rc < 0 ? NULL : err));
         if (result && bytes) {
             lx_free(result[i]);
             result[i] = bytes;
@@ -608,17 +611,19 @@ static double relative_error(const float *a, const float *b, size_t n)
     return difference == 0 ? 0 : sqrt(difference / size);
 }
 
-static int tell_worst(int output, const float *got, const float *wanted, size_t n, double error,
-                      double limit, lx_error *err)
+static int tell_worst(int output, const float *got, const float *wanted, size_t n,
+                      double error, double limit, lx_error *err)
 {
     size_t worst = 0;
 
     for (size_t j = 0; j < n; j++)
-        if (!(fabs((double)got[j] - wanted[j]) <= fabs((double)got[worst] - wanted[worst])))
+        if (!(fabs((double)got[j] - wanted[j]) <=
+              fabs((double)got[worst] - wanted[worst])))
             worst = j;
-    return lx_fail(err, LX_ECHECK,
-                   "output %d is off by %.3g (limit %.3g), worst at %zu: %.9g, wanted %.9g",
-                   output, error, limit, worst, (double)got[worst], (double)wanted[worst]);
+    return lx_fail(
+        err, LX_ECHECK,
+        "output %d is off by %.3g (limit %.3g), worst at %zu: %.9g, wanted %.9g", output,
+        error, limit, worst, (double)got[worst], (double)wanted[worst]);
 }
 
 int lx_case_compare(double *error, const lx_case *c, const lx_case_results *wanted,
@@ -719,8 +724,10 @@ void lx_case_shapes(char *text, size_t n, const lx_case *c)
 
     *text = 0;
     for (int i = 0; i < c->n_in; i++)
-        for (int d = -1; d < c->in[i].arg.n_dims && at < n; d++)
-            at += (size_t)(d < 0 ? snprintf(text + at, n - at, "%s", i ? " |" : "")
-                                 : snprintf(text + at, n - at, "%s%lld", at ? " " : "",
-                                            (long long)c->in[i].arg.shape[d]));
+        for (int d = 0; d < c->in[i].arg.n_dims && at < n; d++)
+            at += (size_t)snprintf(text + at, n - at, "%s%lld",
+                                   d   ? "x"
+                                   : i ? " "
+                                       : "",
+                                   (long long)c->in[i].arg.shape[d]);
 }

@@ -25,7 +25,8 @@ void lx_case_in_i64(lx_case *c, int64_t n, const int64_t *values);
 void lx_case_in_data(lx_case *c, const float *values, ...);
 void lx_case_absent_in(lx_case *c);
 void lx_case_out(lx_case *c, ...);
-void lx_case_out_sum(lx_case *c, ...); /* one that is added to: begins as random numbers */
+void lx_case_out_sum(lx_case *c,
+                     ...); /* one that is added to: begins as random numbers */
 void lx_case_absent_out(lx_case *c);
 
 /* The same with a shape that was read: dtype F32, or F16 for a frozen weight. */
@@ -54,7 +55,8 @@ typedef struct lx_case_on {
     lx_device *dev;
     const lx_kernel *kernels; /* dev->kernels or lx_cpu_plain_kernels */
     bool is_in_place;         /* as lx_case_in_place says */
-    bool has_guards; /* bytes around every operand are watched; on a CPU they are anyway */
+    bool
+        has_guards; /* bytes around every operand are watched; on a CPU they are anyway */
 } lx_case_on;
 
 /*
@@ -94,7 +96,7 @@ lx_op_id lx_case_op(const lx_case *c);
 int64_t lx_case_elements(const lx_case *c); /* of all operands: how much work it is */
 double lx_case_flops(const lx_case *c);
 double lx_case_bytes(const lx_case *c); /* of operands and results, each once */
-/* "2 77 768 | 320 768", the inputs' shapes. */
+/* "2x77x768 320x768", the inputs' shapes. */
 void lx_case_shapes(char *text, size_t n, const lx_case *c);
 
 void lx_case_free(lx_case *c);

@@ -12,7 +12,14 @@
 enum { NAME = 128, CHUNK = 1 << 20 };
 
 static const lx_synth_profile profiles[] = {
-    {"tiny", 1234, {32, 64, 96, 96}, 40, {32, 64, 96, 96}, 40, 3, 4,
+    {"tiny",
+     1234,
+     {32, 64, 96, 96},
+     40,
+     {32, 64, 96, 96},
+     40,
+     3,
+     4,
      "b4ec759edaa896de40801a0f525f3cacee8999dfc0081dceb1ef4516e37563f8"},
     {"nano", 99, {32, 32, 32, 32}, 8, {32, 32, 32, 32}, 8, 2, 2, NULL},
     {"sd15", 15, {320, 640, 1280, 1280}, 768, {128, 256, 512, 512}, 768, 12, 12, NULL},
@@ -55,8 +62,8 @@ static bool is_position_ids(const weight *w)
 }
 
 /* Dimensions up to the first 0. */
-static void add(weight_list *list, const char *path, const char *suffix, int a, int b, int c,
-                int d)
+static void add(weight_list *list, const char *path, const char *suffix, int a, int b,
+                int c, int d)
 {
     weight *w;
 
@@ -77,7 +84,8 @@ static void add(weight_list *list, const char *path, const char *suffix, int a, 
 typedef enum layer_kind { LINEAR, LINEAR_NO_BIAS, CONV1, CONV3, NORM } layer_kind;
 
 /* fmt names the layer: "%s.norm1". `in` is not used by norms. */
-static void layer(weight_list *list, layer_kind kind, int out, int in, const char *fmt, ...)
+static void layer(weight_list *list, layer_kind kind, int out, int in, const char *fmt,
+                  ...)
 {
     char path[NAME];
     int window = kind == CONV1 ? 1 : kind == CONV3 ? 3 : 0;
@@ -243,7 +251,8 @@ static void text_weights(weight_list *list, const lx_synth_profile *p)
     add(list, TEXT "embeddings.position_embedding.weight", "", 77, w, 0, 0);
     for (int i = 0; i < p->text_layers; i++) {
         for (int k = 0; k < 4; k++)
-            layer(list, LINEAR, w, w, TEXT "encoder.layers.%d.self_attn.%s", i, projections[k]);
+            layer(list, LINEAR, w, w, TEXT "encoder.layers.%d.self_attn.%s", i,
+                  projections[k]);
         layer(list, NORM, w, 0, TEXT "encoder.layers.%d.layer_norm1", i);
         layer(list, LINEAR, 4 * w, w, TEXT "encoder.layers.%d.mlp.fc1", i);
         layer(list, LINEAR, w, 4 * w, TEXT "encoder.layers.%d.mlp.fc2", i);
@@ -272,10 +281,12 @@ static bool has(const char *key, const char *part)
 
 static double gain_of(const char *key)
 {
-    static const char *const sharp[] = {".to_q.", ".to_k.", "q_proj", "k_proj", ".attn_1.q.",
-                                        ".attn_1.k.", ".emb_layers.1."};
-    static const char *const residual[] = {".out_layers.3.", ".conv2.", ".proj_out.",
-                                           "to_out.0", "ff.net.2", "fc2", "out_proj"};
+    static const char *const sharp[] = {".to_q.",        ".to_k.",     "q_proj",
+                                        "k_proj",        ".attn_1.q.", ".attn_1.k.",
+                                        ".emb_layers.1."};
+    static const char *const residual[] = {".out_layers.3.", ".conv2.",  ".proj_out.",
+                                           "to_out.0",       "ff.net.2", "fc2",
+                                           "out_proj"};
 
     for (size_t i = 0; i < sizeof(sharp) / sizeof(sharp[0]); i++)
         if (has(key, sharp[i]))
@@ -290,7 +301,8 @@ static double gain_of(const char *key)
 
 static law law_of(const weight *w)
 {
-    static const char *const norms[] = {".in_layers.0.", ".out_layers.0.", ".out.0.", "norm"};
+    static const char *const norms[] = {".in_layers.0.", ".out_layers.0.", ".out.0.",
+                                        "norm"};
     bool is_weight = lx_ends_with(w->key, "weight"), is_norm = false;
     law l = {.mean = 0, .factor = {1, 1}};
     double std;
@@ -355,8 +367,8 @@ static uint16_t half_of(double x)
     return (uint16_t)(sign | ((bits >> 42) - ((1023 - 15) << 10)));
 }
 
-static void fill(uint16_t *out, const weight *w, const law *l, uint64_t base, size_t first,
-                 size_t n)
+static void fill(uint16_t *out, const weight *w, const law *l, uint64_t base,
+                 size_t first, size_t n)
 {
     size_t half = size_of(w) / 2;
 
@@ -396,8 +408,8 @@ static void put_header(lx_str *out, const weight_list *list)
         lx_str_putc(out, ' ');
 }
 
-static int write_weight(lx_new_file *file, const weight *w, uint64_t seed, uint16_t *chunk,
-                        lx_error *err)
+static int write_weight(lx_new_file *file, const weight *w, uint64_t seed,
+                        uint16_t *chunk, lx_error *err)
 {
     law l = law_of(w);
     uint64_t base = base_of(w->key, seed);
@@ -438,7 +450,8 @@ int lx_synth_write(const char *path, const lx_synth_profile *profile, lx_error *
         rc = lx_oom(err);
         goto done;
     }
-    if ((rc = lx_str_check(&header, err)) < 0 || (rc = lx_new_file_open(&file, path, err)) < 0 ||
+    if ((rc = lx_str_check(&header, err)) < 0 ||
+        (rc = lx_new_file_open(&file, path, err)) < 0 ||
         (rc = lx_new_file_write(file, &length, sizeof(length), err)) < 0 ||
         (rc = lx_new_file_write(file, header.data, header.len, err)) < 0)
         goto done;

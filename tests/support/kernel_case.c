@@ -88,7 +88,8 @@ static void check_variants(lx_case *c, const lx_case_results *plain, int step,
 
 static void check_half(const lx_case *c, lx_dtype dtype, const char *what, double limit)
 {
-    lx_case *wide = lx_case_round(c, dtype, true), *narrow = lx_case_round(c, dtype, false);
+    lx_case *wide = lx_case_round(c, dtype, true),
+            *narrow = lx_case_round(c, dtype, false);
     lx_case_results plain;
     char name[600];
 

@@ -39,8 +39,8 @@ const char *lx_synth_checkpoint(const char *name)
     if (lx_file_exists(path))
         return path;
     /* Whole or not at all: the file appears by a rename. */
-    if (lx_make_dirs(LX_FIXTURE_DIR, &err) < 0 || lx_synth_write(path, profile, &err) < 0 ||
-        lx_file_hash(&hash, path, &err) < 0)
+    if (lx_make_dirs(LX_FIXTURE_DIR, &err) < 0 ||
+        lx_synth_write(path, profile, &err) < 0 || lx_file_hash(&hash, path, &err) < 0)
         give_up(name, err.text);
     lx_hash_hex(hex, &hash);
     if (profile->sha256 && strcmp(profile->sha256, hex) != 0) {
