@@ -265,6 +265,7 @@ static int list_images(lx_data_image **out, size_t *n, const lx_compared *r,
                                              .name = folder->images[i].name,
                                              .hash = folder->images[i].hash,
                                              .caption = folder->images[i].caption,
+                                             .latents = folder->images[i].latents,
                                              .is_reg = folder->is_reg};
     }
     return LX_OK;

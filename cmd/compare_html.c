@@ -179,6 +179,7 @@ static const char *change_text(page *p, const lx_data_change *change, lx_error *
         [LX_DATA_REMOVED] = "removed",
         [LX_DATA_MOVED] = "moved",
         [LX_DATA_BYTES] = "another image",
+        [LX_DATA_LATENTS] = "latents from elsewhere",
     };
     const char *caption;
 

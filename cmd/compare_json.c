@@ -75,7 +75,8 @@ static void add_image(cJSON *o, const char *key, const lx_data_image *image)
 static int add_change(cJSON *list, lx_comparison *c, const lx_data_change *change,
                       lx_error *err)
 {
-    static const char *const kinds[] = {"added", "removed", "moved", "bytes", "caption"};
+    static const char *const kinds[] = {"added", "removed", "moved",
+                                        "bytes", "latents", "caption"};
     cJSON *o = cJSON_CreateObject();
     const char *a, *b;
     lx_tag_changes t;

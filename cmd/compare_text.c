@@ -223,6 +223,9 @@ static int show_change(lx_comparison *c, const lx_data_change *change, tag_count
     case LX_DATA_BYTES:
         lx_print(cli, "  * %s: another image\n", image_name(c, change->b));
         break;
+    case LX_DATA_LATENTS:
+        lx_print(cli, "  * %s: latents from elsewhere\n", image_name(c, change->b));
+        break;
     case LX_DATA_CAPTION:
         lx_print(cli, "  ~ %s: %s\n", image_name(c, change->b), lx_safe(cli, caption));
     }

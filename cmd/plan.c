@@ -4,6 +4,7 @@
 
 #include "cmd/plan.h"
 #include "cmd/train_flag.h"
+#include "src/data/npz_latents.h"
 #include "src/base/str.h"
 #include "src/query/when.h"
 
@@ -122,7 +123,9 @@ static int count(lx_planned *p, lx_error *err)
 
     if (p->dataset->n_images == 0) /* a finding says why */
         return LX_OK;
-    if ((rc = lx_dataset_plan(p->dataset, &p->refusal)) == LX_ENOMEM)
+    if ((rc = lx_dataset_plan(p->dataset, &p->refusal)) == LX_OK)
+        rc = lx_npz_latents_find(p->dataset, &p->refusal);
+    if (rc == LX_ENOMEM)
         return lx_oom(err);
     if (rc < 0)
         return LX_OK;

@@ -43,7 +43,8 @@ int lx_record_dataset(char **root, lx_store *store, const lx_dataset *d, lx_erro
                                             .bytes = image->file_bytes,
                                             .width = image->width,
                                             .height = image->height,
-                                            .caption = image->caption};
+                                            .caption = image->caption,
+                                            .latents = image->npz ? &image->npz_hash : NULL};
             folders[f].n_images++;
         }
     }
@@ -81,6 +82,7 @@ static bool is_beside_the_result(const char *flag)
                                         "base_weights",
                                         "cache_latents_to_disk",
                                         "latent_cache_dir",
+                                        "latents_npz",
                                         "output_name",
                                         "training_comment",
                                         "config_file",

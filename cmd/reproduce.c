@@ -13,6 +13,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/compare/data.h"
+#include "src/data/npz_latents.h"
 #include "src/format/tensor_file.h"
 #include "src/model/checkpoint.h"
 #include "store/dataset.h"
@@ -109,6 +110,7 @@ static int list_images(lx_data_image **out, size_t *n, job *j, const char *tree,
                                              .name = rows.folders[f].images[i].name,
                                              .hash = rows.folders[f].images[i].hash,
                                              .caption = rows.folders[f].images[i].caption,
+                                             .latents = rows.folders[f].images[i].latents,
                                              .is_reg = rows.folders[f].is_reg};
     return LX_OK;
 }
@@ -119,6 +121,7 @@ static int tell_images(job *j, const char *now, lx_error *err)
                                         [LX_DATA_REMOVED] = "is gone",
                                         [LX_DATA_MOVED] = "was moved",
                                         [LX_DATA_BYTES] = "has other bytes",
+                                        [LX_DATA_LATENTS] = "has latents from elsewhere",
                                         [LX_DATA_CAPTION] = "has another caption"};
     lx_data_changes changes;
     lx_data_image *a, *b;
@@ -148,8 +151,9 @@ static int scan_data(lx_dataset **out, job *j, lx_error *err)
 {
     int rc = lx_dataset_scan(out, &j->config.data, err);
 
-    if (rc == LX_OK && !j->is_command && (rc = lx_dataset_check(*out, err)) == LX_OK)
-        rc = lx_dataset_plan(*out, err);
+    if (rc == LX_OK && !j->is_command && (rc = lx_dataset_check(*out, err)) == LX_OK &&
+        (rc = lx_dataset_plan(*out, err)) == LX_OK)
+        rc = lx_npz_latents_find(*out, err);
     return rc == LX_OK ? lx_dataset_hash(*out, err) : rc;
 }
 

@@ -17,6 +17,7 @@
 #include "src/base/io.h"
 #include "src/base/json.h"
 #include "src/base/python.h"
+#include "src/data/npz_latents.h"
 #include "src/lora/hash.h"
 #include "src/train/metadata.h"
 #include "src/train/session.h"
@@ -188,7 +189,8 @@ static int read_data(job *j, lx_error *err)
         return rc;
     if ((rc = lx_dataset_check(j->dataset, err)) < 0)
         return rc;
-    rc = lx_dataset_plan(j->dataset, err);
+    if ((rc = lx_dataset_plan(j->dataset, err)) == LX_OK)
+        rc = lx_npz_latents_find(j->dataset, err);
     show_findings(j->cli, j->dataset);
     if (rc < 0)
         return rc;

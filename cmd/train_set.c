@@ -246,6 +246,28 @@ SETTER(latent_cache_dir)
     return LX_OK;
 }
 
+/* Comes after those two: what the peer's flag does is to read them. */
+SETTER(latents_npz)
+{
+    static const char *const words[] = {[LX_NPZ_OFF] = "off",
+                                        [LX_NPZ_READ] = "read",
+                                        [LX_NPZ_WRITE] = "write",
+                                        [LX_NPZ_REPLACE] = "replace"};
+    lx_dataset_config *data = &f->config->data;
+
+    if (v->is_null) {
+        data->npz_latents =
+            f->values[LX_AT_cache_latents_to_disk].is_on ? LX_NPZ_READ : LX_NPZ_OFF;
+        return LX_OK;
+    }
+    for (lx_npz_use i = LX_NPZ_OFF; i <= LX_NPZ_REPLACE; i++)
+        if (strcmp(v->text, words[i]) == 0)
+            data->npz_latents = i;
+    if (data->npz_latents != LX_NPZ_OFF)
+        data->cache_latents = true;
+    return LX_OK;
+}
+
 SETTER(validation_seed)
 {
     f->config->data.validation_seed_given = !v->is_null;

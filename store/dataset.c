@@ -42,6 +42,8 @@ static int add_image(cJSON *list, store__batch *batch, const lx_store_image *ima
     cJSON_AddNumberToObject(o, "bytes", (double)image->bytes);
     cJSON_AddNumberToObject(o, "width", image->width);
     cJSON_AddNumberToObject(o, "height", image->height);
+    if (image->latents)
+        add_hash(o, "latents", image->latents);
     if (image->caption) {
         if ((rc = store__batch_put(&caption, batch, image->caption,
                                    strlen(image->caption), err)) < 0)

@@ -2,12 +2,13 @@
  * store/dataset - a dataset as a Merkle tree of objects
  *
  *     folder object
- * {"class_tokens","images":[{"bytes","caption","height","name","sha256","width"}],
+ * {"class_tokens","images":[{"bytes","caption","height","latents","name","sha256","width"}],
  *                      "is_reg","name","repeats"}       images sorted by name
  *     root object     {"folders":[{"is_reg","name","object"}],"images":N,"version":1}
  *
  * "caption" is the hash of an object that holds the text that was trained, null when
- * there is none. Equal content has an equal root whatever order it was given in; images
+ * there is none. "latents", the hash of a file that was trained instead of the pixels, is
+ * there only where that is so. Equal content has an equal root whatever order it was given in; images
  * themselves are named by hash, not stored.
  */
 #ifndef LX_STORE_DATASET_H
@@ -22,6 +23,7 @@ typedef struct lx_store_image {
     int64_t bytes;
     int width, height;
     const char *caption; /* as trained; NULL = none */
+    const lx_hash *latents; /* of the file that gave its latents; NULL = its own pixels */
 } lx_store_image;
 
 typedef struct lx_store_folder {
@@ -43,6 +45,7 @@ typedef struct lx_dataset_image_row {
     const char *name;
     const char *hash;    /* of its bytes, hex */
     const char *caption; /* the object that holds the text, hex; "" = none */
+    const char *latents; /* of the file that gave its latents, hex; "" = none */
     int64_t bytes;
     int width, height;
 } lx_dataset_image_row;

@@ -40,10 +40,11 @@ static int add_images(lx_dataset_rows *rows, lx_dataset_folder_row *folder, cons
         *at = (lx_dataset_image_row){.name = copy(arena, item, "name"),
                                      .hash = copy(arena, item, "sha256"),
                                      .caption = copy(arena, item, "caption"),
+                                     .latents = copy(arena, item, "latents"),
                                      .bytes = (int64_t)lx_json_number(item, "bytes", 0),
                                      .width = (int)lx_json_number(item, "width", 0),
                                      .height = (int)lx_json_number(item, "height", 0)};
-        if (!at->name || !at->hash || !at->caption)
+        if (!at->name || !at->hash || !at->caption || !at->latents)
             return lx_oom(err);
         at++;
     }

@@ -42,6 +42,11 @@ static void tell(matcher *m, lx_data_change_kind kind, const lx_data_image *a,
     m->out->items[m->out->count++] = (lx_data_change){kind, a, b};
 }
 
+static const char *latents_of(const lx_data_image *image)
+{
+    return image->latents ? image->latents : "";
+}
+
 static void pair(matcher *m, const lx_data_image *a, const lx_data_image *b,
                  bool is_moved)
 {
@@ -51,6 +56,8 @@ static void pair(matcher *m, const lx_data_image *a, const lx_data_image *b,
         tell(m, LX_DATA_MOVED, a, b);
     else if (strcmp(a->hash, b->hash) != 0)
         tell(m, LX_DATA_BYTES, a, b);
+    else if (strcmp(latents_of(a), latents_of(b)) != 0)
+        tell(m, LX_DATA_LATENTS, a, b);
     if (strcmp(a->caption, b->caption) != 0)
         tell(m, LX_DATA_CAPTION, a, b);
     m->out->n_same += m->out->count == before;

@@ -19,6 +19,7 @@ typedef struct lx_data_image {
     const char *hash;    /* of its bytes, hex */
     const char *caption; /* hash of its text, hex; "" = none */
     bool is_reg;
+    const char *latents; /* hash of the file that gave its latents; NULL or "" = its pixels did */
 } lx_data_image;
 
 typedef enum lx_data_change_kind {
@@ -26,7 +27,8 @@ typedef enum lx_data_change_kind {
     LX_DATA_REMOVED, /* only a */
     LX_DATA_MOVED,   /* the same bytes under another folder or name */
     LX_DATA_BYTES,   /* the same name, other bytes */
-    LX_DATA_CAPTION  /* another caption; may come beside the two above */
+    LX_DATA_LATENTS, /* latents out of another file, or out of one and out of none */
+    LX_DATA_CAPTION  /* another caption; may come beside the three above */
 } lx_data_change_kind;
 
 typedef struct lx_data_change {

@@ -39,6 +39,14 @@ typedef struct lx_subset_config {
     const struct lx_dataset_config *config; /* its settings; NULL = those of the whole */
 } lx_subset_config;
 
+/* What is done with sd-scripts' latents beside the images (data/npz_latents). */
+typedef enum lx_npz_use {
+    LX_NPZ_OFF,
+    LX_NPZ_READ,   /* those that fit stand for what the VAE would make */
+    LX_NPZ_WRITE,  /* where there are none; none are read */
+    LX_NPZ_REPLACE /* over those that are there too */
+} lx_npz_use;
+
 typedef struct lx_dataset_config {
     const char *train_data_dir, *reg_data_dir;
     const char *in_json;           /* as flags name it; it stands among the subsets */
@@ -71,6 +79,7 @@ typedef struct lx_dataset_config {
     bool cache_latents;
     const char *
         latent_cache_dir; /* what the VAE made is kept there (latent_cache); NULL = not */
+    lx_npz_use npz_latents;
     double validation_split; /* share of each folder's images that is held out */
     int64_t
         validation_seed; /* of the choice, when it is given; else the training's seed */
@@ -109,6 +118,8 @@ typedef struct lx_image {
     int resized_w, resized_h;
     lx_hash hash;          /* of the file's bytes, filled by lx_dataset_hash */
     lx_hash caption_hash;  /* of the caption text as trained */
+    const char *npz;       /* the file its latents are taken from (npz_latents); NULL = none */
+    lx_hash npz_hash;      /* of that file's bytes */
     int64_t file_bytes;
 } lx_image;
 

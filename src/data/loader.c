@@ -7,6 +7,7 @@
 #include "src/base/rng.h"
 #include "src/data/caption.h"
 #include "src/data/latent_cache.h"
+#include "src/data/npz_latents.h"
 #include "src/data/pixels.h"
 
 static const float latent_scale = 0.18215f;
@@ -36,7 +37,8 @@ struct lx_loader {
 
     lx_batch batch;
     float *latents, *loss_weights, *pixels, *moments;
-    float *masks; /* NULL without */
+    float *masks;         /* NULL without */
+    bool has_checked_npz; /* one of the files that are read */
     size_t latents_capacity, pixels_capacity, moments_capacity, masks_capacity;
     lx_str *captions;
     const char **caption_texts;
@@ -146,18 +148,34 @@ static int find_moments(float *mean, float *logvar, float *mask, lx_loader *l,
                  : LX_OK;
 }
 
-/* One draw from the VAE's posterior, times 0.18215. */
+/* Pixels of an image, and mean, logvar and noise of its latents. */
+static int make_room(lx_loader *l, const lx_bucket *b, lx_error *err)
+{
+    const size_t n_pixels = 3 * (size_t)b->width * (size_t)b->height;
+
+    return lx_grow(&l->pixels, &l->pixels_capacity, n_pixels, sizeof(float)) < 0 ||
+                   lx_grow(&l->moments, &l->moments_capacity, 3 * latent_size(b),
+                           sizeof(float)) < 0
+               ? lx_oom(err)
+               : LX_OK;
+}
+
+static float clamped(float logvar)
+{
+    return logvar < -30 ? -30 : logvar > 20 ? 20 : logvar;
+}
+
+/* One draw from the VAE's posterior, not yet times 0.18215. */
 static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image *image,
                           const lx_augment *augment, lx_rng rng, lx_error *err)
 {
     const lx_bucket *b = &l->dataset->buckets[image->bucket];
-    const size_t n = latent_size(b), n_pixels = 3 * (size_t)b->width * (size_t)b->height;
+    const size_t n = latent_size(b);
     float *mean, *logvar, *noise;
     int rc;
 
-    if (lx_grow(&l->pixels, &l->pixels_capacity, n_pixels, sizeof(float)) < 0 ||
-        lx_grow(&l->moments, &l->moments_capacity, 3 * n, sizeof(float)) < 0)
-        return lx_oom(err);
+    if ((rc = make_room(l, b, err)) < 0)
+        return rc;
     mean = l->moments;
     logvar = mean + n;
     noise = logvar + n;
@@ -165,8 +183,7 @@ static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image 
         return rc;
     lx_rng_normal(noise, n, 0, &rng);
     for (size_t i = 0; i < n; i++) {
-        float v = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];
-        out[i] = (mean[i] + expf(0.5f * v) * noise[i]) * latent_scale;
+        out[i] = mean[i] + expf(0.5f * clamped(logvar[i])) * noise[i];
         if (!isfinite(out[i]))
             return lx_fail(
                 err, LX_ECHECK,
@@ -183,19 +200,99 @@ static uint64_t image_stream(const lx_image *image)
     return x;
 }
 
-static int cache_image(lx_loader *l, size_t i, bool is_mirror, lx_error *err)
+static void scale(float *latents, size_t n)
 {
-    const lx_image *image = &l->dataset->images[i];
-    lx_augment augment = LX_AUGMENT_NONE;
-    float **place = &l->cache[2 * i + is_mirror];
-    size_t n = latent_size(&l->dataset->buckets[image->bucket]);
+    for (size_t i = 0; i < n; i++)
+        latents[i] *= latent_scale;
+}
 
+static double norm(const float *x, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sqrt(sum);
+}
+
+/*
+ * The first latents that come from a file are compared with what this VAE makes of their image. A draw
+ * is about as far from the posterior's mean as the posterior is wide, and half precision adds far less than
+ * a tenth of the mean's length; of another picture, or one cropped otherwise, they are about as far away as
+ * the mean is long.
+ */
+static int check_npz(lx_loader *l, const lx_image *image, const float *found,
+                     lx_error *err)
+{
+    const lx_bucket *b = &l->dataset->buckets[image->bucket];
+    const size_t n = latent_size(b);
+    const lx_augment none = LX_AUGMENT_NONE;
+    double width = 0, far = 0;
+    float *mean, *logvar;
+    int rc;
+
+    if (l->has_checked_npz)
+        return LX_OK;
+    if ((rc = make_room(l, b, err)) < 0)
+        return rc;
+    mean = l->moments;
+    logvar = mean + n;
+    if ((rc = find_moments(mean, logvar, NULL, l, image, &none, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        const double apart = (double)found[i] - (double)mean[i];
+        far += apart * apart;
+        width += exp((double)clamped(logvar[i]));
+    }
+    if (sqrt(far) > 2 * sqrt(width) + 0.1 * norm(mean, n))
+        return lx_fail(
+            err, LX_ECHECK,
+            "%s: its latents are not what this VAE makes of %s: another --vae, resize "
+            "or picture made them. Add --latents_npz off, or replace to write them anew",
+            image->npz, image->path);
+    l->has_checked_npz = true;
+    return LX_OK;
+}
+
+/* Unscaled, the mask behind them. */
+static int make_latents(float *out, lx_loader *l, const lx_image *image, bool is_mirror,
+                        lx_error *err)
+{
+    const size_t n = latent_size(&l->dataset->buckets[image->bucket]);
+    float *mask = l->dataset->config.has_masks ? out + n : NULL;
+    lx_augment augment = LX_AUGMENT_NONE;
+    int rc;
+
+    if (image->npz) {
+        rc = lx_npz_latents_read(out, mask, l->dataset, image, is_mirror, err);
+        return rc < 0 || is_mirror ? rc : check_npz(l, image, out, err);
+    }
     augment.is_flipped = is_mirror;
-    if (!(*place = lx_alloc((n + n / 4) * sizeof(float))))
-        return lx_oom(err);
     return sample_latents(
-        *place, l->dataset->config.has_masks ? *place + n : NULL, l, image, &augment,
+        out, mask, l, image, &augment,
         lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)), err);
+}
+
+static int cache_image(lx_loader *l, size_t i, lx_error *err)
+{
+    const lx_dataset *d = l->dataset;
+    const lx_image *image = &d->images[i];
+    const int n_mirrors = lx_dataset_settings(d, image)->flip_aug ? 2 : 1;
+    const size_t n = latent_size(&d->buckets[image->bucket]);
+    float **places = &l->cache[2 * i];
+    bool is_written;
+    int rc = LX_OK;
+
+    for (int k = 0; k < n_mirrors && rc == LX_OK; k++)
+        rc = (places[k] = lx_alloc((n + n / 4) * sizeof(float)))
+                 ? make_latents(places[k], l, image, k, err)
+                 : lx_oom(err);
+    if (rc == LX_OK && d->config.npz_latents >= LX_NPZ_WRITE)
+        rc = lx_npz_latents_write(&is_written, places[0], places[1], l->decoder, d, image,
+                                  err);
+    for (int k = 0; k < n_mirrors && rc == LX_OK; k++)
+        scale(places[k], n);
+    return rc;
 }
 
 void lx_loader_keep_latents(lx_loader *l, const lx_latent_cache *cache)
@@ -218,9 +315,7 @@ int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_c
             const lx_image *image = &d->images[i];
             if (!image->repeats || (size_t)image->bucket != b)
                 continue;
-            if ((rc = cache_image(l, i, false, err)) < 0 ||
-                (lx_dataset_settings(d, image)->flip_aug &&
-                 (rc = cache_image(l, i, true, err)) < 0))
+            if ((rc = cache_image(l, i, err)) < 0)
                 return rc;
             if (progress && (rc = progress(progress_context, ++done, total, err)) < 0)
                 return rc;
@@ -314,8 +409,10 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
             memcpy(mask, cached + n, n / 4 * sizeof(float));
         return LX_OK;
     }
-    return sample_latents(l->latents + i * n, mask, l, image, &augment,
-                          lx_rng_stream(l->seed, LX_RNG_LATENT, moment + 2, i), err);
+    rc = sample_latents(l->latents + i * n, mask, l, image, &augment,
+                        lx_rng_stream(l->seed, LX_RNG_LATENT, moment + 2, i), err);
+    scale(l->latents + i * n, n);
+    return rc;
 }
 
 int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch,

@@ -150,6 +150,27 @@ static int read_mask(float *mask, lx_decoder *decoder, const lx_dataset_config *
     return rc;
 }
 
+int lx_image_alpha(float *out, lx_decoder *decoder, const lx_dataset *d, const lx_image *image,
+                   lx_error *err)
+{
+    static const lx_augment none = LX_AUGMENT_NONE;
+    const lx_bucket *bucket = &d->buckets[image->bucket];
+    const size_t n = (size_t)bucket->width * (size_t)bucket->height;
+    lx_decode_options options = LX_DECODE_DEFAULT;
+    lx_pixels pixels = {0};
+    int rc;
+
+    options.alpha = LX_ALPHA_KEEP;
+    if ((rc = decode(&pixels, decoder, image->path, image, &options, err)) == LX_OK)
+        rc = fit(&pixels, lx_dataset_settings(d, image), image, bucket, &none, err);
+    for (size_t i = 0; rc == LX_OK && i < n; i++)
+        out[i] = pixels.channels == 4 ? (float)pixels.data[4 * i + 3] / 255.0f : 1;
+    lx_pixels_release(&pixels);
+    if (rc < 0)
+        lx_within(err, "%s", image->path);
+    return rc;
+}
+
 int lx_image_tensor(float *out, float *mask, lx_decoder *decoder, const lx_dataset *d,
                     const lx_image *image, const lx_augment *augment, lx_error *err)
 {

@@ -30,6 +30,11 @@ int lx_image_tensor(float *out, float *mask, lx_decoder *decoder,
                     const lx_dataset *dataset, const lx_image *image,
                     const lx_augment *augment, lx_error *err);
 
+/* The image's alpha alone, 0..1, [H, W] of its bucket: resized and cropped as by lx_image_tensor without
+ * draws. 1 where the image has none. */
+int lx_image_alpha(float *out, lx_decoder *decoder, const lx_dataset *dataset,
+                   const lx_image *image, lx_error *err);
+
 /* "white", "black", "grey", "#rrggbb" (LX_EUSAGE). NULL is white. */
 int lx_background_parse(uint8_t rgb[3], const char *text, lx_error *err);
 

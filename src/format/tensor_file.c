@@ -230,6 +230,8 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
             "is a %s named .safetensors, at byte 0 (if you trust where it is from, "
             "rename it to .ckpt: lx reads it without running anything)",
             is_zip ? "zip archive" : "pickle");
+    if (lx_npz__fits(map->data, map->size))
+        return lx_npz__read(file, err);
     if (is_zip || ends_like_zip(map))
         return lx_torch__read_zip(file, err);
     if (is_pickle || is_pickle_name(path))

@@ -1,7 +1,7 @@
 /*
  * format/tensor_file - named tensors of any container
  *
- * One read-only view over .safetensors and .ckpt/.pt/.bin (zip or legacy pickle). Data is borrowed
+ * One read-only view over .safetensors, .ckpt/.pt/.bin (zip or legacy pickle) and .npz. Data is borrowed
  * from the mapping (or, for compressed or strided storages, from a copy the file owns) and may lie
  * at any address: convert with lx_to_f32 or memcpy.
  *
@@ -49,9 +49,9 @@ void lx_tensor_file_metadata_at(const lx_tensor_file *file, size_t i, const char
                                 const char **value);
 const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key);
 
-/* "safetensors", "torch zip", "torch legacy" */
 /* SHA-256 of the whole file, of the very bytes that the views are of. Not of a header alone. */
 lx_hash lx_tensor_file_hash(const lx_tensor_file *file);
+/* "safetensors", "torch zip", "torch legacy", "npz" */
 const char *lx_tensor_file_format(const lx_tensor_file *file);
 
 /* Things worth telling that are no error (duplicate keys, unknown pickle globals skipped). */

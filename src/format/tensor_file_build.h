@@ -100,5 +100,8 @@ int lx_tensor_file__index(lx_tensor_file *file, lx_error *err);
 int lx_safetensors__read(lx_tensor_file *file, lx_error *err);
 int lx_torch__read_zip(lx_tensor_file *file, lx_error *err);
 int lx_torch__read_legacy(lx_tensor_file *file, lx_error *err);
+int lx_npz__read(lx_tensor_file *file, lx_error *err);
+/* A zip whose first member is named as numpy's are. */
+bool lx_npz__fits(const unsigned char *data, size_t n);
 
 #endif

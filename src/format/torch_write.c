@@ -2,22 +2,14 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "src/base/alloc.h"
-#include "src/base/file.h"
+#include "src/base/str.h"
 #include "src/format/pickle.h"
 #include "src/format/tensor_file_build.h"
+#include "src/format/zip_write.h"
 
-enum { ALIGNMENT = 64, MOST_TENSORS = 65000 };
-
-/* The archive so far: what was written goes to the file, the directory is kept for its
- * end. */
-typedef struct archive {
-    lx_new_file *file;
-    lx_str directory;
-    size_t at, n_members;
-} archive;
+enum { MOST_TENSORS = 65000 };
 
 /* Little endian. */
 static void put(lx_str *out, uint64_t value, int bytes)
@@ -119,100 +111,26 @@ static int build_pickle(lx_str *out, const lx_tensor_view **sorted, size_t n,
 
 /* ---- the archive ------------------------------------------------------------------ */
 
-static int write_bytes(archive *a, const void *data, size_t n, lx_error *err)
-{
-    if (n > UINT32_MAX - a->at)
-        return lx_fail(
-            err, LX_ELIMIT,
-            "torch's format is written up to 4 GiB; save as safetensors instead");
-    a->at += n;
-    return n ? lx_new_file_write(a->file, data, n, err) : LX_OK;
-}
-
-/* What the local header and the directory say of a member in the same words. */
-static void put_facts(lx_str *out, uint32_t crc, size_t n, const char *name)
-{
-    put(out, 20, 2);       /* version that reads it: 2.0 */
-    put(out, 0, 2 + 2);    /* flags; method: stored */
-    put(out, 0x210000, 4); /* 1980-01-01 00:00: no times */
-    put(out, crc, 4);
-    put(out, n, 4);
-    put(out, n, 4);
-    put(out, strlen(name), 2);
-}
-
-/* The data begins at a multiple of ALIGNMENT: an extra field "FB", as torch's, fills the
- * gap. */
-static int add_member(archive *a, const char *name, const void *data, size_t n,
-                      lx_error *err)
-{
-    size_t begin = a->at + 30 + strlen(name),
-           fill = (ALIGNMENT - (begin + 4) % ALIGNMENT) % ALIGNMENT;
-    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), data, n);
-    lx_str head = LX_STR_INIT;
-    int rc;
-
-    lx_str_puts(&head, "PK\3\4");
-    put_facts(&head, crc, n, name);
-    put(&head, 4 + fill, 2);
-    lx_str_puts(&head, name);
-    lx_str_puts(&head, "FB");
-    put(&head, fill, 2);
-    for (size_t i = 0; i < fill; i++)
-        lx_str_putc(&head, 'Z');
-
-    lx_str_puts(&a->directory, "PK\1\2");
-    put(&a->directory, 20, 2); /* version that made it */
-    put_facts(&a->directory, crc, n, name);
-    put(&a->directory, 0, 2 + 2 + 2 + 2 + 4); /* extra, comment, disk, attributes */
-    put(&a->directory, a->at, 4);
-    lx_str_puts(&a->directory, name);
-    a->n_members++;
-
-    if ((rc = lx_str_check(&head, err)) == LX_OK &&
-        (rc = write_bytes(a, head.data, head.len, err)) == LX_OK)
-        rc = write_bytes(a, data, n, err);
-    lx_str_release(&head);
-    return rc;
-}
-
-static int finish(archive *a, lx_error *err)
-{
-    const size_t begin = a->at, n = a->directory.len;
-    int rc;
-
-    lx_str_puts(&a->directory, "PK\5\6");
-    put(&a->directory, 0, 2 + 2); /* disks */
-    put(&a->directory, a->n_members, 2);
-    put(&a->directory, a->n_members, 2);
-    put(&a->directory, n, 4);
-    put(&a->directory, begin, 4);
-    put(&a->directory, 0, 2); /* comment */
-    if ((rc = lx_str_check(&a->directory, err)) < 0)
-        return rc;
-    return write_bytes(a, a->directory.data, a->directory.len, err);
-}
-
-static int write_members(archive *a, const lx_str *pickle, const lx_tensor_view **sorted,
+static int write_members(lx_zip_writer *zip, const lx_str *pickle, const lx_tensor_view **sorted,
                          size_t n, lx_error *err)
 {
     char name[48];
-    int rc = add_member(a, "archive/data.pkl", pickle->data, pickle->len, err);
+    int rc = lx_zip_writer_add(zip, "archive/data.pkl", pickle->data, pickle->len, NULL, 0, err);
 
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         snprintf(name, sizeof name, "archive/data/%zu", i);
-        rc = add_member(a, name, sorted[i]->data, sorted[i]->bytes, err);
+        rc = lx_zip_writer_add(zip, name, sorted[i]->data, sorted[i]->bytes, NULL, 0, err);
     }
-    if (rc == LX_OK && (rc = add_member(a, "archive/version", "3\n", 2, err)) == LX_OK)
-        rc = finish(a, err);
-    return rc;
+    if (rc == LX_OK)
+        rc = lx_zip_writer_add(zip, "archive/version", "3\n", 2, NULL, 0, err);
+    return rc == LX_OK ? lx_zip_writer_commit(zip, err) : rc;
 }
 
 int lx_torch_write(const char *path, const lx_tensor_view *tensors, size_t n_tensors,
                    lx_error *err)
 {
     const lx_tensor_view **sorted = NULL;
-    archive a = {.directory = LX_STR_INIT};
+    lx_zip_writer *zip = NULL;
     lx_str pickle = LX_STR_INIT;
     int rc;
 
@@ -225,13 +143,14 @@ int lx_torch_write(const char *path, const lx_tensor_view *tensors, size_t n_ten
         return lx_oom(err);
     if ((rc = lx_tensor_file__order(sorted, tensors, n_tensors, err)) < 0 ||
         (rc = build_pickle(&pickle, sorted, n_tensors, err)) < 0 ||
-        (rc = lx_new_file_open(&a.file, path, err)) < 0)
+        (rc = lx_zip_writer_open(&zip, path, err)) < 0)
         goto done;
-    if ((rc = write_members(&a, &pickle, sorted, n_tensors, err)) == LX_OK)
-        rc = lx_new_file_commit(a.file, err);
-    lx_new_file_close(a.file);
+    rc = write_members(zip, &pickle, sorted, n_tensors, err);
+    if (rc == LX_ELIMIT)
+        rc = lx_fail(err, LX_ELIMIT,
+                     "torch's format is written up to 4 GiB; save as safetensors instead");
+    lx_zip_writer_close(zip);
 done:
-    lx_str_release(&a.directory);
     lx_str_release(&pickle);
     lx_free(sorted);
     return rc;

@@ -92,7 +92,8 @@ static int plan_shapes(estimating *e, lx_error *err)
 
 /* ---- the VAE ------------------------------------------------------------------------------- */
 
-/* Pixels that pass through the encoder, of images or (not cached) of an epoch's samples; the largest image. */
+/* Pixels that pass through the encoder, of images whose latents are not at hand or (not cached) of an epoch's
+ * samples; the largest image. */
 static double pixels_to_encode(const estimating *e, int *width, int *height)
 {
     const lx_dataset *d = e->dataset;
@@ -103,7 +104,7 @@ static double pixels_to_encode(const estimating *e, int *width, int *height)
         const lx_image *image = &d->images[i];
         const lx_bucket *b = &d->buckets[image->bucket];
         const double one = (double)b->width * b->height;
-        if (!image->repeats)
+        if (!image->repeats || image->npz)
             continue;
         pixels += one * (!is_cached                                ? image->repeats
                          : lx_dataset_settings(d, image)->flip_aug ? 2

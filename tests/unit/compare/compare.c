@@ -20,25 +20,28 @@ static lx_arena *arena;
 static void test_compare_data__tells_every_kind_of_change(void **state)
 {
     lx_data_image a[] = {
-        {"f", "same", "1", "c", false},    {"f", "bytes", "2", "c", false},
-        {"f", "caption", "3", "c", false}, {"f", "old", "4", "c", false},
-        {"f", "gone", "5", "", false},     {"g", "both", "6", "c", true}};
+        {"f", "same", "1", "c", false, ""},     {"f", "bytes", "2", "c", false, ""},
+        {"f", "caption", "3", "c", false, ""},  {"f", "old", "4", "c", false, ""},
+        {"f", "gone", "5", "", false, ""},      {"g", "both", "6", "c", true, ""},
+        {"f", "latents", "8", "c", false, NULL}};
     lx_data_image b[] = {
-        {"g", "both", "66", "d", true},     {"f", "same", "1", "c", false},
-        {"f", "bytes", "22", "c", false},   {"f", "caption", "3", "d", false},
-        {"h", "new name", "4", "d", false}, {"f", "added", "7", "", false}};
+        {"g", "both", "66", "d", true, ""},     {"f", "same", "1", "c", false, NULL},
+        {"f", "bytes", "22", "c", false, "9"},  {"f", "caption", "3", "d", false, ""},
+        {"h", "new name", "4", "d", false, ""}, {"f", "added", "7", "", false, ""},
+        {"f", "latents", "8", "c", false, "9"}};
     static const struct {
         lx_data_change_kind kind;
         const char *a, *b;
     } wanted[] = {
-        {LX_DATA_ADDED, NULL, "added"},       {LX_DATA_REMOVED, "gone", NULL},
-        {LX_DATA_MOVED, "old", "new name"},   {LX_DATA_BYTES, "bytes", "bytes"},
-        {LX_DATA_BYTES, "both", "both"},      {LX_DATA_CAPTION, "caption", "caption"},
-        {LX_DATA_CAPTION, "old", "new name"}, {LX_DATA_CAPTION, "both", "both"}};
+        {LX_DATA_ADDED, NULL, "added"},          {LX_DATA_REMOVED, "gone", NULL},
+        {LX_DATA_MOVED, "old", "new name"},      {LX_DATA_BYTES, "bytes", "bytes"},
+        {LX_DATA_BYTES, "both", "both"},         {LX_DATA_LATENTS, "latents", "latents"},
+        {LX_DATA_CAPTION, "caption", "caption"}, {LX_DATA_CAPTION, "old", "new name"},
+        {LX_DATA_CAPTION, "both", "both"}};
     lx_data_changes d;
 
     (void)state;
-    assert_int_equal(lx_compare_data(&d, a, 6, b, 6, arena, NULL), 0);
+    assert_int_equal(lx_compare_data(&d, a, 7, b, 7, arena, NULL), 0);
     assert_int_equal(d.n_same, 1);
     assert_int_equal(d.count, sizeof wanted / sizeof *wanted);
     for (size_t i = 0; i < d.count; i++) {
@@ -67,8 +70,8 @@ static void test_compare_data__accounts_for_every_image(void **state)
         size_t n_a = 0, n_b = 0, only_a = 0, only_b = 0, pairs = 0;
         lx_data_changes d;
         for (int i = 0; i < 40; i++) {
-            lx_data_image image = {"f", names[i], hashes[lx_rng_below(&rng, 12)], "",
-                                   false};
+            lx_data_image image = {"f", names[i], hashes[lx_rng_below(&rng, 12)],
+                                   "",  false,    NULL};
             if (lx_rng_below(&rng, 2))
                 a[n_a++] = image;
             image.hash = hashes[lx_rng_below(&rng, 12)];
