@@ -33,6 +33,7 @@ static const struct dataset_key {
     {"color_aug", EVERYWHERE, LX_AT_color_aug},
     {"flip_aug", EVERYWHERE, LX_AT_flip_aug},
     {"random_crop", EVERYWHERE, LX_AT_random_crop},
+    {"face_crop_aug_range", EVERYWHERE, LX_AT_face_crop_aug_range},
     {"enable_wildcard", EVERYWHERE, LX_AT_enable_wildcard},
     {"keep_tokens", EVERYWHERE, LX_AT_keep_tokens},
     {"token_warmup_min", EVERYWHERE, LX_AT_token_warmup_min},

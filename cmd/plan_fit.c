@@ -111,12 +111,19 @@ static int propose(bool *fits, fitting *f, const char *note, lx_error *err,
 
 /* ---- changes ------------------------------------------------------------------------------- */
 
+/* Are latents not cached, and may they be? */
+static bool can_cache(const lx_dataset_config *d)
+{
+    return !d->cache_latents && !d->random_crop && !d->color_aug &&
+           !d->face_crop_aug_range[1];
+}
+
 static int cache_latents(fitting *f, lx_error *err)
 {
     const lx_dataset_config *d = &f->base->config.data;
     bool fits;
 
-    if (d->cache_latents || d->random_crop || d->color_aug)
+    if (!can_cache(d))
         return LX_OK;
     return propose(&fits, f, "the VAE is needed before the first step only", err,
                    "--cache_latents");
@@ -268,7 +275,7 @@ static int try_with_cache(fitting *f, const change *changes, size_t n, lx_error 
 {
     const lx_dataset_config *d = &f->base->config.data;
 
-    if (f->out->n_changes || d->cache_latents || d->random_crop || d->color_aug)
+    if (f->out->n_changes || !can_cache(d))
         return LX_OK;
     f->behind = "--cache_latents";
     return try_all(f, changes, n, err);

@@ -1,6 +1,7 @@
 /* What the SET and OWN rows of the table do with their values; one function a row. */
 #include <cjson/cJSON.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -187,6 +188,20 @@ SETTER(resolution)
                        v->text);
     f->config->data.width = (int)sides[0];
     f->config->data.height = (int)sides[n - 1];
+    return LX_OK;
+}
+
+/* Both above 0, for the peer divides by them. */
+SETTER(face_crop_aug_range)
+{
+    double *range = f->config->data.face_crop_aug_range;
+    char rest;
+
+    if (v->is_null)
+        return LX_OK;
+    if (sscanf(v->text, " %lf , %lf %c", &range[0], &range[1], &rest) != 2 || !(range[0] > 0) ||
+        !(range[0] <= range[1]) || !(range[1] <= 1000))
+        return lx_fail(err, LX_EUSAGE, "'%s' is no low,high with 0 < low <= high", v->text);
     return LX_OK;
 }
 

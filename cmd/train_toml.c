@@ -20,9 +20,11 @@ int lx_config_read(lx_config_tree *out, const char *path, lx_error *err)
     *out = (lx_config_tree){.path = path};
     if ((rc = lx_file_read(&text, path, MOST_BYTES, err)) == 0) {
         if (!lx_ends_with(path, ".json"))
-            rc = lx_toml_parse(&out->root, &out->places, lx_str_text(&text), text.len, err);
+            rc = lx_toml_parse(&out->root, &out->places, lx_str_text(&text), text.len,
+                               err);
         else if ((rc = lx_json_parse(&out->root, lx_str_text(&text), text.len, err)) == 0)
-            rc = lx_json_places(&out->places, out->root, lx_str_text(&text), text.len, err);
+            rc = lx_json_places(&out->places, out->root, lx_str_text(&text), text.len,
+                                err);
         if (rc < 0)
             lx_within(err, "%s", path);
         else if (!cJSON_IsObject(out->root))
@@ -41,7 +43,8 @@ void lx_config_release(lx_config_tree *tree)
     tree->root = NULL;
 }
 
-const char *lx_config_place(const lx_config_tree *tree, const cJSON *value, lx_arena *arena)
+const char *lx_config_place(const lx_config_tree *tree, const cJSON *value,
+                            lx_arena *arena)
 {
     const lx_toml_place *place = lx_toml_find_place(&tree->places, value);
     const char *text = place ? lx_arena_printf(arena, "%s:%d", tree->path, place->line)
@@ -66,21 +69,28 @@ static int number_text(const char **out, double x, lx_arena *arena, lx_error *er
 
 static int fail_type(const lx_flag *flag, lx_error *err)
 {
-    static const char *const wanted[] = {
-        "true or false", "a whole number", "a number", "a text between quotes",
-        "a text between quotes", "a number, or a text as in \"10%\"", "a text as in \"8G\"",
-        "a list of texts", "a number or a list of numbers", "a list of texts"};
+    static const char *const wanted[] = {"true or false",
+                                         "a whole number",
+                                         "a number",
+                                         "a text between quotes",
+                                         "a text between quotes",
+                                         "a number, or a text as in \"10%\"",
+                                         "a text as in \"8G\"",
+                                         "a list of texts",
+                                         "a number or a list of numbers",
+                                         "a list of texts"};
 
     return lx_fail(err, LX_EFORMAT, "%s is wanted here", wanted[flag->type]);
 }
 
-static int scalar_text(const char **out, const lx_flag *flag, const cJSON *value, lx_arena *arena,
-                       lx_error *err)
+static int scalar_text(const char **out, const lx_flag *flag, const cJSON *value,
+                       lx_arena *arena, lx_error *err)
 {
     bool wants_number = flag->type == LX_TYPE_INT || flag->type == LX_TYPE_NUMBER ||
                         flag->type == LX_TYPE_NUMBERS || flag->type == LX_TYPE_SHARE ||
                         flag->type == LX_TYPE_SIZE;
-    bool wants_text = !wants_number || flag->type == LX_TYPE_SHARE || flag->type == LX_TYPE_SIZE;
+    bool wants_text =
+        !wants_number || flag->type == LX_TYPE_SHARE || flag->type == LX_TYPE_SIZE;
 
     if (wants_text && cJSON_IsString(value)) {
         *out = lx_arena_strdup(arena, value->valuestring);
@@ -91,34 +101,36 @@ static int scalar_text(const char **out, const lx_flag *flag, const cJSON *value
     return fail_type(flag, err);
 }
 
-/* Resolution may be 512, [512, 768] or "512,768". */
-static int resolution_text(const char **out, const cJSON *value, lx_arena *arena, lx_error *err)
+/* Two numbers in a list read as "512,768": a resolution, which may be one number, and a range. */
+static int pair_text(const char **out, const lx_flag *flag, const cJSON *value,
+                     lx_arena *arena, lx_error *err)
 {
-    const cJSON *w = value, *h = value;
+    const bool is_size = flag == &lx_flag_table[LX_AT_resolution];
+    const cJSON *x = value, *y = value;
     const char *a, *b;
     int rc;
 
     if (cJSON_IsArray(value)) {
-        if (cJSON_GetArraySize(value) != 2)
-            return lx_fail(err, LX_EFORMAT, "a size or [width, height] is wanted here");
-        w = cJSON_GetArrayItem(value, 0);
-        h = cJSON_GetArrayItem(value, 1);
+        x = cJSON_GetArraySize(value) == 2 ? cJSON_GetArrayItem(value, 0) : NULL;
+        y = cJSON_GetArrayItem(value, 1);
     }
-    if (!cJSON_IsNumber(w) || !cJSON_IsNumber(h))
-        return lx_fail(err, LX_EFORMAT, "a size or [width, height] is wanted here");
-    if ((rc = number_text(&a, w->valuedouble, arena, err)) < 0 ||
-        (rc = number_text(&b, h->valuedouble, arena, err)) < 0)
+    if (!cJSON_IsNumber(x) || !cJSON_IsNumber(y) || (!is_size && !cJSON_IsArray(value)))
+        return lx_fail(err, LX_EFORMAT, "%s is wanted here",
+                       is_size ? "a size or [width, height]" : "[low, high]");
+    if ((rc = number_text(&a, x->valuedouble, arena, err)) < 0 ||
+        (rc = number_text(&b, y->valuedouble, arena, err)) < 0)
         return rc;
     *out = lx_arena_printf(arena, "%s,%s", a, b);
     return *out ? LX_OK : lx_oom(err);
 }
 
-int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value, lx_arena *arena,
-                    lx_error *err)
+int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value,
+                    lx_arena *arena, lx_error *err)
 {
     bool is_list = flag->type == LX_TYPE_TEXTS || flag->type == LX_TYPE_NUMBERS ||
                    flag->type == LX_TYPE_REPEAT;
-    size_t n = is_list && cJSON_IsArray(value) ? (size_t)cJSON_GetArraySize(value) : 1, i = 0;
+    size_t n = is_list && cJSON_IsArray(value) ? (size_t)cJSON_GetArraySize(value) : 1,
+           i = 0;
     const cJSON *item = is_list && cJSON_IsArray(value) ? value->child : value;
     const char **items;
     int rc = LX_OK;
@@ -133,8 +145,10 @@ int lx_config_words(lx_flag_words *out, const lx_flag *flag, const cJSON *value,
     if (!(items = lx_arena_calloc(arena, n + 1, sizeof *items)))
         return lx_oom(err);
     for (; i < n && rc == 0; i++, item = item->next)
-        rc = flag == &lx_flag_table[LX_AT_resolution] && !cJSON_IsString(value)
-                 ? resolution_text(&items[i], value, arena, err)
+        rc = (flag == &lx_flag_table[LX_AT_resolution] ||
+              flag == &lx_flag_table[LX_AT_face_crop_aug_range]) &&
+                     !cJSON_IsString(value)
+                 ? pair_text(&items[i], flag, value, arena, err)
                  : scalar_text(&items[i], flag, item, arena, err);
     out->words = (lx_words){items, n};
     return rc;
@@ -164,7 +178,8 @@ static int find_flag(int *index, const char *key, lx_error *err)
                    nearest ? nearest : "", nearest ? "?" : " (docs/flags.md lists all)");
 }
 
-static int take_key(lx_flags *f, const lx_config_tree *tree, const cJSON *item, lx_error *err)
+static int take_key(lx_flags *f, const lx_config_tree *tree, const cJSON *item,
+                    lx_error *err)
 {
     lx_flag_words words;
     int index = 0, rc;
@@ -201,8 +216,10 @@ int lx_flags_read_toml(lx_flags *f, const char *path, lx_error *err)
             for (const cJSON *key = item->child; key && rc == 0; key = key->next)
                 rc = take_key(f, &tree, key, err);
         } else if (strcmp(item->string, "datasets") == 0) {
-            rc = lx_fail(err, LX_EFORMAT, "%s: datasets belong into the file that --dataset_config "
-                                          "names", lx_config_place(&tree, item, f->arena));
+            rc = lx_fail(err, LX_EFORMAT,
+                         "%s: datasets belong into the file that --dataset_config "
+                         "names",
+                         lx_config_place(&tree, item, f->arena));
         } else {
             rc = take_key(f, &tree, item, err);
         }

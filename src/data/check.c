@@ -213,6 +213,7 @@ static int scan(lx_checking *k, lx_error *err)
     config.skip_bad_images = config.check_pixels = false;
     config.cache_latents = true;
     config.color_aug = config.random_crop = false;
+    config.face_crop_aug_range[0] = config.face_crop_aug_range[1] = 0;
     if ((rc = lx_dataset_scan_any(&c->dataset, &trap, &config, c->arena, err)) < 0)
         return rc;
     k->dataset = c->dataset;

@@ -26,6 +26,7 @@
 #include "src/base/arena.h"
 #include "src/base/error.h"
 #include "src/base/sha256.h"
+#include "src/data/face.h"
 #include "src/image/resize.h"
 
 /* One folder of images of a --dataset_config; nothing is read from the folder's name. */
@@ -61,6 +62,7 @@ typedef struct lx_dataset_config {
     bool enable_bucket, bucket_no_upscale;
     int min_bucket_reso, max_bucket_reso, bucket_reso_steps;
     bool shuffle_caption, flip_aug, color_aug, random_crop;
+    double face_crop_aug_range[2];     /* data/face; 0, 0 = none */
     bool alpha_mask;                   /* the loss counts by the image's alpha */
     bool masked_loss;                  /* ... or by the red channel of its mask */
     const char *conditioning_data_dir; /* of which folder, by the image's name */
@@ -105,6 +107,7 @@ typedef struct lx_image {
     const char *caption;   /* after prefix/suffix rules of reading; never NULL */
     const char *caption_path; /* the file of its caption, even one that cannot be read; NULL = none */
     const char *mask;      /* the file of its mask; NULL = none */
+    lx_face face;          /* to crop around, with face_crop_aug_range */
     int orientation;       /* EXIF, as it is applied; 1 = as stored */
     const char *tags;      /* of a metadata file, for the count of tags; NULL = the caption's */
     bool has_caption_file;

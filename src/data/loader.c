@@ -120,8 +120,8 @@ static size_t latent_size(const lx_bucket *b)
 /* Of the image as it is when latents are cached: that is what is kept on disk. */
 static bool is_kept(const lx_loader *l, const float *mask, const lx_augment *a)
 {
-    return l->kept.folder && !mask && a->crop_x == 0.5 && a->crop_y == 0.5 &&
-           a->hue == 0 && a->gamma == 0;
+    return l->kept.folder && !mask && !a->has_face && a->crop_x == 0.5 &&
+           a->crop_y == 0.5 && a->hue == 0 && a->gamma == 0;
 }
 
 /* Mean and logvar from the disk, or from the encoder. */
@@ -365,13 +365,20 @@ static void arrange(lx_loader *l, int epoch)
 
 /* Draws in the peer's order: flip, crop, colour. */
 static lx_augment draw_augment(const lx_loader *l, const lx_dataset_config *c,
-                               uint64_t moment, uint64_t sample)
+                               const lx_image *image, uint64_t moment, uint64_t sample)
 {
     lx_rng rng = lx_rng_stream(l->seed, LX_RNG_AUGMENT, moment, sample);
     lx_augment a = LX_AUGMENT_NONE;
 
     a.is_flipped = c->flip_aug && lx_rng_uniform(&rng) < 0.5;
-    if (c->random_crop) {
+    if (image->face.x) {
+        a.has_face = true;
+        a.face.scale = lx_rng_uniform(&rng);
+        for (int i = 0; i < 2; i++)
+            a.face.y[i] = lx_rng_uniform(&rng);
+        for (int i = 0; i < 2; i++)
+            a.face.x[i] = lx_rng_uniform(&rng);
+    } else if (c->random_crop) {
         a.crop_x = lx_rng_uniform(&rng);
         a.crop_y = lx_rng_uniform(&rng);
     }
@@ -390,7 +397,7 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
     const lx_image *image = &l->dataset->images[index];
     const size_t n = latent_size(&l->dataset->buckets[image->bucket]);
     const lx_dataset_config *settings = lx_dataset_settings(l->dataset, image);
-    const lx_augment augment = draw_augment(l, settings, moment, i);
+    const lx_augment augment = draw_augment(l, settings, image, moment, i);
     const float *cached = l->cache[2 * index + augment.is_flipped];
     float *mask = l->masks ? l->masks + i * (n / 4) : NULL;
     lx_rng rng = lx_rng_stream(l->seed, LX_RNG_CAPTION, moment, i);

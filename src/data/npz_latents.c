@@ -232,7 +232,7 @@ static int try_file(lx_hash *hash, search *s, const lx_image *image, lx_error *e
         return rc;
     a = find_arrays(file, &s->dataset->buckets[image->bucket]);
     if ((rc = check_arrays(&a, s->dataset, image, err)) == LX_OK)
-        rc = lx_file_hash(hash, s->path.data, err);
+        *hash = lx_tensor_file_hash(file);
     lx_tensor_file_close(file);
     return rc;
 }
@@ -357,13 +357,14 @@ int lx_npz_latents_read(float *latents, float *mask, const lx_dataset *d,
     lx_tensor_file *file = NULL;
     lx_error why = {0};
     lx_hash hash;
-    int rc = lx_file_hash(&hash, image->npz, &why);
+    int rc = lx_tensor_file_open(&file, image->npz, &why);
 
-    if (rc == LX_OK && !lx_hash_equal(&hash, &image->npz_hash))
-        rc = wrong(&why, "it has other bytes than when the run began");
-    if (rc == LX_OK && (rc = lx_tensor_file_open(&file, image->npz, &why)) == LX_OK) {
+    if (rc == LX_OK) {
         arrays a = find_arrays(file, &d->buckets[image->bucket]);
-        rc = fill(latents, mask, &a, d, image, is_mirror, &why);
+        hash = lx_tensor_file_hash(file);
+        rc = lx_hash_equal(&hash, &image->npz_hash)
+                 ? fill(latents, mask, &a, d, image, is_mirror, &why)
+                 : wrong(&why, "it has other bytes than when the run began");
     }
     lx_tensor_file_close(file);
     if (rc == LX_ENOMEM)

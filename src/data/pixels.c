@@ -38,21 +38,43 @@ static int cut(lx_pixels *pixels, const lx_bucket *bucket, const lx_augment *a, 
                    bucket->width, bucket->height, err);
 }
 
-/* Resized to cover the bucket, and cropped. */
-static int fit(lx_pixels *pixels, const lx_dataset_config *c, const lx_image *image,
-               const lx_bucket *bucket, const lx_augment *a, lx_error *err)
+static int resize_to(lx_pixels *pixels, int width, int height, lx_interpolation how,
+                     lx_error *err)
 {
     lx_pixels resized = {0};
     int rc;
 
-    if (pixels->width != image->resized_w || pixels->height != image->resized_h) {
-        if ((rc = lx_resize(&resized, pixels, image->resized_w, image->resized_h,
-                            c->resize, err)) < 0)
-            return rc;
-        lx_pixels_release(pixels);
-        *pixels = resized;
-    }
-    if ((rc = cut(pixels, bucket, a, err)) < 0)
+    if (pixels->width == width && pixels->height == height)
+        return LX_OK;
+    if ((rc = lx_resize(&resized, pixels, width, height, how, err)) < 0)
+        return rc;
+    lx_pixels_release(pixels);
+    *pixels = resized;
+    return LX_OK;
+}
+
+static int fit_face(lx_pixels *pixels, const lx_dataset_config *c, const lx_image *image,
+                    const lx_bucket *bucket, const lx_augment *a, lx_error *err)
+{
+    const lx_face_crop crop =
+        lx_face_place(&image->face, pixels->width, pixels->height, bucket->width, bucket->height,
+                      c->face_crop_aug_range, c->random_crop, &a->face);
+    int rc = resize_to(pixels, crop.width, crop.height, c->resize, err);
+
+    return rc < 0 ? rc
+                  : lx_crop(pixels, crop.left, crop.top, bucket->width, bucket->height, err);
+}
+
+/* Resized to cover the bucket, and cropped. */
+static int fit(lx_pixels *pixels, const lx_dataset_config *c, const lx_image *image,
+               const lx_bucket *bucket, const lx_augment *a, lx_error *err)
+{
+    int rc;
+
+    if (a->has_face)
+        return fit_face(pixels, c, image, bucket, a, err);
+    if ((rc = resize_to(pixels, image->resized_w, image->resized_h, c->resize, err)) < 0 ||
+        (rc = cut(pixels, bucket, a, err)) < 0)
         return rc;
     if (pixels->width != bucket->width || pixels->height != bucket->height)
         return lx_fail(err, LX_EMISMATCH, "is %dx%d after cropping, its bucket %dx%d",

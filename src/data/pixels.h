@@ -2,7 +2,8 @@
  * data/pixels - one image of the dataset as the tensor of its bucket
  *
  * Decoded in a process of its own (image/decode), turned as EXIF says, laid on the background, resized to cover the
- * bucket, cropped in the middle or, with random_crop, where the draw says.
+ * bucket, cropped in the middle or, with random_crop, where the draw says; with face_crop_aug_range resized and
+ * cropped as data/face says.
  */
 #ifndef LX_DATA_PIXELS_H
 #define LX_DATA_PIXELS_H
@@ -16,9 +17,11 @@ typedef struct lx_augment {
     double crop_x, crop_y; /* 0..1 of the excess; 0.5 is the middle */
     double hue;            /* half degrees; 0 = none */
     double gamma;          /* 0 = none */
+    bool has_face;         /* crop around the image's face instead */
+    lx_face_draws face;
 } lx_augment;
 
-#define LX_AUGMENT_NONE {false, 0.5, 0.5, 0, 0}
+#define LX_AUGMENT_NONE {.crop_x = 0.5, .crop_y = 0.5}
 
 /*
  * out [3, H, W] of the image's bucket, in -1..1. mask [H/8, W/8], NULL if not wanted: how much the loss

@@ -448,6 +448,12 @@ static int check_config(const lx_dataset_config *c, lx_error *err)
          "--cache_latents keeps one picture of each image: leave it out, or --color_aug "
          "and "
          "--random_crop"},
+        {!c->cache_latents || c->face_crop_aug_range[1] == 0,
+         "--cache_latents keeps one picture of each image: leave it out, or "
+         "--face_crop_aug_range (which sd-scripts ignores with it)"},
+        {!c->enable_bucket || c->face_crop_aug_range[1] == 0,
+         "--face_crop_aug_range crops every image to --resolution: leave it out, or "
+         "--enable_bucket (with which sd-scripts ignores it)"},
         {!c->train_data_dir || !c->reg_data_dir || c->n_subsets ||
              strcmp(c->train_data_dir, c->reg_data_dir) != 0,
          "--train_data_dir and --reg_data_dir are one folder: images to learn and images "

@@ -27,6 +27,7 @@ typedef struct lx_scan_tallies {
     lx_tally missing, missing_reg;
     lx_tally empty, bom, cr, lines, odd, bad_caption;
     lx_tally alpha, palette, rotated, bad_image;
+    lx_tally faceless; /* to be cropped around a face that their names do not give */
     lx_tally other_kind; /* a.gif, a.Png */
     lx_tally nested;     /* folders with images inside an image folder */
     size_t n_read;

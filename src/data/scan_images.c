@@ -197,6 +197,17 @@ static int report_bad_image(folder_scan *f, const char *path, const lx_error *wh
         path, why->text);
 }
 
+/* A place in the name is one of the picture as stored, so that of a turned one is not known. */
+static void find_face(lx_image *image, folder_scan *f)
+{
+    if (f->folder->config->face_crop_aug_range[1] == 0)
+        return;
+    if (image->orientation == 1)
+        image->face = lx_face_of(image->path, image->width, image->height);
+    if (!image->face.x)
+        note(&f->scan->seen.faceless, image->path);
+}
+
 /* 1: the image is left out. */
 static int read_header(lx_image *image, folder_scan *f, lx_error *err)
 {
@@ -224,6 +235,7 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
         note(&seen->palette, image->path);
     if (image->orientation > 1)
         note(&seen->rotated, image->path);
+    find_face(image, f);
     return LX_OK;
 }
 

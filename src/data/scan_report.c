@@ -157,6 +157,14 @@ static int report_images(lx_scan *scan, lx_error *err)
             "(sd-scripts trains it as stored, and so does --ignore_exif)",
             s->rotated.n, plural(s->rotated.n), is_or_are(s->rotated.n),
             s->rotated.n == 1 ? "its" : "their", s->rotated.example);
+    scan->about = s->faceless.example;
+    if (rc == LX_OK && s->faceless.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "no-face", err,
+                           "%zu image%s not cropped around a face, for example \"%s\": for "
+                           "--face_crop_aug_range names end in _CX_CY_W_H, the face's centre and size "
+                           "in pixels",
+                           s->faceless.n, s->faceless.n == 1 ? " is" : "s are",
+                           s->faceless.example);
     return rc;
 }
 

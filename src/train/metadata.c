@@ -108,7 +108,6 @@ static void set_absent_features(lx_metadata *m)
     static const char *const off[] = {"ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet",
                                       "ss_v2"};
 
-    lx_metadata_set(m, "ss_face_crop_aug_range", "None");
     for (size_t i = 0; i < sizeof off / sizeof *off; i++)
         lx_metadata_set(m, off[i], "False");
 }
@@ -211,29 +210,44 @@ static void set_validation(lx_metadata *m, const lx_train_config *c,
     set_int_or_none(m, "ss_validate_every_n_steps", c->validate_every_n_steps);
 }
 
-static void set_captions(lx_metadata *m, const lx_dataset_config *d)
+/* The peer writes the flag, whatever a dataset_config says. */
+static void set_face_crop(lx_metadata *m, const lx_dataset_config *d)
 {
-    set_bool(m, "ss_shuffle_caption", d->shuffle_caption);
-    set_int(m, "ss_keep_tokens", d->keep_tokens);
+    char low[40], high[40], text[96];
+
+    lx_python_float(low, d->face_crop_aug_range[0]);
+    lx_python_float(high, d->face_crop_aug_range[1]);
+    snprintf(text, sizeof text, "(%s, %s)", low, high);
+    lx_metadata_set(m, "ss_face_crop_aug_range", d->face_crop_aug_range[1] != 0 ? text : "None");
+}
+
+static void set_data(lx_metadata *m, const lx_dataset_config *d)
+{
+    set_text(m, "ss_resize_interpolation", d->resize_interpolation);
+    set_bool(m, "ss_cache_latents", d->cache_latents);
+    set_face_crop(m, d);
     set_float(m, "ss_caption_dropout_rate", d->caption_dropout_rate);
     set_int(m, "ss_caption_dropout_every_n_epochs", d->caption_dropout_every_n_epochs);
     set_float(m, "ss_caption_tag_dropout_rate", d->caption_tag_dropout_rate);
     lx_metadata_set(m, "lx.caption_extension", d->caption_extension);
 }
 
-static void set_images(lx_metadata *m, const lx_dataset *dataset)
+/* Of all datasets together only without a dataset_config; else ss_datasets says it of each. */
+static void set_images(lx_metadata *m, const lx_train_config *config, const lx_dataset *dataset)
 {
     const lx_data_part *part = &dataset->parts[0];
     const lx_dataset_config *d = part->config;
     char text[64];
 
+    if (dataset->config.has_dataset_config)
+        return;
+    set_bool(m, "ss_shuffle_caption", d->shuffle_caption);
+    set_int(m, "ss_keep_tokens", d->keep_tokens);
     snprintf(text, sizeof text, "(%d, %d)", d->width, d->height);
     lx_metadata_set(m, "ss_resolution", text);
-    set_text(m, "ss_resize_interpolation", d->resize_interpolation);
     set_bool(m, "ss_color_aug", d->color_aug);
     set_bool(m, "ss_flip_aug", d->flip_aug);
     set_bool(m, "ss_random_crop", d->random_crop);
-    set_bool(m, "ss_cache_latents", d->cache_latents);
     set_bool(m, "ss_enable_bucket", d->enable_bucket);
     set_bool(m, "ss_bucket_no_upscale", d->bucket_no_upscale);
     if (d->enable_bucket) {
@@ -244,7 +258,8 @@ static void set_images(lx_metadata *m, const lx_dataset *dataset)
         lx_metadata_set(m, "ss_max_bucket_reso", "None");
     }
     set_int(m, "ss_batch_size_per_device", d->batch_size);
-    set_int(m, "ss_total_batch_size", d->batch_size);
+    set_int(m, "ss_total_batch_size",
+            (int64_t)d->batch_size * config->gradient_accumulation_steps);
 }
 
 /* What a later reader of the images must know. */
@@ -269,7 +284,7 @@ static int set_dataset_facts(lx_metadata *m, const lx_dataset *dataset, lx_error
     lx_metadata_set(m, "ss_tag_frequency", facts.tag_frequency);
     if (dataset->config.has_dataset_config)
         lx_metadata_set(m, "ss_datasets", facts.datasets);
-    if (dataset->n_parts > 1) /* each has its own, and says so in ss_datasets */
+    if (dataset->config.has_dataset_config) /* ss_datasets has them */
         return LX_OK;
     lx_metadata_set(m, "ss_reg_dataset_dirs", facts.reg_dataset_dirs);
     lx_metadata_set(m, "ss_bucket_info", facts.bucket_info);
@@ -354,8 +369,8 @@ int lx_metadata_of_settings(lx_metadata *m, const lx_train_config *c,
     set_network(m, c);
     set_optimizer(m, c);
     set_loss(m, c);
-    set_captions(m, &dataset->config);
-    set_images(m, dataset);
+    set_data(m, &dataset->config);
+    set_images(m, c, dataset);
     set_validation(m, c, dataset);
     set_turned(m, dataset);
     set_modelspec(m, c);

@@ -3,7 +3,7 @@ found=false
 for file in "$LX_GOLDENS"/e2e/*/command.txt; do
     [ -e "$file" ] || continue
     found=true
-    "$LX" debug flags "$(cat "$file")" >/dev/null || exit 1
+    (cd "$(dirname "$file")" && "$LX" debug flags "$(cat "$file")" >/dev/null) || exit 1
 done
 for file in "$LX_GOLDENS"/data/dataset/parse/*.json; do
     [ -e "$file" ] || continue
