@@ -58,6 +58,7 @@ typedef struct convert_job {
     lx_convert_options options;
     lx_convert_result result;
     convert_output outputs[LX_CONVERT_PARTS];
+    lx_derived_run run;
 } convert_job;
 
 /* ---- reading the command line ------------------------------------------------------------ */
@@ -428,10 +429,11 @@ static void print_json(const convert_job *j)
 
 /* ---- the work ----------------------------------------------------------------------------- */
 
-static int record(const convert_job *j, lx_error *err)
+/* While the first of the files is written. */
+static int begin_record(void *context, lx_error *err)
 {
+    convert_job *j = context;
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray();
-    lx_derived_output outputs[LX_CONVERT_PARTS];
     const char *paths[MOST_INPUTS];
     lx_derived d = {.cli = j->cli,
                     .kind = "convert",
@@ -439,10 +441,8 @@ static int record(const convert_job *j, lx_error *err)
                     .arithmetic = ARITHMETIC_VERSION,
                     .settings = settings,
                     .sources = sources,
-                    .paths = paths,
-                    .outputs = outputs,
-                    .n_outputs = j->result.n_parts};
-    int rc;
+                    .paths = paths};
+    int rc = LX_OK;
 
     for (size_t i = 0; i < j->n_inputs; i++) {
         cJSON *source = cJSON_CreateObject();
@@ -452,14 +452,22 @@ static int record(const convert_job *j, lx_error *err)
         cJSON_AddItemToArray(sources, source);
         paths[i] = j->inputs[i].path;
     }
-    for (size_t p = 0; p < d.n_outputs; p++)
-        outputs[p] =
-            (lx_derived_output){"lora", j->outputs[p].path, &j->outputs[p].written.file,
-                                j->outputs[p].written.tensors};
-    rc = lx_derived_record(&d, err);
+    if (!j->run.run)
+        rc = lx_derived_begin(&j->run, &d, err);
     cJSON_Delete(sources);
     cJSON_Delete(settings);
     return rc;
+}
+
+static int end_record(convert_job *j, int rc, lx_error *err)
+{
+    lx_derived_output outputs[LX_CONVERT_PARTS];
+
+    for (size_t p = 0; p < j->result.n_parts; p++)
+        outputs[p] =
+            (lx_derived_output){"lora", j->outputs[p].path, &j->outputs[p].written.file,
+                                j->outputs[p].written.tensors};
+    return lx_derived_end(&j->run, outputs, j->result.n_parts, rc, err);
 }
 
 static int open_inputs(convert_job *j, lx_convert *convert, lx_error *err)
@@ -518,7 +526,7 @@ static int write_part(convert_job *j, size_t p, lx_error *err)
     if ((rc = make_metadata(&metadata, j, p, err)) < 0)
         return rc;
     return lx_write_lora(&j->outputs[p].written, j->outputs[p].path, views, part->n_keys,
-                         &metadata, !j->args->no_record, err);
+                         &metadata, j->args->no_record ? NULL : begin_record, j, err);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)
@@ -540,8 +548,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     }
     for (size_t p = 0; p < j.result.n_parts && rc == LX_OK; p++)
         rc = write_part(&j, p, err);
-    if (rc == LX_OK && !j.args->no_record)
-        rc = record(&j, err);
+    rc = end_record(&j, rc, err);
     if (rc == LX_OK && j.args->json)
         print_json(&j);
     else if (rc == LX_OK)

@@ -206,26 +206,42 @@ const char *lx_json_in_arena(const cJSON *value, lx_arena *arena)
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
+typedef struct lora_to_write {
+    lx_metadata_table *table;
+    lx_begin_record begin;
+    void *context;
+} lora_to_write;
+
 /* What was put together beforehand, both times. */
 static int same_entries(const lx_metadata_entry **entries, size_t *n, void *context,
                         lx_error *err)
 {
-    const lx_metadata_table *t = context;
+    const lx_metadata_table *t = ((lora_to_write *)context)->table;
 
     *entries = t->entries;
     *n = t->n;
     return lx_metadata_check(t, err);
 }
 
-int lx_write_lora(lx_sealed *out, const char *path, const lx_tensor_view *tensors,
-                  size_t n, lx_metadata_table *t, bool wants_hash, lx_error *err)
+static int begin_record(void *context, lx_error *err)
 {
+    const lora_to_write *w = context;
+
+    return w->begin(w->context, err);
+}
+
+int lx_write_lora(lx_sealed *out, const char *path, const lx_tensor_view *tensors,
+                  size_t n, lx_metadata_table *t, lx_begin_record begin, void *context,
+                  lx_error *err)
+{
+    lora_to_write w = {t, begin, context};
     const lx_seal seal = {.path = path,
                           .tensors = tensors,
                           .n_tensors = n,
                           .metadata = same_entries,
-                          .context = t,
-                          .wants_hash = wants_hash};
+                          .beside = begin ? begin_record : NULL,
+                          .context = &w,
+                          .wants_hash = begin != NULL};
 
     lx_metadata_drop(t, "sshs_model_hash");
     lx_metadata_drop(t, "sshs_legacy_hash");

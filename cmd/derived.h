@@ -61,9 +61,12 @@ const char *lx_json_in_arena(const cJSON *value, lx_arena *arena);
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-/* A LoRA with its hashes (lora/seal); wants_hash: that of the file too, for the record. */
+/* A LoRA with its hashes (lora/seal). begin, which is lx_derived_begin, is called with the context while it is written;
+ * NULL: nothing is recorded, and out->file is not made. */
+typedef int (*lx_begin_record)(void *context, lx_error *err);
 int lx_write_lora(lx_sealed *out, const char *path, const lx_tensor_view *tensors,
-                  size_t n, lx_metadata_table *metadata, bool wants_hash, lx_error *err);
+                  size_t n, lx_metadata_table *metadata, lx_begin_record begin,
+                  void *context, lx_error *err);
 
 /* ---- the run ----------------------------------------------------------------------------- */
 
@@ -85,13 +88,21 @@ typedef struct lx_derived {
     const char *const *paths; /* of the files, in that order */
     const char *base;         /* a model that took part, or NULL */
     const lx_hash *base_hash;
-    const lx_derived_output *outputs;
-    size_t n_outputs;
     const char *const (*facts)[2]; /* keys and values */
     size_t n_facts;
 } lx_derived;
 
-/* The run, begun and ended, when all is written: what went in, from which runs, and what came out. */
-int lx_derived_record(const lx_derived *derived, lx_error *err);
+/*
+ * The run: what went in, from which runs, and what came out. In two halves, of which the first, that looks at the machine
+ * and at the code around and does not ask for the outputs, may go on beside the writing. end is due in any case; with
+ * rc < 0, whose story is err's, it ends a run that was begun as failed, and returns rc; without a run it does no more.
+ */
+typedef struct lx_derived_run {
+    struct lx_store *store;
+    struct lx_run *run;
+} lx_derived_run;
+int lx_derived_begin(lx_derived_run *out, const lx_derived *derived, lx_error *err);
+int lx_derived_end(lx_derived_run *run, const lx_derived_output *outputs,
+                   size_t n_outputs, int rc, lx_error *err);
 
 #endif

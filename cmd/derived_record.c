@@ -143,22 +143,27 @@ static int put_facts(lx_store *store, const lx_run *run, const lx_derived *d,
     return rc;
 }
 
-int lx_derived_record(const lx_derived *d, lx_error *err)
+int lx_derived_begin(lx_derived_run *out, const lx_derived *d, lx_error *err)
 {
-    lx_store *store = NULL;
-    lx_run *run = NULL;
     int rc;
 
-    if ((rc = lx_store_open(&store, d->cli->store_path, false, err)) < 0)
-        return rc;
-    if ((rc = begin(&run, store, d, err)) == LX_OK)
-        rc = put_facts(store, run, d, err);
-    for (size_t i = 0; i < d->n_outputs && rc == LX_OK; i++)
-        rc = attach(store, run, &d->outputs[i], err);
-    if (run && rc == LX_OK)
-        rc = lx_run_end(run, "finished", NULL, err);
-    else if (run)
-        lx_run_abandon(run);
-    lx_store_close(store);
+    *out = (lx_derived_run){0};
+    if ((rc = lx_store_open(&out->store, d->cli->store_path, false, err)) == LX_OK &&
+        (rc = begin(&out->run, out->store, d, err)) == LX_OK)
+        rc = put_facts(out->store, out->run, d, err);
+    return rc;
+}
+
+int lx_derived_end(lx_derived_run *r, const lx_derived_output *outputs, size_t n_outputs,
+                   int rc, lx_error *err)
+{
+    for (size_t i = 0; r->run && i < n_outputs && rc == LX_OK; i++)
+        rc = attach(r->store, r->run, &outputs[i], err);
+    if (r->run && rc == LX_OK)
+        rc = lx_run_end(r->run, "finished", NULL, err);
+    else if (r->run) /* what went wrong before counts, not what may go wrong here */
+        (void)lx_run_end(r->run, "failed", err ? err->text : NULL, NULL);
+    lx_store_close(r->store);
+    *r = (lx_derived_run){0};
     return rc;
 }

@@ -76,6 +76,7 @@ typedef struct extract_job {
     lx_extract_result result;
     lx_hash base_hash, tuned_hash;
     lx_sealed written;
+    lx_derived_run run;
     lx_progress_view progress;
     time_t started;
 } extract_job;
@@ -370,13 +371,13 @@ static int print_result(const extract_job *j, lx_error *err)
 
 /* ---- the work ----------------------------------------------------------------------------- */
 
-static int record(const extract_job *j, lx_error *err)
+/* While the file is written. */
+static int begin_record(void *context, lx_error *err)
 {
+    extract_job *j = context;
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
           *source = cJSON_CreateObject();
     char hex[LX_HASH_HEX + 1], number[32];
-    const lx_derived_output output = {"lora", j->output, &j->written.file,
-                                      j->written.tensors};
     const char *const facts[1][2] = {{"extract.error", number}};
     lx_derived d = {.cli = j->cli,
                     .kind = "extract",
@@ -388,8 +389,6 @@ static int record(const extract_job *j, lx_error *err)
                     .paths = &j->tuned,
                     .base = j->base,
                     .base_hash = &j->base_hash,
-                    .outputs = &output,
-                    .n_outputs = 1,
                     .facts = facts,
                     .n_facts = 1};
     int rc;
@@ -398,10 +397,18 @@ static int record(const extract_job *j, lx_error *err)
     lx_format_double(number, j->result.error);
     cJSON_AddStringToObject(source, "sha256", hex);
     cJSON_AddItemToArray(sources, source);
-    rc = lx_derived_record(&d, err);
+    rc = lx_derived_begin(&j->run, &d, err);
     cJSON_Delete(sources);
     cJSON_Delete(settings);
     return rc;
+}
+
+static int end_record(extract_job *j, int rc, lx_error *err)
+{
+    const lx_derived_output output = {"lora", j->output, &j->written.file,
+                                      j->written.tensors};
+
+    return lx_derived_end(&j->run, &output, 1, rc, err);
 }
 
 static int show_progress(void *context, size_t done, size_t all)
@@ -472,9 +479,8 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         (rc = make_metadata(&metadata, &j, err)) < 0)
         goto done;
     rc = lx_write_lora(&j.written, j.output, j.result.tensors, j.result.n_tensors,
-                       &metadata, !j.args->no_record, err);
-    if (rc == LX_OK && !j.args->no_record)
-        rc = record(&j, err);
+                       &metadata, j.args->no_record ? NULL : begin_record, &j, err);
+    rc = end_record(&j, rc, err);
     if (rc == LX_OK && j.args->json)
         print_json(&j);
     else if (rc == LX_OK)

@@ -269,14 +269,27 @@ static void keep_error(int *rc, lx_error *err, int failed, const lx_error *own)
     }
 }
 
-/* SHA-256 of the very bytes that are merged, input by input. */
-static int hash_input(void *context, size_t i, lx_error *err)
+/* SHA-256 of the very bytes that are merged, two inputs at a time. */
+static int hash_inputs(void *context, size_t i, lx_error *err)
 {
     lx_merge_job *j = context;
+    lx_merge_input *a = &j->inputs[2 * i], *b = a + 1;
+    lx_hash both[2];
 
     (void)err;
-    j->inputs[i].hash = lx_tensor_file_hash(j->inputs[i].file->file);
+    if (2 * i + 1 == j->n) {
+        a->hash = lx_tensor_file_hash(a->file->file);
+        return LX_OK;
+    }
+    lx_tensor_file_hash_two(both, a->file->file, b->file->file);
+    a->hash = both[0];
+    b->hash = both[1];
     return LX_OK;
+}
+
+static size_t n_pairs(const lx_merge_job *j)
+{
+    return (j->n + 1) / 2;
 }
 
 static int lora_metadata(const lx_metadata_entry **entries, size_t *n, void *context,
@@ -290,14 +303,20 @@ static int lora_metadata(const lx_metadata_entry **entries, size_t *n, void *con
     return rc;
 }
 
+static int begin_record(void *context, lx_error *err)
+{
+    return lx_merge_record_begin(context, err);
+}
+
 static int write_lora(lx_merge_job *j, lx_error *err)
 {
     const lx_seal seal = {.path = j->output,
                           .tensors = j->result.tensors,
                           .n_tensors = j->result.n_tensors,
                           .metadata = lora_metadata,
-                          .chore = hash_input,
-                          .n_chores = j->n,
+                          .chore = hash_inputs,
+                          .n_chores = n_pairs(j),
+                          .beside = j->args->no_record ? NULL : begin_record,
                           .context = j,
                           .wants_hash = !j->args->no_record};
 
@@ -310,10 +329,10 @@ static int hash_all(lx_merge_job *j, lx_error *err)
     int rc = LX_OK;
 
 #pragma omp parallel for schedule(dynamic, 1)
-    for (size_t i = 0; i < j->n + 1; i++) {
+    for (size_t i = 0; i < n_pairs(j) + 1; i++) {
         lx_error own;
         const int failed =
-            i > 0 ? hash_input(j, i - 1, &own)
+            i > 0 ? hash_inputs(j, i - 1, &own)
                   : lx_model_files_hash(&j->into_hash, &j->model, &own); /* the longest */
         keep_error(&rc, err, failed, &own);
     }
@@ -323,9 +342,12 @@ static int hash_all(lx_merge_job *j, lx_error *err)
 static int write_checkpoint(lx_merge_job *j, lx_merge *merge, lx_merge_into_result *r,
                             lx_error *err)
 {
-    int rc = hash_all(j, err);
+    int rc;
 
-    return rc < 0 ? rc : lx_merge_write_model(j, merge, r, err);
+    if ((rc = hash_all(j, err)) == LX_OK &&
+        (rc = lx_merge_write_model(j, merge, r, err)) == LX_OK && !j->args->no_record)
+        rc = lx_merge_record_begin(j, err);
+    return rc;
 }
 
 /* ---- telling ----------------------------------------------------------------------------- */
@@ -474,8 +496,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
                        ? lx_merge_finish_like(&j.result, merge, &j.options, &j.like, err)
                        : lx_merge_finish(&j.result, merge, &j.options, err)) == LX_OK)
         rc = write_lora(&j, err);
-    if (rc == LX_OK && !j.args->no_record)
-        rc = lx_merge_record(&j, &j.result, err);
+    rc = lx_merge_record_end(&j, rc, err);
     if (rc == LX_OK)
         report(&j, &j.result, &changed);
 done:

@@ -46,6 +46,7 @@ typedef struct lx_merge_job {
     lx_hash into_hash;
     lx_merge_result result; /* without `into` */
     lx_sealed sealed;       /* likewise: the output's hashes */
+    lx_derived_run run;
     lx_merge_options options;
     lx_merge_like like;
     bool is_like, has_dtype; /* has_dtype: --save_precision was given */
@@ -69,7 +70,8 @@ int lx_merge_check_folder(const lx_merge_job *job, lx_error *err);
 int lx_merge_write_model(lx_merge_job *job, lx_merge *merge, lx_merge_into_result *result,
                          lx_error *err);
 
-/* The run, begun and ended, when all is written. */
-int lx_merge_record(lx_merge_job *job, const lx_merge_result *result, lx_error *err);
+/* The run, as lx_derived_begin and lx_derived_end. */
+int lx_merge_record_begin(lx_merge_job *job, lx_error *err);
+int lx_merge_record_end(lx_merge_job *job, int rc, lx_error *err);
 
 #endif

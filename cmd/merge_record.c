@@ -64,11 +64,10 @@ static cJSON *settings_json(const lx_merge_job *j)
     return root;
 }
 
-int lx_merge_record(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
+int lx_merge_record_begin(lx_merge_job *j, lx_error *err)
 {
+    const lx_merge_result *r = &j->result;
     char number[32];
-    const lx_derived_output output = {j->into ? "checkpoint" : "lora", j->output,
-                                      &j->sealed.file, j->sealed.tensors};
     const char *const facts[1][2] = {{"merge.error", number}};
     const char **paths = lx_arena_calloc(j->cli->arena, j->n, sizeof *paths);
     cJSON *settings = settings_json(j), *sources = sources_json(j);
@@ -82,19 +81,25 @@ int lx_merge_record(lx_merge_job *j, const lx_merge_result *r, lx_error *err)
                     .paths = paths,
                     .base = j->into,
                     .base_hash = &j->into_hash,
-                    .outputs = j->n_outputs ? j->outputs : &output,
-                    .n_outputs = j->n_outputs ? j->n_outputs : 1,
                     .facts = facts,
-                    .n_facts = r && r->error > 0};
+                    .n_facts = r->error > 0};
     int rc = paths ? LX_OK : lx_oom(err);
 
     for (size_t i = 0; i < j->n && rc == LX_OK; i++)
         paths[i] = j->inputs[i].path;
-    if (d.n_facts)
-        lx_format_double(number, r->error);
+    lx_format_double(number, r->error);
     if (rc == LX_OK)
-        rc = lx_derived_record(&d, err);
+        rc = lx_derived_begin(&j->run, &d, err);
     cJSON_Delete(sources);
     cJSON_Delete(settings);
     return rc;
+}
+
+int lx_merge_record_end(lx_merge_job *j, int rc, lx_error *err)
+{
+    const lx_derived_output lora = {"lora", j->output, &j->sealed.file,
+                                    j->sealed.tensors};
+
+    return j->into ? lx_derived_end(&j->run, j->outputs, j->n_outputs, rc, err)
+                   : lx_derived_end(&j->run, &lora, 1, rc, err);
 }

@@ -70,6 +70,7 @@ typedef struct resize_job {
     lx_resize_result result;
     lx_hash input_hash;
     lx_sealed written;
+    lx_derived_run run;
 } resize_job;
 
 /* ---- reading the command line ------------------------------------------------------------ */
@@ -421,13 +422,13 @@ static int print_result(const resize_job *j, lx_error *err)
 
 /* ---- the work ----------------------------------------------------------------------------- */
 
-static int record(const resize_job *j, lx_error *err)
+/* While the file is written. */
+static int begin_record(void *context, lx_error *err)
 {
+    resize_job *j = context;
     cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
           *source = cJSON_CreateObject();
     char hex[LX_HASH_HEX + 1], number_text[32];
-    const lx_derived_output output = {"lora", j->output, &j->written.file,
-                                      j->written.tensors};
     const char *const facts[1][2] = {{"resize.error", number_text}};
     lx_derived d = {.cli = j->cli,
                     .kind = "resize",
@@ -436,8 +437,6 @@ static int record(const resize_job *j, lx_error *err)
                     .settings = settings,
                     .sources = sources,
                     .paths = &j->input,
-                    .outputs = &output,
-                    .n_outputs = 1,
                     .facts = facts,
                     .n_facts = 1};
     int rc;
@@ -446,10 +445,18 @@ static int record(const resize_job *j, lx_error *err)
     lx_format_double(number_text, j->result.merge.error);
     cJSON_AddStringToObject(source, "sha256", hex);
     cJSON_AddItemToArray(sources, source);
-    rc = lx_derived_record(&d, err);
+    rc = lx_derived_begin(&j->run, &d, err);
     cJSON_Delete(sources);
     cJSON_Delete(settings);
     return rc;
+}
+
+static int end_record(resize_job *j, int rc, lx_error *err)
+{
+    const lx_derived_output output = {"lora", j->output, &j->written.file,
+                                      j->written.tensors};
+
+    return lx_derived_end(&j->run, &output, 1, rc, err);
 }
 
 static int resize_file(resize_job *j, lx_merge *merge, lx_error *err)
@@ -479,8 +486,8 @@ static int write_file(resize_job *j, lx_metadata_table *metadata, lx_error *err)
     memcpy(views, r->tensors, r->n_tensors * sizeof *views);
     for (size_t i = 0; i < j->file->n_embeddings; i++)
         views[r->n_tensors + i] = *j->file->embeddings[i];
-    return lx_write_lora(&j->written, j->output, views, n, metadata, !j->args->no_record,
-                         err);
+    return lx_write_lora(&j->written, j->output, views, n, metadata,
+                         j->args->no_record ? NULL : begin_record, j, err);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)
@@ -503,8 +510,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         (rc = make_metadata(&metadata, &j, err)) < 0)
         goto done;
     rc = write_file(&j, &metadata, err);
-    if (rc == LX_OK && !j.args->no_record)
-        rc = record(&j, err);
+    rc = end_record(&j, rc, err);
     if (rc == LX_OK && j.args->json)
         print_json(&j);
     else if (rc == LX_OK)

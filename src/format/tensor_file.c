@@ -298,6 +298,16 @@ lx_hash lx_tensor_file_hash(const lx_tensor_file *file)
     return lx_sha256_of(file->map.data, file->map.size);
 }
 
+void lx_tensor_file_hash_two(lx_hash out[2], const lx_tensor_file *a,
+                             const lx_tensor_file *b)
+{
+    const void *const data[2] = {a->map.data, b->map.data};
+    const size_t n[2] = {a->map.size, b->map.size};
+
+    lx_assert(!a->is_header && !b->is_header);
+    lx_sha256_of_two(out, data, n);
+}
+
 void lx_tensor_file_close(lx_tensor_file *file)
 {
     if (!file)

@@ -9,38 +9,61 @@
 
 enum { HURRY = 8 << 20 }; /* bytes after which the disk gets something to do */
 
+/* The caller's entries and the two hashes, which are zeros at first. */
+typedef struct entries {
+    const lx_metadata_entry *given;
+    lx_metadata_entry *all;
+    size_t n_given;
+    char tensors[LX_HASH_HEX + 1], legacy[9];
+} entries;
+
 typedef struct sealing {
     const lx_seal *seal;
     lx_sealed *out;
     lx_new_file *file;
-    const lx_metadata_entry *given; /* of the first asking */
-    size_t n_given;
-    lx_metadata_entry *all; /* with the hashes */
-    size_t n_all;
+    entries first, last; /* before the hashes are known, and after */
     lx_str header;
     const lx_tensor_view **sorted; /* as in the file */
-    size_t written;
+    size_t room, written;          /* bytes: of the header in the file, of all */
+    size_t failed; /* of the pieces of work that failed, the first in their order */
+    int rc;
+    lx_error err;
 } sealing;
 
-/* The entries as they are now, and the two hashes. */
-static int take_metadata(sealing *s, lx_error *err)
+/* Whose error counts when several fail: whichever thread came first. */
+enum { HASH_TENSORS, WRITE_TENSORS, MAKE_HEADER, FINISH_FILE, FIRST_CHORE };
+
+static void keep_error(sealing *s, size_t work, int rc, const lx_error *err)
 {
-    const lx_metadata_entry *entries;
-    size_t n;
-    int rc = s->seal->metadata(&entries, &n, s->seal->context, err);
+#pragma omp critical(lx_seal_error)
+    if (rc < 0 && (s->rc == LX_OK || work < s->failed)) {
+        s->failed = work;
+        s->rc = rc;
+        s->err = *err;
+    }
+}
+
+static bool is_failed(sealing *s)
+{
+    bool is;
+
+#pragma omp critical(lx_seal_error)
+    is = s->rc < 0;
+    return is;
+}
+
+static int ask(entries *e, const lx_seal *seal, lx_error *err)
+{
+    int rc = seal->metadata(&e->given, &e->n_given, seal->context, err);
 
     if (rc < 0)
         return rc;
-    lx_free(s->all);
-    if (!(s->all = lx_calloc(n + 2, sizeof *s->all)))
+    if (!(e->all = lx_calloc(e->n_given + 2, sizeof *e->all)))
         return lx_oom(err);
-    if (n)
-        memcpy(s->all, entries, n * sizeof *entries);
-    s->all[n] = (lx_metadata_entry){"sshs_model_hash", s->out->tensors};
-    s->all[n + 1] = (lx_metadata_entry){"sshs_legacy_hash", s->out->legacy};
-    s->given = entries;
-    s->n_given = n;
-    s->n_all = n + 2;
+    if (e->n_given)
+        memcpy(e->all, e->given, e->n_given * sizeof *e->all);
+    e->all[e->n_given] = (lx_metadata_entry){"sshs_model_hash", e->tensors};
+    e->all[e->n_given + 1] = (lx_metadata_entry){"sshs_legacy_hash", e->legacy};
     return LX_OK;
 }
 
@@ -53,8 +76,8 @@ static int put_bytes(void *context, const void *data, size_t n, lx_error *err)
     int rc = LX_OK;
 
     while (n && rc == LX_OK) {
-        const size_t room = HURRY - s->written % HURRY, some = n < room ? n : room;
-        if ((rc = lx_new_file_write(s->file, from, some, err)) == LX_OK && some == room)
+        const size_t left = HURRY - s->written % HURRY, some = n < left ? n : left;
+        if ((rc = lx_new_file_write(s->file, from, some, err)) == LX_OK && some == left)
             rc = lx_new_file_hurry(s->file, err);
         s->written += some;
         from += some;
@@ -63,38 +86,51 @@ static int put_bytes(void *context, const void *data, size_t n, lx_error *err)
     return rc;
 }
 
-static int write_tensors(sealing *s, lx_error *err)
+static void write_tensors(sealing *s)
 {
     const lx_seal *seal = s->seal;
-    int rc = lx_safetensors_stream(put_bytes, s, NULL, seal->tensors, seal->n_tensors,
-                                   s->all, s->n_all, err);
+    lx_error err = {0};
+    int rc = lx_safetensors_stream(put_bytes, s, &s->room, seal->tensors, seal->n_tensors,
+                                   s->first.all, s->first.n_given + 2, &err);
 
-    return rc < 0 ? rc : lx_new_file_hurry(s->file, err);
+    if (rc == LX_OK)
+        rc = lx_new_file_hurry(s->file, &err);
+    keep_error(s, WRITE_TENSORS, rc, &err);
 }
 
-/* With a copy, since the metadata that the writer reads hold the places of these very texts. */
-static int hash_tensors(lx_sealed *found, const sealing *s, lx_error *err)
+static void hash_tensors(sealing *s)
 {
     const lx_lora_tensors tensors = {.views = (lx_tensor_view *)s->seal->tensors,
                                      .count = s->seal->n_tensors};
+    lx_error err = {0};
+    int rc = lx_lora_hashes(s->last.tensors, s->last.legacy, &tensors, s->first.given,
+                            s->first.n_given, &err);
 
-    return lx_lora_hashes(found->tensors, found->legacy, &tensors, s->given, s->n_given,
-                          err);
+    keep_error(s, HASH_TENSORS, rc, &err);
 }
 
-static int first_work(sealing *s, lx_sealed *found, size_t i, lx_error *err)
+static void do_chore(sealing *s, size_t i)
 {
-    switch (i) {
-    case 0: /* the longest */
-        return hash_tensors(found, s, err);
-    case 1:
-        return write_tensors(s, err);
-    default:
-        return s->seal->chore(s->seal->context, i - 2, err);
-    }
+    lx_error err = {0};
+
+    keep_error(s, FIRST_CHORE + i, s->seal->chore(s->seal->context, i, &err), &err);
 }
 
 /* ---- after it ------------------------------------------------------------------------------- */
+
+static void make_header(sealing *s)
+{
+    const lx_seal *seal = s->seal;
+    lx_error err = {0};
+    int rc = ask(&s->last, seal, &err);
+
+    if (rc == LX_OK && !(s->sorted = lx_calloc(seal->n_tensors, sizeof *s->sorted)))
+        rc = lx_oom(&err);
+    if (rc == LX_OK)
+        rc = lx_safetensors_header(&s->header, s->sorted, seal->tensors, seal->n_tensors,
+                                   s->last.all, s->last.n_given + 2, &err);
+    keep_error(s, MAKE_HEADER, rc, &err);
+}
 
 /* Cannot fail: by the time it could, the file may be in its place. */
 static void hash_file(sealing *s)
@@ -108,97 +144,83 @@ static void hash_file(sealing *s)
     s->out->file = lx_sha256_final(&hash);
 }
 
-static int finish_file(sealing *s, lx_error *err)
-{
-    int rc = lx_new_file_write_over(s->file, 0, s->header.data, s->header.len, err);
-
-    return rc < 0 ? rc : lx_new_file_commit(s->file, err);
-}
-
-/* The header with the hashes must take the room of the one without. */
-static int make_header(sealing *s, lx_error *err)
+static int commit(sealing *s, lx_error *err)
 {
     const lx_seal *seal = s->seal;
-    size_t bytes = 0;
-    int rc;
+    lx_error own = {0};
+    int rc, beside;
 
-    if (!(s->sorted = lx_calloc(seal->n_tensors, sizeof *s->sorted)))
-        return lx_oom(err);
-    rc = lx_safetensors_header(&s->header, s->sorted, seal->tensors, seal->n_tensors,
-                               s->all, s->n_all, err);
-
-    for (size_t i = 0; i < seal->n_tensors; i++)
-        bytes += seal->tensors[i].bytes;
-    if (rc == LX_OK && s->header.len + bytes != s->written)
+    if (s->header.len != s->room)
         return lx_fail(err, LX_EINTERNAL,
-                       "the header has %zu bytes and not the %zu left for it",
-                       s->header.len, s->written - bytes);
-    return rc;
+                       "%s: the header has %zu bytes and not the %zu left for it",
+                       seal->path, s->header.len, s->room);
+    if ((rc = lx_new_file_write_over(s->file, 0, s->header.data, s->header.len, err)) <
+            0 ||
+        (rc = lx_new_file_hurry(s->file, err)) < 0)
+        return rc;
+    beside = seal->beside ? seal->beside(seal->context, &own) : LX_OK;
+    if ((rc = lx_new_file_commit(s->file, err)) == LX_OK && beside < 0)
+        *err = own;
+    return rc < 0 ? rc : beside;
 }
 
-/* ---- both ----------------------------------------------------------------------------------- */
-
-/* The error of the first piece in their order, whichever thread came first. */
-static void keep_error(size_t *first, int *rc, lx_error *err, size_t i, int failed,
-                       const lx_error *own)
+static void finish_file(sealing *s)
 {
-#pragma omp critical(lx_seal_error)
-    if (failed < 0 && i < *first) {
-        *first = i;
-        *rc = failed;
-        if (err)
-            *err = *own;
-    }
+    lx_error err = {0};
+
+    if (!is_failed(s))
+        keep_error(s, FINISH_FILE, commit(s, &err), &err);
 }
 
-static int run_first(sealing *s, lx_sealed *found, lx_error *err)
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+/* What one thread does, from hash to hash, and what it leaves to the others. The disk may keep them waiting; the second
+ * hash does not wait for it. */
+static void work(sealing *s)
 {
-    size_t first = SIZE_MAX;
-    int rc = LX_OK;
-
-#pragma omp parallel for schedule(dynamic, 1)
-    for (size_t i = 0; i < s->seal->n_chores + 2; i++) {
-        lx_error own = {0};
-        keep_error(&first, &rc, err, i, first_work(s, found, i, &own), &own);
+#pragma omp task depend(out : s->written)
+    write_tensors(s);
+#pragma omp taskgroup
+    {
+        for (size_t i = 0; i < s->seal->n_chores; i++) {
+#pragma omp task
+            do_chore(s, i);
+        }
+        hash_tensors(s);
     }
-    return rc;
-}
-
-static int run_last(sealing *s, lx_error *err)
-{
-    int rc = LX_OK;
-
-#pragma omp parallel for schedule(static, 1)
-    for (int i = 0; i < 2; i++) {
-        if (i == 1)
-            rc = finish_file(s, err);
-        else if (s->seal->wants_hash)
-            hash_file(s);
-    }
-    return rc;
+    if (!is_failed(s))
+        make_header(s);
+    if (is_failed(s))
+        return;
+#pragma omp task depend(inout : s->written)
+    finish_file(s);
+    if (s->seal->wants_hash)
+        hash_file(s);
 }
 
 int lx_lora_seal(lx_sealed *out, const lx_seal *seal, lx_error *err)
 {
     sealing s = {.seal = seal, .out = out, .header = LX_STR_INIT};
-    lx_sealed found = {.tensors = ""};
     int rc;
 
     *out = (lx_sealed){.tensors = ""};
-    memset(out->tensors, '0', LX_HASH_HEX);
-    memset(out->legacy, '0', 8);
-    if ((rc = take_metadata(&s, err)) < 0 ||
-        (rc = lx_new_file_open(&s.file, seal->path, err)) < 0 ||
-        (rc = run_first(&s, &found, err)) < 0)
+    memset(s.first.tensors, '0', LX_HASH_HEX);
+    memset(s.first.legacy, '0', sizeof s.first.legacy - 1);
+    if ((rc = ask(&s.first, seal, err)) < 0 ||
+        (rc = lx_new_file_open(&s.file, seal->path, err)) < 0)
         goto done;
-    *out = found;
-    if ((rc = take_metadata(&s, err)) < 0 || (rc = make_header(&s, err)) < 0)
-        goto done;
-    rc = run_last(&s, err);
+#pragma omp parallel
+#pragma omp single
+    work(&s);
+    memcpy(out->tensors, s.last.tensors, sizeof out->tensors);
+    memcpy(out->legacy, s.last.legacy, sizeof out->legacy);
+    if ((rc = s.rc) < 0 && err)
+        *err = s.err;
 done:
     lx_new_file_close(s.file);
     lx_str_release(&s.header);
     lx_free(s.sorted);
-    lx_free(s.all);
+    lx_free(s.first.all);
+    lx_free(s.last.all);
     return rc;
 }

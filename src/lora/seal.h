@@ -5,9 +5,10 @@
  * two passes of SHA-256 over the bytes that cannot overlap. All else happens beside them:
  *
  *     first   hash of the tensors   |  room for the header, the tensors, on their way to the disk; chores
- *     then    hash of the file      |  the header over its room, sync, rename
+ *     then    hash of the file      |  the header over its room, what the caller has to do beside, sync, rename
  *
- * The room has the right size because a hash has as many digits before it is known.
+ * The room has the right size because a hash has as many digits before it is known. A disk that is busy delays the right
+ * column and not the left one.
  */
 #ifndef LX_LORA_SEAL_H
 #define LX_LORA_SEAL_H
@@ -23,14 +24,18 @@ typedef struct lx_seal {
     size_t n_tensors;
     /*
      * The metadata without the two hashes. Asked for twice, before and after the chores: what these find out may
-     * change letters of a value but no length, and nothing of the ss_ entries, which the old hash is of.
+     * change letters of a value but no length, and nothing of the ss_ entries, which the old hash is of. The texts of
+     * the first asking are read while the chores go on.
      */
     int (*metadata)(const lx_metadata_entry **entries, size_t *n, void *context,
                     lx_error *err);
     /* Independent pieces of work that the metadata need, done beside the first pass by any thread; or NULL. */
     int (*chore)(void *context, size_t i, lx_error *err);
     size_t n_chores;
-    void *context;   /* of both */
+    /* Something that takes its time, while the disk does; or NULL. What it returns becomes the result when the file is
+     * in its place: it does not keep it from getting there. */
+    int (*beside)(void *context, lx_error *err);
+    void *context;   /* of all three */
     bool wants_hash; /* of the file; costs the second pass */
 } lx_seal;
 
