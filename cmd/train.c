@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "cmd/cli.h"
 #include "cmd/progress.h"
@@ -213,15 +212,14 @@ static int read_command_line(job *j, lx_error *err)
 static int identify(lx_train_identity *identity, const job *j, lx_error *err)
 {
     char *started = lx_arena_alloc(j->cli->arena, 40);
-    struct timespec now;
-    uint32_t session;
+    uint32_t session = 0;
 
     if (!started)
         return lx_oom(err);
-    if (getrandom(&session, sizeof session, 0) != sizeof session)
-        return lx_fail_errno(err, errno, "drawing a session id");
-    clock_gettime(CLOCK_REALTIME, &now);
-    lx_python_float(started, (double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+    while (session < 1000000000) /* of ten digits: lx plan knows the size of the file */
+        if (getrandom(&session, sizeof session, 0) != sizeof session)
+            return lx_fail_errno(err, errno, "drawing a session id");
+    lx_python_float(started, lx_metadata_time());
     *identity = (lx_train_identity){.run_id = lx_run_id(j->run),
                                     .spec_hash = lx_run_spec_hash(j->run),
                                     .started_at = started,

@@ -222,12 +222,12 @@ static int count_bytes(void *context, const void *data, size_t n, lx_error *err)
     return LX_OK;
 }
 
-/* With a digit for each that the real ones have. */
+/* With a letter for each that the real ones have. */
 static int describe(lx_metadata *m, const estimating *e, lx_error *err)
 {
     static const char digits[] =
         "0000000000000000000000000000000000000000000000000000000000000000";
-    static const char id[] = "00000000000000000000000000";
+    static const char id[] = "0000000000000000"; /* of a run */
     const lx_train_identity identity = {.run_id = id,
                                         .spec_hash = digits,
                                         .started_at = "1700000000.123456",
@@ -247,7 +247,7 @@ static int describe(lx_metadata *m, const estimating *e, lx_error *err)
         lx_metadata_set(m, "ss_new_vae_hash", digits);
     }
     lx_metadata_of_save(m, c, (int)e->count.epochs, e->count.total_steps,
-                        1700000000.1234567);
+                        1700000000.123456);
     if (c->no_metadata)
         lx_metadata_reduce(m);
     lx_metadata_set(m, "sshs_model_hash", digits);

@@ -15,7 +15,7 @@ typedef struct lx_span {
 } lx_span;
 
 typedef struct lx_forecast {
-    size_t file_bytes; /* of a saved LoRA, to within the digits of its time stamps; 0 = no safetensors */
+    size_t file_bytes; /* of a saved LoRA, exactly; 0 = no safetensors */
     int64_t n_files;   /* that are there in the end */
     bool is_timed;
     bool is_busy;               /* other programs had the processors meanwhile */

@@ -410,6 +410,16 @@ int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
     return m->failed ? lx_oom(err) : LX_OK;
 }
 
+double lx_metadata_time(void)
+{
+    struct timespec t;
+    long micro;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    micro = t.tv_nsec / 1000;
+    return (double)t.tv_sec + (double)(micro % 10 ? micro : micro + 1) * 1e-6;
+}
+
 void lx_metadata_of_save(lx_metadata *m, const lx_train_config *c, int epoch,
                          int64_t step, double finished_at)
 {

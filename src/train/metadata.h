@@ -35,7 +35,11 @@ int lx_metadata_of_settings(lx_metadata *metadata, const lx_train_config *config
 int lx_metadata_of_training(lx_metadata *metadata, const lx_train_config *config,
                             const lx_dataset *dataset, const lx_step_count *steps,
                             const lx_train_identity *identity, lx_error *err);
-/* What changes from save to save. finished_at in seconds since 1970. */
+/* Now, in seconds since 1970 with six decimals of which the last is not 0: written as Python does, all such times
+ * have as many digits, so that the size of a file is known before it is written (lx_forecast). */
+double lx_metadata_time(void);
+
+/* What changes from save to save. finished_at as lx_metadata_time gives it. */
 void lx_metadata_of_save(lx_metadata *metadata, const lx_train_config *config, int epoch,
                          int64_t step, double finished_at);
 /* Under --no_metadata: only the keys the peer keeps. */

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "src/base/file.h"
 #include "src/base/io.h"
@@ -54,13 +53,6 @@ static void state_path(lx_str *path, const lx_train_config *c, const char *other
     lx_str_printf(path, "%s%s", c->output_name ? c->output_name : otherwise, suffix);
 }
 
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static int write_file(const char *path, const lx_output *o, lx_error *err)
 {
     const lx_train_config *c = o->config;
@@ -84,7 +76,7 @@ static int save(lx_output *o, const lx_str *path, int epoch, int64_t step, bool 
 
     if ((rc = lx_str_check(path, err)) < 0)
         return rc;
-    lx_metadata_of_save(o->metadata, c, epoch, step, now_seconds());
+    lx_metadata_of_save(o->metadata, c, epoch, step, lx_metadata_time());
     if (c->no_metadata)
         lx_metadata_reduce(o->metadata);
     if (o->metadata->failed)
