@@ -118,6 +118,7 @@ static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t
 
 typedef struct level {
     size_t n_valid, n_images_here, n_ignored;
+    lx_below deep; /* below folders that are ignored */
     const char *first_image, *first_ignored;
 } level;
 
@@ -136,9 +137,11 @@ static int scan_entry(lx_scan *scan, level *seen, const char *root, const char *
         return LX_OK;
     }
     if (!lx_scan__folder_name(&repeats, &class_tokens, name)) {
-        if (name[0] != '.' && !seen->n_ignored++)
+        if (name[0] == '.')
+            return LX_OK;
+        if (!seen->n_ignored++)
             seen->first_ignored = path;
-        return LX_OK;
+        return lx_scan__look_below(&seen->deep, arena, path, err);
     }
     scan->about = repeats < 1 ? path : NULL;
     if (repeats < 1)
@@ -307,6 +310,16 @@ static int scan_root(lx_scan *scan, const char *flag, const char *root, bool is_
             "\"%s\": \"10_%s\" would show each image ten times an epoch",
             seen.n_ignored, seen.n_ignored == 1 ? " is" : "s are", seen.first_ignored,
             lx_path_base(seen.first_ignored));
+    scan->about = seen.deep.first;
+    if (rc == LX_OK && seen.deep.n_images && seen.n_valid)
+        rc = lx_scan__find(
+            scan, LX_FINDING_WARNING, "deep-folder", err,
+            "%zu image%s in %zu folder%s two levels or more below \"%s\" %s never seen, "
+            "for "
+            "example in \"%s\": a training looks into the N_NAME folders of \"%s\" alone",
+            seen.deep.n_images, seen.deep.n_images == 1 ? "" : "s", seen.deep.n_folders,
+            seen.deep.n_folders == 1 ? "" : "s", root,
+            seen.deep.n_images == 1 ? "is" : "are", seen.deep.first, root);
     scan->about = NULL;
     for (size_t i = first; i < scan->dataset->n_folders && rc == LX_OK; i++)
         rc = lx_scan__images(scan, i, err);

@@ -18,6 +18,12 @@ typedef struct lx_tally {
     const char *example; /* in the arena */
 } lx_tally;
 
+/* Images in the folders below one, at any depth: no training looks there. */
+typedef struct lx_below {
+    size_t n_folders, n_images; /* folders: those that hold any */
+    const char *first;          /* of them, in the arena */
+} lx_below;
+
 /* What the images of all folders have in common to be said of them. */
 typedef struct lx_scan_tallies {
     /* By ending, caption files that no flag reads: in folders where they are the rule (the trap),
@@ -27,9 +33,9 @@ typedef struct lx_scan_tallies {
     lx_tally missing, missing_reg;
     lx_tally empty, bom, cr, lines, odd, bad_caption;
     lx_tally alpha, palette, rotated, bad_image;
-    lx_tally faceless; /* to be cropped around a face that their names do not give */
+    lx_tally faceless;   /* to be cropped around a face that their names do not give */
     lx_tally other_kind; /* a.gif, a.Png */
-    lx_tally nested;     /* folders with images inside an image folder */
+    lx_below nested;     /* inside image folders */
     size_t n_read;
 } lx_scan_tallies;
 
@@ -54,13 +60,16 @@ bool lx_scan__is_image_name(const char *name);
 
 /* Reads one folder of images with their captions; what is odd is counted in scan->seen. */
 int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err);
+/* Adds what is below the folder. Hidden names are passed over, and so are folders that cannot be read. */
+int lx_scan__look_below(lx_below *out, lx_arena *arena, const char *folder,
+                        lx_error *err);
 /* The same from a metadata file. */
 int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err);
 /* The findings about all that was counted. */
 int lx_scan__report(lx_scan *scan, lx_error *err);
 
 /* A finding of a dataset whose scan is over. */
-int lx_dataset__find(lx_dataset *dataset, lx_finding_kind kind, const char *code, lx_error *err,
-                     const char *fmt, ...) LX_PRINTF(5, 6);
+int lx_dataset__find(lx_dataset *dataset, lx_finding_kind kind, const char *code,
+                     lx_error *err, const char *fmt, ...) LX_PRINTF(5, 6);
 
 #endif

@@ -410,35 +410,61 @@ static bool is_other_kind(const char *name)
     return false;
 }
 
-static bool holds_images(const char *path)
+/* Whether it may be a folder: captions and the like are not asked for. */
+static bool may_be_folder(const char *name)
 {
-    lx_dir dir = {0};
-    bool found = false;
-
-    if (lx_dir_list(&dir, path, NULL) < 0)
+    if (name[0] == '.' || lx_scan__is_image_name(name) || lx_ends_with(name, ".npz"))
         return false;
-    for (size_t i = 0; i < dir.count && !found; i++)
-        found = lx_scan__is_image_name(dir.names[i]);
-    lx_dir_free(&dir);
-    return found;
+    for (size_t i = 0; i < LX_N_CAPTION_ENDINGS; i++)
+        if (lx_ends_with(name, lx_scan__caption_endings[i]))
+            return false;
+    return true;
 }
 
-/* An entry that is no image of the folder: worth a word if images are lost by it. */
+static int look(lx_below *out, lx_arena *arena, const char *folder, int depth,
+                lx_error *err)
+{
+    enum { DEEPEST = 16 }; /* beyond it links go in circles */
+    lx_dir dir = {0};
+    size_t n = 0;
+    int rc = LX_OK;
+
+    if (lx_dir_list(&dir, folder, NULL) < 0)
+        return LX_OK;
+    for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
+        const char *path;
+        n += depth > 0 && lx_scan__is_image_name(dir.names[i]);
+        if (depth == DEEPEST || !may_be_folder(dir.names[i]))
+            continue;
+        if (!(path = lx_arena_printf(arena, "%s/%s", folder, dir.names[i])))
+            rc = lx_oom(err);
+        else if (lx_file_is_dir(path))
+            rc = look(out, arena, path, depth + 1, err);
+    }
+    lx_dir_free(&dir);
+    if (n && (!out->n_folders++ || strcmp(folder, out->first) < 0))
+        out->first = folder;
+    out->n_images += n;
+    return rc;
+}
+
+int lx_scan__look_below(lx_below *out, lx_arena *arena, const char *folder, lx_error *err)
+{
+    return look(out, arena, folder, 0, err);
+}
+
+/* An entry that is no image of the folder: worth a word if an image is lost by it. */
 static int note_other(folder_scan *f, const char *name, lx_error *err)
 {
     char *path;
 
-    if (name[0] == '.' || (lx_path_ext(name)[0] != '\0' && !is_other_kind(name)))
+    if (!is_other_kind(name))
         return LX_OK;
     if (!(path =
               lx_arena_printf(f->scan->dataset->arena, "%s/%s", f->folder->path, name)))
         return lx_oom(err);
-    if (lx_file_is_dir(path)) {
-        if (holds_images(path))
-            note(&f->scan->seen.nested, path);
-    } else if (is_other_kind(name)) {
+    if (!lx_file_is_dir(path))
         note(&f->scan->seen.other_kind, path);
-    }
     return LX_OK;
 }
 
@@ -477,6 +503,9 @@ int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err)
             rc = add_image(&f, folder, dir.names[i], err);
         else
             rc = note_other(&f, dir.names[i], err);
+    if (rc == LX_OK)
+        rc = lx_scan__look_below(&scan->seen.nested, scan->dataset->arena, f.folder->path,
+                                 err);
     lx_dir_free(&dir);
     lx_decoder_free(f.decoder);
     if (rc < 0)

@@ -180,13 +180,15 @@ static int report_left_out(lx_scan *scan, lx_error *err)
                            ".webp .bmp, all in lower or all in upper case",
                            s->other_kind.n, s->other_kind.n == 1 ? " is" : "s are",
                            s->other_kind.example);
-    scan->about = s->nested.example;
-    if (rc == LX_OK && s->nested.n > 0)
+    scan->about = s->nested.first;
+    if (rc == LX_OK && s->nested.n_images > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "nested-folder", err,
-                           "%zu folder%s with images inside an image folder %s left out, for "
-                           "example \"%s\": move the images one level up",
-                           s->nested.n, plural(s->nested.n), is_or_are(s->nested.n),
-                           s->nested.example);
+                           "%zu image%s in %zu folder%s inside image folders %s never seen, "
+                           "for example in \"%s\": a training looks into the folder with the "
+                           "number and no deeper",
+                           s->nested.n_images, plural(s->nested.n_images),
+                           s->nested.n_folders, plural(s->nested.n_folders),
+                           is_or_are(s->nested.n_images), s->nested.first);
     return rc;
 }
 

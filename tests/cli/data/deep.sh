@@ -1,0 +1,11 @@
+# Images that no training would see: inside an image folder at any depth, and below a folder without a number.
+picture=$SOURCE/tests/golden/data/dataset/tree/simple/train/4_iwl\ 1girl/s0.png
+[ -e "$picture" ] || { echo "skip: no $picture" >&2; exit 77; }
+for folder in "3_iwl 1girl" "3_iwl 1girl/new/v1.5" "3_iwl 1girl/new/more" others/4_nhh "others/notes"; do
+    mkdir -p "img/$folder"
+done
+for folder in "3_iwl 1girl" "3_iwl 1girl/new/v1.5" "3_iwl 1girl/new/more" others/4_nhh; do
+    cp "$picture" "img/$folder/a.png"
+    echo iwl >"img/$folder/a.txt"
+done
+"$LX" data check img --caption_extension .txt --resolution 64 2>&1 | grep -A 2 folder:
