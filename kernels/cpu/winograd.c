@@ -4,7 +4,7 @@
 
 enum {
     POINTS = 16, /* of a transformed tile */
-    KC = 128,    /* channels of a block */
+    KC = 128,    /* channels of a block at most, in f32; as many bytes in bf16 */
     LAY = 32,    /* channels whose windows are laid out at a time */
     COLS = 128,  /* output channels of a block: fewer and the inputs are read too often */
     MOST_TILES =
@@ -33,6 +33,15 @@ static int64_t tiles_per_block(int64_t Ci)
     return n < 2 * LX_MR_MAX ? 2 * LX_MR_MAX : min64(n, MOST_TILES);
 }
 
+/* Even parts of C, of as many bytes as KC floats at most. */
+static int64_t channels_per_block(int64_t C, int item)
+{
+    const int64_t most = KC * (int64_t)sizeof(float) / item,
+                  parts = (C + most - 1) / most;
+
+    return ((C + parts - 1) / parts + LAY - 1) / LAY * LAY;
+}
+
 /* Floats per thread of each part of the scratch. */
 typedef struct room {
     int64_t v, u, m, window, wide, zeros, f32;
@@ -50,7 +59,7 @@ static room room_of(int64_t n_tiles, int64_t Ci)
         .m = POINTS * tiles * COLS,
         .window = 9 * LAY * LX_NR_MAX,
         .wide = 9 * LAY * LX_NR_MAX + 16 * LX_NR_MAX * 9,
-        .zeros = KC,
+        .zeros = 2 * KC,
         .f32 = POINTS * LAY * LX_NR_MAX,
     };
 }
@@ -80,7 +89,8 @@ typedef struct worker {
     int first_down, first_right;
     int tap_at[9]; /* which of the gemm's taps is at row-major place i of the window */
     bool is_bf16;
-    int item; /* bytes of a term of v and u, whose room is that of floats */
+    int item;   /* bytes of a term of v and u, whose room is that of floats */
+    int64_t kc; /* channels of a block: even parts of C */
     char *v, *u;
     float *m, *window, *wide, *zeros;
     float *f32;         /* what is rounded to v or u next */
@@ -121,34 +131,34 @@ static void narrow_tile(const worker *w, char *v, int64_t plane, int64_t channel
 {
     for (int point = 0; point < POINTS; point++) {
         char *to = term(w, v, point * plane);
-        w->isa->narrow_bf16(to, w->f32 + point * KC, channels);
-        memset(term(w, to, channels), 0,
-               (size_t)((laid(w, channels) - channels) * w->item));
+        w->isa->narrow_bf16(to, w->f32 + point * w->kc, channels);
+        if (channels % 2)
+            memset(term(w, to, channels), 0, (size_t)w->item);
     }
 }
 
-/* v[block of channels][point][tile][KC] of tiles t0 .. t0+n-1, for all channels. */
+/* v[block of channels][point][tile][kc] of tiles t0 .. t0+n-1, for all channels. */
 static void transform_inputs(const worker *w, int64_t t0, int64_t n)
 {
-    const int64_t plane = w->v_tiles * KC;
+    const int64_t plane = w->v_tiles * w->kc;
     const int64_t rows = (n + w->isa->mr - 1) / w->isa->mr * w->isa->mr;
 
-    for (int64_t c0 = 0; c0 < w->g->C; c0 += KC) {
-        char *v = term(w, w->v, c0 / KC * POINTS * plane);
-        const int64_t channels = min64(KC, w->g->C - c0);
+    for (int64_t c0 = 0; c0 < w->g->C; c0 += w->kc) {
+        char *v = term(w, w->v, c0 / w->kc * POINTS * plane);
+        const int64_t channels = min64(w->kc, w->g->C - c0);
         for (int64_t t = 0; t < n; t++) {
             const float *d[POINTS];
             tile_inputs(d, w, t0 + t, c0);
             if (!w->is_bf16) {
-                w->isa->winograd_input((float *)v + t * KC, plane, d, channels);
+                w->isa->winograd_input((float *)v + t * w->kc, plane, d, channels);
                 continue;
             }
-            w->isa->winograd_input(w->f32, KC, d, channels);
-            narrow_tile(w, term(w, v, t * KC), plane, channels);
+            w->isa->winograd_input(w->f32, w->kc, d, channels);
+            narrow_tile(w, term(w, v, t * w->kc), plane, channels);
         }
         for (int point = 0; point < POINTS; point++)
-            memset(term(w, v, point * plane + n * KC), 0,
-                   (size_t)((rows - n) * KC * w->item));
+            memset(term(w, v, point * plane + n * w->kc), 0,
+                   (size_t)((rows - n) * w->kc * w->item));
     }
 }
 
@@ -171,12 +181,13 @@ static void transform_weights(worker *w, int64_t c0, int64_t channels, int64_t n
                 windows[i] = w->window + w->tap_at[i] * k * nr;
             const int64_t at = (n - n0) * laid(w, channels) + c * nr;
             if (!w->is_bf16) {
-                w->isa->winograd_weights((float *)w->u + at, KC * COLS, windows, k * nr);
+                w->isa->winograd_weights((float *)w->u + at, w->kc * COLS, windows,
+                                         k * nr);
                 continue;
             }
             w->isa->winograd_weights(w->f32, LAY * nr, windows, k * nr);
             for (int point = 0; point < POINTS; point++)
-                w->isa->pair_bf16(term(w, w->u, point * KC * COLS + at),
+                w->isa->pair_bf16(term(w, w->u, point * w->kc * COLS + at),
                                   w->f32 + point * LAY * nr, nr, k);
         }
 }
@@ -189,16 +200,16 @@ static void multiply(const worker *w, char *v, int64_t channels, int64_t n, int6
     const int64_t k = laid(w, channels);
 
     for (int point = 0; point < POINTS; point++) {
-        char *plane = term(w, v, point * w->v_tiles * KC);
+        char *plane = term(w, v, point * w->v_tiles * w->kc);
         for (int64_t j = 0; j < cols; j += isa->nr)
             for (int64_t t = 0; t < n; t += isa->mr) {
-                const void *a = term(w, plane, t * KC);
-                const void *u = term(w, w->u, point * KC * COLS + j * k);
+                const void *a = term(w, plane, t * w->kc);
+                const void *u = term(w, w->u, point * w->kc * COLS + j * k);
                 float *m = w->m + (point * w->v_tiles + t) * COLS + j;
                 if (w->is_bf16)
-                    isa->product_bf16(m, COLS, a, KC, u, k, n - t, isa->nr, !is_first);
+                    isa->product_bf16(m, COLS, a, w->kc, u, k, n - t, isa->nr, !is_first);
                 else
-                    isa->product(m, COLS, a, KC, u, isa->nr, k, n - t, isa->nr,
+                    isa->product(m, COLS, a, w->kc, u, isa->nr, k, n - t, isa->nr,
                                  !is_first);
             }
     }
@@ -236,11 +247,11 @@ static void run_part(worker *w, int64_t t0, int64_t t1, int64_t n0, int64_t n1)
         transform_inputs(w, t, n);
         for (int64_t nb = n0; nb < n1; nb += COLS) {
             const int64_t cols = min64(COLS, n1 - nb);
-            for (int64_t c0 = 0; c0 < w->g->C; c0 += KC) {
-                const int64_t channels = min64(KC, w->g->C - c0);
+            for (int64_t c0 = 0; c0 < w->g->C; c0 += w->kc) {
+                const int64_t channels = min64(w->kc, w->g->C - c0);
                 transform_weights(w, c0, channels, nb, nb + cols);
-                multiply(w, term(w, w->v, c0 / KC * POINTS * w->v_tiles * KC), channels,
-                         n, cols, c0 == 0);
+                multiply(w, term(w, w->v, c0 / w->kc * POINTS * w->v_tiles * w->kc),
+                         channels, n, cols, c0 == 0);
             }
             transform_outputs(w, t, n, nb, cols);
         }
@@ -269,6 +280,7 @@ void lx_winograd_run(lx_device *dev, const lx_gemm *g, void *scratch)
     const int threads = lx_cpu_threads(dev);
     const int64_t B = g->M / (p->gh * p->gw), n_tiles = count_tiles(B, p->gh, p->gw);
     const room r = room_of(n_tiles, g->C);
+    const int item = g->compute == LX_COMPUTE_BF16 ? isa->bf16_bytes : (int)sizeof(float);
     const int rows = lx_gemm_threads_along_rows(n_tiles, g->N, isa, threads),
               cols = threads / rows;
 
@@ -282,6 +294,7 @@ void lx_winograd_run(lx_device *dev, const lx_gemm *g, void *scratch)
                     .is_bf16 = g->compute == LX_COMPUTE_BF16,
                     .item = g->compute == LX_COMPUTE_BF16 ? isa->bf16_bytes
                                                           : (int)sizeof(float),
+                    .kc = channels_per_block(g->C, item),
                     .v = (char *)mine,
                     .u = (char *)(mine + r.v),
                     .m = mine + r.v + r.u,
