@@ -387,8 +387,8 @@ static int try_cost(search *f, double most, int *stage_of, lx_error *err)
 }
 
 /*
- * Bounds on a segment, from the whole pass down: each two thirds of the one before, or a
- * third where there is no limit on bytes to be met.
+ * Bounds on a segment, from the whole pass down: each two thirds of the one before, or
+ * four fifths where there is no limit on bytes to be met.
  */
 static int try_bounds(search *f, size_t max_bytes, double spare, int *stage_of,
                       lx_error *err)
@@ -408,7 +408,7 @@ static int try_bounds(search *f, size_t max_bytes, double spare, int *stage_of,
     if (rc == LX_OK)
         list_ends(f, first_of, next);
     for (size_t bound = whole; rc == LX_OK && bound >= largest && bound > 0;
-         bound = bound / 3 * (max_bytes ? 2 : 1)) {
+         bound = max_bytes ? bound / 3 * 2 : bound / 5 * 4) {
         relax(f, bound, first_of, next);
         take_cuts(f);
         list_items(f);
