@@ -80,15 +80,16 @@ static const lx_tensor_view *find_input(const eval *e, const char *name)
     return lx_tensor_file_find(e->inputs, full);
 }
 
-static int need_input(const lx_tensor_view **out, const eval *e, const char *name, int n_dims,
-                      lx_error *err)
+static int need_input(const lx_tensor_view **out, const eval *e, const char *name,
+                      int n_dims, lx_error *err)
 {
     *out = find_input(e, name);
     if (!*out)
-        return lx_fail(err, LX_EFORMAT, "the inputs have no tensor \"%s%s\"", e->prefix, name);
+        return lx_fail(err, LX_EFORMAT, "the inputs have no tensor \"%s%s\"", e->prefix,
+                       name);
     if ((*out)->n_dims != n_dims)
-        return lx_fail(err, LX_EFORMAT, "%s must have %d dimensions, has %d", (*out)->name,
-                       n_dims, (*out)->n_dims);
+        return lx_fail(err, LX_EFORMAT, "%s must have %d dimensions, has %d",
+                       (*out)->name, n_dims, (*out)->n_dims);
     return LX_OK;
 }
 
@@ -98,7 +99,8 @@ static int read_floats(float **out, const eval *e, const lx_tensor_view *t, lx_e
     if (!*out)
         return lx_oom(err);
     return lx_to_f32(*out, t->data, t->dtype, t->n_elements) < 0
-               ? lx_fail(err, LX_EUNSUPPORTED, "%s: dtype %s", t->name, lx_dtype_name(t->dtype))
+               ? lx_fail(err, LX_EUNSUPPORTED, "%s: dtype %s", t->name,
+                         lx_dtype_name(t->dtype))
                : LX_OK;
 }
 
@@ -154,11 +156,13 @@ static int read_batches(batch_data *b, const eval *e, int axis, lx_error *err)
     if ((offset = find_input(e, "offset_noise")) && e->config.noise_offset != 0) {
         float *randn;
         if (offset->n_elements != (size_t)(b->n_micro * b->batch * 4))
-            return lx_fail(err, LX_EFORMAT, "%s must have 4 values per sample", offset->name);
+            return lx_fail(err, LX_EFORMAT, "%s must have 4 values per sample",
+                           offset->name);
         if ((rc = read_floats(&randn, e, offset, err)) < 0)
             return rc;
-        lx_noise_offset(b->noise, b->latents, randn, (int)(b->n_micro * b->batch), b->h * b->w,
-                        e->config.noise_offset, e->config.adaptive_noise_scale);
+        lx_noise_offset(b->noise, b->latents, randn, (int)(b->n_micro * b->batch),
+                        b->h * b->w, e->config.noise_offset,
+                        e->config.adaptive_noise_scale);
     }
     if (!e->config.data.weighted_captions)
         return LX_OK;
@@ -179,8 +183,9 @@ static lx_step_inputs micro_step_of(const batch_data *b, int64_t i)
         .noise = b->noise + i * cells,
         .timesteps = b->timesteps + i * b->batch,
         .input_ids = b->input_ids + i * b->batch * b->n_chunks * 77,
-        .token_weights =
-            b->token_weights ? b->token_weights + i * b->batch * (b->n_chunks * 75 + 2) : NULL,
+        .token_weights = b->token_weights
+                             ? b->token_weights + i * b->batch * (b->n_chunks * 75 + 2)
+                             : NULL,
         .loss_weights = b->loss_weights + i * b->batch,
         .micro_step = i,
     };
@@ -195,7 +200,8 @@ static int add_output(eval *e, const char *prefix, const char *name, int n_dims,
     if (lx_grow(&e->out, &e->out_capacity, e->n_out + 1, sizeof *e->out) < 0)
         return lx_oom(err);
     t = &e->out[e->n_out++];
-    *t = (lx_tensor_view){.dtype = LX_F32, .n_dims = n_dims, .n_elements = 1, .data = data};
+    *t = (lx_tensor_view){
+        .dtype = LX_F32, .n_dims = n_dims, .n_elements = 1, .data = data};
     for (int i = 0; i < n_dims; i++) {
         t->shape[i] = shape[i];
         t->n_elements *= (size_t)shape[i];
@@ -225,8 +231,7 @@ static int add_params(eval *e, const char *prefix, bool gradients, lx_error *err
     size_t n;
     const lx_trainable *trainables = lx_step_trainables(e->step, &n);
     for (size_t i = 0; i < n; i++) {
-        const lx_lora_module *m = &e->lora->modules[i / 2];
-        const lx_param *p = i % 2 ? &m->up : &m->down;
+        const lx_param *p = e->lora->params[i];
         int rc;
         if (gradients && !trainables[i].has_gradient)
             continue;
@@ -270,8 +275,9 @@ static int eval_step(eval *e, lx_error *err)
     return add_params(e, "grad.", true, err);
 }
 
-static int run_micro_steps(float *losses, eval *e, const batch_data *b, lx_optimizer *optimizer,
-                           const lx_schedule *schedule, lx_error *err)
+static int run_micro_steps(float *losses, eval *e, const batch_data *b,
+                           lx_optimizer *optimizer, const lx_schedule *schedule,
+                           lx_error *err)
 {
     const lx_train_config *c = &e->config;
     const int every = c->gradient_accumulation_steps;
@@ -335,14 +341,16 @@ static int open_all(eval *e, const request *r, bool keeps, lx_error *err)
     lx_step_model model;
     int rc;
 
-    if ((rc = lx_train_flags_parse(&e->config, &facts, e->cli, r->argc, r->argv, err)) < 0 ||
+    if ((rc = lx_train_flags_parse(&e->config, &facts, e->cli, r->argc, r->argv, err)) <
+            0 ||
         (rc = lx_train_config_check(&e->config, err)) < 0)
         return rc;
     if ((rc = lx_device_open_cpu(&e->dev, e->config.threads, err)) < 0 ||
         (rc = lx_checkpoint_open(&e->checkpoint, r->base, NULL, err)) < 0 ||
-        (rc = lx_checkpoint_config(&e->sd, e->checkpoint, e->config.text_encoder_heads, err)) <
+        (rc = lx_checkpoint_config(&e->sd, e->checkpoint, e->config.text_encoder_heads,
+                                   err)) < 0 ||
+        (rc = lx_lora_open(&e->lora, e->dev, e->checkpoint, &e->sd, r->lora, true, err)) <
             0 ||
-        (rc = lx_lora_open(&e->lora, e->dev, e->checkpoint, &e->sd, r->lora, true, err)) < 0 ||
         (rc = lx_tensor_file_open(&e->inputs, r->inputs, err)) < 0)
         return rc;
     model = (lx_step_model){.dev = e->dev,

@@ -88,7 +88,8 @@ static cJSON *resolved_json(const lx_flags *f, int i)
         return value_json(&lx_flag_table[i], &f->values[i]);
     switch (i) {
     case LX_AT_network_module:
-        return cJSON_CreateString("networks.lora");
+        return cJSON_CreateString(c->network.is_lycoris ? "lycoris.kohya"
+                                                        : "networks.lora");
     case LX_AT_network_dim:
         return cJSON_CreateNumber(c->network.rank);
     case LX_AT_unet_lr:

@@ -82,6 +82,10 @@ static int take(network_args *args, const char *key, const char *value, lx_error
         if (lx_name_distance(key, keys[i].key) < lx_name_distance(key, nearest))
             nearest = keys[i].key;
     }
+    if (lx_flags_is_of_lycoris(key))
+        return lx_fail(
+            err, LX_EUSAGE,
+            "networks.lora has no such argument; --network_module lycoris.kohya has");
     return lx_fail(err, LX_EUSAGE, "networks.lora has no such argument; did you mean %s?",
                    nearest);
 }
@@ -308,21 +312,47 @@ static int apply(lx_lora_spec *s, const network_args *a, lx_error *err)
     return LX_OK;
 }
 
+/* loraplus_lr_ratio is what the ratios of the two parts fall back to, wherever it stands. */
+static int take_lycoris(lx_lora_spec *s, double *plus, const char *key, const char *value,
+                        lx_error *err)
+{
+    if (strcmp(key, "loraplus_lr_ratio") == 0)
+        return read_ratio(plus, key, value, err);
+    return lx_flags_take_lycoris(s, key, value, err);
+}
+
+static int apply_lycoris(lx_lora_spec *s, double plus, lx_error *err)
+{
+    if (plus > 0 && s->unet_plus == 0)
+        s->unet_plus = plus;
+    if (plus > 0 && s->text_plus == 0)
+        s->text_plus = plus;
+    return lx_flags_check_lycoris(s, err);
+}
+
 int lx_flags_resolve_network(lx_flags *f, lx_error *err)
 {
+    lx_lora_spec *spec = &f->config->network;
+    double plus = 0;
+    bool has_dropout = false;
     const lx_words *words = &f->values[LX_AT_network_args].words;
     lx_str text = LX_STR_INIT;
     network_args args = {0};
     const char *key, *value;
     int rc = LX_OK;
 
+    if (spec->is_lycoris)
+        lx_flags_begin_lycoris(spec);
     for (size_t i = 0; i < words->count && rc == LX_OK; i++) {
         if ((rc = lx_flags_split_pair(&key, &value, f->arena, words->items[i], err)) <
             0) {
             lx_within(err, "--network_args");
             break;
         }
-        if ((rc = take(&args, key, value, err)) < 0)
+        has_dropout |= strcmp(key, "dropout") == 0;
+        rc = spec->is_lycoris ? take_lycoris(spec, &plus, key, value, err)
+                              : take(&args, key, value, err);
+        if (rc < 0)
             lx_within(err, "--network_args: %s", key);
         lx_str_puts(&text, i ? ", " : "{");
         lx_escape_json(&text, key, strlen(key));
@@ -330,7 +360,7 @@ int lx_flags_resolve_network(lx_flags *f, lx_error *err)
         lx_escape_json(&text, value, strlen(value));
     }
     if (rc == LX_OK && words->count > 0) {
-        if (!args.dropout) { /* the peer fills it in */
+        if (!has_dropout) { /* the peer fills it in */
             char share[40] = "null";
             if (f->config->network.neuron_dropout != 0)
                 lx_python_float(share, f->config->network.neuron_dropout);
@@ -342,5 +372,7 @@ int lx_flags_resolve_network(lx_flags *f, lx_error *err)
             rc = lx_oom(err);
     }
     lx_str_release(&text);
-    return rc < 0 ? rc : apply(&f->config->network, &args, err);
+    if (rc < 0)
+        return rc;
+    return spec->is_lycoris ? apply_lycoris(spec, plus, err) : apply(spec, &args, err);
 }

@@ -47,13 +47,6 @@ SETTER(sample_compat)
 
 /* ---- network -------------------------------------------------------------------------------- */
 
-SETTER(network_module)
-{
-    if (v->is_null || strcmp(v->text, "networks.lora") == 0)
-        return LX_OK;
-    return lx_fail(err, LX_EUNSUPPORTED, "'%s' is not in this version; networks.lora is", v->text);
-}
-
 SETTER(network_dim)
 {
     if (v->is_null)
@@ -184,8 +177,8 @@ SETTER(resolution)
         at = *end ? end + 1 : NULL;
     }
     if (at || n == 0)
-        return lx_fail(err, LX_EUSAGE, "'%s' is neither a size nor width,height (1 to 16384)",
-                       v->text);
+        return lx_fail(err, LX_EUSAGE,
+                       "'%s' is neither a size nor width,height (1 to 16384)", v->text);
     f->config->data.width = (int)sides[0];
     f->config->data.height = (int)sides[n - 1];
     return LX_OK;
@@ -338,7 +331,8 @@ SETTER(background)
 
 SETTER(lr_scheduler)
 {
-    if (strncmp(v->text, "adafactor", 9) == 0) /* Adafactor's own way; asked for by its name only */
+    if (strncmp(v->text, "adafactor", 9) ==
+        0) /* Adafactor's own way; asked for by its name only */
         return LX_OK;
     for (int i = 0; i < LX_LR_SCHEDULER_COUNT; i++)
         if (strcmp(lx_lr_scheduler_names[i], v->text) == 0) {
@@ -383,9 +377,10 @@ SETTER(loss_type)
 
 SETTER(huber_schedule)
 {
-    f->config->huber_schedule = strcmp(v->text, "constant") == 0      ? LX_HUBER_CONSTANT
-                                : strcmp(v->text, "exponential") == 0 ? LX_HUBER_EXPONENTIAL
-                                                                      : LX_HUBER_SNR;
+    f->config->huber_schedule = strcmp(v->text, "constant") == 0 ? LX_HUBER_CONSTANT
+                                : strcmp(v->text, "exponential") == 0
+                                    ? LX_HUBER_EXPONENTIAL
+                                    : LX_HUBER_SNR;
     return LX_OK;
 }
 
@@ -396,10 +391,11 @@ SETTER(save_model_as)
     f->config->save_model_as = v->text;
     if (strcmp(v->text, "safetensors") == 0)
         return LX_OK;
-    if (lx_flags_note(f,
-                      "a .%s has no place for metadata: what the LoRA was trained with will be in "
-                      "the store (`lx show`) and not in the file",
-                      v->text) < 0)
+    if (lx_flags_note(
+            f,
+            "a .%s has no place for metadata: what the LoRA was trained with will be in "
+            "the store (`lx show`) and not in the file",
+            v->text) < 0)
         return lx_oom(err);
     return LX_OK;
 }
@@ -444,7 +440,8 @@ SETTER(fact)
 {
     for (size_t i = 0; i < v->words.count; i++)
         if (!lx_record_is_fact(v->words.items[i]))
-            return lx_fail(err, LX_EUSAGE, "'%s' is no fact; write KEY=VALUE", v->words.items[i]);
+            return lx_fail(err, LX_EUSAGE, "'%s' is no fact; write KEY=VALUE",
+                           v->words.items[i]);
     f->facts->facts = v->words;
     return LX_OK;
 }

@@ -76,11 +76,13 @@ typedef union lx_attrs {
     struct {
         int stride, pad_top, pad_left, pad_bottom, pad_right;
         lx_arithmetic arithmetic;
+        bool sets; /* conv2d_dw: dw = instead of += */
     } conv;
     struct {
         float scale;
         lx_arithmetic arithmetic;
-    } linear; /* linear, linear_dx, linear_dw, scale */
+        bool sets; /* linear_dw: dw = instead of += */
+    } linear; /* linear, linear_dx, linear_dw, scale, hadamard, hadamard_dab */
     struct {
         int n_heads;
         bool is_causal;

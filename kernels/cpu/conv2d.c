@@ -10,7 +10,8 @@ typedef struct shape {
     int kh, kw, stride, top, left;
 } shape;
 
-static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y, const lx_arg *weight)
+static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y,
+                      const lx_arg *weight)
 {
     return (shape){
         .B = x->shape[0],
@@ -105,7 +106,8 @@ static void run_conv2d(lx_device *dev, const lx_call *call)
         .scratch = call->scratch,
         .window = s.kh * s.kw,
         .is_winograd = takes_winograd(call, &call->in[0], &call->out[0]),
-        .pixels = {.gh = s.oh, .gw = s.ow, .h = s.h, .w = s.w, .width = s.Ci, .step = s.stride},
+        .pixels =
+            {.gh = s.oh, .gw = s.ow, .h = s.h, .w = s.w, .width = s.Ci, .step = s.stride},
         .g = {.M = s.B * s.oh * s.ow,
               .N = s.Co,
               .C = s.Ci,
@@ -135,14 +137,16 @@ static void clear_class(float *dx, const shape *s, int down, int right)
     for (int64_t b = 0; b < s->B; b++)
         for (int64_t i = down; i < s->h; i += s->stride)
             for (int64_t j = right; j < s->w; j += s->stride)
-                memset(dx + ((b * s->h + i) * s->w + j) * s->Ci, 0, (size_t)s->Ci * sizeof *dx);
+                memset(dx + ((b * s->h + i) * s->w + j) * s->Ci, 0,
+                       (size_t)s->Ci * sizeof *dx);
 }
 
 /*
  * With a stride the pixels of dx fall into stride^2 classes, each reached by its own taps and a
  * plain convolution of dy by them.
  */
-static void run_dx_class(lx_device *dev, const lx_call *call, const shape *s, int down, int right)
+static void run_dx_class(lx_device *dev, const lx_call *call, const shape *s, int down,
+                         int right)
 {
     const lx_arg *weight = &call->in[1];
     const int64_t gh = (s->h - down + s->stride - 1) / s->stride;
@@ -212,6 +216,7 @@ static void run_conv2d_dw(lx_device *dev, const lx_call *call)
 {
     const shape s = shape_of(call, &call->in[1], &call->in[0], &call->out[0]);
     const int window = s.kh * s.kw;
+    const bool sets = call->attrs.conv.sets;
     float *dw = lx_out_f32(call, 0);
     float *one = (float *)((char *)call->scratch + lx_gemm_scratch(dev, LX_COMPUTE_F32));
 
@@ -239,7 +244,7 @@ static void run_conv2d_dw(lx_device *dev, const lx_call *call)
                            .y_step = s.Ci};
         lx_gemm_run(dev, &g, call->scratch);
         for (int64_t i = 0; i < s.Co * s.Ci; i++)
-            dw[i * window + t] += one[i];
+            dw[i * window + t] = sets ? one[i] : dw[i * window + t] + one[i];
     }
 }
 

@@ -9,7 +9,8 @@ typedef struct shape {
     lx_compute compute;
 } shape;
 
-static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y, const lx_arg *weight)
+static shape shape_of(const lx_call *call, const lx_arg *x, const lx_arg *y,
+                      const lx_arg *weight)
 {
     return (shape){
         .B = x->shape[0],
@@ -46,7 +47,8 @@ void lx_plain_conv2d(lx_device *dev, const lx_call *call)
 {
     const lx_arg *weight = &call->in[1];
     const shape s = shape_of(call, &call->in[0], &call->out[0], weight);
-    const float *x = lx_in_f32(call, 0), *bias = lx_in_f32(call, 2), *add = lx_in_f32(call, 3);
+    const float *x = lx_in_f32(call, 0), *bias = lx_in_f32(call, 2),
+                *add = lx_in_f32(call, 3);
     float *y = lx_out_f32(call, 0);
 
     for (int64_t b = 0; b < s.B; b++)
@@ -113,9 +115,12 @@ void lx_plain_conv2d_dw(lx_device *dev, const lx_call *call)
                                 int64_t at = pixel(&s, b, i * s.stride + r - s.top,
                                                    j * s.stride + q - s.left);
                                 if (at >= 0)
-                                    sum += (double)dy[((b * s.oh + i) * s.ow + j) * s.Co + o] *
-                                           x[at + c];
+                                    sum +=
+                                        (double)
+                                            dy[((b * s.oh + i) * s.ow + j) * s.Co + o] *
+                                        x[at + c];
                             }
-                    *dw++ += (float)sum;
+                    *dw = (call->attrs.conv.sets ? 0 : *dw) + (float)sum;
+                    dw++;
                 }
 }

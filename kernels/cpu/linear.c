@@ -96,7 +96,7 @@ static void run_linear_dw(lx_device *dev, const lx_call *call)
         .b_t = 1,
         .has_all_taps = true,
         .y = lx_out_f32(call, 0),
-        .add = lx_out_f32(call, 0),
+        .add = call->attrs.linear.sets ? NULL : lx_out_f32(call, 0),
         .scale = call->attrs.linear.scale,
         .y_step = K,
     };

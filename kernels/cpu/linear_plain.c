@@ -5,7 +5,8 @@ void lx_plain_linear(lx_device *dev, const lx_call *call)
     const lx_arg *w = &call->in[1];
     const int64_t M = lx_arg_rows(&call->in[0]), K = lx_arg_width(&call->in[0]);
     const int64_t N = w->shape[0];
-    const float *x = lx_in_f32(call, 0), *bias = lx_in_f32(call, 2), *add = lx_in_f32(call, 3);
+    const float *x = lx_in_f32(call, 0), *bias = lx_in_f32(call, 2),
+                *add = lx_in_f32(call, 3);
     const double scale = call->attrs.linear.scale;
     const lx_compute in = call->attrs.linear.arithmetic.compute;
     float *y = lx_out_f32(call, 0);
@@ -54,6 +55,7 @@ void lx_plain_linear_dw(lx_device *dev, const lx_call *call)
             double sum = 0;
             for (int64_t m = 0; m < M; m++)
                 sum += (double)dy[m * N + n] * x[m * K + k];
-            dw[n * K + k] += (float)(scale * sum);
+            dw[n * K + k] =
+                (call->attrs.linear.sets ? 0 : dw[n * K + k]) + (float)(scale * sum);
         }
 }

@@ -10,6 +10,7 @@
 #include "kernels/embedding.h"
 #include "kernels/geglu.h"
 #include "kernels/group_norm.h"
+#include "kernels/hadamard.h"
 #include "kernels/layer_norm.h"
 #include "kernels/linear.h"
 #include "kernels/loss.h"
@@ -33,4 +34,3 @@ void lx_cpu_fill_kernels(lx_kernel table[LX_OP_COUNT])
 #include "kernels/ops.def"
 #undef LX_OP
 }
-

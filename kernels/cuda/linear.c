@@ -103,7 +103,7 @@ static int prepare_linear_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_e
         .n = lx_arg_width(x),
         .k = lx_arg_rows(dy),
         .is_a_transposed = true,
-        .has_add = true,
+        .has_add = !call->attrs.linear.sets,
         .in = dy->dtype,
         .out = LX_F32,
         .is_d_loose = true,
@@ -119,8 +119,8 @@ static void run_linear_dw(lx_device *dev, const lx_call *call)
     void *dw = call->out[0].data;
 
     ctx->library->gemm_run(ctx->library, s->plan, &ctx->queue, dw, call->in[0].data,
-                           call->in[1].data, dw, NULL, call->attrs.linear.scale,
-                           call->scratch);
+                           call->in[1].data, call->attrs.linear.sets ? NULL : dw, NULL,
+                           call->attrs.linear.scale, call->scratch);
 }
 
 const lx_kernel lx_cuda_linear = {prepare_linear, run_linear, lx_cuda_product_release};

@@ -48,6 +48,12 @@ double lx_op__flops(const lx_node *node)
                (double)node->in[1]->shape[0];
     case LX_OP_linear_dw:
         return 2 * count(node->in[0]) * (double)lx_tensor__last(node->in[1]);
+    case LX_OP_hadamard: /* two products of N * K sums */
+        return 2 * count(node->out[0]) *
+               (double)(node->in[0]->shape[1] + node->in[2]->shape[1]);
+    case LX_OP_hadamard_dab: /* c d again, then one sum for each of a and b */
+        return 2 * count(node->in[0]) *
+               (double)(2 * node->in[1]->shape[1] + node->in[3]->shape[1]);
     case LX_OP_conv2d:
         return conv(node->out[0], node->in[1]);
     case LX_OP_conv2d_dx:

@@ -26,6 +26,32 @@ bool lx_gradient__wanted(const lx_tensor *t)
     return t && t->needs_gradient;
 }
 
+bool lx_gradient__has_sink(const lx_tensor *t)
+{
+    return lx_full(t)->kind == LX_TENSOR_PARAM;
+}
+
+lx_tensor *lx_gradient__again(lx_graph *g, lx_tensor *w)
+{
+    const int producer = lx_full(w)->producer;
+    lx_tensor *from;
+    lx_node node;
+
+    if (producer < 0 || lx_graph__broken(g))
+        return w;
+    node = g->nodes[producer];
+    if (node.op == LX_OP_VIEW || node.op == LX_OP_cast) {
+        if ((from = lx_gradient__again(g, node.in[0])) == node.in[0])
+            return w;
+        node.in[0] = from;
+    } else if (node.op != LX_OP_hadamard) {
+        return w;
+    }
+    node.out[0] = lx_graph__like(g, w);
+    node.gradient = NULL;
+    return lx_graph__emit(g, &node);
+}
+
 lx_tensor *lx_gradient__sink(lx_graph *g, lx_tensor *t)
 {
     lx_tensor_full *full;

@@ -129,6 +129,12 @@ bool lx_gradient__wanted(const lx_tensor *t);
 void lx_gradient__give(lx_graph *g, lx_tensor *t, lx_tensor *term);
 /* Where kernels add (+=) the gradient of a trainable parameter; NULL if t is not one. */
 lx_tensor *lx_gradient__sink(lx_graph *g, lx_tensor *t);
+bool lx_gradient__has_sink(const lx_tensor *t);
+/*
+ * A weight for the reverse pass: what a hadamard made is made again there, through views and casts of
+ * it, so that no matrix of a layer's size is kept between the two passes. Anything else is itself.
+ */
+lx_tensor *lx_gradient__again(lx_graph *g, lx_tensor *w);
 
 /* ---- facts about ops --------------------------------------------------------------- */
 

@@ -19,6 +19,9 @@ lx_tensor *lx_op_linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias
 /* y = add + scale * x w^T. */
 lx_tensor *lx_op_linear_add(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *add,
                             float scale);
+/* scale (a b) o (c d), elementwise: a [N, R], b [R, K], c [N, S], d [S, K] -> [N, K]; kernels/hadamard.h. */
+lx_tensor *lx_op_hadamard(lx_graph *g, lx_tensor *a, lx_tensor *b, lx_tensor *c,
+                          lx_tensor *d, float scale);
 /* q [B, T, N*d], k and v [B, S, N*d] -> [B, T, N*d]. */
 lx_tensor *lx_op_attention(lx_graph *g, lx_tensor *q, lx_tensor *k, lx_tensor *v,
                            int n_heads, bool is_causal);
@@ -38,8 +41,8 @@ lx_tensor *lx_op_scale(lx_graph *g, lx_tensor *x, float factor);
  * Parts of x [B, .., C] left out at random; moment i64 [2] is seed and micro-step, `stream` names
  * whose draws they are. See kernels/dropout.h.
  */
-lx_tensor *lx_op_dropout(lx_graph *g, lx_tensor *x, lx_tensor *moment, float neuron, float rank,
-                         float module, uint64_t stream);
+lx_tensor *lx_op_dropout(lx_graph *g, lx_tensor *x, lx_tensor *moment, float neuron,
+                         float rank, float module, uint64_t stream);
 /* a[sample] * x + b[sample] * y; a, b [B]. b and y may both be NULL. */
 lx_tensor *lx_op_mul_add(lx_graph *g, lx_tensor *a, lx_tensor *x, lx_tensor *b,
                          lx_tensor *y);

@@ -3,16 +3,18 @@
 
 #include "src/base/alloc.h"
 #include "src/base/rng.h"
-#include "src/lora/module.h"
+#include "src/lora/lycoris.h"
 
 /* The rank and alpha that the spec gives to a layer; false = no module. */
 static bool choose(int *rank, double *alpha, const lx_lora_spec *spec,
                    const lx_lora_target *target)
 {
-    const bool has_part = target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder;
+    const bool has_part =
+        target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder;
     const bool is_conv = target->kind == LX_TARGET_CONV;
-    const int block = target->part == LX_UNET && spec->has_block_ranks ? lx_lora_block(target->layer)
-                                                                       : -1;
+    const int block = target->part == LX_UNET && spec->has_block_ranks
+                          ? lx_lora_block(target->layer)
+                          : -1;
 
     if (!has_part || target->kind == LX_TARGET_OTHER ||
         (target->kind != LX_TARGET_LINEAR && !lx_lora_spec_has_conv(spec)))
@@ -26,6 +28,17 @@ static bool choose(int *rank, double *alpha, const lx_lora_spec *spec,
     if (*alpha == 0)
         *alpha = *rank;
     return *rank > 0;
+}
+
+static int add(lx_lora *lora, const lx_lora_target *target, const lx_lora_spec *spec,
+               lx_error *err)
+{
+    double alpha;
+    int rank;
+
+    return choose(&rank, &alpha, spec, target)
+               ? lx_lora__add(lora, target, rank, (float)alpha, err)
+               : LX_OK;
 }
 
 /*
@@ -45,13 +58,20 @@ static void draw_down(float *out, const lx_lora_module *module, uint64_t seed)
 /* Ups are zero already. */
 static int initialise(lx_lora *lora, uint64_t seed, lx_error *err)
 {
-    for (size_t i = 0; i < lora->count; i++)
-        draw_down(lx_lora_host_value(lora, &lora->modules[i].down), &lora->modules[i], seed);
+    for (size_t i = 0; i < lora->count; i++) {
+        lx_lora_module *m = &lora->modules[i];
+
+        if (m->kind == LX_KIND_LORA)
+            draw_down(lx_lora_host_value(lora, &m->down), m, seed);
+        else
+            lx_lycoris__initialise(lora, m, seed);
+    }
     return lx_lora_send(lora, err);
 }
 
-int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
-                   const lx_lora_spec *spec, uint64_t seed, lx_error *err)
+int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
+                   const lx_sd_config *config, const lx_lora_spec *spec, uint64_t seed,
+                   lx_error *err)
 {
     enum { MAX_RANK = 1 << 16 };
     lx_lora_targets targets = {0};
@@ -73,14 +93,12 @@ int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_
         (rc = lx_lora__new(&lora, dev, targets.count, err)) < 0)
         goto done;
     for (size_t i = 0; i < targets.count; i++) {
-        double alpha;
-        int rank;
-
-        if (choose(&rank, &alpha, spec, &targets.items[i]) &&
-            (rc = lx_lora__add(lora, &targets.items[i], rank, (float)alpha, err)) < 0)
+        if ((rc = spec->is_lycoris ? lx_lycoris__add(lora, &targets.items[i], spec, err)
+                                   : add(lora, &targets.items[i], spec, err)) < 0)
             goto done;
     }
-    if ((rc = lx_lora__place(lora, true, err)) < 0 || (rc = initialise(lora, seed, err)) < 0)
+    if ((rc = lx_lora__place(lora, true, err)) < 0 ||
+        (rc = initialise(lora, seed, err)) < 0)
         goto done;
     *out = lora;
     lora = NULL;

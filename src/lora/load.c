@@ -25,7 +25,8 @@ static const lx_tensor_view **slot_of(found_module *found, const char *suffix)
 static int target_of(const lx_lora_targets *targets, const char *name, size_t n)
 {
     for (size_t i = 0; i < targets->count; i++)
-        if (strncmp(targets->items[i].name, name, n) == 0 && targets->items[i].name[n] == 0)
+        if (strncmp(targets->items[i].name, name, n) == 0 &&
+            targets->items[i].name[n] == 0)
             return (int)i;
     return -1;
 }
@@ -42,18 +43,21 @@ static int sort_tensors(found_module *found, const lx_lora_targets *targets,
 
         if (strncmp(view->name, "lora_", 5) != 0 || !suffix)
             return lx_fail(err, LX_EUNSUPPORTED,
-                           "\"%s\" is not a name of a LoRA in kohya's format", view->name);
-        if (!slot_of(&none, suffix))
-            return lx_fail(err, LX_EUNSUPPORTED,
-                           "\"%s\" is not part of a plain LoRA (LoHa, LoKr, DoRA and the like "
-                           "cannot be loaded onto a model)",
+                           "\"%s\" is not a name of a LoRA in kohya's format",
                            view->name);
+        if (!slot_of(&none, suffix))
+            return lx_fail(
+                err, LX_EUNSUPPORTED,
+                "\"%s\" is not part of a plain LoRA, a LoHa or a LoKr (DoRA and the like "
+                "cannot be trained further)",
+                view->name);
         target = target_of(targets, view->name, (size_t)(suffix - view->name));
         if (target < 0)
-            return lx_fail(err, LX_EMISMATCH,
-                           "\"%s\": the base model has no such layer (a LoRA of another kind of "
-                           "model?)",
-                           view->name);
+            return lx_fail(
+                err, LX_EMISMATCH,
+                "\"%s\": the base model has no such layer (a LoRA of another kind of "
+                "model?)",
+                view->name);
         slot = slot_of(&found[target], suffix);
         *slot = view;
     }
@@ -66,7 +70,8 @@ static int64_t dim(const lx_tensor_view *view, int i)
     return i < view->n_dims ? view->shape[i] : 1;
 }
 
-static int check_shapes(const found_module *found, const lx_lora_target *target, lx_error *err)
+static int check_shapes(const found_module *found, const lx_lora_target *target,
+                        lx_error *err)
 {
     enum { MAX_RANK = 1 << 16 };
     const lx_tensor_view *down = found->down, *up = found->up, *w = target->weight;
@@ -75,8 +80,10 @@ static int check_shapes(const found_module *found, const lx_lora_target *target,
         return lx_fail(err, LX_EFORMAT, "%s has no lora_%s.weight", target->name,
                        down ? "up" : "down");
     if ((down->n_dims != 2 && down->n_dims != 4) || (up->n_dims != 2 && up->n_dims != 4))
-        return lx_fail(err, LX_EFORMAT, "%s: up has %d dimensions, down %d; both must be matrices "
-                       "or convolutions", target->name, up->n_dims, down->n_dims);
+        return lx_fail(err, LX_EFORMAT,
+                       "%s: up has %d dimensions, down %d; both must be matrices "
+                       "or convolutions",
+                       target->name, up->n_dims, down->n_dims);
     if (down->shape[0] != up->shape[1])
         return lx_fail(err, LX_EMISMATCH, "%s: up has rank %lld, down has rank %lld",
                        target->name, (long long)up->shape[1], (long long)down->shape[0]);
@@ -89,16 +96,18 @@ static int check_shapes(const found_module *found, const lx_lora_target *target,
                            "%s: down takes [%lld, %lld, %lld], the base model's layer "
                            "[%lld, %lld, %lld]",
                            target->name, (long long)dim(down, 1), (long long)dim(down, 2),
-                           (long long)dim(down, 3), (long long)dim(w, 1), (long long)dim(w, 2),
-                           (long long)dim(w, 3));
+                           (long long)dim(down, 3), (long long)dim(w, 1),
+                           (long long)dim(w, 2), (long long)dim(w, 3));
     if (up->shape[0] != w->shape[0] || dim(up, 2) != 1 || dim(up, 3) != 1)
-        return lx_fail(err, LX_EMISMATCH, "%s: up gives %lld values, the base model's layer %lld",
+        return lx_fail(err, LX_EMISMATCH,
+                       "%s: up gives %lld values, the base model's layer %lld",
                        target->name, (long long)up->shape[0], (long long)w->shape[0]);
     return 0;
 }
 
 /* Any dtype: F16, BF16 and F32 from trainers, I64 when the peer's default 1 was saved. */
-static int read_alpha(float *out, const found_module *found, const char *name, lx_error *err)
+static int read_alpha(float *out, const found_module *found, const char *name,
+                      lx_error *err)
 {
     int rc;
 
@@ -116,7 +125,8 @@ static int read_alpha(float *out, const found_module *found, const char *name, l
     return 0;
 }
 
-static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *view, lx_error *err)
+static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *view,
+                  lx_error *err)
 {
     float *values = lx_alloc(view->n_elements * sizeof(float));
     int rc;
@@ -135,8 +145,8 @@ static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *vi
     return rc;
 }
 
-static int add_found(lx_lora *lora, const lx_lora_targets *targets, const found_module *found,
-                     lx_error *err)
+static int add_found(lx_lora *lora, const lx_lora_targets *targets,
+                     const found_module *found, lx_error *err)
 {
     for (size_t i = 0; i < targets->count; i++) {
         const lx_lora_target *target = &targets->items[i];
@@ -147,7 +157,8 @@ static int add_found(lx_lora *lora, const lx_lora_targets *targets, const found_
             continue;
         if ((rc = check_shapes(&found[i], target, err)) < 0 ||
             (rc = read_alpha(&alpha, &found[i], target->name, err)) < 0 ||
-            (rc = lx_lora__add(lora, target, (int)found[i].down->shape[0], alpha, err)) < 0)
+            (rc = lx_lora__add(lora, target, (int)found[i].down->shape[0], alpha, err)) <
+                0)
             return rc;
     }
     if (lora->count == 0)
@@ -155,8 +166,8 @@ static int add_found(lx_lora *lora, const lx_lora_targets *targets, const found_
     return 0;
 }
 
-static int upload_found(lx_lora *lora, const lx_lora_targets *targets, const found_module *found,
-                        lx_error *err)
+static int upload_found(lx_lora *lora, const lx_lora_targets *targets,
+                        const found_module *found, lx_error *err)
 {
     size_t next = 0;
     int rc;
@@ -174,8 +185,34 @@ static int upload_found(lx_lora *lora, const lx_lora_targets *targets, const fou
     return 0;
 }
 
-int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
-                 const char *path, bool is_trainable, lx_error *err)
+static bool is_of_lycoris(const lx_tensor_file *file)
+{
+    for (size_t i = 0; i < lx_tensor_file_count(file); i++) {
+        const char *name = lx_tensor_file_at(file, i)->name;
+        if (strstr(name, ".hada_") || strstr(name, ".lokr_"))
+            return true;
+    }
+    return false;
+}
+
+/* Takes *file. */
+static int open_lycoris(lx_lora **out, lx_device *dev, const lx_lora_targets *targets,
+                        lx_tensor_file **file, bool is_trainable, lx_error *err)
+{
+    lx_lora_file *of = NULL;
+    int rc = lx_lora_file_of(&of, *file, err);
+
+    if (rc < 0)
+        return rc;
+    *file = NULL;
+    rc = lx_lora__open_lycoris(out, dev, targets, of, is_trainable, err);
+    lx_lora_file_close(of);
+    return rc;
+}
+
+int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
+                 const lx_sd_config *config, const char *path, bool is_trainable,
+                 lx_error *err)
 {
     lx_lora_targets targets = {0};
     lx_arena *arena = lx_arena_new();
@@ -195,8 +232,17 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd
         rc = lx_oom(err);
         goto done;
     }
-    if ((rc = lx_tensor_file_open(&file, path, err)) < 0 ||
-        (rc = sort_tensors(found, &targets, file, err)) < 0 ||
+    if ((rc = lx_tensor_file_open(&file, path, err)) == LX_OK && is_of_lycoris(file)) {
+        if ((rc = open_lycoris(&lora, dev, &targets, &file, is_trainable, err)) ==
+            LX_OK) {
+            *out = lora;
+            lora = NULL;
+        } else {
+            lx_within(err, "%s", path);
+        }
+        goto done;
+    }
+    if (rc < 0 || (rc = sort_tensors(found, &targets, file, err)) < 0 ||
         (rc = lx_lora__new(&lora, dev, targets.count, err)) < 0 ||
         (rc = add_found(lora, &targets, found, err)) < 0 ||
         (rc = lx_lora__place(lora, is_trainable, err)) < 0 ||

@@ -7,6 +7,9 @@
  *     alpha  scalar; a module without one has alpha = rank
  * Source: Hu et al. 2021, arXiv:2106.09685; names and targets as in sd-scripts networks/lora.py.
  *
+ * Two other families can be trained (lora/lycoris.h): LoHa, the elementwise product of two such products, and
+ * LoKr, a Kronecker product. Their factors stand in the same places as down and up.
+ *
  * Two views: lx_lora (this file) holds trainable device parameters for a base model; lora/file.h
  * reads any LoRA file of any dialect on the host for inspect, merge and convert.
  */
@@ -14,22 +17,39 @@
 #define LX_LORA_LORA_H
 
 #include "src/format/safetensors.h"
+#include "src/lora/file.h"
 #include "src/model/builder.h"
+
+/* A LoHa has four, a LoKr two to four. */
+enum { LX_LORA_FACTORS = 4 };
 
 typedef struct lx_lora_module {
     const char *name;  /* "lora_unet_down_blocks_0_attentions_0_proj_in" */
     const char *layer; /* "down_blocks.0.attentions.0.proj_in" */
     lx_part part;
+    lx_lora_kind kind; /* LX_KIND_LORA, LX_KIND_LOHA or LX_KIND_LOKR */
     int rank;
     float alpha;
-    lx_param down, up; /* f32; gradient buffers when trainable */
-    bool is_conv;      /* down is a kh x kw convolution */
+    union { /* f32; gradient buffers when trainable */
+        struct {
+            lx_param down, up; /* of a plain LoRA */
+        };
+        lx_param factors[LX_LORA_FACTORS];
+    };
+    lx_lora_role roles[LX_LORA_FACTORS]; /* which is which */
+    int n_factors;
+    size_t first;      /* its first factor's place in lx_lora.params */
+    bool is_conv;      /* of a kh x kw convolution */
+    int64_t window[2]; /* kh, kw; 1, 1 of others */
 } lx_lora_module;
 
 typedef struct lx_lora {
-    lx_lora_module *modules; /* text encoder first, then UNet down, up, mid: the peer's order */
+    lx_lora_module
+        *modules; /* text encoder first, then UNet down, up, mid: the peer's order */
     size_t count;
-    float *values, *gradients; /* one slab each, in module order (down, up); device memory */
+    lx_param **params; /* all factors, in module order (down, up) */
+    size_t n_params;
+    float *values, *gradients; /* one slab each, in the order of params; device memory */
     /* Of a trainable LoRA, what the host reads and changes: the slabs themselves where the device
      * uses host memory, else copies, kept equal by lx_lora_send and lx_lora_fetch. */
     float *host_values, *host_gradients;
@@ -48,11 +68,33 @@ typedef struct lx_lora {
  */
 enum { LX_LORA_BLOCKS = 25 };
 
+/* Which layers a network of LyCORIS takes: its presets. */
+typedef enum lx_lycoris_preset {
+    LX_PRESET_FULL,
+    LX_PRESET_FULL_LIN,
+    LX_PRESET_ATTN_MLP,
+    LX_PRESET_ATTN_ONLY,
+    LX_PRESET_UNET_ONLY,
+    LX_PRESET_UNET_TRANSFORMER_ONLY,
+    LX_PRESET_UNET_CONVBLOCK_ONLY,
+    LX_PRESET_COUNT
+} lx_lycoris_preset;
+
 /* What --network_dim and friends ask for. */
 typedef struct lx_lora_spec {
-    int rank;             /* network_dim; 4 when not given */
-    double alpha;         /* network_alpha; 0 = rank */
-    int conv_rank;        /* 0 = no convolutions */
+    bool
+        is_lycoris; /* lycoris.kohya; else networks.lora, and the next two are not read */
+    lx_lora_kind kind; /* LX_KIND_LORA (also locon), LX_KIND_LOHA, LX_KIND_LOKR */
+    lx_lycoris_preset preset;
+    int factor; /* LoKr: how many parts a dimension is cut into; -1 = near its root */
+    bool decompose_both; /* LoKr: the smaller matrix too is a product */
+    bool full_matrix;    /* LoKr: neither is */
+    bool is_unbalanced;  /* LoKr: the larger part of `out` goes to the smaller matrix */
+    bool is_rs;          /* scale by alpha / sqrt(rank), told as a larger alpha */
+
+    int rank;      /* network_dim; 4 when not given */
+    double alpha;  /* network_alpha; 0 = rank */
+    int conv_rank; /* 0 = no convolutions */
     double conv_alpha;
     bool has_unet, has_text_encoder;
 
@@ -62,7 +104,8 @@ typedef struct lx_lora_spec {
     bool has_block_lr;
     double block_lr[LX_LORA_BLOCKS]; /* factors of unet_lr */
     double unet_plus, text_plus;     /* LoRA+: the up's rate over the down's; 0 = off */
-    double neuron_dropout, rank_dropout, module_dropout; /* probabilities below 1; 0 = off */
+    double neuron_dropout, rank_dropout,
+        module_dropout; /* probabilities below 1; 0 = off */
 } lx_lora_spec;
 
 /* Block of a UNet layer; -1 when it is in none. */
@@ -70,21 +113,29 @@ int lx_lora_block(const char *layer);
 /* Has the spec any convolutions, by which resnets and samplers become targets? */
 bool lx_lora_spec_has_conv(const lx_lora_spec *spec);
 /* Factor of the part's rate for the down or the up of a layer: block and LoRA+. */
-double lx_lora_rate_factor(const lx_lora_spec *spec, lx_part part, const char *layer, bool is_up);
+double lx_lora_rate_factor(const lx_lora_spec *spec, lx_part part, const char *layer,
+                           bool is_up);
+/* Has a LoKr no rank, both of its matrices being whole? */
+bool lx_lokr_is_whole(const lx_lora_module *module);
+/* Its shape in the file: LoHa's and LoKr's factors are matrices even where a layer has a window. */
+int lx_lora_file_shape(int64_t shape[LX_MAX_DIMS], const lx_lora_module *module,
+                       int factor);
 
 /*
  * Modules for every target layer of the checkpoint (192 + 72 for SD 1.5 and rank only; 278 UNet
  * modules with conv_rank). down: uniform +-1/sqrt(fan_in) (Kaiming, a = sqrt 5) from the stream
  * (seed, LX_RNG_INIT, 0, hash of name); up: zeros.
  */
-int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
-                   const lx_lora_spec *spec, uint64_t seed, lx_error *err);
+int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
+                   const lx_sd_config *config, const lx_lora_spec *spec, uint64_t seed,
+                   lx_error *err);
 /*
- * From a file in the kohya dialect; ranks and alphas from the file. is_trainable false: no gradient
- * buffers (sampling).
+ * From a file in the kohya dialect or of LyCORIS' LoHa and LoKr; families, ranks and alphas from the file.
+ * is_trainable false: no gradient buffers (sampling).
  */
-int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
-                 const char *path, bool is_trainable, lx_error *err);
+int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
+                 const lx_sd_config *config, const char *path, bool is_trainable,
+                 lx_error *err);
 /*
  * From a file of any spelling and family, for sampling and verifying: what is no plain LoRA becomes one
  * that makes the same change, of the rank that it takes (LoHa: the square of its own; what is dense or
@@ -95,8 +146,9 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd
  *   LX_EMISMATCH     a layer that the base model has not, or has in other sizes
  *   LX_EUNSUPPORTED  changes of biases and norms; keys that no family explains
  */
-int lx_lora_open_any(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt, const lx_sd_config *config,
-                     const char *path, bool is_trainable, lx_error *err);
+int lx_lora_open_any(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
+                     const lx_sd_config *config, const char *path, bool is_trainable,
+                     lx_error *err);
 void lx_lora_free(lx_lora *lora);
 /*
  * Adds multiplier times the change of a LoRA file of any family to the checkpoint's weights, which become
@@ -121,13 +173,12 @@ int lx_lora_send_gradients(lx_lora *lora, lx_error *err);
 /* Device to host: after gradients were added to. */
 int lx_lora_fetch_gradients(lx_lora *lora, lx_error *err);
 
-/* |delta| of a module with its alpha: the Frobenius norm, by the rank x rank products of the host's
- * values. */
+/* |delta| of a module with its alpha: the Frobenius norm, by the host's values. */
 double lx_lora_module_norm(const lx_lora *lora, const lx_lora_module *module);
 /*
- * Makes no module's norm exceed `most` (--scale_weight_norms): down and up are scaled alike. How many
+ * Makes no module's norm exceed `most` (--scale_weight_norms): its factors are scaled alike. How many
  * were, and mean and largest norm afterwards. Changes the host's values.
- * Source: sd-scripts networks/lora.py apply_max_norm_regularization.
+ * Source: sd-scripts networks/lora.py apply_max_norm_regularization; LyCORIS' apply_max_norm.
  */
 typedef struct lx_lora_norms {
     size_t n_scaled;
@@ -135,21 +186,24 @@ typedef struct lx_lora_norms {
 } lx_lora_norms;
 lx_lora_norms lx_lora_limit_norms(lx_lora *lora, double most);
 
-/* The hook for lx_builder: y + multiplier * alpha/rank * up(down(x)) for layers with a module.
- * hook_context is the lx_lora. */
+/* The hook for lx_builder: y + multiplier * delta(x), alpha/rank * up(down(x)) of a plain LoRA, for layers with
+ * a module. hook_context is the lx_lora. */
 lx_tensor *lx_lora_inject(void *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
                           lx_tensor *y);
 
 /*
- * The same while training with dropout (kernels/dropout.h): what leaves the down goes through it, on
- * the module's own stream.
+ * The same while training with dropout (kernels/dropout.h), on the module's own stream: what leaves the down
+ * goes through it; of a network of LyCORIS (`by_row`) what the whole module adds, where rank_dropout leaves
+ * out rows of the change, the same for the whole batch and not made good for.
  */
 typedef struct lx_lora_dropout {
     double neuron, rank, module; /* probabilities */
-    lx_tensor *moment;           /* I64 [2]: seed and micro-step; NULL = no dropout */
+    bool by_row;
+    lx_tensor *moment; /* I64 [2]: seed and micro-step; NULL = no dropout */
 } lx_lora_dropout;
-lx_tensor *lx_lora_inject_dropout(lx_lora *lora, lx_builder *b, const lx_layer *layer, lx_tensor *x,
-                                  lx_tensor *y, const lx_lora_dropout *dropout);
+lx_tensor *lx_lora_inject_dropout(lx_lora *lora, lx_builder *b, const lx_layer *layer,
+                                  lx_tensor *x, lx_tensor *y,
+                                  const lx_lora_dropout *dropout);
 /* Names the draws of a module. */
 uint64_t lx_lora_dropout_stream(const lx_lora_module *module);
 
@@ -157,7 +211,8 @@ uint64_t lx_lora_dropout_stream(const lx_lora_module *module);
 
 /* The file's tensors in host memory, for the writer and for hashes of the data. */
 typedef struct lx_lora_tensors {
-    lx_tensor_view *views; /* NAME.lora_down.weight, NAME.lora_up.weight, NAME.alpha */
+    lx_tensor_view *
+        views; /* by module: NAME.lora_down.weight, NAME.lora_up.weight (or its factors), NAME.alpha */
     size_t count;
     void *data;
     struct lx_arena *arena;
@@ -177,12 +232,14 @@ void lx_lora_tensors_free(lx_lora_tensors *tensors);
  * `ss_` entries alone (of which there is at least one, as in every trained LoRA).
  * Source: sd-scripts library/train_util.py precalculate_safetensors_hashes.
  */
-int lx_lora_hashes(char model_hash[65], char legacy_hash[9], const lx_lora_tensors *tensors,
-                   const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
+int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
+                   const lx_lora_tensors *tensors, const lx_metadata_entry *metadata,
+                   size_t n_metadata, lx_error *err);
 
 /* Writes the file. Both hashes are added to the metadata unless that is empty. */
-int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype, bool has_integer_alpha,
-                 const lx_metadata_entry *metadata, size_t n_metadata, lx_error *err);
+int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype,
+                 bool has_integer_alpha, const lx_metadata_entry *metadata,
+                 size_t n_metadata, lx_error *err);
 /* The same tensors in torch's format (.ckpt, .pt), which has no place for metadata. */
 int lx_lora_save_torch(const char *path, const lx_lora *lora, lx_dtype dtype,
                        bool has_integer_alpha, lx_error *err);

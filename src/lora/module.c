@@ -23,8 +23,8 @@ static const char *const transformer_layers[] = {
 };
 
 static const char *const text_layers[] = {
-    "self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj",
-    "self_attn.out_proj", "mlp.fc1", "mlp.fc2",
+    "self_attn.k_proj",   "self_attn.v_proj", "self_attn.q_proj",
+    "self_attn.out_proj", "mlp.fc1",          "mlp.fc2",
 };
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -61,8 +61,9 @@ static int add_target(target_walk *walk, lx_lora_target_kind kind, const char *l
                        lx_part_name(walk->part), key);
     n_dims = target.weight->n_dims;
     if (n_dims != 2 && n_dims != 4)
-        return lx_fail(walk->err, LX_EFORMAT, "%s: %d dimensions where 2 or 4 are expected",
-                       target.weight->name, n_dims);
+        return lx_fail(walk->err, LX_EFORMAT,
+                       "%s: %d dimensions where 2 or 4 are expected", target.weight->name,
+                       n_dims);
     name = lx_arena_printf(walk->arena, "%s_%s",
                            walk->part == LX_UNET ? "lora_unet" : "lora_te", layer);
     target.layer = lx_arena_strdup(walk->arena, layer);
@@ -182,7 +183,8 @@ int lx_lora__new(lx_lora **out, lx_device *dev, size_t capacity, lx_error *err)
     lora->multiplier = 1.0f;
     lora->arena = lx_arena_new();
     lora->modules = lx_calloc(capacity ? capacity : 1, sizeof(*lora->modules));
-    if (!lora->arena || !lora->modules) {
+    lora->params = lx_calloc(capacity * LX_LORA_FACTORS + 1, sizeof(*lora->params));
+    if (!lora->arena || !lora->modules || !lora->params) {
         lx_lora_free(lora);
         return lx_oom(err);
     }
@@ -190,41 +192,192 @@ int lx_lora__new(lx_lora **out, lx_device *dev, size_t capacity, lx_error *err)
     return 0;
 }
 
-/* down [R, in, (kh, kw)] and up [out, R, (1, 1)] of a weight [out, in, (kh, kw)]. */
-static void set_shapes(lx_lora_module *module, const lx_tensor_view *weight)
+const char *lx_lora__suffix(lx_lora_role role)
 {
-    module->down.n_dims = module->up.n_dims = weight->n_dims;
-    memcpy(module->down.shape, weight->shape, sizeof(weight->shape));
-    module->down.shape[0] = module->rank;
-    module->up.shape[0] = weight->shape[0];
-    module->up.shape[1] = module->rank;
-    for (int i = 2; i < weight->n_dims; i++)
-        module->up.shape[i] = 1;
-    module->is_conv = weight->n_dims == 4 && (weight->shape[2] > 1 || weight->shape[3] > 1);
+    switch (role) {
+    case LX_ROLE_DOWN:
+        return ".lora_down.weight";
+    case LX_ROLE_UP:
+        return ".lora_up.weight";
+    case LX_ROLE_HADA_W1_A:
+        return ".hada_w1_a";
+    case LX_ROLE_HADA_W1_B:
+        return ".hada_w1_b";
+    case LX_ROLE_HADA_W2_A:
+        return ".hada_w2_a";
+    case LX_ROLE_HADA_W2_B:
+        return ".hada_w2_b";
+    case LX_ROLE_LOKR_W1:
+        return ".lokr_w1";
+    case LX_ROLE_LOKR_W1_A:
+        return ".lokr_w1_a";
+    case LX_ROLE_LOKR_W1_B:
+        return ".lokr_w1_b";
+    case LX_ROLE_LOKR_W2:
+        return ".lokr_w2";
+    case LX_ROLE_LOKR_W2_A:
+        return ".lokr_w2_a";
+    case LX_ROLE_LOKR_W2_B:
+        return ".lokr_w2_b";
+    default:
+        return "";
+    }
 }
 
-int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float alpha,
-                 lx_error *err)
+lx_param *lx_lora__factor(lx_lora_module *module, lx_lora_role role)
 {
+    for (int k = 0; k < module->n_factors; k++)
+        if (module->roles[k] == role)
+            return &module->factors[k];
+    return NULL;
+}
+
+/* A factor [rows, columns], followed by as many dimensions as the layer's window has. */
+static void add_factor(lx_lora_module *m, lx_lora_role role, int64_t rows,
+                       int64_t columns, const lx_tensor_view *window)
+{
+    lx_param *p = &m->factors[m->n_factors];
+
+    *p = (lx_param){.dtype = LX_F32, .n_dims = 2, .shape = {rows, columns}};
+    for (; window && p->n_dims < window->n_dims; p->n_dims++)
+        p->shape[p->n_dims] = window->shape[p->n_dims];
+    m->roles[m->n_factors++] = role;
+}
+
+/* down [R, in, (kh, kw)] and up [out, R, (1, 1)] of a weight [out, in, (kh, kw)]. */
+static void shape_lora(lx_lora_module *m, const lx_tensor_view *w)
+{
+    add_factor(m, LX_ROLE_DOWN, m->rank, w->shape[1], w);
+    add_factor(m, LX_ROLE_UP, w->shape[0], m->rank, w);
+    for (int i = 2; i < w->n_dims; i++)
+        m->up.shape[i] = 1;
+}
+
+/* Matrices [out, R] and [R, in * kh * kw], twice. */
+static void shape_loha(lx_lora_module *m, const lx_tensor_view *w)
+{
+    const int64_t out = w->shape[0], in = (int64_t)w->n_elements / out;
+
+    add_factor(m, LX_ROLE_HADA_W1_A, out, m->rank, NULL);
+    add_factor(m, LX_ROLE_HADA_W1_B, m->rank, in, NULL);
+    add_factor(m, LX_ROLE_HADA_W2_A, out, m->rank, NULL);
+    add_factor(m, LX_ROLE_HADA_W2_B, m->rank, in, NULL);
+}
+
+/* w2, or the part of it that sees the pixels, has the window. */
+static void shape_lokr(lx_lora_module *m, const lx_tensor_view *w, const lx_lokr_shape *s)
+{
+    if (s->has_w1_factors) {
+        add_factor(m, LX_ROLE_LOKR_W1_A, s->a, m->rank, NULL);
+        add_factor(m, LX_ROLE_LOKR_W1_B, m->rank, s->c, NULL);
+    } else {
+        add_factor(m, LX_ROLE_LOKR_W1, s->a, s->c, NULL);
+    }
+    if (s->has_w2_factors) {
+        add_factor(m, LX_ROLE_LOKR_W2_A, s->b, m->rank, NULL);
+        add_factor(m, LX_ROLE_LOKR_W2_B, m->rank, s->d, w);
+    } else {
+        add_factor(m, LX_ROLE_LOKR_W2, s->b, s->d, w);
+    }
+}
+
+lx_lokr_shape lx_lokr_shape_of(const lx_lora_module *m)
+{
+    lx_lokr_shape s = {0};
+
+    for (int k = 0; k < m->n_factors; k++) {
+        const int64_t *shape = m->factors[k].shape;
+        switch (m->roles[k]) {
+        case LX_ROLE_LOKR_W1:
+            s.a = shape[0];
+            s.c = shape[1];
+            break;
+        case LX_ROLE_LOKR_W2:
+            s.b = shape[0];
+            s.d = shape[1];
+            break;
+        case LX_ROLE_LOKR_W1_A:
+            s.a = shape[0];
+            s.has_w1_factors = true;
+            break;
+        case LX_ROLE_LOKR_W1_B:
+            s.c = shape[1];
+            break;
+        case LX_ROLE_LOKR_W2_A:
+            s.b = shape[0];
+            s.has_w2_factors = true;
+            break;
+        case LX_ROLE_LOKR_W2_B:
+            s.d = shape[1];
+            break;
+        default:
+            break;
+        }
+    }
+    return s;
+}
+
+bool lx_lokr_is_whole(const lx_lora_module *m)
+{
+    const lx_lokr_shape s = lx_lokr_shape_of(m);
+
+    return !s.has_w1_factors && !s.has_w2_factors;
+}
+
+int lx_lora_file_shape(int64_t shape[LX_MAX_DIMS], const lx_lora_module *m, int factor)
+{
+    const lx_param *p = &m->factors[factor];
+
+    memcpy(shape, p->shape, sizeof p->shape);
+    if (m->roles[factor] != LX_ROLE_LOKR_W2_B)
+        return p->n_dims;
+    for (int i = 2; i < p->n_dims; i++)
+        shape[1] *= p->shape[i];
+    return 2;
+}
+
+int lx_lora__add_kind(lx_lora *lora, const lx_lora_target *target, lx_lora_kind kind,
+                      int rank, float alpha, const lx_lokr_shape *lokr, lx_error *err)
+{
+    const lx_tensor_view *w = target->weight;
     lx_lora_module *module = &lora->modules[lora->count];
 
     *module = (lx_lora_module){
         .name = lx_arena_strdup(lora->arena, target->name),
         .layer = lx_arena_strdup(lora->arena, target->layer),
         .part = target->part,
+        .kind = kind,
         .rank = rank,
         .alpha = alpha,
+        .first = lora->n_params,
+        .is_conv = w->n_dims == 4 && (w->shape[2] > 1 || w->shape[3] > 1),
     };
+    module->window[0] = module->is_conv ? w->shape[2] : 1;
+    module->window[1] = module->is_conv ? w->shape[3] : 1;
     if (!module->name || !module->layer)
         return lx_oom(err);
-    module->down.dtype = module->up.dtype = LX_F32;
-    module->down.name = lx_arena_printf(lora->arena, "%s.lora_down.weight", target->name);
-    module->up.name = lx_arena_printf(lora->arena, "%s.lora_up.weight", target->name);
-    if (!module->down.name || !module->up.name)
-        return lx_oom(err);
-    set_shapes(module, target->weight);
+    if (kind == LX_KIND_LOHA)
+        shape_loha(module, w);
+    else if (kind == LX_KIND_LOKR)
+        shape_lokr(module, w, lokr);
+    else
+        shape_lora(module, w);
+    for (int k = 0; k < module->n_factors; k++) {
+        lx_param *p = &module->factors[k];
+        p->name = lx_arena_printf(lora->arena, "%s%s", target->name,
+                                  lx_lora__suffix(module->roles[k]));
+        if (!p->name)
+            return lx_oom(err);
+        lora->params[lora->n_params++] = p;
+    }
     lora->count++;
     return 0;
+}
+
+int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float alpha,
+                 lx_error *err)
+{
+    return lx_lora__add_kind(lora, target, LX_KIND_LORA, rank, alpha, NULL, err);
 }
 
 /* The host's side of a LoRA that is trained; zeros, as the device's memory is. */
@@ -245,8 +398,8 @@ int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err)
     size_t n = 0, bytes;
     int rc;
 
-    for (size_t i = 0; i < lora->count; i++)
-        n += lx_lora__size(&lora->modules[i].down) + lx_lora__size(&lora->modules[i].up);
+    for (size_t i = 0; i < lora->n_params; i++)
+        n += lx_lora__size(lora->params[i]);
     if (!lx_mul_size(&bytes, n, sizeof(float)))
         return lx_fail(err, LX_ELIMIT, "a LoRA of %zu values is too large", n);
     lora->n_values = n;
@@ -257,14 +410,10 @@ int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err)
          (rc = mirror(lora, bytes, err)) < 0))
         return rc;
     n = 0;
-    for (size_t i = 0; i < lora->count; i++) {
-        lx_param *params[2] = {&lora->modules[i].down, &lora->modules[i].up};
-
-        for (int k = 0; k < 2; k++) {
-            params[k]->value = lora->values + n;
-            params[k]->gradient = is_trainable ? lora->gradients + n : NULL;
-            n += lx_lora__size(params[k]);
-        }
+    for (size_t i = 0; i < lora->n_params; i++) {
+        lora->params[i]->value = lora->values + n;
+        lora->params[i]->gradient = is_trainable ? lora->gradients + n : NULL;
+        n += lx_lora__size(lora->params[i]);
     }
     return 0;
 }
@@ -276,21 +425,16 @@ float *lx_lora_host_value(const lx_lora *lora, const lx_param *param)
 
 float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param)
 {
-    return param->gradient ? lora->host_gradients + (param->gradient - lora->gradients) : NULL;
+    return param->gradient ? lora->host_gradients + (param->gradient - lora->gradients)
+                           : NULL;
 }
 
 enum { NARROW_ALIGNMENT = 8 }; /* elements, of 16 bytes: what libraries load at once */
 
 static size_t narrow_size(const lx_param *param)
 {
-    return (lx_lora__size(param) + NARROW_ALIGNMENT - 1) / NARROW_ALIGNMENT * NARROW_ALIGNMENT;
-}
-
-/* Down, up, down, ... */
-static lx_param *param_at(const lx_lora *lora, size_t i)
-{
-    lx_lora_module *m = &lora->modules[i / 2];
-    return i % 2 ? &m->up : &m->down;
+    return (lx_lora__size(param) + NARROW_ALIGNMENT - 1) / NARROW_ALIGNMENT *
+           NARROW_ALIGNMENT;
 }
 
 static int send_narrow(lx_lora *lora, lx_error *err)
@@ -300,8 +444,8 @@ static int send_narrow(lx_lora *lora, lx_error *err)
 
     if (!all)
         return lx_oom(err);
-    for (size_t i = 0; i < 2 * lora->count; i++) {
-        const lx_param *p = param_at(lora, i);
+    for (size_t i = 0; i < lora->n_params; i++) {
+        const lx_param *p = lora->params[i];
         uint16_t *to = all + ((uint16_t *)p->narrow - (uint16_t *)lora->narrow);
         lx_from_f32(to, p->narrow_dtype, lx_lora_host_value(lora, p), lx_lora__size(p));
     }
@@ -315,14 +459,14 @@ int lx_lora_narrow(lx_lora *lora, lx_dtype dtype, lx_error *err)
     size_t n = 0;
     int rc;
 
-    for (size_t i = 0; i < 2 * lora->count; i++)
-        n += narrow_size(param_at(lora, i));
+    for (size_t i = 0; i < lora->n_params; i++)
+        n += narrow_size(lora->params[i]);
     lora->narrow_bytes = n * sizeof(uint16_t);
     if ((rc = lora->dev->alloc(lora->dev, &lora->narrow, lora->narrow_bytes, err)) < 0)
         return rc;
     n = 0;
-    for (size_t i = 0; i < 2 * lora->count; i++) {
-        lx_param *p = param_at(lora, i);
+    for (size_t i = 0; i < lora->n_params; i++) {
+        lx_param *p = lora->params[i];
         p->narrow = (uint16_t *)lora->narrow + n;
         p->narrow_dtype = dtype;
         n += narrow_size(p);
@@ -371,6 +515,7 @@ void lx_lora_free(lx_lora *lora)
         lora->dev->free(lora->dev, lora->values);
     if (lora->gradients)
         lora->dev->free(lora->dev, lora->gradients);
+    lx_free(lora->params);
     lx_free(lora->modules);
     lx_arena_free(lora->arena);
     lx_free(lora);

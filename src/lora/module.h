@@ -10,10 +10,10 @@
 #include "src/lora/lora.h"
 
 typedef enum lx_lora_target_kind {
-    LX_TARGET_LINEAR,  /* linears and 1x1 convs of transformers and the text encoder */
-    LX_TARGET_RESNET,  /* time_emb_proj, conv_shortcut: network_dim, but only with conv_dim */
-    LX_TARGET_CONV,    /* 3x3 convolutions: conv_dim */
-    LX_TARGET_OTHER    /* conv_in, conv_out, time_embedding: never created, but found in files */
+    LX_TARGET_LINEAR, /* linears and 1x1 convs of transformers and the text encoder */
+    LX_TARGET_RESNET, /* time_emb_proj, conv_shortcut: network_dim, but only with conv_dim */
+    LX_TARGET_CONV, /* 3x3 convolutions: conv_dim */
+    LX_TARGET_OTHER /* conv_in, conv_out, time_embedding: never created, but found in files */
 } lx_lora_target_kind;
 
 typedef struct lx_lora_target {
@@ -42,8 +42,25 @@ int lx_lora__find(const lx_lora_targets *targets, const char *name);
 int lx_lora__new(lx_lora **out, lx_device *dev, size_t capacity, lx_error *err);
 int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float alpha,
                  lx_error *err);
+/* The two matrices w1 [a, c] and w2 [b, d] of a LoKr of a layer [a*b, c*d(, kh, kw)], and which are products. */
+typedef struct lx_lokr_shape {
+    int64_t a, b, c, d;
+    bool has_w1_factors, has_w2_factors;
+} lx_lokr_shape;
+lx_lokr_shape lx_lokr_shape_of(const lx_lora_module *module); /* of a LoKr */
+/* As above; lokr: of LX_KIND_LOKR, else NULL. */
+int lx_lora__add_kind(lx_lora *lora, const lx_lora_target *target, lx_lora_kind kind,
+                      int rank, float alpha, const lx_lokr_shape *lokr, lx_error *err);
 int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err);
 
 size_t lx_lora__size(const lx_param *param); /* elements */
+
+/* The factor of a role; NULL = the module has none such. */
+lx_param *lx_lora__factor(lx_lora_module *module, lx_lora_role role);
+/* The file's suffix of a role, with its dot. */
+const char *lx_lora__suffix(lx_lora_role role);
+/* From a file of LoHa and LoKr modules; see lx_lora_open. */
+int lx_lora__open_lycoris(lx_lora **out, lx_device *dev, const lx_lora_targets *targets,
+                          const lx_lora_file *file, bool is_trainable, lx_error *err);
 
 #endif

@@ -14,14 +14,14 @@ static size_t bytes_of(lx_dtype dtype, size_t n)
     return n * (size_t)lx_dtype_bits(dtype) / 8;
 }
 
-static void describe(lx_tensor_view *view, const lx_param *param, lx_dtype dtype,
-                     void *data)
+static void describe(lx_tensor_view *view, const lx_lora_module *module, int factor,
+                     lx_dtype dtype, void *data)
 {
     *view = (lx_tensor_view){
-        .name = param->name, .dtype = dtype, .n_dims = param->n_dims, .n_elements = 1};
-    memcpy(view->shape, param->shape, sizeof(view->shape));
-    for (int i = 0; i < param->n_dims; i++)
-        view->n_elements *= (size_t)param->shape[i];
+        .name = module->factors[factor].name, .dtype = dtype, .n_elements = 1};
+    view->n_dims = lx_lora_file_shape(view->shape, module, factor);
+    for (int i = 0; i < view->n_dims; i++)
+        view->n_elements *= (size_t)view->shape[i];
     view->data = data;
     view->bytes = bytes_of(dtype, view->n_elements);
 }
@@ -58,12 +58,12 @@ static int convert(lx_lora_tensors *tensors, const lx_lora *lora, const float *v
     int rc;
 
     for (size_t i = 0; i < lora->count; i++) {
-        const lx_param *params[2] = {&lora->modules[i].down, &lora->modules[i].up};
+        const lx_lora_module *m = &lora->modules[i];
 
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < m->n_factors; k++) {
             lx_tensor_view *view = &tensors->views[tensors->count++];
 
-            describe(view, params[k], dtype, at);
+            describe(view, m, k, dtype, at);
             if ((rc = lx_from_f32(at, dtype, values + n, view->n_elements)) < 0)
                 return lx_fail(err, rc, "a LoRA cannot be saved as %s",
                                lx_dtype_name(dtype));
@@ -86,7 +86,8 @@ int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dty
 
     *out = NULL;
     if (!tensors || !values || !(tensors->arena = lx_arena_new()) ||
-        !(tensors->views = lx_calloc(lora->count * 3 + 1, sizeof(*tensors->views))) ||
+        !(tensors->views =
+              lx_calloc(lora->n_params + lora->count + 1, sizeof(*tensors->views))) ||
         !(tensors->data = lx_alloc(bytes_of(dtype, lora->n_values) + 1))) {
         rc = lx_oom(err);
         goto done;

@@ -141,6 +141,11 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
     return LX_OK;
 }
 
+bool lx_train_has_integer_alpha(const lx_train_config *c)
+{
+    return !c->network_alpha_given && !c->save_dtype_given && !c->network.is_lycoris;
+}
+
 lx_schedule lx_train_schedule(const lx_train_config *c, int64_t total)
 {
     if (lx_optimizer_has_own_rate(&c->optimizer) ||

@@ -21,16 +21,19 @@
 #include "src/train/schedule.h"
 
 typedef enum lx_huber_schedule {
-    LX_HUBER_SNR, LX_HUBER_CONSTANT, LX_HUBER_EXPONENTIAL
+    LX_HUBER_SNR,
+    LX_HUBER_CONSTANT,
+    LX_HUBER_EXPONENTIAL
 } lx_huber_schedule;
 
 typedef struct lx_train_config {
     const char *pretrained_model_name_or_path, *vae;
     int text_encoder_heads; /* 0 = from the checkpoint */
-    lx_dataset_config data; /* train_data_dir, reg_data_dir, resolution, captions, buckets ... */
+    lx_dataset_config
+        data; /* train_data_dir, reg_data_dir, resolution, captions, buckets ... */
 
     const char *output_dir, *output_name;
-    lx_dtype save_dtype;    /* save_precision; LX_F32 when not given */
+    lx_dtype save_dtype; /* save_precision; LX_F32 when not given */
     bool save_dtype_given;
     const char *save_model_as; /* the ending: "safetensors", or torch's "ckpt" and "pt" */
     int save_every_n_epochs, save_every_n_steps, save_n_epoch_ratio;
@@ -65,14 +68,14 @@ typedef struct lx_train_config {
     uint64_t seed;
     bool seed_given;
 
-    int clip_skip;         /* 0 = not given (last layer) */
-    int max_token_length;  /* 75, 150, 225 */
+    int clip_skip;        /* 0 = not given (last layer) */
+    int max_token_length; /* 75, 150, 225 */
     double prior_loss_weight;
     int min_timestep, max_timestep; /* [min, max) */
     /* noise */
     double noise_offset; /* 0 = off */
     bool noise_offset_random_strength;
-    double adaptive_noise_scale; /* 0 = off */
+    double adaptive_noise_scale;   /* 0 = off */
     int multires_noise_iterations; /* 0 = off */
     double multires_noise_discount;
     double ip_noise_gamma; /* 0 = off */
@@ -110,9 +113,9 @@ typedef struct lx_train_config {
     /* event files (cmd/train_log) */
     const char *logging_dir, *log_prefix, *log_tracker_name; /* logging_dir NULL: none */
     bool log_config;
-    int threads; /* 0 = all */
+    int threads;        /* 0 = all */
     const char *device; /* as lx_device_open takes it; NULL = the CPU */
-    size_t max_memory; /* bytes; 0 = no limit */
+    size_t max_memory;  /* bytes; 0 = no limit */
 } lx_train_config;
 
 void lx_train_config_defaults(lx_train_config *config);
@@ -122,6 +125,8 @@ void lx_train_config_defaults(lx_train_config *config);
 lx_dtype lx_train_narrow(const lx_train_config *config, const lx_device *dev);
 lx_arithmetic lx_train_arithmetic(const lx_train_config *config);
 
+/* Alphas in the file as the peer's Python int: left at their default of networks.lora, and never cast. */
+bool lx_train_has_integer_alpha(const lx_train_config *config);
 /* The schedule over `total` optimizer steps: constant where the optimizer has its own. */
 lx_schedule lx_train_schedule(const lx_train_config *config, int64_t total);
 

@@ -268,8 +268,7 @@ static int measure_file(estimating *e, lx_error *err)
     lx_metadata_init(&m, arena);
     if ((rc = describe(&m, e, err)) == LX_OK &&
         (rc = lx_lora_tensors_new(&tensors, e->model.lora, c->save_dtype,
-                                  !c->network_alpha_given && !c->save_dtype_given,
-                                  err)) == LX_OK)
+                                  lx_train_has_integer_alpha(c), err)) == LX_OK)
         rc = lx_safetensors_stream(count_bytes, &e->out->file_bytes, NULL, tensors->views,
                                    tensors->count, m.entries, m.count, err);
     lx_lora_tensors_free(tensors);

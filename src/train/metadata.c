@@ -114,7 +114,8 @@ static void set_absent_features(lx_metadata *m)
 
 static void set_network(lx_metadata *m, const lx_train_config *c)
 {
-    lx_metadata_set(m, "ss_network_module", "networks.lora");
+    lx_metadata_set(m, "ss_network_module",
+                    c->network.is_lycoris ? "lycoris.kohya" : "networks.lora");
     if (c->network_dim_given)
         set_int(m, "ss_network_dim", c->network.rank);
     else
@@ -165,7 +166,8 @@ static void set_optimizer(lx_metadata *m, const lx_train_config *c)
     lx_metadata_set(m, "ss_lr_scheduler", scheduler);
     set_steps_or_share(m, "ss_lr_warmup_steps", c->lr_warmup_steps);
     set_float(m, "ss_max_grad_norm", c->max_grad_norm);
-    set_rate(m, "ss_scale_weight_norms", c->scale_weight_norms, c->scale_weight_norms != 0);
+    set_rate(m, "ss_scale_weight_norms", c->scale_weight_norms,
+             c->scale_weight_norms != 0);
     set_int(m, "ss_gradient_accumulation_steps", c->gradient_accumulation_steps);
     set_bool(m, "ss_gradient_checkpointing", c->gradient_checkpointing);
     set_bool(m, "ss_lowram", c->lowram);

@@ -56,7 +56,7 @@ static void state_path(lx_str *path, const lx_train_config *c, const char *other
 static int write_file(const char *path, const lx_output *o, lx_error *err)
 {
     const lx_train_config *c = o->config;
-    const bool has_integer_alpha = !c->network_alpha_given && !c->save_dtype_given;
+    const bool has_integer_alpha = lx_train_has_integer_alpha(c);
 
     if (strcmp(c->save_model_as, "safetensors") != 0)
         return lx_lora_save_torch(path, o->lora, c->save_dtype, has_integer_alpha, err);

@@ -74,6 +74,28 @@ struct lx_train {
 
 /* ---- opening ---------------------------------------------------------------------- */
 
+static const char *algo_of(lx_lora_kind kind)
+{
+    return kind == LX_KIND_LOHA ? "loha" : kind == LX_KIND_LOKR ? "lokr" : "lora";
+}
+
+/* A family that was asked for and is not the file's. */
+static int check_kind(const lx_train *t, lx_error *err)
+{
+    const lx_lora_spec *asked = &t->config->network;
+
+    for (size_t i = 0; i < t->lora->count; i++) {
+        const lx_lora_kind kind = t->lora->modules[i].kind;
+        if (kind == asked->kind)
+            continue;
+        return lx_fail(
+            err, LX_EMISMATCH, "%s is a %s: go on with %s--network_args algo=%s",
+            t->lora->modules[i].name, lx_lora_kind_name(kind),
+            asked->is_lycoris ? "" : "--network_module lycoris.kohya ", algo_of(kind));
+    }
+    return LX_OK;
+}
+
 /* A rank that was asked for and is not the file's; --dim_from_weights asks for the file's. */
 static int check_rank(const lx_train *t, lx_error *err)
 {
@@ -82,7 +104,9 @@ static int check_rank(const lx_train *t, lx_error *err)
     for (size_t i = 0; i < t->lora->count && c->network_dim_given && !c->dim_from_weights;
          i++) {
         const lx_lora_module *m = &t->lora->modules[i];
-        if (!m->is_conv && !c->network.has_block_ranks && m->rank != c->network.rank)
+        const bool is_whole = m->kind == LX_KIND_LOKR && lx_lokr_is_whole(m);
+        if (!is_whole && !m->is_conv && !c->network.has_block_ranks &&
+            m->rank != c->network.rank)
             return lx_fail(
                 err, LX_EMISMATCH,
                 "%s has rank %d, --network_dim asks for %d: leave it out, or add "
@@ -120,7 +144,7 @@ static int read_lora(lx_train *t, lx_error *err)
     }
     rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true,
                       err);
-    if (rc == LX_OK)
+    if (rc == LX_OK && (rc = check_kind(t, err)) == LX_OK)
         rc = check_rank(t, err);
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
@@ -135,6 +159,18 @@ static int make_lora(lx_train *t, lx_error *err)
 
     t->lora_resident = after > before ? after - before : 0;
     return rc;
+}
+
+/* Not every device has the op that a LoHa is made by. */
+static int check_device(const lx_train *t, lx_error *err)
+{
+    for (size_t i = 0; i < t->lora->count; i++)
+        if (t->lora->modules[i].kind == LX_KIND_LOHA &&
+            !t->dev->kernels[LX_OP_hadamard].run)
+            return lx_fail(err, LX_EUNSUPPORTED,
+                           "algo=loha is trained on the CPU only: use --device cpu, or "
+                           "algo=lokr or networks.lora on the GPU");
+    return LX_OK;
 }
 
 /* Factors are rounded once an update rather than wherever they are used. */
@@ -180,7 +216,9 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
         (rc = read_architecture(t, err)) < 0 || (rc = merge_base(t, err)) < 0 ||
-        (rc = make_lora(t, err)) < 0 || (rc = narrow_lora(t, err)) < 0 || (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
+        (rc = make_lora(t, err)) < 0 || (rc = check_device(t, err)) < 0 ||
+        (rc = narrow_lora(t, err)) < 0 ||
+        (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
         lx_train_close(t);
         return rc;
     }
@@ -326,8 +364,8 @@ static void count_device(lx_footprint *f, const lx_train *t, size_t encoder_aren
     f->lora += t->lora->narrow_bytes;
     f->packed = t->memory.packed_bytes;
     f->context = LX_FOOTPRINT_CONTEXT;
-    f->device = f->device_weights + f->packed + f->arena + f->lora + f->optimizer + f->context +
-                (f->is_cached ? 0 : encoder_arena);
+    f->device = f->device_weights + f->packed + f->arena + f->lora + f->optimizer +
+                f->context + (f->is_cached ? 0 : encoder_arena);
 }
 
 static int count_footprint(lx_footprint *out, lx_train *t, size_t encoder, lx_error *err)

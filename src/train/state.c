@@ -60,11 +60,11 @@ static size_t size_of(const lx_param *param)
 
 static int add_lora(parts *p, const lx_lora *lora, lx_error *err)
 {
-    for (size_t i = 0; i < 2 * lora->count; i++) {
-        const lx_lora_module *m = &lora->modules[i / 2];
-        const lx_param *param = i % 2 ? &m->up : &m->down;
+    for (size_t i = 0; i < lora->n_params; i++) {
+        const lx_param *param = lora->params[i];
         const char *name = lx_arena_printf(p->arena, "lora.%s", param->name);
-        int rc = add(p, name, LX_F32, size_of(param), lx_lora_host_value(lora, param), err);
+        int rc =
+            add(p, name, LX_F32, size_of(param), lx_lora_host_value(lora, param), err);
         if (rc < 0)
             return rc;
     }

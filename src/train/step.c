@@ -27,6 +27,7 @@ struct lx_step {
     lx_updater *updater;      /* scales the loss; NULL = nobody does */
     lx_lora_dropout dropout;  /* moment: of the graph that is built now */
     lx_trainable *trainables;
+    int64_t (*shapes)[LX_MAX_DIMS]; /* of them, as in the file */
     size_t n_trainables;
     shape_plan *plans;
     size_t n_plans, plan_capacity, last;
@@ -51,7 +52,8 @@ static void freeze_untrained(lx_step *step)
     lx_lora *lora = step->model.lora;
     for (size_t i = 0; i < lora->count; i++)
         if (!is_trained(step->model.config, lora->modules[i].part))
-            lora->modules[i].down.gradient = lora->modules[i].up.gradient = NULL;
+            for (int k = 0; k < lora->modules[i].n_factors; k++)
+                lora->modules[i].factors[k].gradient = NULL;
 }
 
 static size_t param_size(const lx_param *p)
@@ -67,20 +69,24 @@ static void list_trainables(lx_step *step)
     const lx_train_config *c = step->model.config;
     lx_lora *lora = step->model.lora;
     for (size_t i = 0; i < lora->count; i++) {
-        lx_lora_module *m = &lora->modules[i];
-        lx_param *params[2] = {&m->down, &m->up};
-        for (int k = 0; k < 2; k++)
-            step->trainables[2 * i + (size_t)k] = (lx_trainable){
-                .value = lx_lora_host_value(lora, params[k]),
-                .gradient = lx_lora_host_gradient(lora, params[k]),
-                .n = param_size(params[k]),
+        const lx_lora_module *m = &lora->modules[i];
+        for (int k = 0; k < m->n_factors; k++) {
+            const lx_param *p = &m->factors[k];
+            int64_t *shape = step->shapes[m->first + (size_t)k];
+            const int n_dims = lx_lora_file_shape(shape, m, k);
+            step->trainables[m->first + (size_t)k] = (lx_trainable){
+                .value = lx_lora_host_value(lora, p),
+                .gradient = lx_lora_host_gradient(lora, p),
+                .n = param_size(p),
                 .lr = (m->part == LX_UNET ? c->unet_lr : c->text_encoder_lr) *
-                      lx_lora_rate_factor(&c->network, m->part, m->layer, k == 1),
-                .n_dims = params[k]->n_dims,
-                .shape = params[k]->shape,
+                      lx_lora_rate_factor(&c->network, m->part, m->layer,
+                                          m->roles[k] == LX_ROLE_UP),
+                .n_dims = n_dims,
+                .shape = shape,
             };
+        }
     }
-    step->n_trainables = 2 * lora->count;
+    step->n_trainables = lora->n_params;
 }
 
 int lx_step_new(lx_step **out, const lx_step_model *model, lx_error *err)
@@ -91,8 +97,9 @@ int lx_step_new(lx_step **out, const lx_step_model *model, lx_error *err)
     step->model = *model;
     step->is_used = lx_calloc(model->lora->count, sizeof *step->is_used);
     step->is_touched = lx_calloc(model->lora->count, sizeof *step->is_touched);
-    step->trainables = lx_calloc(2 * model->lora->count, sizeof *step->trainables);
-    if (!step->is_used || !step->is_touched || !step->trainables) {
+    step->trainables = lx_calloc(model->lora->n_params + 1, sizeof *step->trainables);
+    step->shapes = lx_calloc(model->lora->n_params + 1, sizeof *step->shapes);
+    if (!step->is_used || !step->is_touched || !step->trainables || !step->shapes) {
         lx_step_free(step);
         return lx_oom(err);
     }
@@ -101,7 +108,8 @@ int lx_step_new(lx_step **out, const lx_step_model *model, lx_error *err)
     lx_huber_c(step->huber_c, &step->noise, model->config);
     step->dropout = (lx_lora_dropout){.neuron = model->config->network.neuron_dropout,
                                       .rank = model->config->network.rank_dropout,
-                                      .module = model->config->network.module_dropout};
+                                      .module = model->config->network.module_dropout,
+                                      .by_row = model->config->network.is_lycoris};
     freeze_untrained(step);
     list_trainables(step);
     *out = step;
@@ -121,6 +129,7 @@ void lx_step_free(lx_step *step)
     lx_free(step->is_used);
     lx_free(step->is_touched);
     lx_free(step->trainables);
+    lx_free(step->shapes);
     lx_free(step);
 }
 
@@ -242,11 +251,13 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
  * that were not left out every time. */
 static void mark_gradients(lx_step *step)
 {
-    for (size_t i = 0; i < step->model.lora->count; i++)
-        for (size_t k = 2 * i; k < 2 * i + 2; k++)
+    for (size_t i = 0; i < step->model.lora->count; i++) {
+        const lx_lora_module *m = &step->model.lora->modules[i];
+        for (size_t k = m->first; k < m->first + (size_t)m->n_factors; k++)
             step->trainables[k].has_gradient =
                 step->is_used[i] && step->trainables[k].gradient != NULL &&
                 (step->dropout.module == 0 || step->is_touched[i]);
+    }
 }
 
 static void touch_modules(lx_step *step, const int64_t moment[2])

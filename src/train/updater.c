@@ -65,8 +65,7 @@ enum { FIRST, SECOND, FIRST_MOST, SECOND_MOST };
 
 static lx_update_tensor tensor_of(const lx_updater *u, size_t i, int group)
 {
-    const lx_lora_module *m = &u->lora->modules[i / 2];
-    const lx_param *param = i % 2 ? &m->up : &m->down;
+    const lx_param *param = u->lora->params[i];
     void **states = u->optimizer->states[i];
 
     return (lx_update_tensor){.value = param->value,

@@ -21,6 +21,10 @@ case $name in
 *sd_scripts | */bf16 | */dropout | */record | */latents)
     [ -e "$LX_PEERS/sd-scripts/networks/lora.py" ] || skip "no sd-scripts in $LX_PEERS"
     ;;
+*lycoris_networks)
+    [ -e "$LX_PEERS/sd-scripts/networks/lora.py" ] || skip "no sd-scripts in $LX_PEERS"
+    "$python" -c 'import lycoris' 2>/dev/null || skip "no LyCORIS in $LX_PEERS"
+    ;;
 *diffusers*)
     "$python" -c 'import diffusers, peft' 2>/dev/null || skip "no diffusers with peft in $LX_PEERS"
     ;;

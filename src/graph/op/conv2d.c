@@ -2,20 +2,32 @@
 #include "src/graph/node.h"
 #include "src/graph/op.h"
 
+/* As in linear.c. */
+static void give_weight(lx_graph *g, const lx_node *node, lx_tensor *w, lx_tensor *x,
+                        lx_tensor *dy)
+{
+    lx_node dw = {.op = LX_OP_conv2d_dw,
+                  .n_in = 2,
+                  .in = {dy, x},
+                  .n_out = 1,
+                  .attrs = node->attrs};
+
+    if (!lx_gradient__wanted(w))
+        return;
+    dw.attrs.conv.sets = !lx_gradient__has_sink(w);
+    dw.out[0] = dw.attrs.conv.sets ? lx_graph__tensor(g, LX_F32, w->n_dims, w->shape)
+                                   : lx_gradient__sink(g, w);
+    lx_graph__emit(g, &dw);
+    if (dw.attrs.conv.sets)
+        lx_gradient__give(g, w, dw.out[0]);
+}
+
 static void gradient(lx_graph *g, const lx_node *node)
 {
     lx_tensor *x = node->in[0], *w = node->in[1], *bias = node->in[2];
     lx_tensor *dy = lx_gradient__of(node->out[0]);
 
-    if (lx_gradient__wanted(w))
-        lx_graph__emit(g, &(lx_node){
-                              .op = LX_OP_conv2d_dw,
-                              .n_in = 2,
-                              .in = {dy, x},
-                              .n_out = 1,
-                              .out = {lx_gradient__sink(g, w)},
-                              .attrs = node->attrs,
-                          });
+    give_weight(g, node, w, x, dy);
     if (lx_gradient__wanted(bias))
         lx_graph__emit(g, &(lx_node){
                               .op = LX_OP_bias_db,
@@ -29,7 +41,7 @@ static void gradient(lx_graph *g, const lx_node *node)
                           lx_graph__emit(g, &(lx_node){
                                                 .op = LX_OP_conv2d_dx,
                                                 .n_in = 2,
-                                                .in = {dy, w},
+                                                .in = {dy, lx_gradient__again(g, w)},
                                                 .n_out = 1,
                                                 .out = {lx_graph__like(g, x)},
                                                 .attrs = node->attrs,
@@ -62,14 +74,14 @@ lx_tensor *lx_op_conv2d(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bias
     shape[1] = h / stride + 1;
     shape[2] = width / stride + 1;
     shape[3] = w->shape[0];
-    return lx_graph__emit(
-        g, &(lx_node){
-               .op = LX_OP_conv2d,
-               .n_in = 4,
-               .in = {x, w, bias, NULL},
-               .n_out = 1,
-               .out = {lx_graph__tensor(g, x->dtype, 4, shape)},
-               .attrs.conv = {stride, pad[0], pad[1], pad[2], pad[3], g->arithmetic},
-               .gradient = gradient,
-           });
+    return lx_graph__emit(g, &(lx_node){
+                                 .op = LX_OP_conv2d,
+                                 .n_in = 4,
+                                 .in = {x, w, bias, NULL},
+                                 .n_out = 1,
+                                 .out = {lx_graph__tensor(g, x->dtype, 4, shape)},
+                                 .attrs.conv = {stride, pad[0], pad[1], pad[2], pad[3],
+                                                g->arithmetic, false},
+                                 .gradient = gradient,
+                             });
 }

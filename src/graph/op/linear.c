@@ -2,21 +2,33 @@
 #include "src/graph/node.h"
 #include "src/graph/op.h"
 
+/* A parameter's sum goes to its buffer; that of a weight which was computed goes on to what made it. */
+static void give_weight(lx_graph *g, const lx_node *node, lx_tensor *w, lx_tensor *x,
+                        lx_tensor *dy)
+{
+    lx_node dw = {.op = LX_OP_linear_dw,
+                  .n_in = 2,
+                  .in = {dy, x},
+                  .n_out = 1,
+                  .attrs = node->attrs};
+
+    if (!lx_gradient__wanted(w))
+        return;
+    dw.attrs.linear.sets = !lx_gradient__has_sink(w);
+    dw.out[0] = dw.attrs.linear.sets ? lx_graph__tensor(g, LX_F32, w->n_dims, w->shape)
+                                     : lx_gradient__sink(g, w);
+    lx_graph__emit(g, &dw);
+    if (dw.attrs.linear.sets)
+        lx_gradient__give(g, w, dw.out[0]);
+}
+
 static void gradient(lx_graph *g, const lx_node *node)
 {
     lx_tensor *x = node->in[0], *w = node->in[1], *bias = node->in[2], *add = node->in[3];
     lx_tensor *dy = lx_gradient__of(node->out[0]);
 
     /* The weight's gradient first: after it x is free, and dx may take its bytes. */
-    if (lx_gradient__wanted(w))
-        lx_graph__emit(g, &(lx_node){
-                              .op = LX_OP_linear_dw,
-                              .n_in = 2,
-                              .in = {dy, x},
-                              .n_out = 1,
-                              .out = {lx_gradient__sink(g, w)},
-                              .attrs = node->attrs,
-                          });
+    give_weight(g, node, w, x, dy);
     if (lx_gradient__wanted(bias))
         lx_graph__emit(g, &(lx_node){
                               .op = LX_OP_bias_db,
@@ -27,15 +39,16 @@ static void gradient(lx_graph *g, const lx_node *node)
                           });
     lx_gradient__give(g, add, dy);
     if (lx_gradient__wanted(x))
-        lx_gradient__give(g, x,
-                          lx_graph__emit(g, &(lx_node){
-                                                .op = LX_OP_linear_dx,
-                                                .n_in = 3,
-                                                .in = {dy, w, NULL},
-                                                .n_out = 1,
-                                                .out = {lx_graph__like(g, x)},
-                                                .attrs = node->attrs,
-                                            }));
+        lx_gradient__give(
+            g, x,
+            lx_graph__emit(g, &(lx_node){
+                                  .op = LX_OP_linear_dx,
+                                  .n_in = 3,
+                                  .in = {dy, lx_gradient__again(g, w), NULL},
+                                  .n_out = 1,
+                                  .out = {lx_graph__like(g, x)},
+                                  .attrs = node->attrs,
+                              }));
 }
 
 static bool is_weight(const lx_tensor *w)
@@ -71,7 +84,7 @@ static lx_tensor *linear(lx_graph *g, lx_tensor *x, lx_tensor *w, lx_tensor *bia
                                  .in = {x, w, bias, add},
                                  .n_out = 1,
                                  .out = {y},
-                                 .attrs.linear = {scale, g->arithmetic},
+                                 .attrs.linear = {scale, g->arithmetic, false},
                                  .gradient = gradient,
                              });
 }

@@ -190,6 +190,34 @@ BUILD(linear)
 {
     return lx_op_linear(g, x[0], w[0], w[1], 0.5f);
 }
+BUILD(hadamard)
+{
+    return lx_op_hadamard(g, w[0], w[1], w[2], w[3], 0.5f);
+}
+
+/* A weight that is made: made again in the reverse pass, and its gradient goes on to its factors. */
+BUILD(linear_of_hadamard)
+{
+    return lx_op_linear(g, x[0], hadamard(g, x, w), NULL, 0.7f);
+}
+
+BUILD(conv_of_hadamard)
+{
+    static const int64_t shape[4] = {3, 2, 3, 3};
+    static const int pad[4] = {1, 1, 1, 1};
+
+    return lx_op_conv2d(g, x[0], lx_op_reshape(g, hadamard(g, x, w), 4, shape), NULL, 1,
+                        pad);
+}
+
+/* The same made weight for two layers. */
+BUILD(hadamard_twice)
+{
+    lx_tensor *made = hadamard(g, x, w);
+
+    return lx_op_linear(g, lx_op_linear(g, x[0], made, NULL, 1), made, NULL, 1);
+}
+
 BUILD(lora)
 {
     lx_tensor *y = lx_op_linear(g, x[0], w[0], NULL, 1);
@@ -307,6 +335,16 @@ static const function functions[] = {
     {"conv_stride", conv_stride, {{1, 6, 5, 2}}, {{3, 2, 3, 3}}},
     {"linear", linear, {{2, 3, 4}}, {{5, 4}, {5}}},
     {"linear 1x1", linear, {{2, 3, 4}}, {{5, 4, 1, 1}, {5}}},
+    {"hadamard", hadamard, {{0}}, {{5, 2}, {2, 4}, {5, 3}, {3, 4}}},
+    {"linear of hadamard",
+     linear_of_hadamard,
+     {{2, 3, 4}},
+     {{5, 2}, {2, 4}, {5, 3}, {3, 4}}},
+    {"conv of hadamard",
+     conv_of_hadamard,
+     {{1, 4, 3, 2}},
+     {{3, 2}, {2, 18}, {3, 2}, {2, 18}}},
+    {"hadamard twice", hadamard_twice, {{2, 4}}, {{4, 2}, {2, 4}, {4, 2}, {2, 4}}},
     {"lora", lora, {{2, 3, 4}}, {{5, 4}, {2, 4}, {5, 2}}},
     {"attention", attention, {{2, 3, 4}, {2, 5, 4}, {2, 5, 4}}, {{0}}},
     {"self_attention", self_attention, {{2, 4, 6}}, {{0}}},

@@ -32,15 +32,18 @@ static void check_list(const char *golden, const lx_lora_spec *spec, int golden_
     lx_assert_ok(lx_file_read(&text, lx_golden_need(golden), 1 << 24, &err), &err);
     lx_assert_ok(lx_json_parse(&list, text.data, text.len, &err), &err);
     lx_model_fixture_open(&f, lx_synth_checkpoint("tiny"), 4);
-    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, spec, 1, &err), &err);
-    cJSON_ArrayForEach(item, list) {
+    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, spec, 1, &err),
+                 &err);
+    cJSON_ArrayForEach(item, list)
+    {
         const char *name = lx_json_text(item, "name");
         const cJSON *down = cJSON_GetObjectItem(item, "down");
         const lx_lora_module *module = &f.lora->modules[i];
         int layer;
 
         /* The narrow text encoder has 3 layers, the true one 12. */
-        if (sscanf(name, "lora_te_text_model_encoder_layers_%d_", &layer) == 1 && layer >= 3) {
+        if (sscanf(name, "lora_te_text_model_encoder_layers_%d_", &layer) == 1 &&
+            layer >= 3) {
             skipped++;
             continue;
         }
@@ -73,12 +76,14 @@ static void test_lora_create__modules_are_the_peers(void **state)
 
 static void test_lora_create__down_is_uniform_up_is_zero(void **state)
 {
-    const lx_lora_spec spec = {.rank = 8, .alpha = 4, .has_unet = true, .has_text_encoder = true};
+    const lx_lora_spec spec = {
+        .rank = 8, .alpha = 4, .has_unet = true, .has_text_encoder = true};
     lx_model_fixture f;
     lx_error err = {0};
 
     lx_model_fixture_open(&f, lx_synth_checkpoint("tiny"), 4);
-    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 7, &err), &err);
+    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 7, &err),
+                 &err);
     assert_int_equal(f.lora->count, 18 + 192);
     for (size_t i = 0; i < f.lora->count; i++) {
         const lx_lora_module *module = &f.lora->modules[i];
@@ -108,13 +113,16 @@ static void test_lora_create__a_module_begins_by_its_name(void **state)
     lx_error err = {0};
 
     lx_model_fixture_open(&f, lx_synth_checkpoint("nano"), 2);
-    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 42, &err), &err);
+    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 42, &err),
+                 &err);
     spec.has_text_encoder = false;
-    lx_assert_ok(lx_lora_create(&unet, f.dev, f.checkpoint, &f.config, &spec, 42, &err), &err);
+    lx_assert_ok(lx_lora_create(&unet, f.dev, f.checkpoint, &f.config, &spec, 42, &err),
+                 &err);
     assert_int_equal(unet->count, 192);
     assert_int_equal(f.lora->count, 192 + 12);
     for (size_t i = 0; i < unet->count; i++)
-        assert_memory_equal(unet->modules[i].down.value, f.lora->modules[12 + i].down.value,
+        assert_memory_equal(unet->modules[i].down.value,
+                            f.lora->modules[12 + i].down.value,
                             lx_lora__size(&unet->modules[i].down) * sizeof(float));
     lx_lora_free(unet);
     lx_model_fixture_close(&f);
@@ -128,7 +136,8 @@ static void check_reopened(lx_model_fixture *f, const char *path, lx_dtype dtype
     lx_error err = {0};
 
     lx_assert_ok(lx_lora_save(path, f->lora, dtype, false, NULL, 0, &err), &err);
-    lx_assert_ok(lx_lora_open(&again, f->dev, f->checkpoint, &f->config, path, true, &err), &err);
+    lx_assert_ok(
+        lx_lora_open(&again, f->dev, f->checkpoint, &f->config, path, true, &err), &err);
     assert_int_equal(again->count, f->lora->count);
     assert_int_equal(again->n_values, f->lora->n_values);
     for (size_t i = 0; i < again->count; i++) {
@@ -138,14 +147,19 @@ static void check_reopened(lx_model_fixture *f, const char *path, lx_dtype dtype
         assert_int_equal(again->modules[i].is_conv, f->lora->modules[i].is_conv);
     }
     if (dtype == LX_F32)
-        assert_memory_equal(again->values, f->lora->values, again->n_values * sizeof(float));
+        assert_memory_equal(again->values, f->lora->values,
+                            again->n_values * sizeof(float));
     lx_lora_free(again);
 }
 
 static void test_lora_create__saved_and_opened_again_is_equal(void **state)
 {
-    const lx_lora_spec spec = {.rank = 4, .alpha = 1, .conv_rank = 2, .conv_alpha = 1,
-                               .has_unet = true, .has_text_encoder = true};
+    const lx_lora_spec spec = {.rank = 4,
+                               .alpha = 1,
+                               .conv_rank = 2,
+                               .conv_alpha = 1,
+                               .has_unet = true,
+                               .has_text_encoder = true};
     lx_model_fixture f;
     lx_tensor_file *file;
     const lx_tensor_view *alpha;
@@ -154,7 +168,8 @@ static void test_lora_create__saved_and_opened_again_is_equal(void **state)
     lx_error err = {0};
 
     lx_model_fixture_open(&f, lx_synth_checkpoint("nano"), 2);
-    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 42, &err), &err);
+    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 42, &err),
+                 &err);
     snprintf(path, sizeof(path), "%s.lora.safetensors", lx_synth_checkpoint("nano"));
     check_reopened(&f, path, LX_F32);
     check_reopened(&f, path, LX_F16);
@@ -193,8 +208,9 @@ static void test_lora_create__golden_files_open(void **state)
 
         if (!path)
             continue;
-        lx_assert_ok(lx_lora_open(&f.lora, f.dev, f.checkpoint, &f.config, path, true, &err),
-                     &err);
+        lx_assert_ok(
+            lx_lora_open(&f.lora, f.dev, f.checkpoint, &f.config, path, true, &err),
+            &err);
         assert_int_equal(f.lora->count, files[i].count);
         assert_int_equal(f.lora->modules[0].rank, files[i].rank);
         assert_true(f.lora->modules[0].alpha == files[i].alpha);
@@ -221,15 +237,18 @@ static void check_refused(lx_model_fixture *f, const odd_tensor *odd, size_t n, 
     char path[600];
 
     for (size_t i = 0; i < n; i++)
-        views[i] = (lx_tensor_view){
-            .name = odd[i].name, .dtype = LX_F32, .n_dims = 2,
-            .shape = {odd[i].rows, odd[i].columns},
-            .n_elements = (size_t)(odd[i].rows * odd[i].columns), .data = zeros,
-            .bytes = (size_t)(odd[i].rows * odd[i].columns) * sizeof(float)};
+        views[i] = (lx_tensor_view){.name = odd[i].name,
+                                    .dtype = LX_F32,
+                                    .n_dims = 2,
+                                    .shape = {odd[i].rows, odd[i].columns},
+                                    .n_elements = (size_t)(odd[i].rows * odd[i].columns),
+                                    .data = zeros,
+                                    .bytes = (size_t)(odd[i].rows * odd[i].columns) *
+                                             sizeof(float)};
     snprintf(path, sizeof(path), "%s.odd_lora.safetensors", lx_synth_checkpoint("nano"));
     lx_assert_ok(lx_safetensors_write(path, views, n, NULL, 0, &err), &err);
-    assert_int_equal(lx_lora_open(&lora, f->dev, f->checkpoint, &f->config, path, false, &err),
-                     code);
+    assert_int_equal(
+        lx_lora_open(&lora, f->dev, f->checkpoint, &f->config, path, false, &err), code);
     assert_null(lora);
     if (!strstr(err.text, word) || !strstr(err.text, path))
         fail_msg("\"%s\" says neither %s nor %s", err.text, word, path);
@@ -244,8 +263,17 @@ static void test_lora_create__files_that_do_not_fit_are_refused(void **state)
     static const odd_tensor width[] = {{KEY ".lora_down.weight", 4, 31},
                                        {KEY ".lora_up.weight", 32, 4}};
     static const odd_tensor half[] = {{KEY ".lora_down.weight", 4, 32}};
-    static const odd_tensor stranger[] = {{"lora_unet_input_blocks_4_x.lora_down.weight", 4, 32}};
-    static const odd_tensor loha[] = {{KEY ".hada_w1_a", 4, 32}};
+    static const odd_tensor stranger[] = {
+        {"lora_unet_input_blocks_4_x.lora_down.weight", 4, 32}};
+    static const odd_tensor dora[] = {{KEY ".dora_scale", 4, 32}};
+    static const odd_tensor loha[] = {{KEY ".hada_w1_a", 32, 4},
+                                      {KEY ".hada_w1_b", 4, 32},
+                                      {KEY ".hada_w2_a", 32, 4},
+                                      {KEY ".hada_w2_b", 4, 31}};
+    static const odd_tensor quarter[] = {{KEY ".hada_w1_a", 4, 32}};
+    static const odd_tensor lokr[] = {{KEY ".lokr_w1", 4, 4}, {KEY ".lokr_w2", 8, 4}};
+    static const odd_tensor halves[] = {
+        {KEY ".lokr_w1", 4, 4}, {KEY ".lokr_w2_a", 8, 2}, {KEY ".lokr_w2_b", 3, 8}};
     static const odd_tensor other[] = {{"unet.mid_block.lora_A.weight", 4, 32}};
     lx_model_fixture f;
 
@@ -254,7 +282,11 @@ static void test_lora_create__files_that_do_not_fit_are_refused(void **state)
     check_refused(&f, width, 2, LX_EMISMATCH, "31");
     check_refused(&f, half, 1, LX_EFORMAT, "no lora_up.weight");
     check_refused(&f, stranger, 1, LX_EMISMATCH, "input_blocks_4");
-    check_refused(&f, loha, 1, LX_EUNSUPPORTED, "LoHa");
+    check_refused(&f, dora, 1, LX_EUNSUPPORTED, "LoHa");
+    check_refused(&f, loha, 4, LX_EMISMATCH, "hada_w2_b has 124 values");
+    check_refused(&f, quarter, 1, LX_EFORMAT, "hada_w1_b");
+    check_refused(&f, lokr, 2, LX_EMISMATCH, "32 x 16");
+    check_refused(&f, halves, 3, LX_EFORMAT, "do not fit");
     check_refused(&f, other, 1, LX_EUNSUPPORTED, "kohya");
     lx_model_fixture_close(&f);
 }
