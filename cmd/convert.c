@@ -324,9 +324,9 @@ static void print_changes(const convert_job *j)
         lx_print(j->cli, "  %zu names that a conversion had damaged are repaired\n",
                  r->n_repaired);
     if (r->n_split)
-        lx_print(j->cli, "  %zu fused layers of Flux.1 are taken apart\n", r->n_split);
+        lx_print(j->cli, "  %zu fused layers are taken apart\n", r->n_split);
     if (r->n_fused)
-        lx_print(j->cli, "  %zu fused layers of Flux.1 are put together\n", r->n_fused);
+        lx_print(j->cli, "  %zu fused layers are put together\n", r->n_fused);
     if (r->n_zero_alphas)
         lx_print(j->cli, "  %zu alphas of 0 mean alpha = rank and say so now\n",
                  r->n_zero_alphas);

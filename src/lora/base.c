@@ -86,6 +86,7 @@ typedef struct evidence {
     int64_t conv_in;     /* channels */
     long deepest;        /* index of transformer_blocks inside one attention of a UNet */
     long last_block;     /* of transformer_blocks at the top */
+    long last_single;    /* of single_transformer_blocks */
     bool is_unet, has_double, has_single, has_joint, has_added, has_qwen_mlp, has_flux_ff,
         is_hunyuan, is_wan, has_image_keys, is_cosmos, is_lumina, is_chroma, has_text_2,
         has_text_3;
@@ -179,7 +180,12 @@ static void look_at_transformer(evidence *v, const char *flat, const lx_lora_ent
                            ? index_after(flat, "transformer_blocks_")
                            : -1;
 
+    const long single = lx_starts_with(flat, "single_transformer_blocks_")
+                            ? index_after(flat, "single_transformer_blocks_")
+                            : -1;
+
     v->last_block = block > v->last_block ? block : v->last_block;
+    v->last_single = single > v->last_single ? single : v->last_single;
     if (is_attention && in && !v->hidden)
         v->hidden = in;
     v->has_double |= lx_starts_with(flat, "double_blocks_");
@@ -189,7 +195,8 @@ static void look_at_transformer(evidence *v, const char *flat, const lx_lora_ent
     v->has_qwen_mlp |= block >= 0 && has_any(flat, "img_mlp", "txt_mlp", "img_mod");
     v->has_flux_ff |= block >= 0 && has_any(flat, "ff_context", "norm1_context", NULL);
     v->is_hunyuan |= has_any(flat, "img_mlp_fc", "txt_mlp_fc", "img_mod_linear") ||
-                     strstr(flat, "individual_token_refiner");
+                     strstr(flat, "individual_token_refiner") ||
+                     strstr(flat, "token_refiner_refiner_blocks");
     v->is_wan |= lx_starts_with(flat, "blocks_") &&
                  has_any(flat, "_self_attn_q", "_self_attn_k", "_self_attn_v") &&
                  !strstr(flat, "_proj");
@@ -266,7 +273,9 @@ static const char *base_of_unet(const evidence *v, lx_arena *arena)
 
 static const char *base_of_flux(const evidence *v)
 {
-    if (v->is_hunyuan)
+    /* By diffusers' names only the numbers of blocks tell: 20 and 40, where Flux.1 has 19 and 38. */
+    if (v->is_hunyuan ||
+        (v->hidden == 3072 && (v->last_single > 37 || v->last_block > 18)))
         return "HunyuanVideo";
     if (v->is_chroma)
         return "Chroma";
@@ -338,7 +347,7 @@ static const char *base_of_embeddings(const lx_lora_file *f)
 
 const char *lx_lora_base(const lx_lora_file *f, lx_arena *arena)
 {
-    evidence v = {.deepest = -1, .last_block = -1};
+    evidence v = {.deepest = -1, .last_block = -1, .last_single = -1};
     const char *base = NULL;
 
     for (size_t i = 0; i < f->n_modules; i++)

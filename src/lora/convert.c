@@ -425,7 +425,7 @@ int lx_convert_run(lx_convert_result *out, lx_convert *c, const lx_convert_optio
         const lx_spell_model m = lx_spell_model_of(c->sources[i].file, c->arena);
         out->model.is_sdxl |= m.is_sdxl;
         out->model.is_sd2 |= m.is_sd2;
-        out->model.is_flux |= m.is_flux;
+        out->model.fused = out->model.fused ? out->model.fused : m.fused;
         out->model.numbers_encoders |= m.numbers_encoders || m.is_sdxl;
         out->model.numbers_encoders |= c->sources[i].part == LX_LORA_TEXT_ENCODER_2;
     }

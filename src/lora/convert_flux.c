@@ -1,4 +1,5 @@
-/* Layers that Flux.1 has fused and diffusers has not: one module becomes several, or several one. */
+/* Layers that Flux.1, SD 3 and HunyuanVideo have fused and diffusers has not: one module becomes several, or several
+ * one. */
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -122,8 +123,8 @@ static int check_fused(const lx_lora_entry *e, const size_t *rows, int n, lx_err
                        e->name);
     if (up->n_dims != 2 || down->n_dims != 2 || sum != (size_t)up->shape[0] ||
         !rows[n - 1] || lx_dtype_bits(up->dtype) % 8 || lx_dtype_bits(down->dtype) % 8)
-        return lx_fail(err, LX_EFORMAT, "%s: is not as large as Flux.1's fused layer",
-                       e->name);
+        return lx_fail(err, LX_EFORMAT,
+                       "%s: is not as large as that layer, which is fused", e->name);
     return LX_OK;
 }
 
@@ -217,7 +218,7 @@ static bool have_one_down(const fusion *f)
     return true;
 }
 
-/* The sizes of the whole; parts that are not there have the sizes that Flux.1's have. */
+/* The sizes of the whole; parts that are not there have the usual sizes. */
 typedef struct fused_size {
     size_t rows[LX_FLUX_PARTS], out, in, rank;
     lx_dtype up, down;
@@ -251,7 +252,8 @@ static int measure_fusion(fused_size *z, const fusion *f, bool has_one_down,
     for (int k = 0; k < f->n; k++) {
         const size_t usual = k == 3 ? 4 * z->in : z->in;
         if (f->parts[k] && z->rows[k] != usual)
-            return lx_fail(err, LX_EFORMAT, "%s: is not as large as Flux.1's layer",
+            return lx_fail(err, LX_EFORMAT,
+                           "%s: is not as large as its part of the fused layer",
                            f->parts[k]->name);
         z->rows[k] = usual;
         z->out += usual;
@@ -357,14 +359,67 @@ int lx_convert__fuse_all(lx_convert_result *out, lx_convert *c,
 
 /* ---- which of it ----------------------------------------------------------------------------------------- */
 
-/* Names of a fused or renamed network that is none of Flux.1's. */
+/* Names of a fused or renamed network that is none of these. */
 static int refuse(const lx_lora_entry *e, lx_spelling to, lx_error *err)
+{
+    return lx_fail(err, LX_EUNSUPPORTED,
+                   "%s: %s names the layers of this network otherwise, which lx converts "
+                   "for Flux.1, SD 3 and HunyuanVideo only",
+                   e->name, lx_spelling_names[to]);
+}
+
+/* Shift and scale behind the last block: 2 x width rows, whose halves diffusers has in the other order. */
+static int refuse_swapped(const lx_lora_entry *e, lx_error *err)
 {
     return lx_fail(
         err, LX_EUNSUPPORTED,
-        "%s: %s names the layers of this network otherwise, which lx converts for "
-        "Flux.1 only",
-        e->name, lx_spelling_names[to]);
+        "%s: diffusers has the two halves of this layer in the other order, which "
+        "lx does not convert: --drop '%s*' leaves it out",
+        e->name, e->name);
+}
+
+static bool is_swapped(const lx_lora_entry *e, lx_fused network, const char *path)
+{
+    const lx_tensor_view *up = e->tensors[LX_ROLE_UP], *down = e->tensors[LX_ROLE_DOWN];
+
+    if (!network)
+        return false;
+    if (lx_starts_with(path, "final_layer.adaLN_modulation") ||
+        lx_starts_with(path, "norm_out."))
+        return true;
+    return network == LX_FUSED_SD3 && up && down && up->n_dims >= 2 &&
+           down->n_dims >= 2 && up->shape[0] == 2 * down->shape[1] &&
+           (lx_ends_with(path, "context_block.adaLN_modulation.1") ||
+            lx_ends_with(path, "norm1_context.linear"));
+}
+
+/* Names that only the other side has. The layers of Wan's blocks and of Lumina's are called otherwise, too. */
+static bool is_original_name(const char *path)
+{
+    static const char *const heads[] = {
+        "double_blocks.", "single_blocks.", "joint_blocks.", "final_layer.",
+        "x_embedder.",    "t_embedder.",    "y_embedder.",   "img_in",
+        "txt_in",         "time_in",        "vector_in",     "guidance_in"};
+
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (lx_starts_with(path, heads[i]))
+            return true;
+    return lx_ends_with(path, ".attention.qkv") || lx_ends_with(path, ".attention.out") ||
+           (lx_starts_with(path, "blocks.") &&
+            (strstr(path, ".self_attn.") || strstr(path, ".cross_attn.") ||
+             lx_ends_with(path, ".ffn.0") || lx_ends_with(path, ".ffn.2")));
+}
+
+static bool is_diffusers_name(const char *path, lx_fused network)
+{
+    if (lx_starts_with(path, "single_transformer_blocks.") ||
+        lx_starts_with(path, "time_text_embed."))
+        return true;
+    if (lx_starts_with(path, "transformer_blocks."))
+        return network != LX_FUSED_NONE; /* Qwen-Image's are called so everywhere */
+    return lx_starts_with(path, "blocks.") &&
+           (strstr(path, ".attn1.") || strstr(path, ".attn2.") ||
+            strstr(path, ".ffn.net."));
 }
 
 static int to_diffusers(bool *is_done, lx_convert_result *out, lx_convert *c,
@@ -374,11 +429,13 @@ static int to_diffusers(bool *is_done, lx_convert_result *out, lx_convert *c,
 {
     const char *path = lx_str_text(&place->path);
     lx_str names[LX_FLUX_PARTS] = {LX_STR_INIT, LX_STR_INIT, LX_STR_INIT, LX_STR_INIT};
-    int n = out->model.is_flux ? lx_flux_split(names, path) : 0, rc = LX_OK;
+    int n = lx_flux_split(names, out->model.fused, path), rc = LX_OK;
 
     for (int k = 0; k < n && rc == LX_OK; k++)
         rc = lx_str_check(&names[k], err);
-    if (rc == LX_OK && n > 1) {
+    if (rc == LX_OK && is_swapped(e, out->model.fused, path)) {
+        rc = refuse_swapped(e, err);
+    } else if (rc == LX_OK && n > 1) {
         *is_done = true;
         out->n_split++;
         rc = split_module(out, c, s, e, o, names, n, err);
@@ -386,9 +443,7 @@ static int to_diffusers(bool *is_done, lx_convert_result *out, lx_convert *c,
         lx_str_release(&place->path);
         place->path = names[0];
         names[0] = (lx_str)LX_STR_INIT;
-    } else if (rc == LX_OK && (lx_starts_with(path, "double_blocks.") ||
-                               lx_starts_with(path, "single_blocks.") ||
-                               lx_starts_with(path, "joint_blocks."))) {
+    } else if (rc == LX_OK && is_original_name(path)) {
         rc = refuse(e, o->to, err);
     }
     for (int k = 0; k < LX_FLUX_PARTS; k++)
@@ -400,16 +455,24 @@ static int to_original(bool *is_done, const lx_convert_result *out, lx_convert *
                        const lx_convert_source *s, const lx_lora_entry *e,
                        const lx_convert_options *o, lx_module_place *place, lx_error *err)
 {
+    const lx_fused network = out->model.fused;
     const char *path = lx_str_text(&place->path);
     lx_str original = LX_STR_INIT;
     int part = 0, n = 0, rc = LX_OK;
 
-    if (!out->model.is_flux)
-        return LX_OK;
-    if (!lx_flux_join(&original, &part, &n, path)) {
-        if (lx_starts_with(path, "transformer_blocks.") ||
-            lx_starts_with(path, "single_transformer_blocks."))
+    if (network == LX_FUSED_HUNYUAN_VIDEO && o->to == LX_SPELL_COMFYUI)
+        return lx_fail(
+            err, LX_EUNSUPPORTED,
+            "%s: ComfyUI has names of its own for the layers of HunyuanVideo, which "
+            "lx does not write: --to kohya or diffusers",
+            e->name);
+    if (!lx_flux_join(&original, &part, &n, network, path)) {
+        if (is_swapped(e, network, path) && !is_original_name(path))
+            rc = refuse_swapped(e, err);
+        else if (is_diffusers_name(path, network))
             rc = refuse(e, o->to, err);
+    } else if (is_swapped(e, network, path)) {
+        rc = refuse_swapped(e, err);
     } else if ((rc = lx_str_check(&original, err)) == LX_OK && n > 1) {
         *is_done = true;
         rc = add_part(c, s, e, lx_str_text(&original), part, n, err);
@@ -436,7 +499,7 @@ static int name_numbered(lx_module_place *place, const char *name, lx_error *err
     lx_str_append(&whole, path, (size_t)(dot - path));
     if (lx_ends_with(lx_str_text(&whole), ".qkv") ||
         lx_ends_with(lx_str_text(&whole), ".linear1")) {
-        n = lx_flux_split(names, lx_str_text(&whole));
+        n = lx_flux_split(names, LX_FUSED_FLUX, lx_str_text(&whole));
         if (part >= n)
             rc = lx_fail(err, LX_EUNSUPPORTED, "%s: no part of a layer of Flux.1", name);
         else if ((rc = lx_str_check(&names[part], err)) == LX_OK) {
@@ -461,7 +524,8 @@ int lx_convert__flux(bool *is_done, lx_convert_result *out, lx_convert *c,
     *is_done = false;
     if (place->part != LX_LORA_UNET || place->is_unet)
         return LX_OK;
-    if (out->model.is_flux && (rc = name_numbered(place, e->name, err)) < 0)
+    if (out->model.fused == LX_FUSED_FLUX &&
+        (rc = name_numbered(place, e->name, err)) < 0)
         return rc;
     return o->to == LX_SPELL_DIFFUSERS || o->to == LX_SPELL_PEFT
                ? to_diffusers(is_done, out, c, s, e, o, place, err)

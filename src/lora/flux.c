@@ -3,88 +3,206 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    bool is_single;
+typedef struct layer {
     const char *original;
-    const char *parts[LX_FLUX_PARTS];
-} layers[] = {
-    {false, "img_attn.qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
-    {false, "txt_attn.qkv", {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}},
-    {false, "img_attn.proj", {"attn.to_out.0"}},
-    {false, "txt_attn.proj", {"attn.to_add_out"}},
-    {false, "img_mlp.0", {"ff.net.0.proj"}},
-    {false, "img_mlp.2", {"ff.net.2"}},
-    {false, "txt_mlp.0", {"ff_context.net.0.proj"}},
-    {false, "txt_mlp.2", {"ff_context.net.2"}},
-    {false, "img_mod.lin", {"norm1.linear"}},
-    {false, "txt_mod.lin", {"norm1_context.linear"}},
-    {true, "linear1", {"attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"}},
-    {true, "linear2", {"proj_out"}},
-    {true, "modulation.lin", {"norm.linear"}},
-};
-enum { N_LAYERS = sizeof layers / sizeof *layers };
+    const char *parts[LX_FLUX_PARTS]; /* diffusers' */
+} layer;
 
-enum { DOUBLE_BLOCKS = 19, SINGLE_BLOCKS = 38 };
+/* Blocks with a number each; without a name: layers that there are once. */
+typedef struct stack {
+    const char *original, *diffusers;
+    int n_blocks;
+    const layer *layers; /* ends with {0} */
+} stack;
 
-static int count_parts(size_t i)
+/* ---- Flux.1 --------------------------------------------------------------------------------- */
+
+static const layer flux_double[] = {
+    {"img_attn.qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
+    {"txt_attn.qkv", {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}},
+    {"img_attn.proj", {"attn.to_out.0"}},
+    {"txt_attn.proj", {"attn.to_add_out"}},
+    {"img_mlp.0", {"ff.net.0.proj"}},
+    {"img_mlp.2", {"ff.net.2"}},
+    {"txt_mlp.0", {"ff_context.net.0.proj"}},
+    {"txt_mlp.2", {"ff_context.net.2"}},
+    {"img_mod.lin", {"norm1.linear"}},
+    {"txt_mod.lin", {"norm1_context.linear"}},
+    {0}};
+
+static const layer flux_single[] = {
+    {"linear1", {"attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"}},
+    {"linear2", {"proj_out"}},
+    {"modulation.lin", {"norm.linear"}},
+    {0}};
+
+static const layer flux_once[] = {
+    {"img_in", {"x_embedder"}},
+    {"txt_in", {"context_embedder"}},
+    {"time_in.in_layer", {"time_text_embed.timestep_embedder.linear_1"}},
+    {"time_in.out_layer", {"time_text_embed.timestep_embedder.linear_2"}},
+    {"vector_in.in_layer", {"time_text_embed.text_embedder.linear_1"}},
+    {"vector_in.out_layer", {"time_text_embed.text_embedder.linear_2"}},
+    {"guidance_in.in_layer", {"time_text_embed.guidance_embedder.linear_1"}},
+    {"guidance_in.out_layer", {"time_text_embed.guidance_embedder.linear_2"}},
+    {"final_layer.linear", {"proj_out"}},
+    {0}};
+
+static const stack flux[] = {
+    {"double_blocks", "transformer_blocks", 19, flux_double},
+    {"single_blocks", "single_transformer_blocks", 38, flux_single},
+    {NULL, NULL, 0, flux_once},
+    {0}};
+
+/* ---- SD 3 ----------------------------------------------------------------------------------- */
+
+static const layer sd3_joint[] = {
+    {"x_block.attn.qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
+    {"x_block.attn2.qkv", {"attn2.to_q", "attn2.to_k", "attn2.to_v"}},
+    {"context_block.attn.qkv", {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}},
+    {"x_block.attn.proj", {"attn.to_out.0"}},
+    {"x_block.attn2.proj", {"attn2.to_out.0"}},
+    {"context_block.attn.proj", {"attn.to_add_out"}},
+    {"x_block.mlp.fc1", {"ff.net.0.proj"}},
+    {"x_block.mlp.fc2", {"ff.net.2"}},
+    {"context_block.mlp.fc1", {"ff_context.net.0.proj"}},
+    {"context_block.mlp.fc2", {"ff_context.net.2"}},
+    {"x_block.adaLN_modulation.1", {"norm1.linear"}},
+    {"context_block.adaLN_modulation.1", {"norm1_context.linear"}},
+    {0}};
+
+static const layer sd3_once[] = {
+    {"x_embedder.proj", {"pos_embed.proj"}},
+    {"context_embedder", {"context_embedder"}},
+    {"t_embedder.mlp.0", {"time_text_embed.timestep_embedder.linear_1"}},
+    {"t_embedder.mlp.2", {"time_text_embed.timestep_embedder.linear_2"}},
+    {"y_embedder.mlp.0", {"time_text_embed.text_embedder.linear_1"}},
+    {"y_embedder.mlp.2", {"time_text_embed.text_embedder.linear_2"}},
+    {"final_layer.linear", {"proj_out"}},
+    {0}};
+
+static const stack sd3[] = {{"joint_blocks", "transformer_blocks", 38, sd3_joint},
+                            {NULL, NULL, 0, sd3_once},
+                            {0}};
+
+/* ---- HunyuanVideo --------------------------------------------------------------------------- */
+
+static const layer hunyuan_double[] = {
+    {"img_attn_qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
+    {"txt_attn_qkv", {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}},
+    {"img_attn_proj", {"attn.to_out.0"}},
+    {"txt_attn_proj", {"attn.to_add_out"}},
+    {"img_mlp.fc1", {"ff.net.0.proj"}},
+    {"img_mlp.fc2", {"ff.net.2"}},
+    {"txt_mlp.fc1", {"ff_context.net.0.proj"}},
+    {"txt_mlp.fc2", {"ff_context.net.2"}},
+    {"img_mod.linear", {"norm1.linear"}},
+    {"txt_mod.linear", {"norm1_context.linear"}},
+    {0}};
+
+static const layer hunyuan_single[] = {
+    {"linear1", {"attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"}},
+    {"linear2", {"proj_out"}},
+    {"modulation.linear", {"norm.linear"}},
+    {0}};
+
+static const layer hunyuan_refiner[] = {
+    {"self_attn_qkv", {"attn.to_q", "attn.to_k", "attn.to_v"}},
+    {"self_attn_proj", {"attn.to_out.0"}},
+    {"mlp.fc1", {"ff.net.0.proj"}},
+    {"mlp.fc2", {"ff.net.2"}},
+    {"adaLN_modulation.1", {"norm_out.linear"}},
+    {0}};
+
+static const stack hunyuan_video[] = {
+    {"double_blocks", "transformer_blocks", 20, hunyuan_double},
+    {"single_blocks", "single_transformer_blocks", 40, hunyuan_single},
+    {"txt_in.individual_token_refiner.blocks",
+     "context_embedder.token_refiner.refiner_blocks", 2, hunyuan_refiner},
+    {0}};
+
+static const stack *const networks[] = {[LX_FUSED_FLUX] = flux,
+                                        [LX_FUSED_SD3] = sd3,
+                                        [LX_FUSED_HUNYUAN_VIDEO] = hunyuan_video};
+
+/* ---- both ways ------------------------------------------------------------------------------ */
+
+static int count_parts(const layer *l)
 {
     int n = 0;
 
-    while (n < LX_FLUX_PARTS && layers[i].parts[n])
+    while (n < LX_FLUX_PARTS && l->parts[n])
         n++;
     return n;
 }
 
-/* What stands behind "HEAD.N."; NULL when the path does not begin so or Flux.1 has no such block. */
+static bool is_same(const char *a, const char *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i] && !(a[i] && b[i] && strchr("._", a[i]) && strchr("._", b[i])))
+            return false;
+    return true;
+}
+
+static bool is_same_name(const char *a, const char *b)
+{
+    return strlen(a) == strlen(b) && is_same(a, b, strlen(a));
+}
+
+/* What stands behind "HEAD.N."; NULL when the path does not begin so or there is no such block. */
 static const char *behind(int *block, const char *path, const char *head, int n_blocks)
 {
-    const size_t n = strlen(head);
+    const size_t n = head ? strlen(head) : 0;
     int used = 0;
 
-    if (strncmp(path, head, n) != 0 || sscanf(path + n, ".%d.%n", block, &used) != 1 ||
-        !used || *block < 0 || *block >= n_blocks)
+    if (!head)
+        return path;
+    if (strlen(path) < n || !is_same(path, head, n) ||
+        sscanf(path + n, ".%d.%n", block, &used) != 1 || !used || *block < 0 ||
+        *block >= n_blocks)
         return NULL;
     return path + n + used;
 }
 
-int lx_flux_split(lx_str names[LX_FLUX_PARTS], const char *path)
+static void put_name(lx_str *out, const char *head, int block, const char *name)
 {
-    int block;
+    if (head)
+        lx_str_printf(out, "%s.%d.%s", head, block, name);
+    else
+        lx_str_puts(out, name);
+}
 
-    for (int single = 0; single < 2; single++) {
-        const char *rest =
-            behind(&block, path, single ? "single_blocks" : "double_blocks",
-                   single ? SINGLE_BLOCKS : DOUBLE_BLOCKS);
-        for (size_t i = 0; rest && i < N_LAYERS; i++) {
-            const int n = count_parts(i);
-            if (layers[i].is_single != single || strcmp(rest, layers[i].original) != 0)
+int lx_flux_split(lx_str names[LX_FLUX_PARTS], lx_fused network, const char *path)
+{
+    int block = 0;
+
+    for (const stack *s = network ? networks[network] : NULL; s && s->layers; s++) {
+        const char *rest = behind(&block, path, s->original, s->n_blocks);
+        for (const layer *l = s->layers; rest && l->original; l++) {
+            const int n = count_parts(l);
+            if (!is_same_name(rest, l->original))
                 continue;
             for (int k = 0; k < n; k++)
-                lx_str_printf(&names[k], "%s.%d.%s",
-                              single ? "single_transformer_blocks" : "transformer_blocks",
-                              block, layers[i].parts[k]);
+                put_name(&names[k], s->diffusers, block, l->parts[k]);
             return n;
         }
     }
     return 0;
 }
 
-bool lx_flux_join(lx_str *out, int *part, int *n_parts, const char *path)
+bool lx_flux_join(lx_str *out, int *part, int *n_parts, lx_fused network,
+                  const char *path)
 {
-    int block;
+    int block = 0;
 
-    for (int single = 0; single < 2; single++) {
-        const char *rest = behind(
-            &block, path, single ? "single_transformer_blocks" : "transformer_blocks",
-            single ? SINGLE_BLOCKS : DOUBLE_BLOCKS);
-        for (size_t i = 0; rest && i < N_LAYERS; i++)
-            for (int k = 0; layers[i].is_single == single && k < count_parts(i); k++)
-                if (strcmp(rest, layers[i].parts[k]) == 0) {
-                    lx_str_printf(out, "%s.%d.%s",
-                                  single ? "single_blocks" : "double_blocks", block,
-                                  layers[i].original);
+    for (const stack *s = network ? networks[network] : NULL; s && s->layers; s++) {
+        const char *rest = behind(&block, path, s->diffusers, s->n_blocks);
+        for (const layer *l = s->layers; rest && l->original; l++)
+            for (int k = 0; k < count_parts(l); k++)
+                if (is_same_name(rest, l->parts[k])) {
+                    put_name(out, s->original, block, l->original);
                     *part = k;
-                    *n_parts = count_parts(i);
+                    *n_parts = count_parts(l);
                     return true;
                 }
     }

@@ -1,15 +1,19 @@
 /*
- * lora/flux - the layers of Flux.1 by its original names and by diffusers'
+ * lora/flux - the layers of transformers by their original names and by diffusers', where they are not the same
  *
- *     double_blocks.N.img_attn.qkv    transformer_blocks.N.attn.to_q | to_k | to_v, rows one behind the other
- *     double_blocks.N.txt_attn.qkv    transformer_blocks.N.attn.add_q_proj | add_k_proj | add_v_proj
- *     single_blocks.N.linear1         single_transformer_blocks.N.attn.to_q | to_k | to_v | proj_mlp
+ *   Flux.1         double_blocks.N.img_attn.qkv       transformer_blocks.N.attn.to_q | to_k | to_v, row behind row
+ *                  double_blocks.N.txt_attn.qkv       transformer_blocks.N.attn.add_q_proj | add_k_proj | add_v_proj
+ *                  single_blocks.N.linear1            single_transformer_blocks.N.attn.to_q | to_k | to_v | proj_mlp
+ *   SD 3           joint_blocks.N.x_block.attn.qkv    transformer_blocks.N.attn.to_q | to_k | to_v
+ *   HunyuanVideo   double_blocks.N.img_attn_qkv       as Flux.1's
  *
  * and more that are one layer in both. A fused layer's LoRA splits exactly: each part has the same down and its rows
- * of up. Separate ones fuse exactly: downs above each other, ups along a diagonal.
+ * of up. Separate ones fuse exactly: downs above each other, ups along a diagonal. Of the layers behind the blocks that
+ * make shift and scale, diffusers has the halves in the other order: those are no rename and are not here.
  *
- * Sources: diffusers loaders/lora_conversion_utils.py and scripts/convert_flux_to_diffusers.py, black-forest-labs/flux
- * model.py.
+ * Sources: diffusers loaders/lora_conversion_utils.py, loaders/single_file_utils.py (convert_sd3_transformer_...,
+ * convert_hunyuan_video_transformer_...) and scripts/convert_flux_to_diffusers.py; black-forest-labs/flux model.py;
+ * sd-scripts library/sd3_models.py.
  */
 #ifndef LX_LORA_FLUX_H
 #define LX_LORA_FLUX_H
@@ -21,10 +25,19 @@
 
 enum { LX_FLUX_PARTS = 4 };
 
-/* diffusers' names of an original layer, appended to empty strings: how many; 0: no layer of Flux.1. */
-int lx_flux_split(lx_str names[LX_FLUX_PARTS], const char *path);
+typedef enum lx_fused {
+    LX_FUSED_NONE, /* named alike everywhere, or not known */
+    LX_FUSED_FLUX,
+    LX_FUSED_SD3,
+    LX_FUSED_HUNYUAN_VIDEO
+} lx_fused;
+
+/* diffusers' names of an original layer, appended to empty strings: how many; 0: the network has no such layer.
+ * Points and underscores of the path count as the same, since kohya's names do not tell them apart. */
+int lx_flux_split(lx_str names[LX_FLUX_PARTS], lx_fused network, const char *path);
 /* The original name, which part of it this is, and of how many; false: no such layer. */
-bool lx_flux_join(lx_str *out, int *part, int *n_parts, const char *path);
+bool lx_flux_join(lx_str *out, int *part, int *n_parts, lx_fused network,
+                  const char *path);
 /* Rows of each part of a layer of that width; n_parts as above. */
 void lx_flux_rows(size_t rows[LX_FLUX_PARTS], int n_parts, size_t in, size_t out);
 

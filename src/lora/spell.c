@@ -9,13 +9,22 @@
 const char *const lx_spelling_names[LX_SPELLINGS] = {"kohya", "diffusers",
                                                      "diffusers-old", "peft", "comfyui"};
 
+static lx_fused fused_of(const char *base)
+{
+    return !base                               ? LX_FUSED_NONE
+           : lx_starts_with(base, "Flux.1")    ? LX_FUSED_FLUX
+           : lx_starts_with(base, "SD 3")      ? LX_FUSED_SD3
+           : strcmp(base, "HunyuanVideo") == 0 ? LX_FUSED_HUNYUAN_VIDEO
+                                               : LX_FUSED_NONE;
+}
+
 lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
 {
     const char *base = lx_lora_base(file, arena);
     bool has_one = base && (lx_starts_with(base, "SD 1") || lx_starts_with(base, "SD 2"));
     lx_spell_model m = {.is_sdxl = base && lx_starts_with(base, "SDXL"),
                         .is_sd2 = base && lx_starts_with(base, "SD 2"),
-                        .is_flux = base && lx_starts_with(base, "Flux.1")};
+                        .fused = fused_of(base)};
 
     m.numbers_encoders = m.is_sdxl;
     /* A UNet of SD 1.x's paths has one encoder, though diffusers' own conversion numbers it. */
@@ -24,15 +33,17 @@ lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
                    strstr(file->modules[i].name, "up_blocks");
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
-        m.is_flux |= strstr(e->name, "single_transformer_blocks") ||
-                     strstr(e->name, ".img_attn.qkv.") || strstr(e->name, ".linear1.");
+        if (!m.fused &&
+            (strstr(e->name, "single_transformer_blocks") ||
+             strstr(e->name, ".img_attn.qkv.") || strstr(e->name, ".linear1.")))
+            m.fused = LX_FUSED_FLUX;
         m.is_sdxl |= lx_starts_with(e->name, "lora_unet_input_blocks_4_1_") &&
                      strstr(e->name, "transformer_blocks_1_");
         m.numbers_encoders |= e->part == LX_LORA_TEXT_ENCODER_2 ||
                               e->part == LX_LORA_TEXT_ENCODER_3 ||
                               (!has_one && lx_starts_with(e->name, "lora_te1_"));
     }
-    m.numbers_encoders |= m.is_flux;
+    m.numbers_encoders |= m.fused == LX_FUSED_FLUX || m.fused == LX_FUSED_SD3;
     return m;
 }
 
@@ -53,6 +64,9 @@ static const char *const words[] = {
     "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2",
     "SelfAttention", "DenseReluDense", "wi_0", "wi_1", "wo", "block", "layer",
     /* Flux, SD 3, Wan, Qwen-Image, Lumina */
+    "x_embedder", "t_embedder", "y_embedder", "context_embedder", "time_text_embed",
+    "pos_embed", "individual_token_refiner", "token_refiner", "refiner_blocks",
+    "timestep_embedder", "text_embedder", "guidance_embedder", "norm_out",
     "double_blocks", "single_blocks", "joint_blocks", "single_transformer_blocks",
     "context_block", "x_block", "img_attn", "txt_attn", "img_mlp", "txt_mlp", "img_mod",
     "txt_mod", "img_in", "txt_in", "time_in", "vector_in", "guidance_in", "in_layer",

@@ -22,6 +22,7 @@
 
 #include "src/base/str.h"
 #include "src/lora/file.h"
+#include "src/lora/flux.h"
 
 typedef enum lx_spelling {
     LX_SPELL_KOHYA,
@@ -35,8 +36,9 @@ extern const char *const lx_spelling_names[LX_SPELLINGS]; /* as in the table abo
 
 /* What of the model decides spellings. */
 typedef struct lx_spell_model {
-    bool is_sdxl, is_sd2, is_flux; /* is_flux: Flux.1, by whosever names */
-    bool numbers_encoders;         /* lora_te1_ for the first */
+    bool is_sdxl, is_sd2;
+    lx_fused fused;        /* whose layers these are, by whosever names */
+    bool numbers_encoders; /* lora_te1_ for the first */
 } lx_spell_model;
 
 /* Of a file. */

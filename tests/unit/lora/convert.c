@@ -577,6 +577,157 @@ static void write_modules(const char *path, lx_tensor_view *views, size_t n)
     }
 }
 
+/* SD 3 and HunyuanVideo by the names of sd-scripts and by diffusers', there and back to the bit. */
+typedef struct renamed_layer {
+    const char *kohya, *diffusers; /* one of diffusers' */
+    int64_t out, in, rows;         /* rows: of that one */
+} renamed_layer;
+
+static void check_renamed(const renamed_layer *layers, size_t n_layers, size_t n_split)
+{
+    static const lx_spelling by[] = {LX_SPELL_DIFFUSERS, LX_SPELL_PEFT};
+    const lx_convert_options back = {.to = LX_SPELL_KOHYA};
+    const char *path = "/tmp/lx-convert-renamed.safetensors";
+    lx_tensor_view views[64];
+    lx_error err;
+    size_t n = 0;
+    done a;
+
+    for (size_t i = 0; i < n_layers; i++)
+        n += put_module(views + n, layers[i].kohya, true, layers[i].out, layers[i].in, i);
+    write_modules(path, views, n);
+    lx_assert_ok(convert(&a, path, &back, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        const lx_convert_options there = {.to = by[i]};
+        char paths[LX_CONVERT_PARTS][400], folder[64], name[200];
+        done b, c;
+        lx_assert_ok(convert(&b, path, &there, &err), &err);
+        assert_int_equal(b.r.n_split, n_split);
+        for (size_t k = 0; k < n_layers; k++) {
+            const lx_tensor_view *up;
+            snprintf(name, sizeof name, "%s%s.lora_B.weight",
+                     i ? "base_model.model." : "transformer.", layers[k].diffusers);
+            if (!(up = find(&b.r, name)))
+                fail_msg("%s: not there", name);
+            assert_int_equal(up->shape[0], layers[k].rows);
+        }
+        save(paths, &b, folder);
+        lx_assert_ok(convert(&c, paths[0], &back, &err), &err);
+        assert_same(&a.r, &c.r, lx_spelling_names[by[i]]);
+        drop(&c);
+        clean(paths, b.r.n_parts, folder);
+        drop(&b);
+    }
+    drop(&a);
+    unlink(path);
+}
+
+static void test_convert__sd3_there_and_back(void **state)
+{
+    enum { H = 1536 };
+    static const renamed_layer layers[] = {
+        {"lora_unet_joint_blocks_0_x_block_attn_qkv", "transformer_blocks.0.attn.to_v",
+         3 * H, H, H},
+        {"lora_unet_joint_blocks_0_context_block_attn_qkv",
+         "transformer_blocks.0.attn.add_q_proj", 3 * H, H, H},
+        {"lora_unet_joint_blocks_3_x_block_attn2_qkv", "transformer_blocks.3.attn2.to_k",
+         3 * H, H, H},
+        {"lora_unet_joint_blocks_23_x_block_attn_proj",
+         "transformer_blocks.23.attn.to_out.0", H, H, H},
+        {"lora_unet_joint_blocks_3_x_block_attn2_proj",
+         "transformer_blocks.3.attn2.to_out.0", H, H, H},
+        {"lora_unet_joint_blocks_1_context_block_attn_proj",
+         "transformer_blocks.1.attn.to_add_out", H, H, H},
+        {"lora_unet_joint_blocks_1_x_block_mlp_fc1", "transformer_blocks.1.ff.net.0.proj",
+         4 * H, H, 4 * H},
+        {"lora_unet_joint_blocks_1_context_block_mlp_fc2",
+         "transformer_blocks.1.ff_context.net.2", H, 4 * H, H},
+        {"lora_unet_joint_blocks_1_x_block_adaLN_modulation_1",
+         "transformer_blocks.1.norm1.linear", 6 * H, H, 6 * H},
+        {"lora_unet_joint_blocks_1_context_block_adaLN_modulation_1",
+         "transformer_blocks.1.norm1_context.linear", 6 * H, H, 6 * H},
+        {"lora_unet_context_embedder", "context_embedder", H, 4096, H},
+        {"lora_unet_t_embedder_mlp_0", "time_text_embed.timestep_embedder.linear_1", H,
+         256, H},
+        {"lora_unet_y_embedder_mlp_2", "time_text_embed.text_embedder.linear_2", H, H, H},
+        {"lora_unet_final_layer_linear", "proj_out", 64, H, 64},
+    };
+
+    (void)state;
+    check_renamed(layers, sizeof layers / sizeof *layers, 3);
+}
+
+static void test_convert__hunyuan_video_there_and_back(void **state)
+{
+    static const renamed_layer layers[] = {
+        {"lora_unet_double_blocks_19_img_attn_qkv", "transformer_blocks.19.attn.to_k",
+         3 * HIDDEN, HIDDEN, HIDDEN},
+        {"lora_unet_double_blocks_0_txt_attn_qkv", "transformer_blocks.0.attn.add_v_proj",
+         3 * HIDDEN, HIDDEN, HIDDEN},
+        {"lora_unet_double_blocks_0_img_attn_proj", "transformer_blocks.0.attn.to_out.0",
+         HIDDEN, HIDDEN, HIDDEN},
+        {"lora_unet_double_blocks_0_img_mlp_fc1", "transformer_blocks.0.ff.net.0.proj",
+         4 * HIDDEN, HIDDEN, 4 * HIDDEN},
+        {"lora_unet_double_blocks_0_txt_mod_linear",
+         "transformer_blocks.0.norm1_context.linear", 6 * HIDDEN, HIDDEN, 6 * HIDDEN},
+        {"lora_unet_single_blocks_39_linear1", "single_transformer_blocks.39.proj_mlp",
+         7 * HIDDEN, HIDDEN, 4 * HIDDEN},
+        {"lora_unet_single_blocks_39_linear2", "single_transformer_blocks.39.proj_out",
+         HIDDEN, 5 * HIDDEN, HIDDEN},
+        {"lora_unet_single_blocks_1_modulation_linear",
+         "single_transformer_blocks.1.norm.linear", 3 * HIDDEN, HIDDEN, 3 * HIDDEN},
+        {"lora_unet_txt_in_individual_token_refiner_blocks_1_self_attn_qkv",
+         "context_embedder.token_refiner.refiner_blocks.1.attn.to_q", 3 * HIDDEN, HIDDEN,
+         HIDDEN},
+    };
+
+    (void)state;
+    check_renamed(layers, sizeof layers / sizeof *layers, 4);
+}
+
+/* What is no rename is refused, and so are names that nobody is known to look for. */
+static void test_convert__halves_in_another_order(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t out, in;
+        lx_spelling to;
+        const char *wanted;
+    } cases[] = {
+        {"lora_unet_joint_blocks_23_context_block_adaLN_modulation_1", 2 * 1536, 1536,
+         LX_SPELL_DIFFUSERS, "in the other order"},
+        {"transformer.transformer_blocks.23.norm1_context.linear", 2 * 1536, 1536,
+         LX_SPELL_KOHYA, "in the other order"},
+        {"lora_unet_final_layer_adaLN_modulation_1", 2 * 1536, 1536, LX_SPELL_DIFFUSERS,
+         "in the other order"},
+        {"lora_unet_double_blocks_0_img_mlp_fc1", 4 * HIDDEN, HIDDEN, LX_SPELL_COMFYUI,
+         "ComfyUI has names of its own"},
+    };
+    const char *path = "/tmp/lx-convert-renamed.safetensors";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const lx_convert_options o = {.to = cases[i].to};
+        const bool is_kohya = cases[i].name[0] == 'l';
+        lx_tensor_view views[8];
+        lx_error err;
+        size_t n =
+            put_module(views, cases[i].name, is_kohya, cases[i].out, cases[i].in, 1);
+        done a;
+        if (cases[i].to != LX_SPELL_COMFYUI) /* which network it is */
+            n += put_module(views + n,
+                            is_kohya ? "lora_unet_joint_blocks_0_x_block_attn_proj"
+                                     : "transformer.transformer_blocks.0.attn.to_q",
+                            is_kohya, 1536, 1536, 2);
+        write_modules(path, views, n);
+        assert_int_equal(convert(&a, path, &o, &err), LX_EUNSUPPORTED);
+        if (!strstr(err.text, cases[i].wanted))
+            fail_msg("%s: %s", cases[i].name, err.text);
+        drop(&a);
+        unlink(path);
+    }
+}
+
 /* Fused layers come apart for diffusers and PEFT, with their rows of up, and together again to the bit. */
 static void test_convert__flux_apart_and_together(void **state)
 {
@@ -794,14 +945,30 @@ static void test_convert__refused(void **state)
          LX_F16,
          LX_ELIMIT,
          "too large for F16"},
-        {{DOWN("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight"),
-          UP("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_up.weight")},
+        {{DOWN("lora_unet_layers_0_attention_qkv.lora_down.weight"),
+          UP("lora_unet_layers_0_attention_qkv.lora_up.weight")},
          2,
          LX_SPELL_DIFFUSERS,
          NULL,
          LX_U64,
          LX_EUNSUPPORTED,
-         "Flux.1 only"},
+         "Flux.1, SD 3 and HunyuanVideo only"},
+        {{DOWN("diffusion_model.blocks.0.self_attn.q.lora_A.weight"),
+          UP("diffusion_model.blocks.0.self_attn.q.lora_B.weight")},
+         2,
+         LX_SPELL_PEFT,
+         NULL,
+         LX_U64,
+         LX_EUNSUPPORTED,
+         "Flux.1, SD 3 and HunyuanVideo only"},
+        {{DOWN("transformer.blocks.0.attn1.to_q.lora_A.weight"),
+          UP("transformer.blocks.0.attn1.to_q.lora_B.weight")},
+         2,
+         LX_SPELL_KOHYA,
+         NULL,
+         LX_U64,
+         LX_EUNSUPPORTED,
+         "Flux.1, SD 3 and HunyuanVideo only"},
         {{DOWN(STEM ".lora_down.weight"), UP(STEM ".lora_up.weight")},
          2,
          LX_SPELL_KOHYA,
@@ -930,6 +1097,9 @@ int main(void)
         cmocka_unit_test(test_convert__damaged_names_are_repaired),
         cmocka_unit_test(test_convert__precision),
         cmocka_unit_test(test_convert__drops),
+        cmocka_unit_test(test_convert__sd3_there_and_back),
+        cmocka_unit_test(test_convert__hunyuan_video_there_and_back),
+        cmocka_unit_test(test_convert__halves_in_another_order),
         cmocka_unit_test(test_convert__flux_apart_and_together),
         cmocka_unit_test(test_convert__flux_of_separate_modules),
         cmocka_unit_test(test_convert__flux_of_other_trainers),
