@@ -1,6 +1,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "cmd/inspect_one.h"
@@ -68,12 +69,14 @@ static void show_what(lx_cli *cli, const lx_inspected *x)
 {
     const lx_lora_summary *s = &x->summary;
     const char *size = lx_inspect__size(cli->arena, (double)s->data_bytes);
+    const char *base = strcmp(s->base, "unknown") == 0 ? "an unknown model" : s->base;
 
     if (x->file->n_modules)
-        line(cli, "what", "%s for %s, %s keys, %s, %zu modules, %s", x->what, s->base,
-             x->file->family, dtypes(cli->arena, s->n_dtypes), s->n_modules, size);
+        line(cli, "what", "%s for %s, %s keys, %s, %zu module%s, %s", x->what, base,
+             x->file->family, dtypes(cli->arena, s->n_dtypes), s->n_modules,
+             s->n_modules == 1 ? "" : "s", size);
     else if (x->file->n_embeddings)
-        line(cli, "what", "a textual inversion (embedding) for %s, no LoRA", s->base);
+        line(cli, "what", "a textual inversion (embedding) for %s, no LoRA", base);
     else if (x->model)
         line(cli, "what", "a whole model (checkpoint): %s, %zu tensors, %s", x->model,
              s->n_tensors, size);
@@ -94,10 +97,12 @@ static void show_parts(lx_cli *cli, const lx_inspected *x)
             continue;
         alpha = part->n_without_alpha == part->n_modules
                     ? "alpha not stored (read as the rank)"
+                : !isfinite(part->alpha_min) || !isfinite(part->alpha_max)
+                    ? "alpha is no number"
                     : range(cli->arena, "alpha", part->alpha_min, part->alpha_max);
         if (!part->rank_max) /* kinds without a rank */
-            line(cli, lx_lora_part_label((lx_lora_part)p, x->summary.base), "%zu modules",
-                 part->n_modules);
+            line(cli, lx_lora_part_label((lx_lora_part)p, x->summary.base),
+                 "%zu module%s", part->n_modules, part->n_modules == 1 ? "" : "s");
         else
             line(
                 cli, lx_lora_part_label((lx_lora_part)p, x->summary.base),
@@ -329,8 +334,8 @@ static void show_values(lx_cli *cli, const lx_inspected *x)
 
     lx_inspect__line(cli, "integrity", hashes[s->hash]);
     if (s->n_not_finite)
-        line(cli, "values", "%zu values are NaN or infinite, first in %s",
-             s->n_not_finite, s->first_not_finite);
+        line(cli, "values", "%zu value%s NaN or infinite, first in %s", s->n_not_finite,
+             s->n_not_finite == 1 ? " is" : "s are", s->first_not_finite);
     else
         lx_inspect__line(cli, "values", "all finite");
     if (s->n_untrained && s->n_untrained == s->n_modules)

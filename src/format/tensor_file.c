@@ -193,6 +193,19 @@ static bool is_pickle_name(const char *path)
     return false;
 }
 
+/* Nothing but letters where a header's length would be, and behind it. */
+static bool is_text(const lx_mapping *map)
+{
+    enum { LOOKED_AT = 256 };
+    const size_t n = map->size < LOOKED_AT ? map->size : LOOKED_AT;
+
+    for (size_t i = 0; i < n; i++)
+        if (map->data[i] < 0x20 &&
+            !strchr("\t\n\r\f\x1b", map->data[i] ? map->data[i] : 'x'))
+            return false;
+    return n > 0 && (lx_utf8_check((const char *)map->data, n) + 4 > n);
+}
+
 /* What people save under a model's name by mistake; NULL when it is none of them. */
 static const char *known_stranger(const lx_mapping *map)
 {
@@ -206,7 +219,9 @@ static const char *known_stranger(const lx_mapping *map)
     if (begins_with(map, 0, "7z\xBC\xAF\x27\x1C", 6))
         return "is a 7z archive (unpack it first)";
     if (begins_with(map, 257, "ustar", 5))
-        return "is a tar file: torch's form before version 0.1.10 is not read";
+        return "is a tar file: torch's form before version 0.1.10 is not read, and a "
+               "bundle "
+               "of runs is for `lx import`";
     if (begins_with(map, 0, "\x1F\x8B", 2))
         return "is gzip-compressed (unpack it first)";
     return NULL;
@@ -234,6 +249,12 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
         return lx_npz__read(file, err);
     if (is_zip || ends_like_zip(map))
         return lx_torch__read_zip(file, err);
+    if (map->size >= 8 && is_text(map) &&
+        !is_pickle_name(path)) /* the first pickles were text, too */
+        return lx_fail(
+            err, LX_EFORMAT,
+            "is a text, not a model (a caption or a configuration beside it?), at "
+            "byte 0");
     if (is_pickle || is_pickle_name(path))
         return lx_torch__read_legacy(file, err);
     return lx_safetensors__read(file, err);

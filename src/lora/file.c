@@ -341,11 +341,12 @@ static void find_alpha(lx_lora_file *f, lx_lora_entry *e)
         set_problem(f, e, "alpha must be one number, has %zu elements", t->n_elements);
         return;
     }
+    e->has_alpha = true; /* of whatever use */
     if (!isfinite(alpha)) {
+        e->alpha = alpha;
         set_problem(f, e, "alpha is %g", alpha);
         return;
     }
-    e->has_alpha = true;
     /* kohya reads 0 as "alpha = rank", and such files were trained by it. */
     e->alpha = alpha == 0 ? (double)e->rank : alpha;
 }
