@@ -92,13 +92,14 @@ static int confine(lx_cli *cli, const struct inspect_args *args,
     lx_bounds b = {.cli = cli};
     int rc;
 
-    for (size_t i = 0; i < args->files.count; i++)
-        lx_bounds_read(&b, args->files.items[i]);
-    for (size_t i = 0; i < files->count; i++)
-        if (!lx_file_exists(files->paths[i]))
-            lx_bounds_read(&b, lx_inspect_stored_path(cli, files->paths[i]));
-        else if (files->has_patterns)
-            lx_bounds_read(&b, files->paths[i]);
+    for (size_t i = 0; i < args->files.count; i++) {
+        const char *word = args->files.items[i];
+        lx_bounds_read(&b, word);
+        if (!strpbrk(word, "*?[") && !lx_file_exists(word))
+            lx_bounds_read(&b, lx_inspect_stored_path(cli, word));
+    }
+    for (size_t i = 0; i < files->count && files->has_patterns; i++)
+        lx_bounds_read(&b, files->paths[i]);
     if (args->html)
         lx_bounds_write(&b, args->html);
     if ((rc = lx_bounds_store(&b, false, err)) < 0)
