@@ -7,7 +7,7 @@
  *              x[b, i*stride + r - pad_top, j*stride + s - pad_left, c]
  *              with x = 0 outside; h' = (h + pad_top + pad_bottom - kh) / stride + 1
  *   conv2d_dx  dy [B,h',w',Co], w -> dx [B,h,w,Ci]
- *   conv2d_dw  dy, x -> dw [Co,Ci,kh,kw] +=
+ *   conv2d_dw  dy, x -> dw [Co,Ci,kh,kw] +=, or = where attributes say `sets`
  *
  * Attributes: conv. f32, the products of conv2d and conv2d_dx also in bf16 (kernel.h). w may also be F16 (the bits of a checkpoint, widened exactly as it is
  * read) when it is frozen. Sums are f32 (f64 in the plain ones); conv2d_dw sums in an order that

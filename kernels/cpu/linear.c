@@ -77,6 +77,9 @@ static void run_linear_dx(lx_device *dev, const lx_call *call)
 static void run_linear_dw(lx_device *dev, const lx_call *call)
 {
     if (lx_thin_fits(&call->out[0], LX_COMPUTE_F32)) {
+        if (call->attrs.linear.sets) /* it only adds */
+            memset(call->out[0].data, 0,
+                   (size_t)lx_arg_count(&call->out[0]) * sizeof(float));
         lx_thin_linear_dw(dev, call);
         return;
     }

@@ -98,6 +98,8 @@ static int prepare_conv2d_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_e
     const lx_cuda_product s = {.gradient_bytes = lx_cuda_round_up(
                                    (size_t)lx_arg_count(&call->out[0]) * sizeof(float))};
 
+    if (call->attrs.conv.sets)
+        return lx_fail(err, LX_EUNSUPPORTED, "a weight's gradient can only be added to");
     return set_up(dev, call, is_sizing, &spec, s, err);
 }
 

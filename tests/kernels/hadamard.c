@@ -53,17 +53,24 @@ static void test_hadamard_dab__adds_to_what_is_there(void **state)
 }
 
 /* Where attributes say so, the gradient of a weight takes the place of what is there. */
-static void test_linear_dw__sets(void **state)
+static void check_sets(int M, int N, int K)
 {
     lx_case *c = lx_case_new(LX_OP_linear_dw);
 
     lx_case_attrs(c)->linear.scale = 0.5f;
     lx_case_attrs(c)->linear.sets = true;
-    lx_case_in(c, 0, 1, 1, 77, 33, -1);
-    lx_case_in(c, 0, 1, 1, 77, 65, -1);
-    lx_case_out(c, 33, 65, -1);
+    lx_case_in(c, 0, 1, 1, M, N, -1);
+    lx_case_in(c, 0, 1, 1, M, K, -1);
+    lx_case_out(c, N, K, -1);
     lx_case_check(c, 2e-6);
     lx_case_free(c);
+}
+
+static void test_linear_dw__sets(void **state)
+{
+    check_sets(77, 33, 65);
+    check_sets(77, 4, 65); /* thin (kernels/cpu/thin.h) */
+    check_sets(77, 65, 4);
 }
 
 static void test_conv2d_dw__sets(void **state)
