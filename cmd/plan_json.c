@@ -107,7 +107,8 @@ static void add_memory(cJSON *out, const lx_footprint *m)
         {"mapped_bytes", m->mapped},       {"touched_bytes", m->touched},
         {"copied_bytes", m->copied},       {"lora_bytes", m->lora},
         {"optimizer_bytes", m->optimizer}, {"latent_bytes", m->latents},
-        {"encoder_bytes", m->encoder},     {"saving_bytes", m->saving},
+        {"encoder_bytes", m->encoder},     {"reading_bytes", m->reading},
+        {"saving_bytes", m->saving},
         {"program_bytes", m->program},
     };
 

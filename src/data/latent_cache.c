@@ -70,6 +70,18 @@ int lx_latent_cache_read(bool *found, float *mean, float *logvar,
     return rc;
 }
 
+bool lx_latent_cache_has(const lx_latent_cache *cache, const lx_dataset *d,
+                         const lx_image *image, bool is_mirror)
+{
+    lx_str path = LX_STR_INIT;
+    bool is_there = cache->folder &&
+                    make_path(&path, cache, d, image, is_mirror, NULL) == LX_OK &&
+                    lx_file_exists(lx_str_text(&path));
+
+    lx_str_release(&path);
+    return is_there;
+}
+
 int lx_latent_cache_write(const lx_latent_cache *cache, const lx_dataset *d,
                           const lx_image *image, bool is_mirror, const float *mean,
                           const float *logvar, lx_error *err)

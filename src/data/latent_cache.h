@@ -24,6 +24,9 @@ typedef struct lx_latent_cache {
 int lx_latent_cache_read(bool *found, float *mean, float *logvar,
                          const lx_latent_cache *cache, const lx_dataset *dataset,
                          const lx_image *image, bool is_mirror, lx_error *err);
+/* Is there a file, sound or not? false where that cannot be said. */
+bool lx_latent_cache_has(const lx_latent_cache *cache, const lx_dataset *dataset,
+                         const lx_image *image, bool is_mirror);
 /* Whole or not at all. */
 int lx_latent_cache_write(const lx_latent_cache *cache, const lx_dataset *dataset,
                           const lx_image *image, bool is_mirror, const float *mean,

@@ -9,6 +9,7 @@
 #include "src/data/latent_cache.h"
 #include "src/data/npz_latents.h"
 #include "src/data/pixels.h"
+#include "src/data/prefetch.h"
 
 static const float latent_scale = 0.18215f;
 
@@ -16,6 +17,20 @@ static const float latent_scale = 0.18215f;
 typedef struct slot {
     size_t first, n;
 } slot;
+
+/* The samples of an epoch, bucket by bucket, and its batches, shuffled. */
+typedef struct arrangement {
+    int epoch;  /* -1 = none */
+    int *order; /* image of each sample */
+    slot *slots;
+    size_t n_slots;
+} arrangement;
+
+/* One image and mirror to be cached. */
+typedef struct todo {
+    int image;
+    bool is_mirror;
+} todo;
 
 struct lx_loader {
     const lx_dataset *dataset;
@@ -30,10 +45,14 @@ struct lx_loader {
     float **
         cache; /* [images][2]: straight, mirrored, its mask behind it; NULL = not cached */
 
-    int epoch;   /* of the order below; -1 = none */
-    int *order;  /* image of each sample, bucket by bucket */
-    slot *slots; /* batches, shuffled */
-    size_t n_samples, n_slots;
+    arrangement arranged[2]; /* even and odd epochs */
+    size_t n_samples;
+
+    lx_prefetch *ahead; /* NULL = pixels are made when they are wanted */
+    /* What is asked of it next: sample ahead_sample of batch ahead_moment (counted over all epochs), or, while
+     * latents are cached, place ahead_sample of the list. */
+    uint64_t ahead_moment;
+    size_t ahead_sample;
 
     lx_batch batch;
     float *latents, *loss_weights, *pixels, *moments;
@@ -64,18 +83,23 @@ int lx_loader_new(lx_loader **out, const lx_dataset *d, uint64_t seed,
     l->max_train_steps = max_train_steps;
     l->encode = encode;
     l->encode_context = encode_context;
-    l->epoch = -1;
     l->n_samples = d->n_train_samples + d->n_reg_samples;
     l->cache = lx_calloc(2 * d->n_images, sizeof *l->cache);
-    l->order = lx_calloc(l->n_samples, sizeof *l->order);
-    l->slots = lx_calloc(d->n_batches, sizeof *l->slots);
+    for (int i = 0; i < 2; i++) {
+        arrangement *a = &l->arranged[i];
+        a->epoch = -1;
+        a->order = lx_calloc(l->n_samples, sizeof *a->order);
+        a->slots = lx_calloc(d->n_batches, sizeof *a->slots);
+        if (!a->order || !a->slots)
+            rc = lx_oom(err);
+    }
     l->captions = lx_calloc(batch, sizeof *l->captions);
     l->caption_texts = lx_calloc(batch, sizeof *l->caption_texts);
     l->images = lx_calloc(batch, sizeof *l->images);
     l->is_flipped = lx_calloc(batch, 1);
     l->loss_weights = lx_calloc(batch, sizeof *l->loss_weights);
-    if (!l->cache || !l->order || !l->slots || !l->captions || !l->caption_texts ||
-        !l->images || !l->is_flipped || !l->loss_weights)
+    if (!l->cache || !l->captions || !l->caption_texts || !l->images || !l->is_flipped ||
+        !l->loss_weights)
         rc = lx_oom(err);
     if (rc == LX_OK)
         rc = lx_decoder_new(&l->decoder, err);
@@ -90,14 +114,17 @@ void lx_loader_free(lx_loader *l)
 {
     if (!l)
         return;
+    lx_prefetch_free(l->ahead);
     for (size_t i = 0; l->cache && i < 2 * l->dataset->n_images; i++)
         lx_free(l->cache[i]);
     for (size_t i = 0; l->captions && i < lx_dataset_largest_batch(l->dataset); i++)
         lx_str_release(&l->captions[i]);
     lx_decoder_free(l->decoder);
     lx_free(l->cache);
-    lx_free(l->order);
-    lx_free(l->slots);
+    for (int i = 0; i < 2; i++) {
+        lx_free(l->arranged[i].order);
+        lx_free(l->arranged[i].slots);
+    }
     lx_free(l->captions);
     lx_free(l->caption_texts);
     lx_free(l->images);
@@ -108,6 +135,11 @@ void lx_loader_free(lx_loader *l)
     lx_free(l->pixels);
     lx_free(l->moments);
     lx_free(l);
+}
+
+int lx_loader_read_ahead(lx_loader *l, lx_error *err)
+{
+    return lx_prefetch_new(&l->ahead, l->dataset, err);
 }
 
 /* ---- latents ----------------------------------------------------------------------------- */
@@ -124,9 +156,24 @@ static bool is_kept(const lx_loader *l, const float *mask, const lx_augment *a)
            a->crop_y == 0.5 && a->hue == 0 && a->gamma == 0;
 }
 
+/* Into l->pixels: what was made ahead under this name (NULL: none was), else now. */
+static int make_pixels(float *mask, lx_loader *l, const lx_image *image,
+                       const lx_augment *augment, const uint64_t *name, lx_error *err)
+{
+    bool found = false;
+    int rc = l->ahead && name
+                 ? lx_prefetch_take(&found, l->ahead, name, l->pixels, mask, err)
+                 : LX_OK;
+
+    if (rc < 0 || found)
+        return rc;
+    return lx_image_tensor(l->pixels, mask, l->decoder, l->dataset, image, augment, err);
+}
+
 /* Mean and logvar from the disk, or from the encoder. */
 static int find_moments(float *mean, float *logvar, float *mask, lx_loader *l,
-                        const lx_image *image, const lx_augment *augment, lx_error *err)
+                        const lx_image *image, const lx_augment *augment,
+                        const uint64_t *name, lx_error *err)
 {
     const lx_bucket *b = &l->dataset->buckets[image->bucket];
     const bool keeps = is_kept(l, mask, augment);
@@ -138,8 +185,7 @@ static int find_moments(float *mean, float *logvar, float *mask, lx_loader *l,
         return rc;
     if (found)
         return LX_OK;
-    if ((rc = lx_image_tensor(l->pixels, mask, l->decoder, l->dataset, image, augment,
-                              err)) < 0 ||
+    if ((rc = make_pixels(mask, l, image, augment, name, err)) < 0 ||
         (rc = l->encode(l->encode_context, l->pixels, b->width, b->height, mean, logvar,
                         err)) < 0)
         return rc;
@@ -167,7 +213,8 @@ static float clamped(float logvar)
 
 /* One draw from the VAE's posterior, not yet times 0.18215. */
 static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image *image,
-                          const lx_augment *augment, lx_rng rng, lx_error *err)
+                          const lx_augment *augment, const uint64_t *name, lx_rng rng,
+                          lx_error *err)
 {
     const lx_bucket *b = &l->dataset->buckets[image->bucket];
     const size_t n = latent_size(b);
@@ -179,7 +226,7 @@ static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image 
     mean = l->moments;
     logvar = mean + n;
     noise = logvar + n;
-    if ((rc = find_moments(mean, logvar, mask, l, image, augment, err)) < 0)
+    if ((rc = find_moments(mean, logvar, mask, l, image, augment, name, err)) < 0)
         return rc;
     lx_rng_normal(noise, n, 0, &rng);
     for (size_t i = 0; i < n; i++) {
@@ -237,7 +284,7 @@ static int check_npz(lx_loader *l, const lx_image *image, const float *found,
         return rc;
     mean = l->moments;
     logvar = mean + n;
-    if ((rc = find_moments(mean, logvar, NULL, l, image, &none, err)) < 0)
+    if ((rc = find_moments(mean, logvar, NULL, l, image, &none, NULL, err)) < 0)
         return rc;
     for (size_t i = 0; i < n; i++) {
         const double apart = (double)found[i] - (double)mean[i];
@@ -254,13 +301,22 @@ static int check_npz(lx_loader *l, const lx_image *image, const float *found,
     return LX_OK;
 }
 
-/* Unscaled, the mask behind them. */
-static int make_latents(float *out, lx_loader *l, const lx_image *image, bool is_mirror,
+static void name_todo(uint64_t name[2], size_t at)
+{
+    name[0] = UINT64_MAX;
+    name[1] = at;
+}
+
+/* Unscaled, the mask behind them; of place `at` of the list. */
+static int make_latents(float *out, lx_loader *l, const todo *what, size_t at,
                         lx_error *err)
 {
+    const lx_image *image = &l->dataset->images[what->image];
+    const bool is_mirror = what->is_mirror;
     const size_t n = latent_size(&l->dataset->buckets[image->bucket]);
     float *mask = l->dataset->config.has_masks ? out + n : NULL;
     lx_augment augment = LX_AUGMENT_NONE;
+    uint64_t name[2];
     int rc;
 
     if (image->npz) {
@@ -268,30 +324,36 @@ static int make_latents(float *out, lx_loader *l, const lx_image *image, bool is
         return rc < 0 || is_mirror ? rc : check_npz(l, image, out, err);
     }
     augment.is_flipped = is_mirror;
+    name_todo(name, at);
     return sample_latents(
-        out, mask, l, image, &augment,
+        out, mask, l, image, &augment, name,
         lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)), err);
 }
 
-static int cache_image(lx_loader *l, size_t i, lx_error *err)
+/* Of the image at *at of the list, with its mirror if that is next; moves *at behind it. */
+static int cache_image(lx_loader *l, const todo *list, size_t n_list, size_t *at,
+                       lx_error *err)
 {
     const lx_dataset *d = l->dataset;
-    const lx_image *image = &d->images[i];
-    const int n_mirrors = lx_dataset_settings(d, image)->flip_aug ? 2 : 1;
+    const int index = list[*at].image;
+    const lx_image *image = &d->images[index];
     const size_t n = latent_size(&d->buckets[image->bucket]);
-    float **places = &l->cache[2 * i];
+    float **places = &l->cache[2 * index];
     bool is_written;
     int rc = LX_OK;
 
-    for (int k = 0; k < n_mirrors && rc == LX_OK; k++)
-        rc = (places[k] = lx_alloc((n + n / 4) * sizeof(float)))
-                 ? make_latents(places[k], l, image, k, err)
+    for (; *at < n_list && list[*at].image == index && rc == LX_OK; ++*at) {
+        float **place = &places[list[*at].is_mirror];
+        rc = (*place = lx_alloc((n + n / 4) * sizeof(float)))
+                 ? make_latents(*place, l, &list[*at], *at, err)
                  : lx_oom(err);
+    }
     if (rc == LX_OK && d->config.npz_latents >= LX_NPZ_WRITE)
         rc = lx_npz_latents_write(&is_written, places[0], places[1], l->decoder, d, image,
                                   err);
-    for (int k = 0; k < n_mirrors && rc == LX_OK; k++)
-        scale(places[k], n);
+    for (int k = 0; k < 2 && rc == LX_OK; k++)
+        if (places[k])
+            scale(places[k], n);
     return rc;
 }
 
@@ -301,26 +363,67 @@ void lx_loader_keep_latents(lx_loader *l, const lx_latent_cache *cache)
 }
 
 /* Bucket by bucket, so that the encoder's graph of a size is made once. */
-int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_context,
-                            lx_error *err)
+static size_t list_todo(todo *list, const lx_dataset *d)
 {
-    const lx_dataset *d = l->dataset;
-    int64_t done = 0, total = 0;
-    int rc;
+    size_t n = 0;
 
-    for (size_t i = 0; i < d->n_buckets; i++)
-        total += (int64_t)d->buckets[i].n_images;
     for (size_t b = 0; b < d->n_buckets; b++)
         for (size_t i = 0; i < d->n_images; i++) {
             const lx_image *image = &d->images[i];
             if (!image->repeats || (size_t)image->bucket != b)
                 continue;
-            if ((rc = cache_image(l, i, err)) < 0)
-                return rc;
-            if (progress && (rc = progress(progress_context, ++done, total, err)) < 0)
-                return rc;
+            list[n++] = (todo){(int)i, false};
+            if (lx_dataset_settings(d, image)->flip_aug)
+                list[n++] = (todo){(int)i, true};
         }
-    return LX_OK;
+    return n;
+}
+
+/* Asks for the pixels behind place `at`, of images whose latents are nowhere yet. */
+static void ask_todo(lx_loader *l, const todo *list, size_t n, size_t at)
+{
+    lx_prefetch_request r = {.augment = LX_AUGMENT_NONE};
+
+    if (!l->ahead)
+        return;
+    if (l->ahead_sample < at)
+        l->ahead_sample = at;
+    for (; l->ahead_sample < n; l->ahead_sample++) {
+        const todo *what = &list[l->ahead_sample];
+        r.image = &l->dataset->images[what->image];
+        if (r.image->npz ||
+            (!l->dataset->config.has_masks &&
+             lx_latent_cache_has(&l->kept, l->dataset, r.image, what->is_mirror)))
+            continue;
+        r.augment.is_flipped = what->is_mirror;
+        name_todo(r.name, l->ahead_sample);
+        if (!lx_prefetch_ask(l->ahead, &r))
+            return;
+    }
+}
+
+int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_context,
+                            lx_error *err)
+{
+    todo *list = lx_calloc(2 * l->dataset->n_images + 1, sizeof *list);
+    int64_t done = 0, total = 0;
+    size_t n;
+    int rc = LX_OK;
+
+    if (!list)
+        return lx_oom(err);
+    n = list_todo(list, l->dataset);
+    for (size_t i = 0; i < n; i++)
+        total += !list[i].is_mirror;
+    for (size_t at = 0; at < n && rc == LX_OK;) {
+        ask_todo(l, list, n, at);
+        if ((rc = cache_image(l, list, n, &at, err)) == LX_OK && progress)
+            rc = progress(progress_context, ++done, total, err);
+    }
+    lx_free(list);
+    lx_prefetch_free(l->ahead); /* nothing is read in the steps */
+    l->ahead = NULL;
+    return rc;
 }
 
 /* ---- order ------------------------------------------------------------------------------- */
@@ -338,27 +441,31 @@ static void shuffle(void *items, size_t n, size_t size, lx_rng rng)
     }
 }
 
-static void arrange(lx_loader *l, int epoch)
+static const arrangement *arrange(lx_loader *l, int epoch)
 {
     const lx_dataset *d = l->dataset;
+    arrangement *a = &l->arranged[epoch & 1];
     size_t at = 0;
 
-    l->n_slots = 0;
+    if (a->epoch == epoch)
+        return a;
+    a->n_slots = 0;
     for (size_t b = 0; b < d->n_buckets; b++) {
         const size_t batch = lx_dataset_batch_size(d, &d->buckets[b]);
         size_t first = at;
         for (size_t i = 0; i < d->n_images; i++)
             for (int k = 0; (size_t)d->images[i].bucket == b && k < d->images[i].repeats;
                  k++)
-                l->order[at++] = (int)i;
-        shuffle(l->order + first, at - first, sizeof *l->order,
+                a->order[at++] = (int)i;
+        shuffle(a->order + first, at - first, sizeof *a->order,
                 lx_rng_stream(l->seed, LX_RNG_ORDER, (uint64_t)epoch, b + 1));
         for (size_t from = first; from < at; from += batch)
-            l->slots[l->n_slots++] = (slot){from, at - from < batch ? at - from : batch};
+            a->slots[a->n_slots++] = (slot){from, at - from < batch ? at - from : batch};
     }
-    shuffle(l->slots, l->n_slots, sizeof *l->slots,
+    shuffle(a->slots, a->n_slots, sizeof *a->slots,
             lx_rng_stream(l->seed, LX_RNG_ORDER, (uint64_t)epoch, 0));
-    l->epoch = epoch;
+    a->epoch = epoch;
+    return a;
 }
 
 /* ---- batches ----------------------------------------------------------------------------- */
@@ -417,9 +524,38 @@ static int fill_sample(lx_loader *l, size_t i, int index, uint64_t moment,
         return LX_OK;
     }
     rc = sample_latents(l->latents + i * n, mask, l, image, &augment,
+                        (const uint64_t[2]){moment, i},
                         lx_rng_stream(l->seed, LX_RNG_LATENT, moment + 2, i), err);
     scale(l->latents + i * n, n);
     return rc;
+}
+
+/* Asks for what comes after batch `moment`, into the next epoch at most. */
+static void ask_batches(lx_loader *l, uint64_t moment)
+{
+    const uint64_t per_epoch = l->dataset->n_batches;
+
+    if (!l->ahead)
+        return;
+    if (l->ahead_moment <= moment || l->ahead_moment > moment + per_epoch) {
+        l->ahead_moment = moment + 1;
+        l->ahead_sample = 0;
+    }
+    while (l->ahead_moment / per_epoch <= moment / per_epoch + 1) {
+        const arrangement *a = arrange(l, (int)(l->ahead_moment / per_epoch));
+        const slot s = a->slots[l->ahead_moment % per_epoch];
+        const int index = a->order[s.first + l->ahead_sample];
+        lx_prefetch_request r = {.image = &l->dataset->images[index],
+                                 .name = {l->ahead_moment, l->ahead_sample}};
+        r.augment = draw_augment(l, lx_dataset_settings(l->dataset, r.image), r.image,
+                                 l->ahead_moment, l->ahead_sample);
+        if (!l->cache[2 * index + r.augment.is_flipped] && !lx_prefetch_ask(l->ahead, &r))
+            return;
+        if (++l->ahead_sample == s.n) {
+            l->ahead_moment++;
+            l->ahead_sample = 0;
+        }
+    }
 }
 
 int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch,
@@ -427,15 +563,14 @@ int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch
 {
     const lx_caption_moment when = {epoch + 1, step, l->max_train_steps};
     const uint64_t moment = (uint64_t)epoch * l->dataset->n_batches + (uint64_t)batch;
+    const arrangement *a = arrange(l, epoch);
     const lx_bucket *bucket;
     slot s;
     int rc;
 
-    if (epoch != l->epoch)
-        arrange(l, epoch);
-    lx_assert(batch >= 0 && (size_t)batch < l->n_slots);
-    s = l->slots[batch];
-    bucket = &l->dataset->buckets[l->dataset->images[l->order[s.first]].bucket];
+    lx_assert(batch >= 0 && (size_t)batch < a->n_slots);
+    s = a->slots[batch];
+    bucket = &l->dataset->buckets[l->dataset->images[a->order[s.first]].bucket];
     if (lx_grow(&l->latents, &l->latents_capacity, s.n * latent_size(bucket),
                 sizeof(float)) < 0 ||
         (l->dataset->config.has_masks &&
@@ -443,7 +578,7 @@ int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch
                  sizeof(float)) < 0))
         return lx_oom(err);
     for (size_t i = 0; i < s.n; i++)
-        if ((rc = fill_sample(l, i, l->order[s.first + i], moment, &when, err)) < 0)
+        if ((rc = fill_sample(l, i, a->order[s.first + i], moment, &when, err)) < 0)
             return rc;
     l->batch = (lx_batch){.size = (int)s.n,
                           .width = bucket->width,
@@ -454,6 +589,7 @@ int lx_loader_batch(const lx_batch **out, lx_loader *l, int epoch, int64_t batch
                           .loss_weights = l->loss_weights,
                           .images = l->images,
                           .is_flipped = l->is_flipped};
+    ask_batches(l, moment);
     *out = &l->batch;
     return LX_OK;
 }

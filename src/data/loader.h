@@ -40,6 +40,11 @@ void lx_loader_free(lx_loader *loader);
 struct lx_latent_cache;
 void lx_loader_keep_latents(lx_loader *loader, const struct lx_latent_cache *cache);
 
+/* From now on a thread makes the pixels of the next images, decoded and resized, while the VAE or a training
+ * step is at work on the present ones (data/prefetch). All that is given out stays the same to the bit. Ends
+ * by itself once latents are cached. */
+int lx_loader_read_ahead(lx_loader *loader, lx_error *err);
+
 /* Encodes every image (and its mirror when flip_aug) once; the VAE posterior is sampled once per
  * image from (seed, LX_RNG_LATENT, 0, image hash). */
 int lx_loader_cache_latents(lx_loader *loader, lx_progress progress, void *progress_context,

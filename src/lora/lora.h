@@ -209,12 +209,13 @@ uint64_t lx_lora_dropout_stream(const lx_lora_module *module);
 
 /* ---- saving ------------------------------------------------------------------------------- */
 
-/* The file's tensors in host memory, for the writer and for hashes of the data. */
+/* The file's tensors in host memory, for the writer and for hashes of the data. F32 of a device whose memory is
+ * the host's are the LoRA's own values, which must not change meanwhile; others are copied, a factor at a time. */
 typedef struct lx_lora_tensors {
     lx_tensor_view *
         views; /* by module: NAME.lora_down.weight, NAME.lora_up.weight (or its factors), NAME.alpha */
     size_t count;
-    void *data;
+    void *data; /* of the factors that were copied; NULL = none were */
     struct lx_arena *arena;
 } lx_lora_tensors;
 

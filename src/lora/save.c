@@ -50,8 +50,49 @@ static int describe_alpha(lx_tensor_view *view, lx_lora_tensors *tensors,
                   : 0;
 }
 
-static int convert(lx_lora_tensors *tensors, const lx_lora *lora, const float *values,
-                   lx_dtype dtype, lx_dtype alpha_dtype, lx_error *err)
+/* F32 where the host can read it is the LoRA's own memory; else one factor at a time comes from the
+ * device and is narrowed. */
+static bool borrows(const lx_lora *lora, lx_dtype dtype)
+{
+    return lora->dev->uses_host_memory && dtype == LX_F32;
+}
+
+static int fetch(char *to, float *scratch, const lx_lora *lora, size_t first, size_t n,
+                 lx_dtype dtype, lx_error *err)
+{
+    int rc;
+
+    if ((rc = lora->dev->download(lora->dev, scratch, lora->values + first,
+                                  n * sizeof(float), err)) < 0 ||
+        (rc = lora->dev->sync(lora->dev, err)) < 0)
+        return rc;
+    rc = lx_from_f32(to, dtype, scratch, n);
+    return rc < 0 ? lx_fail(err, rc, "a LoRA cannot be saved as %s", lx_dtype_name(dtype))
+                  : LX_OK;
+}
+
+static size_t values_of(const lx_param *param)
+{
+    size_t n = 1;
+
+    for (int i = 0; i < param->n_dims; i++)
+        n *= (size_t)param->shape[i];
+    return n;
+}
+
+static size_t largest_factor(const lx_lora *lora)
+{
+    size_t most = 0;
+
+    for (size_t i = 0; i < lora->n_params; i++) {
+        const size_t n = values_of(lora->params[i]);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static int describe_all(lx_lora_tensors *tensors, float *scratch, const lx_lora *lora,
+                        lx_dtype dtype, lx_dtype alpha_dtype, lx_error *err)
 {
     char *at = tensors->data;
     size_t n = 0;
@@ -63,12 +104,12 @@ static int convert(lx_lora_tensors *tensors, const lx_lora *lora, const float *v
         for (int k = 0; k < m->n_factors; k++) {
             lx_tensor_view *view = &tensors->views[tensors->count++];
 
-            describe(view, m, k, dtype, at);
-            if ((rc = lx_from_f32(at, dtype, values + n, view->n_elements)) < 0)
-                return lx_fail(err, rc, "a LoRA cannot be saved as %s",
-                               lx_dtype_name(dtype));
+            describe(view, m, k, dtype, at ? at : (void *)(lora->values + n));
+            if (at &&
+                (rc = fetch(at, scratch, lora, n, view->n_elements, dtype, err)) < 0)
+                return rc;
             n += view->n_elements;
-            at += view->bytes;
+            at = at ? at + view->bytes : NULL;
         }
         if ((rc = describe_alpha(&tensors->views[tensors->count++], tensors,
                                  &lora->modules[i], alpha_dtype, err)) < 0)
@@ -81,28 +122,26 @@ int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dty
                         bool has_integer_alpha, lx_error *err)
 {
     lx_lora_tensors *tensors = lx_calloc(1, sizeof(*tensors));
-    float *values = lx_alloc(lora->n_values * sizeof(float));
+    const bool is_copied = !borrows(lora, dtype);
+    float *scratch = lx_alloc(is_copied ? largest_factor(lora) * sizeof(float) : 1);
     int rc;
 
     *out = NULL;
-    if (!tensors || !values || !(tensors->arena = lx_arena_new()) ||
+    if (!tensors || !scratch || !(tensors->arena = lx_arena_new()) ||
         !(tensors->views =
               lx_calloc(lora->n_params + lora->count + 1, sizeof(*tensors->views))) ||
-        !(tensors->data = lx_alloc(bytes_of(dtype, lora->n_values) + 1))) {
+        (is_copied && !(tensors->data = lx_alloc(bytes_of(dtype, lora->n_values) + 1)))) {
         rc = lx_oom(err);
         goto done;
     }
-    if ((rc = lora->dev->download(lora->dev, values, lora->values,
-                                  lora->n_values * sizeof(float), err)) < 0 ||
-        (rc = lora->dev->sync(lora->dev, err)) < 0 ||
-        (rc = convert(tensors, lora, values, dtype, has_integer_alpha ? LX_I64 : dtype,
-                      err)) < 0)
+    if ((rc = describe_all(tensors, scratch, lora, dtype,
+                           has_integer_alpha ? LX_I64 : dtype, err)) < 0)
         goto done;
     *out = tensors;
     tensors = NULL;
 done:
     lx_lora_tensors_free(tensors);
-    lx_free(values);
+    lx_free(scratch);
     return rc;
 }
 

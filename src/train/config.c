@@ -11,6 +11,7 @@ void lx_train_config_defaults(lx_train_config *c)
     c->mixed_precision = "no";
     c->sample_sampler = "ddim";
     c->autosave_minutes = 10;
+    c->max_data_loader_n_workers = 8;
     c->network = (lx_lora_spec){.rank = 4,
                                 .alpha = 1,
                                 .conv_alpha = 1,
@@ -74,6 +75,8 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
         {c->max_grad_norm >= 0,
          "--max_grad_norm must not be negative (0 turns clipping off)"},
         {c->clip_skip >= 0, "--clip_skip must not be negative"},
+        {c->max_data_loader_n_workers >= 0,
+         "--max_data_loader_n_workers must not be negative"},
         {c->autosave_minutes >= 0,
          "--autosave_minutes must not be negative (0 turns it off)"},
         {c->max_token_length == 75 || c->max_token_length == 150 ||

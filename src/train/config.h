@@ -114,6 +114,7 @@ typedef struct lx_train_config {
     const char *logging_dir, *log_prefix, *log_tracker_name; /* logging_dir NULL: none */
     bool log_config;
     int threads;        /* 0 = all */
+    int max_data_loader_n_workers; /* 0: images are read in between the steps, else beside them */
     const char *device; /* as lx_device_open takes it; NULL = the CPU */
     size_t max_memory;  /* bytes; 0 = no limit */
 } lx_train_config;

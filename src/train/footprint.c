@@ -1,5 +1,7 @@
 #include "src/train/footprint.h"
 
+#include "src/data/prefetch.h"
+
 /* A page that is read brings its neighbours that are in memory anyway: 16 of 4 KiB on Linux. */
 enum { ROW_BYTES = 1 << 16, ROWS_PER_CAPTION = 20 };
 
@@ -75,7 +77,7 @@ static int optimizer_bytes(size_t *out, const lx_footprint_of *of, lx_error *err
 size_t lx_footprint_beside_arena(const lx_footprint *f)
 {
     return f->program + f->touched + f->copied + f->lora + f->optimizer + f->latents +
-           f->saving + (f->is_cached ? 0 : f->encoder);
+           f->saving + (f->is_cached ? 0 : f->encoder + f->reading);
 }
 
 int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *err)
@@ -90,11 +92,14 @@ int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *e
     count_weights(&f, of);
     f.lora = 2 * n * sizeof(float);
     f.latents = latent_bytes(of);
-    f.saving = n * (sizeof(float) + (size_t)lx_dtype_bits(of->config->save_dtype) / 8);
+    if (of->config->max_data_loader_n_workers)
+        f.reading = lx_prefetch_bytes(of->dataset);
+    if (of->is_copied_to_save || of->config->save_dtype != LX_F32)
+        f.saving = n * (size_t)lx_dtype_bits(of->config->save_dtype) / 8;
     if ((rc = optimizer_bytes(&f.optimizer, of, err)) < 0)
         return rc;
     f.peak = most(lx_footprint_beside_arena(&f) + f.arena,
-                  f.program + f.lora + f.latents + f.encoder);
+                  f.program + f.lora + f.latents + f.encoder + f.reading);
     *out = f;
     return LX_OK;
 }

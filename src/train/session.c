@@ -309,6 +309,7 @@ static int prepare_loader(lx_train *t, lx_error *err)
         (rc = lx_loader_new(&t->loader, t->dataset, c->seed, c->prior_loss_weight,
                             t->count.total_steps, lx_latents_encode, t->latents, err)) <
             0 ||
+        (c->max_data_loader_n_workers && (rc = lx_loader_read_ahead(t->loader, err)) < 0) ||
         (rc = prepare_validation(t, err)) < 0)
         return rc;
     if (!c->data.cache_latents)
@@ -375,7 +376,8 @@ static int count_footprint(lx_footprint *out, lx_train *t, size_t encoder, lx_er
                           .checkpoint = t->checkpoint,
                           .lora = t->lora,
                           .arena = t->memory.arena_bytes,
-                          .encoder_arena = encoder};
+                          .encoder_arena = encoder,
+                          .is_copied_to_save = !t->dev->uses_host_memory};
     size_t counted;
     int rc;
 

@@ -16,8 +16,8 @@
 #include "src/report/sheet.h"
 #include "tests/support/golden.h"
 
-static int encode(void *context, const float *x, int width, int height, float *mean, float *logvar,
-                  lx_error *err)
+static int encode(void *context, const float *x, int width, int height, float *mean,
+                  float *logvar, lx_error *err)
 {
     size_t n = 4 * (size_t)(width / 8) * (size_t)(height / 8);
 
@@ -30,7 +30,7 @@ static int encode(void *context, const float *x, int width, int height, float *m
     return LX_OK;
 }
 
-static int use_data(const lx_dataset_config *c, lx_error *err)
+static int use_data(const lx_dataset_config *c, bool reads_ahead, lx_error *err)
 {
     lx_arena *arena = lx_arena_new();
     lx_dataset *d = NULL;
@@ -45,7 +45,8 @@ static int use_data(const lx_dataset_config *c, lx_error *err)
         (rc = lx_dataset_plan(d, err)) < 0 || (rc = lx_dataset_hash(d, err)) < 0 ||
         (rc = lx_dataset_facts_of(&facts, d, arena, err)) < 0 ||
         (rc = lx_loader_new(&loader, d, 1, 1.0, 10, encode, NULL, err)) < 0 ||
-        (rc = lx_loader_cache_latents(loader, NULL, NULL, err)) < 0)
+        (reads_ahead && (rc = lx_loader_read_ahead(loader, err)) < 0) ||
+        (c->cache_latents && (rc = lx_loader_cache_latents(loader, NULL, NULL, err)) < 0))
         goto done;
     for (size_t i = 0; i < d->n_batches && rc == LX_OK; i++)
         rc = lx_loader_batch(&batch, loader, 0, (int64_t)i, (int64_t)i, err);
@@ -56,7 +57,8 @@ done:
     return rc;
 }
 
-static void test_fault_data__every_allocation_may_fail(void **state)
+/* Every allocation at first, then each `stride`th share of those before it. */
+static void fail_everywhere(bool reads_ahead, size_t stride)
 {
     const char *path = lx_golden_need("data/dataset/parse/hobby_txt.json");
     lx_dataset_config c;
@@ -79,15 +81,26 @@ static void test_fault_data__every_allocation_may_fail(void **state)
     do {
         int rc;
         lx_alloc_fail_at(n, false);
-        rc = use_data(&c, &err);
+        rc = use_data(&c, reads_ahead, &err);
         was_reached = lx_alloc_count() >= n;
         lx_alloc_fail_at(0, false);
         if (rc < 0 && rc != LX_ENOMEM)
             fail_msg("allocation %zu failed and gave %d: %s", n, rc, err.text);
         n_failed += rc < 0;
-        n += 1 + n / 16;
+        n += 1 + n / stride;
     } while (was_reached);
-    assert_true(n_failed > 20);
+    assert_true(n_failed > 5);
+}
+
+static void test_fault_data__every_allocation_may_fail(void **state)
+{
+    fail_everywhere(false, 16);
+}
+
+/* Also those of the thread: its errors are those of the requests. */
+static void test_fault_data__and_those_of_the_thread_that_reads_ahead(void **state)
+{
+    fail_everywhere(true, 4);
 }
 
 static int use_check(const lx_dataset_config *c, lx_error *err)
@@ -152,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault_data__every_allocation_may_fail),
+        cmocka_unit_test(test_fault_data__and_those_of_the_thread_that_reads_ahead),
         cmocka_unit_test(test_fault_data__every_allocation_of_a_check_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

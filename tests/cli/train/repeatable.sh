@@ -47,3 +47,7 @@ for out in written read mended; do
     cmp -s fresh.tensors $out.tensors || { echo "latents on disk: other tensors when $out"; exit 1; }
 done
 check module_dropout --cache_latents --network_args module_dropout=0.3 --gradient_accumulation_steps 2
+# Images that a thread reads beside the steps are those that are read in between.
+train beside 2 --flip_aug --random_crop --color_aug
+train between 1 --flip_aug --random_crop --color_aug --max_data_loader_n_workers 0
+cmp -s beside.tensors between.tensors || echo "other tensors when images are read beside the steps"

@@ -13,6 +13,7 @@
 #include "src/base/alloc.h"
 #include "src/data/loader.h"
 #include "tests/support/golden.h"
+#include "tests/support/model.h"
 
 /*
  * A stand-in for the VAE: the mean of each cell is that of its 8x8 pixels, in three channels, the
@@ -223,7 +224,8 @@ static void test_data_loader__flipped_latents_are_of_the_mirror_image(void **sta
             }
         if (found[0] != NULL && found[1] != NULL)
             for (int p = 0; p < 3 * w * h; p++)
-                assert_true(fabsf(found[0][p] - found[1][p / w * w + (w - 1 - p % w)]) < 1e-4f);
+                assert_true(fabsf(found[0][p] - found[1][p / w * w + (w - 1 - p % w)]) <
+                            1e-4f);
         lx_free(found[0]);
         lx_free(found[1]);
     }
@@ -276,6 +278,92 @@ static void test_data_loader__without_a_cache_every_visit_is_drawn_anew(void **s
     lx_dataset_free(d);
 }
 
+/* Epochs one after the other, a jump back and forth, and a third epoch from its middle, as a resume takes it. */
+static uint64_t walk(lx_loader *l, const lx_dataset *d)
+{
+    uint64_t sum = digest(l, d, 0) * 31 + digest(l, d, 1);
+
+    batch_of(l, 4, (int64_t)d->n_batches - 1);
+    sum = sum * 31 + digest(l, d, 1);
+    for (int64_t i = (int64_t)d->n_batches / 2; i < (int64_t)d->n_batches; i++)
+        sum = sum * 31 + (uint64_t)(1e6 * (1 + (double)batch_of(l, 2, i)->latents[3]));
+    return sum * 31 + digest(l, d, 3);
+}
+
+static void test_data_loader__reading_ahead_changes_nothing(void **state)
+{
+    lx_error err = {0};
+
+    for (int is_cached = 0; is_cached < 2; is_cached++) {
+        lx_dataset_config c = config_of();
+        fake_vae vae = {.logvar = 0};
+        lx_dataset *d;
+        lx_loader *l[2];
+        uint64_t sums[2];
+
+        c.cache_latents = false; /* loader_of would cache at once */
+        c.random_crop = c.color_aug = !is_cached;
+        c.flip_aug = true;
+        d = dataset_of(&c);
+        for (int i = 0; i < 2; i++) {
+            l[i] = loader_of(d, 9, &vae);
+            if (i)
+                lx_assert_ok(lx_loader_read_ahead(l[i], &err), &err);
+            if (is_cached)
+                lx_assert_ok(lx_loader_cache_latents(l[i], NULL, NULL, &err), &err);
+            sums[i] = walk(l[i], d);
+        }
+        assert_true(sums[0] == sums[1]);
+        for (int i = 0; i < 2; i++)
+            lx_loader_free(l[i]);
+        lx_dataset_free(d);
+    }
+}
+
+/* The error comes with the batch that the image is in, whatever was read before, and names it. */
+static void test_data_loader__an_error_read_ahead_comes_with_its_batch(void **state)
+{
+    lx_dataset_config c = config_of();
+    char folder[] = "/tmp/lx-loader-XXXXXX", command[256];
+    fake_vae vae = {.logvar = 0};
+    const lx_batch *b;
+    lx_dataset *d;
+    lx_loader *l;
+    lx_error err = {0};
+    int n_failed = 0, n_good = 0;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(command, sizeof command, "cp -r tree/simple/train %s/img && chmod -R u+w %s",
+             folder, folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(chdir(folder), 0);
+    c.train_data_dir = "img";
+    c.reg_data_dir = NULL;
+    c.cache_latents = false;
+    c.batch_size = 1;
+    d = dataset_of(&c);
+    assert_true(d->n_images > 2);
+    assert_int_equal(truncate(d->images[1].path, 60), 0);
+    l = loader_of(d, 3, &vae);
+    lx_assert_ok(lx_loader_read_ahead(l, &err), &err);
+    for (size_t i = 0; i < d->n_batches; i++) {
+        if (lx_loader_batch(&b, l, 0, (int64_t)i, 0, &err) < 0) {
+            n_failed++;
+            assert_non_null(strstr(err.text, d->images[1].path));
+        } else {
+            n_good++;
+            assert_int_not_equal(b->images[0], 1);
+        }
+    }
+    assert_int_equal(n_failed, d->images[1].repeats);
+    assert_true(n_good > 0);
+    lx_loader_free(l);
+    lx_dataset_free(d);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +372,8 @@ int main(void)
         cmocka_unit_test(test_data_loader__flipped_latents_are_of_the_mirror_image),
         cmocka_unit_test(test_data_loader__posterior_is_drawn_once_and_scaled),
         cmocka_unit_test(test_data_loader__without_a_cache_every_visit_is_drawn_anew),
+        cmocka_unit_test(test_data_loader__reading_ahead_changes_nothing),
+        cmocka_unit_test(test_data_loader__an_error_read_ahead_comes_with_its_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
