@@ -95,7 +95,8 @@ static void narrow(const shape *s, float *row, int64_t n)
     if (!s->is_bf16)
         return;
     s->isa->narrow_bf16(row, row, n);
-    memset(term(s, row, n), 0, (size_t)((round_up(n, s->unit) - n) * s->item));
+    if (n % s->unit)
+        memset(term(s, row, n), 0, (size_t)s->item);
 }
 
 /* ---- tokens laid out for the registers ---------------------------------------------------- */
@@ -223,42 +224,51 @@ static int64_t forward_place(forward *f, float *memory)
     return n;
 }
 
+/* Row i's running maximum over n more scores p; what was summed before is scaled to it. */
+static void raise_maximum(forward *f, int64_t i, const float *p, int64_t n)
+{
+    const int64_t wide = f->s->panels * f->isa->nr;
+    const float here = n ? f->isa->row_max(p, n) * f->s->scale : -INFINITY;
+
+    if (!(here > f->max[i]))
+        return;
+    const float keep = expf(f->max[i] - here);
+    if (keep != 1)
+        f->isa->row_scale(f->o + i * wide, f->o + i * wide, keep, wide);
+    f->sum[i] = f->sum[i] * keep;
+    f->max[i] = here;
+}
+
 /*
- * Row i's scores p of n keys become exp(score - running maximum); what was summed before is scaled to
- * the new maximum. Keys from `visible` on are none of its business.
+ * Row i's scores p of n keys become exp(score - running maximum), as terms. Keys from `visible` on are none of
+ * its business.
  */
 static void soften(forward *f, int64_t i, float *p, int64_t n, int64_t visible)
 {
-    const int64_t wide = f->s->panels * f->isa->nr;
-
-    visible = visible < 0 ? 0 : min64(visible, n);
-    memset(p + visible, 0, (size_t)(n - visible) * sizeof *p);
-    if (!visible)
-        return;
-    const float here = f->isa->row_max(p, visible) * f->s->scale;
-    const float max = here > f->max[i] ? here : f->max[i];
-    const float keep = expf(f->max[i] - max);
-    const float sum = f->isa->row_exp(p, p, visible, f->s->scale, max);
-    if (keep != 1)
-        f->isa->row_scale(f->o + i * wide, f->o + i * wide, keep, wide);
-    f->sum[i] = f->sum[i] * keep + sum;
-    f->max[i] = max;
+    if (visible < n)
+        memset(p + visible, 0, (size_t)(n - visible) * sizeof *p);
+    if (visible)
+        f->sum[i] += f->isa->row_exp(p, p, visible, f->s->scale, f->max[i]);
+    narrow(f->s, p, n);
 }
 
 /* Rows m .. m+n-1 of the queries from t0 on against some keys: all that is done to their scores while
- * those are in the first cache. */
+ * those are in the first cache. Maxima come first: a row's exponentials need not wait for the row before. */
 static void forward_rows(forward *f, int64_t m, int64_t n, int64_t t0, int64_t k0,
                          int64_t keys)
 {
     const shape *s = f->s;
     const int64_t wide = s->panels * f->isa->nr;
+    int64_t visible[LX_MR_MAX];
 
     scores(s, f->p, FORWARD_STEP, term(s, f->q, m * s->d_laid), n, f->k, k0, keys);
     for (int64_t i = 0; i < n; i++) {
-        soften(f, m + i, f->p + i * FORWARD_STEP, keys,
-               s->is_causal ? t0 + m + i + 1 - k0 : keys);
-        narrow(s, f->p + i * FORWARD_STEP, keys);
+        const int64_t before = t0 + m + i + 1 - k0; /* keys up to the query itself */
+        visible[i] = s->is_causal && before < keys ? (before < 0 ? 0 : before) : keys;
+        raise_maximum(f, m + i, f->p + i * FORWARD_STEP, visible[i]);
     }
+    for (int64_t i = 0; i < n; i++)
+        soften(f, m + i, f->p + i * FORWARD_STEP, keys, visible[i]);
     accumulate(s, f->o + m * wide, wide, n, f->p, terms_of(s, FORWARD_STEP), keys, f->v,
                k0 * f->isa->nr, s->S_laid * f->isa->nr);
 }
@@ -456,7 +466,8 @@ static void backward_rows(backward *w, const float *lse, int64_t k0, int64_t m,
         int64_t blind = s->is_causal ? k0 + m + j - t0 : 0; /* queries before this key */
         blind = blind < 0 ? 0 : min64(blind, n);
         isa->row_exp_each(pj, pj, n, s->scale, lse + t0);
-        memset(pj, 0, (size_t)blind * sizeof *pj);
+        if (blind)
+            memset(pj, 0, (size_t)blind * sizeof *pj);
         isa->row_score_slope(dsj, pj, dsj, w->dot + t0, s->scale, n);
     }
     narrow_rows(w, p, ds, m, keys, n);

@@ -395,6 +395,8 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
     const lx_isa *isa = w->isa;
     const bool is_first = k->c0 == 0;
     const bool goes_on = !is_first && g->scale == 1 && !g->out_step;
+    /* A whole tile that nothing is added to needs no copy either. */
+    const bool is_bare = is_first && g->scale == 1 && !g->bias && !g->add && !g->out_step;
     const float *from = is_first ? g->add : goes_on ? NULL : g->y;
     float acc[LX_MR_MAX * LX_NR_MAX] __attribute__((aligned(64))) = {0};
     int64_t at[MC];
@@ -418,8 +420,9 @@ static void multiply(const worker *w, const block *k, int64_t m0, int64_t n_rows
             else if (m + isa->mr < n_rows)
                 prefetch_tile(g, from, at + m + isa->mr,
                               min64(isa->mr, n_rows - m - isa->mr), n, cols);
-            if (goes_on && (rows == isa->mr || rows == 4) && cols == isa->nr) {
-                tile_product(w, k, y[0], g->y_step, m, n - n0, rows, cols, true);
+            if ((goes_on || is_bare) && (rows == isa->mr || rows == 4) &&
+                cols == isa->nr) {
+                tile_product(w, k, y[0], g->y_step, m, n - n0, rows, cols, goes_on);
                 continue;
             }
             for (int i = 0; goes_on && i < rows; i++)

@@ -65,39 +65,44 @@ INLINE void turn_pairs(__m512i r[HALF])
     }
 }
 
-/* Where tap t of 32 windows of nine terms is: lane, and which of nine vectors has it. */
-typedef struct window_taps {
-    __m512i lane[WINDOW];
-    __mmask32 from[WINDOW][WINDOW];
-} window_taps;
+/* Every third of 96 terms, from the r-th on: first of v[0] and v[1], then with those of v[2]. */
+typedef struct thirds {
+    __m512i from_two[3], from_last[3];
+} thirds;
 
-static void find_taps(window_taps *w)
+static void find_thirds(thirds *w)
 {
-    uint16_t at[PANEL];
+    uint16_t two[PANEL], last[PANEL];
 
-    for (int t = 0; t < WINDOW; t++) {
-        for (int i = 0; i < PANEL; i++)
-            at[i] = (uint16_t)(WINDOW * i + t);
-        w->lane[t] = _mm512_loadu_si512(at);
-        for (int v = 0; v < WINDOW; v++)
-            w->from[t][v] = _mm512_cmpeq_epi16_mask(_mm512_srli_epi16(w->lane[t], 5),
-                                                    _mm512_set1_epi16((short)v));
+    for (int r = 0; r < 3; r++) {
+        for (int i = 0; i < PANEL; i++) {
+            const int at = 3 * i + r;
+            two[i] = (uint16_t)(at % (2 * PANEL));
+            last[i] = (uint16_t)(at < 2 * PANEL ? i : at - PANEL);
+        }
+        w->from_two[r] = _mm512_loadu_si512(two);
+        w->from_last[r] = _mm512_loadu_si512(last);
     }
 }
 
-/* Of 32 windows one after the other, the terms under each tap. */
-INLINE void take_taps(__m512i taps[WINDOW], const window_taps *w, const void *src,
-                      bool is_f16, int64_t at)
+INLINE __m512i third_of(const thirds *w, const __m512i v[3], int r)
 {
-    __m512i v[WINDOW];
+    const __m512i most = _mm512_permutex2var_epi16(v[0], w->from_two[r], v[1]);
+    return _mm512_permutex2var_epi16(most, w->from_last[r], v[2]);
+}
+
+/* Of 32 windows one after the other, the terms under each tap: every ninth, as thirds of thirds. */
+INLINE void take_taps(__m512i taps[WINDOW], const thirds *w, const void *src, bool is_f16,
+                      int64_t at)
+{
+    __m512i v[WINDOW], part[3];
 
     UNROLL for (int i = 0; i < WINDOW; i++) v[i] =
         terms_at(src, is_f16, at + i * PANEL, PANEL);
-    for (int t = 0; t < WINDOW; t++) {
-        __m512i r = _mm512_setzero_si512();
-        UNROLL for (int i = 0; i < WINDOW; i++) r =
-            _mm512_mask_permutexvar_epi16(r, w->from[t][i], w->lane[t], v[i]);
-        taps[t] = r;
+    UNROLL for (int r = 0; r < 3; r++)
+    {
+        UNROLL for (int i = 0; i < 3; i++) part[i] = third_of(w, v + 3 * i, r);
+        UNROLL for (int i = 0; i < 3; i++) taps[3 * i + r] = third_of(w, part, i);
     }
 }
 
@@ -122,10 +127,10 @@ static void turn_plain(uint32_t *dst, const void *src, bool is_f16, int64_t step
 static void turn_windows(uint32_t *dst, const void *src, bool is_f16, int64_t step,
                          int64_t n, int64_t ahead)
 {
-    window_taps w;
+    thirds w;
     __m512i taps[HALF][WINDOW];
 
-    find_taps(&w);
+    find_thirds(&w);
     for (int64_t half = 0; half < PANEL; half += HALF)
         for (int64_t c = 0; c < n; c += PANEL) {
             for (int i = 0; i < HALF; i++) {
@@ -173,11 +178,11 @@ static void isa_pairs_straight(void *dst, const void *src, bool is_f16, int64_t 
                                int64_t n, int taps, int64_t ahead)
 {
     uint32_t *to = dst;
-    window_taps w;
+    thirds w;
     __m512i first[WINDOW], second[WINDOW];
 
     if (taps == WINDOW)
-        find_taps(&w);
+        find_thirds(&w);
     for (int64_t c = 0; c < n; c += 2) {
         const int64_t at = c * step, next = at + step;
         if (taps == WINDOW) {
