@@ -34,16 +34,18 @@ static void ask(lx_verify_plan *p, const lx_verify_request *r)
     settle(p);
 }
 
-/* The next richer plan; false when there is none. */
-static bool enrich(lx_verify_plan *p)
+/* The next richer plan that differs: what was asked for stays. False when there is none. */
+static bool enrich(lx_verify_plan *p, const lx_verify_request *r)
 {
-    if (p->n_draws < 8)
+    const int most_others = p->n_images > 1 ? (int)least(4, p->n_images - 1) : 0;
+
+    if (!r->draws && p->n_draws < 8)
         p->n_draws = 8;
-    else if (p->n_others < 4)
-        p->n_others = 4;
+    else if (p->n_others < most_others)
+        p->n_others = most_others;
     else if (p->n_controls < 2)
         p->n_controls = 2;
-    else if (p->n_draws < MOST_DRAWS)
+    else if (!r->draws && p->n_draws < MOST_DRAWS)
         p->n_draws *= 2;
     else
         return false;
@@ -73,7 +75,7 @@ static int spend(lx_verify_plan *p, const lx_verify_request *r, lx_error *err)
         *p = richer;
     }
     for (richer = *p; p->n_images == r->n_found || r->images;) {
-        if (!enrich(&richer))
+        if (!enrich(&richer, r))
             break;
         ask(&richer, r);
         if (cost_of_core(&richer, r) > core)

@@ -64,6 +64,23 @@ static void test_plan__too_small(void **state)
     assert_non_null(strstr(err.text, "smallest plan"));
 }
 
+/* A budget that is more than one image, or the draws that were asked for, can take. */
+static void test_plan__budget_is_not_used_up(void **state)
+{
+    lx_verify_request request = {
+        .n_found = 30, .budget = 100000, .images = 2, .draws = 2, .tags = SIZE_MAX};
+    lx_verify_plan plan = plan_of(1, 100000);
+
+    (void)state;
+    assert_int_equal(plan.n_images, 1);
+    assert_int_equal(plan.n_others, 0);
+    assert_int_equal(lx_verify_plan_make(&plan, &request, NULL), 0);
+    assert_int_equal(plan.n_images, 2);
+    assert_int_equal(plan.n_draws, 2);
+    assert_int_equal(plan.n_others, 1);
+    assert_int_equal(plan.n_controls, 2);
+}
+
 static void test_plan__few_images(void **state)
 {
     lx_verify_plan one = plan_of(1, 0), two = plan_of(2, 0);
@@ -105,6 +122,7 @@ int main(void)
         cmocka_unit_test(test_plan__budget_is_kept),
         cmocka_unit_test(test_plan__too_small),
         cmocka_unit_test(test_plan__few_images),
+        cmocka_unit_test(test_plan__budget_is_not_used_up),
         cmocka_unit_test(test_draws__strata_and_signs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
