@@ -548,7 +548,7 @@ static double last_step(const lx_comparison *c, const lx_compared *r)
 static double duration(const lx_comparison *c, const lx_compared *r)
 {
     (void)c;
-    return r->row.ended > 0 ? r->row.ended - r->row.started : (double)NAN;
+    return r->row.ended > 0 ? lx_run_seconds(&r->row, 0) : (double)NAN;
 }
 
 /* The losses come first, the one that tells most before the other: ranks are of the first two. */

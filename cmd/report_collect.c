@@ -411,7 +411,7 @@ static int take_identity(lx_report_run *out, lx_collector *c, const lx_run_row *
         .status = row->status,
         .message = lx_report_text(c, row->message),
         .started = time_text(c, row->started),
-        .seconds = row->ended > 0 ? row->ended - row->started : (double)NAN,
+        .seconds = row->ended > 0 ? lx_run_seconds(row, 0) : (double)NAN,
         .steps = row->last_step,
         .loss = (double)NAN,
         .best_loss = (double)NAN,

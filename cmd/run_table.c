@@ -203,9 +203,7 @@ static lx_cell fact(const lx_run_table *t, const lx_run_row *r, lx_run_field fie
     case LX_RUN_ENDED:
         return lx_cell_number(r->ended > 0 ? r->ended : (double)NAN);
     case LX_RUN_DURATION:
-        return lx_cell_number(r->ended > 0                        ? r->ended - r->started
-                              : strcmp(r->status, "running") == 0 ? t->now - r->started
-                                                                  : (double)NAN);
+        return lx_cell_number(lx_run_seconds(r, t->now));
     case LX_RUN_STEPS:
         return lx_cell_number(r->last_step < 0 ? (double)NAN : (double)r->last_step);
     case LX_RUN_POINTS:

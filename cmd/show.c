@@ -83,8 +83,8 @@ static void show_identity(lx_cli *cli, const detail *d)
     line(cli, "status", r->status);
     line(cli, "message", r->message);
     line(cli, "started", time_text(cli->arena, r->started));
-    if (r->ended > 0)
-        line(cli, "took", lx_arena_printf(cli->arena, "%.1f s", r->ended - r->started));
+    if (r->ended > 0 && isfinite(lx_run_seconds(r, 0)))
+        line(cli, "took", lx_arena_printf(cli->arena, "%.1f s", lx_run_seconds(r, 0)));
     line(cli, "parent", r->parent);
     line(cli, "origin", r->origin);
     line(cli, "spec", r->spec);

@@ -130,8 +130,7 @@ static int find_pace(look *l, const view *v, lx_error *err)
     if (n_recent)
         l->pace = sum / (double)n_recent;
     else if (l->row.last_step > 0)
-        l->pace = ((l->row.ended > 0 ? l->row.ended : now()) - l->row.started) /
-                  (double)l->row.last_step;
+        l->pace = lx_run_seconds(&l->row, now()) / (double)l->row.last_step;
     return LX_OK;
 }
 

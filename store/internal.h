@@ -166,6 +166,9 @@ struct lx_run {
     int64_t seq;
     char id[17];
     char spec_hash[LX_HASH_HEX + 1];
+    double started,
+        started_clock; /* of one that began here, now, by the clock on the wall
+                                      and by one that nobody sets; 0 = it did not */
 
     pthread_mutex_t mutex; /* over what follows; taken after store->mutex, never before */
     pthread_cond_t wake;

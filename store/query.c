@@ -47,6 +47,15 @@ static int give_rows(void *out_pointer, size_t *count, rows *r, lx_store *s,
     return rc;
 }
 
+double lx_run_seconds(const lx_run_row *run, double now)
+{
+    bool is_running = strcmp(run->status, "running") == 0;
+    double seconds = run->ended > 0 ? run->ended - run->started
+                     : is_running   ? now - run->started
+                                    : (double)NAN;
+    return seconds >= 0 ? seconds : (double)NAN;
+}
+
 /* ---- runs ------------------------------------------------------------------------- */
 
 #define RUN_COLUMNS                                                                 \

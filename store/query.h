@@ -28,6 +28,10 @@ typedef struct lx_run_row {
     double loss;       /* last of loss/average, else of loss; NaN = none */
 } lx_run_row;
 
+/* How long it took, or has taken until `now` (seconds since 1970) while it runs. NaN: that is
+ * not known; of a run that another process ended, the clock may have been set back. */
+double lx_run_seconds(const lx_run_row *run, double now);
+
 typedef struct lx_run_list {
     lx_run_row *rows; /* newest first */
     size_t count;

@@ -135,6 +135,14 @@ static int check_origin(lx_store *s, const char *origin, lx_error *err)
     return rc;
 }
 
+/* Goes on while the machine sleeps, and nobody sets it. */
+static double unset_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
                       lx_error *err)
 {
@@ -162,6 +170,10 @@ static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
         process.start);
     if (rc == LX_OK)
         run->seq = sqlite3_last_insert_rowid(s->db);
+    if (rc == LX_OK && !(start->started > 0) && !start->is_historic) {
+        run->started = now;
+        run->started_clock = unset_clock();
+    }
     return rc;
 }
 
@@ -339,7 +351,10 @@ int lx_run_end_at(lx_run *run, const char *status, const char *message, double e
 
 int lx_run_end(lx_run *run, const char *status, const char *message, lx_error *err)
 {
-    return lx_run_end_at(run, status, message, store__now(), err);
+    double ended = run->started > 0 ? run->started + (unset_clock() - run->started_clock)
+                                    : store__now();
+
+    return lx_run_end_at(run, status, message, ended, err);
 }
 
 /* ---- remarks ---------------------------------------------------------------------- */
