@@ -122,27 +122,54 @@ static int open_source(source *s, const char *name, lx_store *store, lx_cli *cli
 
 /* ---- repairing --------------------------------------------------------------------- */
 
-/* Opens the store; one whose database cannot be read is salvaged first. */
-static int open_damaged(lx_store **store, lx_check_report *found, lx_cli *cli,
-                        lx_error *err)
+static void tell_nothing(void *context, const char *line)
 {
-    lx_salvage_report salvaged;
+    (void)context;
+    (void)line;
+}
+
+/* Opens the store and checks it. *store is NULL when its database cannot be read, and *found says so. */
+static int look(lx_store **store, lx_check_report *found, lx_cli *cli,
+                void (*say)(void *context, const char *line), lx_error *err)
+{
     lx_error why = {0};
     int rc = lx_store_open(store, cli->store_path, false, &why);
 
     if (rc == LX_OK) {
-        if ((rc = lx_store_check(found, *store, tell, cli, err)) < 0 ||
+        if ((rc = lx_store_check(found, *store, say, cli, err)) < 0 ||
             !found->is_database_damaged)
             return rc;
         lx_store_close(*store);
         *store = NULL;
     } else if (rc == LX_EFORMAT) {
         *found = (lx_check_report){.n_problems = 1, .is_database_damaged = true};
-        tell(cli, why.text);
+        say(cli, why.text);
     } else {
         if (err)
             *err = why;
         return rc;
+    }
+    return LX_OK;
+}
+
+/* Opens the store; one whose database cannot be read is salvaged first. A read that fails in passing is no
+ * damage, so it is looked at twice before a database is replaced. */
+static int open_damaged(lx_store **store, lx_check_report *found, lx_cli *cli,
+                        lx_error *err)
+{
+    lx_salvage_report salvaged;
+    int rc = look(store, found, cli, tell, err);
+
+    if (rc < 0 || *store)
+        return rc;
+    if ((rc = look(store, found, cli, tell_nothing, err)) < 0)
+        return rc;
+    if (*store) {
+        lx_print(cli,
+                 "what could not be read a moment ago can be read now, and stays as it "
+                 "is: the disk may be failing\n");
+        cli->exit_status = lx_exit_status(LX_EIO);
+        return LX_OK;
     }
     if ((rc = lx_store_salvage(&salvaged, cli->store_path, tell, cli, err)) < 0 ||
         (rc = lx_store_open(store, cli->store_path, false, err)) < 0)

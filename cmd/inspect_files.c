@@ -1,7 +1,9 @@
 #include "cmd/inspect_files.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <strings.h>
 
 #include "cmd/inspect_picture.h"
@@ -55,6 +57,28 @@ static bool is_above(const open_folder *at, const struct stat *st)
     return false;
 }
 
+/* What the system refuses is told, and the rest is shown all the same. */
+static void tell_refusal(lx_cli *cli, const lx_error *problem)
+{
+    lx_message(cli, "lx inspect: %s\n", lx_safe(cli, problem->text));
+    if (problem->code == LX_EIO)
+        cli->exit_status = lx_exit_status(problem->code);
+}
+
+static bool is_folder(lx_cli *cli, const char *path)
+{
+    lx_error problem;
+    struct stat st;
+
+    if (lx_io_get()->stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode);
+    if (errno == EIO) {
+        lx_fail_errno(&problem, errno, "%s", path);
+        tell_refusal(cli, &problem);
+    }
+    return false;
+}
+
 /* Hidden names are left out, as a shell does. */
 static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
                 const open_folder *above, lx_error *err)
@@ -75,9 +99,7 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
         here.inode = st.st_ino;
     }
     if (rc < 0) {
-        lx_message(cli, "lx inspect: %s\n", lx_safe(cli, problem.text));
-        if (rc == LX_EIO)
-            cli->exit_status = lx_exit_status(rc); /* the rest is shown all the same */
+        tell_refusal(cli, &problem);
         return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
     }
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
@@ -96,7 +118,7 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
             rc = lx_oom(err);
         else if (is_model_name(name))
             rc = add(l, cli, path, err);
-        else if (here.depth < MOST_DEPTH && lx_file_is_dir(path))
+        else if (here.depth < MOST_DEPTH && is_folder(cli, path))
             rc = walk(l, cli, path, &here, err);
     }
     lx_dir_free(&dir);
@@ -129,7 +151,7 @@ int lx_inspect_files(lx_file_list *l, lx_cli *cli, const lx_words *words, lx_err
     *l = (lx_file_list){0};
     for (size_t i = 0; i < words->count && rc == LX_OK; i++) {
         const char *word = words->items[i];
-        if (lx_file_is_dir(word)) {
+        if (is_folder(cli, word)) {
             l->n_folders++;
             rc = walk(l, cli, word, NULL, err);
         } else if (!lx_file_exists(word) && strpbrk(word, "*?[")) {

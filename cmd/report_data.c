@@ -90,6 +90,7 @@ int lx_report_image(lx_report_picture *out, lx_collector *c, const char *data_di
 {
     const char *path;
     lx_hash wanted, found;
+    int rc;
 
     if (!data_dir || !is_file_name(name) || !is_file_name(folder) || !sha256 ||
         !lx_hash_from_hex(&wanted, sha256)) {
@@ -98,8 +99,8 @@ int lx_report_image(lx_report_picture *out, lx_collector *c, const char *data_di
     }
     if (!(path = lx_arena_printf(c->arena, "%s/%s/%s", data_dir, folder, name)))
         return lx_oom(err);
-    if (lx_file_hash(&found, path, NULL) < 0)
-        out->missing = "no longer there";
+    if ((rc = lx_file_hash(&found, path, NULL)) < 0)
+        out->missing = rc == LX_EIO ? "cannot be read" : "no longer there";
     else if (!lx_hash_equal(&wanted, &found))
         out->missing = "changed since";
     else

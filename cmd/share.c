@@ -80,14 +80,20 @@ static int find_run(const char **id, sharing *s, const char *path, lx_error *err
     lx_hash bytes, tensors;
     bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK;
     lx_run_row row;
+    lx_error problem = {0};
     size_t n;
     int rc;
 
     *id = s->args->run;
     if (*id)
         return lx_store_open(&s->c.store, s->cli->store_path, true, err);
-    if ((rc = lx_store_open(&s->c.store, s->cli->store_path, true, NULL)) < 0)
-        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    if ((rc = lx_store_open(&s->c.store, s->cli->store_path, true, &problem)) < 0) {
+        if (rc != LX_ENOMEM && rc != LX_EIO)
+            return LX_OK;
+        if (err)
+            *err = problem;
+        return rc;
+    }
     if ((rc = lx_file_hash(&bytes, path, err)) < 0 ||
         (rc = lx_query_artifacts_of(&rows, &n, s->c.store, &bytes,
                                     has_tensors ? &tensors : NULL, s->cli->arena, err)) <

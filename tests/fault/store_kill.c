@@ -1,7 +1,8 @@
 /*
  * kill -9 at random moments of recording, importing, removing: what was acknowledged is
  * there, and the store is sound. 200 rounds on one store; LX_TEST_KILLS asks for another
- * number.
+ * number. And as often of the migration of an older store by a later lx: it is the old one
+ * or the new one, and opens.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,10 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/dataset.h"
 #include "store/gc.h"
+#include "store/internal.h"
 #include "store/query.h"
 
 static char folder[64];
@@ -186,6 +189,125 @@ static void test_fault_store_kill__nothing_acknowledged_is_lost(void **state)
     printf("%d of %d had acknowledged points\n", n_told, n_rounds);
 }
 
+/* ---- migration --------------------------------------------------------------------- */
+
+static void shell(const char *fmt, ...)
+{
+    char command[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(command, sizeof command, fmt, args);
+    va_end(args);
+    if (system(command) != 0)
+        fail_msg("%s", command);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* A store of this version with 300 runs, of which the next migration changes every one. */
+static void make_old(const char *path)
+{
+    lx_store *store;
+    lx_error err;
+
+    if (lx_store_open(&store, path, false, &err) < 0 ||
+        lx_store_group_begin(store, &err) < 0)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < 300; i++) {
+        const lx_run_start start = {
+            .kind = "train", .flags = "{\"a\":1}", .is_historic = true};
+        lx_run *run;
+        if (lx_run_begin(&run, store, &start, &err) < 0 ||
+            lx_run_log(run, "loss", 1, i, &err) < 0 ||
+            lx_run_end(run, "finished", NULL, &err) < 0)
+            fail_msg("%s", err.text);
+    }
+    if (lx_store_group_end(store, LX_OK, &err) < 0)
+        fail_msg("%s", err.text);
+    lx_store_close(store);
+}
+
+/* *version it was found in; it is the later one afterwards. */
+static void check_migrated(const char *path, int round, int64_t *version)
+{
+    lx_check_report found;
+    lx_store *store;
+    lx_error err = {0};
+    int64_t n;
+
+    *version = 0;
+    if (lx_store_open(&store, path, true, &err) == 0) {
+        *version = store__the_schema.count;
+        lx_store_close(store);
+    } else if (err.code != LX_ECONFIG) {
+        fail_msg("round %d: %s", round, err.text);
+    }
+    if (lx_store_open(&store, path, false, &err) < 0)
+        fail_msg("round %d: %s", round, err.text);
+    if (lx_store_check(&found, store, fail_line, &round, &err) < 0 ||
+        found.n_runs != 300 || found.n_points != 300)
+        fail_msg("round %d: %zu runs, %zu points: %s", round, found.n_runs,
+                 found.n_points, err.text);
+    if (store__number(&n, 0, store, &err, "SELECT count(*) FROM run WHERE mood='good'",
+                      "") < 0 ||
+        n != 300)
+        fail_msg("round %d: %lld runs are of the new version", round, (long long)n);
+    lx_store_close(store);
+}
+
+static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
+{
+    static const char *later[16];
+    const store__schema ours = store__the_schema;
+    const char *asked = getenv("LX_TEST_KILLS");
+    int n_rounds = asked ? atoi(asked) : 200, n_old = 0;
+    uint32_t x = (uint32_t)getpid();
+    char root[64] = "/tmp/lx-migrate-XXXXXX", old[80], path[80];
+    double whole;
+    (void)state;
+
+    if (!mkdtemp(root))
+        fail_msg("%s", root);
+    snprintf(old, sizeof old, "%s/old", root);
+    snprintf(path, sizeof path, "%s/store", root);
+    make_old(old);
+    memcpy(later, ours.sql, (size_t)ours.count * sizeof *later);
+    later[ours.count] =
+        "ALTER TABLE run ADD COLUMN mood TEXT; UPDATE run SET mood='good'";
+    store__the_schema = (store__schema){later, ours.count + 1};
+    shell("cp -r '%s' '%s'", old, path);
+    whole = seconds();
+    check_migrated(path, -1, &(int64_t){0});
+    whole = seconds() - whole; /* a little more than the migration */
+    for (int round = 0; round < n_rounds; round++) {
+        int64_t version;
+        int status;
+        pid_t child;
+        shell("rm -rf '%s' && cp -r '%s' '%s'", path, old, path);
+        if ((child = fork()) == 0) {
+            lx_store *store;
+            if (lx_store_open(&store, path, false, NULL) < 0)
+                _exit(1);
+            pause();
+        }
+        x = x * 1664525 + 1013904223;
+        usleep((useconds_t)((double)(x >> 8) / 0x1p24 * 1.2e6 * whole));
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+        assert_true(WIFSIGNALED(status));
+        check_migrated(path, round, &version);
+        n_old += version == 0;
+    }
+    store__the_schema = ours;
+    printf("%d of %d migrations were killed before they were done\n", n_old, n_rounds);
+    shell("rm -rf '%s'", root);
+}
+
 static int set_up(void **state)
 {
     lx_store *store;
@@ -208,6 +330,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fault_store_kill__nothing_acknowledged_is_lost)};
+        cmocka_unit_test(test_fault_store_kill__nothing_acknowledged_is_lost),
+        cmocka_unit_test(test_fault_store_kill__migration_leaves_old_or_new)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
