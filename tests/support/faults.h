@@ -1,0 +1,41 @@
+/*
+ * support/faults - the n-th allocation or file call of a process fails
+ *
+ * faults_prepare once; faults_arm in the process that is to fail, best right before the code in
+ * question. The count is kept in memory that forked processes share, so that whoever started one can
+ * read how far it came, however it ended.
+ *
+ * What is an allocation: every call of malloc and its like by lx itself, SQLite, cJSON, zstd, zlib,
+ * libjpeg, libyaml and libc on their behalf. Left out are libraries that end the process when memory
+ * runs out and that lx therefore calls in children of its own or cannot do without: libgomp, GLib and
+ * libvips, libgit2, OpenSSL's start, the dynamic loader. Under AddressSanitizer, which has malloc to
+ * itself, it is every call of the project's allocator (src/base/alloc.h), SQLite's and cJSON's included.
+ *
+ * What is a file call: those of the io table (src/base/io.h) and of SQLite's own files.
+ */
+#ifndef LX_TESTS_FAULTS_H
+#define LX_TESTS_FAULTS_H
+
+#include <stdbool.h>
+
+typedef enum fault_kind {
+    FAULT_NONE,
+    FAULT_MEMORY, /* an allocation returns NULL */
+    FAULT_IO,     /* a file call fails with EIO; of a write, half of it got there */
+    FAULT_SPACE,  /* one that needs room fails with ENOSPC, after half of a write */
+    FAULT_SHORT /* a read or write does half of what it was asked to do, without an error */
+} fault_kind;
+
+/* Must be called before the first call of SQLite; aborts when it cannot. */
+void faults_prepare(void);
+
+/* The n-th from now fails, with `forever` all later ones too. n 0: only counted. */
+void faults_arm(fault_kind kind, long n, bool forever);
+void faults_disarm(void);
+long faults_count(void); /* since faults_arm, whoever called it last */
+
+/* Where the n-th call came from, as a hash of the innermost frames: of a process that was armed with
+ * n 0. 0 past the end, and of what is not remembered (the first million is). */
+unsigned long faults_place(long n);
+
+#endif
