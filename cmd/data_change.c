@@ -14,7 +14,7 @@
 #include "src/data/caption_file.h"
 #include "src/data/marks.h"
 #include "store/query.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 typedef enum change_kind {
     CHANGE_EDIT,

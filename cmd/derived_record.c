@@ -7,7 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "store/query.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 #include "store/store.h"
 
 /* The run that wrote a file of these bytes; "" when none is known. */

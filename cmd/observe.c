@@ -10,7 +10,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 /* ---- the script -------------------------------------------------------------------- */
 

@@ -37,7 +37,7 @@ static bool read_word(lx_str *word, const char **at)
     return true;
 }
 
-/* The recorded line is ours (store/scrub.h): single quotes and backslashes. */
+/* The recorded line is ours (src/base/scrub.h): single quotes and backslashes. */
 static int split(lx_words *out, const char *line, lx_arena *arena, lx_error *err)
 {
     lx_str word = LX_STR_INIT;

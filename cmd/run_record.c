@@ -20,7 +20,7 @@
 #include "src/import/lora_files.h"
 #include "src/model/checkpoint.h"
 #include "store/query.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 enum { MOST_FOLDERS = 16, TAIL = 4096 };
 static const double look_seconds = 1, gpu_seconds = 5;

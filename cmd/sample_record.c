@@ -5,7 +5,7 @@
 #include "cmd/sample.h"
 #include "src/base/json.h"
 #include "src/sample/describe.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 /* Raised when lx's arithmetic changes so that the same settings give another picture. */
 enum { ARITHMETIC_VERSION = 1 };
@@ -82,12 +82,18 @@ int lx_sample_infotext(lx_str *out, const lx_picture *p, const char *model,
                                .model = model,
                                .model_hash = model_hash,
                                .vae = vae};
+    lx_str text =
+        LX_STR_INIT; /* as it is: what is written is scrubbed, here and in the run */
     int rc = lora_hashes(&origin.lora_hashes, p, arena, err);
 
     if (rc < 0 || (rc = embedding_hashes(&origin.embedding_hashes, p, arena, err)) < 0)
         return rc;
-    return origin.prompt ? lx_sample_describe(out, &p->settings, &origin, err)
-                         : lx_oom(err);
+    if (!origin.prompt)
+        return lx_oom(err);
+    if ((rc = lx_sample_describe(&text, &p->settings, &origin, err)) == LX_OK)
+        lx_scrub_text(out, lx_str_text(&text), text.len);
+    lx_str_release(&text);
+    return rc < 0 ? rc : lx_str_check(out, err);
 }
 
 /* ---- the run ----------------------------------------------------------------------- */

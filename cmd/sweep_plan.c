@@ -8,7 +8,7 @@
 #include "cmd/train_flag.h"
 #include "cmd/train_state.h"
 #include "src/base/alloc.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 /* ---- words ------------------------------------------------------------------------------- */
 

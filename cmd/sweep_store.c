@@ -9,7 +9,7 @@
 #include "cmd/run_folder.h"
 #include "cmd/sweep.h"
 #include "src/base/json.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 static const char plan_name[] = "sweep.json";
 

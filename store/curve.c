@@ -16,7 +16,7 @@
 #include "src/base/alloc.h"
 #include "store/chunk.h"
 #include "store/internal.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 enum {
     MOST_WAITING = 1 << 18, /* points, then the caller writes them himself */
@@ -169,12 +169,18 @@ static int encode_ahead(block ***last, const store__series *s, bool is_ending,
 static int series_id(int64_t *id, lx_run *run, const char *key, lx_error *err)
 {
     lx_store *s = run->store;
-    int rc = store__number(id, 0, s, err, "SELECT id FROM series WHERE run=?1 AND key=?2",
-                           "it", run->seq, key);
+    lx_str clean = LX_STR_INIT;
+    int rc;
+
+    lx_scrub_text(&clean, key, strlen(key));
+    if ((rc = lx_str_check(&clean, err)) == LX_OK)
+        rc = store__number(id, 0, s, err, "SELECT id FROM series WHERE run=?1 AND key=?2",
+                           "it", run->seq, lx_str_text(&clean));
     if (rc == LX_OK && !*id &&
         (rc = store__do(s, err, "INSERT INTO series(run, key) VALUES(?1, ?2)", "it",
-                        run->seq, key)) == LX_OK)
+                        run->seq, lx_str_text(&clean))) == LX_OK)
         *id = sqlite3_last_insert_rowid(s->db);
+    lx_str_release(&clean);
     return rc;
 }
 

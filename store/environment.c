@@ -11,7 +11,7 @@
 #include "src/base/alloc.h"
 #include "src/base/json.h"
 #include "store/internal.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 extern char **environ;
 
@@ -79,7 +79,7 @@ static void add_versions(cJSON *root)
 char *store__environment(void)
 {
     cJSON *root = cJSON_CreateObject();
-    lx_str text = LX_STR_INIT;
+    lx_str text = LX_STR_INIT, clean = LX_STR_INIT;
     struct utsname system;
     char *out = NULL;
 
@@ -91,9 +91,12 @@ char *store__environment(void)
     add_cpu(root);
     add_versions(root);
     add_variables(root);
-    if (root && lx_json_canonical(&text, root, NULL) == LX_OK)
-        out = lx_str_detach(&text);
+    if (root && lx_json_canonical(&text, root, NULL) == LX_OK) {
+        lx_scrub_text(&clean, lx_str_text(&text), text.len);
+        out = clean.failed ? NULL : lx_str_detach(&clean);
+    }
     lx_str_release(&text);
+    lx_str_release(&clean);
     cJSON_Delete(root);
     return out;
 }

@@ -33,7 +33,7 @@
 #include "src/base/sandbox.h"
 #include "store/git2_late.h"
 #include "store/internal.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 enum {
     MOST_DIFF = 4 << 20,
@@ -165,6 +165,19 @@ static bool send_untracked(int fd, git_repository *repo)
     return is_sent;
 }
 
+static bool send_json(int fd, const cJSON *root)
+{
+    lx_str text = LX_STR_INIT, clean = LX_STR_INIT;
+    bool is_sent = lx_json_canonical(&text, root, NULL) == LX_OK;
+
+    lx_scrub_text(&clean, lx_str_text(&text), text.len);
+    is_sent =
+        is_sent && !clean.failed && send_frame(fd, 'j', lx_str_text(&clean), clean.len);
+    lx_str_release(&text);
+    lx_str_release(&clean);
+    return is_sent;
+}
+
 /* Nothing at all is sent of a folder in no repository. */
 static bool serve(int fd, const char *folder)
 {
@@ -195,10 +208,8 @@ static bool serve(int fd, const char *folder)
         is_sent = send_diff(root, fd, repo, tree) && send_untracked(fd, repo);
     }
     if (got != GIT_ENOTFOUND)
-        is_sent = is_sent && lx_json_canonical(&text, root, NULL) == LX_OK &&
-                  send_frame(fd, 'j', lx_str_text(&text), text.len);
+        is_sent = is_sent && send_json(fd, root);
     is_sent = is_sent && send_frame(fd, 'e', "", 0);
-    lx_str_release(&text);
     cJSON_Delete(root);
     store__git2.tree_free(tree);
     store__git2.repository_free(repo);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "src/base/alloc.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 typedef struct known_name {
     char *text;
@@ -198,62 +198,6 @@ static size_t email_length(const char *p, const char *end)
     return (size_t)(at - p);
 }
 
-static bool is_plain_number(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isdigit((unsigned char)text[i]) && text[i] != '.' && text[i] != '-')
-            return false;
-    return true;
-}
-
-/*
- * NAME = VALUE, NAME: "VALUE", "NAME":"VALUE" where the name is that of a secret: the
- * offset of the value, and its length. What is called a token is often an honest word of
- * a prompt, so short ones stay.
- */
-static size_t secret_value(const char *p, const char *end, size_t *offset)
-{
-    char name[64], quote;
-    const char *at = p, *value;
-    size_t n = 0;
-
-    while (at < end && (isalnum((unsigned char)*at) || *at == '_' || *at == '-') &&
-           n < sizeof name - 1)
-        name[n++] = *at++;
-    name[n] = '\0';
-    if (!n || !lx_is_secret_name(name))
-        return 0;
-    while (at < end && strchr("\\\"' ", *at) && *at)
-        at++;
-    if (at == end || (*at != '=' && *at != ':'))
-        return 0;
-    for (at++; at < end && *at && strchr("\\\"' ", *at);)
-        at++;
-    value = at;
-    quote = strchr("\"'", at[-1]) ? at[-1]
-                                  : 0; /* up to its end; else to the end of the word */
-    while (at < end && (quote ? *at != quote && *at != '\\' && *at != '\n'
-                              : (unsigned char)*at > 0x20 && !strchr("\"'\\,;}])", *at)))
-        at++;
-    *offset = (size_t)(value - p);
-    n = (size_t)(at - value);
-    if (n < 16 && lx_ends_with(name, "token"))
-        return 0;
-    if (is_plain_number(value, n) || (n == 4 && !strncmp(value, "true", 4)) ||
-        (n == 4 && !strncmp(value, "null", 4)) ||
-        (n == 5 && !strncmp(value, "false", 5)) || (n == 3 && !strncmp(value, "***", 3)))
-        return 0;
-    return n;
-}
-
-static size_t word_length(const char *p, const char *end)
-{
-    const char *at = p;
-    while (at < end && (isalnum((unsigned char)*at) || *at == '_' || *at == '-'))
-        at++;
-    return (size_t)(at - p);
-}
-
 /* ---- scanning ---------------------------------------------------------------------- */
 
 /* What of one kind stands at `at`: its length, 0 for none. *keep: bytes of it that stay
@@ -293,11 +237,7 @@ static size_t find_at(lx_privacy *p, const char *text, const char *at, const cha
     if ((at == text || !is_local(at[-1])) && (n = email_length(at, end)))
         return n;
     *kind = LX_PRIVATE_TOKEN;
-    if (at > text && (at[-1] == '_' || at[-1] == '-'))
-        n = 0;
-    else if ((n = word_length(at, end)) && lx_is_secret_word(at, n))
-        return n;
-    else if ((n = secret_value(at, end, keep)))
+    if ((n = lx_secret_at(keep, text, at, end)))
         return *keep + n;
     *keep = 0;
     if ((known = name_at(p, text, at, end))) {

@@ -7,7 +7,7 @@
  *     user names         this user's; those seen in home folders and recorded       user
  *     host names         this machine's; those recorded                             host
  *     e-mail addresses   but for git@ and example.com             name@example.com
- *     tokens             as store/scrub, and values of what is named like one      ***
+ *     tokens             as base/scrub, and values of what is named like one      ***
  *     URL users          https://user:password@                                    ***
  *
  * Names are found as whole words in any spelling of capitals; "_" and "-" end a word.

@@ -14,7 +14,7 @@
 #include "src/base/json.h"
 #include "store/credentials.h"
 #include "store/internal.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 static const char PREFIX[] = "refs/lx/runs/";
 enum { MOST_RECORD = 256 << 20, BATCH = 50 };

@@ -6,8 +6,10 @@
 #include <time.h>
 
 #include "src/base/alloc.h"
+#include "src/base/file.h"
 #include "store/internal.h"
-#include "store/scrub.h"
+#include "store/privacy.h"
+#include "src/base/scrub.h"
 
 /* ---- memory ----------------------------------------------------------------------- */
 
@@ -68,6 +70,36 @@ static int new_id(char id[17], lx_error *err)
     for (int i = 0; i < 8; i++)
         snprintf(id + 2 * i, 3, "%02x", bytes[i]);
     return LX_OK;
+}
+
+/* A start whose texts are scrubbed; what a dataset consists of is its identity, and stays. */
+typedef struct clean_start {
+    lx_run_start start;
+    lx_str texts[7];
+} clean_start;
+
+static int make_clean(clean_start *c, const lx_run_start *start, lx_error *err)
+{
+    const char **fields[] = {
+        &c->start.name, &c->start.command_line, &c->start.flags_given, &c->start.flags,
+        &c->start.spec, &c->start.base_model,   &c->start.environment};
+    int rc = LX_OK;
+
+    *c = (clean_start){.start = *start};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields && rc == LX_OK; i++) {
+        if (!*fields[i])
+            continue;
+        lx_scrub_text(&c->texts[i], *fields[i], strlen(*fields[i]));
+        rc = lx_str_check(&c->texts[i], err);
+        *fields[i] = lx_str_text(&c->texts[i]);
+    }
+    return rc;
+}
+
+static void release_clean(clean_start *c)
+{
+    for (size_t i = 0; i < sizeof c->texts / sizeof *c->texts; i++)
+        lx_str_release(&c->texts[i]);
 }
 
 /* The texts of a run that become objects, in the order of the columns. */
@@ -192,15 +224,18 @@ static int begin_recorded(lx_run *run, const lx_run_start *start, store__batch *
     return store__end(s, rc, err);
 }
 
-int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *start, lx_error *err)
+int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *given, lx_error *err)
 {
     store__batch batch = store__batch_of(store);
+    clean_start clean;
+    const lx_run_start *start = &clean.start;
     lx_run *run = NULL;
     texts t;
     int rc;
 
     *out = NULL;
-    if ((rc = check_origin(store, start->origin, err)) < 0 ||
+    if ((rc = make_clean(&clean, given, err)) < 0 ||
+        (rc = check_origin(store, start->origin, err)) < 0 ||
         (rc = new_run(&run, store, err)) < 0 || (rc = new_id(run->id, err)) < 0 ||
         (rc = stage_texts(&t, &batch, start, err)) < 0 ||
         (rc = begin_recorded(run, start, &batch, &t, err)) < 0) {
@@ -210,6 +245,7 @@ int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *start, lx_er
         lx_hash_hex(run->spec_hash, t.present[SPEC]);
     }
     store__batch_release(&batch);
+    release_clean(&clean);
     *out = run;
     return rc;
 }
@@ -268,12 +304,63 @@ const char *lx_run_spec_hash(const lx_run *run)
 int store__add_artifact(lx_store *s, int64_t run, const lx_artifact *a,
                         const lx_hash *hash, int64_t size, bool is_kept, lx_error *err)
 {
-    return store__do(
-        s, err,
-        "INSERT INTO artifact(run, role, name, step, at, object, size, is_kept, path,"
-        " tensor_hash) VALUES(?1, ?2, ?3, iif(?4<0, NULL, ?4), ?5, ?6, ?7, ?8, ?9, ?10)",
-        "ittidhiith", run, a->role, a->name, a->step, a->at > 0 ? a->at : store__now(),
-        hash, size, (int64_t)is_kept, a->path, a->tensor_hash);
+    lx_str name = LX_STR_INIT;
+    int rc;
+
+    lx_scrub_text(&name, a->name, strlen(a->name));
+    if ((rc = lx_str_check(&name, err)) == LX_OK)
+        rc = store__do(
+            s, err,
+            "INSERT INTO artifact(run, role, name, step, at, object, size, is_kept, path,"
+            " tensor_hash)"
+            " VALUES(?1, ?2, ?3, iif(?4<0, NULL, ?4), ?5, ?6, ?7, ?8, ?9, ?10)",
+            "ittidhiith", run, a->role, lx_str_text(&name), a->step,
+            a->at > 0 ? a->at : store__now(), hash, size, (int64_t)is_kept, a->path,
+            a->tensor_hash);
+    lx_str_release(&name);
+    return rc;
+}
+
+/* What is settings or a console is a text to be scrubbed; other files of the user's stay as they are. */
+static bool is_text(const lx_artifact *a)
+{
+    static const char *const roles[] = {"config", "console", "log"};
+
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        if (strcmp(a->role, roles[i]) == 0)
+            return !a->data || lx_privacy_is_text(a->data, a->n);
+    return false;
+}
+
+static int put_text(lx_hash *hash, int64_t *size, store__batch *batch, const void *data,
+                    size_t n, lx_error *err)
+{
+    lx_str clean = LX_STR_INIT;
+    int rc;
+
+    lx_scrub_text(&clean, data, n);
+    if ((rc = lx_str_check(&clean, err)) == LX_OK)
+        rc = store__batch_put(hash, batch, lx_str_text(&clean), clean.len, err);
+    *size = (int64_t)clean.len;
+    lx_str_release(&clean);
+    return rc;
+}
+
+/* What is larger than a text would be is a file like others. */
+static int put_text_file(lx_hash *hash, int64_t *size, store__batch *batch,
+                         const char *path, lx_error *err)
+{
+    enum { MOST_BYTES = 256 << 20 };
+    lx_str text = LX_STR_INIT;
+    int rc = lx_file_read(&text, path, MOST_BYTES, err);
+
+    if (rc == LX_ELIMIT ||
+        (rc == LX_OK && !lx_privacy_is_text(lx_str_text(&text), text.len)))
+        rc = store__batch_put_file(hash, size, batch, path, err);
+    else if (rc == LX_OK)
+        rc = put_text(hash, size, batch, lx_str_text(&text), text.len, err);
+    lx_str_release(&text);
+    return rc;
 }
 
 static int require_run(lx_store *s, int64_t run, lx_error *err)
@@ -294,6 +381,10 @@ int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *a,
 
     if (a->hash)
         hash = *a->hash;
+    else if (a->data && is_text(a))
+        rc = put_text(&hash, &size, &batch, a->data, a->n, err);
+    else if (!a->data && a->path && is_text(a))
+        rc = put_text_file(&hash, &size, &batch, a->path, err);
     else if (a->data)
         rc = store__batch_put(&hash, &batch, a->data, a->n, err);
     else if (a->path)
@@ -377,8 +468,15 @@ static double own_moment(lx_store *s)
     return at;
 }
 
-static int remark(lx_store *s, int64_t run, const char *kind, const char *key,
-                  const char *value, lx_error *err)
+/* In a fact the key says what the value is. */
+static bool is_secret_fact(const char *kind, const char *key, const char *value)
+{
+    return value && *value && (strcmp(kind, "fact") == 0 || strcmp(kind, "tag") == 0) &&
+           lx_hides_value(key, value);
+}
+
+static int write_remark(lx_store *s, int64_t run, const char *kind, const char *key,
+                        const char *value, lx_error *err)
 {
     int rc = store__begin(s, err);
     if (rc < 0)
@@ -390,6 +488,26 @@ static int remark(lx_store *s, int64_t run, const char *kind, const char *key,
                         "idttt", run, own_moment(s), kind, key, value)) == LX_OK)
         rc = store__derive_remark(s, run, kind, err);
     return store__end(s, rc, err);
+}
+
+static int remark(lx_store *s, int64_t run, const char *kind, const char *key,
+                  const char *value, lx_error *err)
+{
+    lx_str clean_key = LX_STR_INIT, clean = LX_STR_INIT;
+    int rc;
+
+    lx_scrub_text(&clean_key, key, strlen(key));
+    if (is_secret_fact(kind, key, value))
+        lx_str_puts(&clean, "***");
+    else if (value)
+        lx_scrub_text(&clean, value, strlen(value));
+    if ((rc = lx_str_check(&clean_key, err)) == LX_OK &&
+        (rc = lx_str_check(&clean, err)) == LX_OK)
+        rc = write_remark(s, run, kind, lx_str_text(&clean_key),
+                          value ? lx_str_text(&clean) : NULL, err);
+    lx_str_release(&clean_key);
+    lx_str_release(&clean);
+    return rc;
 }
 
 int lx_run_name(lx_store *s, int64_t run, const char *name, lx_error *err)

@@ -79,7 +79,7 @@ typedef struct lx_run lx_run; /* a run being recorded */
 typedef struct lx_run_start {
     const char *name;         /* --name, or output_name; may be NULL */
     const char *kind;         /* "train", "run", "merge", "import" ... */
-    const char *command_line; /* as given, secrets scrubbed (store/scrub.h) */
+    const char *command_line; /* as given, secrets scrubbed (base/scrub.h) */
     const char *flags_given;  /* JSON object: as the user wrote them */
     const char
         *flags; /* JSON object: as resolved, every flag; they become rows of `flags` */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/base/scrub.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -33,8 +34,12 @@ static lx_metadata_entry *find(const lx_metadata *m, const char *key)
 void lx_metadata_set(lx_metadata *m, const char *key, const char *value)
 {
     lx_metadata_entry *entry = find(m, key);
-    char *text = lx_arena_strdup(m->arena, value);
+    lx_str clean = LX_STR_INIT; /* a comment, a name or a path may hold a token */
+    char *text;
 
+    lx_scrub_text(&clean, value, strlen(value));
+    text = clean.failed ? NULL : lx_arena_strdup(m->arena, lx_str_text(&clean));
+    lx_str_release(&clean);
     if (!entry && text &&
         lx_grow(&m->entries, &m->capacity, m->count + 1, sizeof *m->entries) == 0 &&
         (m->entries[m->count].key = lx_arena_strdup(m->arena, key)))

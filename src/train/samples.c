@@ -8,6 +8,7 @@
 #include "src/base/file.h"
 #include "src/base/rng.h"
 #include "src/format/png.h"
+#include "src/base/scrub.h"
 #include "src/sample/describe.h"
 #include "src/sample/prompt_file.h"
 
@@ -157,18 +158,24 @@ static int write_picture(const session *d, const lx_prompt_line *line,
                                .step = d->step,
                                .epoch = d->epoch,
                                .seed = seed};
-    lx_str text = LX_STR_INIT, png = LX_STR_INIT;
+    lx_str text = LX_STR_INIT, clean = LX_STR_INIT, png = LX_STR_INIT;
     int rc;
 
     if (!report.path || !origin.model)
         return lx_oom(err);
-    if ((rc = lx_sample_describe(&text, settings, &origin, err)) == LX_OK &&
+    if ((rc = lx_sample_describe(&text, settings, &origin, err)) < 0)
+        goto done;
+    lx_scrub_text(&clean, lx_str_text(&text),
+                  text.len); /* pictures are what is shared first */
+    if ((rc = lx_str_check(&clean, err)) == LX_OK &&
         (rc = lx_png_encode(&png, rgb, settings->width, settings->height, "parameters",
-                            lx_str_text(&text), err)) == LX_OK &&
+                            lx_str_text(&clean), err)) == LX_OK &&
         (rc = lx_file_write(report.path, png.data, png.len, err)) == LX_OK &&
         o->on_sample)
         rc = o->on_sample(o->context, &report, err);
+done:
     lx_str_release(&text);
+    lx_str_release(&clean);
     lx_str_release(&png);
     return rc;
 }

@@ -6,7 +6,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 #include "store/store.h"
 
 #define LXS_PUBLIC __attribute__((visibility("default")))

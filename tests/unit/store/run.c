@@ -20,7 +20,7 @@
 #include "store/chunk.h"
 #include "store/dataset.h"
 #include "store/query.h"
-#include "store/scrub.h"
+#include "src/base/scrub.h"
 
 static char folder[64];
 
