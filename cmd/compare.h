@@ -17,6 +17,7 @@
 #include "src/stats/rank.h"
 #include "store/dataset.h"
 #include "store/privacy.h"
+#include "src/stats/paired.h"
 #include "store/query.h"
 
 enum { LX_COMPARE_RUNS = 26 }; /* letters a to z */
@@ -65,6 +66,10 @@ typedef struct lx_compare_pair {
     lx_loss_difference
         by_images; /* at equal images seen; n = 0 where that is the same or unknown */
     double images_first, images_last;
+    /* run k - run a, each at its best validation, image by image on the same draws; of fewer than two images
+     * no interval. n_validated 0: not the same images and draws, or not recorded by image */
+    lx_estimate validation;
+    size_t n_validated;
 } lx_compare_pair;
 
 typedef struct lx_compare_result {
@@ -118,6 +123,11 @@ int lx_compare_caption(const char **out, lx_comparison *c, const char *hex,
 /* compare_validation.c */
 int lx_compare_read_validation(lx_compared *run, lx_comparison *c, lx_error *err);
 bool lx_compare_has_validation(const lx_comparison *c);
+/* Every pair's difference by image; after flags, data and base models have been compared. */
+int lx_compare_validation_pairs(lx_comparison *c, lx_error *err);
+/* "a is lower ... 95 % between ..."; NULL where there is nothing to say. In the arena. */
+int lx_compare_validation_words(const char **out, const lx_comparison *c, size_t k,
+                                const char *letter, lx_error *err);
 double lx_compare_validation_end(const lx_compared *run); /* NaN = none */
 double lx_compare_validation_best(const lx_compared *run);
 int lx_compare_show_validation(lx_comparison *c, const char *const letters[],

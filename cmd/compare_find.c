@@ -627,6 +627,8 @@ int lx_compare_runs(lx_comparison *c, lx_error *err)
             return rc;
     }
     gather_results(c);
+    if ((rc = lx_compare_validation_pairs(c, err)) < 0)
+        return rc;
     if ((rc = rank_flags(c, err)) < 0)
         return rc;
     if ((rc = judge_specs(c, err)) < 0)

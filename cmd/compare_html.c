@@ -348,6 +348,14 @@ static int put_validation(page *p, lx_error *err)
                 .has_points = v->n < 50};
     }
     lx_html_leaf(p->h, "h2", "Validation", NULL);
+    for (size_t k = 1; k < c->n; k++) {
+        const char *words;
+        int rc = lx_compare_validation_words(&words, c, k, letter(k), err);
+        if (rc < 0)
+            return rc;
+        if (words)
+            lx_html_leaf(p->h, "p", words, NULL);
+    }
     return lx_page_curves(p->h, "validation", &chart, 0,
                           "Loss of images held out, on the same draws each time.", err);
 }

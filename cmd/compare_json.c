@@ -151,6 +151,13 @@ static int add_pairs(cJSON *root, lx_comparison *c, lx_error *err)
             cJSON_AddStringToObject(file, "file", p->code[i].file);
             cJSON_AddStringToObject(file, "changed_in", *side == '*' ? "both" : side);
         }
+        if (p->n_validated) {
+            cJSON *v = cJSON_AddObjectToObject(o, "validation");
+            add_number(v, "difference", p->validation.value);
+            add_number(v, "low", p->validation.low);
+            add_number(v, "high", p->validation.high);
+            cJSON_AddNumberToObject(v, "images", (double)p->n_validated);
+        }
         add_difference(o, "loss", &p->loss);
         add_difference(o, "loss_by_images", &p->by_images);
     }

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "cmd/compare.h"
+#include "src/base/json.h"
+#include "src/base/rng.h"
 #include "src/report/table.h"
 
 static int read_one(lx_loss_curve *out, lx_compared *r, lx_comparison *c, const char *key,
@@ -89,26 +91,136 @@ static bool is_same_measure(const lx_comparison *c, size_t k)
     return !(is_chosen_by_seed && differs(&c->flags, "seed"));
 }
 
-static void show_verdict(const lx_comparison *c, size_t k, const char *letter)
+/* ---- image by image ------------------------------------------------------------------- */
+
+/* What a run recorded of the validation at a step; NULL = nothing that can be read. cJSON_Delete. */
+static int read_images(cJSON **out, const lx_compared *r, int64_t step, lx_comparison *c,
+                       lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    lx_hash hash;
+    int rc = LX_OK;
+
+    *out = NULL;
+    for (size_t i = 0; i < r->n_artifacts && !*out && rc == LX_OK; i++) {
+        const lx_artifact_row *a = &r->artifacts[i];
+        if (a->step != step || strcmp(a->role, "validation") != 0 || !a->is_kept ||
+            !lx_hash_from_hex(&hash, a->object))
+            continue;
+        lx_str_clear(&text);
+        if ((rc = lx_object_get(&text, c->store, &hash, err)) == LX_OK)
+            rc = lx_json_parse(out, lx_str_text(&text), text.len, err);
+    }
+    lx_str_release(&text);
+    return rc;
+}
+
+static bool is_held_out(const cJSON *image)
+{
+    return lx_json_bool(image, "is_held_out", false) &&
+           cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(image, "loss")) &&
+           lx_json_text(image, "sha256");
+}
+
+/* Differences b - a of the images that both have, in the order of a; as many as a has fit. */
+static size_t pair_images(double *out, const cJSON *a, const cJSON *b)
+{
+    const cJSON *x, *y;
+    size_t n = 0;
+
+    cJSON_ArrayForEach(x, a)
+    {
+        if (!is_held_out(x))
+            continue;
+        cJSON_ArrayForEach(y, b)
+        {
+            if (is_held_out(y) &&
+                strcmp(lx_json_text(x, "sha256"), lx_json_text(y, "sha256")) == 0) {
+                out[n++] = lx_json_number(y, "loss", 0) - lx_json_number(x, "loss", 0);
+                break;
+            }
+        }
+    }
+    return n;
+}
+
+static int compare_pair(lx_comparison *c, size_t k, lx_error *err)
 {
     const lx_compared *a = &c->runs[0], *b = &c->runs[k];
-    const double x = lx_compare_validation_best(a), y = lx_compare_validation_best(b);
+    const cJSON *x, *y;
+    cJSON *of_a = NULL, *of_b = NULL;
+    double *differences = NULL;
+    int rc;
 
+    if (!a->validation.n || !b->validation.n || !is_same_measure(c, k))
+        return LX_OK;
+    if ((rc = read_images(&of_a, a, (int64_t)a->validation.steps[least(&a->validation)],
+                          c, err)) == LX_OK)
+        rc = read_images(&of_b, b, (int64_t)b->validation.steps[least(&b->validation)], c,
+                         err);
+    x = cJSON_GetObjectItemCaseSensitive(of_a, "images");
+    y = cJSON_GetObjectItemCaseSensitive(of_b, "images");
+    if (rc == LX_OK && x && y) {
+        lx_compare_pair *p = &c->pairs[k];
+        differences = lx_arena_calloc(c->arena, (size_t)cJSON_GetArraySize(x) + 1,
+                                      sizeof *differences);
+        if (!differences)
+            rc = lx_oom(err);
+        else if ((p->n_validated = pair_images(differences, x, y)) > 0)
+            rc = lx_estimate_mean(&p->validation, differences, p->n_validated,
+                                  lx_rng_stream(0, LX_RNG_BOOTSTRAP, k, 3), err);
+    }
+    cJSON_Delete(of_a);
+    cJSON_Delete(of_b);
+    return rc;
+}
+
+int lx_compare_validation_pairs(lx_comparison *c, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t k = 1; k < c->n && rc == LX_OK; k++)
+        rc = compare_pair(c, k, err);
+    return rc;
+}
+
+/* ---- words ---------------------------------------------------------------------------- */
+
+static const char *certainty(const lx_comparison *c, const lx_compare_pair *p)
+{
+    const lx_estimate *e = &p->validation;
+
+    if (p->n_validated < 2 || !isfinite(e->low) || !isfinite(e->high))
+        return "";
+    return lx_arena_printf(c->arena, "; 95 %% between %+.3g and %+.3g over %zu images%s",
+                           e->low, e->high, p->n_validated,
+                           e->low <= 0 && e->high >= 0 ? ", so it may be chance" : "");
+}
+
+int lx_compare_validation_words(const char **out, const lx_comparison *c, size_t k,
+                                const char *letter, lx_error *err)
+{
+    const double x = lx_compare_validation_best(&c->runs[0]),
+                 y = lx_compare_validation_best(&c->runs[k]);
+    const char *sure;
+
+    *out = NULL;
     if (isnan(x) || isnan(y))
-        return;
+        return LX_OK;
     if (!is_same_measure(c, k))
-        lx_print(c->cli,
-                 "  a and %s held out other images, or met other draws: compare the "
-                 "courses, not "
-                 "the levels\n",
-                 letter);
+        *out = lx_arena_printf(
+            c->arena,
+            "a and %s held out other images, or met other draws: compare the "
+            "courses, not the levels",
+            letter);
     else if (x == y)
-        lx_print(c->cli, "  a and %s are equal at their best\n", letter);
-    else
-        lx_print(c->cli,
-                 "  %s is lower at its best, by %.3g (%.2g %%), on the same images and "
-                 "draws\n",
-                 y < x ? letter : "a", fabs(y - x), 100 * fabs(y - x) / x);
+        *out = lx_arena_printf(c->arena, "a and %s are equal at their best", letter);
+    else if ((sure = certainty(c, &c->pairs[k])))
+        *out = lx_arena_printf(
+            c->arena,
+            "%s is lower at its best, by %.3g (%.2g %%), on the same images and draws%s",
+            y < x ? letter : "a", fabs(y - x), 100 * fabs(y - x) / x, sure);
+    return *out ? LX_OK : lx_oom(err);
 }
 
 int lx_compare_show_validation(lx_comparison *c, const char *const letters[],
@@ -143,7 +255,11 @@ int lx_compare_show_validation(lx_comparison *c, const char *const letters[],
     }
     if ((rc = lx_compare_table(c->cli, &table, err)) < 0)
         return rc;
-    for (size_t k = 1; k < c->n; k++)
-        show_verdict(c, k, letters[k]);
-    return LX_OK;
+    for (size_t k = 1; k < c->n && rc == LX_OK; k++) {
+        const char *words;
+        if ((rc = lx_compare_validation_words(&words, c, k, letters[k], err)) == LX_OK &&
+            words)
+            lx_print(c->cli, "  %s\n", words);
+    }
+    return rc;
 }

@@ -250,16 +250,22 @@ static void show_sources(lx_cli *cli, const detail *d)
     cJSON_Delete(list);
 }
 
+/* What single images gave in a validation is for lx compare, and may be there hundreds of times. */
 static void show_artifacts(lx_cli *cli, const detail *d)
 {
+    bool is_first = true;
+
     for (size_t i = 0; i < d->n_artifacts; i++) {
         const lx_artifact_row *a = &d->artifacts[i];
+        if (strcmp(a->role, "validation") == 0)
+            continue;
         const char *step = a->step < 0 ? ""
                                        : lx_arena_printf(cli->arena, "step %lld, ",
                                                          (long long)a->step);
-        line(cli, i ? "" : "artifacts",
+        line(cli, is_first ? "artifacts" : "",
              lx_arena_printf(cli->arena, "%-8s %s  %s%lld bytes, sha256 %.16s", a->role,
                              a->name, step ? step : "", (long long)a->size, a->object));
+        is_first = false;
     }
 }
 

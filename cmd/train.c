@@ -101,6 +101,29 @@ static int on_epoch(void *context, int epoch, double average_loss, lx_error *err
     return LX_OK;
 }
 
+/* What each image gave, so that two runs can be compared image by image (cmd/compare_validation.c). */
+static int keep_validation(job *j, const lx_validation_report *r, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    char name[40], hex[LX_HASH_HEX + 1], loss[40];
+    int rc;
+
+    snprintf(name, sizeof name, "validation-%08lld.json", (long long)r->step);
+    lx_str_printf(&text, "{\"images\":[");
+    for (size_t i = 0; i < r->n_held_out + r->n_trained; i++) {
+        lx_hash_hex(hex, r->images[i].hash);
+        lx_python_float(loss, r->images[i].loss);
+        lx_str_printf(&text, "%s{\"is_held_out\":%s,\"loss\":%s,\"sha256\":\"%s\"}", i ? "," : "",
+                      r->images[i].is_held_out ? "true" : "false",
+                      isfinite(r->images[i].loss) ? loss : "null", hex);
+    }
+    lx_str_printf(&text, "],\"step\":%lld,\"version\":1}\n", (long long)r->step);
+    if ((rc = lx_str_check(&text, err)) == LX_OK)
+        rc = lx_run_artifact(j->run, "validation", name, text.data, text.len, r->step, err);
+    lx_str_release(&text);
+    return rc;
+}
+
 static int on_validation(void *context, const lx_validation_report *r, lx_error *err)
 {
     job *j = context;
@@ -124,6 +147,8 @@ static int on_validation(void *context, const lx_validation_report *r, lx_error 
         rc = lx_run_log(j->run, curves[i].key, r->step, curves[i].value, err);
     }
     lx_print(j->cli, "\n");
+    if (rc == LX_OK)
+        rc = keep_validation(j, r, err);
     tell_log(j, lx_train_log_validation(&j->log, r, &why), &why);
     return rc;
 }

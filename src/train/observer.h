@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "src/base/error.h"
+#include "src/base/sha256.h"
 
 typedef struct lx_step_report {
     int64_t step, total_steps;     /* optimizer updates, from 1 */
@@ -44,12 +45,20 @@ typedef struct lx_sample_report {
     uint64_t seed;
 } lx_sample_report;
 
+/* One image that was measured: its mean over all draws. */
+typedef struct lx_validation_image {
+    const lx_hash *hash; /* of its file */
+    bool is_held_out;
+    double loss;
+} lx_validation_image;
+
 /* The loss on images that are not trained, and on as many that are: train/validation. */
 typedef struct lx_validation_report {
     int64_t step;  /* 0: before the first */
     int epoch;     /* from 1 */
     bool is_epoch; /* after an epoch, else after a step (or before the first) */
     size_t n_held_out, n_trained;
+    const lx_validation_image *images; /* n_held_out + n_trained; until the next validation */
     double held_out, trained; /* NaN where there are no such images */
     double
         average_loss; /* of the training, as in the last step's report; NaN before it */

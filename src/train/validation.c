@@ -28,6 +28,7 @@ struct lx_validation {
     lx_arena *arena;
     subject *subjects; /* held-out ones first */
     size_t n_held_out, n;
+    lx_validation_image *images; /* of the last validation */
     float *context;
 };
 
@@ -84,7 +85,8 @@ static int choose_all(lx_validation *v, lx_error *err)
     int rc;
 
     v->subjects = lx_arena_calloc(v->arena, 2 * d->n_images + 1, sizeof *v->subjects);
-    if (!v->subjects)
+    v->images = lx_arena_calloc(v->arena, 2 * d->n_images + 1, sizeof *v->images);
+    if (!v->subjects || !v->images)
         return lx_oom(err);
     if ((rc = choose(v, true, most, err)) < 0)
         return rc;
@@ -281,10 +283,17 @@ int lx_validation_run(lx_validation_report *out, lx_validation *v, lx_error *err
     size_t counts[2] = {v->n_held_out, v->n - v->n_held_out};
 
     for (size_t i = 0; i < v->n; i++) {
-        int rc = measure(&sums[i >= v->n_held_out], v, &v->subjects[i], err);
+        const bool is_held_out = i < v->n_held_out;
+        double sum = 0;
+        int rc = measure(&sum, v, &v->subjects[i], err);
         if (rc < 0)
             return rc;
+        sums[!is_held_out] += sum;
+        v->images[i] =
+            (lx_validation_image){&v->of.dataset->images[v->subjects[i].image].hash,
+                                  is_held_out, sum / LX_VALIDATION_DRAWS};
     }
+    out->images = v->images;
     out->n_held_out = counts[0];
     out->n_trained = counts[1];
     out->held_out =
