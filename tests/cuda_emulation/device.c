@@ -54,7 +54,7 @@ static bool skips(lx_op_id op, int64_t elements)
 }
 
 static const lx_case_device emulated = {
-    .open = open_emulated, .skips = skips, .has_half = true};
+    .open = open_emulated, .skips = skips, .has_f16 = true, .has_bf16 = true};
 
 __attribute__((constructor)) static void use_emulation(void)
 {

@@ -117,10 +117,10 @@ void lx_case_check(lx_case *c, double limit)
     plain = lx_case_take(c);
     check_variants(c, &plain, 1, what, limit);
     lx_case_results_free(&plain);
-    if (device->has_half) {
+    if (device->has_f16)
         check_half(c, LX_F16, what, lx_case_f16_limit(op));
+    if (device->has_bf16)
         check_half(c, LX_BF16, what, 8 * lx_case_f16_limit(op));
-    }
 }
 
 void lx_case_run_one(lx_case *c)

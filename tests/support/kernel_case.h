@@ -19,9 +19,9 @@ typedef struct lx_case_device {
     bool (*skips)(lx_op_id op,
                   int64_t elements); /* optional: has no such kernel, or is too slow */
     bool has_guards;                 /* lx_case_on */
-    /* Activations may be F16 and BF16 too: cases are then repeated so, against the plain kernel with
-     * the same rounded inputs, within lx_case_f16_limit. */
-    bool has_half;
+    /* Activations may be F16, BF16: cases are then repeated so, against the plain kernel with the same
+     * rounded inputs, within lx_case_f16_limit. */
+    bool has_f16, has_bf16;
 } lx_case_device;
 
 extern const lx_case_device *lx_case_device_used;
