@@ -25,9 +25,9 @@ typedef struct lx_train_identity {
 } lx_train_identity;
 
 /* config, dataset, identity and observer are borrowed and outlive the training. */
-int lx_train_open(lx_train **out, const lx_train_config *config, const lx_dataset *dataset,
-                  const lx_train_identity *identity, const lx_observer *observer,
-                  lx_error *err);
+int lx_train_open(lx_train **out, const lx_train_config *config,
+                  const lx_dataset *dataset, const lx_train_identity *identity,
+                  const lx_observer *observer, lx_error *err);
 /* Instead of prepare, for a plan: the memory of the whole training, with nothing taken or encoded.
  * LX_ELIMIT when it exceeds max_memory. */
 int lx_train_estimate(lx_footprint *out, lx_train *train, lx_error *err);

@@ -1,0 +1,218 @@
+/* Steps and epochs, and what is due after them: files, states, pictures, validation. */
+#include "src/train/session_internal.h"
+
+/* What is saved is what is to be used, where that is not what is trained. */
+static int show_averages(lx_train *t, bool on, lx_error *err)
+{
+    size_t n;
+    const lx_trainable *tensors = lx_step_trainables(t->step, &n);
+
+    return lx_optimizer_show_averages(t->optimizer, tensors, on)
+               ? lx_lora_send(t->lora, err)
+               : LX_OK;
+}
+
+static bool wants_stop(const lx_train *t)
+{
+    return t->observer->should_stop && t->observer->should_stop(t->observer->context);
+}
+
+static bool is_time_to_autosave(const lx_train *t)
+{
+    const double minutes = t->config->autosave_minutes;
+
+    return minutes != 0 && lx_train__seconds() - t->autosaved >= minutes * 60;
+}
+
+/* Does anybody look at the values after this step? */
+static bool is_anything_due(const lx_train *t)
+{
+    const lx_train_config *c = t->config;
+    const int64_t step = t->at.step;
+
+    return (c->save_every_n_steps > 0 && step % c->save_every_n_steps == 0) ||
+           (t->validation && lx_validation_after_step(c, step)) ||
+           lx_samples_is_due(c, false, 0, step) || is_time_to_autosave(t);
+}
+
+/* Of the LoRA that would be saved now. */
+static int validate(lx_train *t, bool is_epoch, lx_error *err)
+{
+    lx_validation_report report = {.step = t->at.step,
+                                   .epoch = (int)t->at.epoch + !is_epoch,
+                                   .is_epoch = is_epoch,
+                                   .average_loss = t->average_loss};
+    int rc;
+
+    if ((rc = show_averages(t, true, err)) == LX_OK &&
+        (rc = lx_validation_run(&report, t->validation, err)) == LX_OK)
+        rc = show_averages(t, false, err);
+    if (rc == LX_OK && t->observer->on_validation)
+        rc = t->observer->on_validation(t->observer->context, &report, err);
+    return rc;
+}
+
+/* The files and states that are due after a step. */
+static int save_step(lx_train *t, lx_error *err)
+{
+    int rc = show_averages(t, true, err);
+
+    if (rc == LX_OK &&
+        (rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
+        rc = lx_output_step(&t->output, (int)t->at.epoch, t->at.step, err);
+    if (rc == LX_OK && (rc = show_averages(t, false, err)) == LX_OK)
+        rc = lx_output_step_state(&t->output, t->at.step, err);
+    if (rc == LX_OK && is_time_to_autosave(t)) {
+        t->autosaved = lx_train__seconds();
+        rc = lx_output_autosave(&t->output, err);
+    }
+    return rc;
+}
+
+/* The micro-steps of one update, and the update. Where the device does both, this only queues them, and
+ * the numbers told are those of the step before. */
+static int one_step(lx_train *t, lx_error *err)
+{
+    lx_train_progress *at = &t->at;
+    const double started = lx_train__seconds();
+    lx_train__pending_step *now = &t->steps[at->step % 2],
+                           *before = &t->steps[(at->step + 1) % 2];
+    int rc;
+
+    now->n_micro = 0;
+    now->report = (lx_step_report){.step = at->step + 1,
+                                   .total_steps = t->count.total_steps,
+                                   .epoch = (int)at->epoch + 1,
+                                   .total_epochs = (int)t->count.epochs};
+    while (now->n_micro < t->config->gradient_accumulation_steps &&
+           at->batch < at->batches)
+        if ((rc = lx_train__micro_step(t, now, now->n_micro, err)) < 0)
+            return rc;
+    if ((rc = lx_train__update(t, now, err)) < 0)
+        return rc;
+    at->step++;
+    now->is_queued = t->updater != NULL;
+    now->report.images_seen = at->images_seen;
+    if (before->is_queued && (rc = lx_train__settle(t, before, err)) < 0)
+        return rc;
+    now->report.seconds = lx_train__seconds() - started;
+    if (now->is_queued && !is_anything_due(t))
+        return LX_OK;
+    if ((rc = now->is_queued ? lx_train__catch_up(t, err)
+                             : lx_train__settle(t, now, err)) < 0)
+        return rc;
+    if (t->validation && lx_validation_after_step(t->config, at->step) &&
+        (rc = validate(t, false, err)) < 0)
+        return rc;
+    return save_step(t, err);
+}
+
+static int end_epoch(lx_train *t, lx_error *err)
+{
+    int rc = lx_train__catch_up(t, err);
+
+    if (rc < 0)
+        return rc;
+    t->at.epoch++;
+    t->at.batch = 0;
+    if (t->validation && lx_validation_after_epoch(t->config, (int)t->at.epoch) &&
+        (rc = validate(t, true, err)) < 0)
+        return rc;
+    if (t->observer->on_epoch &&
+        (rc = t->observer->on_epoch(t->observer->context, (int)t->at.epoch,
+                                    t->average_loss, err)) < 0)
+        return rc;
+    if ((rc = show_averages(t, true, err)) == LX_OK &&
+        (rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK &&
+        (rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err)) ==
+            LX_OK)
+        rc = show_averages(t, false, err);
+    return rc < 0 ? rc : lx_output_epoch_state(&t->output, (int)t->at.epoch, err);
+}
+
+/* To the end of the epoch or of all steps; a wish to stop is looked at between steps. */
+static int one_epoch(lx_train *t, bool *is_stopped, lx_error *err)
+{
+    int rc;
+
+    while (t->at.batch < t->at.batches && t->at.step < t->count.total_steps) {
+        *is_stopped = wants_stop(t);
+        if (*is_stopped)
+            return LX_OK;
+        if ((rc = one_step(t, err)) < 0)
+            return rc;
+    }
+    return end_epoch(t, err);
+}
+
+static int start(lx_train *t, lx_error *err)
+{
+    int rc;
+
+    lx_step_zero_gradients(t->step);
+    t->autosaved = lx_train__seconds();
+    if (!t->config->resume) {
+        if (t->validation && (rc = validate(t, false, err)) < 0)
+            return rc;
+        return lx_samples_draw(&t->samples, true, 0, 0, err);
+    }
+    if ((rc = lx_state_load(&t->output.state, t->config->resume, err)) < 0) {
+        lx_within(err, "--resume");
+        return rc;
+    }
+    rc = t->updater ? lx_updater_send(t->updater, err) : lx_lora_send(t->lora, err);
+    if (rc < 0)
+        return rc;
+    if (t->at.step >= t->count.total_steps)
+        return lx_fail(
+            err, LX_EUSAGE,
+            "--resume: the state is at step %lld of %lld: nothing is left to train",
+            (long long)t->at.step, (long long)t->count.total_steps);
+    return LX_OK;
+}
+
+/* What an interrupted training leaves: the LoRA as it is, and the state to go on from. */
+static int stop(lx_train *t, lx_error *err)
+{
+    lx_str state = LX_STR_INIT;
+    int rc = lx_train__catch_up(t, err);
+
+    if (rc < 0)
+        return rc;
+    if (t->at.step > 0) {
+        if ((rc = lx_output_autosave(&t->output, err)) < 0)
+            return rc;
+        if ((rc = show_averages(t, true, err)) == LX_OK)
+            rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err);
+    }
+    if (rc < 0)
+        return rc;
+    lx_output_autosave_path(&state, t->config, NULL);
+    lx_fail(err, LX_EINTERRUPTED, "stopped after step %lld of %lld%s%s",
+            (long long)t->at.step, (long long)t->count.total_steps,
+            t->at.step ? "; what was trained is saved, and lx resume goes on from " : "",
+            t->at.step ? lx_str_text(&state) : "");
+    lx_str_release(&state);
+    return LX_EINTERRUPTED;
+}
+
+int lx_train_run(lx_train *t, lx_error *err)
+{
+    bool is_stopped = false;
+    int rc = start(t, err);
+
+    while (rc == LX_OK && !is_stopped && t->at.epoch < t->count.epochs)
+        rc = one_epoch(t, &is_stopped, err);
+    if (rc < 0)
+        return rc;
+    if (is_stopped)
+        return stop(t, err);
+    if ((rc = lx_output_last_state(&t->output, err)) < 0 ||
+        (rc = show_averages(t, true, err)) < 0) /* nothing is trained after this */
+        return rc;
+    if (t->at.step > 0 &&
+        (rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err)) < 0)
+        return rc;
+    lx_output_end_autosave(&t->output);
+    return LX_OK;
+}
