@@ -1,14 +1,14 @@
 /* lx completion - a script that lets the shell complete commands, options and files */
 #include <string.h>
 
-#include "cmd/cli.h"
+#include "cmd/completion.h"
 
 struct completion_args {
     lx_words shells;
 };
 
 static const lx_option options[] = {
-    LX_ARGS(struct completion_args, shells, "SHELL", "bash"), LX_OPTION_END};
+    LX_ARGS(struct completion_args, shells, "SHELL", "bash, zsh or fish"), LX_OPTION_END};
 
 static void put_words(lx_str *out, const lx_option *o)
 {
@@ -25,8 +25,10 @@ static void put_subcommands(lx_str *out, const lx_command *command)
     lx_str_puts(out, "\n        words+='");
     for (size_t i = 0; sub[i]; i++)
         put_words(out, sub[i]->options);
-    lx_str_printf(out, "'\n        [[ ${COMP_WORDS[COMP_CWORD-1]} == %s && $word != -* ]] &&\n"
-                       "            { COMPREPLY=($(compgen -W '", command->name);
+    lx_str_printf(out,
+                  "'\n        [[ ${COMP_WORDS[COMP_CWORD-1]} == %s && $word != -* ]] &&\n"
+                  "            { COMPREPLY=($(compgen -W '",
+                  command->name);
     for (size_t i = 0; sub[i]; i++)
         lx_str_printf(out, "%s%s", i ? " " : "", strrchr(sub[i]->name, ' ') + 1);
     lx_str_puts(out, "' -- \"$word\")); return; }");
@@ -78,13 +80,23 @@ static void put_bash(lx_str *out)
 
 static int run(lx_cli *cli, void *args, lx_error *err)
 {
+    static const struct shell {
+        const char *name;
+        void (*put)(lx_str *out);
+    } shells[] = {
+        {"bash", put_bash}, {"zsh", lx_completion_zsh}, {"fish", lx_completion_fish}};
     const struct completion_args *a = args;
+    void (*put)(lx_str * out) = NULL;
     lx_str text = LX_STR_INIT;
     int rc;
 
-    if (a->shells.count != 1 || strcmp(a->shells.items[0], "bash") != 0)
-        return lx_fail(err, LX_EUSAGE, "name the shell: lx completion bash");
-    put_bash(&text);
+    for (size_t i = 0; a->shells.count == 1 && !put && i < sizeof shells / sizeof *shells;
+         i++)
+        if (strcmp(a->shells.items[0], shells[i].name) == 0)
+            put = shells[i].put;
+    if (!put)
+        return lx_fail(err, LX_EUSAGE, "name the shell: lx completion bash, zsh or fish");
+    put(&text);
     if ((rc = lx_str_check(&text, err)) == 0)
         lx_print(cli, "%s", lx_str_text(&text));
     lx_str_release(&text);
@@ -94,9 +106,12 @@ static int run(lx_cli *cli, void *args, lx_error *err)
 const lx_command lx_cmd_completion = {
     .name = "completion",
     .summary = "print a completion script for the shell",
-    .usage = "bash",
+    .usage = "bash|zsh|fish",
     .help = "Prints a script that completes commands, options and file names:\n\n"
-            "    source <(lx completion bash)",
+            "    source <(lx completion bash)        in ~/.bashrc\n"
+            "    source <(lx completion zsh)         in ~/.zshrc, behind compinit\n"
+            "    lx completion fish | source         in ~/.config/fish/config.fish\n\n"
+            "The Debian package brings all three.",
     .options = options,
     .args_size = sizeof(struct completion_args),
     .has_no_settings = true,
