@@ -3,6 +3,8 @@
 "$LX" help | sed -n 's/^  \([a-z-]*\)  .*/\1/p' >names
 [ "$(wc -l <names)" -gt 3 ] || exit 1
 status=0
+"$LX" debug man >page || exit 1
+diff -u "$SOURCE/docs/man/lx.1.md" page || status=1
 while read -r name; do
     "$LX" debug man "$name" </dev/null >page || exit 1
     diff -u "$SOURCE/docs/man/lx-$name.1.md" page || status=1
