@@ -77,7 +77,7 @@ int lx_inspect_picture(lx_cli *cli, const char *path, bool as_json, lx_error *er
     lx_str text = LX_STR_INIT;
     lx_image_header header;
     lx_infotext info;
-    bool is_there;
+    bool is_there = false;
     int rc;
 
     /* what no reader would take for a picture is told, and not called one without settings */

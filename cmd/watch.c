@@ -459,7 +459,7 @@ static int watch(view *v, lx_error *err)
                             : v->redraws          ? 1
                                                   : 10;
     lx_arena *arena = lx_arena_new();
-    lx_cli inner = *v->cli;
+    lx_cli *outer = v->cli, inner = *v->cli;
     size_t n_running;
     int rc = arena ? LX_OK : lx_oom(err);
 
@@ -479,6 +479,7 @@ static int watch(view *v, lx_error *err)
     }
     if (rc == LX_OK && !v->n_told && !inner.is_quiet)
         lx_message(&inner, "nothing is running (lx runs lists what was)\n");
+    v->cli = outer;
     lx_arena_free(arena);
     return rc;
 }

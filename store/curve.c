@@ -197,7 +197,8 @@ static int find_end(int64_t *end, int64_t *in_tail, lx_store *s, int64_t series,
         rc = store__number(end, packed, s, err,
                            "SELECT max(at)+1 FROM tail_point WHERE series=?1", "i",
                            series);
-    *in_tail = *end - packed;
+    if (rc == LX_OK)
+        *in_tail = *end - packed;
     return rc;
 }
 

@@ -152,7 +152,7 @@ done:
 /* By SQLite: what a WAL file holds counts as well. */
 static int read_version(int64_t *version, lx_store *s, lx_error *err)
 {
-    int64_t application;
+    int64_t application = 0;
     int rc = store__number(version, 0, s, err, "PRAGMA user_version", "");
     if (rc == LX_OK)
         rc = store__number(&application, 0, s, err, "PRAGMA application_id", "");

@@ -150,7 +150,7 @@ static int split_module(lx_convert_result *out, lx_convert *c, const lx_convert_
         const bool *own = is_diagonal ? uses + (size_t)k * rank : NULL;
         lx_module_place place = {.part = LX_LORA_UNET, .path = names[k]};
         lx_lora_entry part;
-        if (own && !memchr(own, true, rank))
+        if (own && !memchr(own, 1, rank))
             continue; /* it changes nothing there */
         if ((rc = make_part(&part, c, e, first, rows[k], own, err)) == LX_OK)
             rc = lx_convert__place(out, c, s, &part, o, &place, err);

@@ -104,10 +104,11 @@ static int mix_inputs(double *to, const lx_delta_base *w, const double *a, lx_er
 {
     const size_t n = w->in / w->window;
     double *turned = lx_calloc(w->out * w->in, 2 * sizeof *turned);
-    double *mixed = turned + w->out * w->in;
+    double *mixed;
 
     if (!turned)
         return lx_oom(err);
+    mixed = turned + w->out * w->in;
     for (size_t o = 0; o < w->out; o++) /* [out, window, in] */
         lx_matrix_turn(turned + o * w->in, w->values + o * w->in, n, w->window);
     lx_matrix_multiply(mixed, turned, a, w->out * w->window, n, n, 0);

@@ -89,14 +89,14 @@ static int shuffle(float *up, float *down, const lx_merge_target *t, size_t rank
 {
     const size_t out = t->shape.out, in = t->shape.in;
     size_t *order = lx_calloc(rank, sizeof *order);
-    float *copy = lx_alloc((out * rank + rank * in) * sizeof *copy),
-          *copy_down = copy + out * rank;
+    float *copy = lx_alloc((out * rank + rank * in) * sizeof *copy), *copy_down;
 
     if (!order || !copy) {
         lx_free(order);
         lx_free(copy);
         return lx_oom(err);
     }
+    copy_down = copy + out * rank;
     memcpy(copy, up, out * rank * sizeof *up);
     memcpy(copy_down, down, rank * in * sizeof *down);
     permute(order, rank, random);
@@ -119,12 +119,14 @@ static int run_like(lx_merge_output *o, const lx_merge *m, lx_dtype dtype,
     const size_t rank = like->is_concat ? t->rank : t->first->shape.rank;
     const size_t most = (out + in) * t->rank;
     float *sums = lx_calloc((out + in) * rank + most, sizeof *sums);
-    float *up = sums, *down = sums + out * rank, *x = down + in * rank;
+    float *up = sums, *down, *x;
     size_t column = 0;
     int rc = LX_OK;
 
     if (!sums)
         return lx_oom(err);
+    down = sums + out * rank;
+    x = down + in * rank;
     for (const lx_merge_part *p = t->first; p && rc == LX_OK; p = p->next) {
         const lx_lora_entry *e = p->entry;
         const double s =

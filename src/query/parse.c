@@ -197,11 +197,11 @@ static int parse_list(node *test, parser *p, lx_error *err)
 
 static int negate(node **out, node *inner, parser *p, lx_error *err)
 {
-    node *not = new_node(p, NODE_NOT, err);
-    if (!not )
+    node *inverse = new_node(p, NODE_NOT, err);
+    if (!inverse)
         return LX_ENOMEM;
-    not ->child = inner;
-    *out = not ;
+    inverse->child = inner;
+    *out = inverse;
     return LX_OK;
 }
 
