@@ -424,28 +424,19 @@ INLINE vf norm_gradient(vf dy, vf x, const lx_norm_rows *r, bool has_silu, int64
     return has_silu ? dy * silu_slope(norm_of(x, r, i, m)) * w : dy * w;
 }
 
-/* sum += g, dot += g d, of n lanes. */
-INLINE void add_moments(double *sum, double *dot, const float *g, const float *d, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) {
-        sum[j] += g[j];
-        dot[j] += (double)g[j] * d[j];
-    }
-}
-
 static void isa_norm_sums(double *sum, double *dot, const float *dy, const float *x,
                           const lx_norm_rows *r, bool has_silu, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VL) {
-        const int64_t m = n - i;
+        const int64_t m = n - i < VL ? n - i : VL;
         const vf v = load_some(x + i, m);
         float g[VL], d[VL];
         store(g, norm_gradient(load_some(dy + i, m), v, r, has_silu, i, m));
         store(d, v - load_some(r->mean + i, m));
-        if (m >= VL)
-            add_moments(sum + i, dot + i, g, d, VL);
-        else
-            add_moments(sum + i, dot + i, g, d, m);
+        for (int64_t j = 0; j < m; j++) {
+            sum[i + j] += g[j];
+            dot[i + j] += (double)g[j] * d[j];
+        }
     }
 }
 
