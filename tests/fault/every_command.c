@@ -784,6 +784,9 @@ int main(int argc, char **argv)
         return lx_main(argc, argv);
     self[n > 0 ? n : 0] = '\0';
     pick_seed();
+    if (faults_find_leaks())
+        setenv("LX_TEST_NO_SANDBOX", "1",
+               1); /* it is looked for from outside the process */
     if (asked) {
         mode = *asked == '@'              ? ONE
                : !strcmp(asked, "all")    ? ALL

@@ -16,7 +16,8 @@
 #include "src/base/io.h"
 #include "tests/support/sqlite_shim.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    defined(LX_FINDS_LEAKS)
 #define HAS_OWN_MALLOC 0
 #else
 #define HAS_OWN_MALLOC 1
@@ -173,6 +174,18 @@ static void find_callers(void)
 {
 }
 
+/* What libraries keep until the end of the process is theirs. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libpcre2\nleak:libgit2\nleak:libcrypto\nleak:libvips\nleak:libglib\n";
+}
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+
 #endif
 
 /* ---- the io table ------------------------------------------------------------------ */
@@ -320,6 +333,11 @@ static int may_delete(void)
 }
 
 /* ---- in the hands of a test -------------------------------------------------------- */
+
+bool faults_find_leaks(void)
+{
+    return !HAS_OWN_MALLOC;
+}
 
 void faults_prepare(void)
 {

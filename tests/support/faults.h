@@ -8,8 +8,9 @@
  * What is an allocation: every call of malloc and its like by lx itself, SQLite, cJSON, zstd, zlib,
  * libjpeg, libyaml and libc on their behalf. Left out are libraries that end the process when memory
  * runs out and that lx therefore calls in children of its own or cannot do without: libgomp, GLib and
- * libvips, libgit2, OpenSSL's start, the dynamic loader. Under AddressSanitizer, which has malloc to
- * itself, it is every call of the project's allocator (src/base/alloc.h), SQLite's and cJSON's included.
+ * libvips, libgit2, OpenSSL's start, the dynamic loader. Under sanitizers that have malloc to themselves
+ * (faults_find_leaks) it is every call of the project's allocator (src/base/alloc.h), SQLite's and
+ * cJSON's included.
  *
  * What is a file call: those of the io table (src/base/io.h) and of SQLite's own files.
  */
@@ -25,6 +26,9 @@ typedef enum fault_kind {
     FAULT_SPACE,  /* one that needs room fails with ENOSPC, after half of a write */
     FAULT_SHORT /* a read or write does half of what it was asked to do, without an error */
 } fault_kind;
+
+/* Is a leak an error in this build? (AddressSanitizer, or -fsanitize=leak with LX_FINDS_LEAKS) */
+bool faults_find_leaks(void);
 
 /* Must be called before the first call of SQLite; aborts when it cannot. */
 void faults_prepare(void);
