@@ -50,6 +50,8 @@ typedef struct lx_arg {
     int n_dims;
     int64_t shape[LX_MAX_DIMS];
     bool is_frozen; /* constant for the life of the plan: may be packed once */
+    int id; /* operands of one plan that are the same memory have the same; 0 = not told */
+    int n_readers; /* for lx_joining.count: operands that read it, one more if the host does */
     /* The same values in another type, kept equal by whoever changes them; NULL = there are none. */
     const void *narrow;
     lx_dtype narrow_dtype;
@@ -131,6 +133,7 @@ typedef struct lx_call {
      * lx_pack_get, so that a plan is known to the byte before any memory is taken. 0 = none. */
     size_t packed_bytes;
     uint64_t packed_layout; /* its layout tag: calls of one weight and layout share the copy */
+    size_t n_joined;        /* calls behind this one that are done with it (lx_joining) */
 } lx_call;
 
 typedef struct lx_kernel {
@@ -140,6 +143,21 @@ typedef struct lx_kernel {
     void (*run)(lx_device *dev, const lx_call *call);
     void (*release)(lx_device *dev, lx_call *call); /* optional */
 } lx_kernel;
+
+/*
+ * Several calls done as one, by a device for which starting one is dear. The planner keeps all operands of such
+ * calls alive and apart for as long as any of them runs, but for an `add` that one of them has written: y may be
+ * that memory, and what it was in between need never be there.
+ */
+typedef struct lx_joining {
+    /* How many of n consecutive calls, the first of them counted, it does as one; at least 1. Shapes, types and
+     * ids are looked at, no data. */
+    size_t (*count)(const lx_call *calls, size_t n);
+    /* With final addresses, in place of the calls' own. State is the first one's. No scratch. */
+    int (*prepare)(lx_device *dev, lx_call *calls, size_t n, lx_error *err);
+    void (*run)(lx_device *dev, const lx_call *calls, size_t n);
+    void (*release)(lx_device *dev, lx_call *calls, size_t n);
+} lx_joining;
 
 struct lx_device {
     const char *name;          /* "cpu" */
@@ -170,6 +188,7 @@ struct lx_device {
     int (*download_queued)(lx_device *dev, uint64_t *ticket, const void *src, size_t bytes,
                            lx_error *err);
     int (*take)(lx_device *dev, uint64_t ticket, void *dst, size_t bytes, lx_error *err);
+    const lx_joining *joining;        /* NULL: calls are done one by one */
     const struct lx_updates *updates; /* kernels/update.h; NULL: the host's optimizers */
     void *context;
     struct lx_pack_cache *packs; /* kernels/pack.c */

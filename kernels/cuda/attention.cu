@@ -389,9 +389,9 @@ static void run_attention_bwd(lx_device *dev, const lx_call *call)
 
     if (!s.B || !s.T || !s.S)
         return;
-    lx_attention_rows(dev, call, s);
     if (lx_attention_mma_bwd(dev, call, s))
         return;
+    lx_attention_rows(dev, call, s);
     lx_with_type(call->in[0].dtype, [&](auto t) {
         with_width(s.d, [&](auto width) {
             launch_bwd<decltype(t), decltype(width)::value>(dev, call, s);

@@ -277,10 +277,32 @@ LX_DEVICE void score_gradient(float *score, float *dp, float lse, float D,
     *dp = w * (*dp - D) * s.scale;
 }
 
+/* do . o of this warp's row, the same in its four lanes, and written for the keys' gradients. */
+template <class T, int D>
+LX_DEVICE float row_product(float *row_D, const T *o, const T *g,
+                            const attention_shape &s, int b, int head, int t,
+                            const lane_place &p)
+{
+    const int64_t at = attention_at(s, b, s.T, min(t, s.T - 1), head);
+    float sum = 0;
+
+#pragma unroll 2
+    for (int c = p.t * 2; c < D; c += 8) {
+        const lx_pack<T, 2> x = lx_load<T, 2>(o + at + c), y = lx_load<T, 2>(g + at + c);
+        sum += lx_widen(x.at[0]) * lx_widen(y.at[0]);
+        sum += lx_widen(x.at[1]) * lx_widen(y.at[1]);
+    }
+    sum += __shfl_xor_sync(LX_FULL, sum, 1);
+    sum += __shfl_xor_sync(LX_FULL, sum, 2);
+    if (p.t == 0 && t < s.T)
+        row_D[((int64_t)b * s.heads + head) * s.T + t] = sum;
+    return sum;
+}
+
 template <class T, int D, int COLUMNS>
 __global__ void __launch_bounds__(THREADS)
-    attend_mma_dq(T *dq, const T *q, const T *k, const T *v, const float *lse, const T *g,
-                  const float *row_D, attention_shape s)
+    attend_mma_dq(T *dq, const T *q, const T *k, const T *v, const float *lse, const T *o,
+                  const T *g, float *row_D, attention_shape s)
 {
     typedef mma_tile<D, COLUMNS> M;
     LX_DYNAMIC_SHARED(T, queries);
@@ -294,9 +316,9 @@ __global__ void __launch_bounds__(THREADS)
 
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        const int t = min(first + p.first_row + p.g + half * 8, s.T - 1);
+        const int row = first + p.first_row + p.g + half * 8, t = min(row, s.T - 1);
         my_lse[half] = lse[((int64_t)b * s.heads + head) * s.T + t];
-        my_D[half] = row_D[((int64_t)b * s.heads + head) * s.T + t];
+        my_D[half] = row_product<T, D>(row_D, o, g, s, b, head, row, p);
         n_keys[half] = attention_keys(s, t);
     }
 #pragma unroll
@@ -488,14 +510,16 @@ bool lx_attention_mma_bwd(lx_device *dev, const lx_call *call, const attention_s
         constexpr int D = decltype(width)::value, WIDE = D > 80 ? 32 : 64,
                       NARROW = D > 80 ? 16 : 32;
         const T *q = lx_in<T>(call, 0), *k = lx_in<T>(call, 1), *v = lx_in<T>(call, 2);
-        const float *lse = lx_in<float>(call, 4),
-                    *row_D = static_cast<float *>(call->scratch);
-        const T *g = lx_in<T>(call, 5);
+        const T *o = lx_in<T>(call, 3), *g = lx_in<T>(call, 5);
+        const float *lse = lx_in<float>(call, 4);
+        float *row_D = static_cast<float *>(call->scratch);
         T *dq = lx_out<T>(call, 0), *dk = lx_out<T>(call, 1), *dv = lx_out<T>(call, 2);
         if (dq)
             LX_LAUNCH_SHARED(dev, (attend_mma_dq<T, D, WIDE>), grid_of(s, s.T), THREADS,
-                             bytes_of_rows<D>(2 * ROWS + 2 * WIDE), dq, q, k, v, lse, g,
-                             row_D, s);
+                             bytes_of_rows<D>(2 * ROWS + 2 * WIDE), dq, q, k, v, lse, o,
+                             g, row_D, s);
+        else
+            lx_attention_rows(dev, call, s);
         if (dk || dv)
             LX_LAUNCH_SHARED(
                 dev, (attend_mma_dkv<T, D, NARROW>), grid_of(s, s.S), THREADS,

@@ -5,6 +5,7 @@
  * set before a run is seen by it and what is read back afterwards is finished. Source: CUDA Runtime
  * API, "Stream synchronization behavior".
  */
+#include "kernels/cuda/join.h"
 #include "kernels/cuda/library.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/update.h"
@@ -263,6 +264,7 @@ int lx_device_open_cuda(lx_device **out, int index, lx_error *err)
         .upload_queued = lx_cuda_upload_queued,
         .download_queued = lx_cuda_download_queued,
         .take = lx_cuda_take,
+        .joining = &lx_cuda_joining,
         .updates = &lx_cuda_updates,
         .has_f16 = true,
         .has_bf16 = capability >= 80,

@@ -3,16 +3,18 @@
  *
  * A group's sums are taken in three steps, so that the whole device works on one image: partial sums
  * of each channel over a chunk of rows; one block per group that adds them in order, in f64; then the
- * elements. Small tensors take one block per group and one launch.
+ * elements. Where a group is small or groups are many, one block per group does it all in one launch.
  *
  * Against cancellation the forward sums are of x - x[first row] per channel, and variances of parts
  * are put together as in Chan et al. 1979 (STAN-CS-79-773).
  */
 #include "kernels/cuda/functions.cuh"
 
-enum { SMALL_THREADS = 256, SUM_THREADS = 128, TILE_THREADS = 256 };
-/* Elements of a group up to which one block does it all. */
-enum { SMALL_GROUP = 16384 };
+enum { SUM_THREADS = 128, TILE_THREADS = 256 };
+/* Elements of a group up to which one block does it all: more where there are enough groups to keep a GPU busy. */
+enum { SMALL_GROUP = 16384, LARGE_GROUP = 65536, MANY_GROUPS = 32 };
+/* Its threads: many beyond as many elements. */
+enum { FEW_THREADS = 256, MANY_THREADS = 1024, FEW_ELEMENTS = 4096 };
 
 /* x [B, P, C] in G groups of `width` channels, as the device sees it. */
 struct norm_shape {
@@ -182,28 +184,27 @@ __global__ void __launch_bounds__(TILE_THREADS)
 }
 
 /* One block per group of a small tensor. */
-template <class T>
-__global__ void __launch_bounds__(SMALL_THREADS)
+template <class T, int THREADS>
+__global__ void __launch_bounds__(THREADS)
     small_group_norm(T *y, float *stats, const T *x, lx_weight w, lx_weight bias,
                      norm_shape s)
 {
-    __shared__ float shared[SMALL_THREADS / 32];
+    __shared__ float shared[THREADS / 32];
     const int g = blockIdx.x, b = blockIdx.y, n = (int)s.P * s.width;
     const int64_t base = (int64_t)b * s.P * s.C + g * s.width;
     const float first = lx_widen(x[base]);
     float sum = 0, squares = 0;
 
-    for (int i = threadIdx.x; i < n; i += SMALL_THREADS)
+    for (int i = threadIdx.x; i < n; i += THREADS)
         sum += lx_widen(x[base + (int64_t)(i / s.width) * s.C + i % s.width]) - first;
-    const float mean = first + lx_block_sum<SMALL_THREADS>(sum, shared) / n;
-    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+    const float mean = first + lx_block_sum<THREADS>(sum, shared) / n;
+    for (int i = threadIdx.x; i < n; i += THREADS) {
         const float d =
             lx_widen(x[base + (int64_t)(i / s.width) * s.C + i % s.width]) - mean;
         squares += d * d;
     }
-    const float rstd =
-        1 / sqrtf(lx_block_sum<SMALL_THREADS>(squares, shared) / n + s.eps);
-    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+    const float rstd = 1 / sqrtf(lx_block_sum<THREADS>(squares, shared) / n + s.eps);
+    for (int i = threadIdx.x; i < n; i += THREADS) {
         const int c = i % s.width;
         const int64_t at = base + (int64_t)(i / s.width) * s.C + c;
         const float z =
@@ -343,17 +344,17 @@ __global__ void __launch_bounds__(TILE_THREADS)
 }
 
 /* One block per group of a small tensor. */
-template <class T>
-__global__ void __launch_bounds__(SMALL_THREADS)
+template <class T, int THREADS>
+__global__ void __launch_bounds__(THREADS)
     small_gradient(T *dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
                    const float *stats, const T *plus, norm_shape s)
 {
-    __shared__ float shared[SMALL_THREADS / 32];
+    __shared__ float shared[THREADS / 32];
     const int g = blockIdx.x, b = blockIdx.y, n = (int)s.P * s.width;
     const int64_t base = (int64_t)b * s.P * s.C + g * s.width;
     float sum = 0, dot = 0;
 
-    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+    for (int i = threadIdx.x; i < n; i += THREADS) {
         const int64_t at = base + (int64_t)(i / s.width) * s.C + i % s.width;
         const channel ch = channel_at(stats, w, bias, s, b, g * s.width + i % s.width);
         const float xhat = (lx_widen(x[at]) - ch.mean) * ch.rstd;
@@ -361,9 +362,9 @@ __global__ void __launch_bounds__(SMALL_THREADS)
         sum += v;
         dot += v * xhat;
     }
-    sum = lx_block_sum<SMALL_THREADS>(sum, shared) / n;
-    dot = lx_block_sum<SMALL_THREADS>(dot, shared) / n;
-    for (int i = threadIdx.x; i < n; i += SMALL_THREADS) {
+    sum = lx_block_sum<THREADS>(sum, shared) / n;
+    dot = lx_block_sum<THREADS>(dot, shared) / n;
+    for (int i = threadIdx.x; i < n; i += THREADS) {
         const int64_t at = base + (int64_t)(i / s.width) * s.C + i % s.width;
         const channel ch = channel_at(stats, w, bias, s, b, g * s.width + i % s.width);
         const float xhat = (lx_widen(x[at]) - ch.mean) * ch.rstd;
@@ -377,7 +378,17 @@ __global__ void __launch_bounds__(SMALL_THREADS)
 
 static bool is_small(const norm_shape &s)
 {
-    return s.P * s.width <= SMALL_GROUP;
+    return s.P * s.width <=
+           ((int64_t)s.B * s.G < MANY_GROUPS ? SMALL_GROUP : LARGE_GROUP);
+}
+
+/* f with the threads of a block that does a group alone. */
+template <class F> static void with_threads(const norm_shape &s, F f)
+{
+    if (s.P * s.width <= FEW_ELEMENTS)
+        f(std::integral_constant<int, FEW_THREADS>());
+    else
+        f(std::integral_constant<int, MANY_THREADS>());
 }
 
 /* Threads of a tile, x over channels and y over rows, and the grid of tiles. */
@@ -437,8 +448,11 @@ static void forward(lx_device *dev, const lx_call *call, const norm_shape &s)
     const dim3 groups((unsigned)s.G, (unsigned)s.B);
 
     if (is_small(s)) {
-        LX_LAUNCH(dev, small_group_norm<T>, groups, SMALL_THREADS, 0, y, stats, x, w,
-                  bias, s);
+        with_threads(s, [&](auto threads) {
+            constexpr int THREADS = decltype(threads)::value;
+            LX_LAUNCH(dev, (small_group_norm<T, THREADS>), groups, THREADS, 0, y, stats,
+                      x, w, bias, s);
+        });
         return;
     }
     if (!stats)
@@ -474,8 +488,11 @@ static void backward(lx_device *dev, const lx_call *call, const norm_shape &s)
     const dim3 groups((unsigned)s.G, (unsigned)s.B);
 
     if (is_small(s)) {
-        LX_LAUNCH(dev, small_gradient<T>, groups, SMALL_THREADS, 0, dx, dy, x, w, bias,
-                  stats, plus, s);
+        with_threads(s, [&](auto threads) {
+            constexpr int THREADS = decltype(threads)::value;
+            LX_LAUNCH(dev, (small_gradient<T, THREADS>), groups, THREADS, 0, dx, dy, x, w,
+                      bias, stats, plus, s);
+        });
         return;
     }
     lx_with_pack<T>(s.C, {dy, x, plus, dx, w.data, bias.data}, [&](auto pack) {

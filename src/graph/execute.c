@@ -23,14 +23,27 @@ static double now(clockid_t clock)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Call i and those that are done with it. */
+static void run_together(const lx_plan *plan, size_t i)
+{
+    lx_device *dev = plan->dev;
+    const lx_call *call = &plan->calls[i];
+
+    if (call->n_joined)
+        dev->joining->run(dev, call, 1 + call->n_joined);
+    else
+        dev->kernels[call->op].run(dev, call);
+}
+
 static int run_profiled(lx_plan *plan, lx_error *err)
 {
     lx_device *dev = plan->dev;
     int rc = dev->sync(dev, err);
 
-    for (size_t i = 0; i < plan->n_calls && rc == LX_OK; i++) {
+    for (size_t i = 0; i < plan->n_calls && rc == LX_OK;
+         i += 1 + plan->calls[i].n_joined) {
         const double start = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
-        dev->kernels[plan->calls[i].op].run(dev, &plan->calls[i]);
+        run_together(plan, i);
         rc = dev->sync(dev, err);
         plan->times[i].seconds += now(CLOCK_MONOTONIC) - start;
         plan->times[i].cpu_seconds += now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
@@ -41,8 +54,8 @@ static int run_profiled(lx_plan *plan, lx_error *err)
 
 static void run_calls(lx_plan *plan)
 {
-    for (size_t i = 0; i < plan->n_calls; i++)
-        plan->dev->kernels[plan->calls[i].op].run(plan->dev, &plan->calls[i]);
+    for (size_t i = 0; i < plan->n_calls; i += 1 + plan->calls[i].n_joined)
+        run_together(plan, i);
 }
 
 static int record(lx_plan *plan, lx_error *err)

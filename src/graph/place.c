@@ -4,7 +4,8 @@
  * A buffer is alive from the step that writes it to the last one that reads it (through
  * any view); two buffers whose lives touch get bytes apart. An op that may work in place
  * and whose operand dies there continues the operand's buffer. Scratch is a buffer alive
- * during one step, so it lies in whatever is free just then.
+ * during one step, so it lies in whatever is free just then. Steps that a device does as one
+ * count as one step: what any of them reads or writes is alive for all of them.
  *
  * Offsets are chosen greedily, largest buffer first, each into the tightest gap between
  * those that are alive with it (the "greedy by size" of Pisarchyk and Lee 2020,
@@ -50,9 +51,25 @@ static void find_last_uses(const lx_schedule *s, int *last)
         for (int k = 0; k < s->steps[i].n_in; k++)
             if (s->steps[i].in[k]) {
                 int root = lx_schedule__root(s, s->steps[i].in[k]);
-                if (last[root] < (int)i)
-                    last[root] = (int)i;
+                int end = lx_schedule__group_of(s, (int)i).last;
+                if (last[root] < end)
+                    last[root] = end;
             }
+}
+
+/* Within a group only what one of its steps made for this one alone may be written over. */
+static bool is_made_for(const lx_placement *p, const lx_schedule *s, int i, int buffer)
+{
+    const lx_step_group g = lx_schedule__group_of(s, i);
+
+    if (g.first == g.last)
+        return true;
+    for (int other = g.first; other <= g.last; other++)
+        for (int k = 0; k < s->steps[other].n_in && other != i; k++)
+            if (s->steps[other].in[k] &&
+                p->buffer_of[lx_schedule__root(s, s->steps[other].in[k])] == buffer)
+                return false;
+    return p->buffers[buffer].first == g.first;
 }
 
 /* The buffer of operand k if out[0] of step i may go on in it, else -1. */
@@ -63,7 +80,8 @@ static int inherited(const lx_placement *p, const lx_schedule *s, int i, int k,
     int root = lx_schedule__root(s, step->in[k]), buffer = p->buffer_of[root];
 
     if (buffer < 0 || lx_full(s->tensors[root])->kind != LX_TENSOR_ACTIVATION ||
-        p->buffers[buffer].last != i ||
+        p->buffers[buffer].last != lx_schedule__group_of(s, i).last ||
+        !is_made_for(p, s, i, buffer) ||
         lx_tensor__bytes(step->in[k]) != lx_tensor__bytes(step->out[0]))
         return -1;
     for (int other = 0; other < step->n_in; other++)
@@ -76,10 +94,11 @@ static int inherited(const lx_placement *p, const lx_schedule *s, int i, int k,
 static int buffer_of_result(lx_placement *p, const lx_schedule *s, int i, int k, int last)
 {
     const lx_node *step = &s->steps[i];
+    const lx_step_group group = lx_schedule__group_of(s, i);
     unsigned mask = k == 0 ? lx_op__overwritable(step) : 0;
 
-    if (last < i) /* nobody reads it, but it is written */
-        last = i;
+    if (last < group.last) /* nobody reads it, but it is written */
+        last = group.last;
     for (int from = 0; from < step->n_in; from++) {
         int buffer;
         if (!(mask & 1u << from) || !step->in[from] ||
@@ -88,7 +107,7 @@ static int buffer_of_result(lx_placement *p, const lx_schedule *s, int i, int k,
         p->buffers[buffer].last = last;
         return buffer;
     }
-    return new_buffer(p, lx_tensor__bytes(step->out[k]), i, last);
+    return new_buffer(p, lx_tensor__bytes(step->out[k]), group.first, last);
 }
 
 static int place_results(lx_placement *p, const lx_schedule *s, int i, const int *last)
@@ -107,7 +126,8 @@ static int place_results(lx_placement *p, const lx_schedule *s, int i, const int
         if (p->buffer_of[root] < 0)
             return LX_ENOMEM;
     }
-    if (s->scratch && s->scratch[i]) {
+    if (s->scratch && s->scratch[i] &&
+        lx_schedule__group_of(s, i).first == lx_schedule__group_of(s, i).last) {
         p->scratch_buffer_of[i] = new_buffer(p, s->scratch[i], i, i);
         if (p->scratch_buffer_of[i] < 0)
             return LX_ENOMEM;

@@ -11,40 +11,6 @@ static const lx_kernel *kernel_of(const lx_plan *plan, const lx_call *call)
 
 /* ---- calls ------------------------------------------------------------------------- */
 
-static lx_arg argument(const lx_tensor *t)
-{
-    lx_arg arg = {.n_dims = -1};
-
-    if (!t)
-        return arg;
-    arg.dtype = t->dtype;
-    arg.n_dims = t->n_dims;
-    memcpy(arg.shape, t->shape, sizeof arg.shape);
-    if (lx_full(t)->kind == LX_TENSOR_PARAM) {
-        const lx_param *param = lx_full(t)->param;
-        arg.is_frozen = !param->gradient;
-        arg.narrow = param->narrow;
-        arg.narrow_dtype = param->narrow_dtype;
-    }
-    return arg;
-}
-
-static lx_call call_of(const lx_node *step)
-{
-    lx_call call = {
-        .op = (lx_op_id)step->op,
-        .n_in = step->n_in,
-        .n_out = step->n_out,
-        .attrs = step->attrs,
-        .label = step->label,
-    };
-    for (int k = 0; k < LX_CALL_MAX_IN; k++)
-        call.in[k] = argument(k < step->n_in ? step->in[k] : NULL);
-    for (int k = 0; k < LX_CALL_MAX_OUT; k++)
-        call.out[k] = argument(k < step->n_out ? step->out[k] : NULL);
-    return call;
-}
-
 static int prepare(lx_plan *plan, lx_call *call, bool is_sizing, lx_error *err)
 {
     const lx_kernel *kernel = kernel_of(plan, call);
@@ -88,7 +54,7 @@ static int size_steps(lx_plan *plan, lx_error *err)
     if (!s->scratch || !seen)
         rc = lx_oom(err);
     for (size_t i = 0; i < s->n_steps && rc == LX_OK; i++) {
-        lx_call call = call_of(&s->steps[i]);
+        lx_call call = lx_schedule__call(s, &s->steps[i]);
         rc = prepare(plan, &call, true, err);
         s->scratch[i] = call.scratch_bytes;
         if (call.packed_bytes && s->steps[i].in[1] &&
@@ -153,28 +119,49 @@ static int place_operand(const lx_plan *plan, const lx_call *call, const lx_tens
     return LX_OK;
 }
 
+static int place_call(lx_plan *plan, size_t i, lx_error *err)
+{
+    const lx_node *step = &plan->schedule.steps[i];
+    lx_call *call = &plan->calls[i];
+    int rc = LX_OK, scratch = plan->placement.scratch_buffer_of[i];
+
+    for (int k = 0; k < step->n_in && rc == LX_OK; k++)
+        rc = place_operand(plan, call, step->in[k], &call->in[k], err);
+    for (int k = 0; k < step->n_out && rc == LX_OK; k++)
+        rc = place_operand(plan, call, step->out[k], &call->out[k], err);
+    call->scratch_bytes = plan->schedule.scratch[i];
+    if (scratch >= 0)
+        call->scratch =
+            (char *)plan->arena->memory + plan->placement.buffers[scratch].offset;
+    return rc;
+}
+
+/* Call i and those that are done with it. */
+static int prepare_together(lx_plan *plan, size_t i, lx_error *err)
+{
+    lx_call *call = &plan->calls[i];
+    int rc;
+
+    if (!call->n_joined)
+        return prepare(plan, call, false, err);
+    rc = plan->dev->joining->prepare(plan->dev, call, 1 + call->n_joined, err);
+    if (rc < 0)
+        lx_within(err, "%s: %s", call->label, lx_op_name(call->op));
+    return rc;
+}
+
 static int prepare_calls(lx_plan *plan, lx_error *err)
 {
     size_t held = plan->dev->bytes_now;
+    int rc;
 
-    for (size_t i = 0; i < plan->n_calls; i++) {
-        const lx_node *step = &plan->schedule.steps[i];
-        lx_call *call = &plan->calls[i];
-        int rc = LX_OK, scratch = plan->placement.scratch_buffer_of[i];
-
-        for (int k = 0; k < step->n_in && rc == LX_OK; k++)
-            rc = place_operand(plan, call, step->in[k], &call->in[k], err);
-        for (int k = 0; k < step->n_out && rc == LX_OK; k++)
-            rc = place_operand(plan, call, step->out[k], &call->out[k], err);
-        if (rc < 0)
+    for (size_t i = 0; i < plan->n_calls; i++)
+        if ((rc = place_call(plan, i, err)) < 0)
             return rc;
-        call->scratch_bytes = plan->schedule.scratch[i];
-        if (scratch >= 0)
-            call->scratch =
-                (char *)plan->arena->memory + plan->placement.buffers[scratch].offset;
-        if ((rc = prepare(plan, call, false, err)) < 0)
+    for (size_t i = 0; i < plan->n_calls; i = plan->n_prepared) {
+        if ((rc = prepare_together(plan, i, err)) < 0)
             return rc;
-        plan->n_prepared++;
+        plan->n_prepared += 1 + plan->calls[i].n_joined;
     }
     plan->memory.packed_bytes = plan->dev->bytes_now - held;
     return LX_OK;
@@ -185,14 +172,17 @@ static int prepare_calls(lx_plan *plan, lx_error *err)
 static int make_calls(lx_plan *plan, lx_error *err)
 {
     const lx_schedule *s = &plan->schedule;
+    int rc;
 
     plan->n_calls = s->n_steps;
-    plan->calls = lx_calloc(s->n_steps + 1, sizeof *plan->calls);
     plan->flops = lx_calloc(s->n_steps + 1, sizeof *plan->flops);
-    if (!plan->calls || !plan->flops)
+    if (!plan->flops)
         return lx_oom(err);
+    if ((rc = lx_schedule__calls(&plan->calls, s, err)) < 0)
+        return rc;
     for (size_t i = 0; i < s->n_steps; i++) {
-        plan->calls[i] = call_of(&s->steps[i]);
+        if (s->groups && s->groups[i].first == (int)i)
+            plan->calls[i].n_joined = (size_t)(s->groups[i].last - s->groups[i].first);
         plan->flops[i] = lx_op__flops(&s->steps[i]);
         plan->memory.flops += plan->flops[i];
         if (plan->memory.scratch_bytes < s->scratch[i])
@@ -226,6 +216,7 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
     plan->graph = g;
     plan->dev = dev;
     if ((rc = lx_schedule_init(&plan->schedule, g, err)) < 0 ||
+        (rc = lx_schedule_join(&plan->schedule, dev->joining, err)) < 0 ||
         (rc = size_steps(plan, err)) < 0 ||
         ((options->max_bytes || options->spare > 0) &&
          (rc = lx_schedule_recompute(&plan->schedule, arena_limit(plan, options),
@@ -260,10 +251,13 @@ void lx_plan_free(lx_plan *plan)
         return;
     if (plan->recording)
         plan->dev->record_free(plan->dev, plan->recording);
-    for (size_t i = 0; i < plan->n_prepared; i++) {
-        const lx_kernel *kernel = kernel_of(plan, &plan->calls[i]);
-        if (kernel->release)
-            kernel->release(plan->dev, &plan->calls[i]);
+    for (size_t i = 0; i < plan->n_prepared; i += 1 + plan->calls[i].n_joined) {
+        lx_call *call = &plan->calls[i];
+        const lx_kernel *kernel = kernel_of(plan, call);
+        if (call->n_joined)
+            plan->dev->joining->release(plan->dev, call, 1 + call->n_joined);
+        else if (kernel->release)
+            kernel->release(plan->dev, call);
     }
     drop_arena(plan);
     lx_placement_release(&plan->placement);

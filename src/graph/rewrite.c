@@ -38,6 +38,7 @@ static bool copy_tables(lx_schedule *out, const lx_schedule *s)
     memcpy(out->is_kept, s->is_kept, n * sizeof *out->is_kept);
     out->n_tensors = n;
     out->n_forward = s->n_forward;
+    out->joining = s->joining;
     return true;
 }
 
@@ -190,7 +191,7 @@ int lx_schedule__without(lx_schedule *out, const lx_schedule *s, const bool *is_
     lx_free(r.producer);
     lx_free(r.again);
     lx_free(r.is_due);
-    if (!ok) {
+    if (!ok || lx_schedule__group(out, err) < 0) {
         lx_schedule_release(out);
         return lx_oom(err);
     }

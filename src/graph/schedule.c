@@ -10,6 +10,7 @@ void lx_schedule_release(lx_schedule *s)
     lx_arena_free(s->base_arena);
     lx_free(s->steps);
     lx_free(s->scratch);
+    lx_free(s->groups);
     lx_free(s->tensors);
     lx_free(s->root);
     lx_free(s->is_kept);

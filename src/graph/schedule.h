@@ -14,6 +14,11 @@
 
 #include "src/graph/node.h"
 
+/* Steps that a device does as one, both included; one step alone is its own. */
+typedef struct lx_step_group {
+    int first, last;
+} lx_step_group;
+
 typedef struct lx_schedule {
     lx_arena *arena;      /* of its own tensors */
     lx_arena *base_arena; /* of the schedule this was rewritten from */
@@ -22,15 +27,37 @@ typedef struct lx_schedule {
     size_t n_forward; /* steps before the reverse pass */
     size_t *scratch;  /* bytes, by step; NULL until the device was asked */
     size_t n_recomputed;
-    lx_tensor **tensors; /* by id */
-    int *root;           /* by id: the tensor whose bytes it shows, itself if none */
-    bool *is_kept;       /* by id of a root: readable after the run */
+    const lx_joining *joining; /* the device's; NULL: it does steps one by one */
+    lx_step_group *groups;     /* by step; NULL: each is alone */
+    lx_tensor **tensors;       /* by id */
+    int *root;     /* by id: the tensor whose bytes it shows, itself if none */
+    bool *is_kept; /* by id of a root: readable after the run */
     size_t n_tensors, tensors_capacity, root_capacity, kept_capacity;
 } lx_schedule;
 
 int lx_schedule_init(lx_schedule *s, const lx_graph *g, lx_error *err);
 void lx_schedule_release(lx_schedule *s);
 int lx_schedule__fold(lx_schedule *s, lx_error *err);
+
+/*
+ * For a device that joins calls: steps that it could do as one are moved together, as far as what they read
+ * and who reads them allows, and grouped. Before scratch is asked for.
+ */
+int lx_schedule_join(lx_schedule *s, const lx_joining *joining, lx_error *err);
+/* Only the groups, of steps where they stand. */
+int lx_schedule__group(lx_schedule *s, lx_error *err);
+/* Only the moves (gather.c). */
+int lx_schedule__gather(lx_schedule *s, lx_error *err);
+
+/* A call with everything but addresses. */
+lx_call lx_schedule__call(const lx_schedule *s, const lx_node *step);
+/* Of all steps, with what lx_joining looks at; the caller's to free. */
+int lx_schedule__calls(lx_call **out, const lx_schedule *s, lx_error *err);
+
+static inline lx_step_group lx_schedule__group_of(const lx_schedule *s, int step)
+{
+    return s->groups ? s->groups[step] : (lx_step_group){step, step};
+}
 
 /* A tensor of its own, like t but in the shape of `shape`; root -1: bytes of its own. */
 lx_tensor *lx_schedule__tensor(lx_schedule *s, const lx_tensor *t, const lx_tensor *shape,

@@ -296,14 +296,17 @@ static int limit_arena(lx_plan_options *options, lx_step *step, lx_error *err)
 /*
  * Of a step's operations: what computing results again may cost, to keep less. On SD 1.5 a fifth of the arena
  * is norms, activations and gates, for 1 %. In bf16 on the processor, whose operations take half as long, it is
- * more: an eighth of what is left, for 1.8 % of the time.
+ * more: an eighth of what is left, for 1.8 % of the time. A GPU does all that so fast that starting it again is
+ * what would cost: there only --max_memory asks for it.
  */
 static double spare_share(const lx_step *step)
 {
     const bool is_bf16 =
         lx_train_arithmetic(step->model.config).compute == LX_COMPUTE_BF16;
 
-    return is_bf16 && step->model.dev->uses_host_memory ? 0.035 : 0.01;
+    if (!step->model.dev->uses_host_memory)
+        return 0;
+    return is_bf16 ? 0.035 : 0.01;
 }
 
 static int find_plan(size_t *out, lx_step *step, int batch, int64_t h, int64_t w,

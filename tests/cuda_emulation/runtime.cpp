@@ -194,8 +194,11 @@ static void run_copy(const task &t)
 
     check_range(t.dst, t.bytes, "a copy to the device");
     check_range(t.src, t.bytes, "a copy from the device");
-    if (options.dry && (is_device(t.dst) || is_device(t.src)))
+    if (options.dry && (is_device(t.dst) || is_device(t.src))) {
+        if (!is_device(t.dst)) /* the same every time, and a number */
+            memset(t.dst, 0, t.bytes);
         return;
+    }
     if (is_device(t.src))
         check_access(t.src, t.bytes, false, nullptr);
     memmove(t.dst, src, t.bytes);

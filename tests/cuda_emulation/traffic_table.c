@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/cuda/join.h"
 #include "kernels/cuda/train.h"
 #include "tests/support/kernel_case.h"
 
@@ -39,6 +40,15 @@ static const row rows[] = {
     {LX_OP_group_norm_dx,
      NORM(32),
      {"h 1 1024 640", "h 1 1024 640", "f 640", "f 640", "f 1 32 2", "h 1 1024 640"},
+     {"h 1 1024 640"}},
+    /* Few groups, which alone would keep few multiprocessors busy. */
+    {LX_OP_group_norm,
+     NORM(16),
+     {"h 1 1024 640", "f 640", "f 640"},
+     {"h 1 1024 640", "f 1 16 2"}},
+    {LX_OP_group_norm_dx,
+     NORM(16),
+     {"h 1 1024 640", "h 1 1024 640", "f 640", "f 640", "f 1 16 2", "h 1 1024 640"},
      {"h 1 1024 640"}},
     {LX_OP_group_norm,
      NORM(32),
@@ -210,6 +220,54 @@ static void run_updates(lx_device *dev)
     assert_int_equal(dev->sync(dev, &err), 0);
 }
 
+/* A layer with its LoRA in both directions, and the gradient of a factor. */
+static void run_joined(lx_device *dev)
+{
+    enum { M = 128, N = 320, R = 32, TILE = 64, ROWS = 256, WIDE = 640 };
+    lx_error err = {0};
+    const lx_cuda_term term = {.x = zeros(dev, 2 * M * N),
+                               .w = zeros(dev, 2 * N * N),
+                               .p = zeros(dev, 2 * N * R),
+                               .q = zeros(dev, 2 * N * R),
+                               .h = zeros(dev, 2 * M * R),
+                               .K = N,
+                               .R = R};
+    const lx_cuda_sum sum = {.y = zeros(dev, 2 * M * N),
+                             .add = zeros(dev, 2 * M * N),
+                             .M = M,
+                             .N = N,
+                             .n_terms = 1,
+                             .n_columns = N / TILE};
+    const lx_cuda_thin thin = {.wide = zeros(dev, 2 * ROWS * WIDE),
+                               .thin = zeros(dev, 2 * ROWS * R),
+                               .out = zeros(dev, 4 * WIDE * R),
+                               .rows = ROWS,
+                               .W = WIDE,
+                               .R = R,
+                               .wide_step = R,
+                               .thin_step = 1,
+                               .n_columns = WIDE / LX_CUDA_THIN_COLUMNS};
+    lx_cuda_sums sums = {.n_sums = 1,
+                         .n_blocks = M / TILE * (N / TILE),
+                         .most_rank = R,
+                         .tile = {TILE, TILE},
+                         .dtype = LX_F16};
+    void *tables[3] = {zeros(dev, sizeof term), zeros(dev, sizeof sum),
+                       zeros(dev, sizeof thin)};
+
+    dev->upload(dev, tables[0], &term, sizeof term, &err);
+    dev->upload(dev, tables[1], &sum, sizeof sum, &err);
+    dev->upload(dev, tables[2], &thin, sizeof thin, &err);
+    sums.terms = tables[0];
+    sums.sums = tables[1];
+    for (int is_reversed = 0; is_reversed < 2; is_reversed++) {
+        sums.is_reversed = is_reversed;
+        lx_cuda_add_products(dev, &sums);
+    }
+    lx_cuda_thin_gradients(dev, tables[2], 1, thin.n_columns, R, LX_F16);
+    assert_int_equal(dev->sync(dev, &err), 0);
+}
+
 int main(void)
 {
     lx_device *dev;
@@ -222,6 +280,7 @@ int main(void)
     for (size_t i = 0; i < N_ROWS; i++)
         run_row(dev, &rows[i]);
     run_updates(dev);
+    run_joined(dev);
     lx_device_close(dev);
     return 0;
 }

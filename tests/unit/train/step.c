@@ -418,14 +418,15 @@ static void check_near_f32(char *how, double scale, double most_loss,
 }
 
 /*
- * Rounding operands to 8 bits moves loss and gradients a little. The limits are what torch's autocast
- * makes of a like step (4.0 %, tests/peers/bf16.py); 2.7 % is seen here, 3.9 % where activations and sums
- * of gradients are stored in that type.
+ * Rounding operands to 8 bits moves loss and gradients a little. The limit is what torch's autocast makes of
+ * this very step with sd-scripts' network (4.9 %; over ten draws of noise and timesteps 4.5 to 5.6, 4.9 on
+ * average). 2.7 % is seen on the CPU; where activations and sums of gradients are stored in that type 4.3 %,
+ * and 4.6 on average over ten draws.
  */
 static void test_train_step__bf16_is_near_f32(void **state)
 {
     static char bf16[] = "bf16";
-    check_near_f32(bf16, 1, 1e-3, 4e-2);
+    check_near_f32(bf16, 1, 1e-3, 4.89e-2);
 }
 
 /* F16 has three bits more: an eighth of that (4e-2); 4.2e-3 is seen. */

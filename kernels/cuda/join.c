@@ -1,0 +1,406 @@
+/* Which calls are one launch, and its tables: see join.h. */
+#include "kernels/cuda/join.h"
+
+#include <string.h>
+
+#include "src/base/alloc.h"
+
+enum { MOST_ITEMS = 64, MOST_GRADIENTS = 512 };
+
+/* A product with a frozen weight, its LoRA's two if it has one: calls in the order of the graph. */
+typedef struct item {
+    int base, p, q; /* p and q -1: none */
+    size_t n;       /* calls */
+} item;
+
+static bool is_half(const lx_arg *arg)
+{
+    return arg->dtype == LX_F16 || arg->dtype == LX_BF16;
+}
+
+static bool is_there(const lx_arg *arg)
+{
+    return lx_arg_present(arg);
+}
+
+/* Sixteen bytes of a row at a time. */
+static bool has_whole_rows(const lx_arg *w)
+{
+    return w->shape[0] % 8 == 0 && w->n_dims > 1 && w->shape[1] % 8 == 0;
+}
+
+static bool is_plain(const lx_call *call, int add)
+{
+    return is_half(&call->in[0]) && call->in[0].dtype == call->out[0].dtype &&
+           call->in[1].is_frozen && has_whole_rows(&call->in[1]) &&
+           call->attrs.linear.scale == 1 &&
+           (!is_there(&call->in[add]) || call->in[add].dtype == call->in[0].dtype);
+}
+
+/* A factor that the device holds in the type of activations. */
+static bool is_factor(const lx_call *call)
+{
+    const lx_arg *w = &call->in[1];
+
+    return is_half(&call->in[0]) && w->narrow && w->narrow_dtype == call->in[0].dtype;
+}
+
+/* ---- items -------------------------------------------------------------------------- */
+
+/* calls[0..2]: base, down, up. */
+static bool is_adapted(const lx_call *c)
+{
+    return c[1].op == LX_OP_linear && c[2].op == LX_OP_linear && is_factor(&c[1]) &&
+           is_factor(&c[2]) && c[1].in[0].id == c[0].in[0].id &&
+           c[2].in[0].id == c[1].out[0].id && c[2].in[3].id == c[0].out[0].id &&
+           c[0].out[0].n_readers == 1 && !is_there(&c[1].in[2]) &&
+           !is_there(&c[1].in[3]) && !is_there(&c[2].in[2]) &&
+           c[1].in[1].shape[0] <= LX_CUDA_MOST_RANK;
+}
+
+/* calls[0..2]: dh of the up, dx of the down, dx of the base. */
+static bool is_adapted_dx(const lx_call *c)
+{
+    return c[1].op == LX_OP_linear_dx && c[2].op == LX_OP_linear_dx && is_factor(&c[0]) &&
+           is_factor(&c[1]) && is_plain(&c[2], 2) && c[2].in[0].id == c[0].in[0].id &&
+           c[1].in[0].id == c[0].out[0].id && c[2].in[2].id == c[1].out[0].id &&
+           c[1].out[0].n_readers == 1 && !is_there(&c[0].in[2]) &&
+           c[1].in[1].shape[0] <= LX_CUDA_MOST_RANK && c[0].in[1].shape[0] % 8 == 0 &&
+           c[1].in[1].shape[1] % 8 == 0;
+}
+
+/* The item that begins with the first of n calls. */
+static bool take_item(item *out, const lx_call *calls, size_t n)
+{
+    if (calls[0].op == LX_OP_linear && is_plain(&calls[0], 3)) {
+        *out = (item){0, -1, -1, 1};
+        if (n >= 3 && is_adapted(calls))
+            *out = (item){0, 1, 2, 3};
+        return true;
+    }
+    if (calls[0].op == LX_OP_linear_dx && n >= 3 && is_adapted_dx(calls)) {
+        *out = (item){2, 0, 1, 3};
+        return true;
+    }
+    if (calls[0].op == LX_OP_linear_dx && is_plain(&calls[0], 2)) {
+        *out = (item){0, -1, -1, 1};
+        return true;
+    }
+    return false;
+}
+
+static int adding_call(const item *one, bool is_reversed)
+{
+    return is_reversed && one->q >= 0 ? one->q : one->base;
+}
+
+static const lx_arg *added(const lx_call *calls, const item *one, bool is_reversed)
+{
+    return &calls[adding_call(one, is_reversed)].in[is_reversed ? 2 : 3];
+}
+
+static const lx_arg *result(const lx_call *calls, const item *one, bool is_reversed)
+{
+    return &calls[is_reversed || one->q < 0 ? one->base : one->q].out[0];
+}
+
+static bool reads(const lx_call *call, int id, int except)
+{
+    for (int k = 0; k < call->n_in; k++)
+        if (k != except && call->in[k].id == id && is_there(&call->in[k]))
+            return true;
+    return false;
+}
+
+/* Does an item need what one of the calls before it makes? As the sum so far of the last one it may. */
+static bool depends(const lx_call *calls, size_t n_before, const lx_call *at,
+                    const item *one, bool is_reversed, int sum_so_far)
+{
+    for (size_t i = 0; i < n_before; i++)
+        for (int o = 0; o < calls[i].n_out; o++) {
+            const int id = is_there(&calls[i].out[o]) ? calls[i].out[o].id : 0;
+            for (size_t k = 0; k < one->n && id; k++) {
+                const bool is_sum = is_reversed && id == sum_so_far &&
+                                    (int)k == adding_call(one, is_reversed);
+                if (reads(&at[k], id, is_sum ? 2 : -1))
+                    return true;
+            }
+        }
+    return false;
+}
+
+static size_t count_products(const lx_call *calls, size_t n)
+{
+    const bool is_reversed = calls[0].op == LX_OP_linear_dx;
+    item one;
+    size_t taken = 0, n_items = 0;
+    int sum_so_far = 0;
+    bool has_lora = false;
+
+    while (taken < n && n_items < MOST_ITEMS && calls[taken].op == calls[0].op &&
+           take_item(&one, calls + taken, n - taken)) {
+        const lx_call *at = calls + taken;
+        if (at[one.base].in[0].dtype != calls[0].in[0].dtype ||
+            depends(calls, taken, at, &one, is_reversed, sum_so_far))
+            break;
+        const lx_arg *sum = result(at, &one, is_reversed);
+        sum_so_far = sum->n_readers == 1 ? sum->id : 0;
+        has_lora = has_lora || one.p >= 0;
+        taken += one.n;
+        n_items++;
+    }
+    return has_lora || n_items > 1 ? taken : 1;
+}
+
+/* A gradient of which one side has rows of whole 16 bytes. */
+static bool is_thin(const lx_call *call)
+{
+    return call->op == LX_OP_linear_dw && !call->attrs.linear.sets &&
+           is_half(&call->in[0]) && call->in[0].dtype == call->in[1].dtype &&
+           (lx_arg_width(&call->in[0]) % 8 == 0 || lx_arg_width(&call->in[1]) % 8 == 0);
+}
+
+static size_t count_gradients(const lx_call *calls, size_t n)
+{
+    size_t taken = 0;
+
+    for (; taken < n && taken < MOST_GRADIENTS && is_thin(&calls[taken]) &&
+           calls[taken].in[0].dtype == calls[0].in[0].dtype;
+         taken++)
+        for (size_t i = 0; i < taken; i++)
+            if (calls[i].out[0].id == calls[taken].out[0].id)
+                return taken;
+    return taken ? taken : 1;
+}
+
+static size_t count(const lx_call *calls, size_t n)
+{
+    if (calls[0].op == LX_OP_linear || calls[0].op == LX_OP_linear_dx)
+        return count_products(calls, n);
+    return calls[0].op == LX_OP_linear_dw ? count_gradients(calls, n) : 1;
+}
+
+/* ---- tables ------------------------------------------------------------------------- */
+
+typedef struct joined {
+    void *table;
+    lx_cuda_weight *weights; /* by call; layout 0: none was packed */
+    lx_cuda_sums sums;
+    const lx_cuda_thin *thin;
+    int n_thin, n_blocks, thin_width;
+    lx_dtype dtype;
+} joined;
+
+/* Bytes of the table go to the device; *out is where they are. */
+static int send(lx_device *dev, joined *j, const void *bytes, size_t n, lx_error *err)
+{
+    const int rc = dev->alloc_unset(dev, &j->table, n, err);
+
+    return rc < 0 ? rc : dev->upload(dev, j->table, bytes, n, err);
+}
+
+static int place_weight(lx_device *dev, joined *j, lx_call *call, size_t i, lx_error *err)
+{
+    j->weights[i] = lx_cuda_weight_of(call, call->in[0].dtype);
+    const int rc = lx_cuda_weight_place(dev, &j->weights[i], call, err);
+
+    if (rc < 0)
+        j->weights[i].layout = 0;
+    return rc;
+}
+
+static void fill_term(lx_cuda_term *t, const lx_call *at, const item *one, const void *w)
+{
+    *t = (lx_cuda_term){.x = at[one->base].in[0].data,
+                        .w = w,
+                        .K = (int)lx_arg_width(&at[one->base].in[0])};
+    if (one->p < 0)
+        return;
+    t->p = at[one->p].in[1].narrow;
+    t->q = at[one->q].in[1].narrow;
+    t->h = at[one->p].out[0].data;
+    t->R = (int)lx_arg_width(&at[one->p].out[0]);
+    t->first_scale = at[one->p].attrs.linear.scale;
+    t->second_scale = at[one->q].attrs.linear.scale;
+}
+
+static void fill_sum(lx_cuda_sum *s, const lx_call *at, const item *one, bool is_reversed,
+                     int first_term)
+{
+    const lx_arg *add = added(at, one, is_reversed), *y = result(at, one, is_reversed);
+    const lx_arg *bias = &at[one->base].in[2];
+
+    *s = (lx_cuda_sum){.y = y->data,
+                       .add = is_there(add) ? add->data : NULL,
+                       .M = (int)lx_arg_rows(y),
+                       .N = (int)lx_arg_width(y),
+                       .first_term = first_term,
+                       .n_terms = 1};
+    if (!is_reversed && is_there(bias)) {
+        s->bias = bias->data;
+        s->bias_dtype = (int)bias->dtype;
+    }
+}
+
+/* Terms and sums of all items; the number of sums. */
+static int fill_products(lx_device *dev, joined *j, lx_cuda_sum *sums,
+                         lx_cuda_term *terms, lx_call *calls, size_t n, lx_error *err)
+{
+    const bool is_reversed = calls[0].op == LX_OP_linear_dx;
+    int n_sums = 0, n_terms = 0, before = 0, rc;
+    item one;
+
+    for (size_t i = 0; i < n; i += one.n) {
+        const lx_call *at = calls + i;
+        if (!take_item(&one, at, n - i))
+            return lx_fail(err, LX_EINTERNAL, "joined calls do not fit together");
+        const size_t base = i + (size_t)one.base;
+        if ((rc = place_weight(dev, j, &calls[base], base, err)) < 0)
+            return rc;
+        fill_term(&terms[n_terms], at, &one, j->weights[base].data);
+        if (j->sums.most_rank < terms[n_terms].R)
+            j->sums.most_rank = terms[n_terms].R;
+        if (is_reversed && before && added(at, &one, true)->id == before) {
+            sums[n_sums - 1].n_terms++;
+            sums[n_sums - 1].y = result(at, &one, true)->data;
+        } else {
+            fill_sum(&sums[n_sums++], at, &one, is_reversed, n_terms);
+        }
+        const lx_arg *y = result(at, &one, is_reversed);
+        before = y->n_readers == 1 ? y->id : 0;
+        n_terms++;
+    }
+    j->sums.is_reversed = is_reversed;
+    j->sums.n_sums = n_sums;
+    return n_terms;
+}
+
+static void cut(joined *j, lx_cuda_sum *sums)
+{
+    lx_cuda_sums *s = &j->sums;
+
+    s->tile = lx_cuda_tile_of(sums, s->n_sums);
+    for (int i = 0; i < s->n_sums; i++) {
+        sums[i].first_block = s->n_blocks;
+        sums[i].n_columns = (sums[i].N + s->tile.columns - 1) / s->tile.columns;
+        s->n_blocks +=
+            sums[i].n_columns * ((sums[i].M + s->tile.rows - 1) / s->tile.rows);
+    }
+}
+
+static int make_products(lx_device *dev, joined *j, lx_call *calls, size_t n,
+                         lx_error *err)
+{
+    const size_t of_sums = n * sizeof(lx_cuda_sum);
+    char *table = lx_calloc(n, sizeof(lx_cuda_sum) + sizeof(lx_cuda_term));
+    lx_cuda_sum *sums = (lx_cuda_sum *)(void *)table;
+    lx_cuda_term *terms = (lx_cuda_term *)(void *)(table + of_sums);
+    int rc;
+
+    if (!table)
+        return lx_oom(err);
+    if ((rc = fill_products(dev, j, sums, terms, calls, n, err)) >= 0) {
+        const size_t bytes = of_sums + (size_t)rc * sizeof *terms;
+        cut(j, sums);
+        rc = send(dev, j, table, bytes, err);
+        j->sums.sums = j->table;
+        j->sums.terms = (const lx_cuda_term *)(const void *)((char *)j->table + of_sums);
+        j->sums.dtype = calls[0].in[0].dtype;
+    }
+    lx_free(table);
+    return rc;
+}
+
+/* The narrower side is the thin one, unless only it has rows of whole 16 bytes. */
+static lx_cuda_thin thin_of(const lx_call *call)
+{
+    const int N = (int)lx_arg_width(&call->in[0]), K = (int)lx_arg_width(&call->in[1]);
+    const bool is_x_wide = K % 8 == 0 && (K >= N || N % 8 != 0);
+    const lx_arg *wide = &call->in[is_x_wide ? 1 : 0],
+                 *thin = &call->in[is_x_wide ? 0 : 1];
+
+    return (lx_cuda_thin){.wide = wide->data,
+                          .thin = thin->data,
+                          .out = call->out[0].data,
+                          .rows = (int)lx_arg_rows(wide),
+                          .W = is_x_wide ? K : N,
+                          .R = is_x_wide ? N : K,
+                          .wide_step = is_x_wide ? 1 : K,
+                          .thin_step = is_x_wide ? K : 1,
+                          .scale = call->attrs.linear.scale};
+}
+
+static int make_gradients(lx_device *dev, joined *j, const lx_call *calls, size_t n,
+                          lx_error *err)
+{
+    lx_cuda_thin *all = lx_calloc(n, sizeof *all);
+    int most = 0, rc;
+
+    if (!all)
+        return lx_oom(err);
+    for (size_t i = 0; i < n; i++) {
+        all[i] = thin_of(&calls[i]);
+        most = most < all[i].R ? all[i].R : most;
+    }
+    j->thin_width = most <= 16 ? 16 : most <= 32 ? 32 : 64;
+    for (size_t i = 0; i < n; i++) {
+        all[i].first_block = j->n_blocks;
+        all[i].n_columns = (all[i].W + LX_CUDA_THIN_COLUMNS - 1) / LX_CUDA_THIN_COLUMNS;
+        j->n_blocks +=
+            all[i].n_columns * ((all[i].R + j->thin_width - 1) / j->thin_width);
+    }
+    j->n_thin = (int)n;
+    j->dtype = calls[0].in[0].dtype;
+    rc = send(dev, j, all, n * sizeof *all, err);
+    j->thin = j->table;
+    lx_free(all);
+    return rc;
+}
+
+/* ---- the device's ------------------------------------------------------------------- */
+
+static void release(lx_device *dev, lx_call *calls, size_t n)
+{
+    joined *j = calls[0].state;
+
+    if (!j)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (j->weights[i].layout)
+            lx_pack_put(dev, calls[i].in[1].data, j->weights[i].layout);
+    if (j->table)
+        dev->free(dev, j->table);
+    lx_free(j->weights);
+    lx_free(j);
+    calls[0].state = NULL;
+}
+
+static int prepare(lx_device *dev, lx_call *calls, size_t n, lx_error *err)
+{
+    joined *j = lx_calloc(1, sizeof *j);
+    int rc;
+
+    if (!j || !(j->weights = lx_calloc(n, sizeof *j->weights))) {
+        lx_free(j);
+        return lx_oom(err);
+    }
+    calls[0].state = j;
+    rc = calls[0].op == LX_OP_linear_dw ? make_gradients(dev, j, calls, n, err)
+                                        : make_products(dev, j, calls, n, err);
+    if (rc < 0)
+        release(dev, calls, n);
+    return rc < 0 ? rc : LX_OK;
+}
+
+static void run(lx_device *dev, const lx_call *calls, size_t n)
+{
+    const joined *j = calls[0].state;
+
+    if (j->n_thin)
+        lx_cuda_thin_gradients(dev, j->thin, j->n_thin, j->n_blocks, j->thin_width,
+                               j->dtype);
+    else
+        lx_cuda_add_products(dev, &j->sums);
+}
+
+const lx_joining lx_cuda_joining = {count, prepare, run, release};

@@ -1,0 +1,327 @@
+/*
+ * Products that the backend joins into one launch, against the same products one by one: layers with LoRA of
+ * one x, the sum of their gradients, gradients of all factors. In three orders that agree to the bit.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/cuda/join.h"
+#include "src/base/rng.h"
+#include "src/graph/op.h"
+#include "tests/cuda_emulation/control.h"
+#include "tests/support/kernel_case.h"
+#include "tests/support/model.h"
+
+enum { LAYERS = 3, PARAMS = 4 }; /* w, bias, down, up */
+
+typedef struct sizes {
+    int64_t rows, K, N, R;
+    bool has_bias, has_lora[LAYERS];
+} sizes;
+
+/* Ranks that are no multiple of 8, edges of tiles, both tiles, layers without LoRA. */
+static const sizes cases[] = {
+    {77, 40, 64, 4, true, {true, true, true}},
+    {33, 64, 72, 20, false, {true, false, true}},
+    {130, 24, 136, 64, true, {true, true, false}},
+    {20, 96, 16, 32, false, {false, false, false}},
+    {6, 32, 8, 1, true, {true, true, true}},
+    {1500, 8, 1288, 8, true, {true, false, false}},
+};
+
+typedef struct world {
+    lx_device *dev;
+    lx_dtype dtype;
+    lx_param params[LAYERS][PARAMS];
+    lx_graph *graph;
+    lx_plan *plan;
+} world;
+
+/* What a run gives: y of all layers, dx, gradients of all factors. */
+typedef struct result {
+    float *values;
+    size_t n;
+} result;
+
+static void *to_device(world *w, const void *bytes, size_t n)
+{
+    lx_error err = {0};
+    void *memory;
+
+    assert_int_equal(w->dev->alloc(w->dev, &memory, n, &err), 0);
+    assert_int_equal(w->dev->upload(w->dev, memory, bytes, n, &err), 0);
+    return memory;
+}
+
+static float *normals(size_t n, double std, uint64_t stream)
+{
+    lx_rng rng = lx_rng_stream(5, LX_RNG_TEST, 0, stream);
+    float *values = malloc((n + 1) * sizeof *values);
+
+    assert_non_null(values);
+    lx_rng_normal(values, n, 0, &rng);
+    for (size_t i = 0; i < n; i++)
+        values[i] *= (float)std;
+    return values;
+}
+
+/* A frozen F16 weight, a frozen F32 bias, or a factor that is trained. */
+static lx_param make_param(world *w, int which, int64_t a, int64_t b, uint64_t stream)
+{
+    const size_t n = (size_t)(a * b);
+    float *values = normals(n, which == 1 ? 1 : 1 / sqrt((double)b), stream);
+    uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
+    lx_param p = {.name = "param", .dtype = LX_F32, .n_dims = b ? 2 : 1, .shape = {a, b}};
+
+    assert_non_null(narrow);
+    if (which == 0) {
+        p.dtype = LX_F16;
+        lx_from_f32(narrow, LX_F16, values, n);
+        p.value = to_device(w, narrow, n * sizeof *narrow);
+    } else {
+        p.value = to_device(w, values, n * sizeof *values);
+    }
+    if (which >= 2) {
+        p.gradient = to_device(w, values, n * sizeof *values);
+        lx_from_f32(narrow, w->dtype, values, n);
+        p.narrow = to_device(w, narrow, n * sizeof *narrow);
+        p.narrow_dtype = w->dtype;
+    }
+    free(values);
+    free(narrow);
+    return p;
+}
+
+static lx_tensor *layer(world *w, int i, const sizes *s, lx_tensor *x)
+{
+    lx_graph *g = w->graph;
+    lx_param *p = w->params[i];
+    const uint64_t stream = (uint64_t)i * PARAMS;
+    lx_tensor *y, *h;
+
+    p[0] = make_param(w, 0, s->N, s->K, stream);
+    p[1] = make_param(w, 1, s->N, 1, stream + 1);
+    p[1].n_dims = 1;
+    y = lx_op_linear(g, x, lx_graph_param(g, &p[0]),
+                     s->has_bias ? lx_graph_param(g, &p[1]) : NULL, 1);
+    if (!s->has_lora[i])
+        return y;
+    p[2] = make_param(w, 2, s->R, s->K, stream + 2);
+    p[3] = make_param(w, 3, s->N, s->R, stream + 3);
+    h = lx_op_linear(g, x, lx_graph_param(g, &p[2]), NULL, 1);
+    return lx_op_linear_add(g, h, lx_graph_param(g, &p[3]), y, 0.7f);
+}
+
+static void build(world *w, const sizes *s)
+{
+    const int64_t in[3] = {1, s->rows, s->K}, out[3] = {1, s->rows, s->N};
+    lx_graph *g = w->graph = lx_graph_new();
+    lx_tensor *x = lx_graph_input(g, "x", w->dtype, 3, in);
+    lx_tensor *seed = lx_graph_input(g, "seed", w->dtype, 3, out), *sum = NULL, *y;
+    lx_error err = {0};
+
+    lx_graph_want_gradient(g, x);
+    for (int i = 0; i < LAYERS; i++) {
+        static const char *const names[LAYERS] = {"y0", "y1", "y2"};
+        y = layer(w, i, s, x);
+        lx_graph_output(g, names[i], y);
+        y = lx_op_silu(g, y);
+        sum = sum ? lx_op_add(g, sum, y) : y;
+    }
+    assert_int_equal(lx_graph_backward_from(g, sum, seed, &err), 0);
+}
+
+static void set(world *w, const char *name, size_t n, double std, uint64_t stream)
+{
+    float *values = normals(n, std, stream);
+    uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
+    lx_error err = {0};
+
+    assert_non_null(narrow);
+    lx_from_f32(narrow, w->dtype, values, n);
+    assert_int_equal(lx_plan_set(w->plan, name, narrow, n * sizeof *narrow, &err), 0);
+    free(values);
+    free(narrow);
+}
+
+static float *append(result *r, size_t n)
+{
+    r->values = realloc(r->values, (r->n + n + 1) * sizeof *r->values);
+    assert_non_null(r->values);
+    r->n += n;
+    return r->values + r->n - n;
+}
+
+static void get(result *r, world *w, const char *name, size_t n)
+{
+    uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
+    lx_error err = {0};
+
+    assert_non_null(narrow);
+    assert_int_equal(lx_plan_get(w->plan, name, narrow, n * sizeof *narrow, &err), 0);
+    lx_to_f32(append(r, n), narrow, w->dtype, n);
+    free(narrow);
+}
+
+static void close_world(world *w)
+{
+    lx_plan_free(w->plan);
+    lx_graph_free(w->graph);
+    for (int i = 0; i < LAYERS; i++)
+        for (int k = 0; k < PARAMS; k++) {
+            w->dev->free(w->dev, w->params[i][k].value);
+            w->dev->free(w->dev, w->params[i][k].gradient);
+            w->dev->free(w->dev, w->params[i][k].narrow);
+        }
+    lx_device_close(w->dev);
+}
+
+static result run(const sizes *s, lx_dtype dtype, int variant, bool is_joined)
+{
+    world w = {.dtype = dtype};
+    result r = {0};
+    lx_error err = {0};
+    const size_t n_x = (size_t)(s->rows * s->K), n_y = (size_t)(s->rows * s->N);
+
+    assert_int_equal(lx_case_device_used->open(&w.dev, variant, &err), 0);
+    if (!is_joined)
+        w.dev->joining = NULL;
+    build(&w, s);
+    if (lx_plan_new(&w.plan, w.graph, w.dev, &(lx_plan_options){0}, &err) < 0)
+        fail_msg("%s", err.text);
+    set(&w, "x", n_x, 1, 100);
+    set(&w, "seed", n_y, 1, 101);
+    for (int i = 0; i < 3; i++) /* plain, recorded, replayed */
+        lx_assert_ok(lx_plan_run(w.plan, &err), &err);
+    get(&r, &w, "y0", n_y);
+    get(&r, &w, "y1", n_y);
+    get(&r, &w, "y2", n_y);
+    get(&r, &w, "grad.x", n_x);
+    for (int i = 0; i < LAYERS; i++)
+        for (int k = 2; k < PARAMS; k++) {
+            const lx_param *p = &w.params[i][k];
+            const size_t n = (size_t)(p->shape[0] * p->shape[1]);
+            if (p->gradient)
+                assert_int_equal(w.dev->download(w.dev, append(&r, n), p->gradient,
+                                                 n * sizeof(float), &err),
+                                 0);
+        }
+    close_world(&w);
+    return r;
+}
+
+static double distance(const result *a, const result *b)
+{
+    double d2 = 0, b2 = 0;
+
+    assert_int_equal(a->n, b->n);
+    for (size_t i = 0; i < a->n; i++) {
+        const double d = (double)a->values[i] - b->values[i];
+        d2 += d * d;
+        b2 += (double)b->values[i] * b->values[i];
+    }
+    return sqrt(d2 / b2);
+}
+
+/* `limit`: one by one some values are rounded on their way that are not when joined. */
+static void check(const sizes *s, lx_dtype dtype, double limit)
+{
+    const int step = s->rows > 1000 ? 2 : 1; /* they take long */
+    const uint64_t before = lx_emu_counts_get()->launches;
+    result apart = run(s, dtype, 1, false), together = {0};
+
+    for (int variant = 1; variant <= 3; variant += step) {
+        result r = run(s, dtype, variant, true);
+        if (variant == 1) {
+            together = r;
+            continue;
+        }
+        assert_int_equal(r.n, together.n);
+        assert_memory_equal(r.values, together.values, r.n * sizeof(float));
+        free(r.values);
+    }
+    if (distance(&together, &apart) > limit)
+        fail_msg("[%d, %d] x %d, rank %d: %.1e off", (int)s->rows, (int)s->K, (int)s->N,
+                 (int)s->R, distance(&together, &apart));
+    assert_true(lx_emu_counts_get()->launches > before);
+    free(apart.values);
+    free(together.values);
+}
+
+static void test_joined__products_are_those_one_by_one(void **state)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (lx_emu_is_checked() && cases[i].rows > 1000)
+            continue; /* takes too long */
+        check(&cases[i], LX_F16, 1e-3);
+        if (cases[i].rows <= 1000)
+            check(&cases[i], LX_BF16, 8e-3);
+    }
+}
+
+/* Of 3 layers with LoRA: one launch forward, one for dx, one for all six gradients. */
+static void test_joined__three_launches_where_there_were_twenty_four(void **state)
+{
+    world w = {.dtype = LX_F16};
+    lx_error err = {0};
+    size_t n_calls = 0, n_products = 0;
+
+    assert_int_equal(lx_case_device_used->open(&w.dev, 1, &err), 0);
+    build(&w, &cases[0]);
+    assert_int_equal(lx_plan_new(&w.plan, w.graph, w.dev, &(lx_plan_options){0}, &err),
+                     0);
+    assert_int_equal(lx_plan_profile(w.plan, true, &err), 0);
+    lx_assert_ok(lx_plan_run(w.plan, &err), &err);
+    for (size_t i = 0; i < lx_plan_memory_of(w.plan).n_calls; i++) {
+        const lx_profile_row row = lx_plan_profile_row(w.plan, i);
+        const bool is_product = row.op == LX_OP_linear || row.op == LX_OP_linear_dx ||
+                                row.op == LX_OP_linear_dw;
+        n_calls += is_product;
+        n_products += is_product && row.seconds > 0;
+    }
+    assert_int_equal(n_calls, 24);
+    assert_int_equal(n_products, 3);
+    close_world(&w);
+}
+
+/* Whatever the rank, type and tile: the launch is one that the device takes, whose limits the runtime knows.
+ * script/cuda_budget reads from here how much shared memory each asks for. */
+static void test_joined__every_kernel_can_be_launched(void **state)
+{
+    static const lx_cuda_tile tiles[] = {{64, 64}, {128, 128}};
+    lx_device *dev;
+    lx_error err = {0};
+
+    assert_int_equal(lx_case_device_used->open(&dev, 1, &err), 0);
+    lx_emu_options_get()->dry = 1;
+    for (int width = 16; width <= LX_CUDA_MOST_RANK; width *= 2)
+        for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+            const lx_dtype dtype = is_bf16 ? LX_BF16 : LX_F16;
+            for (int i = 0; i < 4; i++)
+                lx_cuda_add_products(dev, &(lx_cuda_sums){.n_blocks = 1,
+                                                          .most_rank = width,
+                                                          .is_reversed = i / 2,
+                                                          .tile = tiles[i % 2],
+                                                          .dtype = dtype});
+            lx_cuda_thin_gradients(dev, NULL, 0, 1, width, dtype);
+        }
+    lx_assert_ok(dev->sync(dev, &err), &err);
+    lx_emu_options_get()->dry = 0;
+    lx_device_close(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_joined__products_are_those_one_by_one),
+        cmocka_unit_test(test_joined__three_launches_where_there_were_twenty_four),
+        cmocka_unit_test(test_joined__every_kernel_can_be_launched),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
