@@ -347,10 +347,11 @@ int lx_export_mlflow(lx_export_job *job, lx_error *err)
     rc = gather(&all, job, err);
     for (size_t i = 0; i < job->n_runs && rc == LX_OK; i++) {
         lx_export_file *files = NULL;
-        size_t n;
-        if ((rc = take_files(&files, &n, job, &all[i], NULL, err)) == LX_OK)
-            rc = lx_mlflow_write(job->output, &all[i].run, files, n, err);
-        drop_files(files, rc == LX_OK ? n : 0);
+        size_t n = 0;
+        if ((rc = take_files(&files, &n, job, &all[i], NULL, err)) < 0)
+            break;
+        rc = lx_mlflow_write(job->output, &all[i].run, files, n, err);
+        drop_files(files, n);
     }
     return rc == LX_OK
                ? tell_done(job, ": mlflow migrate-filestore takes them into a database",
