@@ -18,7 +18,7 @@ skip() {
 python=$LX_PEERS/venv/bin/python
 "$python" -c 'import numpy, safetensors, torch' 2>/dev/null || skip "no torch in $LX_PEERS"
 case $name in
-*sd_scripts | */bf16 | */dropout | */record | */latents)
+*sd_scripts | */bf16 | */dropout | */record | */curves | */latents)
     [ -e "$LX_PEERS/sd-scripts/networks/lora.py" ] || skip "no sd-scripts in $LX_PEERS"
     ;;
 *lycoris_networks)
