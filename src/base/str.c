@@ -175,12 +175,13 @@ size_t lx_utf8_check(const char *bytes, size_t n)
     return n;
 }
 
-/* Controls, the bidi characters that reorder what a reader sees, and the two code points that no XML
- * file may hold. */
+/* Controls, the bidi characters that reorder what a reader sees, those that nobody sees (but for the
+ * joiners of scripts and emoji), and the two code points that no XML file may hold. */
 bool lx_is_unsafe_point(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || c == 0x200E || c == 0x200F ||
-           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF ||
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || c == 0x200E ||
+           c == 0x200F || c == 0x200B || (c >= 0x2028 && c <= 0x202E) ||
+           (c >= 0x2060 && c <= 0x2064) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF ||
            c == 0xFFFE || c == 0xFFFF;
 }
 
@@ -304,8 +305,9 @@ void lx_escape_csv(lx_str *out, const char *text, size_t n)
 void lx_escape_shell(lx_str *out, const char *word)
 {
     /* Letters that no shell reads anything into. */
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-./:=,+@%";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+        "_-./:=,+@%";
 
     if (*word && !word[strspn(word, plain)]) {
         lx_str_puts(out, word);

@@ -47,7 +47,7 @@ size_t lx_utf8_check(const char *bytes, size_t n);
  * Text from files made safe to show on a terminal: C0, C1, DEL, bidi controls and invalid bytes
  * become \xNN or \u{NNNN}; newline and tab too when `one_line`. Appends to out.
  */
-bool lx_is_unsafe_point(uint32_t c); /* what these make visible: controls, bidi, U+FEFF */
+bool lx_is_unsafe_point(uint32_t c); /* what these make visible: controls, bidi, no width */
 void lx_escape_terminal(lx_str *out, const char *text, size_t n, bool one_line);
 void lx_escape_html(lx_str *out, const char *text, size_t n); /* & < > " ' and controls */
 void lx_escape_json(lx_str *out, const char *text, size_t n); /* with the quotes */

@@ -213,6 +213,15 @@ int lx_table_text_clipped(lx_str *out, const lx_table *table, int width, int ind
 
 /* ---- CSV ----------------------------------------------------------------- */
 
+/* A column of numbers may hold what a file says, which need not be one. */
+static bool is_number(const char *text)
+{
+    const char *digits = text + (*text == '-');
+
+    return digits[strspn(digits, "0123456789.eE+-")] == '\0' ||
+           strcmp(text, "-Infinity") == 0;
+}
+
 int lx_table_csv(lx_str *out, const lx_table *t, lx_error *err)
 {
     for (size_t c = 0; c < t->n_columns; c++) {
@@ -224,7 +233,7 @@ int lx_table_csv(lx_str *out, const lx_table *t, lx_error *err)
         for (size_t c = 0; c < t->n_columns; c++) {
             const char *text = t->cells[r * t->n_columns + c];
             lx_str_puts(out, c ? "," : "");
-            if (text && t->columns[c].is_number)
+            if (text && t->columns[c].is_number && is_number(text))
                 lx_str_puts(out, text); /* a negative number is no formula */
             else if (text)
                 lx_escape_csv(out, text, strlen(text));
