@@ -34,9 +34,9 @@ static void put_run(const char *flags, const char *curve, const char *dataset)
 static int set_up(void **state)
 {
     lx_hash hash = lx_sha256_of("x", 1);
-    lx_store_image one[] = {{"b.png", hash, 10, 4, 3, "solo"},
-                            {"a.png", hash, 11, 5, 6, NULL}};
-    lx_store_image two[] = {{"r.png", hash, 12, 7, 8, ""}};
+    lx_store_image one[] = {{"b.png", hash, 10, 4, 3, "solo", NULL},
+                            {"a.png", hash, 11, 5, 6, NULL, NULL}};
+    lx_store_image two[] = {{"r.png", hash, 12, 7, 8, "", NULL}};
     lx_store_folder folders[] = {{"2_b", "b girl", 2, false, one, 2},
                                  {"1_a", NULL, 1, true, two, 1}};
 
