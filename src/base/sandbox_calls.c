@@ -205,7 +205,11 @@ static const int children[] = {
 
 /* The leak checker stops the other threads by a process that traces them. */
 static const int sanitizers[] = {__NR_ptrace, __NR_personality, __NR_process_vm_readv,
-                                 __NR_kill};
+                                 __NR_kill,
+#ifdef __NR_getdents
+                                 __NR_getdents,
+#endif
+};
 
 typedef struct program {
     struct sock_filter code[600];
