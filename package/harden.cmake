@@ -32,12 +32,8 @@ elseif(LX_HARDEN AND NOT LX_SANITIZE AND NOT LX_FUZZ AND NOT CMAKE_BUILD_TYPE ST
   lx_compile(-fstack-clash-protection LX_HAS_STACK_CLASH)
   lx_compile(-fcf-protection LX_HAS_CF_PROTECTION)
   lx_compile(-Werror=format-security LX_HAS_FORMAT_SECURITY)
-  # Not in the inner loops, whose tiles would be cleared each time before they are filled.
-  check_c_compiler_flag(-ftrivial-auto-var-init=zero LX_HAS_AUTO_VAR_INIT)
-  if(LX_HAS_AUTO_VAR_INIT)
-    target_compile_options(lx_flags INTERFACE
-      $<$<AND:$<COMPILE_LANGUAGE:C>,$<NOT:$<BOOL:$<TARGET_PROPERTY:LX_INNER_LOOPS>>>>:-ftrivial-auto-var-init=zero>)
-  endif()
+  # Not -ftrivial-auto-var-init: gcc 12 makes wrong code of an array that is initialised by functions which return
+  # structs (unit/format/torch_write fails).
   lx_link(-Wl,-z,relro LX_HAS_RELRO)
   lx_link(-Wl,-z,now LX_HAS_NOW)
   lx_link(-Wl,-z,noexecstack LX_HAS_NOEXECSTACK)

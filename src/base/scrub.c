@@ -585,6 +585,8 @@ bool lx_hides_value(const char *name, const char *value)
 {
     const name_kind kind = kind_of_name(name, strlen(name));
 
+    if (kind == NAME_HONEST)
+        return false;
     return kind == NAME_STRONG ? hides(kind, value)
                                : is_secret_value(kind, value, strlen(value), true);
 }
