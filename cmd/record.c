@@ -38,13 +38,14 @@ int lx_record_dataset(char **root, lx_store *store, const lx_dataset *d, lx_erro
             const lx_image *image = &d->images[i];
             if ((size_t)image->folder != f)
                 continue;
-            images[at++] = (lx_store_image){.name = lx_path_base(image->path),
-                                            .hash = image->hash,
-                                            .bytes = image->file_bytes,
-                                            .width = image->width,
-                                            .height = image->height,
-                                            .caption = image->caption,
-                                            .latents = image->npz ? &image->npz_hash : NULL};
+            images[at++] =
+                (lx_store_image){.name = lx_path_base(image->path),
+                                 .hash = image->hash,
+                                 .bytes = image->file_bytes,
+                                 .width = image->width,
+                                 .height = image->height,
+                                 .caption = image->caption,
+                                 .latents = image->npz ? &image->npz_hash : NULL};
             folders[f].n_images++;
         }
     }
@@ -173,7 +174,8 @@ static int make_spec(char **out, const ingredients *of, lx_error *err)
     if (of->resumed)
         cJSON_AddStringToObject(root, "resumed", of->resumed);
     cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
-    if ((rc = lx_json_canonical(&text, root, err)) == LX_OK && !(*out = lx_str_detach(&text)))
+    if ((rc = lx_json_canonical(&text, root, err)) == LX_OK &&
+        !(*out = lx_str_detach(&text)))
         rc = lx_oom(err);
 done:
     lx_str_release(&text);
@@ -186,8 +188,8 @@ done:
  * A state of this very spec changes nothing of the result: the run goes on from its run. Any other is
  * a start of its own and becomes part of the spec.
  */
-static int make_resumed_spec(char **spec, const char **parent, ingredients *of, const char *resume,
-                             lx_arena *arena, lx_error *err)
+static int make_resumed_spec(char **spec, const char **parent, ingredients *of,
+                             const char *resume, lx_arena *arena, lx_error *err)
 {
     lx_state_facts facts;
     char hex[LX_HASH_HEX + 1];
@@ -236,7 +238,8 @@ static int copy_curves(lx_run *run, lx_store *store, const char *parent, int64_t
         size_t points = 0;
         while (points < curves[i].n && curves[i].steps[points] <= last)
             points++;
-        rc = lx_run_log_many(run, curves[i].key, curves[i].steps, curves[i].values, points, err);
+        rc = lx_run_log_many(run, curves[i].key, curves[i].steps, curves[i].values,
+                             points, err);
     }
     return rc;
 }
@@ -247,8 +250,8 @@ bool lx_record_is_fact(const char *text)
     return equals && equals != text;
 }
 
-int lx_record_remarks(lx_store *store, int64_t run, const char *group, const lx_words *facts,
-                      lx_error *err)
+int lx_record_remarks(lx_store *store, int64_t run, const char *group,
+                      const lx_words *facts, lx_error *err)
 {
     int rc = group ? lx_run_group(store, run, group, err) : LX_OK;
 
@@ -262,8 +265,8 @@ int lx_record_remarks(lx_store *store, int64_t run, const char *group, const lx_
 }
 
 /* The run that goes on has the place of the one it goes on from, in its group and its sweep. */
-static int inherit_remarks(lx_run *run, lx_store *store, const char *parent, lx_arena *arena,
-                           lx_error *err)
+static int inherit_remarks(lx_run *run, lx_store *store, const char *parent,
+                           lx_arena *arena, lx_error *err)
 {
     lx_remark_row *facts;
     lx_run_row row;
@@ -272,7 +275,8 @@ static int inherit_remarks(lx_run *run, lx_store *store, const char *parent, lx_
 
     if (rc == LX_ENOTFOUND)
         return LX_OK; /* a state from another store */
-    if (rc < 0 || (rc = lx_query_remarks(&facts, &n, store, row.seq, "fact", arena, err)) < 0)
+    if (rc < 0 ||
+        (rc = lx_query_remarks(&facts, &n, store, row.seq, "fact", arena, err)) < 0)
         return rc;
     if (*row.group)
         rc = lx_run_group(store, lx_run_seq(run), row.group, err);
@@ -282,8 +286,8 @@ static int inherit_remarks(lx_run *run, lx_store *store, const char *parent, lx_
     return rc;
 }
 
-static int go_on(lx_run *run, lx_store *store, const lx_run_start *start, const char *resume,
-                 lx_arena *arena, lx_error *err)
+static int go_on(lx_run *run, lx_store *store, const lx_run_start *start,
+                 const char *resume, lx_arena *arena, lx_error *err)
 {
     lx_state_facts facts;
     int rc;
@@ -346,7 +350,8 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
     of.dataset = tree;
     of.base = base;
     of.vae = vae;
-    if ((rc = make_resumed_spec(&spec, &start.parent, &of, config->resume, arena, err)) < 0)
+    if ((rc = make_resumed_spec(&spec, &start.parent, &of, config->resume, arena, err)) <
+        0)
         goto done;
     if (vae) {
         cJSON_AddItemToObject(base, "vae", vae);
@@ -363,6 +368,10 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
         rc = lx_record_remarks(store, lx_run_seq(*out), flags->group, &flags->facts, err);
     if (rc == LX_OK && flags->settings)
         rc = lx_run_fact(store, lx_run_seq(*out), "settings", flags->settings, err);
+    if (rc < 0) {
+        lx_run_abandon(*out);
+        *out = NULL;
+    }
 done:
     lx_str_release(&base_text);
     cJSON_Delete(base);

@@ -175,6 +175,15 @@ static int add_datasets(cJSON *resolved, const lx_flags *f, lx_error *err)
     return rc;
 }
 
+/* Takes the item in any case. */
+static bool put_item(cJSON *object, const char *key, cJSON *item)
+{
+    if (cJSON_AddItemToObject(object, key, item))
+        return true;
+    cJSON_Delete(item);
+    return false;
+}
+
 int lx_flags_tell(lx_flags *f, lx_error *err)
 {
     cJSON *given = cJSON_CreateObject(), *resolved = cJSON_CreateObject();
@@ -186,17 +195,17 @@ int lx_flags_tell(lx_flags *f, lx_error *err)
             (f->is_observed && flag->action == LX_ACTION_OWN && !f->given[i].given))
             continue;
         if (f->given[i].given &&
-            !cJSON_AddItemToObject(given, flag->name, words_json(flag, &f->given[i])))
+            !put_item(given, flag->name, words_json(flag, &f->given[i])))
             rc = lx_oom(err);
-        if (!cJSON_AddItemToObject(resolved, flag->name, resolved_json(f, i)))
+        if (!put_item(resolved, flag->name, resolved_json(f, i)))
             rc = lx_oom(err);
     }
     if (rc == 0 && (f->n_splits > 0 || has_parts(f)))
         rc = add_datasets(resolved, f, err);
     for (const cJSON *other = f->others ? f->others->child : NULL; other && rc == 0;
          other = other->next)
-        if (!cJSON_AddItemToObject(given, other->string, cJSON_Duplicate(other, true)) ||
-            !cJSON_AddItemToObject(resolved, other->string, cJSON_Duplicate(other, true)))
+        if (!put_item(given, other->string, cJSON_Duplicate(other, true)) ||
+            !put_item(resolved, other->string, cJSON_Duplicate(other, true)))
             rc = lx_oom(err);
     if (rc == 0 && (rc = put_text(&f->facts->given, f, given, err)) == 0 &&
         (rc = put_text(&f->facts->resolved, f, resolved, err)) == 0)

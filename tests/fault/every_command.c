@@ -66,8 +66,10 @@ static char *slurp(size_t *n, const char *path)
     if (fd < 0 || fstat(fd, &st) < 0 || !(bytes = malloc((size_t)st.st_size + 1)))
         die(path);
     for (ssize_t k; *n < (size_t)st.st_size; *n += (size_t)k)
-        if ((k = read(fd, bytes + *n, (size_t)st.st_size - *n)) <= 0)
+        if ((k = read(fd, bytes + *n, (size_t)st.st_size - *n)) < 0)
             die(path);
+        else if (k == 0)
+            break; /* it became shorter */
     bytes[*n] = '\0';
     close(fd);
     return bytes;
@@ -291,6 +293,7 @@ static outcome play(const char *words, void (*meet)(pid_t), fault_kind kind, lon
     pid_t pid;
 
     fflush(NULL);
+    spill("out", "", 0); /* what the last one said is not this one's address */
     if ((pid = fork()) < 0)
         die("fork");
     if (pid == 0)
