@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "src/base/json.h"
@@ -269,6 +270,14 @@ static size_t read_head(unsigned char head[LX_IMPORT_HEAD], const char *path)
 
 static int look_at_folder(lx_import *job, const char *path, int depth, lx_error *err);
 
+/* The rest is imported all the same; what the system refuses shows in the exit status. */
+static void note_problem(lx_import *job, const lx_error *damage)
+{
+    lx_history_problem(job->history, "%s", damage->text);
+    if (damage->code == LX_EIO)
+        job->cli->exit_status = lx_exit_status(LX_EIO);
+}
+
 /* What goes wrong with one file of a folder is a problem among others; with a named one,
  * or without memory, it is the end. */
 static int read_by(lx_import *job, const lx_importer *importer, const char *path,
@@ -287,7 +296,7 @@ static int read_by(lx_import *job, const lx_importer *importer, const char *path
             *err = damage;
         return rc;
     }
-    lx_history_problem(job->history, "%s", damage.text);
+    note_problem(job, &damage);
     return LX_OK;
 }
 
@@ -337,9 +346,9 @@ static int look_at_folder(lx_import *job, const char *path, int depth, lx_error 
                            path, MOST_DEPTH);
         return LX_OK;
     }
-    if (lx_dir_list(&dir, path, &damage) < 0) {
-        lx_history_problem(job->history, "%s", damage.text);
-        return LX_OK;
+    if ((rc = lx_dir_list(&dir, path, &damage)) < 0) {
+        note_problem(job, &damage);
+        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
     }
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
         lx_str inner = LX_STR_INIT;
@@ -472,7 +481,10 @@ static int conclude(lx_import *job, const struct import_args *args, lx_error *er
                        "lists what it reads)",
                        args->paths.items[0],
                        args->paths.count > 1 ? " and the others" : "");
-    if ((rc = lx_import_write(&runs, job, args->copy, &args->tags, err)) == LX_OK) {
+    rc = lx_import_write(&runs, job, args->copy, &args->tags, err);
+    if (rc == LX_OK && lx_alloc_has_failed())
+        rc = lx_oom(err); /* what would be told of them may be missing */
+    if (rc == LX_OK) {
         for (size_t i = 0; i < job->history->n_problems && !args->json; i++)
             lx_message(job->cli, "problem: %s\n",
                        lx_safe(job->cli, job->history->problems[i]));
