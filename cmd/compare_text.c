@@ -257,10 +257,17 @@ static void show_counts(lx_cli *cli, const tag_counts *counts, bool shows_all)
 
 static int show_pair_data(lx_comparison *c, size_t k, bool shows_all, lx_error *err)
 {
-    static const char *const words[] = {"added", "removed", "moved", "with other bytes",
-                                        "with another caption"};
+    static const char *const words[] = {
+        [LX_DATA_ADDED] = "added",
+        [LX_DATA_REMOVED] = "removed",
+        [LX_DATA_MOVED] = "moved",
+        [LX_DATA_BYTES] = "with other bytes",
+        [LX_DATA_LATENTS] = "with latents from elsewhere",
+        [LX_DATA_CAPTION] = "with another caption",
+    };
+    enum { N_KINDS = sizeof words / sizeof *words };
     const lx_data_changes *d = &c->pairs[k].data;
-    size_t n_kind[5] = {0}, n_shown[5] = {0}, n_hidden = 0;
+    size_t n_kind[N_KINDS] = {0}, n_shown[N_KINDS] = {0}, n_hidden = 0;
     tag_counts counts = {0};
     lx_str line = LX_STR_INIT;
     int rc = LX_OK;
@@ -269,7 +276,7 @@ static int show_pair_data(lx_comparison *c, size_t k, bool shows_all, lx_error *
         n_kind[d->items[i].kind]++;
     lx_str_printf(&line, "%zu images, %s %zu: %zu the same", c->runs[0].data.n_images,
                   letters[k], c->runs[k].data.n_images, d->n_same);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < N_KINDS; i++)
         if (n_kind[i])
             lx_str_printf(&line, ", %zu %s", n_kind[i], words[i]);
     lx_print(c->cli, "  a %s\n", lx_str_text(&line));
