@@ -149,7 +149,8 @@ static int take_facts(facts *f, lx_store *store, lx_error *err)
         rc = lx_query_runs(&list, store, NULL, arena, err);
     for (size_t i = 0; i < list.count && rc == LX_OK; i++)
         rc = add_points(f, store, &list.rows[i], arena, err);
-    qsort(f->items, f->count, sizeof *f->items, by_text);
+    if (f->count)
+        qsort(f->items, f->count, sizeof *f->items, by_text);
     lx_arena_free(arena);
     return rc;
 }
