@@ -36,6 +36,8 @@ bool lx_alloc_has_failed(void)
 void lx_alloc_fail_at(size_t n, bool forever)
 {
     atomic_store(&n_asked, 0);
+    if (n)
+        atomic_store(&has_failed, false); /* a new trial */
     atomic_store(&fail_forever, forever);
     atomic_store(&fail_at, n);
 }
