@@ -481,6 +481,8 @@ static int open_inputs(convert_job *j, lx_convert *convert, lx_error *err)
             lx_within(err, "%s", in->path);
         else
             in->hash = lx_tensor_file_hash(in->file->file);
+        if (rc == LX_OK)
+            lx_tell_config_problem(j->cli, "convert", in->file, in->path);
     }
     return rc;
 }

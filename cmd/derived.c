@@ -88,6 +88,14 @@ int lx_check_output(const char *output, const char *const *inputs, size_t n,
 
 /* ---- telling ------------------------------------------------------------------------------ */
 
+void lx_tell_config_problem(lx_cli *cli, const char *command, const lx_lora_file *file,
+                            const char *path)
+{
+    if (file->config_problem && !cli->is_quiet)
+        lx_message(cli, "lx %s: %s: %s\n", command, lx_safe(cli, path),
+                   file->config_problem);
+}
+
 const char *lx_percent_text(lx_arena *arena, double share)
 {
     const char *text =

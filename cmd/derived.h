@@ -11,6 +11,7 @@
 #include "src/base/sha256.h"
 #include "src/base/str.h"
 #include "src/format/safetensors.h"
+#include "src/lora/file.h"
 #include "src/lora/seal.h"
 
 /* ---- the command line -------------------------------------------------------------------- */
@@ -29,6 +30,10 @@ int lx_check_output(const char *output, const char *const *inputs, size_t n,
                     lx_error *err);
 
 /* ---- telling ----------------------------------------------------------------------------- */
+
+/* What the alphas of an input stand on, where that is damaged or only partly followed: a line to cli->err. */
+void lx_tell_config_problem(lx_cli *cli, const char *command, const lx_lora_file *file,
+                            const char *path);
 
 /* 0.0125 -> "1.25 %"; "?" when it is no number. */
 const char *lx_percent_text(lx_arena *arena, double share);

@@ -249,6 +249,7 @@ static int open_inputs(lx_merge_job *j, lx_merge *merge, lx_error *err)
                 lx_within(err, "%s", in->path);
             return rc;
         }
+        lx_tell_config_problem(j->cli, "merge", in->file, in->path);
         if (in->file->n_embeddings && !j->cli->is_quiet)
             lx_message(j->cli,
                        "lx merge: %s: %zu embeddings are left out, the first is %s\n",

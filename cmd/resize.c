@@ -505,6 +505,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         lx_within(err, "%s", j.input);
         return rc;
     }
+    lx_tell_config_problem(cli, "resize", j.file, j.input);
     if ((rc = lx_merge_new(&merge, err)) < 0 || (rc = resize_file(&j, merge, err)) < 0 ||
         (rc = lx_file_hash(&j.input_hash, j.input, err)) < 0 ||
         (rc = make_metadata(&metadata, &j, err)) < 0)

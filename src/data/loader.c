@@ -27,10 +27,10 @@ typedef struct arrangement {
 } arrangement;
 
 /* One image and mirror to be cached. */
-typedef struct todo {
+typedef struct pending {
     int image;
     bool is_mirror;
-} todo;
+} pending;
 
 struct lx_loader {
     const lx_dataset *dataset;
@@ -301,14 +301,14 @@ static int check_npz(lx_loader *l, const lx_image *image, const float *found,
     return LX_OK;
 }
 
-static void name_todo(uint64_t name[2], size_t at)
+static void name_pending(uint64_t name[2], size_t at)
 {
     name[0] = UINT64_MAX;
     name[1] = at;
 }
 
 /* Unscaled, the mask behind them; of place `at` of the list. */
-static int make_latents(float *out, lx_loader *l, const todo *what, size_t at,
+static int make_latents(float *out, lx_loader *l, const pending *what, size_t at,
                         lx_error *err)
 {
     const lx_image *image = &l->dataset->images[what->image];
@@ -324,14 +324,14 @@ static int make_latents(float *out, lx_loader *l, const todo *what, size_t at,
         return rc < 0 || is_mirror ? rc : check_npz(l, image, out, err);
     }
     augment.is_flipped = is_mirror;
-    name_todo(name, at);
+    name_pending(name, at);
     return sample_latents(
         out, mask, l, image, &augment, name,
         lx_rng_stream(l->seed, LX_RNG_LATENT, is_mirror, image_stream(image)), err);
 }
 
 /* Of the image at *at of the list, with its mirror if that is next; moves *at behind it. */
-static int cache_image(lx_loader *l, const todo *list, size_t n_list, size_t *at,
+static int cache_image(lx_loader *l, const pending *list, size_t n_list, size_t *at,
                        lx_error *err)
 {
     const lx_dataset *d = l->dataset;
@@ -363,7 +363,7 @@ void lx_loader_keep_latents(lx_loader *l, const lx_latent_cache *cache)
 }
 
 /* Bucket by bucket, so that the encoder's graph of a size is made once. */
-static size_t list_todo(todo *list, const lx_dataset *d)
+static size_t list_pending(pending *list, const lx_dataset *d)
 {
     size_t n = 0;
 
@@ -372,15 +372,15 @@ static size_t list_todo(todo *list, const lx_dataset *d)
             const lx_image *image = &d->images[i];
             if (!image->repeats || (size_t)image->bucket != b)
                 continue;
-            list[n++] = (todo){(int)i, false};
+            list[n++] = (pending){(int)i, false};
             if (lx_dataset_settings(d, image)->flip_aug)
-                list[n++] = (todo){(int)i, true};
+                list[n++] = (pending){(int)i, true};
         }
     return n;
 }
 
 /* Asks for the pixels behind place `at`, of images whose latents are nowhere yet. */
-static void ask_todo(lx_loader *l, const todo *list, size_t n, size_t at)
+static void ask_pending(lx_loader *l, const pending *list, size_t n, size_t at)
 {
     lx_prefetch_request r = {.augment = LX_AUGMENT_NONE};
 
@@ -389,14 +389,14 @@ static void ask_todo(lx_loader *l, const todo *list, size_t n, size_t at)
     if (l->ahead_sample < at)
         l->ahead_sample = at;
     for (; l->ahead_sample < n; l->ahead_sample++) {
-        const todo *what = &list[l->ahead_sample];
+        const pending *what = &list[l->ahead_sample];
         r.image = &l->dataset->images[what->image];
         if (r.image->npz ||
             (!l->dataset->config.has_masks &&
              lx_latent_cache_has(&l->kept, l->dataset, r.image, what->is_mirror)))
             continue;
         r.augment.is_flipped = what->is_mirror;
-        name_todo(r.name, l->ahead_sample);
+        name_pending(r.name, l->ahead_sample);
         if (!lx_prefetch_ask(l->ahead, &r))
             return;
     }
@@ -405,18 +405,18 @@ static void ask_todo(lx_loader *l, const todo *list, size_t n, size_t at)
 int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_context,
                             lx_error *err)
 {
-    todo *list = lx_calloc(2 * l->dataset->n_images + 1, sizeof *list);
+    pending *list = lx_calloc(2 * l->dataset->n_images + 1, sizeof *list);
     int64_t done = 0, total = 0;
     size_t n;
     int rc = LX_OK;
 
     if (!list)
         return lx_oom(err);
-    n = list_todo(list, l->dataset);
+    n = list_pending(list, l->dataset);
     for (size_t i = 0; i < n; i++)
         total += !list[i].is_mirror;
     for (size_t at = 0; at < n && rc == LX_OK;) {
-        ask_todo(l, list, n, at);
+        ask_pending(l, list, n, at);
         if ((rc = cache_image(l, list, n, &at, err)) == LX_OK && progress)
             rc = progress(progress_context, ++done, total, err);
     }

@@ -96,7 +96,8 @@ static bool split_key(const char *key, size_t *stem, lx_lora_role *role)
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         size_t m = strlen(suffixes[i].suffix);
         if (n > m && memcmp(key + n - m, suffixes[i].suffix, m) == 0) {
-            if (suffixes[i].role == LX_ROLE_IA3_WEIGHT && split_named_adapter(key, stem, role))
+            if (suffixes[i].role == LX_ROLE_IA3_WEIGHT &&
+                split_named_adapter(key, stem, role))
                 return true;
             *stem = n - m;
             *role = suffixes[i].role;
@@ -122,7 +123,8 @@ static size_t hash_bytes(const char *s, size_t n)
     return (size_t)(h ^ h >> 29);
 }
 
-static lx_lora_entry *entry_for(lx_lora_file *f, name_index *index, const char *key, size_t stem)
+static lx_lora_entry *entry_for(lx_lora_file *f, name_index *index, const char *key,
+                                size_t stem)
 {
     size_t at = hash_bytes(key, stem) % index->size;
     lx_lora_entry *e;
@@ -142,8 +144,8 @@ static lx_lora_entry *entry_for(lx_lora_file *f, name_index *index, const char *
 
 static bool is_embedding(const lx_tensor_view *t)
 {
-    static const char *const names[] = {"emb_params", "clip_l", "clip_g", "clip_l_out",
-                                        "clip_g_out", "t5"};
+    static const char *const names[] = {"emb_params", "clip_l",     "clip_g",
+                                        "clip_l_out", "clip_g_out", "t5"};
 
     if (lx_starts_with(t->name, "bundle_emb.") || strstr(t->name, "string_to_param") ||
         (t->name[0] == '<' && t->n_dims <= 2))
@@ -239,8 +241,8 @@ static bool find_kind(lx_lora_entry *e)
         e->kind = has(e, LX_ROLE_MID) ? LX_KIND_TUCKER : LX_KIND_LORA;
     else if (has(e, LX_ROLE_HADA_W1_A) || has(e, LX_ROLE_HADA_W2_A))
         e->kind = LX_KIND_LOHA;
-    else if (has(e, LX_ROLE_LOKR_W1) || has(e, LX_ROLE_LOKR_W1_A) || has(e, LX_ROLE_LOKR_W2) ||
-             has(e, LX_ROLE_LOKR_W2_A))
+    else if (has(e, LX_ROLE_LOKR_W1) || has(e, LX_ROLE_LOKR_W1_A) ||
+             has(e, LX_ROLE_LOKR_W2) || has(e, LX_ROLE_LOKR_W2_A))
         e->kind = LX_KIND_LOKR;
     else if (has(e, LX_ROLE_GLORA_A1))
         e->kind = LX_KIND_GLORA;
@@ -263,7 +265,8 @@ static int64_t dim(const lx_tensor_view *t, int i)
     return t && t->n_dims > i ? t->shape[i] : 0;
 }
 
-static void set_problem(lx_lora_file *f, lx_lora_entry *e, const char *fmt, ...) LX_PRINTF(3, 4);
+static void set_problem(lx_lora_file *f, lx_lora_entry *e, const char *fmt, ...)
+    LX_PRINTF(3, 4);
 
 static void set_problem(lx_lora_file *f, lx_lora_entry *e, const char *fmt, ...)
 {
@@ -284,7 +287,8 @@ static void find_factor_rank(lx_lora_file *f, lx_lora_entry *e, const lx_tensor_
                              const lx_tensor_view *down)
 {
     if (!up || !down) {
-        set_problem(f, e, "has %s but no %s", up ? "an up" : "a down", up ? "down" : "up");
+        set_problem(f, e, "has %s but no %s", up ? "an up" : "a down",
+                    up ? "down" : "up");
         return;
     }
     e->rank = dim(down, 0);
@@ -357,14 +361,21 @@ static lx_lora_part part_of(const char *name)
         const char *prefix;
         lx_lora_part part;
     } prefixes[] = {
-        {"lora_unet_", LX_LORA_UNET},         {"lora_te1_", LX_LORA_TEXT_ENCODER},
-        {"lora_te2_", LX_LORA_TEXT_ENCODER_2}, {"lora_te3_", LX_LORA_TEXT_ENCODER_3},
-        {"lora_te_", LX_LORA_TEXT_ENCODER},   {"unet.", LX_LORA_UNET},
-        {"unet:", LX_LORA_UNET},              {"text_encoder.", LX_LORA_TEXT_ENCODER},
-        {"text_encoder:", LX_LORA_TEXT_ENCODER}, {"text_encoder_2.", LX_LORA_TEXT_ENCODER_2},
+        {"lora_unet_", LX_LORA_UNET},
+        {"lora_te1_", LX_LORA_TEXT_ENCODER},
+        {"lora_te2_", LX_LORA_TEXT_ENCODER_2},
+        {"lora_te3_", LX_LORA_TEXT_ENCODER_3},
+        {"lora_te_", LX_LORA_TEXT_ENCODER},
+        {"unet.", LX_LORA_UNET},
+        {"unet:", LX_LORA_UNET},
+        {"text_encoder.", LX_LORA_TEXT_ENCODER},
+        {"text_encoder:", LX_LORA_TEXT_ENCODER},
+        {"text_encoder_2.", LX_LORA_TEXT_ENCODER_2},
         {"text_encoder_3.", LX_LORA_TEXT_ENCODER_3},
-        {"down_blocks.", LX_LORA_UNET},       {"up_blocks.", LX_LORA_UNET},
-        {"mid_block.", LX_LORA_UNET},         {"base_model.model.down_blocks.", LX_LORA_UNET},
+        {"down_blocks.", LX_LORA_UNET},
+        {"up_blocks.", LX_LORA_UNET},
+        {"mid_block.", LX_LORA_UNET},
+        {"base_model.model.down_blocks.", LX_LORA_UNET},
         {"base_model.model.up_blocks.", LX_LORA_UNET},
         {"base_model.model.mid_block.", LX_LORA_UNET},
         {"base_model.model.text_model.", LX_LORA_TEXT_ENCODER},
@@ -423,14 +434,17 @@ static const char *family_of_key(const char *key)
         return "cloneofsimo";
     if (lx_starts_with(key, "base_model.model."))
         return "PEFT";
-    if (strstr(key, ".processor.") && strstr(key, "_lora") && strstr(key, "double_blocks."))
+    if (strstr(key, ".processor.") && strstr(key, "_lora") &&
+        strstr(key, "double_blocks."))
         return "XLabs";
-    if (strstr(key, ".processor.") || strstr(key, ".to_q_lora.") || strstr(key, ".to_out_lora."))
+    if (strstr(key, ".processor.") || strstr(key, ".to_q_lora.") ||
+        strstr(key, ".to_out_lora."))
         return "diffusers (old processors)";
     if (lx_starts_with(key, "lora_unet_unet_") || strstr(key, "_lora_down.weight") ||
         strstr(key, "_lora_up.weight"))
         return "kohya, damaged by a conversion";
-    if (lx_starts_with(key, "diffusion_model.") || lx_starts_with(key, "model.diffusion_model."))
+    if (lx_starts_with(key, "diffusion_model.") ||
+        lx_starts_with(key, "model.diffusion_model."))
         return "generic (original model names)";
     if (lx_starts_with(key, "double_blocks.") || lx_starts_with(key, "single_blocks."))
         return "BFL";
@@ -540,12 +554,23 @@ int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
     return LX_OK;
 }
 
+static bool lacks_alphas(const lx_lora_file *f)
+{
+    for (size_t i = 0; i < f->n_modules; i++)
+        if (!f->modules[i].has_alpha && f->modules[i].rank)
+            return true;
+    return false;
+}
+
 /* Alphas that stand beside the tensors, for modules without one of their own. */
 static int read_config(lx_lora_file *f, const char *path, lx_error *err)
 {
     lx_peft_config *config;
-    int rc = lx_peft_config_read(&config, &f->config_problem, f->file, path, err);
+    int rc;
 
+    if (!lacks_alphas(f))
+        return LX_OK;
+    rc = lx_peft_config_read(&config, &f->config_problem, f->file, path, err);
     if (rc < 0 || !config)
         return rc;
     for (size_t i = 0; i < f->n_modules; i++) {
@@ -557,7 +582,8 @@ static int read_config(lx_lora_file *f, const char *path, lx_error *err)
         f->config = lx_peft_config_source(config);
     }
     if (lx_peft_config_ignored(config) && f->config)
-        f->config_problem = "patterns of alpha_pattern that are no plain paths are not followed";
+        f->config_problem =
+            "patterns of alpha_pattern that are no plain paths are not followed";
     lx_peft_config_free(config);
     return LX_OK;
 }
@@ -592,9 +618,15 @@ void lx_lora_file_close(lx_lora_file *f)
 const char *lx_lora_kind_name(lx_lora_kind kind)
 {
     static const char *const names[LX_KIND_COUNT] = {
-        [LX_KIND_LORA] = "LoRA", [LX_KIND_TUCKER] = "LoCon (Tucker)", [LX_KIND_LOHA] = "LoHa",
-        [LX_KIND_LOKR] = "LoKr", [LX_KIND_FULL] = "full difference", [LX_KIND_NORM] = "norm",
-        [LX_KIND_IA3] = "IA3",   [LX_KIND_GLORA] = "GLoRA",          [LX_KIND_OFT] = "OFT",
+        [LX_KIND_LORA] = "LoRA",
+        [LX_KIND_TUCKER] = "LoCon (Tucker)",
+        [LX_KIND_LOHA] = "LoHa",
+        [LX_KIND_LOKR] = "LoKr",
+        [LX_KIND_FULL] = "full difference",
+        [LX_KIND_NORM] = "norm",
+        [LX_KIND_IA3] = "IA3",
+        [LX_KIND_GLORA] = "GLoRA",
+        [LX_KIND_OFT] = "OFT",
     };
     return names[kind];
 }
@@ -615,8 +647,8 @@ double lx_lora_entry_scale(const lx_lora_entry *e)
 {
     double scale;
     if (e->tensors[LX_ROLE_SCALE] && e->tensors[LX_ROLE_SCALE]->n_elements == 1 &&
-        lx_to_f64(&scale, e->tensors[LX_ROLE_SCALE]->data, e->tensors[LX_ROLE_SCALE]->dtype, 1) ==
-            0)
+        lx_to_f64(&scale, e->tensors[LX_ROLE_SCALE]->data,
+                  e->tensors[LX_ROLE_SCALE]->dtype, 1) == 0)
         return scale;
     return e->rank ? e->alpha / (double)e->rank : 1.0;
 }

@@ -25,13 +25,14 @@ static int read_beside(lx_peft_config *c, const char **problem, const char *path
     lx_str_append(&name, path, (size_t)(base - path));
     lx_str_puts(&name, "adapter_config.json");
     if ((rc = lx_str_check(&name, err)) == LX_OK && lx_file_exists(lx_str_text(&name))) {
-        rc = lx_file_read(&text, lx_str_text(&name), MOST_BYTES, NULL);
+        rc = lx_file_read(&text, lx_str_text(&name), MOST_BYTES, err);
         if (rc == LX_OK)
-            rc = lx_json_parse(&c->root, lx_str_text(&text), text.len, NULL);
-        if (rc < 0 && rc != LX_ENOMEM)
+            rc = lx_json_parse(&c->root, lx_str_text(&text), text.len, err);
+        if (rc < 0 && rc != LX_ENOMEM && rc != LX_EIO && rc != LX_EPERM) {
             *problem =
                 "adapter_config.json beside it cannot be read: alphas may be missing";
-        rc = rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+            rc = LX_OK;
+        }
     }
     lx_str_release(&name);
     lx_str_release(&text);

@@ -21,7 +21,7 @@
 typedef struct lx_peft_config lx_peft_config;
 
 /* path: of the file, for the one beside it; NULL = only the header. *out is NULL when there is
- * neither. LX_ENOMEM; a damaged one is none, with *problem told (a literal). */
+ * neither. LX_ENOMEM, LX_EIO, LX_EPERM; a damaged one is none, with *problem told (a literal). */
 int lx_peft_config_read(lx_peft_config **out, const char **problem,
                         const lx_tensor_file *file, const char *path, lx_error *err);
 void lx_peft_config_free(lx_peft_config *config);

@@ -12,7 +12,7 @@
  *   - leave a store that is sound.
  *
  * LX_TEST_FAULTS says how many calls of each kind and command fail in turn (2), spread over all there are and
- * drawn by the date (LX_TEST_SEED); "all": every one; "places": of all commands together, one from each place of
+ * drawn by LX_TEST_SEED; "all": every one; "places": of all commands together, one from each place of
  * the program; "@N": the N-th only. LX_TEST_KIND: of this kind only (memory, io, space, short). Arguments: names of the commands to try
  * (all).
  *
@@ -33,7 +33,6 @@ int lx_main(int argc, char **argv);
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/support/faults.h"
@@ -762,16 +761,12 @@ static void set_environment(void)
     setenv("LX_STORE", "store", 1);
 }
 
+/* The same calls are refused on every day; LX_TEST_SEED names others. */
 static void pick_seed(void)
 {
     const char *given = getenv("LX_TEST_SEED");
-    time_t today = time(NULL);
-    struct tm date;
 
-    gmtime_r(&today, &date);
-    seed = given ? (uint64_t)atoll(given)
-                 : (uint64_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 +
-                              date.tm_mday);
+    seed = given ? (uint64_t)atoll(given) : 1;
     printf("seed %llu\n", (unsigned long long)seed);
 }
 
