@@ -88,8 +88,14 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
     const size_t n = strlen(folder);
     lx_error problem;
     lx_dir dir = {0};
-    int rc = lx_dir_list(&dir, folder, &problem);
+    int rc;
 
+    if (here.depth > MOST_DEPTH) {
+        lx_message(cli, "lx inspect: %s: more than %d folders deep; not looked at\n",
+                   lx_safe(cli, folder), MOST_DEPTH);
+        return LX_OK;
+    }
+    rc = lx_dir_list(&dir, folder, &problem);
     if (rc == LX_OK && (lx_io_get()->stat(folder, &st) < 0 || is_above(above, &st))) {
         lx_dir_free(&dir);
         return LX_OK;
@@ -118,7 +124,7 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
             rc = lx_oom(err);
         else if (is_model_name(name))
             rc = add(l, cli, path, err);
-        else if (here.depth < MOST_DEPTH && is_folder(cli, path))
+        else if (is_folder(cli, path))
             rc = walk(l, cli, path, &here, err);
     }
     lx_dir_free(&dir);

@@ -185,21 +185,32 @@ static int put_input(job *j, const char *text, size_t n, size_t number, lx_arena
     return rc;
 }
 
+/* Without its end. Of a line that is too long only so much is kept that it is seen to be. False: there is no more. */
+static bool next_line(lx_str *line)
+{
+    int c;
+
+    lx_str_clear(line);
+    while ((c = getc_unlocked(stdin)) != EOF && c != '\n')
+        if (line->len <= LX_POINT_LINE_BYTES)
+            lx_str_putc(line, (char)c);
+    return c != EOF || line->len;
+}
+
 static int read_input(job *j, lx_error *err)
 {
     lx_arena *arena = lx_arena_new();
-    char *line = NULL;
-    size_t room = 0, number = 0;
-    ssize_t n;
+    lx_str line = LX_STR_INIT;
+    size_t number = 0;
     int rc = arena ? LX_OK : lx_oom(err);
 
     lx_signals_install();
-    while (rc == LX_OK && !lx_signals_pending() &&
-           (n = getline(&line, &room, stdin)) >= 0)
-        rc = put_input(j, line, (size_t)n, ++number, arena, err);
+    while (rc == LX_OK && !lx_signals_pending() && next_line(&line) &&
+           (rc = lx_str_check(&line, err)) == LX_OK)
+        rc = put_input(j, lx_str_text(&line), line.len, ++number, arena, err);
     if (rc == LX_OK && lx_signals_pending())
         rc = lx_fail(err, LX_EINTERRUPTED, "interrupted at line %zu", number);
-    free(line);
+    lx_str_release(&line);
     lx_arena_free(arena);
     return rc;
 }

@@ -238,10 +238,10 @@ static int read_manifest(lx_bundle *b, lx_tar *tar, lx_error *err)
     if (rc > 0 && lx_starts_with(m.name, OBJECTS) &&
         (rc = check_hash(&hash, &m, OBJECTS, err)) == 0)
         rc = lx_fail(err, LX_EFORMAT, "the manifest is not the first member");
+    if (rc >= 0 && m.n > MOST_MANIFEST)
+        return lx_fail(err, LX_ELIMIT, "a manifest of %zu bytes; the most is 1 GiB", m.n);
     if (rc < 0 || (rc = check_hash(&hash, &m, MANIFEST, err)) < 0)
         return rc;
-    if (m.n > MOST_MANIFEST)
-        return lx_fail(err, LX_ELIMIT, "a manifest of %zu bytes", m.n);
     if ((rc = lx_json_parse(&b->manifest, (const char *)m.data, m.n, err)) < 0) {
         lx_within(err, "manifest");
         return rc;
@@ -327,9 +327,11 @@ static int check_frame(const lx_mapping *file, lx_error *err)
         return lx_fail(err, LX_EFORMAT,
                        "the compressed data do not say how large they are");
     if (size > MOST_BYTES || size / MOST_RATIO > file->size)
-        return lx_fail(err, LX_ELIMIT,
-                       "%zu bytes that would unpack to %llu: more than a bundle holds",
-                       file->size, size);
+        return lx_fail(
+            err, LX_ELIMIT,
+            "%zu bytes that would unpack to %llu; a bundle has at most 64 GiB, "
+            "and 2000 times its packed size",
+            file->size, size);
     if (ZSTD_findFrameCompressedSize(file->data, file->size) != file->size)
         return lx_fail(err, LX_EFORMAT,
                        "something stands behind the compressed data, or they were cut");

@@ -23,6 +23,9 @@ enum {
     PREFIX_N = 155
 };
 
+static const uint64_t MOST_BYTES = 1ULL
+                                   << 33; /* of a member: what eleven octal digits say */
+
 lx_tar lx_tar_of(const void *data, size_t n)
 {
     return (lx_tar){.data = data, .n = n};
@@ -171,6 +174,11 @@ int lx_tar_next(lx_tar_member *out, lx_tar *tar, lx_error *err)
         return fail_name(out->name, tar->at, problem, err);
     if (!read_octal(&size, header + SIZE, 12))
         return fail_name(out->name, tar->at, "its size is no octal number", err);
+    if (size >= MOST_BYTES)
+        return lx_fail(
+            err, LX_ELIMIT,
+            "member \"%s\" at byte %zu: %llu bytes; a member has less than 8 GiB",
+            out->name, tar->at, (unsigned long long)size);
     left = tar->n - tar->at - LX_TAR_BLOCK;
     if (size > left || lx_tar_padding(size) > left - size)
         return lx_fail(err, LX_EFORMAT,
@@ -195,9 +203,9 @@ int lx_tar_header(unsigned char out[LX_TAR_BLOCK], const char *name, uint64_t si
 {
     unsigned sum = 0;
 
-    if (size >= 1ULL << 33)
-        return lx_fail(err, LX_ELIMIT, "%s: %llu bytes; a member has at most 8 GiB", name,
-                       (unsigned long long)size);
+    if (size >= MOST_BYTES)
+        return lx_fail(err, LX_ELIMIT, "%s: %llu bytes; a member has less than 8 GiB",
+                       name, (unsigned long long)size);
     if (strlen(name) > LX_TAR_NAME || name_problem(name))
         return lx_fail(err, LX_EINTERNAL, "\"%s\" is no name of a member", name);
     memset(out, 0, LX_TAR_BLOCK);

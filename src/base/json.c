@@ -106,10 +106,14 @@ static int check_text(const lx_json_reader *r, lx_error *err)
 static int check_document(key_list *keys, const char *text, size_t n, lx_error *err)
 {
     lx_json_reader r = lx_json_reader_of(text, n);
-    size_t inside[LX_JSON_DEPTH + 1] = {0}, n_objects = 0;
+    size_t inside[LX_JSON_DEPTH + 1] = {0}, n_objects = 0, n_values = 0;
     int kind, rc = LX_OK;
 
     while ((kind = lx_json_next(&r, err)) > 0) {
+        n_values += kind != LX_JSON_KEY && kind != LX_JSON_OBJECT_END && kind != LX_JSON_ARRAY_END;
+        if (n_values > LX_JSON_VALUES)
+            return lx_fail(err, LX_ELIMIT, "JSON: more than %d values at byte %zu", LX_JSON_VALUES,
+                           r.offset);
         switch (kind) {
         case LX_JSON_OBJECT:
             inside[r.depth] = ++n_objects;

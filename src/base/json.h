@@ -14,7 +14,8 @@
 #include "src/base/error.h"
 #include "src/base/str.h"
 
-enum { LX_JSON_DEPTH = 64 };
+/* A value takes some eighty bytes and two of text ("0,"): without a limit a small packed file would fill the memory. */
+enum { LX_JSON_DEPTH = 64, LX_JSON_VALUES = 16 << 20 };
 
 /* Parses exactly n bytes; free with cJSON_Delete. cJSON's memory comes from base/alloc. */
 int lx_json_parse(cJSON **out, const char *text, size_t n, lx_error *err);

@@ -227,7 +227,8 @@ static int read_array(lx_tensor_view *view, const unsigned char *bytes, size_t n
     if (length > n - begin)
         return lx_fail(err, LX_EFORMAT, "is cut short");
     if (length > MOST_HEADER)
-        return lx_fail(err, LX_ELIMIT, "a header of %zu bytes", length);
+        return lx_fail(err, LX_ELIMIT, "a header of %zu bytes; the most is %d", length,
+                       MOST_HEADER);
     if ((rc = read_header(view, (const char *)bytes + begin, length, err)) < 0)
         return rc;
     begin += length;
@@ -251,7 +252,8 @@ static int read_member(const unsigned char **out, size_t *inflated, lx_tensor_fi
         return lx_zip_check(zip, e, err);
     }
     if (e->size > INFLATED - *inflated)
-        return lx_fail(err, LX_ELIMIT, "zip: the members inflate to too much");
+        return lx_fail(err, LX_ELIMIT, "zip: the members inflate to more than %d MiB",
+                       INFLATED >> 20);
     *inflated += e->size;
     if (!(copy = lx_tensor_file__own(file, e->size)))
         return lx_oom(err);

@@ -248,8 +248,9 @@ static int set_memo(lx_pickle_machine *m, uint64_t slot)
     if (!v)
         return LX_EFORMAT;
     if (slot >= LX_PICKLE_MOST)
-        return lx_fail(m->err, LX_ELIMIT, "pickle: memo slot %llu at byte %zu",
-                       (unsigned long long)slot, m->base + m->op_at);
+        return lx_fail(m->err, LX_ELIMIT,
+                       "pickle: memo slot %llu, more than %d, at byte %zu",
+                       (unsigned long long)slot, LX_PICKLE_MOST - 1, m->base + m->op_at);
     if (lx_grow(&m->memo, &m->memo_capacity, slot + 1, sizeof *m->memo) < 0)
         return lx_oom(m->err);
     if (m->memo_capacity > before)

@@ -160,7 +160,9 @@ static int read_png(lx_str *out, bool *is_there, span file, lx_error *err)
              memcmp(type, "iTXt", 4) == 0) &&
             n > sizeof keyword && memcmp(chunk.data, keyword, sizeof keyword) == 0) {
             if (n > LX_PICTURE_TEXT_MAX)
-                return lx_fail(err, LX_ELIMIT, "a text chunk of %zu bytes in the PNG", n);
+                return lx_fail(err, LX_ELIMIT,
+                               "a text chunk of %zu bytes in the PNG; the most is %d", n,
+                               LX_PICTURE_TEXT_MAX);
             *is_there = true;
             return read_chunk(out, type, chunk, err);
         }
@@ -234,7 +236,8 @@ static int read_exif(lx_str *out, bool *is_there, span s, lx_error *err)
     if (n <= CODE)
         return LX_OK;
     if (n > LX_PICTURE_TEXT_MAX)
-        return lx_fail(err, LX_ELIMIT, "an EXIF comment of %zu bytes", n);
+        return lx_fail(err, LX_ELIMIT, "an EXIF comment of %zu bytes; the most is %d", n,
+                       LX_PICTURE_TEXT_MAX);
     if (at > t.s.n || n > t.s.n - at)
         return lx_fail(err, LX_EFORMAT, "the EXIF comment ends after the file");
     const span text = {t.s.data + at + CODE, n - CODE};

@@ -59,7 +59,8 @@ static int read_member(torch_file *t, lx_zip_entry *e)
         if (t->zip.n < SIZE_MAX / 200)
             budget += t->zip.n * 100;
         if (e->size > budget - (t->stored < budget ? t->stored : budget))
-            return lx_fail(t->err, LX_ELIMIT, "zip: the members inflate to too much");
+            return lx_fail(t->err, LX_ELIMIT, "zip: the members inflate to more than %zu bytes",
+                           budget);
         if (!(copy = lx_tensor_file__own(t->file, e->size)))
             return lx_oom(t->err);
         rc = lx_zip_inflate(copy, &t->zip, e, t->err);

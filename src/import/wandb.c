@@ -339,8 +339,10 @@ static int conclude(reader *r, const char *path, size_t damaged, lx_error *err)
         return LX_OK;
     }
     if (damaged)
-        lx_history_problem(h, "%s: damaged in %zu place%s; the rest was read", path,
-                           damaged, damaged == 1 ? "" : "s");
+        lx_history_problem(h,
+                           "%s: damaged in %zu place%s, or a record has more than "
+                           "%d MiB; the rest was read",
+                           path, damaged, damaged == 1 ? "" : "s", MOST_RECORD >> 20);
     r->run->origin = lx_history_printf(
         h, "wandb:%s/%s@%.0f", r->project ? r->project : "", r->id, r->run->started);
     if (!r->run->name || !*r->run->name)

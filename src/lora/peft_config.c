@@ -29,8 +29,8 @@ static int read_beside(lx_peft_config *c, const char **problem, const char *path
         if (rc == LX_OK)
             rc = lx_json_parse(&c->root, lx_str_text(&text), text.len, err);
         if (rc < 0 && rc != LX_ENOMEM && rc != LX_EIO && rc != LX_EPERM) {
-            *problem =
-                "adapter_config.json beside it cannot be read: alphas may be missing";
+            *problem = "adapter_config.json beside it cannot be read (damaged, or larger "
+                       "than 4 MiB): alphas may be missing";
             rc = LX_OK;
         }
     }

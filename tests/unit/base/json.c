@@ -83,6 +83,30 @@ static void test_base_json__depth_is_counted_not_recursed(void **state)
     free(deep);
 }
 
+static void test_base_json__values_are_counted_before_they_are_made(void **state)
+{
+    char *text = malloc(2 * (size_t)LX_JSON_VALUES + 3);
+    lx_error err = {0};
+    cJSON *value = NULL;
+    size_t n = 0;
+
+    (void)state;
+    assert_non_null(text);
+    text[n++] = '[';
+    for (int i = 0; i < LX_JSON_VALUES; i++) { /* and the list: one too many */
+        text[n++] = '0';
+        text[n++] = ',';
+    }
+    text[n - 1] = ']';
+    assert_int_equal(lx_json_parse(&value, text, n, &err), LX_ELIMIT);
+    assert_non_null(strstr(err.text, "more than 16777216 values"));
+    text[n - 3] = ']';
+    assert_int_equal(lx_json_parse(&value, text, n - 2, &err), LX_OK);
+    assert_int_equal(cJSON_GetArraySize(value), LX_JSON_VALUES - 1);
+    cJSON_Delete(value);
+    free(text);
+}
+
 static void test_base_json__equal_keys_in_different_objects_are_fine(void **state)
 {
     const char *text = "{\"a\":{\"a\":[{\"a\":1},{\"a\":2}]},\"b\":{\"a\":null}} \n";
@@ -239,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_json__strict_where_cjson_is_not),
         cmocka_unit_test(test_base_json__depth_is_counted_not_recursed),
+        cmocka_unit_test(test_base_json__values_are_counted_before_they_are_made),
         cmocka_unit_test(test_base_json__equal_keys_in_different_objects_are_fine),
         cmocka_unit_test(test_base_json__canonical_form),
         cmocka_unit_test(test_base_json__numbers_read_back_equal),
