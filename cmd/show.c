@@ -157,6 +157,13 @@ static void show_inputs(lx_cli *cli, const detail *d)
              lx_arena_printf(cli->arena, "%.12s on %s%s", commit, branch ? branch : "?",
                              d->texts.diff && *d->texts.diff ? ", with uncommitted changes"
                                                              : ", clean"));
+    if (cJSON_GetObjectItemCaseSensitive(git, "diff_cut_at"))
+        line(cli, "git", "the differences are longer than 4 MiB; their rest was not recorded");
+    if (cJSON_GetObjectItemCaseSensitive(git, "untracked_left_out"))
+        line(cli, "git",
+             lx_arena_printf(cli->arena,
+                             "%g untracked sources were left out: more than 200, or over 256 KiB",
+                             lx_json_number(git, "untracked_left_out", 0)));
     line(cli, "git", lx_json_text(git, "problem"));
     cJSON_Delete(data);
     cJSON_Delete(base);

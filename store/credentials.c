@@ -70,7 +70,10 @@ static int ssh_key(git_credential **out, store__credentials *c, const char *user
 
 /* ---- git's credential helpers ------------------------------------------------------ */
 
-/* `git credential ACTION` without a terminal or a window to ask. */
+/*
+ * `git credential ACTION` without a terminal or a window to ask, and in no repository: a helper is a command, and the
+ * settings of the repository around us may be a stranger's. The user's and the system's say which there are.
+ */
 static void run_git(const char *action, int input)
 {
     int nothing = open("/dev/null", O_RDWR);
@@ -79,6 +82,11 @@ static void run_git(const char *action, int input)
     dup2(input, 1);
     dup2(nothing, 2);
     setsid();
+    if (chdir("/") < 0)
+        _exit(127);
+    unsetenv("GIT_WORK_TREE");
+    unsetenv("GIT_COMMON_DIR");
+    setenv("GIT_DIR", "/dev/null", 1); /* no repository, and none is looked for */
     setenv("GIT_TERMINAL_PROMPT", "0", 1);
     setenv("GIT_ASKPASS", "true", 1);
     setenv("SSH_ASKPASS", "true", 1);

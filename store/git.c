@@ -15,6 +15,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -119,13 +120,27 @@ static bool send_diff(cJSON *root, int fd, git_repository *repo, git_tree *tree)
     return is_sent;
 }
 
-static bool send_source(int fd, const char *work_dir, const char *name)
+/* What git would keep of it: of a link its text, and not what it leads to, which lies anywhere. */
+static int read_source(lx_str *out, const char *path)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlink(path, target, sizeof target);
+
+    if (n < 0)
+        return lx_file_read(out, path, MOST_SOURCE, NULL);
+    lx_str_append(out, target, (size_t)n);
+    return lx_str_check(out, NULL);
+}
+
+/* *is_kept: not one that is larger than MOST_SOURCE or cannot be read. */
+static bool send_source(bool *is_kept, int fd, const char *work_dir, const char *name)
 {
     lx_str path = LX_STR_INIT, bytes = LX_STR_INIT, clean = LX_STR_INIT;
     bool is_sent = true;
 
     lx_str_printf(&path, "%s%s", work_dir, name);
-    if (lx_file_read(&bytes, lx_str_text(&path), MOST_SOURCE, NULL) == LX_OK) {
+    *is_kept = read_source(&bytes, lx_str_text(&path)) == LX_OK;
+    if (*is_kept) {
         lx_scrub_text(&clean, lx_str_text(&bytes), bytes.len);
         is_sent = !clean.failed && send_frame(fd, 'n', name, strlen(name)) &&
                   send_frame(fd, 'b', lx_str_text(&clean), clean.len);
@@ -136,13 +151,13 @@ static bool send_source(int fd, const char *work_dir, const char *name)
     return is_sent;
 }
 
-static bool send_untracked(int fd, git_repository *repo)
+static bool send_untracked(cJSON *root, int fd, git_repository *repo)
 {
     git_status_options options;
     git_status_list *list = NULL;
     const char *work_dir = store__git2.repository_workdir(repo);
-    bool is_sent = true;
-    int n_kept = 0;
+    bool is_sent = true, is_kept;
+    int n_kept = 0, n_left = 0;
 
     store__git2.status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
     options.show = GIT_STATUS_SHOW_WORKDIR_ONLY;
@@ -155,13 +170,17 @@ static bool send_untracked(int fd, git_repository *repo)
         const git_status_entry *entry = store__git2.status_byindex(list, i);
         const char *name =
             entry->index_to_workdir ? entry->index_to_workdir->new_file.path : NULL;
-        if (!(entry->status & GIT_STATUS_WT_NEW) || !name || !is_source(name) ||
-            n_kept >= MOST_SOURCES)
+        if (!(entry->status & GIT_STATUS_WT_NEW) || !name || !is_source(name))
             continue;
-        is_sent = send_source(fd, work_dir, name);
-        n_kept++;
+        is_kept = false;
+        if (n_kept < MOST_SOURCES)
+            is_sent = send_source(&is_kept, fd, work_dir, name);
+        n_kept += is_kept;
+        n_left += !is_kept;
     }
     store__git2.status_list_free(list);
+    if (n_left) /* too many, or too large */
+        cJSON_AddNumberToObject(root, "untracked_left_out", n_left);
     return is_sent;
 }
 
@@ -200,12 +219,17 @@ static bool serve(int fd, const char *folder)
     }
     store__git2.libgit2_init();
     got = store__git2.repository_open_ext(&repo, folder, 0, NULL);
-    if (got < 0 && got != GIT_ENOTFOUND) {
+    if (store__git2_is_of_another(got)) {
+        got = GIT_EOWNER;
+        cJSON_AddStringToObject(root, "problem",
+                                "the repository belongs to another user and was not read "
+                                "(git config --global --add safe.directory FOLDER)");
+    } else if (got < 0 && got != GIT_ENOTFOUND) {
         const git_error *why = store__git2.error_last();
         cJSON_AddStringToObject(root, "problem", why ? why->message : "cannot be opened");
     } else if (got == 0) {
         add_head(root, repo, &tree);
-        is_sent = send_diff(root, fd, repo, tree) && send_untracked(fd, repo);
+        is_sent = send_diff(root, fd, repo, tree) && send_untracked(root, fd, repo);
     }
     if (got != GIT_ENOTFOUND)
         is_sent = is_sent && send_json(fd, root);

@@ -1,5 +1,7 @@
 #include "store/git2_late.h"
 
+#include <string.h>
+
 #include "src/base/late.h"
 
 store__git2_functions store__git2;
@@ -19,4 +21,13 @@ int store__git2_load(lx_error *err)
                                     .n = sizeof names / sizeof *names};
 
     return store__git2.libgit2_init ? LX_OK : lx_late_load(&store__git2, &library, err);
+}
+
+bool store__git2_is_of_another(int code)
+{
+    const git_error *last = code < 0 ? store__git2.error_last() : NULL;
+
+    return code == GIT_EOWNER || (last && last->message &&
+                                  (strstr(last->message, "safe.directory") ||
+                                   strstr(last->message, "not owned by current user")));
 }

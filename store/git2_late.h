@@ -7,6 +7,7 @@
 #define LX_STORE_GIT2_LATE_H
 
 #include <git2.h>
+#include <stdbool.h>
 
 #include "src/base/error.h"
 
@@ -92,5 +93,9 @@ extern store__git2_functions store__git2;
 
 /* Before anything else of it, as often as one likes. LX_EPLACE: it is not on this machine. */
 int store__git2_load(lx_error *err);
+
+/* Does what a call just returned mean that a repository belongs to another user? libgit2 1.5 loses the code on its way
+ * through a transport, and where safe.directory is not set at all it is that which it says was not found. */
+bool store__git2_is_of_another(int code);
 
 #endif

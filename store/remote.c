@@ -39,6 +39,12 @@ static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *e
 {
     const git_error *last = store__git2.error_last();
     lx_str clean = LX_STR_INIT;
+
+    if (store__git2_is_of_another(code))
+        return lx_fail(err, LX_EPERM,
+                       "%s: %s: it belongs to another user (git config --global --add "
+                       "safe.directory FOLDER takes it all the same)",
+                       r->shown, doing);
     int rc = code == GIT_ENOTFOUND                                ? LX_ENOTFOUND
              : code == GIT_EAUTH || code == GIT_ECERTIFICATE      ? LX_EPERM
              : code == GIT_ENONFASTFORWARD || code == GIT_ELOCKED ? LX_EBUSY
@@ -55,21 +61,30 @@ static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *e
     return rc;
 }
 
-/* A remote's name in the repository around the working folder stands for its address. */
-static char *address_of(const char *url)
+/* A remote's name in the repository around the working folder stands for its address. LX_EPERM: that repository is
+ * another user's, and there is nothing else of this name. */
+static int address_of(char **out, const char *url, lx_error *err)
 {
     git_repository *repo = NULL;
     git_remote *remote = NULL;
-    char *found = NULL;
+    int code = 0, rc = LX_OK;
 
+    *out = NULL;
     if (!strpbrk(url, "/:\\") &&
-        store__git2.repository_open_ext(&repo, ".", 0, NULL) == 0 &&
+        (code = store__git2.repository_open_ext(&repo, ".", 0, NULL)) == 0 &&
         store__git2.remote_lookup(&remote, repo, url) == 0 &&
         store__git2.remote_url(remote))
-        found = lx_strdup(store__git2.remote_url(remote));
+        url = store__git2.remote_url(remote);
+    if (store__git2_is_of_another(code) && !lx_file_exists(url))
+        rc = lx_fail(err, LX_EPERM,
+                     "%s: the repository around this folder belongs to another user (git "
+                     "config --global --add safe.directory FOLDER)",
+                     url);
+    else if (!(*out = lx_strdup(url)))
+        rc = lx_oom(err);
     store__git2.remote_free(remote);
     store__git2.repository_free(repo);
-    return found ? found : lx_strdup(url);
+    return rc;
 }
 
 static int on_credentials(git_credential **out, const char *url, const char *user,
@@ -149,12 +164,12 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
     store__git2.libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)10000000);
     store__credentials_certificates();
     lx_str_printf(&path, "%s/sync-%lld.git", scratch, (long long)getpid());
-    address = address_of(url);
+    rc = address_of(&address, url, err);
     r->shown = shown_address(address ? address : url);
     r->scratch = lx_str_detach(&path);
-    if (!address || !r->shown || !r->scratch)
+    if (rc == LX_OK && (!r->shown || !r->scratch))
         rc = lx_oom(err);
-    else if ((rc = lx_make_dirs(scratch, err)) == LX_OK) {
+    else if (rc == LX_OK && (rc = lx_make_dirs(scratch, err)) == LX_OK) {
         remove_tree(r->scratch); /* of one that was killed and had our number */
         if ((code = store__git2.repository_init(&r->repo, r->scratch, 1)) < 0 ||
             (code = store__git2.remote_create_anonymous(&r->remote, r->repo, address)) <

@@ -46,7 +46,12 @@ helper s3cret
 try push https://$host/runs.git
 try --store second pull https://$host/runs.git
 sort told | uniq -c | sed 's/^ *//'
-echo "== the address has it, and it is not shown"
+echo "== a helper that a repository around us names is not asked"
+git init -q around
+git -C around config credential.helper "!touch '$PWD/witness'; echo"
 git config --global --unset credential.helper
+(cd around && try push https://$host/runs.git | head -n 1)
+[ ! -e witness ] || echo "it was"
+echo "== the address has it, and it is not shown"
 "$LX" note a "said later" | say
 try push https://wren:s3cret@$host/runs.git
