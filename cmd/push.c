@@ -108,16 +108,18 @@ static bool is_settled(pushing *p, const lx_run_row *run, const char *mark)
  * all. *theirs: the record of a single one, yours; else NULL. */
 static int merge_theirs(pushing *p, const lx_run_row *run, cJSON **theirs, lx_error *err)
 {
-    lx_remote_version *fresh =
-        lx_arena_calloc(p->sync->cli->arena, p->n_there, sizeof *fresh);
     const lx_remote_version *only;
+    lx_remote_version *fresh;
     cJSON **records;
-    size_t n = 0;
+    size_t n = versions_of(p, run->id, &only);
     int rc;
 
     *theirs = NULL;
-    if (!fresh)
+    if (!n) /* room for all that is there, for every run of ours, would be their product */
+        return LX_OK;
+    if (!(fresh = lx_arena_calloc(p->sync->cli->arena, n, sizeof *fresh)))
         return lx_oom(err);
+    n = 0;
     for (size_t i = 0; i < p->n_there; i++)
         if (strcmp(p->there[i].run, run->id) == 0 &&
             !lx_synced_has(p->sync->synced, &p->there[i]))

@@ -364,8 +364,7 @@ int lx_store_gc(lx_gc_report *out, lx_store *store, const lx_gc_options *options
     int rc;
 
     *out = (lx_gc_report){0};
-    if ((rc = store__exec(store, "PRAGMA temp_store=MEMORY", err)) == LX_OK &&
-        (rc = store__begin(store, err)) == LX_OK)
+    if ((rc = store__begin(store, err)) == LX_OK)
         rc = store__end(store, collect(&g, &files, err), err);
     if (rc == LX_OK)
         rc = remove_files(&g, &files, err);

@@ -466,6 +466,12 @@ static int use_wal(lx_store *s, lx_error *err)
     return rc;
 }
 
+/* What SQLite sorts may be large, and would then go into files of /var/tmp: a confined command may make none there. */
+static int keep_temporaries_here(lx_store *s, lx_error *err)
+{
+    return store__exec(s, "PRAGMA temp_store=MEMORY", err);
+}
+
 static int open_for_writing(lx_store *s, const char *name, lx_error *err)
 {
     int64_t version;
@@ -476,7 +482,8 @@ static int open_for_writing(lx_store *s, const char *name, lx_error *err)
         (rc = store__exec(s, "PRAGMA synchronous=EXTRA", err)) < 0 ||
         (rc = use_wal(s, err)) < 0 ||
         (rc = store__exec(s, "PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON",
-                          err)) < 0)
+                          err)) < 0 ||
+        (rc = keep_temporaries_here(s, err)) < 0)
         return rc;
     sqlite3_wal_hook(s->db, count_wal,
                      s); /* after the pragma, which sets a hook of its own */
@@ -527,7 +534,8 @@ static int open_for_reading(lx_store *s, const char *name, lx_error *err)
     if (rc < 0 && rc != LX_ENOMEM && is_about_the_medium(s) &&
         (rc = open_elsewhere(s, name, err)) == LX_OK)
         rc = read_version(&version, s, err);
-    if (rc < 0 || (rc = migrate(s, version, err)) < 0)
+    if (rc < 0 || (rc = migrate(s, version, err)) < 0 ||
+        (rc = keep_temporaries_here(s, err)) < 0)
         return rc;
     return store__exec(s, "PRAGMA query_only=1", err);
 }

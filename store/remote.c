@@ -18,6 +18,8 @@
 
 static const char PREFIX[] = "refs/lx/runs/";
 enum { MOST_RECORD = 256 << 20, BATCH = 50 };
+static const uint64_t MOST_OBJECT = 1ULL << 33;  /* as a member of a bundle */
+static const uint64_t MOST_FETCHED = 1ULL << 36; /* bytes of one batch, as a bundle */
 
 struct lx_remote {
     char *scratch; /* the bare repository's folder */
@@ -300,6 +302,16 @@ static void release_specs(specs *s)
 
 /* ---- arriving ---------------------------------------------------------------------- */
 
+/* What a server sends it may send without end: the disk is ours. */
+static int on_progress(const git_indexer_progress *so_far, void *context)
+{
+    (void)context;
+    if (so_far->received_bytes <= MOST_FETCHED)
+        return 0;
+    store__git2.error_set_str(GIT_ERROR_NET, "it sends more than 64 GiB at once");
+    return -1;
+}
+
 static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n,
                        lx_error *err)
 {
@@ -311,6 +323,7 @@ static int fetch_batch(lx_remote *r, const lx_remote_version *versions, size_t n
     options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
     options.update_fetchhead = 0;
     options.callbacks.credentials = on_credentials;
+    options.callbacks.transfer_progress = on_progress;
     options.callbacks.payload = r;
     store__credentials_begin(&r->credentials);
     for (size_t i = 0; i < n && rc == LX_OK; i++)
@@ -395,8 +408,13 @@ int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
     r->objects = NULL;
     if ((code = open_version(&tree, r, v)) < 0 ||
         (code = open_blob(&blob, r, tree, "record.json", MOST_RECORD)) < 0) {
-        rc = lx_fail(err, LX_EFORMAT, "%s: version %.10s of run %s is no run of lx",
-                     r->shown, v->commit, v->run);
+        rc =
+            code == GIT_EINVALID
+                ? lx_fail(err, LX_ELIMIT,
+                          "%s: version %.10s of run %s has a record of more than 256 MiB",
+                          r->shown, v->commit, v->run)
+                : lx_fail(err, LX_EFORMAT, "%s: version %.10s of run %s is no run of lx",
+                          r->shown, v->commit, v->run);
         goto done;
     }
     if ((entry = store__git2.tree_entry_byname(tree, "objects")) &&
@@ -422,7 +440,10 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
     store__git2.blob_free(r->blob);
     r->blob = NULL;
     code =
-        r->objects ? open_blob(&r->blob, r, r->objects, hex, 1ULL << 36) : GIT_ENOTFOUND;
+        r->objects ? open_blob(&r->blob, r, r->objects, hex, MOST_OBJECT) : GIT_ENOTFOUND;
+    if (code == GIT_EINVALID)
+        return lx_fail(err, LX_ELIMIT, "%s: object %s has more than 8 GiB", r->shown,
+                       hex);
     if (code == GIT_ENOTFOUND)
         return lx_fail(err, LX_ENOTFOUND, "%s: object %s is not in this version",
                        r->shown, hex);

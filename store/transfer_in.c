@@ -140,21 +140,21 @@ int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
         problem = "its kind";
     else if (!is_short(member(r, "name"), MOST_NAME) ||
              !is_short(member(r, "origin"), MOST_NAME))
-        problem = "its name or origin";
+        problem = "its name or origin (4096 bytes at most)";
     else if (member(r, "parent") && !is_run_id(lx_json_text(r, "parent")))
         problem = "its parent";
     else if (!is_time(member(r, "started")) || !is_sound_seed(lx_json_text(r, "seed")))
         problem = "its start or seed";
     else if (!is_sound_end(member(r, "end")))
-        problem = "its end";
+        problem = "its end (a message of 16 MiB at most)";
     else if (!are_sound_texts(member(r, "texts")))
         problem = "its texts";
     else if (!are_sound(member(r, "remarks"), MOST_REMARKS, is_sound_remark))
-        problem = "its remarks";
+        problem = "its remarks (100000 at most, keys of 4096 bytes, texts of 16 MiB)";
     else if (!are_sound(member(r, "artifacts"), MOST_ARTIFACTS, is_sound_artifact))
-        problem = "its artifacts";
+        problem = "its artifacts (100000 at most, names of 4096 bytes)";
     else if (!are_sound(member(r, "curves"), MOST_CURVES, is_sound_curve))
-        problem = "its curves";
+        problem = "its curves (4096 at most, names of 256 bytes)";
     else if (member(r, "console") && !is_hash(member(r, "console")))
         problem = "its console";
     return problem ? lx_fail(err, LX_EFORMAT, "run %s: %s cannot be", *id, problem)
@@ -162,6 +162,12 @@ int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
 }
 
 /* ---- objects ----------------------------------------------------------------------- */
+
+/* An object whose text was looked through for the names of others. */
+typedef struct followed {
+    lx_hash hash;
+    int depth; /* 1 and more: at how many removes from the record; 0: an empty place */
+} followed;
 
 /* One record being brought in. */
 typedef struct arrival {
@@ -173,6 +179,8 @@ typedef struct arrival {
     bool is_extended;
     store__batch batch; /* objects on their way */
     size_t batch_bytes;
+    followed *followed; /* by hash; a power of two of places, half of them empty */
+    size_t n_followed, n_places;
 } arrival;
 
 /* What gathered in the batch, in a transaction of its own: nothing refers to it yet. */
@@ -190,6 +198,48 @@ static int add_batch(arrival *a, lx_error *err)
 static bool is_hex(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+/* Its place, or the empty one where it belongs. */
+static followed *place_of(followed *places, size_t n_places, const lx_hash *hash)
+{
+    size_t at;
+
+    memcpy(&at, hash->bytes, sizeof at);
+    for (at &= n_places - 1; places[at].depth; at = (at + 1) & (n_places - 1))
+        if (lx_hash_equal(&places[at].hash, hash))
+            break;
+    return &places[at];
+}
+
+static bool was_followed(const arrival *a, const lx_hash *hash, int depth)
+{
+    const followed *f = a->n_places ? place_of(a->followed, a->n_places, hash) : NULL;
+    return f && f->depth && f->depth <= depth + 1;
+}
+
+/* Without it a few texts that name one another a thousand times each would be read a thousand million times. From
+ * farther away less was followed, so nearer it is once more. */
+static int note_followed(arrival *a, const lx_hash *hash, int depth, lx_error *err)
+{
+    followed *f;
+
+    if (a->n_places <= 2 * a->n_followed) {
+        size_t n = a->n_places ? 2 * a->n_places : 64;
+        followed *more = lx_calloc(n, sizeof *more);
+        if (!more)
+            return lx_oom(err);
+        for (size_t i = 0; i < a->n_places; i++)
+            if (a->followed[i].depth)
+                *place_of(more, n, &a->followed[i].hash) = a->followed[i];
+        lx_free(a->followed);
+        a->followed = more;
+        a->n_places = n;
+    }
+    f = place_of(a->followed, a->n_places, hash);
+    a->n_followed += !f->depth;
+    *f = (followed){*hash, depth + 1};
+    return LX_OK;
 }
 
 static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_error *err);
@@ -232,7 +282,7 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
     size_t n;
     int rc = lx_object_exists(&is_here, a->store, hash, err);
 
-    if (rc < 0 || (is_here && !follows))
+    if (rc < 0 || (is_here && !follows) || (follows && was_followed(a, hash, depth)))
         return rc;
     if (depth > 6)
         return lx_fail(err, LX_EFORMAT, "objects that name one another without end");
@@ -241,10 +291,15 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
     if (!is_here) {
         if ((rc = store__batch_put(&stored, &a->batch, data, n, err)) < 0)
             return rc;
+        if (!lx_hash_equal(
+                &stored, hash)) /* it was verified: a file that is written to meanwhile */
+            return lx_fail(err, LX_EFORMAT, "an object changes while it is read");
         a->batch_bytes += n + 1;
         if (a->batch_bytes > GROUP_BYTES && (rc = add_batch(a, err)) < 0)
             return rc;
     }
+    if (follows && (rc = note_followed(a, hash, depth, err)) < 0)
+        return rc;
     if (follows && depth < 4 && n <= MOST_TEXT) {
         /* The next fetch takes the bytes away. */
         if (!(copy = lx_strndup(data, n)))
@@ -337,17 +392,38 @@ static int insert_run(arrival *a, lx_error *err)
 
 /* ---- remarks ----------------------------------------------------------------------- */
 
-/* By its time and key: the value may have been scrubbed on its way here. */
+/* What is here already, by what it is known again by: the tables have no index for that, and a run of a stranger may
+ * have a hundred thousand of them. */
+static int list_remarks(arrival *a, lx_error *err)
+{
+    int rc =
+        store__exec(a->store,
+                    "CREATE TEMP TABLE IF NOT EXISTS said(kind, key, at);"
+                    "CREATE INDEX IF NOT EXISTS temp.said_all ON said(kind, key, at);"
+                    "DELETE FROM said",
+                    err);
+    return rc < 0 ? rc
+                  : store__do(a->store, err,
+                              "INSERT INTO said SELECT kind, key, at FROM remark"
+                              " WHERE run=?1",
+                              "i", a->seq);
+}
+
+/* By its time and key: the value may have been scrubbed on its way here. One that is new is noted. */
 static int has_remark(bool *out, arrival *a, const cJSON *r, lx_error *err)
 {
-    int64_t seq;
-    int rc = store__number(
-        &seq, 0, a->store, err,
-        "SELECT seq FROM remark WHERE run=?1 AND at=?2 AND kind=?3 AND key=?4", "idtt",
-        a->seq, cJSON_GetArrayItem(r, 0)->valuedouble,
-        cJSON_GetArrayItem(r, 1)->valuestring, cJSON_GetArrayItem(r, 2)->valuestring);
-    *out = seq != 0;
-    return rc;
+    const double at = cJSON_GetArrayItem(r, 0)->valuedouble;
+    const char *kind = cJSON_GetArrayItem(r, 1)->valuestring,
+               *key = cJSON_GetArrayItem(r, 2)->valuestring;
+    int64_t is_here;
+    int rc = store__number(&is_here, 0, a->store, err,
+                           "SELECT 1 FROM said WHERE kind=?1 AND key=?2 AND at=?3", "ttd",
+                           kind, key, at);
+    *out = is_here != 0;
+    return rc < 0 || is_here
+               ? rc
+               : store__do(a->store, err, "INSERT INTO said VALUES(?1, ?2, ?3)", "ttd",
+                           kind, key, at);
 }
 
 /*
@@ -386,7 +462,7 @@ static int take_remarks(arrival *a, lx_error *err)
 {
     const cJSON *r;
     size_t n = 0;
-    int rc = LX_OK;
+    int rc = list_remarks(a, err);
 
     cJSON_ArrayForEach(r, member(a->record, "remarks"))
     {
@@ -407,10 +483,44 @@ static int take_remarks(arrival *a, lx_error *err)
 
 /* ---- artifacts --------------------------------------------------------------------- */
 
+static int list_artifacts(arrival *a, lx_error *err)
+{
+    int rc = store__exec(
+        a->store,
+        "CREATE TEMP TABLE IF NOT EXISTS kept(role, step, at, name, object);"
+        "CREATE INDEX IF NOT EXISTS temp.kept_at ON kept(role, step, at);"
+        "CREATE INDEX IF NOT EXISTS temp.kept_name ON kept(role, step, name, object);"
+        "DELETE FROM kept",
+        err);
+    return rc < 0
+               ? rc
+               : store__do(a->store, err,
+                           "INSERT INTO kept SELECT role, coalesce(step, -1), at, name,"
+                           " object FROM artifact WHERE run=?1",
+                           "i", a->seq);
+}
+
+/* The same moment is the same file: name and bytes may have been scrubbed. One that is new is noted. */
+static int has_artifact(bool *out, arrival *a, const lx_artifact *f, const lx_hash *hash,
+                        lx_error *err)
+{
+    int64_t is_here;
+    int rc = store__number(&is_here, 0, a->store, err,
+                           "SELECT 1 FROM kept WHERE role=?1 AND step=?2 AND at=?3"
+                           " UNION ALL SELECT 1 FROM kept WHERE role=?1 AND step=?2"
+                           " AND name=?4 AND object=?5 LIMIT 1",
+                           "tidth", f->role, f->step, f->at, f->name, hash);
+    *out = is_here != 0;
+    return rc < 0 || is_here
+               ? rc
+               : store__do(a->store, err, "INSERT INTO kept VALUES(?1, ?2, ?3, ?4, ?5)",
+                           "tidth", f->role, f->step, f->at, f->name, hash);
+}
+
 static int take_artifacts(arrival *a, lx_error *err)
 {
     const cJSON *item;
-    int rc = LX_OK;
+    int rc = list_artifacts(a, err);
 
     cJSON_ArrayForEach(item, member(a->record, "artifacts"))
     {
@@ -421,20 +531,14 @@ static int take_artifacts(arrival *a, lx_error *err)
                                 .path = path,
                                 .step = (int64_t)lx_json_number(item, "step", -1),
                                 .at = lx_json_number(item, "at", 0)};
-        int64_t seq;
+        bool is_here;
         if (rc < 0 || !lx_hash_from_hex(&hash, lx_json_text(item, "sha256")))
             continue;
         if (lx_json_text(item, "tensors") &&
             lx_hash_from_hex(&tensors, lx_json_text(item, "tensors")))
             artifact.tensor_hash = &tensors;
-        /* The same moment is the same file: name and bytes may have been scrubbed. */
-        rc =
-            store__number(&seq, 0, a->store, err,
-                          "SELECT seq FROM artifact WHERE run=?1 AND role=?2 AND"
-                          " coalesce(step, -1)=?3 AND (at=?4 OR (name=?5 AND object=?6))",
-                          "itidth", a->seq, artifact.role, artifact.step, artifact.at,
-                          artifact.name, &hash);
-        if (rc == LX_OK && !seq) {
+        rc = has_artifact(&is_here, a, &artifact, &hash, err);
+        if (rc == LX_OK && !is_here) {
             rc = store__add_artifact(a->store, a->seq, &artifact, &hash,
                                      (int64_t)lx_json_number(item, "size", 0),
                                      cJSON_IsTrue(member(item, "is_kept")), err);
@@ -584,6 +688,7 @@ int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSO
         (rc = lx_store_group_begin(store, err)) == LX_OK)
         rc = lx_store_group_end(store, write_rows(how, &a, err), err);
     store__batch_release(&a.batch);
+    lx_free(a.followed);
     if (rc < 0)
         lx_within(err, "run %s", id);
     *seq = a.seq;

@@ -4,6 +4,7 @@ For each a command meets something that is as large as the limit allows, and the
 not speak of the limit; the second must, with the number, end with the status that is said here, and do so before it takes
 room for what it was given: it has MOST bytes of memory (or what the row says) and no more. Prints what was otherwise.
 """
+import hashlib
 import json
 import os
 import resource
@@ -435,12 +436,25 @@ def large_member(is_at):
     n = 8 * GIB - is_at
     octal = b"%011o\0" % n if is_at else b"%012o" % n
     text = json.dumps({"lx_bundle": 1, "objects": [["0" * 64, n]], "runs": []}).encode()
-    import hashlib
     parts = [member("manifest/" + hashlib.sha256(text).hexdigest(), len(text)), text, b"\0" * (-len(text) % 512),
              member("objects/" + "0" * 64, n, octal)]
     return ["import", put("b.lxb", *parts)]
 
 
+def arriving(what, most, item):
+    def make(is_at):
+        run = {"id": "0123456789abcdef", "kind": "train", "started": 1, "texts": {}, "remarks": [], "artifacts": [], "curves": []}
+        run[what] = [item(i) for i in range(most + (not is_at))]
+        text = json.dumps({"lx_bundle": 1, "objects": [], "runs": [run]}).encode()
+        return ["import", put("b.lxb", member("manifest/" + hashlib.sha256(text).hexdigest(), len(text)), text,
+                              b"\0" * (-len(text) % 512 + 1024))]
+    return make
+
+
+limit("a run that arrives: remarks", "its remarks (100000 at most", arriving("remarks", 100000, lambda i: [i, "note", "", "n"]),
+      at_status=0, most=300 * MIB)
+limit("a run that arrives: artifacts", "its artifacts (100000 at most", arriving("artifacts", 100000, lambda i: {
+    "role": "file", "name": "n", "sha256": f"{i:064x}", "size": 1, "step": i, "at": i, "is_kept": False}), at_status=0, most=300 * MIB)
 limit("bundle: unpacked", "at most 64 GiB", unpacked, at_status=65)
 limit("bundle: packed", "2000 times its packed size", packed_ratio, at_status=65)
 limit("bundle: the manifest", "a manifest of 1073741825 bytes; the most is 1 GiB", manifest, at_status=65)
