@@ -1,10 +1,11 @@
 /*
- * make_run STORE DIR NAME [hostile] - records a training that never was
+ * make_run STORE DIR NAME [hostile [TEXT]] - records a training that never was
  *
  * For tests of what is done with recorded runs. Under DIR lie the images (DIR/2_iwl
  * 1girl/NAME.png, *.jpg, captions beside them); it becomes the run's train_data_dir. 200
  * steps in 4 epochs, two samples, a note, tags. "hostile": every text a stranger may
- * choose is one that would act if it were not escaped, and one line has a megabyte.
+ * choose is one that would act if it were not escaped, and one line has a megabyte; with
+ * TEXT every such text is that.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,14 +18,14 @@
 #include "store/dataset.h"
 #include "store/store.h"
 
-static const char HOSTILE[] = "</td></script><script>alert(1)</script><img src=x "
-                              "onerror=alert(2)>\x1b[2J\x1b]52;c;YQ==\x07"
-                              "\xC2\x9B"
-                              "31m \xE2\x80\xAE"
-                              "gnp.\n=1+1|`[a](b)";
+static const char *hostile = "</td></script><script>alert(1)</script><img src=x "
+                             "onerror=alert(2)>\x1b[2J\x1b]52;c;YQ==\x07"
+                             "\xC2\x9B"
+                             "31m \xE2\x80\xAE"
+                             "gnp.\n=1+1|`[a](b)";
 
 static lx_error err;
-static bool is_hostile;
+static bool is_hostile, is_usual;
 
 static void need(int rc)
 {
@@ -36,7 +37,7 @@ static void need(int rc)
 
 static const char *text(const char *plain)
 {
-    return is_hostile ? HOSTILE : plain;
+    return is_hostile ? hostile : plain;
 }
 
 /* ---- data -------------------------------------------------------------------------- */
@@ -53,7 +54,7 @@ static char *read_caption(const char *image)
     lx_str_append(&path, image, strlen(image) - 4);
     lx_str_puts(&path, ".txt");
     if (lx_file_read(&caption, path.data, 1 << 20, NULL) == LX_OK)
-        kept = is_hostile ? strdup(HOSTILE) : strdup(lx_str_text(&caption));
+        kept = is_hostile ? strdup(hostile) : strdup(lx_str_text(&caption));
     lx_str_release(&path);
     lx_str_release(&caption);
     return kept;
@@ -88,9 +89,9 @@ static char *record_data(lx_store *store, const char *dir)
         folder.n_images++;
     }
     if (is_hostile) {
-        images[folder.n_images] = (lx_store_image){.name = HOSTILE, .caption = HOSTILE};
+        images[folder.n_images] = (lx_store_image){.name = hostile, .caption = hostile};
         folder.n_images++;
-        folder.class_tokens = HOSTILE;
+        folder.class_tokens = hostile;
     }
     need(lx_store_dataset_put(&root, store, &folder, 1, &err));
     lx_dir_free(&list);
@@ -110,7 +111,7 @@ static char *flags_of(const char *dir)
     cJSON_AddNumberToObject(root, "max_train_epochs", 4);
     cJSON_AddStringToObject(root, "train_data_dir", dir);
     cJSON_AddStringToObject(root, "training_comment", text("by wren@example.net"));
-    if (is_hostile) {
+    if (is_hostile && is_usual) {
         char *line = malloc((1 << 20) + 1);
         memset(line, '<', 1 << 20);
         line[1 << 20] = '\0';
@@ -124,12 +125,16 @@ static char *flags_of(const char *dir)
 
 static void record_curves(lx_run *run)
 {
+    char key[100];
+
+    snprintf(key, sizeof key, "%.90s", is_usual ? "</script><b>" : hostile);
+    key[lx_utf8_check(key, strlen(key))] = '\0';
     for (int i = 1; i <= 200; i++) {
         double loss = 0.09 + 0.05 * exp(-i / 40.0) + 0.02 * sin(i * 1.7) * cos(i * 0.37);
         need(lx_run_log(run, "loss", i, i == 50 ? (double)NAN : loss, &err));
         need(lx_run_log(run, "lr/unet", i, 1e-4 * (i < 20 ? i / 20.0 : 1), &err));
         if (is_hostile)
-            need(lx_run_log(run, "</script><b>", i, loss, &err));
+            need(lx_run_log(run, key, i, loss, &err));
     }
 }
 
@@ -145,7 +150,7 @@ static void record_samples(lx_run *run, const char *dir)
     }
     if (is_hostile)
         need(
-            lx_run_artifact(run, "sample", HOSTILE, HOSTILE, strlen(HOSTILE), 200, &err));
+            lx_run_artifact(run, "sample", hostile, hostile, strlen(hostile), 200, &err));
 }
 
 int main(int argc, char **argv)
@@ -156,15 +161,18 @@ int main(int argc, char **argv)
     int64_t seq;
 
     if (argc < 4) {
-        fprintf(stderr, "usage: make_run STORE DIR NAME [hostile]\n");
+        fprintf(stderr, "usage: make_run STORE DIR NAME [hostile [TEXT]]\n");
         return 2;
     }
     is_hostile = argc > 4;
+    is_usual = argc < 6;
+    if (!is_usual)
+        hostile = argv[5];
     need(lx_store_open(&store, argv[1], false, &err));
     flags = flags_of(argv[2]);
     data = record_data(store, argv[2]);
     lx_run_start start = {
-        .name = is_hostile ? HOSTILE : argv[3],
+        .name = is_hostile ? hostile : argv[3],
         .kind = "train",
         .command_line = text("lx train --network_dim 4 --train_data_dir "
                              "/home/wren/img"),
@@ -181,9 +189,9 @@ int main(int argc, char **argv)
     seq = lx_run_seq(run);
     record_curves(run);
     record_samples(run, argv[2]);
-    need(lx_run_end_at(run, "finished", is_hostile ? HOSTILE : NULL, 1.77e9 + 400, &err));
+    need(lx_run_end_at(run, "finished", is_hostile ? hostile : NULL, 1.77e9 + 400, &err));
     need(lx_run_note(store, seq, text("made by wren on nest-7"), &err));
-    need(lx_run_tag(store, seq, is_hostile ? HOSTILE : "good", NULL, &err));
+    need(lx_run_tag(store, seq, is_hostile ? hostile : "good", NULL, &err));
     lx_store_close(store);
     lx_free(flags);
     lx_free(data);
