@@ -1,4 +1,6 @@
 /* What a merged file says of itself. */
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/derived.h"
@@ -6,6 +8,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
+#include "src/lora/counts.h"
 
 static const char *said(const lx_merge_job *j, size_t i, const char *key)
 {
@@ -48,47 +51,91 @@ static const char *lineage(const lx_merge_job *j)
 
 /* ---- tags -------------------------------------------------------------------------------- */
 
-/* all {folder: {tag: count}} += one file's; counts of one folder and tag add up. */
-static void add_tags(cJSON *all, const char *text)
-{
-    cJSON *one;
-    const cJSON *folder, *tag;
+/* A tag of a folder in one of the files. Of each folder there is one without a name, lest a folder without tags be lost. */
+typedef struct tag {
+    const char *folder, *name;
+    size_t n;
+    double count;
+} tag;
 
-    if (!text || lx_json_parse(&one, text, strlen(text), NULL) < 0)
-        return; /* metadata that are no JSON say nothing */
-    cJSON_ArrayForEach(folder, one)
-    {
-        cJSON *into =
-            folder->string ? cJSON_GetObjectItemCaseSensitive(all, folder->string) : NULL;
-        if (!cJSON_IsObject(folder) || !folder->string)
-            continue;
-        if (!into)
-            into = cJSON_AddObjectToObject(all, folder->string);
-        cJSON_ArrayForEach(tag, folder)
-        {
-            cJSON *old = cJSON_GetObjectItemCaseSensitive(into, tag->string);
-            if (!cJSON_IsNumber(tag))
-                continue;
-            if (old)
-                cJSON_SetNumberValue(old, old->valuedouble + tag->valuedouble);
-            else
-                cJSON_AddNumberToObject(into, tag->string, tag->valuedouble);
+static size_t add_tags(tag *tags, const lx_counts *counts)
+{
+    size_t n = 0;
+
+    for (size_t g = 0; g < counts->n_groups; g++) {
+        const lx_count_group *group = &counts->groups[g];
+        tags[n++] = (tag){.folder = group->name};
+        for (size_t i = 0; i < group->n_items; i++) {
+            const lx_counted *c = &group->items[i];
+            if (fabs(c->count) < 1e300) /* so that a sum is a number, too */
+                tags[n++] = (tag){group->name, c->name, c->n, c->count};
         }
     }
-    cJSON_Delete(one);
+    return n;
 }
 
-/* The union of the files' tag frequencies; NULL when none has any. */
+static int by_folder_and_name(const void *a, const void *b)
+{
+    const tag *x = a, *y = b;
+    const size_t n = x->n < y->n ? x->n : y->n;
+    int order = strcmp(x->folder, y->folder);
+
+    if (!order && n)
+        order = memcmp(x->name, y->name, n);
+    return order ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+/* {folder: {tag: count}} in canonical JSON; counts of one folder and tag add up. */
+static void put_tags(lx_str *out, const tag *tags, size_t n)
+{
+    char number[32];
+
+    for (size_t i = 0; i < n;) {
+        const char *folder = tags[i].folder;
+        bool is_first = true;
+        lx_str_puts(out, i ? "}," : "{");
+        lx_escape_json(out, folder, strlen(folder));
+        lx_str_puts(out, ":{");
+        while (i < n && strcmp(tags[i].folder, folder) == 0) {
+            const tag *t = &tags[i];
+            double sum = 0;
+            for (; i < n && by_folder_and_name(t, &tags[i]) == 0; i++)
+                sum += tags[i].count;
+            if (!t->name)
+                continue;
+            lx_str_puts(out, is_first ? "" : ",");
+            lx_escape_json(out, t->name, t->n);
+            lx_format_double(number, sum);
+            lx_str_printf(out, ":%s", number);
+            is_first = false;
+        }
+    }
+    lx_str_puts(out, "}}");
+}
+
+/* The union of the files' tag frequencies; NULL when none has any. Metadata that are no JSON say nothing. */
 static const char *tag_frequency(const lx_merge_job *j)
 {
-    cJSON *all = cJSON_CreateObject();
+    lx_arena *arena = j->cli->arena;
+    lx_counts *counts = lx_arena_calloc(arena, j->n, sizeof *counts);
+    lx_str text = LX_STR_INIT;
     const char *out = NULL;
+    size_t n = 0, room = 0;
+    tag *tags;
 
+    for (size_t i = 0; counts && i < j->n; i++) {
+        (void)lx_counts_parse(&counts[i], said(j, i, "ss_tag_frequency"), arena, NULL);
+        for (size_t g = 0; g < counts[i].n_groups; g++)
+            room += 1 + counts[i].groups[g].n_items;
+    }
+    if (!room || !(tags = lx_arena_calloc(arena, room, sizeof *tags)))
+        return NULL;
     for (size_t i = 0; i < j->n; i++)
-        add_tags(all, said(j, i, "ss_tag_frequency"));
-    if (all && all->child)
-        out = lx_json_in_arena(all, j->cli->arena);
-    cJSON_Delete(all);
+        n += add_tags(tags + n, &counts[i]);
+    qsort(tags, n, sizeof *tags, by_folder_and_name);
+    put_tags(&text, tags, n);
+    out = text.failed ? NULL : lx_arena_strdup(arena, lx_str_text(&text));
+    lx_str_release(&text);
     return out;
 }
 
