@@ -10,6 +10,7 @@
 
 #include "cmd/settings.h"
 #include "src/base/file.h"
+#include "src/base/visited.h"
 #include "store/git.h"
 #include "store/store.h"
 
@@ -36,40 +37,10 @@ static void add(lx_bounds *b, const char *path, int rights)
 
 /* ---- folders with links --------------------------------------------------------------- */
 
-typedef struct place {
-    dev_t device;
-    ino_t inode;
-} place;
-
 typedef struct walk {
     lx_bounds *b;
-    place *seen; /* folders that links led to */
-    size_t n_seen, capacity;
-    bool is_full; /* without memory */
+    lx_visited seen; /* folders that links led to */
 } walk;
-
-static bool is_seen(walk *w, const struct stat *st)
-{
-    const place here = {st->st_dev, st->st_ino};
-
-    for (size_t i = 0; i < w->n_seen; i++)
-        if (w->seen[i].device == here.device && w->seen[i].inode == here.inode)
-            return true;
-    if (w->n_seen == w->capacity) {
-        const size_t more = w->capacity ? 2 * w->capacity : 16;
-        place *grown = lx_arena_calloc(w->b->cli->arena, more, sizeof *grown);
-        if (!grown) {
-            w->is_full = true;
-            return true;
-        }
-        if (w->n_seen)
-            memcpy(grown, w->seen, w->n_seen * sizeof *grown);
-        w->seen = grown;
-        w->capacity = more;
-    }
-    w->seen[w->n_seen++] = here;
-    return false;
-}
 
 static void find_links(walk *w, const char *folder, int depth);
 
@@ -80,8 +51,12 @@ static void follow(walk *w, const char *path, int depth)
 
     if (stat(path, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
         return;
-    if (S_ISDIR(st.st_mode) && is_seen(w, &st))
-        return;
+    if (S_ISDIR(st.st_mode)) {
+        const int rc = lx_visited_add(&w->seen, &st, NULL);
+        w->b->failed = w->b->failed || rc < 0;
+        if (rc <= 0)
+            return;
+    }
     add(w->b, path, LX_SANDBOX_READ);
     if (S_ISDIR(st.st_mode))
         find_links(w, path, depth + 1);
@@ -133,7 +108,7 @@ void lx_bounds_read(lx_bounds *b, const char *path)
     add(b, path, LX_SANDBOX_READ);
     if (lx_file_is_dir(path)) {
         find_links(&w, path, 0);
-        b->failed = b->failed || w.is_full;
+        lx_visited_release(&w.seen);
         return;
     }
     add_beside(b, path, "adapter_config.json", LX_SANDBOX_READ);

@@ -9,6 +9,7 @@
 #include "cmd/inspect_picture.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
+#include "src/base/visited.h"
 
 enum { MOST_DEPTH = 64 }; /* folders in folders */
 
@@ -41,22 +42,6 @@ static int add(lx_file_list *l, lx_cli *cli, const char *path, lx_error *err)
     return LX_OK;
 }
 
-/* A folder that is being walked, and those it was met in: a link may lead back to one of them. */
-typedef struct open_folder {
-    const struct open_folder *above;
-    dev_t device;
-    ino_t inode;
-    int depth;
-} open_folder;
-
-static bool is_above(const open_folder *at, const struct stat *st)
-{
-    for (; at; at = at->above)
-        if (at->device == st->st_dev && at->inode == st->st_ino)
-            return true;
-    return false;
-}
-
 /* What the system refuses is told, and the rest is shown all the same. */
 static void tell_refusal(lx_cli *cli, const lx_error *problem)
 {
@@ -79,32 +64,35 @@ static bool is_folder(lx_cli *cli, const char *path)
     return false;
 }
 
-/* Hidden names are left out, as a shell does. */
-static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
-                const open_folder *above, lx_error *err)
+/* Whether the walk was there, for a link may lead back. A folder that cannot be asked is left to be listed. */
+static int is_known(lx_visited *visited, const char *folder, lx_error *err)
 {
     struct stat st;
-    open_folder here = {.above = above, .depth = above ? above->depth + 1 : 0};
+    int rc;
+
+    if (lx_io_get()->stat(folder, &st) < 0)
+        return 0;
+    rc = lx_visited_add(visited, &st, err);
+    return rc < 0 ? rc : !rc;
+}
+
+/* Hidden names are left out, as a shell does. */
+static int walk(lx_file_list *l, lx_cli *cli, const char *folder, int depth,
+                lx_visited *visited, lx_error *err)
+{
     const size_t n = strlen(folder);
     lx_error problem;
     lx_dir dir = {0};
     int rc;
 
-    if (here.depth > MOST_DEPTH) {
+    if (depth > MOST_DEPTH) {
         lx_message(cli, "lx inspect: %s: more than %d folders deep; not looked at\n",
                    lx_safe(cli, folder), MOST_DEPTH);
         return LX_OK;
     }
-    rc = lx_dir_list(&dir, folder, &problem);
-    if (rc == LX_OK && (lx_io_get()->stat(folder, &st) < 0 || is_above(above, &st))) {
-        lx_dir_free(&dir);
-        return LX_OK;
-    }
-    if (rc == LX_OK) {
-        here.device = st.st_dev;
-        here.inode = st.st_ino;
-    }
-    if (rc < 0) {
+    if ((rc = is_known(visited, folder, err)))
+        return rc < 0 ? rc : LX_OK;
+    if ((rc = lx_dir_list(&dir, folder, &problem)) < 0) {
         tell_refusal(cli, &problem);
         return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
     }
@@ -125,9 +113,19 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder,
         else if (is_model_name(name))
             rc = add(l, cli, path, err);
         else if (is_folder(cli, path))
-            rc = walk(l, cli, path, &here, err);
+            rc = walk(l, cli, path, depth + 1, visited, err);
     }
     lx_dir_free(&dir);
+    return rc;
+}
+
+/* One walk a word: who names a folder and one in it sees the latter's files twice. */
+static int walk_from(lx_file_list *l, lx_cli *cli, const char *folder, lx_error *err)
+{
+    lx_visited visited = {0};
+    int rc = walk(l, cli, folder, 0, &visited, err);
+
+    lx_visited_release(&visited);
     return rc;
 }
 
@@ -144,7 +142,7 @@ static int add_pattern(lx_file_list *l, lx_cli *cli, const char *word, lx_error 
         rc = lx_fail(err, LX_ENOTFOUND, "%s: no file fits the pattern", word);
     for (size_t i = 0; i < found.gl_pathc && rc == LX_OK; i++)
         rc = lx_file_is_dir(found.gl_pathv[i])
-                 ? walk(l, cli, found.gl_pathv[i], NULL, err)
+                 ? walk_from(l, cli, found.gl_pathv[i], err)
                  : add(l, cli, lx_arena_strdup(cli->arena, found.gl_pathv[i]), err);
     globfree(&found);
     return rc;
@@ -159,7 +157,7 @@ int lx_inspect_files(lx_file_list *l, lx_cli *cli, const lx_words *words, lx_err
         const char *word = words->items[i];
         if (is_folder(cli, word)) {
             l->n_folders++;
-            rc = walk(l, cli, word, NULL, err);
+            rc = walk_from(l, cli, word, err);
         } else if (!lx_file_exists(word) && strpbrk(word, "*?[")) {
             rc = add_pattern(l, cli, word, err);
         } else {

@@ -3,7 +3,8 @@
  *
  * A file as it is; of a folder all model files in it and below, in the order of their
  * names; of a pattern that no file is named by (quoted, so that the shell left it) what
- * it fits. Links to folders are followed, but not into a folder that they are in. Model files end in .safetensors, .sft, .ckpt, .pt, .pth or .bin.
+ * it fits. Links to folders are followed, but no folder is walked twice for one word. Model files end in .safetensors,
+ * .sft, .ckpt, .pt, .pth or .bin.
  */
 #ifndef LX_CMD_INSPECT_FILES_H
 #define LX_CMD_INSPECT_FILES_H

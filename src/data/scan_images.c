@@ -5,6 +5,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
+#include "src/base/visited.h"
 #include "src/data/caption_file.h"
 #include "src/data/metadata_file.h"
 #include "src/data/scan.h"
@@ -421,10 +422,37 @@ static bool may_be_folder(const char *name)
     return true;
 }
 
-static int look(lx_below *out, lx_arena *arena, const char *folder, int depth,
-                lx_error *err)
+typedef struct looking {
+    lx_below *out;
+    lx_arena *arena;
+    lx_visited visited;
+} looking;
+
+static int look(looking *l, const char *folder, int depth, lx_error *err);
+
+/* 1: a folder to look into, which nobody was in. */
+static int is_new_folder(looking *l, const char *path, lx_error *err)
 {
-    enum { DEEPEST = 16 }; /* beyond it links go in circles */
+    struct stat st;
+
+    return lx_io_get()->stat(path, &st) == 0 && S_ISDIR(st.st_mode)
+               ? lx_visited_add(&l->visited, &st, err)
+               : 0;
+}
+
+static int look_into(looking *l, const char *folder, const char *name, int depth,
+                     lx_error *err)
+{
+    const char *path = lx_arena_printf(l->arena, "%s/%s", folder, name);
+    int rc = path ? is_new_folder(l, path, err) : lx_oom(err);
+
+    return rc > 0 ? look(l, path, depth + 1, err) : rc;
+}
+
+static int look(looking *l, const char *folder, int depth, lx_error *err)
+{
+    enum { DEEPEST = 64 }; /* of honest folders; the stack is not for more */
+    lx_below *out = l->out;
     lx_dir dir = {0};
     size_t n = 0;
     int rc = LX_OK;
@@ -432,14 +460,9 @@ static int look(lx_below *out, lx_arena *arena, const char *folder, int depth,
     if (lx_dir_list(&dir, folder, NULL) < 0)
         return LX_OK;
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
-        const char *path;
         n += depth > 0 && lx_scan__is_image_name(dir.names[i]);
-        if (depth == DEEPEST || !may_be_folder(dir.names[i]))
-            continue;
-        if (!(path = lx_arena_printf(arena, "%s/%s", folder, dir.names[i])))
-            rc = lx_oom(err);
-        else if (lx_file_is_dir(path))
-            rc = look(out, arena, path, depth + 1, err);
+        if (depth < DEEPEST && may_be_folder(dir.names[i]))
+            rc = look_into(l, folder, dir.names[i], depth, err);
     }
     lx_dir_free(&dir);
     if (n && (!out->n_folders++ || strcmp(folder, out->first) < 0))
@@ -450,7 +473,13 @@ static int look(lx_below *out, lx_arena *arena, const char *folder, int depth,
 
 int lx_scan__look_below(lx_below *out, lx_arena *arena, const char *folder, lx_error *err)
 {
-    return look(out, arena, folder, 0, err);
+    looking l = {.out = out, .arena = arena};
+    int rc = is_new_folder(&l, folder, err);
+
+    if (rc > 0)
+        rc = look(&l, folder, 0, err);
+    lx_visited_release(&l.visited);
+    return rc;
 }
 
 /* An entry that is no image of the folder: worth a word if an image is lost by it. */
