@@ -12,7 +12,7 @@ enum { ARITHMETIC_VERSION = 1, MOST_INPUTS = 8 };
 
 typedef struct convert_args {
     lx_words files, drop;
-    const char *output, *to, *precision, *name;
+    const char *output, *to, *precision, *base, *name;
     bool no_record, json;
 } convert_args;
 
@@ -28,6 +28,9 @@ static const lx_option options[] = {
     LX_REPEAT(
         convert_args, drop, 0, "drop", "PATTERN",
         "leave out the keys that the pattern matches, like '*.diff_b'; again for more"),
+    LX_TEXT(convert_args, base, 0, "base", "NAME",
+            "where a file of few layers does not tell its model: flux, hunyuan-video or "
+            "qwen-image"),
     LX_TEXT(convert_args, name, 0, "name", "NAME", "of the run in the store"),
     LX_FLAG(convert_args, no_record, 0, "no_record",
             "do not record the conversion as a run"),
@@ -108,6 +111,27 @@ static int find_precision(convert_job *j, lx_error *err)
                    j->args->precision);
 }
 
+static int find_network(convert_job *j, lx_error *err)
+{
+    static const struct {
+        const char *name;
+        lx_fused network;
+    } names[] = {{"flux", LX_FUSED_FLUX},
+                 {"hunyuan-video", LX_FUSED_HUNYUAN_VIDEO},
+                 {"qwen-image", LX_FUSED_NONE}};
+
+    if (!j->args->base)
+        return LX_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(j->args->base, names[i].name) == 0) {
+            j->options.has_network = true;
+            j->options.network = names[i].network;
+            return LX_OK;
+        }
+    return lx_fail(err, LX_EUSAGE, "--base %s: must be flux, hunyuan-video or qwen-image",
+                   j->args->base);
+}
+
 static int add_input(convert_job *j, const char *path, lx_lora_part part, lx_error *err)
 {
     if (!path)
@@ -182,7 +206,8 @@ static int read_args(convert_job *j, lx_error *err)
     j->output = a->output;
     j->options.drops = a->drop.items;
     j->options.n_drops = a->drop.count;
-    if ((rc = find_spelling(j, err)) < 0 || (rc = find_precision(j, err)) < 0)
+    if ((rc = find_spelling(j, err)) < 0 || (rc = find_precision(j, err)) < 0 ||
+        (rc = find_network(j, err)) < 0)
         return rc;
     if (!a->to && !a->precision && !a->drop.count)
         return lx_fail(
@@ -213,6 +238,8 @@ static cJSON *settings_json(const convert_job *j)
     cJSON_AddStringToObject(root, "to", spelling_of(j));
     if (j->options.has_dtype)
         cJSON_AddStringToObject(root, "precision", lx_dtype_name(j->options.dtype));
+    if (j->args->base)
+        cJSON_AddStringToObject(root, "base", j->args->base);
     if (j->options.n_drops)
         drops = cJSON_AddArrayToObject(root, "drop");
     for (size_t i = 0; i < j->options.n_drops; i++)

@@ -85,11 +85,11 @@ typedef struct evidence {
     int64_t text;        /* of the first text encoder */
     int64_t conv_in;     /* channels */
     long deepest;        /* index of transformer_blocks inside one attention of a UNet */
-    long last_block;     /* of transformer_blocks at the top */
-    long last_single;    /* of single_transformer_blocks */
+    long last_block;     /* of transformer_blocks or double_blocks at the top */
+    long last_single;    /* of single_transformer_blocks or single_blocks */
     bool is_unet, has_double, has_single, has_joint, has_added, has_qwen_mlp, has_flux_ff,
-        is_hunyuan, is_wan, has_image_keys, is_cosmos, is_lumina, is_chroma, has_text_2,
-        has_text_3;
+        is_flux, is_hunyuan, is_wan, has_image_keys, is_cosmos, is_lumina, is_chroma,
+        has_text_2, has_text_3;
 } evidence;
 
 /* A name with one spelling: '_' for '.', no prefix. */
@@ -169,6 +169,46 @@ static void look_at_unet(evidence *v, const char *flat, const lx_lora_entry *e)
         v->conv_in = in;
 }
 
+static bool ends_with_any(const char *flat, const char *a, const char *b)
+{
+    return lx_ends_with(flat, a) || lx_ends_with(flat, b);
+}
+
+/*
+ * Flux.1 and HunyuanVideo have blocks of the same shapes, and in diffusers the same names. What tells them apart are
+ * layers beside the blocks, in the original names those of the mlp and of the modulation, and where these have dots
+ * img_attn.qkv and img_attn_qkv.
+ */
+static void tell_flux_and_hunyuan(evidence *v, const char *flat, const lx_lora_entry *e)
+{
+    const bool is_single = lx_starts_with(flat, "single_blocks_");
+
+    v->is_hunyuan |= has_any(flat, "img_mlp_fc", "txt_mlp_fc", "img_mod_linear") ||
+                     has_any(flat, "txt_mod_linear", "individual_token_refiner",
+                             "token_refiner_refiner_blocks") ||
+                     has_any(flat, "context_embedder_proj_in",
+                             "context_embedder_time_text_embed", NULL) ||
+                     has_any(e->name, ".img_attn_", ".txt_attn_", NULL) ||
+                     (is_single && lx_ends_with(flat, "modulation_linear"));
+    v->is_flux |= ends_with_any(flat, "img_mlp_0", "img_mlp_2") ||
+                  ends_with_any(flat, "txt_mlp_0", "txt_mlp_2") ||
+                  ends_with_any(flat, "img_mod_lin", "txt_mod_lin") ||
+                  has_any(e->name, ".img_attn.", ".txt_attn.", ".processor.") ||
+                  (is_single && lx_ends_with(flat, "modulation_lin")) ||
+                  strcmp(flat, "x_embedder") == 0 ||
+                  strcmp(flat, "context_embedder") == 0;
+}
+
+static long index_at_top(const char *flat, const char *list)
+{
+    return lx_starts_with(flat, list) ? index_after(flat, list) : -1;
+}
+
+static long larger(long a, long b)
+{
+    return a > b ? a : b;
+}
+
 static void look_at_transformer(evidence *v, const char *flat, const lx_lora_entry *e)
 {
     const int64_t in = lx_lora_in_features(e);
@@ -176,16 +216,13 @@ static void look_at_transformer(evidence *v, const char *flat, const lx_lora_ent
         has_any(flat, "_attn", "attention", "linear1") &&
         !has_any(flat, "add_", "context", "to_out") &&
         !has_any(flat, "cross_attn_k", "cross_attn_v", "to_add_out");
-    const long block = lx_starts_with(flat, "transformer_blocks_")
-                           ? index_after(flat, "transformer_blocks_")
-                           : -1;
+    const long block = index_at_top(flat, "transformer_blocks_");
 
-    const long single = lx_starts_with(flat, "single_transformer_blocks_")
-                            ? index_after(flat, "single_transformer_blocks_")
-                            : -1;
-
-    v->last_block = block > v->last_block ? block : v->last_block;
-    v->last_single = single > v->last_single ? single : v->last_single;
+    v->last_block =
+        larger(v->last_block, larger(block, index_at_top(flat, "double_blocks_")));
+    v->last_single =
+        larger(v->last_single, larger(index_at_top(flat, "single_transformer_blocks_"),
+                                      index_at_top(flat, "single_blocks_")));
     if (is_attention && in && !v->hidden)
         v->hidden = in;
     v->has_double |= lx_starts_with(flat, "double_blocks_");
@@ -194,9 +231,7 @@ static void look_at_transformer(evidence *v, const char *flat, const lx_lora_ent
     v->has_added |= has_any(flat, "add_k_proj", "add_q_proj", "add_v_proj");
     v->has_qwen_mlp |= block >= 0 && has_any(flat, "img_mlp", "txt_mlp", "img_mod");
     v->has_flux_ff |= block >= 0 && has_any(flat, "ff_context", "norm1_context", NULL);
-    v->is_hunyuan |= has_any(flat, "img_mlp_fc", "txt_mlp_fc", "img_mod_linear") ||
-                     strstr(flat, "individual_token_refiner") ||
-                     strstr(flat, "token_refiner_refiner_blocks");
+    tell_flux_and_hunyuan(v, flat, e);
     v->is_wan |= lx_starts_with(flat, "blocks_") &&
                  has_any(flat, "_self_attn_q", "_self_attn_k", "_self_attn_v") &&
                  !strstr(flat, "_proj");
@@ -271,11 +306,23 @@ static const char *base_of_unet(const evidence *v, lx_arena *arena)
     return base;
 }
 
+/* The last of Flux.1's 19 blocks of two streams and 38 of one; HunyuanVideo has 20 and 40. */
+enum { LAST_DOUBLE = 18, LAST_SINGLE = 37 };
+
+/* Where names do not tell, the last blocks do, if they are adapted. */
+static const char *base_of_flux_or_hunyuan(const evidence *v)
+{
+    if (v->is_flux)
+        return "Flux.1";
+    return v->last_single > LAST_SINGLE || v->last_block > LAST_DOUBLE ? "HunyuanVideo"
+           : v->last_single == LAST_SINGLE || v->last_block == LAST_DOUBLE
+               ? "Flux.1"
+               : LX_BASE_FLUX_OR_HUNYUAN;
+}
+
 static const char *base_of_flux(const evidence *v)
 {
-    /* By diffusers' names only the numbers of blocks tell: 20 and 40, where Flux.1 has 19 and 38. */
-    if (v->is_hunyuan ||
-        (v->hidden == 3072 && (v->last_single > 37 || v->last_block > 18)))
+    if (v->is_hunyuan)
         return "HunyuanVideo";
     if (v->is_chroma)
         return "Chroma";
@@ -285,7 +332,8 @@ static const char *base_of_flux(const evidence *v)
         return "FLUX.2 klein 9B";
     if (v->hidden == 3072 && v->mlp == 18432)
         return "FLUX.2 klein 4B";
-    return v->hidden == 3072 || !v->hidden ? "Flux.1" : "Flux layout of another width";
+    return v->hidden == 3072 || !v->hidden ? base_of_flux_or_hunyuan(v)
+                                           : "Flux layout of another width";
 }
 
 static const char *base_of_wan(const evidence *v)
@@ -324,9 +372,13 @@ static const char *base_of_transformer(const evidence *v)
                                    : "Lumina family";
     if (v->last_block >= 0 && (v->hidden == 1536 || v->hidden == 2432))
         return v->hidden == 1536 ? "SD 3 medium" : "SD 3.5 large";
-    /* Flux has 19 blocks of two streams, Qwen-Image 60. */
+    /* Blocks of two streams alone, by diffusers' names: Qwen-Image's 60 are called so, too, but for their mlp. */
+    if (v->last_block >= 0 && v->hidden == 3072 && v->has_flux_ff)
+        return base_of_flux_or_hunyuan(v);
     if (v->last_block >= 0 && v->hidden == 3072)
-        return v->has_flux_ff ? "Flux.1" : v->last_block > 18 ? "Qwen-Image" : "Flux.1";
+        return v->last_block > LAST_DOUBLE    ? "Qwen-Image"
+               : v->last_block == LAST_DOUBLE ? "Flux.1"
+                                              : LX_BASE_FLUX_HUNYUAN_OR_QWEN;
     return NULL;
 }
 
@@ -365,6 +417,25 @@ const char *lx_lora_base(const lx_lora_file *f, lx_arena *arena)
     if (!base && !f->n_modules)
         base = base_of_embeddings(f);
     return base ? base : "unknown";
+}
+
+const char *lx_lora_base_said(const char *base, const lx_tensor_file *file)
+{
+    static const char *const keys[] = {"modelspec.architecture", "ss_base_model_version"};
+    const bool is_one_of_three = strcmp(base, LX_BASE_FLUX_HUNYUAN_OR_QWEN) == 0;
+
+    if (!is_one_of_three && strcmp(base, LX_BASE_FLUX_OR_HUNYUAN) != 0)
+        return base;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *said = lx_tensor_file_metadata(file, keys[i]);
+        if (said && lx_starts_with(said, "flux"))
+            return "Flux.1";
+        if (said && lx_starts_with(said, "hunyuan"))
+            return "HunyuanVideo";
+        if (said && lx_starts_with(said, "qwen") && is_one_of_three)
+            return "Qwen-Image";
+    }
+    return base;
 }
 
 const char *lx_lora_base_note(const lx_tensor_file *file, const char *base,

@@ -420,7 +420,8 @@ int lx_convert_run(lx_convert_result *out, lx_convert *c, const lx_convert_optio
         return rc;
     if (!o->keeps_names && o->to != LX_SPELL_KOHYA && o->to != LX_SPELL_COMFYUI)
         out->alphas = alphas_of(c);
-    out->base = lx_lora_base(c->sources[0].file, c->arena);
+    out->base = lx_lora_base_said(lx_lora_base(c->sources[0].file, c->arena),
+                                  c->sources[0].file->file);
     for (size_t i = 0; i < c->n_sources; i++) {
         const lx_spell_model m = lx_spell_model_of(c->sources[i].file, c->arena);
         out->model.is_sdxl |= m.is_sdxl;
@@ -429,6 +430,8 @@ int lx_convert_run(lx_convert_result *out, lx_convert *c, const lx_convert_optio
         out->model.numbers_encoders |= m.numbers_encoders || m.is_sdxl;
         out->model.numbers_encoders |= c->sources[i].part == LX_LORA_TEXT_ENCODER_2;
     }
+    if (o->has_network)
+        out->model.fused = o->network;
     if ((rc = convert_sources(out, c, o, err)) < 0 || (rc = check_twice(c, err)) < 0 ||
         (rc = cast_all(out, c, o, err)) < 0)
         return rc;

@@ -45,6 +45,8 @@ typedef struct lx_convert_options {
     lx_dtype dtype;           /* LX_F32, LX_F16, LX_BF16, LX_F8_E4M3 or LX_F8_E5M2 */
     const char *const *drops; /* shell patterns of keys */
     size_t n_drops;
+    bool has_network; /* the caller knows whose layers these are: */
+    lx_fused network; /* LX_FUSED_NONE: a network that all name alike */
 } lx_convert_options;
 
 /* One key of the result. */

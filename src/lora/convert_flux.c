@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/lora/base.h"
 #include "src/lora/convert_internal.h"
 #include "src/lora/flux.h"
 
@@ -451,6 +452,37 @@ static int to_diffusers(bool *is_done, lx_convert_result *out, lx_convert *c,
     return rc;
 }
 
+/* Whether the two networks that it may be have the same name for a layer of diffusers'. */
+static bool is_named_alike(const char *path, lx_spelling to)
+{
+    lx_str flux = LX_STR_INIT, hunyuan = LX_STR_INIT;
+    int part, n;
+    bool is = to == LX_SPELL_KOHYA &&
+              lx_flux_join(&flux, &part, &n, LX_FUSED_FLUX, path) &&
+              lx_flux_join(&hunyuan, &part, &n, LX_FUSED_HUNYUAN_VIDEO, path) &&
+              flux.len == hunyuan.len;
+
+    for (size_t i = 0; is && i < flux.len; i++) /* kohya has '_' for '.' */
+        is = flux.data[i] == hunyuan.data[i] ||
+             (strchr("._", flux.data[i]) && strchr("._", hunyuan.data[i]));
+    lx_str_release(&flux);
+    lx_str_release(&hunyuan);
+    return is;
+}
+
+static int refuse_unsure(const lx_lora_entry *e, lx_fused network, lx_error *err)
+{
+    return lx_fail(
+        err, LX_EUNSUPPORTED,
+        "%s: the file does not tell whether it is for %s, which name this layer "
+        "otherwise: add --base flux%s",
+        e->name,
+        network == LX_FUSED_UNSURE ? LX_BASE_FLUX_HUNYUAN_OR_QWEN
+                                   : LX_BASE_FLUX_OR_HUNYUAN,
+        network == LX_FUSED_UNSURE ? ", hunyuan-video or qwen-image"
+                                   : " or hunyuan-video");
+}
+
 static int to_original(bool *is_done, const lx_convert_result *out, lx_convert *c,
                        const lx_convert_source *s, const lx_lora_entry *e,
                        const lx_convert_options *o, lx_module_place *place, lx_error *err)
@@ -466,6 +498,10 @@ static int to_original(bool *is_done, const lx_convert_result *out, lx_convert *
             "%s: ComfyUI has names of its own for the layers of HunyuanVideo, which "
             "lx does not write: --to kohya or diffusers",
             e->name);
+    if ((network == LX_FUSED_UNSURE ||
+         (network == LX_FUSED_FLUX_OR_HUNYUAN && !is_named_alike(path, o->to))) &&
+        is_diffusers_name(path, network))
+        return refuse_unsure(e, network, err);
     if (!lx_flux_join(&original, &part, &n, network, path)) {
         if (is_swapped(e, network, path) && !is_original_name(path))
             rc = refuse_swapped(e, err);

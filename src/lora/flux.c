@@ -123,7 +123,9 @@ static const stack hunyuan_video[] = {
 
 static const stack *const networks[] = {[LX_FUSED_FLUX] = flux,
                                         [LX_FUSED_SD3] = sd3,
-                                        [LX_FUSED_HUNYUAN_VIDEO] = hunyuan_video};
+                                        [LX_FUSED_HUNYUAN_VIDEO] = hunyuan_video,
+                                        [LX_FUSED_FLUX_OR_HUNYUAN] = flux,
+                                        [LX_FUSED_UNSURE] = flux};
 
 /* ---- both ways ------------------------------------------------------------------------------ */
 

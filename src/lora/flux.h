@@ -29,7 +29,9 @@ typedef enum lx_fused {
     LX_FUSED_NONE, /* named alike everywhere, or not known */
     LX_FUSED_FLUX,
     LX_FUSED_SD3,
-    LX_FUSED_HUNYUAN_VIDEO
+    LX_FUSED_HUNYUAN_VIDEO,
+    LX_FUSED_FLUX_OR_HUNYUAN, /* the file does not tell: names are Flux.1's, where both have the same */
+    LX_FUSED_UNSURE /* nor whether it is a fused network at all */
 } lx_fused;
 
 /* diffusers' names of an original layer, appended to empty strings: how many; 0: the network has no such layer.

@@ -11,19 +11,20 @@ const char *const lx_spelling_names[LX_SPELLINGS] = {"kohya", "diffusers",
 
 static lx_fused fused_of(const char *base)
 {
-    return !base                               ? LX_FUSED_NONE
-           : lx_starts_with(base, "Flux.1")    ? LX_FUSED_FLUX
-           : lx_starts_with(base, "SD 3")      ? LX_FUSED_SD3
-           : strcmp(base, "HunyuanVideo") == 0 ? LX_FUSED_HUNYUAN_VIDEO
-                                               : LX_FUSED_NONE;
+    return strcmp(base, LX_BASE_FLUX_OR_HUNYUAN) == 0        ? LX_FUSED_FLUX_OR_HUNYUAN
+           : strcmp(base, LX_BASE_FLUX_HUNYUAN_OR_QWEN) == 0 ? LX_FUSED_UNSURE
+           : lx_starts_with(base, "Flux.1")                  ? LX_FUSED_FLUX
+           : lx_starts_with(base, "SD 3")                    ? LX_FUSED_SD3
+           : strcmp(base, "HunyuanVideo") == 0               ? LX_FUSED_HUNYUAN_VIDEO
+                                                             : LX_FUSED_NONE;
 }
 
 lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
 {
-    const char *base = lx_lora_base(file, arena);
-    bool has_one = base && (lx_starts_with(base, "SD 1") || lx_starts_with(base, "SD 2"));
-    lx_spell_model m = {.is_sdxl = base && lx_starts_with(base, "SDXL"),
-                        .is_sd2 = base && lx_starts_with(base, "SD 2"),
+    const char *base = lx_lora_base_said(lx_lora_base(file, arena), file->file);
+    bool has_one = lx_starts_with(base, "SD 1") || lx_starts_with(base, "SD 2");
+    lx_spell_model m = {.is_sdxl = lx_starts_with(base, "SDXL"),
+                        .is_sd2 = lx_starts_with(base, "SD 2"),
                         .fused = fused_of(base)};
 
     m.numbers_encoders = m.is_sdxl;
@@ -43,7 +44,8 @@ lx_spell_model lx_spell_model_of(const lx_lora_file *file, lx_arena *arena)
                               e->part == LX_LORA_TEXT_ENCODER_3 ||
                               (!has_one && lx_starts_with(e->name, "lora_te1_"));
     }
-    m.numbers_encoders |= m.fused == LX_FUSED_FLUX || m.fused == LX_FUSED_SD3;
+    m.numbers_encoders |= m.fused == LX_FUSED_FLUX || m.fused == LX_FUSED_SD3 ||
+                          m.fused == LX_FUSED_FLUX_OR_HUNYUAN;
     return m;
 }
 

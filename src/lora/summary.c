@@ -180,6 +180,7 @@ int lx_lora_summarise_shapes(lx_lora_summary *s, const lx_lora_file *f, lx_arena
 int lx_lora_summarise_metadata(lx_lora_summary *s, const lx_tensor_file *file, lx_arena *arena,
                                lx_error *err)
 {
+    s->base = lx_lora_base_said(s->base, file);
     s->base_note = lx_lora_base_note(file, s->base, arena);
     return lx_lora_verdict(&s->verdict, file, arena, err);
 }

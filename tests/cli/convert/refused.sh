@@ -10,6 +10,9 @@ make_tensors loha.safetensors '' "$p.hada_w1_a=F32[8,2]" "$p.hada_w1_b=F32[2,8]"
     "$p.hada_w2_b=F32[2,8]"
 make_tensors half.safetensors '' "$p.lora_down.weight=F32[2,8]"
 make_tensors strange.safetensors '' 'lora_unet_quux.lora_down.weight=F32[2,8]' 'lora_unet_quux.lora_up.weight=F32[8,2]'
+t=transformer.transformer_blocks.0
+make_tensors few.safetensors '' "$t.ff_context.net.2.lora_A.weight=F16[1,12288]" "$t.ff_context.net.2.lora_B.weight=F16[3072,1]" \
+    "$t.attn.to_q.lora_A.weight=F16[1,3072]" "$t.attn.to_q.lora_B.weight=F16[3072,1]"
 mkdir empty
 for name in lora_alpha_nan lora_rank_mismatch ok_minimal trunc_data; do
     cp "$SOURCE/tests/badfiles/st_$name.safetensors" .
@@ -38,6 +41,10 @@ try loha.safetensors --to diffusers -o out.safetensors
 try loha.safetensors --to peft -o out
 try half.safetensors --to kohya -o out.safetensors
 try strange.safetensors --to diffusers -o out.safetensors
+for way in '--to comfyui' '--to kohya --base flux1' '--to kohya'; do
+    # shellcheck disable=SC2086
+    try few.safetensors $way -o out.safetensors
+done
 try none.safetensors --to kohya -o out.safetensors
 try empty --to kohya -o out.safetensors
 try st_lora_alpha_nan.safetensors --to kohya -o out.safetensors
@@ -47,3 +54,7 @@ try st_trunc_data.safetensors --to kohya -o out.safetensors
 try ckpt_posix_system_zip.ckpt --to kohya -o out.safetensors
 [ ! -e out ] && [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
 "$LX" convert odd.safetensors --to kohya --drop 'something.*' -o out.safetensors --no_record
+for base in flux hunyuan-video; do
+    "$LX" convert few.safetensors --to kohya --base $base -o few_$base.safetensors --no_record >/dev/null &&
+        grep -a -o 'lora_unet_[a-z0-9_]*.lora_up' few_$base.safetensors
+done

@@ -40,6 +40,13 @@ ab() { w "$1.lora_A.weight" "$4,$3"; w "$1.lora_B.weight" "$2,$4"; }
     make_tensors adapter_model.safetensors '' $(ab "base_model.model.$d.attn2.to_k" 320 768 4)
     echo '{"peft_type":"LORA","r":4,"lora_alpha":32,"use_rslora":true,"alpha_pattern":{}}' >adapter_config.json
     make_tensors qwen.safetensors '' $(ab transformer.transformer_blocks.0.attn.add_k_proj 3072 3072 4) $(ab transformer.transformer_blocks.0.img_mlp.net.0.proj 12288 3072 4)
+    t=transformer.transformer_blocks
+    make_tensors flux_or_hunyuan.safetensors '' $(ab $t.0.attn.to_q 3072 3072 4) $(ab transformer.single_transformer_blocks.1.proj_out 3072 15360 4)
+    make_tensors flux_or_hunyuan_said.safetensors '"modelspec.architecture":"hunyuan-video/lora"' $(ab $t.0.attn.to_q 3072 3072 4) $(ab transformer.single_transformer_blocks.1.proj_out 3072 15360 4)
+    make_tensors flux_hunyuan_or_qwen.safetensors '' $(ab $t.0.attn.to_q 3072 3072 4)
+    make_tensors flux_last_block.safetensors '' $(ab $t.18.attn.to_q 3072 3072 4) $(ab $t.18.ff_context.net.2 3072 12288 4)
+    make_tensors hunyuan_last_block.safetensors '' $(ab $t.0.attn.to_q 3072 3072 4) $(ab transformer.single_transformer_blocks.39.attn.to_q 3072 3072 4)
+    make_tensors hunyuan_refiner.safetensors '' $(ab $t.0.attn.to_q 3072 3072 4) $(ab transformer.context_embedder.token_refiner.refiner_blocks.0.attn.to_q 3072 3072 4)
     make_tensors ai_toolkit.safetensors '"software":"{\"name\":\"ai-toolkit\"}","ss_tag_frequency":"{\"1_x\":{\"x\":1}}"' $(ab diffusion_model.layers.0.attention.to_q 3840 3840 4)
     make_tensors onetrainer.safetensors '"ot_branch":"master"' $(module lora_transformer_single_transformer_blocks_0_attn_to_k 3072 3072 4) $(w bundle_emb.cat.clip_l 1,768)
     make_tensors simpletuner.safetensors '"lycoris_config":"{}"' $(w lycoris_single_transformer_blocks_0_attn_to_q.lokr_w1 16,16) $(w lycoris_single_transformer_blocks_0_attn_to_q.lokr_w2 192,192)

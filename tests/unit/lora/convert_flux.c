@@ -341,6 +341,57 @@ static void test_convert__flux_of_other_trainers(void **state)
     unlink(path);
 }
 
+/* A few low blocks by diffusers' names may be Flux.1's or HunyuanVideo's: converted where the names are the same in
+ * both, refused where they are not, until someone says which. */
+static void test_convert__blocks_that_do_not_tell_their_model(void **state)
+{
+    static const struct {
+        const char *name;
+        lx_spelling to;
+        bool has_network;
+        lx_fused network;
+        const char *wanted; /* a key; NULL: refused */
+    } cases[] = {
+        {"attn.to_out.0", LX_SPELL_KOHYA, false, LX_FUSED_NONE,
+         "lora_unet_double_blocks_0_img_attn_proj.lora_up.weight"},
+        {"ff_context.net.2", LX_SPELL_KOHYA, false, LX_FUSED_NONE, NULL},
+        {"attn.to_out.0", LX_SPELL_COMFYUI, false, LX_FUSED_NONE, NULL},
+        {"ff_context.net.2", LX_SPELL_KOHYA, true, LX_FUSED_FLUX,
+         "lora_unet_double_blocks_0_txt_mlp_2.lora_up.weight"},
+        {"ff_context.net.2", LX_SPELL_KOHYA, true, LX_FUSED_HUNYUAN_VIDEO,
+         "lora_unet_double_blocks_0_txt_mlp_fc2.lora_up.weight"},
+        {"ff_context.net.2", LX_SPELL_COMFYUI, true, LX_FUSED_HUNYUAN_VIDEO, NULL},
+    };
+    const char *path = "/tmp/lx-convert-unsure.safetensors";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const lx_convert_options o = {.to = cases[i].to,
+                                      .has_network = cases[i].has_network,
+                                      .network = cases[i].network};
+        lx_tensor_view views[8];
+        char name[100];
+        lx_conversion d;
+        lx_error err;
+        size_t n;
+        int rc;
+        snprintf(name, sizeof name, "transformer.transformer_blocks.0.%s", cases[i].name);
+        n = put_module(views, name, false, HIDDEN,
+                       cases[i].name[0] == 'f' ? 4 * HIDDEN : HIDDEN, i);
+        n += put_module(views + n, "transformer.single_transformer_blocks.0.attn.to_q",
+                        false, HIDDEN, HIDDEN, i);
+        write_modules(path, views, n);
+        rc = lx_conversion_run(&d, path, &o, &err);
+        assert_int_equal(rc, cases[i].wanted ? LX_OK : LX_EUNSUPPORTED);
+        if (cases[i].wanted)
+            assert_non_null(lx_conversion_find(&d.r, cases[i].wanted));
+        else if (!cases[i].has_network)
+            assert_non_null(strstr(err.text, "add --base flux or hunyuan-video"));
+        lx_conversion_drop(&d);
+    }
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_convert__flux_apart_and_together),
         cmocka_unit_test(test_convert__flux_of_separate_modules),
         cmocka_unit_test(test_convert__flux_of_other_trainers),
+        cmocka_unit_test(test_convert__blocks_that_do_not_tell_their_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
