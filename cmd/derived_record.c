@@ -154,14 +154,29 @@ int lx_derived_begin(lx_derived_run *out, const lx_derived *d, lx_error *err)
     return rc;
 }
 
+/* What came out and that the run is over, in one transaction: all of it or nothing, and one wait for the disk. */
+static int finish(lx_derived_run *r, const lx_derived_output *outputs, size_t n_outputs,
+                  lx_error *err)
+{
+    int rc = lx_store_group_begin(r->store, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < n_outputs && rc == LX_OK; i++)
+        rc = attach(r->store, r->run, &outputs[i], err);
+    if (rc == LX_OK) {
+        rc = lx_run_end(r->run, "finished", NULL, err);
+        r->run = NULL; /* closed in any case */
+    }
+    return lx_store_group_end(r->store, rc, err);
+}
+
 int lx_derived_end(lx_derived_run *r, const lx_derived_output *outputs, size_t n_outputs,
                    int rc, lx_error *err)
 {
-    for (size_t i = 0; r->run && i < n_outputs && rc == LX_OK; i++)
-        rc = attach(r->store, r->run, &outputs[i], err);
     if (r->run && rc == LX_OK)
-        rc = lx_run_end(r->run, "finished", NULL, err);
-    else if (r->run) /* what went wrong before counts, not what may go wrong here */
+        rc = finish(r, outputs, n_outputs, err);
+    if (r->run) /* what went wrong before counts, not what may go wrong here */
         (void)lx_run_end(r->run, "failed", err ? err->text : NULL, NULL);
     lx_store_close(r->store);
     *r = (lx_derived_run){0};

@@ -350,9 +350,33 @@ static int start_reader(reader *r, const char *folder, lx_error *err)
     return LX_OK;
 }
 
+/* Whether something in the folder, or in one above it, looks like a repository (.git, or a bare one's HEAD): the child
+ * is spared where nothing does. It has the last word; what cannot be told is left to it. */
+static bool may_be_in_repository(const char *folder)
+{
+    char *path = realpath(folder, NULL), *slash;
+    lx_str name = LX_STR_INIT;
+    bool may = !path;
+
+    while (path && !may && (slash = strrchr(path, '/'))) {
+        lx_str_clear(&name);
+        lx_str_printf(&name, "%s/.git", path);
+        may = name.failed || lx_file_exists(lx_str_text(&name));
+        lx_str_clear(&name);
+        lx_str_printf(&name, "%s/HEAD", path);
+        may = may || name.failed || lx_file_exists(lx_str_text(&name));
+        *slash = '\0';
+    }
+    lx_str_release(&name);
+    free(path);
+    return may;
+}
+
 /* One that is never asked ends with its parent (PR_SET_PDEATHSIG). */
 void lx_git_prepare(const char *folder)
 {
+    if (!may_be_in_repository(folder))
+        return;
     if (prepared.pid || !atomic_load(&is_lx) || !(prepared.folder = lx_strdup(folder)))
         return;
     if (start_reader(&prepared, folder, NULL) < 0) {
@@ -502,6 +526,10 @@ int store__git_state(char **json, char **diff, store__batch *batch, const char *
     int rc;
 
     *json = *diff = NULL;
+    if (!may_be_in_repository(folder)) {
+        cJSON_Delete(a.untracked);
+        return LX_OK;
+    }
     rc = a.untracked ? ask_child(&text, &problem, folder, err) : lx_oom(err);
     if (rc == LX_OK && (rc = read_answer(&a, batch, &text, err)) == LX_OK &&
         (rc = finish_json(json, &a, problem, err)) == LX_OK && a.has_diff &&

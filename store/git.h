@@ -5,6 +5,7 @@
  * runs in a process of its own: this same binary started with the hidden command `__git
  * FOLDER` (a fork where main is not lx's, as in a test program). A child that dies or
  * takes more than 20 s is told in the record ("problem") and is no error of the run.
+ * Where no folder above looks like a repository none is started.
  */
 #ifndef LX_STORE_GIT_H
 #define LX_STORE_GIT_H
