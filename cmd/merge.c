@@ -304,6 +304,13 @@ static int lora_metadata(const lx_metadata_entry **entries, size_t *n, void *con
     return rc;
 }
 
+static int make_piece(void *context, size_t i, lx_error *err)
+{
+    const lx_merge_job *j = context;
+
+    return lx_merge_make(j->merge, i, err);
+}
+
 static int begin_record(void *context, lx_error *err)
 {
     return lx_merge_record_begin(context, err);
@@ -311,16 +318,26 @@ static int begin_record(void *context, lx_error *err)
 
 static int write_lora(lx_merge_job *j, lx_error *err)
 {
+    lx_seal_text *texts = lx_arena_calloc(j->cli->arena, j->n, sizeof *texts);
     const lx_seal seal = {.path = j->output,
                           .tensors = j->result.tensors,
                           .n_tensors = j->result.n_tensors,
+                          .make = make_piece,
+                          .ends = j->result.ends,
+                          .n_pieces = j->result.n_pieces,
+                          .texts = texts,
+                          .n_texts = j->n,
                           .metadata = lora_metadata,
-                          .chore = hash_inputs,
-                          .n_chores = n_pairs(j),
                           .beside = j->args->no_record ? NULL : begin_record,
                           .context = j,
                           .wants_hash = !j->args->no_record};
 
+    if (!texts)
+        return lx_oom(err);
+    for (size_t i = 0; i < j->n; i++) {
+        texts[i].data = lx_tensor_file_bytes(&texts[i].n, j->inputs[i].file->file);
+        texts[i].hash = &j->inputs[i].hash;
+    }
     return lx_lora_seal(&j->sealed, &seal, err);
 }
 
@@ -481,27 +498,28 @@ static int run(lx_cli *cli, void *args, lx_error *err)
 {
     lx_merge_job j = {.cli = cli, .args = args};
     lx_merge_into_result changed = {0};
-    lx_merge *merge = NULL;
     int rc;
 
     if ((rc = read_args(&j, err)) < 0 || (rc = confine(&j, err)) < 0 ||
-        (rc = lx_merge_new(&merge, err)) < 0 || (rc = open_inputs(&j, merge, err)) < 0)
+        (rc = lx_merge_new(&j.merge, err)) < 0 ||
+        (rc = open_inputs(&j, j.merge, err)) < 0)
         goto done;
     if (!j.has_dtype)
         j.options.dtype = widest(&j);
     if (j.into && (rc = lx_model_files_open(&j.model, j.into, err)) < 0)
         goto done;
     if (j.into)
-        rc = write_checkpoint(&j, merge, &changed, err);
-    else if ((rc = j.is_like
-                       ? lx_merge_finish_like(&j.result, merge, &j.options, &j.like, err)
-                       : lx_merge_finish(&j.result, merge, &j.options, err)) == LX_OK)
+        rc = write_checkpoint(&j, j.merge, &changed, err);
+    else if ((rc =
+                  j.is_like
+                      ? lx_merge_finish_like(&j.result, j.merge, &j.options, &j.like, err)
+                      : lx_merge_begin(&j.result, j.merge, &j.options, err)) == LX_OK)
         rc = write_lora(&j, err);
     rc = lx_merge_record_end(&j, rc, err);
     if (rc == LX_OK)
         report(&j, &j.result, &changed);
 done:
-    lx_merge_free(merge);
+    lx_merge_free(j.merge);
     lx_model_files_close(&j.model);
     for (size_t i = 0; i < j.n; i++)
         lx_lora_file_close(j.inputs[i].file);

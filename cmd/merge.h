@@ -44,6 +44,7 @@ typedef struct lx_merge_job {
         n_left_out; /* of a folder: variants of the weights that are not written again */
     const char *first_left_out;
     lx_hash into_hash;
+    lx_merge *merge;
     lx_merge_result result; /* without `into` */
     lx_sealed sealed;       /* likewise: the output's hashes */
     lx_derived_run run;

@@ -25,7 +25,12 @@ void lx_sha256_init(lx_sha256 *h);
 void lx_sha256_update(lx_sha256 *h, const void *data, size_t n);
 lx_hash lx_sha256_final(lx_sha256 *h);
 lx_hash lx_sha256_of(const void *data, size_t n);
-/* Of two texts, side by side: where the processor has SHA instructions it takes as long as the longer one alone. */
+/* n more bytes of each, side by side: in the time of one where there are pairs, one after the other elsewhere. */
+void lx_sha256_update_two(lx_sha256 *a, const void *data_a, lx_sha256 *b,
+                          const void *data_b, size_t n);
+/* Whether the processor has SHA instructions, and time between them for those of another hash. */
+bool lx_sha256_has_pairs(void);
+/* Of two texts, side by side. */
 void lx_sha256_of_two(lx_hash out[2], const void *const data[2], const size_t n[2]);
 
 void lx_hash_hex(char out[LX_HASH_HEX + 1], const lx_hash *hash);

@@ -12,6 +12,7 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 static const uint32_t constants[64] = {
@@ -99,7 +100,7 @@ __attribute__((target("sha,sse4.1"))) static void add_blocks(SHA256_CTX *c, SHA2
 }
 
 /* cpuid leaf 7: not among what __builtin_cpu_supports knows in every compiler. */
-static int has_sha(void)
+static bool has_sha(void)
 {
     unsigned a, b = 0, c, d;
 
@@ -107,36 +108,82 @@ static int has_sha(void)
            (b >> 29 & 1);
 }
 
-/* As far as both texts have whole blocks. The lengths that OpenSSL counts are in bits. */
-static size_t add_both(lx_sha256 *a, lx_sha256 *b, const void *p, const void *q, size_t n)
+/* Asked once: under a hypervisor cpuid leaves the machine. */
+bool lx_sha256_has_pairs(void)
 {
-    const size_t blocks = n / 64;
-    const uint64_t bits = (uint64_t)blocks * 512;
+    static atomic_int known; /* 0: not yet */
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
 
-    if (!blocks || !has_sha())
-        return 0;
+    if (!answer) {
+        answer = has_sha() ? 1 : -1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer > 0;
+}
+
+/* Whole blocks of both, behind whole blocks. OpenSSL counts bits. */
+static void add_pair(lx_sha256 *a, const unsigned char *p, lx_sha256 *b,
+                     const unsigned char *q, size_t blocks)
+{
+    lx_sha256 *const both[] = {a, b};
+
     add_blocks(&a->ctx, &b->ctx, p, q, blocks);
-    a->ctx.Nl = b->ctx.Nl = (SHA_LONG)bits;
-    a->ctx.Nh = b->ctx.Nh = (SHA_LONG)(bits >> 32);
-    return blocks * 64;
+    for (int i = 0; i < 2; i++) {
+        SHA256_CTX *c = &both[i]->ctx;
+        const uint64_t bits = ((uint64_t)c->Nh << 32 | c->Nl) + (uint64_t)blocks * 512;
+        c->Nl = (SHA_LONG)bits;
+        c->Nh = (SHA_LONG)(bits >> 32);
+    }
 }
 #else
-static size_t add_both(lx_sha256 *a, lx_sha256 *b, const void *p, const void *q, size_t n)
+bool lx_sha256_has_pairs(void)
 {
-    return 0;
+    return false;
+}
+
+static void add_pair(lx_sha256 *a, const unsigned char *p, lx_sha256 *b,
+                     const unsigned char *q, size_t blocks)
+{
+    lx_sha256_update(a, p, 64 * blocks);
+    lx_sha256_update(b, q, 64 * blocks);
 }
 #endif
 
+/* Bytes up to the next whole block. */
+static size_t to_block(const lx_sha256 *h)
+{
+    return (64 - h->ctx.num) % 64;
+}
+
+void lx_sha256_update_two(lx_sha256 *a, const void *data_a, lx_sha256 *b,
+                          const void *data_b, size_t n)
+{
+    const unsigned char *p = data_a, *q = data_b;
+    const size_t first_a = to_block(a), first_b = to_block(b);
+    const size_t first = first_a > first_b ? first_a : first_b;
+    size_t blocks = n > first && lx_sha256_has_pairs() ? (n - first) / 64 : 0;
+
+    if (blocks) {
+        lx_sha256_update(a, p, first_a);
+        lx_sha256_update(b, q, first_b);
+        add_pair(a, p + first_a, b, q + first_b, blocks);
+        p += first_a + 64 * blocks;
+        q += first_b + 64 * blocks;
+    }
+    lx_sha256_update(a, p, n - (size_t)(p - (const unsigned char *)data_a));
+    lx_sha256_update(b, q, n - (size_t)(q - (const unsigned char *)data_b));
+}
+
 void lx_sha256_of_two(lx_hash out[2], const void *const data[2], const size_t n[2])
 {
+    const size_t least = n[0] < n[1] ? n[0] : n[1];
     lx_sha256 both[2];
-    size_t done;
 
     lx_sha256_init(&both[0]);
     lx_sha256_init(&both[1]);
-    done = add_both(&both[0], &both[1], data[0], data[1], n[0] < n[1] ? n[0] : n[1]);
+    lx_sha256_update_two(&both[0], data[0], &both[1], data[1], least);
     for (int i = 0; i < 2; i++) {
-        lx_sha256_update(&both[i], (const char *)data[i] + done, n[i] - done);
+        lx_sha256_update(&both[i], (const char *)data[i] + least, n[i] - least);
         out[i] = lx_sha256_final(&both[i]);
     }
 }

@@ -319,6 +319,13 @@ lx_hash lx_tensor_file_hash(const lx_tensor_file *file)
     return lx_sha256_of(file->map.data, file->map.size);
 }
 
+const void *lx_tensor_file_bytes(size_t *n, const lx_tensor_file *file)
+{
+    lx_assert(!file->is_header);
+    *n = file->map.size;
+    return file->map.data;
+}
+
 void lx_tensor_file_hash_two(lx_hash out[2], const lx_tensor_file *a,
                              const lx_tensor_file *b)
 {

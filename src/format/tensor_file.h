@@ -51,6 +51,8 @@ const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key)
 
 /* SHA-256 of the whole file, of the very bytes that the views are of. Not of a header alone. */
 lx_hash lx_tensor_file_hash(const lx_tensor_file *file);
+/* Those bytes, for who hashes them beside something else. */
+const void *lx_tensor_file_bytes(size_t *n, const lx_tensor_file *file);
 /* Of two files in the time of the longer one (lx_sha256_of_two). */
 void lx_tensor_file_hash_two(lx_hash out[2], const lx_tensor_file *a,
                              const lx_tensor_file *b);

@@ -236,6 +236,10 @@ void lx_lora_tensors_free(lx_lora_tensors *tensors);
 int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
                    const lx_lora_tensors *tensors, const lx_metadata_entry *metadata,
                    size_t n_metadata, lx_error *err);
+/* The second alone. */
+int lx_lora_legacy_hash(char legacy_hash[9], const lx_tensor_view *tensors,
+                        size_t n_tensors, const lx_metadata_entry *metadata,
+                        size_t n_metadata, lx_error *err);
 
 /* Writes the file. Both hashes are added to the metadata unless that is empty. */
 int lx_lora_save(const char *path, const lx_lora *lora, lx_dtype dtype,

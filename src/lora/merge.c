@@ -469,10 +469,108 @@ static int place_stacks(lx_merge *m, lx_merge_output *outs, const lx_merge_optio
     return rc;
 }
 
-int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
+/* ---- values that are made later ---------------------------------------------------------- */
+
+static bool is_all_stacked(const lx_merge *m, const lx_merge_options *o)
+{
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (!is_stacked(&m->targets[i], o) || m->targets[i].has_bias)
+            return false;
+    return true;
+}
+
+/* Where the first of its factors is; the alphas are elsewhere, and there already. */
+static const char *begin_of(const lx_merge_output *out)
+{
+    const char *down = out->views[LX_VIEW_DOWN].data, *up = out->views[LX_VIEW_UP].data;
+
+    return down < up ? down : up;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    const char *x = begin_of(*(lx_merge_output *const *)a),
+               *y = begin_of(*(lx_merge_output *const *)b);
+
+    return x < y ? -1 : x > y;
+}
+
+/* What lies before all pieces that come later is there when a piece is. */
+static int order_pieces(lx_merge_result *r, lx_merge *m, lx_merge_output *outs,
+                        lx_dtype dtype, lx_error *err)
+{
+    const size_t n = m->n_targets;
+    size_t *ends = lx_arena_calloc(m->arena, n, sizeof *ends);
+
+    if (!ends || !(m->pieces = lx_arena_calloc(m->arena, n, sizeof *m->pieces)))
+        return lx_oom(err);
+    for (size_t i = 0; i < n; i++) {
+        m->pieces[i] = &outs[i];
+        lx_merge__put_alpha(&outs[i]);
+    }
+    qsort(m->pieces, n, sizeof *m->pieces, by_begin);
+    for (size_t i = 0; i < n; i++)
+        ends[i] =
+            i + 1 < n ? (size_t)(begin_of(m->pieces[i + 1]) - m->block) : m->block_bytes;
+    m->dtype = dtype;
+    r->n_pieces = n;
+    r->ends = ends;
+    return LX_OK;
+}
+
+int lx_merge_make(lx_merge *m, size_t piece, lx_error *err)
+{
+    return lx_merge__stack(m->pieces[piece], m->dtype, err);
+}
+
+/* ---- all of them now --------------------------------------------------------------------- */
+
+typedef struct failure {
+    size_t first; /* which work */
+    int rc;
+    lx_error err;
+} failure;
+
+static void note_failure(failure *f, size_t i, int rc, const lx_error *own)
+{
+#pragma omp critical(lx_merge_error)
+    if (rc < 0 && (f->rc == LX_OK || i < f->first))
+        *f = (failure){i, rc, *own};
+}
+
+static int tell_failure(const failure *f, lx_error *err)
+{
+    if (f->rc < 0 && err)
+        *err = f->err;
+    return f->rc;
+}
+
+static int make_all(lx_merge *m, lx_merge_output *outs, const lx_merge_options *o,
                     lx_error *err)
 {
-    size_t first_bad = m->n_targets;
+    failure failed = {0};
+
+/* What works on dense deltas shares the threads within a module, for memory's sake. */
+#pragma omp parallel for schedule(dynamic, \
+                                  1) if (o->method == LX_MERGE_LINEAR && !has_dense(m))
+    for (size_t i = 0; i < m->n_targets; i++) {
+        lx_error own;
+        int rc;
+        if (is_stacked(outs[i].target, o)) {
+            lx_merge__put_alpha(&outs[i]);
+            rc = lx_merge__stack(&outs[i], o->dtype, &own);
+        } else {
+            rc = lx_merge__combine(&outs[i], m, o, &own);
+        }
+        note_failure(&failed, i, rc, &own);
+    }
+    return tell_failure(&failed, err);
+}
+
+int lx_merge_begin(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
+                   lx_error *err)
+{
+    const bool is_made_later = is_all_stacked(m, o);
     lx_merge_output *outs;
     int rc;
 
@@ -481,28 +579,29 @@ int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
         (rc = lx_merge__prepare(r, &outs, m, err)) < 0 ||
         (rc = place_stacks(m, outs, o, err)) < 0)
         return rc;
-/* What works on dense deltas shares the threads within a module, for memory's sake. */
-#pragma omp parallel for schedule(dynamic, \
-                                  1) if (o->method == LX_MERGE_LINEAR && !has_dense(m))
-    for (size_t i = 0; i < m->n_targets; i++) {
-        lx_error own;
-        const int failed = is_stacked(outs[i].target, o)
-                               ? lx_merge__stack(&outs[i], o->dtype, &own)
-                               : lx_merge__combine(&outs[i], m, o, &own);
-        if (failed < 0) {
-#pragma omp critical(lx_merge_error)
-            if (i < first_bad) {
-                first_bad = i;
-                rc = failed;
-                if (err)
-                    *err = own;
-            }
-        }
-    }
+    rc = is_made_later ? order_pieces(r, m, outs, o->dtype, err)
+                       : make_all(m, outs, o, err);
     lx_merge__keep(m, outs);
     if (rc == LX_OK)
         lx_merge__gather(r, m, outs);
     return rc;
+}
+
+int lx_merge_finish(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,
+                    lx_error *err)
+{
+    failure failed = {0};
+    int rc = lx_merge_begin(r, m, o, err);
+
+    if (rc < 0)
+        return rc;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < r->n_pieces; i++) {
+        lx_error own;
+        note_failure(&failed, i, lx_merge_make(m, i, &own), &own);
+    }
+    r->n_pieces = 0;
+    return tell_failure(&failed, err);
 }
 
 int lx_merge_finish_like(lx_merge_result *r, lx_merge *m, const lx_merge_options *o,

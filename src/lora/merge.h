@@ -30,7 +30,8 @@
  * 2024, arXiv:2311.03099 (DARE); Stoica et al. 2024, arXiv:2410.19735 (KnOTS); definitions and the order of
  * election and weights as in PEFT's merge_utils.
  *
- * Order of use: lx_merge_new, lx_merge_add per file, lx_merge_finish, lx_merge_free.
+ * Order of use: lx_merge_new, lx_merge_add per file, lx_merge_finish (or lx_merge_begin, and lx_merge_make for every
+ * piece), lx_merge_free.
  */
 #ifndef LX_LORA_MERGE_H
 #define LX_LORA_MERGE_H
@@ -103,10 +104,13 @@ typedef struct lx_merge_result {
     size_t n_tensors;
     lx_merge_module *modules;
     size_t n_modules, n_dense; /* n_dense: of no rank */
-    int64_t rank;  /* of all modules, or 0 when they differ */
-    double alpha;  /* likewise; 0 when they differ */
-    double error;  /* relative, of all modules together */
-    bool is_plain; /* every module is a LoRA: sd-scripts reads it */
+    int64_t rank;              /* of all modules, or 0 when they differ */
+    double alpha;              /* likewise; 0 when they differ */
+    double error;              /* relative, of all modules together */
+    bool is_plain;             /* every module is a LoRA: sd-scripts reads it */
+    size_t n_pieces;           /* of lx_merge_begin: what is yet to be made */
+    const size_t *
+        ends; /* with pieces 0 to i the first ends[i] bytes are there, of the tensors as a file has them */
 } lx_merge_result;
 
 /*
@@ -115,6 +119,13 @@ typedef struct lx_merge_result {
  */
 int lx_merge_finish(lx_merge_result *out, lx_merge *merge,
                     const lx_merge_options *options, lx_error *err);
+/*
+ * The same, but that factors side by side, whose sizes are known, have no values yet if all of the result is that: they
+ * are made by lx_merge_make of every piece, each once, by any threads.
+ */
+int lx_merge_begin(lx_merge_result *out, lx_merge *merge, const lx_merge_options *options,
+                   lx_error *err);
+int lx_merge_make(lx_merge *merge, size_t piece, lx_error *err);
 
 /*
  * What sd-scripts' merge_lora.py computes, bit for bit, which is not the sum of the deltas:

@@ -45,6 +45,8 @@ struct lx_merge {
     size_t n_buffers;
     char *block; /* factors side by side, whose sizes are known beforehand: lx_free_aligned */
     size_t block_bytes;
+    struct lx_merge_output **pieces; /* those that are yet to be made, as they lie in the block */
+    lx_dtype dtype;                  /* of them */
 };
 
 /* What one target becomes; the views' data are lx_alloc'd. */
@@ -101,6 +103,7 @@ int lx_merge__put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
  * caller gives them, the values. */
 int lx_merge__describe_stack(lx_merge_output *out, const lx_merge *merge, lx_dtype dtype,
                              lx_error *err);
+void lx_merge__put_alpha(lx_merge_output *out);
 int lx_merge__stack(lx_merge_output *out, lx_dtype dtype, lx_error *err);
 /* All else: cut sums, dense sums, methods. */
 int lx_merge__combine(lx_merge_output *out, const lx_merge *merge,

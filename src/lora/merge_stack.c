@@ -212,7 +212,7 @@ static int describe_factors(lx_merge_output *out, const lx_merge *m, size_t rank
     return lx_merge__describe_view(&out->views[LX_VIEW_ALPHA], LX_F32, 0, NULL, err);
 }
 
-static void put_alpha(lx_merge_output *out)
+void lx_merge__put_alpha(lx_merge_output *out)
 {
     void *to = (void *)out->views[LX_VIEW_ALPHA].data;
 
@@ -229,7 +229,7 @@ int lx_merge__shape_factors(lx_merge_output *out, const lx_merge *m, size_t rank
         if (out->views[v].bytes && !(out->views[v].data = lx_alloc(out->views[v].bytes)))
             rc = lx_oom(err);
     if (rc == LX_OK)
-        put_alpha(out);
+        lx_merge__put_alpha(out);
     return rc;
 }
 
@@ -256,7 +256,6 @@ int lx_merge__stack(lx_merge_output *out, lx_dtype dtype, lx_error *err)
     size_t column = 0;
     int rc = LX_OK;
 
-    put_alpha(out);
     for (const lx_merge_part *p = t->first; p && rc == LX_OK;
          column += p->shape.rank, p = p->next)
         rc = put_part(out, p, column, (double)t->rank / (double)out->alpha, err);

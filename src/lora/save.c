@@ -176,24 +176,30 @@ static void hash_range(lx_sha256 *hash, const char *bytes, size_t offset, size_t
         lx_sha256_update(hash, bytes + (from - offset), to - from);
 }
 
-static int hash_bytes(void *context, const void *data, size_t n, lx_error *err)
+static int hash_legacy(void *context, const void *data, size_t n, lx_error *err)
 {
     hashing *h = context;
 
-    hash_range(&h->data, data, h->offset, n, h->header_bytes, SIZE_MAX);
+    (void)err;
     hash_range(&h->legacy, data, h->offset, n, LEGACY_BEGIN, LEGACY_END);
     h->offset += n;
     return 0;
 }
 
-int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
-                   const lx_lora_tensors *tensors, const lx_metadata_entry *metadata,
-                   size_t n_metadata, lx_error *err)
+static int hash_both(void *context, const void *data, size_t n, lx_error *err)
+{
+    hashing *h = context;
+
+    hash_range(&h->data, data, h->offset, n, h->header_bytes, SIZE_MAX);
+    return hash_legacy(h, data, n, err);
+}
+
+/* The file as the hashes see it: with the entries of the training alone. */
+static int hash_file(hashing *h, lx_write_bytes write, const lx_tensor_view *tensors,
+                     size_t n_tensors, const lx_metadata_entry *metadata,
+                     size_t n_metadata, lx_error *err)
 {
     lx_metadata_entry *training = lx_alloc((n_metadata + 1) * sizeof(*training));
-    hashing h = {.offset = 0};
-    char hex[LX_HASH_HEX + 1];
-    lx_hash hash;
     size_t n = 0;
     int rc;
 
@@ -202,20 +208,52 @@ int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
     for (size_t i = 0; i < n_metadata; i++)
         if (lx_starts_with(metadata[i].key, "ss_"))
             training[n++] = metadata[i];
-    lx_sha256_init(&h.data);
-    lx_sha256_init(&h.legacy);
-    rc = lx_safetensors_stream(hash_bytes, &h, &h.header_bytes, tensors->views,
-                               tensors->count, training, n, err);
+    *h = (hashing){.offset = 0};
+    lx_sha256_init(&h->data);
+    lx_sha256_init(&h->legacy);
+    rc = lx_safetensors_stream(write, h, &h->header_bytes, tensors, n_tensors, training,
+                               n, err);
     lx_free(training);
+    return rc;
+}
+
+static void put_legacy(char out[9], hashing *h)
+{
+    char hex[LX_HASH_HEX + 1];
+    const lx_hash hash = lx_sha256_final(&h->legacy);
+
+    lx_hash_hex(hex, &hash);
+    memcpy(out, hex, 8);
+    out[8] = 0;
+}
+
+int lx_lora_hashes(char model_hash[65], char legacy_hash[9],
+                   const lx_lora_tensors *tensors, const lx_metadata_entry *metadata,
+                   size_t n_metadata, lx_error *err)
+{
+    hashing h;
+    lx_hash hash;
+    int rc = hash_file(&h, hash_both, tensors->views, tensors->count, metadata,
+                       n_metadata, err);
+
     if (rc < 0)
         return rc;
     hash = lx_sha256_final(&h.data);
     lx_hash_hex(model_hash, &hash);
-    hash = lx_sha256_final(&h.legacy);
-    lx_hash_hex(hex, &hash);
-    memcpy(legacy_hash, hex, 8);
-    legacy_hash[8] = 0;
+    put_legacy(legacy_hash, &h);
     return 0;
+}
+
+int lx_lora_legacy_hash(char legacy_hash[9], const lx_tensor_view *tensors,
+                        size_t n_tensors, const lx_metadata_entry *metadata,
+                        size_t n_metadata, lx_error *err)
+{
+    hashing h;
+    int rc = hash_file(&h, hash_legacy, tensors, n_tensors, metadata, n_metadata, err);
+
+    if (rc == 0)
+        put_legacy(legacy_hash, &h);
+    return rc;
 }
 
 /* ---- file ------------------------------------------------------------------------- */

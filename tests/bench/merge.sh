@@ -1,9 +1,11 @@
 #!/bin/sh
 # merge.sh LX PYTHON SD_SCRIPTS [RUNS] - merging two rank-32 LoRAs of SD 1.5's sizes, as whole processes
 #
-# Times cp of the two files, lx merge (recorded and not) and the peer's networks/merge_lora.py in turn, so that
-# all meet the same machine, and prints each one's median and its processor time. PYTHON has torch and
-# safetensors. The files (37.9 MB in F16; 75.7 MB in F32 with LX_BENCH_DTYPE=float32) are made at random.
+# Times cp of the result's bytes, lx merge (recorded and not) and the peer's networks/merge_lora.py in turn, so that
+# all meet the same machine, and prints each one's least and median time and its processor time. None replaces a file:
+# giving back the old one's pages takes longer than writing the new one's header. `LX_BENCH_WITH="chrt -f 1"` puts them
+# before other programs. PYTHON has torch and safetensors. The files (37.9 MB in F16; 75.7 MB in F32 with
+# LX_BENCH_DTYPE=float32) are made at random.
 set -eu
 lx=$(realpath "${1:?usage: merge.sh LX PYTHON SD_SCRIPTS [RUNS]}")
 python=${2:?}
@@ -37,7 +39,9 @@ precision=$([ "${LX_BENCH_DTYPE:-float16}" = float16 ] && echo fp16 || echo floa
 measure() {
     name=$1
     shift
-    "$python" - "$name.times" "$@" <<'PY'
+    rm -f out.safetensors peer.safetensors copy.safetensors
+    # shellcheck disable=SC2086
+    "$python" - "$name.times" ${LX_BENCH_WITH-} "$@" <<'PY'
 import os, subprocess, sys, time
 begin, cpu = time.monotonic(), os.times()
 subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -46,18 +50,22 @@ used = after.children_user + after.children_system - cpu.children_user - cpu.chi
 open(sys.argv[1], "a").write(f"{end - begin} {used}\n")
 PY
 }
+merge="$lx merge a.safetensors:0.7 b.safetensors:0.4"
+$merge --no_record -o whole.safetensors >/dev/null
 i=0
 while [ $i -lt "$runs" ]; do
-    rm -rf copy && mkdir copy
-    measure cp cp a.safetensors b.safetensors copy
-    measure lx "$lx" merge a.safetensors:0.7 b.safetensors:0.4 -o out.safetensors
-    measure lx_no_record "$lx" merge a.safetensors:0.7 b.safetensors:0.4 --no_record -o out.safetensors
+    measure cp cp whole.safetensors copy.safetensors
+    # shellcheck disable=SC2086
+    measure lx $merge -o out.safetensors
+    # shellcheck disable=SC2086
+    measure lx_no_record $merge --no_record -o out.safetensors
     measure merge_lora.py "$python" "$peer/networks/merge_lora.py" --models a.safetensors b.safetensors \
         --ratios 0.7 0.4 --save_to peer.safetensors --precision float --save_precision "$precision"
     i=$((i + 1))
 done
-ls -l a.safetensors b.safetensors out.safetensors peer.safetensors | awk '{print $5, $NF}'
+ls -l a.safetensors b.safetensors whole.safetensors peer.safetensors | awk '{print $5, $NF}'
 for name in cp lx lx_no_record merge_lora.py; do
     sort -n "$name.times" | awk -v name="$name" '{w[NR] = $1; c[NR] = $2}
-        END {m = int((NR + 1) / 2); printf "%-14s %.3f s, processor %.3f s\n", name, w[m], c[m]}'
+        END {m = int((NR + 1) / 2)
+             printf "%-14s least %.3f s, median %.3f s, processor %.3f s\n", name, w[1], w[m], c[m]}'
 done

@@ -43,6 +43,30 @@ static void test_base_sha256__two_are_what_each_is_alone(void **state)
     free(bytes);
 }
 
+/* In pieces of any length, so that both stand anywhere in a block when they go on together. */
+static void test_base_sha256__two_go_on_from_any_place(void **state)
+{
+    static const size_t steps[] = {1, 63, 64, 65, 130, 4096, 7};
+    unsigned char bytes[20000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 2654435761u >> 11);
+    for (size_t skip = 0; skip < 130; skip += 1 + skip % 3) {
+        lx_sha256 a, b;
+        size_t at = 0;
+        lx_sha256_init(&a);
+        lx_sha256_init(&b);
+        lx_sha256_update(&b, bytes, skip);
+        for (size_t i = 0; at < 10000; at += steps[i++ % 7])
+            lx_sha256_update_two(&a, bytes + at, &b, bytes + skip + at, steps[i % 7]);
+        const lx_hash of_a = lx_sha256_final(&a), of_b = lx_sha256_final(&b);
+        const lx_hash whole_a = lx_sha256_of(bytes, at),
+                      whole_b = lx_sha256_of(bytes, skip + at);
+        assert_true(lx_hash_equal(&of_a, &whole_a) && lx_hash_equal(&of_b, &whole_b));
+    }
+}
+
 static void test_base_sha256__known_answers(void **state)
 {
     /* FIPS 180-4's examples: "abc", and the empty text. */
@@ -65,6 +89,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_sha256__two_are_what_each_is_alone),
+        cmocka_unit_test(test_base_sha256__two_go_on_from_any_place),
         cmocka_unit_test(test_base_sha256__known_answers),
     };
 

@@ -22,8 +22,10 @@ enum { N = 300000, TENSORS = 3 };
 static char folder[] = "/tmp/lx-seal-XXXXXX", path[64];
 static unsigned char bytes[TENSORS * N];
 static lx_tensor_view views[TENSORS];
-static char found[65]; /* what the chore finds out */
-static int bad_chore, grows;
+static unsigned char text[2 * N + 5];
+static lx_hash hash; /* of the text: in the metadata the second time */
+static bool grows;
+static int bad_piece = -1;
 
 static int set_up(void **state)
 {
@@ -33,8 +35,8 @@ static int set_up(void **state)
     if (!mkdtemp(folder))
         return -1;
     snprintf(path, sizeof path, "%s/out.safetensors", folder);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (unsigned char)(i * 2654435761u >> 13);
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (unsigned char)(i * 2654435761u >> 11);
     for (int i = 0; i < TENSORS; i++)
         views[i] = (lx_tensor_view){.name = names[i],
                                     .dtype = LX_F32,
@@ -52,18 +54,20 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
-/* The texts of the first asking stay as they are while the chores go on. */
+/* The texts of the first asking are kept while the second is made. */
 static int metadata(const lx_metadata_entry **entries, size_t *n, void *context,
                     lx_error *err)
 {
     static lx_metadata_entry tables[2][2];
-    static char texts[2][65];
+    static char texts[2][80];
     static int turn;
     lx_metadata_entry *table = tables[turn ^= 1];
 
     (void)context;
     (void)err;
-    memcpy(texts[turn], found, sizeof found);
+    lx_hash_hex(texts[turn], &hash);
+    if (grows && hash.bytes[0])
+        strcat(texts[turn], "longer");
     table[0] = (lx_metadata_entry){"ss_network_dim", "4"};
     table[1] = (lx_metadata_entry){"lx.merge", texts[turn]};
     *entries = table;
@@ -71,25 +75,44 @@ static int metadata(const lx_metadata_entry **entries, size_t *n, void *context,
     return LX_OK;
 }
 
-static int chore(void *context, size_t i, lx_error *err)
+/* The byte that stands there in the file, behind the header: a, b, c. */
+static unsigned char *byte_at(size_t at)
+{
+    static const int order[] = {1, 2, 0};
+
+    return bytes + (size_t)order[at / N] * N + at % N;
+}
+
+enum { PIECES = 5 };
+static const size_t ends[PIECES] = {10, N - 3, N + 100, 3 * N - 70, 3 * N};
+
+static int make(void *context, size_t i, lx_error *err)
 {
     (void)context;
-    memset(found, i ? 'b' : 'a', grows ? 40 : 32);
-    return bad_chore == (int)i ? lx_fail(err, LX_EIO, "chore %zu", i) : LX_OK;
+    for (size_t at = i ? ends[i - 1] : 0; at < ends[i]; at++)
+        *byte_at(at) = (unsigned char)(at * 2654435761u >> 13);
+    return bad_piece <= (int)i && bad_piece >= 0 ? lx_fail(err, LX_EIO, "piece %zu", i)
+                                                 : LX_OK;
 }
 
 static int seal(lx_sealed *out, bool wants_hash, lx_error *err)
 {
+    lx_hash none;
+    const lx_seal_text texts[] = {
+        {text, sizeof text, &hash}, {"", 0, &none}, {text, 100, &none}};
     const lx_seal s = {.path = path,
                        .tensors = views,
                        .n_tensors = TENSORS,
+                       .make = make,
+                       .ends = ends,
+                       .n_pieces = PIECES,
+                       .texts = texts,
+                       .n_texts = 3,
                        .metadata = metadata,
-                       .chore = chore,
-                       .n_chores = 1,
                        .wants_hash = wants_hash};
 
-    memset(found, 0, sizeof found);
-    memset(found, '0', 32);
+    memset(bytes, 0, sizeof bytes);
+    memset(&hash, 0, sizeof hash);
     return lx_lora_seal(out, &s, err);
 }
 
@@ -105,9 +128,9 @@ static void test_lora_seal__has_the_bytes_of_the_plain_writer(void **state)
     size_t n;
 
     (void)state;
-    bad_chore = -1;
     lx_assert_ok(seal(&sealed, true, &err), &err);
-    assert_string_equal(found, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    a = lx_sha256_of(text, sizeof text);
+    assert_true(lx_hash_equal(&a, &hash));
     lx_assert_ok(metadata(&given, &n, NULL, &err), &err);
     lx_assert_ok(lx_lora_hashes(model, legacy, &tensors, given, n, &err), &err);
     assert_string_equal(sealed.tensors, model);
@@ -138,20 +161,24 @@ static void nothing_is_left(void)
     lx_dir_free(&dir);
 }
 
-static void test_lora_seal__a_failed_chore_leaves_no_file(void **state)
+/* The first of those that failed is told, whichever thread was faster. */
+static void test_lora_seal__a_failed_piece_leaves_no_file(void **state)
 {
     lx_sealed sealed;
+    char wanted[20];
     lx_error err;
 
     (void)state;
-    bad_chore = 0;
-    assert_int_equal(seal(&sealed, true, &err), LX_EIO);
-    assert_string_equal(err.text, "chore 0");
-    nothing_is_left();
-    bad_chore = -1;
-    grows = 1; /* a text that does not keep its length: our bug, and no damaged file */
+    for (bad_piece = 0; bad_piece < PIECES; bad_piece++) {
+        assert_int_equal(seal(&sealed, true, &err), LX_EIO);
+        snprintf(wanted, sizeof wanted, "piece %d", bad_piece);
+        assert_string_equal(err.text, wanted);
+        nothing_is_left();
+    }
+    bad_piece = -1;
+    grows = true; /* a text that does not keep its length: our bug, and no damaged file */
     assert_int_equal(seal(&sealed, true, &err), LX_EINTERNAL);
-    grows = 0;
+    grows = false;
     nothing_is_left();
 }
 
@@ -240,7 +267,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lora_seal__has_the_bytes_of_the_plain_writer),
-        cmocka_unit_test(test_lora_seal__a_failed_chore_leaves_no_file),
+        cmocka_unit_test(test_lora_seal__a_failed_piece_leaves_no_file),
         cmocka_unit_test(test_lora_seal__a_disk_that_fails_leaves_no_file),
         cmocka_unit_test(test_lora_seal__without_memory_there_is_no_file),
     };
