@@ -88,10 +88,12 @@ def peer_step(base, file, inputs, shares, autocast=None):
     """Loss and gradients of the plain step, from sd-scripts' network in training mode."""
     text_encoder, _, unet = peers.sd_scripts_models(base, 4)
     args = {key: str(value) for key, value in shares.items() if key != "neuron_dropout" and value}
+    state = load_file(file)
+    alpha = next(float(value) for key, value in state.items() if key.endswith(".alpha"))
     network = networks_lora.create_network(
-        1.0, 4, 2, None, text_encoder, unet, neuron_dropout=shares["neuron_dropout"] or None, **args)
+        1.0, 4, alpha, None, text_encoder, unet, neuron_dropout=shares["neuron_dropout"] or None, **args)
     network.apply_to(text_encoder, unet)
-    network.load_state_dict(load_file(file), strict=True)
+    network.load_state_dict(state, strict=True)
     network.train()
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     alphas = torch.cumprod(1 - betas, 0)[inputs["in.timesteps"]].reshape(-1, 1, 1, 1)

@@ -419,9 +419,9 @@ static void check_near_f32(char *how, double scale, double most_loss,
 
 /*
  * Rounding operands to 8 bits moves loss and gradients a little. The limit is what torch's autocast makes of
- * this very step with sd-scripts' network (4.9 %; over ten draws of noise and timesteps 4.5 to 5.6, 4.9 on
- * average). 2.7 % is seen on the CPU; where activations and sums of gradients are stored in that type 4.3 %,
- * and 4.6 on average over ten draws.
+ * this very step with sd-scripts' network (4.9 %, tests/peers/bf16.py; over ten draws of noise and timesteps 4.6
+ * to 5.8, 5.3 on average, the CPU's 3.2). 2.7 % is seen on the CPU; where activations and sums of gradients are
+ * stored in that type 4.3 %, and 4.6 on average over ten draws.
  */
 static void test_train_step__bf16_is_near_f32(void **state)
 {
