@@ -196,13 +196,27 @@ static int bind(sqlite3_stmt *stmt, const char *types, va_list args)
     return rc;
 }
 
+/*
+ * ROLLBACK wants memory, like every statement. What could not be undone for want of it is undone by the next
+ * statement, and until then no statement is run: it would see, or become a part of, what has failed.
+ */
+static int undo(lx_store *s, lx_error *err)
+{
+    if (sqlite3_get_autocommit(s->db) ||
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK ||
+        sqlite3_get_autocommit(s->db))
+        return LX_OK;
+    return store__sql_error(s, "undoing a transaction", err);
+}
+
 static int query(sqlite3_stmt **out, lx_store *s, lx_error *err, const char *sql,
                  const char *types, va_list args)
 {
     int rc;
     *out = NULL;
     pthread_mutex_lock(&s->mutex);
-    if ((rc = get_statement(out, s, sql, err)) < 0) {
+    if ((!s->is_in_transaction && (rc = undo(s, err)) < 0) ||
+        (rc = get_statement(out, s, sql, err)) < 0) {
         pthread_mutex_unlock(&s->mutex);
         return rc;
     }
@@ -369,7 +383,7 @@ static int begin(lx_store *s, lx_error *err)
     lx_assert(!s->is_in_transaction);
     if (s->is_poisoned)
         rc = lx_fail(err, LX_EIO, "%s: an earlier write failed; start lx again", s->path);
-    else
+    else if ((rc = undo(s, err)) == LX_OK)
         rc = store__exec(s, "BEGIN IMMEDIATE", err);
     s->is_in_transaction = rc == LX_OK;
     if (rc < 0)
@@ -382,12 +396,31 @@ static int end(lx_store *s, int rc, lx_error *err)
     if (rc == LX_OK)
         rc = store__exec(s, "COMMIT", err);
     if (rc < 0)
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+        undo(s, NULL);
     else if (s->wal_pages > CHECKPOINT_PAGES)
         store__checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
     s->is_in_transaction = false;
     store__unlock(s);
     return rc;
+}
+
+int store__begin_reading(bool *is_ours, lx_store *s, lx_error *err)
+{
+    int rc = LX_OK;
+
+    *is_ours = !s->is_in_transaction;
+    if (*is_ours && (rc = undo(s, err)) == LX_OK)
+        rc = store__exec(s, "BEGIN", err);
+    s->is_in_transaction |= rc == LX_OK;
+    return rc;
+}
+
+void store__end_reading(lx_store *s, bool is_ours)
+{
+    if (!is_ours)
+        return;
+    undo(s, NULL); /* nothing was written */
+    s->is_in_transaction = false;
 }
 
 /* In a group, a transaction is a part of the group's that can be undone alone. */

@@ -217,7 +217,10 @@ static bool serve(int fd, const char *folder)
         cJSON_Delete(root);
         return is_sent;
     }
-    store__git2.libgit2_init();
+    if (store__git2.libgit2_init() < 0) {
+        cJSON_Delete(root);
+        return false;
+    }
     got = store__git2.repository_open_ext(&repo, folder, 0, NULL);
     if (store__git2_is_of_another(got)) {
         got = GIT_EOWNER;

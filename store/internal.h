@@ -45,6 +45,9 @@ extern store__schema store__the_schema;
 int store__begin(lx_store *store, lx_error *err);
 /* Ends the transaction well when rc is LX_OK, else undoes it; what came of it. */
 int store__end(lx_store *store, int rc, lx_error *err);
+/* Several reads as of one moment; in a transaction they are anyway. Under the mutex; they nest in nothing. */
+int store__begin_reading(bool *is_ours, lx_store *store, lx_error *err);
+void store__end_reading(lx_store *store, bool is_ours);
 /* The lock and the mutex alone, for opening and checkpoints. */
 int store__lock(lx_store *store, lx_error *err);
 void store__unlock(lx_store *store);

@@ -10,7 +10,13 @@
 
 static int fail(sqlite3 *db, lx_error *err)
 {
-    return lx_fail(err, sqlite3_errcode(db) == SQLITE_NOMEM ? LX_ENOMEM : LX_EFORMAT,
+    int code = sqlite3_errcode(db) & 0xff;
+
+    return lx_fail(err,
+                   code == SQLITE_NOMEM   ? LX_ENOMEM
+                   : code == SQLITE_IOERR ? LX_EIO
+                   : code == SQLITE_BUSY  ? LX_EBUSY
+                                          : LX_EFORMAT,
                    "%s", sqlite3_errmsg(db));
 }
 
@@ -34,45 +40,52 @@ static const char *text(sqlite3_stmt *stmt, int column)
     return value ? (const char *)value : "";
 }
 
-static bool has_table(sqlite3 *db, const char *name)
+/* *yes: has the statement with these two texts a row? That it could not be asked is not "no". */
+static int ask(bool *yes, sqlite3 *db, const char *sql, const char *a, const char *b,
+               lx_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    bool is_there;
+    int step = SQLITE_ERROR, rc = LX_OK;
 
-    if (sqlite3_prepare_v2(db,
-                           "SELECT 1 FROM sqlite_schema WHERE type='table' AND name=?1",
-                           -1, &stmt, NULL) != SQLITE_OK)
-        return false;
-    sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
-    is_there = sqlite3_step(stmt) == SQLITE_ROW;
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, a, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, b, -1, SQLITE_STATIC);
+        step = sqlite3_step(stmt);
+    }
+    *yes = step == SQLITE_ROW;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = fail(db, err);
     sqlite3_finalize(stmt);
-    return is_there;
+    return rc;
 }
 
-static bool has_column(sqlite3 *db, const char *table, const char *name)
+static int has_table(bool *yes, sqlite3 *db, const char *name, lx_error *err)
 {
-    sqlite3_stmt *stmt = NULL;
-    bool is_there;
-
-    if (sqlite3_prepare_v2(db, "SELECT 1 FROM pragma_table_info(?1) WHERE name=?2", -1,
-                           &stmt, NULL) != SQLITE_OK)
-        return false;
-    sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 2, name, -1, SQLITE_STATIC);
-    is_there = sqlite3_step(stmt) == SQLITE_ROW;
-    sqlite3_finalize(stmt);
-    return is_there;
+    return ask(yes, db, "SELECT 1 FROM sqlite_schema WHERE name=?1 AND type=?2", name,
+               "table", err);
 }
 
-static bool is_mlflow(sqlite3 *db)
+static int has_column(bool *yes, sqlite3 *db, const char *table, const char *name,
+                      lx_error *err)
+{
+    return ask(yes, db, "SELECT 1 FROM pragma_table_info(?1) WHERE name=?2", table, name,
+               err);
+}
+
+static int is_mlflow(bool *yes, sqlite3 *db, lx_error *err)
 {
     static const char *const tables[] = {"experiments", "runs", "params", "tags",
                                          "metrics"};
+    int rc = LX_OK;
 
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        if (!has_table(db, tables[i]))
-            return false;
-    return has_column(db, "runs", "run_uuid") && has_column(db, "metrics", "key");
+    *yes = true;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && *yes && rc == LX_OK; i++)
+        rc = has_table(yes, db, tables[i], err);
+    if (rc == LX_OK && *yes)
+        rc = has_column(yes, db, "runs", "run_uuid", err);
+    if (rc == LX_OK && *yes)
+        rc = has_column(yes, db, "metrics", "key", err);
+    return rc;
 }
 
 /* ---- one run ----------------------------------------------------------------------- */
@@ -114,13 +127,16 @@ static int read_points(sqlite3 *db, const char *id, const lx_mlflow_sink *sink,
 {
     sqlite3_stmt *stmt = NULL;
     char sql[256];
-    int rc = LX_OK, step = SQLITE_DONE;
+    bool has_step, has_nan;
+    int rc, step = SQLITE_DONE;
 
+    if ((rc = has_column(&has_step, db, "metrics", "step", err)) < 0 ||
+        (rc = has_column(&has_nan, db, "metrics", "is_nan", err)) < 0)
+        return rc;
     snprintf(sql, sizeof sql,
              "SELECT key, %s, value, %s FROM metrics WHERE run_uuid=?1 ORDER BY 1, 2, "
              "timestamp",
-             has_column(db, "metrics", "step") ? "step" : "0",
-             has_column(db, "metrics", "is_nan") ? "is_nan" : "0");
+             has_step ? "step" : "0", has_nan ? "is_nan" : "0");
     if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
         return fail(db, err);
     sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
@@ -161,8 +177,11 @@ static int read_runs(sqlite3 *db, const lx_mlflow_sink *sink, lx_error *err)
 {
     sqlite3_stmt *stmt = NULL;
     char sql[512];
-    int rc = LX_OK, step = SQLITE_DONE;
+    bool has_name;
+    int rc = has_column(&has_name, db, "runs", "name", err), step = SQLITE_DONE;
 
+    if (rc < 0)
+        return rc;
     snprintf(
         sql, sizeof sql,
         "SELECT r.run_uuid, %s, e.name, r.status, r.user_id, r.start_time, r.end_time"
@@ -170,7 +189,7 @@ static int read_runs(sqlite3 *db, const lx_mlflow_sink *sink, lx_error *err)
         " WHERE coalesce(r.lifecycle_stage, 'active') <> 'deleted'"
         " AND coalesce(e.lifecycle_stage, 'active') <> 'deleted'"
         " ORDER BY r.start_time, r.run_uuid",
-        has_column(db, "runs", "name") ? "r.name" : "''");
+        has_name ? "r.name" : "''");
     if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
         return fail(db, err);
     while (rc == LX_OK && (step = sqlite3_step(stmt)) == SQLITE_ROW)
@@ -184,11 +203,12 @@ static int read_runs(sqlite3 *db, const lx_mlflow_sink *sink, lx_error *err)
 int lx_mlflow_db_read(const char *path, const lx_mlflow_sink *sink, lx_error *err)
 {
     sqlite3 *db = NULL;
+    bool is_one;
     int rc = open_db(&db, path, err);
 
-    if (rc == LX_OK)
-        rc = is_mlflow(db) ? read_runs(db, sink, err)
-                           : lx_fail(err, LX_EFORMAT, "not a store of MLflow's");
+    if (rc == LX_OK && (rc = is_mlflow(&is_one, db, err)) == LX_OK)
+        rc = is_one ? read_runs(db, sink, err)
+                    : lx_fail(err, LX_EFORMAT, "not a store of MLflow's");
     if (rc < 0)
         lx_within(err, "%s", path);
     sqlite3_close(db);
@@ -198,7 +218,10 @@ int lx_mlflow_db_read(const char *path, const lx_mlflow_sink *sink, lx_error *er
 bool lx_mlflow_db_is(const char *path)
 {
     sqlite3 *db = NULL;
-    bool is_one = open_db(&db, path, NULL) == LX_OK && is_mlflow(db);
+    bool is_one = false;
+
+    if (open_db(&db, path, NULL) == LX_OK)
+        is_mlflow(&is_one, db, NULL); /* what cannot be asked is none */
 
     sqlite3_close(db);
     return is_one;

@@ -250,6 +250,17 @@ static int make_one(char *path, lx_error *err)
     return rc;
 }
 
+static int check_folder(const char *path, lx_error *err)
+{
+    struct stat st;
+
+    if (lx_io_get()->stat(path, &st) != 0)
+        return lx_fail_errno(err, errno, "%s", path);
+    return S_ISDIR(st.st_mode)
+               ? LX_OK
+               : lx_fail(err, LX_EEXISTS, "%s: is a file, a folder is needed", path);
+}
+
 /* Like mkdir -p, each new name durable in its parent. */
 static int make_durable(const char *path, lx_error *err)
 {
@@ -271,10 +282,8 @@ static int make_durable(const char *path, lx_error *err)
         if (!c)
             break;
     }
-    if (rc == LX_OK && !lx_file_is_dir(path))
-        rc = lx_fail(err, LX_EEXISTS, "%s: is a file, a folder is needed", path);
     lx_free(copy);
-    return rc;
+    return rc < 0 ? rc : check_folder(path, err);
 }
 
 /* All that a new store needs before its database (3). */
@@ -289,6 +298,8 @@ static int make_folders(const lx_store *s, lx_error *err)
     for (int i = 0; i < 256 && rc == LX_OK; i++) {
         lx_str_clear(&path);
         lx_str_printf(&path, "%s/objects/%02x", s->path, i);
+        if ((rc = lx_str_check(&path, err)) < 0)
+            goto done;
         if (lx_io_get()->mkdir(path.data, 0777) != 0 && errno != EEXIST)
             rc = lx_fail_errno(err, errno, "%s: cannot make the folder", path.data);
     }

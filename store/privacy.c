@@ -387,7 +387,10 @@ const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena)
     const char *kept = text;
 
     if (text && lx_privacy_scrub(&clean, p, text, strlen(text)))
-        kept = lx_arena_strdup(arena, clean.failed ? "" : lx_str_text(&clean));
+        kept = lx_arena_strdup(arena, lx_str_text(&clean));
+    if (clean
+            .failed) /* of the search as well: a name that was not learned is not found */
+        kept = NULL;
     lx_str_release(&clean);
     return kept || !text ? kept : "";
 }
@@ -417,7 +420,7 @@ static bool scrub_header(lx_str *out, lx_privacy *p, const char *bytes, size_t n
     bool is_changed = lx_privacy_scrub(&header, p, bytes + 8, end - 8);
 
     if (is_changed) {
-        while (header.len % 8)
+        while (header.len % 8 && !header.failed)
             lx_str_putc(&header, ' ');
         for (int i = 0; i < 8; i++)
             lx_str_putc(out, (char)((uint64_t)header.len >> (8 * i)));

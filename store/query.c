@@ -611,19 +611,17 @@ int store__read_series(int64_t **steps, double **values, size_t *n, lx_store *s,
     bool is_ours;
     points p = {0};
     int64_t end;
-    int rc = LX_OK;
+    int rc;
 
     *steps = NULL;
     *values = NULL;
     *n = 0;
     pthread_mutex_lock(&s->mutex);
-    is_ours = sqlite3_get_autocommit(s->db);
-    if (is_ours)
-        rc = store__exec(s, "BEGIN", err);
-    if (rc == LX_OK && (rc = read_chunks(&p, &end, s, series, from, err)) == LX_OK)
-        rc = read_tail(&p, s, series, from, err);
-    if (is_ours)
-        sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+    if ((rc = store__begin_reading(&is_ours, s, err)) == LX_OK) {
+        if ((rc = read_chunks(&p, &end, s, series, from, err)) == LX_OK)
+            rc = read_tail(&p, s, series, from, err);
+        store__end_reading(s, is_ours);
+    }
     pthread_mutex_unlock(&s->mutex);
     if (rc < 0) {
         lx_free(p.steps);

@@ -162,7 +162,10 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
         return rc;
     if (!(r = lx_calloc(1, sizeof *r)))
         return lx_oom(err);
-    store__git2.libgit2_init();
+    if (store__git2.libgit2_init() < 0) { /* nothing of it may be called then */
+        lx_free(r);
+        return lx_oom(err);
+    }
     store__git2.libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)10000000);
     store__credentials_certificates();
     lx_str_printf(&path, "%s/sync-%lld.git", scratch, (long long)getpid());

@@ -114,7 +114,9 @@ static int describe(table *t, salvage *s, lx_error *err)
     for (int i = 0; i < t->n_columns; i++)
         lx_str_puts(&sql, i ? ", ?" : "?");
     lx_str_putc(&sql, ')');
-    if ((rc = lx_str_check(&sql, err)) == LX_OK &&
+    if ((rc = lx_str_check(&t->columns, err)) == LX_OK &&
+        (rc = lx_str_check(&t->keys, err)) == LX_OK &&
+        (rc = lx_str_check(&sql, err)) == LX_OK &&
         sqlite3_prepare_v2(s->db[NEW_DB], sql.data, -1, &t->insert, NULL) != SQLITE_OK)
         rc = fail_new(s, "preparing", err);
     lx_str_release(&sql);
@@ -635,11 +637,12 @@ static int make_new(salvage *s, lx_error *err)
     if (rc < 0)
         return rc;
     /* One that is no database at all has no rows. */
-    sqlite3_open_v2(lx_str_text(&s->work), &s->db[OLD_DB], SQLITE_OPEN_READWRITE, NULL);
-    if (!s->db[OLD_DB] ||
-        sqlite3_open_v2(lx_str_text(&s->fresh), &s->db[NEW_DB],
+    if (sqlite3_open_v2(lx_str_text(&s->work), &s->db[OLD_DB], SQLITE_OPEN_READWRITE,
+                        NULL) == SQLITE_NOMEM)
+        return lx_oom(err);
+    if (sqlite3_open_v2(lx_str_text(&s->fresh), &s->db[NEW_DB],
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
-        return lx_fail(err, LX_EIO, "%s: cannot be made", lx_str_text(&s->fresh));
+        return s->db[NEW_DB] ? fail_new(s, "making it", err) : lx_oom(err);
     if ((rc = check_version(s, err)) < 0 || (rc = fill_new(s, err)) < 0)
         return rc;
     if (sqlite3_close(s->db[NEW_DB]) != SQLITE_OK)

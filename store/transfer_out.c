@@ -28,6 +28,7 @@ struct lx_transfer {
     const char **left;
     size_t n_left, left_capacity;
     bool has_new_spec;
+    bool lacks_memory; /* for a text of a record */
 };
 
 int lx_transfer_new(lx_transfer **out, lx_store *store, lx_privacy *privacy,
@@ -265,10 +266,18 @@ done:
 
 /* ---- a record ---------------------------------------------------------------------- */
 
+/* Nothing becomes of a text only for want of memory, which lx_transfer_add tells. */
+static const char *scrubbed(lx_transfer *t, const char *text)
+{
+    const char *clean = lx_privacy_text(t->privacy, text, t->arena);
+    t->lacks_memory |= *text && !*clean;
+    return clean;
+}
+
 static void add_text(lx_transfer *t, cJSON *o, const char *key, const char *text)
 {
     if (text && *text)
-        cJSON_AddStringToObject(o, key, lx_privacy_text(t->privacy, text, t->arena));
+        cJSON_AddStringToObject(o, key, scrubbed(t, text));
 }
 
 static void add_hash(cJSON *o, const char *key, const lx_hash *hash)
@@ -324,8 +333,7 @@ static int add_remarks(lx_transfer *t, cJSON *record, const lx_run_row *run,
         cJSON_AddItemToArray(item, cJSON_CreateNumber(sqlite3_column_double(stmt, 0)));
         for (int i = 1; i < 4; i++) {
             const char *text = (const char *)sqlite3_column_text(stmt, i);
-            cJSON_AddItemToArray(item, text ? cJSON_CreateString(lx_privacy_text(
-                                                  t->privacy, text, t->arena))
+            cJSON_AddItemToArray(item, text ? cJSON_CreateString(scrubbed(t, text))
                                             : cJSON_CreateNull());
         }
     }
@@ -473,7 +481,8 @@ int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err)
         (rc = add_console(t, record, run, err)) < 0)
         goto done;
     /* What could not be added without memory is missing in it. */
-    if ((rc = lx_transfer_check(&id, record, err)) < 0)
+    if ((rc = t->lacks_memory ? lx_oom(err) : lx_json_check(err)) < 0 ||
+        (rc = lx_transfer_check(&id, record, err)) < 0)
         goto done;
     if (!cJSON_AddItemToArray(t->records, record))
         rc = lx_oom(err);

@@ -28,6 +28,11 @@ static int tell_failure(lx_error *err)
     return lx_oom(err);
 }
 
+int lx_json_check(lx_error *err)
+{
+    return has_failed ? tell_failure(err) : LX_OK;
+}
+
 /* Before main, so that every cJSON of the process is ours, whoever creates it first. */
 __attribute__((constructor)) static void use_our_allocator(void)
 {

@@ -30,6 +30,10 @@ int lx_json_parse(cJSON **out, const char *text, size_t n, lx_error *err);
  */
 int lx_json_canonical(lx_str *out, const cJSON *value, lx_error *err);
 
+/* For a tree that is judged before it is written: LX_ENOMEM when memory was lacking for one in this thread
+ * since someone was last told. */
+int lx_json_check(lx_error *err);
+
 /* As people read it: two spaces, keys in the order given. */
 int lx_json_pretty(lx_str *out, const cJSON *value, lx_error *err);
 

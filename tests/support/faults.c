@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -23,26 +24,46 @@
 #define HAS_OWN_MALLOC 1
 #endif
 
-enum { MAX_PLACES = 1 << 20, FRAMES = 14 };
+enum { MAX_PLACES = 1 << 20, FRAMES = 14, DEEP_FRAMES = 48, OWN_FRAMES = 10 };
 
 static struct shared {
     _Atomic long n;
-    unsigned long places[MAX_PLACES];
+    unsigned long places[MAX_PLACES], own_places[MAX_PLACES];
 } * shared;
 
 static _Atomic int armed; /* a fault_kind */
 static long fail_at;
 static bool fail_forever;
 
+/* Of the linker: from where to where the program is. */
+extern char __executable_start, etext;
+
+static bool is_own(uintptr_t address)
+{
+    return address >= (uintptr_t)&__executable_start && address < (uintptr_t)&etext;
+}
+
+static unsigned long add_frame(unsigned long hash, uintptr_t frame)
+{
+    return (hash ^ frame) * 1099511628211u;
+}
+
+/* The first frames are these functions themselves, in every place alike. */
 static void remember_place(long n)
 {
-    void *frames[FRAMES];
-    int count = backtrace(frames, FRAMES);
-    unsigned long hash = 14695981039346656037u;
+    void *frames[DEEP_FRAMES];
+    int count = backtrace(frames, DEEP_FRAMES), n_own = 0;
+    unsigned long hash = 14695981039346656037u, own = hash;
 
-    for (int i = 0; i < count; i++)
-        hash = (hash ^ (unsigned long)(uintptr_t)frames[i]) * 1099511628211u;
+    for (int i = 0; i < count; i++) {
+        uintptr_t frame = (uintptr_t)frames[i];
+        if (i < FRAMES)
+            hash = add_frame(hash, frame);
+        if (is_own(frame) && n_own++ < OWN_FRAMES)
+            own = add_frame(own, frame);
+    }
     shared->places[n - 1] = hash ? hash : 1;
+    shared->own_places[n - 1] = own ? own : 1;
 }
 
 /* Counts one and says whether it is to fail. */
@@ -339,6 +360,12 @@ bool faults_find_leaks(void)
     return !HAS_OWN_MALLOC;
 }
 
+/* What a process forks is to serve it, not to fail: cmocka would catch its crash and go on with the test. */
+static void spare_child(void)
+{
+    atomic_store(&armed, FAULT_NONE);
+}
+
 void faults_prepare(void)
 {
     static const shim_changes changes = {.methods = {.xRead = bad_page_read,
@@ -373,6 +400,7 @@ void faults_prepare(void)
         abort();
     backtrace(&(void *){0}, 1); /* loads what it needs */
     find_callers();
+    pthread_atfork(NULL, NULL, spare_child);
     lx_io_set(&io);
     shim_install(&changes);
 }
@@ -398,6 +426,12 @@ void faults_disarm(void)
 unsigned long faults_place(long n)
 {
     return n > 0 && n <= faults_count() && n <= MAX_PLACES ? shared->places[n - 1] : 0;
+}
+
+unsigned long faults_own_place(long n)
+{
+    return n > 0 && n <= faults_count() && n <= MAX_PLACES ? shared->own_places[n - 1]
+                                                           : 0;
 }
 
 long faults_count(void)

@@ -3,7 +3,7 @@
  *
  * faults_prepare once; faults_arm in the process that is to fail, best right before the code in
  * question. The count is kept in memory that forked processes share, so that whoever started one can
- * read how far it came, however it ended.
+ * read how far it came, however it ended. A process that an armed one forks is not armed.
  *
  * What is an allocation: every call of malloc and its like by lx itself, SQLite, cJSON, zstd, zlib,
  * libjpeg, libyaml and libc on their behalf. Left out are libraries that end the process when memory
@@ -41,5 +41,8 @@ long faults_count(void); /* since faults_arm, whoever called it last */
 /* Where the n-th call came from, as a hash of the innermost frames: of a process that was armed with
  * n 0. 0 past the end, and of what is not remembered (the first million is). */
 unsigned long faults_place(long n);
+/* The same by the frames of the program alone, at any depth: whatever a library does for one call of ours is
+ * one place. */
+unsigned long faults_own_place(long n);
 
 #endif

@@ -439,40 +439,150 @@ static void test_store_bundle__a_newer_version_is_named(void **state)
     assert_non_null(strstr(err.text, "version 2"));
 }
 
-/* What a record may not say. */
-static void test_store_transfer__records_are_checked_whole(void **state)
-{
-    static const char *const bad[] = {
-        "[]",
-        "{}",
-        "{\"id\":\"../../etc/passwd\"}",
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"Train it\"}",
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":-1}",
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":1,\"texts\":{"
-        "\"spec\":\"x\"}}",
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":1,\"texts\":{},"
-        "\"remarks\":[[1]]}",
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":1,\"texts\":{},"
-        "\"remarks\":[],"
-        "\"artifacts\":[],\"curves\":[{\"key\":\"loss\",\"n\":1e300,\"points\":\"00\"}]}",
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":1,\"texts\":{},"
-        "\"remarks\":[],"
-        "\"artifacts\":[],\"curves\":[],\"end\":{\"ended\":1,\"status\":\"running\"}}"};
-    static const char good[] =
-        "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":1,\"texts\":{},"
-        "\"remarks\":[],"
-        "\"artifacts\":[],\"curves\":[],\"end\":{\"ended\":1,\"status\":\"failed\"}}";
-    cJSON *record = NULL;
-    const char *id;
+/* ---- archives that are no bundles --------------------------------------------------- */
 
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(lx_json_parse(&record, bad[i], strlen(bad[i]), NULL), 0);
-        assert_int_equal(lx_transfer_check(&id, record, NULL), LX_EFORMAT);
-        cJSON_Delete(record);
+/* Appends a member under the hash of its bytes, or under `name`. */
+static void add_member(lx_str *tar, const char *place, const char *name,
+                       const char *bytes)
+{
+    static const char zeros[LX_TAR_BLOCK];
+    unsigned char header[LX_TAR_BLOCK];
+    size_t n = strlen(bytes);
+    lx_hash hash = lx_sha256_of(bytes, n);
+    char path[LX_TAR_NAME], hex[65];
+
+    lx_hash_hex(hex, &hash);
+    snprintf(path, sizeof path, "%s/%s", place, name ? name : hex);
+    assert_int_equal(lx_tar_header(header, path, n, NULL), LX_OK);
+    lx_str_append(tar, (const char *)header, sizeof header);
+    lx_str_append(tar, bytes, n);
+    lx_str_append(tar, zeros, lx_tar_padding(n));
+}
+
+/* An archive of this manifest and these objects, "" = none: what is told of it. */
+static void check_archive(const char *manifest, const char *const objects[3],
+                          const char *problem)
+{
+    static const char end[2 * LX_TAR_BLOCK];
+    lx_str tar = LX_STR_INIT;
+    lx_error err = {0};
+
+    add_member(&tar, "manifest", NULL, manifest);
+    for (int i = 0; i < 3 && objects[i]; i++)
+        add_member(&tar, "objects", NULL, objects[i]);
+    lx_str_append(&tar, end, sizeof end);
+    if (lx_exit_status(open_bytes(tar.data, tar.len, &err)) != (problem ? 65 : 0) ||
+        (problem && !strstr(err.text, problem)))
+        fail_msg("%s: \"%s\" and not \"%s\"", manifest, err.text, problem);
+    lx_str_release(&tar);
+}
+
+/* SHA-256 of "a", "b" and "c"; c's is the least, then b's. */
+#define A "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+#define B "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"
+#define C "2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6"
+
+static void test_store_bundle__manifests_are_checked_whole(void **state)
+{
+    static const struct {
+        const char *manifest;
+        const char *objects[3];
+        const char *problem;
+    } cases[] = {
+        {"{\"lx_bundle\":1,\"objects\":[],\"runs\":[]}", {0}, NULL},
+        {"{\"lx_bundle\":1,\"objects\":[[\"" C "\",1],[\"" B "\",1]],\"runs\":[]}",
+         {"c", "b"},
+         NULL},
+        {"{", {0}, "manifest"},
+        {"[]", {0}, "not of a bundle"},
+        {"{\"lx_bundle\":\"1\"}", {0}, "not of a bundle"},
+        {"{\"lx_bundle\":0,\"objects\":[],\"runs\":[]}", {0}, "not of a bundle"},
+        {"{\"lx_bundle\":1,\"objects\":[]}", {0}, "lists no runs"},
+        {"{\"lx_bundle\":1,\"objects\":[],\"runs\":[{}]}", {0}, "16 hex digits"},
+        {"{\"lx_bundle\":1,\"runs\":[]}", {0}, "lists no objects"},
+        {"{\"lx_bundle\":1,\"objects\":[[]],\"runs\":[]}", {0}, "without a hash"},
+        {"{\"lx_bundle\":1,\"objects\":[[\"ab\"]],\"runs\":[]}", {0}, "without a hash"},
+        {"{\"lx_bundle\":1,\"objects\":[[\"" A "\",1]],\"runs\":[]}", {0}, "not there"},
+        {"{\"lx_bundle\":1,\"objects\":[[\"" A "\",1]],\"runs\":[]}",
+         {"b"},
+         "not the one that is listed"},
+        {"{\"lx_bundle\":1,\"objects\":[[\"" B "\",1],[\"" C "\",1]],\"runs\":[]}",
+         {"b", "c"},
+         "out of order"},
+        {"{\"lx_bundle\":1,\"objects\":[[\"" B "\",1],[\"" B "\",1]],\"runs\":[]}",
+         {"b", "b"},
+         "out of order"},
+        {"{\"lx_bundle\":1,\"objects\":[],\"runs\":[]}", {"a"}, "not listed"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_archive(cases[i].manifest, cases[i].objects, cases[i].problem);
+}
+
+static void test_store_bundle__members_stand_in_their_places(void **state)
+{
+    static const char end[2 * LX_TAR_BLOCK], sound[] = "{\"lx_bundle\":1,\"objects\":[],"
+                                                       "\"runs\":[]}";
+    static const struct {
+        const char *folder, *name, *bytes, *problem;
+    } first[] = {{"objects", NULL, "a", "not the first member"},
+                 {"other", NULL, sound, "has no place"},
+                 {"manifest", "0123", sound, "has no place"},
+                 {"manifest", A, sound, "hash to another name"}};
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(open_bytes(end, sizeof end, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "without members"));
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        lx_str tar = LX_STR_INIT;
+        add_member(&tar, first[i].folder, first[i].name, first[i].bytes);
+        lx_str_append(&tar, end, sizeof end);
+        assert_int_equal(open_bytes(tar.data, tar.len, &err), LX_EFORMAT);
+        if (!strstr(err.text, first[i].problem))
+            fail_msg("\"%s\" and not \"%s\"", err.text, first[i].problem);
+        lx_str_release(&tar);
     }
-    assert_int_equal(lx_json_parse(&record, good, strlen(good), NULL), 0);
-    assert_int_equal(lx_transfer_check(&id, record, NULL), 0);
-    cJSON_Delete(record);
+}
+
+static int open_packed(const char *path, const void *data, size_t n, lx_error *err)
+{
+    lx_bundle *bundle = NULL;
+    int rc;
+
+    need(lx_file_write(path, data, n, err), err);
+    rc = lx_bundle_open(&bundle, path, folder, err);
+    lx_bundle_close(bundle);
+    return rc;
+}
+
+static void test_store_bundle__compressed_data_are_whole(void **state)
+{
+    lx_store *a = open_store("a");
+    const char *path = in_folder("a.lxb"), *other = in_folder("other.lxb");
+    lx_str packed = LX_STR_INIT;
+    lx_error err = {0};
+
+    record(a);
+    export_to(path, a, true, 0);
+    need(lx_file_read(&packed, path, 1 << 24, &err), &err);
+    assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_OK);
+    assert_int_equal(open_packed(other, packed.data, packed.len - 9, &err), LX_EFORMAT);
+    packed.data[packed.len / 2] ^= 1;
+    assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_EFORMAT);
+    packed.data[packed.len / 2] ^= 1;
+    lx_str_putc(&packed, 'x');
+    assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "behind the compressed data"));
+    assert_int_equal(open_packed(other, "neither", 7, &err), LX_EFORMAT);
+    assert_int_equal(
+        lx_bundle_open(&(lx_bundle *){NULL}, in_folder("none"), folder, &err),
+        LX_ENOTFOUND);
+    assert_true(lx_bundle_is(packed.data, 4, "x"));
+    assert_true(lx_bundle_is("abcd", 4, "x.lxb") && lx_bundle_is("abcd", 4, "x.tar"));
+    assert_false(lx_bundle_is("abcd", 4, "x") || lx_bundle_is("", 0, "x"));
+    lx_str_release(&packed);
+    lx_store_close(a);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, new_folder, drop_folder)
@@ -488,7 +598,9 @@ int main(void)
         IN_FOLDER(test_store_bundle__bad_files_get_their_verdicts),
         IN_FOLDER(test_store_bundle__bombs_are_refused_before_they_unpack),
         IN_FOLDER(test_store_bundle__a_newer_version_is_named),
-        cmocka_unit_test(test_store_transfer__records_are_checked_whole),
+        IN_FOLDER(test_store_bundle__manifests_are_checked_whole),
+        IN_FOLDER(test_store_bundle__members_stand_in_their_places),
+        IN_FOLDER(test_store_bundle__compressed_data_are_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
