@@ -10,6 +10,7 @@
 
 #include "cmd/settings.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/visited.h"
 #include "store/git.h"
 #include "store/store.h"
@@ -186,9 +187,21 @@ static int make_store(lx_bounds *b, const char *path, lx_error *err)
     return rc;
 }
 
+/* Later it could no longer be made: to take what cannot be looked at for one that is there will not do here. */
+static int look_for(bool *is_there, const char *path, lx_error *err)
+{
+    struct stat st;
+
+    *is_there = lx_io_get()->stat(path, &st) == 0;
+    return *is_there || errno == ENOENT || errno == ENOTDIR
+               ? LX_OK
+               : lx_fail_errno(err, errno, "%s", path);
+}
+
 int lx_bounds_store(lx_bounds *b, bool makes, lx_error *err)
 {
     lx_str path = LX_STR_INIT;
+    bool is_there = false;
     const char *copy;
     int rc = lx_store_find(&path, b->cli->store_path, err);
 
@@ -200,7 +213,8 @@ int lx_bounds_store(lx_bounds *b, bool makes, lx_error *err)
     lx_str_release(&path);
     if (!copy)
         return lx_oom(err);
-    if (makes && !lx_file_exists(copy) && (rc = make_store(b, copy, err)) < 0)
+    if (makes && ((rc = look_for(&is_there, copy, err)) < 0 ||
+                  (!is_there && (rc = make_store(b, copy, err)) < 0)))
         return rc;
     add_temporary(b, copy);
     add(b, copy, LX_SANDBOX_READ | LX_SANDBOX_WRITE);

@@ -257,19 +257,6 @@ static const lx_importer importers[] = {
 
 /* ---- the walk ---------------------------------------------------------------------- */
 
-static size_t read_head(unsigned char head[LX_IMPORT_HEAD], const char *path)
-{
-    const lx_io *io = lx_io_get();
-    int fd = io->open(path, O_RDONLY | O_NONBLOCK, 0); /* never hang on a FIFO */
-    ssize_t n = fd >= 0 ? io->read(fd, head, LX_IMPORT_HEAD) : 0;
-
-    if (fd >= 0)
-        io->close(fd);
-    return n > 0 ? (size_t)n : 0;
-}
-
-static int look_at_folder(lx_import *job, const char *path, int depth, lx_error *err);
-
 /* The rest is imported all the same; what the system refuses shows in the exit status. */
 static void note_problem(lx_import *job, const lx_error *damage)
 {
@@ -277,6 +264,26 @@ static void note_problem(lx_import *job, const lx_error *damage)
     if (damage->code == LX_EIO)
         job->cli->exit_status = lx_exit_status(LX_EIO);
 }
+
+/* What cannot be read here is told by whoever reads the whole of it; nobody may take a file without a beginning. */
+static size_t read_head(lx_import *job, unsigned char head[LX_IMPORT_HEAD],
+                        const char *path)
+{
+    const lx_io *io = lx_io_get();
+    int fd = io->open(path, O_RDONLY | O_NONBLOCK, 0); /* never hang on a FIFO */
+    ssize_t n = fd >= 0 ? io->read(fd, head, LX_IMPORT_HEAD) : -1;
+    lx_error damage;
+
+    if (n < 0 && errno == EIO) {
+        lx_fail_errno(&damage, errno, "%s: cannot read", path);
+        note_problem(job, &damage);
+    }
+    if (fd >= 0)
+        io->close(fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static int look_at_folder(lx_import *job, const char *path, int depth, lx_error *err);
 
 /* What goes wrong with one file of a folder is a problem among others; with a named one,
  * or without memory, it is the end. */
@@ -305,7 +312,7 @@ static int look_at(lx_import *job, const char *path, bool is_named, int depth,
 {
     unsigned char head[LX_IMPORT_HEAD];
     bool is_folder = lx_file_is_dir(path);
-    size_t n = is_folder ? 0 : read_head(head, path);
+    size_t n = is_folder ? 0 : read_head(job, head, path);
     int rc = LX_OK;
 
     if (lx_signals_pending())
@@ -476,14 +483,24 @@ static int conclude(lx_import *job, const struct import_args *args, lx_error *er
 
     if (job->history->count == 0 && job->history->n_problems == 0 &&
         cJSON_GetArraySize(job->own) == 0 && lx_lora_files_without(job->loras) == 0)
-        return lx_fail(err, LX_EFORMAT,
-                       "%s%s: nothing in it that lx could import (lx import --help "
-                       "lists what it reads)",
-                       args->paths.items[0],
-                       args->paths.count > 1 ? " and the others" : "");
+        return lx_file_was_refused()
+                   ? lx_fail(err, LX_EIO, "%s: could not be read: Input/output error",
+                             args->paths.items[0])
+                   : lx_fail(err, LX_EFORMAT,
+                             "%s%s: nothing in it that lx could import (lx import --help "
+                             "lists what it reads)",
+                             args->paths.items[0],
+                             args->paths.count > 1 ? " and the others" : "");
     rc = lx_import_write(&runs, job, args->copy, &args->tags, err);
     if (rc == LX_OK && lx_alloc_has_failed())
         rc = lx_oom(err); /* what would be told of them may be missing */
+    if (rc == LX_OK && lx_file_was_refused()) {
+        if (!job->history->n_problems)
+            lx_history_problem(
+                job->history, "a file or a folder could not be read: Input/output error; "
+                              "what it holds is missing");
+        job->cli->exit_status = lx_exit_status(LX_EIO);
+    }
     if (rc == LX_OK) {
         for (size_t i = 0; i < job->history->n_problems && !args->json; i++)
             lx_message(job->cli, "problem: %s\n",

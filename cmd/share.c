@@ -614,8 +614,12 @@ static int share(sharing *s, const char *path, lx_error *err)
     if (!s->name)
         return lx_oom(err);
     learn_metadata(s);
-    if ((rc = read_run(s, path, err)) < 0 ||
-        (rc = make_folder(s->args->output, err)) < 0 ||
+    if ((rc = read_run(s, path, err)) == LX_OK && lx_file_was_refused())
+        rc = lx_fail(
+            err, LX_EIO,
+            "%s: not all that is to be said of it could be read: Input/output error",
+            path);
+    if (rc < 0 || (rc = make_folder(s->args->output, err)) < 0 ||
         (rc = write_lora(s, path, err)) < 0 || (rc = describe(s, err)) < 0 ||
         (rc = write_samples(s, err)) < 0 ||
         (rc = lx_privacy_told(&s->card.scrubbed.items, &s->card.scrubbed.count,

@@ -13,6 +13,21 @@
 #include "src/base/alloc.h"
 #include "src/base/io.h"
 
+static atomic_bool was_refused;
+
+/* An errno on its way to whoever reports it. */
+static int noted(int error)
+{
+    if (error == EIO)
+        atomic_store(&was_refused, true);
+    return error;
+}
+
+bool lx_file_was_refused(void)
+{
+    return atomic_load(&was_refused);
+}
+
 /* O_NONBLOCK so that a FIFO in place of a file is refused and does not hang us. */
 int lx_file_open_regular(int *out, size_t *size, const char *path, lx_error *err)
 {
@@ -21,9 +36,9 @@ int lx_file_open_regular(int *out, size_t *size, const char *path, lx_error *err
     int fd = io->open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0), rc;
 
     if (fd < 0)
-        return lx_fail_errno(err, errno, "cannot open");
+        return lx_fail_errno(err, noted(errno), "cannot open");
     if (io->fstat(fd, &st) < 0)
-        rc = lx_fail_errno(err, errno, "cannot examine");
+        rc = lx_fail_errno(err, noted(errno), "cannot examine");
     else if (S_ISDIR(st.st_mode))
         rc = lx_fail(err, LX_EFORMAT, "is a folder, not a file");
     else if (!S_ISREG(st.st_mode))
@@ -65,7 +80,7 @@ static int read_all(lx_str *out, int fd, size_t size, size_t limit, lx_error *er
             return lx_oom(err);
     }
     if (got < 0)
-        return lx_fail_errno(err, errno, "cannot read");
+        return lx_fail_errno(err, noted(errno), "cannot read");
     return LX_OK;
 }
 
@@ -99,7 +114,7 @@ int lx_file_map_fd(lx_mapping *out, int fd, size_t size, lx_error *err)
         return LX_OK;
     data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
-        return lx_fail_errno(err, errno, "cannot map %zu bytes", size);
+        return lx_fail_errno(err, noted(errno), "cannot map %zu bytes", size);
     out->data = data;
     out->size = size;
     return LX_OK;
@@ -154,7 +169,7 @@ int lx_file_hash(lx_hash *out, const char *path, lx_error *err)
     while ((got = read_some(fd, chunk, CHUNK)) > 0)
         lx_sha256_update(&h, chunk, (size_t)got);
     if (got < 0)
-        rc = lx_fail_errno(err, errno, "cannot read");
+        rc = lx_fail_errno(err, noted(errno), "cannot read");
     else
         *out = lx_sha256_final(&h);
     lx_io_get()->close(fd);
@@ -168,13 +183,17 @@ done:
 bool lx_file_exists(const char *path)
 {
     struct stat st;
-    return lx_io_get()->stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    return lx_io_get()->stat(path, &st) == 0 ||
+           (noted(errno) != ENOENT && errno != ENOTDIR);
 }
 
 bool lx_file_is_dir(const char *path)
 {
     struct stat st;
-    return lx_io_get()->stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (lx_io_get()->stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode);
+    noted(errno);
+    return false;
 }
 
 static int make_dir(const char *path, lx_error *err)
@@ -457,7 +476,7 @@ static int collect_names(lx_dir *out, DIR *dir, lx_error *err)
             return lx_oom(err);
         out->count++;
     }
-    return errno ? lx_fail_errno(err, errno, "cannot read the folder") : LX_OK;
+    return errno ? lx_fail_errno(err, noted(errno), "cannot read the folder") : LX_OK;
 }
 
 int lx_dir_list(lx_dir *out, const char *path, lx_error *err)
@@ -469,7 +488,7 @@ int lx_dir_list(lx_dir *out, const char *path, lx_error *err)
     fd = lx_io_get()->open(path, O_RDONLY | O_DIRECTORY, 0);
     dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
-        rc = lx_fail_errno(err, errno, "%s: cannot open the folder", path);
+        rc = lx_fail_errno(err, noted(errno), "%s: cannot open the folder", path);
         if (fd >= 0)
             lx_io_get()->close(fd);
         return rc;

@@ -39,6 +39,9 @@ int lx_file_hash(lx_hash *out, const char *path, lx_error *err);
 /* What cannot be looked at counts as there: whoever opens it then says why it cannot be read. */
 bool lx_file_exists(const char *path);
 bool lx_file_is_dir(const char *path);
+/* Did the system ever fail (EIO) to read a file or folder here, or to look whether one is there? A command that goes on
+ * without what it could not read asks at its end. */
+bool lx_file_was_refused(void);
 int lx_make_dirs(const char *path, lx_error *err); /* like mkdir -p */
 
 /* A file being replaced. Write, then commit or abort (abort after commit does nothing). */

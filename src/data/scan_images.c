@@ -221,6 +221,9 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
         rc = check_pixels(f, image->path, &why);
     if (rc == LX_ENOMEM)
         return lx_oom(err);
+    if (rc ==
+        LX_EIO) /* the disk's fault and not the image's: nothing goes on without it */
+        return lx_fail(err, rc, "%s: %s", image->path, why.text);
     if (rc < 0) {
         rc = report_bad_image(f, image->path, &why, err);
         return rc < 0 ? rc : 1;

@@ -1,5 +1,6 @@
 #include "src/import/console_log.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,20 +118,21 @@ static int read_bytes(reader *r, const lx_mapping *map, lx_error *err)
 }
 
 /* Runs follow each other in the file; the last one ended when it was last written. */
-static void set_times(reader *r, size_t first)
+static int set_times(reader *r, size_t first, lx_error *err)
 {
     lx_history *h = r->history;
     struct stat st = {0};
     double at;
 
     if (lx_io_get()->stat(r->path, &st) < 0)
-        return;
+        return lx_fail_errno(err, errno, "%s", r->path);
     at = (double)st.st_mtim.tv_sec;
     for (size_t i = h->count; i-- > first;) {
         h->runs[i]->ended = at;
         at += h->runs[i]->started;
         h->runs[i]->started = at;
     }
+    return LX_OK;
 }
 
 int lx_import_console_log(lx_history *h, const char *path, lx_error *err)
@@ -153,8 +155,9 @@ int lx_import_console_log(lx_history *h, const char *path, lx_error *err)
     if ((rc = read_bytes(r, &map, err)) < 0)
         lx_within(err, "%s", path);
     lx_file_unmap(&map);
-    set_times(r, first);
-    for (size_t i = first; i < h->count; i++) {
+    if (rc == LX_OK)
+        rc = set_times(r, first, err);
+    for (size_t i = first; i < h->count && rc == LX_OK; i++) {
         if ((file = lx_history_add_file(h, h->runs[i], "console", lx_path_base(path))))
             file->path = h->runs[i]->from;
         if (!h->runs[i]

@@ -42,6 +42,16 @@ static const char *words_of(const char *folder, lx_arena *arena)
                                                                               : NULL;
 }
 
+/* What is judged is all of the data: there is no flag here that goes on without an image. */
+static void drop_advice(lx_error *err)
+{
+    static const char advice[] = ", or go on without it by --skip-bad-images";
+    char *at = err ? strstr(err->text, advice) : NULL;
+
+    if (at)
+        memmove(at, at + strlen(advice), strlen(at + strlen(advice)) + 1);
+}
+
 int lx_verify_scan(lx_dataset **out, const char *folder, const lx_dataset_config *given,
                    bool is_whole, lx_error *err)
 {
@@ -74,6 +84,7 @@ int lx_verify_scan(lx_dataset **out, const char *folder, const lx_dataset_config
     if (*out) /* the subset lives on this stack */
         (*out)->config.subsets = NULL;
     if (rc < 0) {
+        drop_advice(err);
         lx_dataset_free(*out);
         *out = NULL;
     }
@@ -243,8 +254,10 @@ int lx_verify_images_add(lx_verify_images *images, lx_image_role role, const cha
     for (size_t i = 0; i < n && rc == LX_OK && images->count - before < most; i++)
         rc = add_image(&r, role, &d->images[lots[i].image], err);
 done:
-    if (rc < 0)
+    if (rc < 0) {
+        drop_advice(err);
         lx_within(err, "%s", folder);
+    }
     lx_decoder_free(r.decoder);
     lx_dataset_free(d);
     lx_free(lots);

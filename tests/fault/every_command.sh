@@ -33,6 +33,8 @@ train --output_name b --max_train_steps 1 --seed 2
 train --output_name c --max_train_steps 3 --stop_after_steps 1 --autosave_minutes 0 --output_dir out
 lx merge ../in/a.safetensors --into ../in/nano.safetensors -o ../in/tuned.safetensors --no_record
 lx export --all -o ../in/all.lxb
+lx export a --format mlflow -o ../in/mlruns
+lx export a --format tensorboard -o ../in/tb
 for n in 1 2 3; do lx log --new "log$n" --flag "dim=$n" --step 1 loss=0.$n --end finished; done
 echo "a file" >../in/file
 lx tag-run log2 --trash
