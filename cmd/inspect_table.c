@@ -125,6 +125,8 @@ typedef struct reader {
     struct lx_inspect_table *table;
     lx_header_cache *cache;
     lx_arena *scratch, *kept;
+    size_t *later; /* files that wait for another thread; room for all */
+    size_t n_later;
     pthread_t thread;
     int rc;
 } reader;
@@ -576,25 +578,40 @@ static int fill_broken(table_row *row, reader *r, const char *path,
     return LX_OK;
 }
 
+/* LX_EBUSY: not now. */
+static int read_file(reader *r, size_t i)
+{
+    lx_inspect_table *t = r->table;
+    lx_tensor_file *file = NULL;
+    lx_error problem;
+    int rc;
+
+    lx_arena_reset(r->scratch);
+    rc = lx_tensor_file_open_header(&file, r->cache, t->paths[i], &problem);
+    if (rc == LX_OK)
+        rc = fill(&t->rows[i], r, t->paths[i], file, &problem);
+    lx_tensor_file_close(file);
+    return rc < 0 && rc != LX_ENOMEM && rc != LX_EBUSY
+               ? fill_broken(&t->rows[i], r, t->paths[i], &problem)
+               : rc;
+}
+
+/* Files of a kind that another thread meets for the first time, too, come last: two would do the same. */
 static void *read_files(void *reader_)
 {
     reader *r = reader_;
     lx_inspect_table *t = r->table;
     size_t i;
 
-    while (r->rc == LX_OK && (i = atomic_fetch_add(&t->next, 1)) < t->n) {
-        lx_tensor_file *file = NULL;
-        lx_error problem;
-        int rc;
-        lx_arena_reset(r->scratch);
-        rc = lx_tensor_file_open_header(&file, r->cache, t->paths[i], &problem);
-        if (rc == LX_OK)
-            rc = fill(&t->rows[i], r, t->paths[i], file, &problem);
-        lx_tensor_file_close(file);
-        if (rc < 0 && rc != LX_ENOMEM)
-            rc = fill_broken(&t->rows[i], r, t->paths[i], &problem);
-        r->rc = rc;
-    }
+    lx_header_cache_defer(r->cache, r->later != NULL);
+    while (r->rc == LX_OK && (i = atomic_fetch_add(&t->next, 1)) < t->n)
+        if ((r->rc = read_file(r, i)) == LX_EBUSY) {
+            r->later[r->n_later++] = i;
+            r->rc = LX_OK;
+        }
+    lx_header_cache_defer(r->cache, false);
+    for (size_t k = 0; k < r->n_later && r->rc == LX_OK; k++)
+        r->rc = read_file(r, r->later[k]);
     return NULL;
 }
 
@@ -613,7 +630,9 @@ static int prepare(lx_inspect_table *t, lx_error *err)
         reader *r = &t->readers[i];
         r->table = t;
         if (lx_header_cache_new(&r->cache, i ? t->readers[0].cache : NULL, err) < 0 ||
-            !(r->scratch = lx_arena_new()) || !(r->kept = lx_arena_new()))
+            !(r->scratch = lx_arena_new()) || !(r->kept = lx_arena_new()) ||
+            (t->n_readers > 1 &&
+             !(r->later = lx_arena_calloc(r->kept, t->n, sizeof *r->later))))
             return lx_oom(err);
     }
     return LX_OK;

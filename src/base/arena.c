@@ -116,17 +116,22 @@ char *lx_arena_strdup(lx_arena *arena, const char *text)
     return lx_arena_strndup(arena, text, strlen(text));
 }
 
+/* Most texts fit the first room, so that they are formatted once. */
 char *lx_arena_printf(lx_arena *arena, const char *fmt, ...)
 {
+    char room[256], *text;
     va_list args;
-    char *text;
     int n;
 
     va_start(args, fmt);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(room, sizeof room, fmt, args);
     va_end(args);
     if (n < 0 || !(text = lx_arena_alloc(arena, (size_t)n + 1)))
         return NULL;
+    if ((size_t)n < sizeof room) {
+        memcpy(text, room, (size_t)n + 1);
+        return text;
+    }
     va_start(args, fmt);
     vsnprintf(text, (size_t)n + 1, fmt, args);
     va_end(args);

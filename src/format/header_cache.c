@@ -11,6 +11,8 @@
 
 enum {
     MOST_LAYOUTS = 1024,
+    MOST_BEGUN =
+        16, /* caches whose layouts others wait for; those of more read them themselves */
     MOST_BYTES = 64 << 20, /* of the layouts' texts; more are parsed each time */
     FIRST_READ = 4096,     /* bytes: the header's length and what is short enough */
     SLACK = 512            /* behind a header: its first tensors, mostly an alpha */
@@ -28,6 +30,7 @@ struct lx_layout {
     size_t n_notes;
     _Atomic(void *) attached; /* set once, after release */
     void (*release)(void *);
+    atomic_bool is_fresh; /* whoever read it is still at what he will attach */
 };
 
 /* Layouts are only added, so that they are found without a lock, and live as long as any cache of the pool. */
@@ -36,6 +39,7 @@ typedef struct pool {
     size_t n_caches, bytes;
     atomic_size_t n;
     lx_layout *layouts[MOST_LAYOUTS];
+    lx_layout *begun[MOST_BEGUN]; /* those that are being read; NULL: room */
 } pool;
 
 struct lx_header_cache {
@@ -45,7 +49,9 @@ struct lx_header_cache {
     pool *pool;
     lx_layout *begun; /* of the open file, not yet known to be sound */
     lx_layout *own;   /* of the open file, for which the pool had no room */
+    lx_layout *fresh; /* of the open file, in the pool */
     size_t n_notes;   /* of the open file, before its tensors */
+    bool defers;
 };
 
 static void free_layout(lx_layout *l)
@@ -109,12 +115,41 @@ int lx_header_cache_new(lx_header_cache **out, lx_header_cache *sharing, lx_erro
     return LX_OK;
 }
 
+/* `becomes` takes the place of a layout among those that are being read; either may be NULL. */
+static void replace_begun(pool *p, const lx_layout *l, lx_layout *becomes)
+{
+    size_t i = 0;
+
+    pthread_mutex_lock(&p->mutex);
+    while (i < MOST_BEGUN && p->begun[i] != l)
+        i++;
+    if (i < MOST_BEGUN)
+        p->begun[i] = becomes;
+    pthread_mutex_unlock(&p->mutex);
+}
+
+/* What the cache knows of the file that was open. */
+static void leave_file(lx_header_cache *c)
+{
+    if (c->begun)
+        replace_begun(c->pool, c->begun, NULL);
+    if (c->fresh)
+        atomic_store(&c->fresh->is_fresh, false);
+    free_layout(c->begun);
+    free_layout(c->own);
+    c->begun = c->own = c->fresh = NULL;
+}
+
+void lx_header_cache_defer(lx_header_cache *c, bool defers)
+{
+    c->defers = defers;
+}
+
 void lx_header_cache_free(lx_header_cache *c)
 {
     if (!c)
         return;
-    free_layout(c->begun);
-    free_layout(c->own);
+    leave_file(c);
     leave_pool(c->pool);
     lx_arena_free(c->arena);
     lx_free(c->bytes);
@@ -147,19 +182,41 @@ static int adopt(lx_tensor_file *file, lx_layout *l, lx_error *err)
     return LX_OK;
 }
 
+static bool is_same(const lx_layout *l, const char *rest, size_t n, size_t data_size)
+{
+    return l->n == n && l->data_size == data_size && memcmp(l->rest, rest, n) == 0;
+}
+
+static bool is_being_read(pool *p, const char *rest, size_t n, size_t data_size)
+{
+    bool is = false;
+
+    pthread_mutex_lock(&p->mutex);
+    for (size_t i = 0; i < MOST_BEGUN && !is; i++)
+        is = p->begun[i] && is_same(p->begun[i], rest, n, data_size);
+    pthread_mutex_unlock(&p->mutex);
+    return is;
+}
+
 int lx_header_cache__find(lx_tensor_file *file, const char *rest, size_t n,
                           size_t data_size, lx_error *err)
 {
-    const pool *p = file->cache->pool;
-    const size_t n_layouts = atomic_load(&p->n);
+    const lx_header_cache *c = file->cache;
+    const size_t n_layouts = atomic_load(&c->pool->n);
+    bool is_busy = false;
     int rc;
 
     n = without_padding(rest, n);
-    for (size_t i = 0; i < n_layouts; i++) {
-        lx_layout *l = p->layouts[i];
-        if (l->n == n && l->data_size == data_size && memcmp(l->rest, rest, n) == 0)
+    for (size_t i = 0; i < n_layouts && !is_busy; i++) {
+        lx_layout *l = c->pool->layouts[i];
+        if (!is_same(l, rest, n, data_size))
+            continue;
+        is_busy = c->defers && atomic_load(&l->is_fresh);
+        if (!is_busy)
             return (rc = adopt(file, l, err)) < 0 ? rc : 1;
     }
+    if (is_busy || (c->defers && is_being_read(c->pool, rest, n, data_size)))
+        return lx_fail(err, LX_EBUSY, "another thread reads such a header");
     return 0;
 }
 
@@ -179,6 +236,7 @@ void lx_header_cache__begin(lx_tensor_file *file, const char *rest, size_t n,
     l->n = n;
     l->data_size = data_size;
     c->begun = l;
+    replace_begun(c->pool, NULL, l);
     c->n_notes = file->n_notes;
     file->arena = l->arena;
 }
@@ -198,8 +256,7 @@ static bool add_to_pool(pool *p, lx_layout *l)
     pthread_mutex_lock(&p->mutex);
     n = atomic_load(&p->n);
     for (size_t i = 0; i < n && is_new; i++)
-        is_new = p->layouts[i]->n != l->n || p->layouts[i]->data_size != l->data_size ||
-                 memcmp(p->layouts[i]->rest, l->rest, l->n) != 0;
+        is_new = !is_same(p->layouts[i], l->rest, l->n, l->data_size);
     is_new = is_new && n < MOST_LAYOUTS && l->n <= MOST_BYTES - p->bytes;
     if (is_new) {
         p->layouts[n] = l;
@@ -230,8 +287,9 @@ static void settle(lx_tensor_file *file)
     l->begins = file->begins;
     l->count = file->count;
     c->begun = NULL;
-    if (!add_to_pool(c->pool, l))
-        c->own = l;
+    atomic_store(&l->is_fresh, true);
+    *(add_to_pool(c->pool, l) ? &c->fresh : &c->own) = l;
+    replace_begun(c->pool, l, NULL);
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -316,9 +374,7 @@ int lx_tensor_file_open_header(lx_tensor_file **out, lx_header_cache *c, const c
     int fd, rc;
 
     *out = NULL;
-    free_layout(c->begun);
-    free_layout(c->own);
-    c->begun = c->own = NULL;
+    leave_file(c);
     lx_arena_reset(c->arena);
     if ((rc = lx_file_open_regular(&fd, &size, path, err)) < 0)
         return rc;

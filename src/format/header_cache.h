@@ -27,6 +27,10 @@ typedef struct lx_header_cache lx_header_cache;
 int lx_header_cache_new(lx_header_cache **out, lx_header_cache *sharing, lx_error *err);
 void lx_header_cache_free(lx_header_cache *cache);
 
+/* With it opening a file fails with LX_EBUSY while another thread is at a layout like its own, from reading it to what
+ * is attached to it: the file is better left for later. */
+void lx_header_cache_defer(lx_header_cache *cache, bool defers);
+
 /* As lx_tensor_file_open, which reads what is no safetensors file (pickles: their storages
  * are mapped and not touched). */
 int lx_tensor_file_open_header(lx_tensor_file **out, lx_header_cache *cache,

@@ -8,15 +8,17 @@
 
 typedef struct list {
     void *items;
-    size_t count, capacity;
+    size_t count, capacity, first; /* first: items that there may be, by the text; or 0 */
 } list;
 
 /* Room for one more item; the arena keeps what became too small. */
 static void *push(list *l, size_t item, lx_arena *arena)
 {
+    void *one;
+
     if (l->count == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 64;
-        void *more = lx_arena_calloc(arena, capacity, item);
+        size_t capacity = l->capacity ? l->capacity * 2 : l->first ? l->first : 64;
+        void *more = lx_arena_alloc(arena, capacity * item);
         if (!more)
             return NULL;
         if (l->count)
@@ -24,7 +26,8 @@ static void *push(list *l, size_t item, lx_arena *arena)
         l->items = more;
         l->capacity = capacity;
     }
-    return (char *)l->items + l->count++ * item;
+    one = (char *)l->items + l->count++ * item;
+    return memset(one, 0, item);
 }
 
 /* ---- the usual form ------------------------------------------------------ */
@@ -72,7 +75,9 @@ static const char *quick_number(double *out, const char *p, const char *end)
 static const char *quick_group(lx_count_group *out, const char *p, const char *end,
                                lx_arena *arena, int *rc)
 {
-    list items = {0};
+    enum { TEXT_OF_ONE = 16, MOST_AT_FIRST = 1024 };
+    const size_t n = (size_t)(end - p) / TEXT_OF_ONE + 1;
+    list items = {.first = n < MOST_AT_FIRST ? n : MOST_AT_FIRST};
 
     p = skip_space(p, end);
     if (p < end && *p == '}')
