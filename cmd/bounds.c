@@ -19,17 +19,10 @@ enum { MOST_DEPTH = 64 };
 
 static void add(lx_bounds *b, const char *path, int rights)
 {
-    if (b->n == b->capacity) {
-        const size_t more = b->capacity ? 2 * b->capacity : 64;
-        lx_sandbox_rule *grown = lx_arena_calloc(b->cli->arena, more, sizeof *grown);
-        if (!grown) {
-            b->failed = true;
-            return;
-        }
-        if (b->n)
-            memcpy(grown, b->rules, b->n * sizeof *grown);
-        b->rules = grown;
-        b->capacity = more;
+    if (lx_arena_grow(b->cli->arena, &b->rules, &b->capacity, b->n + 1,
+                      sizeof *b->rules) < 0) {
+        b->failed = true;
+        return;
     }
     b->failed = b->failed || !path;
     if (path)

@@ -60,16 +60,9 @@ static int add_fact(lx_compare_facts *out, const lx_compare_fact *fact, size_t n
     out->is_known = out->is_known || is_known;
     if (!differs)
         return LX_OK;
-    if (out->count == out->capacity) {
-        size_t capacity = out->capacity ? out->capacity * 2 : 16;
-        lx_compare_fact *more = lx_arena_calloc(arena, capacity, sizeof *more);
-        if (!more)
-            return lx_oom(err);
-        if (out->count)
-            memcpy(more, out->items, out->count * sizeof *more);
-        out->items = more;
-        out->capacity = capacity;
-    }
+    if (lx_arena_grow(arena, &out->items, &out->capacity, out->count + 1,
+                      sizeof *out->items) < 0)
+        return lx_oom(err);
     out->items[out->count] = *fact;
     for (size_t i = 0; i < n; i++)
         out->items[out->count].numbers[i] =

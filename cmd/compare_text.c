@@ -123,16 +123,8 @@ static int count_tags(tag_counts *t, const char *const *tags, size_t n, char sig
         while (k < t->count &&
                (t->items[k].sign != sign || strcmp(t->items[k].tag, tags[i]) != 0))
             k++;
-        if (k == t->capacity) {
-            size_t capacity = t->capacity ? t->capacity * 2 : 32;
-            tag_count *more = lx_arena_calloc(arena, capacity, sizeof *more);
-            if (!more)
-                return lx_oom(err);
-            if (t->count)
-                memcpy(more, t->items, t->count * sizeof *more);
-            t->items = more;
-            t->capacity = capacity;
-        }
+        if (lx_arena_grow(arena, &t->items, &t->capacity, k + 1, sizeof *t->items) < 0)
+            return lx_oom(err);
         if (k == t->count)
             t->items[t->count++] = (tag_count){tags[i], 0, sign};
         t->items[k].n++;

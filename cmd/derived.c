@@ -139,17 +139,10 @@ void lx_metadata_put(lx_metadata_table *t, const char *key, const char *value)
         e->value = value;
         return;
     }
-    if (t->n == t->capacity) {
-        const size_t more = t->capacity ? 2 * t->capacity : 64;
-        lx_metadata_entry *grown = lx_arena_calloc(t->arena, more, sizeof *grown);
-        if (!grown) {
-            t->failed = true;
-            return;
-        }
-        if (t->n)
-            memcpy(grown, t->entries, t->n * sizeof *grown);
-        t->entries = grown;
-        t->capacity = more;
+    if (lx_arena_grow(t->arena, &t->entries, &t->capacity, t->n + 1, sizeof *t->entries) <
+        0) {
+        t->failed = true;
+        return;
     }
     t->entries[t->n++] = (lx_metadata_entry){key, value};
 }

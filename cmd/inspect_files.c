@@ -28,16 +28,9 @@ static int add(lx_file_list *l, lx_cli *cli, const char *path, lx_error *err)
 {
     if (!path)
         return lx_oom(err);
-    if (l->count == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 256;
-        const char **more = lx_arena_calloc(cli->arena, capacity, sizeof *more);
-        if (!more)
-            return lx_oom(err);
-        if (l->count)
-            memcpy(more, l->paths, l->count * sizeof *more);
-        l->paths = more;
-        l->capacity = capacity;
-    }
+    if (lx_arena_grow(cli->arena, &l->paths, &l->capacity, l->count + 1,
+                      sizeof *l->paths) < 0)
+        return lx_oom(err);
     l->paths[l->count++] = path;
     return LX_OK;
 }

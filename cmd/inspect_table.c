@@ -213,16 +213,9 @@ static int add_column(int *out, lx_inspect_table *t, const table_column *c, lx_e
             *out = (int)i;
             return LX_OK;
         }
-    if (t->n_columns == t->capacity) {
-        size_t capacity = t->capacity ? t->capacity * 2 : 32;
-        table_column *more = lx_arena_calloc(t->arena, capacity, sizeof *more);
-        if (!more)
-            return lx_oom(err);
-        if (t->n_columns)
-            memcpy(more, t->columns, t->n_columns * sizeof *more);
-        t->columns = more;
-        t->capacity = capacity;
-    }
+    if (lx_arena_grow(t->arena, &t->columns, &t->capacity, t->n_columns + 1,
+                      sizeof *t->columns) < 0)
+        return lx_oom(err);
     *out = (int)t->n_columns;
     t->columns[t->n_columns++] = *c;
     return LX_OK;

@@ -67,19 +67,13 @@ static int show_field(view *v, lx_cli *cli, const char *field, lx_error *err)
     for (size_t i = 0; i < v->n_columns && rc == LX_OK; i++)
         if (v->columns[i] == column)
             return LX_OK;
-    if (rc == LX_OK && v->n_columns == v->capacity) {
-        size_t capacity = v->capacity ? v->capacity * 2 : 16;
-        int *more = lx_arena_calloc(cli->arena, capacity, sizeof *more);
-        if (!more)
-            return lx_oom(err);
-        if (v->n_columns)
-            memcpy(more, v->columns, v->n_columns * sizeof *more);
-        v->columns = more;
-        v->capacity = capacity;
-    }
-    if (rc == LX_OK)
-        v->columns[v->n_columns++] = column;
-    return rc;
+    if (rc < 0)
+        return rc;
+    if (lx_arena_grow(cli->arena, &v->columns, &v->capacity, v->n_columns + 1,
+                      sizeof *v->columns) < 0)
+        return lx_oom(err);
+    v->columns[v->n_columns++] = column;
+    return LX_OK;
 }
 
 static int show_fields(view *v, lx_cli *cli, const char *list, lx_error *err)
@@ -132,7 +126,8 @@ static int show_usual(view *v, lx_cli *cli, lx_error *err)
     int rc, room = is_terminal ? cli->columns - 72 : 100;
 
     if ((rc = show_fields(v, cli, "id,started", err)) < 0 ||
-        (lx_run_table_has_kinds(v->table) && (rc = show_field(v, cli, "kind", err)) < 0) ||
+        (lx_run_table_has_kinds(v->table) &&
+         (rc = show_field(v, cli, "kind", err)) < 0) ||
         (rc = show_fields(v, cli, "status,steps,loss", err)) < 0 ||
         (rc = show_varied(v, cli, room < 0 ? 8 : room, err)) < 0)
         return rc;

@@ -22,16 +22,10 @@ typedef struct words {
 
 static void add(words *w, const char *word)
 {
-    if (w->count + 1 >= w->capacity) { /* a NULL fits behind */
-        size_t capacity = w->capacity ? w->capacity * 2 : 32;
-        const char **items = lx_arena_calloc(w->arena, capacity, sizeof *items);
-        if (items && w->count)
-            memcpy(items, w->items, w->count * sizeof *items);
-        w->failed |= !items;
-        if (!items)
-            return;
-        w->items = items;
-        w->capacity = capacity;
+    if (lx_arena_grow(w->arena, &w->items, &w->capacity, w->count + 2, /* a NULL behind */
+                      sizeof *w->items) < 0) {
+        w->failed = true;
+        return;
     }
     w->failed |= !word;
     w->items[w->count++] = word;

@@ -1,5 +1,6 @@
 #include "src/base/arena.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,6 +110,29 @@ char *lx_arena_strndup(lx_arena *arena, const char *text, size_t n)
         copy[n] = '\0';
     }
     return copy;
+}
+
+int lx_arena_grow(lx_arena *arena, void *array_pointer, size_t *capacity, size_t needed,
+                  size_t item)
+{
+    size_t want = *capacity > 8 ? *capacity : 8;
+    void *array, *grown;
+
+    if (needed <= *capacity)
+        return LX_OK;
+    while (want < needed) {
+        if (want > SIZE_MAX / 2)
+            return LX_ENOMEM;
+        want *= 2;
+    }
+    if (!(grown = lx_arena_calloc(arena, want, item)))
+        return LX_ENOMEM;
+    memcpy(&array, array_pointer, sizeof array);
+    if (*capacity)
+        memcpy(grown, array, *capacity * item);
+    memcpy(array_pointer, &grown, sizeof grown);
+    *capacity = want;
+    return LX_OK;
 }
 
 char *lx_arena_strdup(lx_arena *arena, const char *text)

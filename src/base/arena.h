@@ -19,6 +19,9 @@ void lx_arena_reset(lx_arena *arena); /* as new, keeping one block that holds wh
 
 void *lx_arena_alloc(lx_arena *arena, size_t bytes); /* 16-byte aligned, uninitialised */
 void *lx_arena_calloc(lx_arena *arena, size_t n, size_t bytes);
+/* As lx_grow (base/alloc) for an array in the arena: what is new is zero, and the smaller array stays there. */
+int lx_arena_grow(lx_arena *arena, void *array_pointer, size_t *capacity, size_t needed,
+                  size_t item);
 char *lx_arena_strdup(lx_arena *arena, const char *text);
 char *lx_arena_strndup(lx_arena *arena, const char *text, size_t n);
 char *lx_arena_printf(lx_arena *arena, const char *fmt, ...) LX_PRINTF(2, 3);

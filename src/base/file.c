@@ -297,11 +297,16 @@ int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err)
     return LX_OK;
 }
 
-static int write_all(lx_new_file *file, const unsigned char *data, size_t n,
+enum { BEHIND = -1 }; /* what was written before */
+
+static int write_all(lx_new_file *file, const unsigned char *data, size_t n, off_t at,
                      lx_error *err)
 {
+    const lx_io *io = lx_io_get();
+
     while (n) {
-        ssize_t put = lx_io_get()->write(file->fd, data, n);
+        ssize_t put = at == BEHIND ? io->write(file->fd, data, n)
+                                   : io->pwrite(file->fd, data, n, at);
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0) {
@@ -310,6 +315,7 @@ static int write_all(lx_new_file *file, const unsigned char *data, size_t n,
                                  file->path);
         }
         data += put;
+        at += at == BEHIND ? 0 : put;
         n -= (size_t)put;
     }
     return LX_OK;
@@ -319,7 +325,7 @@ static int flush(lx_new_file *file, lx_error *err)
 {
     size_t n = file->n_buffered;
     file->n_buffered = 0;
-    return write_all(file, file->buffer, n, err);
+    return write_all(file, file->buffer, n, BEHIND, err);
 }
 
 int lx_new_file_write(lx_new_file *file, const void *data, size_t n, lx_error *err)
@@ -333,7 +339,7 @@ int lx_new_file_write(lx_new_file *file, const void *data, size_t n, lx_error *e
     if (n > BUFFER - file->n_buffered && (rc = flush(file, err)) < 0)
         return rc;
     if (n >= BUFFER)
-        return write_all(file, data, n, err);
+        return write_all(file, data, n, BEHIND, err);
     memcpy(file->buffer + file->n_buffered, data, n);
     file->n_buffered += n;
     return LX_OK;
@@ -342,27 +348,13 @@ int lx_new_file_write(lx_new_file *file, const void *data, size_t n, lx_error *e
 int lx_new_file_write_over(lx_new_file *file, size_t at, const void *data, size_t n,
                            lx_error *err)
 {
-    const char *from = data;
     int rc;
 
     if (file->is_failed)
         return lx_fail(err, LX_EIO, "%s: an earlier write failed", file->path);
     if ((rc = flush(file, err)) < 0)
         return rc;
-    while (n) {
-        ssize_t put = lx_io_get()->pwrite(file->fd, from, n, (off_t)at);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            file->is_failed = true;
-            return lx_fail_errno(err, put < 0 ? errno : ENOSPC, "%s: cannot write",
-                                 file->path);
-        }
-        from += put;
-        at += (size_t)put;
-        n -= (size_t)put;
-    }
-    return LX_OK;
+    return write_all(file, data, n, (off_t)at, err);
 }
 
 int lx_new_file_hurry(lx_new_file *file, lx_error *err)

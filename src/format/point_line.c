@@ -41,16 +41,9 @@ static int add(lx_point_line *out, const char *key, double value, lx_arena *aren
         out->step = (int64_t)value;
         return LX_OK;
     }
-    if (out->n == out->capacity) {
-        size_t capacity = out->capacity ? out->capacity * 2 : 8;
-        lx_point *more = lx_arena_calloc(arena, capacity, sizeof *more);
-        if (!more)
-            return lx_oom(err);
-        if (out->n)
-            memcpy(more, out->points, out->n * sizeof *more);
-        out->points = more;
-        out->capacity = capacity;
-    }
+    if (lx_arena_grow(arena, &out->points, &out->capacity, out->n + 1,
+                      sizeof *out->points) < 0)
+        return lx_oom(err);
     out->points[out->n++] = (lx_point){key, value};
     return LX_OK;
 }

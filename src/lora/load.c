@@ -214,27 +214,20 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
                  const lx_sd_config *config, const char *path, bool is_trainable,
                  lx_error *err)
 {
-    lx_lora_targets targets = {0};
-    lx_arena *arena = lx_arena_new();
+    const lx_lora_targets *targets;
+    found_module *found;
+    lx_lora_opening opening;
     lx_tensor_file *file = NULL;
-    found_module *found = NULL;
     lx_lora *lora = NULL;
     int rc;
 
     *out = NULL;
-    if (!arena) {
-        rc = lx_oom(err);
+    if ((rc = lx_lora__begin(&opening, ckpt, config, sizeof *found, err)) < 0)
         goto done;
-    }
-    if ((rc = lx_lora__targets(&targets, arena, ckpt, config, err)) < 0)
-        goto done;
-    if (!(found = lx_calloc(targets.count, sizeof(*found)))) {
-        rc = lx_oom(err);
-        goto done;
-    }
+    found = opening.found;
+    targets = &opening.targets;
     if ((rc = lx_tensor_file_open(&file, path, err)) == LX_OK && is_of_lycoris(file)) {
-        if ((rc = open_lycoris(&lora, dev, &targets, &file, is_trainable, err)) ==
-            LX_OK) {
+        if ((rc = open_lycoris(&lora, dev, targets, &file, is_trainable, err)) == LX_OK) {
             *out = lora;
             lora = NULL;
         } else {
@@ -242,11 +235,11 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
         }
         goto done;
     }
-    if (rc < 0 || (rc = sort_tensors(found, &targets, file, err)) < 0 ||
-        (rc = lx_lora__new(&lora, dev, targets.count, err)) < 0 ||
-        (rc = add_found(lora, &targets, found, err)) < 0 ||
+    if (rc < 0 || (rc = sort_tensors(found, targets, file, err)) < 0 ||
+        (rc = lx_lora__new(&lora, dev, targets->count, err)) < 0 ||
+        (rc = add_found(lora, targets, found, err)) < 0 ||
         (rc = lx_lora__place(lora, is_trainable, err)) < 0 ||
-        (rc = upload_found(lora, &targets, found, err)) < 0) {
+        (rc = upload_found(lora, targets, found, err)) < 0) {
         lx_within(err, "%s", path);
         goto done;
     }
@@ -255,8 +248,6 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
 done:
     lx_lora_free(lora);
     lx_tensor_file_close(file);
-    lx_free(found);
-    lx_free(targets.items);
-    lx_arena_free(arena);
+    lx_lora__end(&opening);
     return rc;
 }

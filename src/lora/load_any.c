@@ -88,18 +88,16 @@ static int sort_modules(found_module *found, const lx_lora_targets *targets,
         return lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
-        int target = lx_lora__find(targets, e->name), rc;
+        size_t target;
+        int rc;
 
         if (changes_more_than_weights(e))
             return lx_fail(err, LX_EUNSUPPORTED,
                            "%s: it changes a bias or a norm, which cannot be done on a "
                            "loaded model",
                            e->name);
-        if (target < 0)
-            return lx_fail(err, LX_EMISMATCH,
-                           "\"%s\": the base model has no such layer (a LoRA of another "
-                           "kind of model?)",
-                           e->name);
+        if ((rc = lx_lora__match(&target, targets, e->name, err)) < 0)
+            return rc;
         if (found[target].entry)
             return lx_fail(err, LX_EFORMAT, "\"%s\" and \"%s\" are the same layer",
                            found[target].entry->name, e->name);
@@ -222,28 +220,22 @@ int lx_lora_open_any(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
                      const lx_sd_config *config, const char *path, bool is_trainable,
                      lx_error *err)
 {
-    lx_lora_targets targets = {0};
-    lx_arena *arena = lx_arena_new();
-    found_module *found = NULL;
+    const lx_lora_targets *targets;
+    found_module *found;
+    lx_lora_opening opening;
     lx_lora_file *file = NULL;
     lx_lora *lora = NULL;
     int rc;
 
     *out = NULL;
-    if (!arena) {
-        rc = lx_oom(err);
+    if ((rc = lx_lora__begin(&opening, ckpt, config, sizeof *found, err)) < 0)
         goto done;
-    }
-    if ((rc = lx_lora__targets(&targets, arena, ckpt, config, err)) < 0)
-        goto done;
-    if (!(found = lx_calloc(targets.count, sizeof(*found)))) {
-        rc = lx_oom(err);
-        goto done;
-    }
+    found = opening.found;
+    targets = &opening.targets;
     if ((rc = lx_lora_file_open(&file, path, err)) < 0 ||
-        (rc = sort_modules(found, &targets, file, err)) < 0 ||
-        (rc = lx_lora__new(&lora, dev, targets.count, err)) < 0 ||
-        (rc = add_found(lora, &targets, found, is_trainable, err)) < 0) {
+        (rc = sort_modules(found, targets, file, err)) < 0 ||
+        (rc = lx_lora__new(&lora, dev, targets->count, err)) < 0 ||
+        (rc = add_found(lora, targets, found, is_trainable, err)) < 0) {
         lx_within(err, "%s", path);
         goto done;
     }
@@ -252,8 +244,6 @@ int lx_lora_open_any(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
 done:
     lx_lora_free(lora);
     lx_lora_file_close(file);
-    lx_free(found);
-    lx_free(targets.items);
-    lx_arena_free(arena);
+    lx_lora__end(&opening);
     return rc;
 }

@@ -119,14 +119,11 @@ static int sort_modules(found_module *found, const lx_lora_targets *targets,
                        file->unknown[0]->name);
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
-        const int target = lx_lora__find(targets, e->name);
+        size_t target;
         int rc;
 
-        if (target < 0)
-            return lx_fail(err, LX_EMISMATCH,
-                           "\"%s\": the base model has no such layer (a LoRA of another "
-                           "kind of model?)",
-                           e->name);
+        if ((rc = lx_lora__match(&target, targets, e->name, err)) < 0)
+            return rc;
         if (found[target].entry)
             return lx_fail(err, LX_EFORMAT, "\"%s\" and \"%s\" are the same layer",
                            found[target].entry->name, e->name);

@@ -11,16 +11,9 @@ static int add_file(lx_model_files *out, const char *path, const char *prefix,
     lx_model_file f = {.prefix = prefix, .folder = folder};
     int rc;
 
-    if (out->n == out->capacity) {
-        const size_t more = out->capacity ? 2 * out->capacity : 8;
-        lx_model_file *grown = lx_arena_calloc(out->arena, more, sizeof *grown);
-        if (!grown)
-            return lx_oom(err);
-        if (out->n)
-            memcpy(grown, out->items, out->n * sizeof *grown);
-        out->items = grown;
-        out->capacity = more;
-    }
+    if (lx_arena_grow(out->arena, &out->items, &out->capacity, out->n + 1,
+                      sizeof *out->items) < 0)
+        return lx_oom(err);
     if (!(f.path = lx_arena_strdup(out->arena, path)))
         return lx_oom(err);
     f.name = lx_path_base(f.path);

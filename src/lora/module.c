@@ -161,6 +161,41 @@ int lx_lora__targets(lx_lora_targets *out, lx_arena *arena, const lx_checkpoint 
     return walk.rc;
 }
 
+int lx_lora__match(size_t *out, const lx_lora_targets *targets, const char *name,
+                   lx_error *err)
+{
+    const int target = lx_lora__find(targets, name);
+
+    if (target < 0)
+        return lx_fail(err, LX_EMISMATCH,
+                       "\"%s\": the base model has no such layer (a LoRA of another "
+                       "kind of model?)",
+                       name);
+    *out = (size_t)target;
+    return LX_OK;
+}
+
+int lx_lora__begin(lx_lora_opening *out, const lx_checkpoint *ckpt,
+                   const lx_sd_config *config, size_t found_bytes, lx_error *err)
+{
+    int rc;
+
+    *out = (lx_lora_opening){.arena = lx_arena_new()};
+    if (!out->arena)
+        return lx_oom(err);
+    if ((rc = lx_lora__targets(&out->targets, out->arena, ckpt, config, err)) < 0)
+        return rc;
+    out->found = lx_calloc(out->targets.count, found_bytes);
+    return out->found ? LX_OK : lx_oom(err);
+}
+
+void lx_lora__end(lx_lora_opening *o)
+{
+    lx_free(o->found);
+    lx_free(o->targets.items);
+    lx_arena_free(o->arena);
+}
+
 /* ---- memory ------------------------------------------------------------------------------- */
 
 size_t lx_lora__size(const lx_param *param)

@@ -35,6 +35,22 @@ int lx_lora__targets(lx_lora_targets *out, lx_arena *arena, const lx_checkpoint 
 /* The target that a module of a file means, whatever trainer spelled it; -1 when it is none. */
 int lx_lora__find(const lx_lora_targets *targets, const char *name);
 
+/* The same; LX_EMISMATCH when it is none, naming the module. */
+int lx_lora__match(size_t *out, const lx_lora_targets *targets, const char *name,
+                   lx_error *err);
+
+/* What opening a file works with: the layers, and room of `found_bytes`, zeros, for what is found of each. */
+typedef struct lx_lora_opening {
+    lx_arena *arena;
+    lx_lora_targets targets;
+    void *found; /* by target */
+} lx_lora_opening;
+
+/* After an error lx_lora__end, too. */
+int lx_lora__begin(lx_lora_opening *out, const lx_checkpoint *ckpt,
+                   const lx_sd_config *config, size_t found_bytes, lx_error *err);
+void lx_lora__end(lx_lora_opening *opening);
+
 /*
  * A LoRA with room for `capacity` modules, whose factors have shapes but no memory yet
  * (lx_lora__add), and then the memory: one slab of values, one of gradients when trainable.

@@ -14,16 +14,9 @@ static int add_name(lx_weight_files *out, lx_arena *arena, const char *name,
     for (size_t i = 0; i < out->n; i++)
         if (strcmp(out->names[i], name) == 0)
             return LX_OK;
-    if (out->n == out->capacity) {
-        const size_t more = out->capacity ? 2 * out->capacity : 16;
-        const char **grown = lx_arena_calloc(arena, more, sizeof *grown);
-        if (!grown)
-            return lx_oom(err);
-        if (out->n)
-            memcpy(grown, out->names, out->n * sizeof *grown);
-        out->names = grown;
-        out->capacity = more;
-    }
+    if (lx_arena_grow(arena, &out->names, &out->capacity, out->n + 1,
+                      sizeof *out->names) < 0)
+        return lx_oom(err);
     if (!(out->names[out->n] = lx_arena_strdup(arena, name)))
         return lx_oom(err);
     out->n++;

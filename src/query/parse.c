@@ -179,16 +179,9 @@ static int parse_list(node *test, parser *p, lx_error *err)
     do {
         if ((rc = step(p, err)) < 0)
             return rc;
-        if (test->n_values == capacity) {
-            literal *more =
-                lx_arena_calloc(p->arena, capacity ? capacity * 2 : 4, sizeof *more);
-            if (!more)
-                return lx_oom(err);
-            if (test->n_values)
-                memcpy(more, test->values, test->n_values * sizeof *more);
-            test->values = more;
-            capacity = capacity ? capacity * 2 : 4;
-        }
+        if (lx_arena_grow(p->arena, &test->values, &capacity, test->n_values + 1,
+                          sizeof *test->values) < 0)
+            return lx_oom(err);
         if ((rc = parse_value(&test->values[test->n_values++], p, test, err)) < 0)
             return rc;
     } while (p->now.kind == TOKEN_COMMA);

@@ -42,22 +42,14 @@ static bool same_ids(lx_ids a, lx_ids b)
 static int add_tag(int *out, lx_prompts *p, const char *text, size_t n, lx_ids ids,
                    lx_error *err)
 {
-    lx_prompt_tag *grown;
-
     for (size_t i = 0; i < p->n_tags; i++)
         if (same_ids(p->tags[i].ids, ids)) {
             *out = (int)i;
             return LX_OK;
         }
-    if (p->n_tags == p->capacity) {
-        size_t capacity = p->capacity ? 2 * p->capacity : 64;
-        if (!(grown = lx_arena_calloc(p->arena, capacity, sizeof *grown)))
-            return lx_oom(err);
-        if (p->n_tags)
-            memcpy(grown, p->tags, p->n_tags * sizeof *grown);
-        p->tags = grown;
-        p->capacity = capacity;
-    }
+    if (lx_arena_grow(p->arena, &p->tags, &p->capacity, p->n_tags + 1, sizeof *p->tags) <
+        0)
+        return lx_oom(err);
     p->tags[p->n_tags] =
         (lx_prompt_tag){.text = lx_arena_strndup(p->arena, text, n), .ids = ids};
     if (!p->tags[p->n_tags].text)
