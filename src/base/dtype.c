@@ -1,6 +1,7 @@
 #include "src/base/dtype.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "src/base/fast.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -241,9 +243,22 @@ narrow_f16_eights(unsigned char *dst, const float *src, size_t n)
     return i;
 }
 
+/* F16C is not among what __builtin_cpu_supports knows in every compiler. Asked once: under a hypervisor cpuid leaves the
+ * machine. */
 static bool has_halves(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    static atomic_int known; /* 0: not yet */
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    unsigned a, b, c, d;
+
+    if (!answer) {
+        answer = __builtin_cpu_supports("avx2") && __get_cpuid(1, &a, &b, &c, &d) &&
+                         (c & bit_F16C)
+                     ? 1
+                     : -1;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer > 0;
 }
 #endif
 
