@@ -222,6 +222,22 @@ static void add_constants(sharing *s, const char **words, const lx_counts *dirs,
     }
 }
 
+/* Words that only this file knows: cloneofsimo's <s1>, <s2>. */
+static void add_embeddings(sharing *s, const char **words)
+{
+    const lx_lora_file *file = s->x.file;
+    const size_t before = s->card.triggers.count;
+
+    for (size_t i = 0; i < file->n_embeddings; i++) {
+        const char *name = file->embeddings[i]->name;
+        if (*name == '<' && lx_ends_with(name, ">"))
+            add_trigger(s, words, safe(s, name));
+    }
+    if (s->card.triggers.count > before && !before)
+        s->card.why = "Embeddings in the file; a program that reads only its LoRA does "
+                      "not know them.";
+}
+
 static int add_triggers(sharing *s, const lx_counts *dirs, const lx_counts *reg,
                         lx_error *err)
 {
@@ -252,6 +268,7 @@ static int add_triggers(sharing *s, const lx_counts *dirs, const lx_counts *reg,
     add_constants(s, words, dirs, reg);
     if (s->card.triggers.count)
         s->card.why = "On every training image.";
+    add_embeddings(s, words);
     return LX_OK;
 }
 

@@ -83,6 +83,7 @@ static const char *remedy_of(const lx_finding *f, lx_arena *arena)
         {"bad-image", "mend or remove it, or train with --skip-bad-images"},
         {"bad-metadata", "correct the file"},
         {"bucket-bounds", "nothing to do"},
+        {"caption-table", "write each image's text to a .txt of its name beside it"},
         {"caption-unread", "rename them as the others are"},
         {"deep-folder",
          "move it into the folder that is given to the training, with a number in front"},

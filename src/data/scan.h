@@ -35,6 +35,7 @@ typedef struct lx_scan_tallies {
     lx_tally alpha, palette, rotated, bad_image;
     lx_tally faceless;   /* to be cropped around a face that their names do not give */
     lx_tally other_kind; /* a.gif, a.Png */
+    lx_tally table;      /* metadata.jsonl and the like, beside images */
     lx_below nested;     /* inside image folders */
     size_t n_read;
 } lx_scan_tallies;

@@ -485,18 +485,26 @@ int lx_scan__look_below(lx_below *out, lx_arena *arena, const char *folder, lx_e
     return rc;
 }
 
-/* An entry that is no image of the folder: worth a word if an image is lost by it. */
+/* Hugging Face's datasets have their captions in one file of the folder. */
+static bool is_caption_table(const char *name)
+{
+    return strcmp(name, "metadata.jsonl") == 0 || strcmp(name, "metadata.csv") == 0 ||
+           strcmp(name, "metadata.parquet") == 0;
+}
+
+/* An entry that is no image of the folder: worth a word if an image or a caption is lost by it. */
 static int note_other(folder_scan *f, const char *name, lx_error *err)
 {
+    const bool is_table = is_caption_table(name);
     char *path;
 
-    if (!is_other_kind(name))
+    if (!is_table && !is_other_kind(name))
         return LX_OK;
     if (!(path =
               lx_arena_printf(f->scan->dataset->arena, "%s/%s", f->folder->path, name)))
         return lx_oom(err);
     if (!lx_file_is_dir(path))
-        note(&f->scan->seen.other_kind, path);
+        note(is_table ? &f->scan->seen.table : &f->scan->seen.other_kind, path);
     return LX_OK;
 }
 

@@ -180,6 +180,12 @@ static int report_left_out(lx_scan *scan, lx_error *err)
                            ".webp .bmp, all in lower or all in upper case",
                            s->other_kind.n, s->other_kind.n == 1 ? " is" : "s are",
                            s->other_kind.example);
+    scan->about = s->table.example;
+    if (rc == LX_OK && s->table.n > 0 && s->missing.n + s->missing_reg.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-table", err,
+                           "\"%s\" is not read: it looks like the captions of a Hugging Face dataset, "
+                           "and a training takes each image's from a text file of its name beside it",
+                           s->table.example);
     scan->about = s->nested.first;
     if (rc == LX_OK && s->nested.n_images > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "nested-folder", err,

@@ -18,3 +18,10 @@ for from in a b c d e f g h i j k l; do
     done
 done
 timeout 10 "$LX" data check img --caption_extension .txt --resolution 64 2>&1 | grep -A 1 deep-folder:
+# Captions in the form of Hugging Face's datasets, which nothing reads; beside captions that are read they are of no interest.
+mkdir -p table/3_iwl
+cp "$picture" table/3_iwl/a.png
+echo '{"file_name":"a.png","text":"iwl"}' >table/3_iwl/metadata.jsonl
+"$LX" data check table --caption_extension .txt --resolution 64 2>&1 | grep -A 2 caption-table:
+echo iwl >table/3_iwl/a.txt
+"$LX" data check table --caption_extension .txt --resolution 64 2>&1 | grep -c caption-table:

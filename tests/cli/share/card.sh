@@ -17,3 +17,7 @@ cmp -s style.safetensors out/style.safetensors; echo "the file differs: $?"
 "$LX" inspect style.safetensors --hashes | sed -n 's/.*\(AutoV3.*\)/\1/p'
 sha256sum out/style.safetensors | cut -c1-10
 "$LX" share style.safetensors -o out; echo "= $?"
+# Words that the file itself brings.
+. "$SOURCE/tests/support/lora.sh"
+make_tensors words.safetensors '' unet:0:up=F16[320,4] unet:0:down=F16[4,768] '<s1>=F16[768]' '<s2>=F16[768]'
+"$LX" share words.safetensors -o words >/dev/null && grep -A 1 '^Trigger' words/README.md
