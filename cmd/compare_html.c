@@ -44,12 +44,21 @@ static const char *make(page *p, const char *fmt, ...)
     return text;
 }
 
+/* Nothing is left of a text when memory runs out: it is noted. */
+static const char *scrubbed(page *p, const char *text)
+{
+    const char *kept = lx_privacy_text(p->privacy, text, p->c->arena);
+
+    p->c->is_out_of_memory |= *text && !*kept;
+    return kept;
+}
+
 /* Scrubbed, and cut where one text would be a page of its own. */
 static const char *clean(page *p, const char *text)
 {
     size_t n, most = MOST_TEXT;
 
-    text = text ? lx_privacy_text(p->privacy, text, p->c->arena) : "";
+    text = text ? scrubbed(p, text) : "";
     if ((n = strlen(text)) <= most)
         return text;
     while (most && ((unsigned char)text[most] & 0xC0) == 0x80)
@@ -245,7 +254,7 @@ static void put_patch(page *p, const char *of, const char *patch)
         kept = make(p, "%.*s\n...", MOST_PATCH, patch);
     lx_html_open(p->h, "details", NULL);
     lx_html_leaf(p->h, "summary", make(p, "in %s", of), NULL);
-    lx_html_leaf(p->h, "pre", lx_privacy_text(p->privacy, kept, p->c->arena), "class",
+    lx_html_leaf(p->h, "pre", scrubbed(p, kept), "class",
                  "diff", NULL);
     lx_html_close(p->h);
 }

@@ -54,9 +54,18 @@ static const char *clip(lx_collector *c, const char *text)
     return kept ? kept : "";
 }
 
-const char *lx_report_text(lx_collector *c, const char *text)
+/* Nothing is left of a text when memory runs out: it is noted. */
+static const char *scrubbed(lx_collector *c, const char *text)
 {
     const char *kept = lx_privacy_text(c->privacy, text, c->arena);
+
+    c->is_out_of_memory |= text && *text && !*kept;
+    return kept;
+}
+
+const char *lx_report_text(lx_collector *c, const char *text)
+{
+    const char *kept = scrubbed(c, text);
 
     kept = kept ? clip(c, kept) : NULL;
     c->is_out_of_memory |= text && *text && !*kept;
@@ -69,7 +78,7 @@ static cJSON *parse(lx_collector *c, const char *text)
     cJSON *value = NULL;
     int rc = LX_OK;
 
-    text = lx_privacy_text(c->privacy, text, c->arena);
+    text = scrubbed(c, text);
     if (text)
         rc = lx_json_parse(&value, text, strlen(text), NULL);
     c->is_out_of_memory |= rc == LX_ENOMEM;
@@ -425,9 +434,9 @@ static int take_repeat(lx_report_run *out, lx_collector *c, const lx_run_texts *
     const char **lines = lx_arena_calloc(c->arena, 1, sizeof *lines);
     if (!lines)
         return lx_oom(err);
-    lines[0] = lx_privacy_text(c->privacy, texts->command_line, c->arena);
+    lines[0] = scrubbed(c, texts->command_line);
     out->repeat = (lx_report_texts){lines, lines[0] && *lines[0]};
-    out->diff = lx_privacy_text(c->privacy, texts->diff, c->arena);
+    out->diff = scrubbed(c, texts->diff);
     return LX_OK;
 }
 

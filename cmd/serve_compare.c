@@ -84,7 +84,10 @@ int lx_serve_comparison_as_page(lx_serve_reply *reply, lx_serve_view *view,
     lx_html_leaf(&h, "a", "Runs", "href", "/", NULL);
     lx_html_close(&h);
     lx_html_leaf(&h, "h1", "Comparison", NULL);
-    if ((rc = lx_compare_html_body(&h, c, privacy, err)) == LX_OK) {
+    rc = lx_compare_html_body(&h, c, privacy, err);
+    if (rc == LX_OK && c->is_out_of_memory)
+        rc = lx_oom(err);
+    if (rc == LX_OK) {
         lx_serve_frame_end(&h);
         rc = lx_html_finish(&h, err);
     }
