@@ -1,4 +1,5 @@
 /* lx serve - recorded runs in a browser */
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
@@ -82,8 +83,11 @@ static int handle(lx_serve_reply *reply, void *context, const lx_serve_request *
                   lx_arena *arena, lx_error *err)
 {
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        if (is_page(pages[i].path, request))
-            return pages[i].make(reply, context, request, arena, err);
+        if (is_page(pages[i].path, request)) {
+            int rc = pages[i].make(reply, context, request, arena, err);
+            lx_store_rest(((lx_serve_view *)context)->store);
+            return rc;
+        }
     return lx_fail(err, LX_ENOTFOUND, "there is no such page");
 }
 
@@ -148,6 +152,15 @@ static int serve(lx_cli *cli, lx_serve_view *view, const struct serve_args *args
     return rc;
 }
 
+/* A page of a long training takes many megabytes for a moment, each in a thread of its own. glibc would keep a heap for
+ * every thread, and learn from the first large block that it was freed to keep the next ones. */
+static void give_back_memory(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct serve_args *args = args_;
@@ -159,6 +172,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                        (long long)args->port);
     if (args->names.count > 8)
         return lx_fail(err, LX_EUSAGE, "--allow-host: at most 8 names");
+    give_back_memory();
     cli->survives_oom = true; /* whoever asked got an error, others what they asked for */
     if ((rc = lx_store_open(&view.store, cli->store_path, true, err)) == LX_OK) {
         view.where = lx_store_path(view.store);

@@ -1,4 +1,5 @@
 /* lx watch - runs as they go, in the terminal */
+#include <malloc.h>
 #include <math.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -31,17 +32,32 @@ static const lx_option options[] = {
     LX_OPTION_END,
 };
 
-enum { MOST_RUNS = 64, CONSOLE_LINES = 5, SAMPLES = 3 };
+enum { MOST_RUNS = 64, CONSOLE_LINES = 5, SAMPLES = 3, MOST_STRETCHES = 2048 };
 
-/* What was told of a run already: where there is no terminal, only news are printed. */
+/* A curve as it is drawn: means of stretches of equally many points, so that it takes no more room the longer it
+ * gets. When there are too many stretches, two become one. */
+typedef struct drawn {
+    const char *key; /* "loss"; NULL: nothing was read */
+    size_t n_points; /* that were read */
+    size_t each;     /* points of a whole stretch */
+    size_t n;        /* stretches; the last one may not be whole */
+    struct {
+        double step, sum; /* the last one's; of those that are finite */
+        uint32_t n, n_finite;
+    } * stretches; /* MOST_STRETCHES of them, in the command's arena */
+} drawn;
+
+/* What was told of a run already: where there is no terminal, only news are printed. On one, what of it stands there. */
 typedef struct told {
     int64_t run, step;
     size_t console, n_samples; /* bytes and pictures */
     bool has_ended;
+    drawn loss;
 } told;
 
 typedef struct view {
-    lx_cli *cli; /* its arena lives for one look */
+    lx_cli *cli;     /* its arena lives for one look */
+    lx_arena *arena; /* lives as long as the command */
     lx_store *store;
     const struct watch_args *args;
     int64_t named[MOST_RUNS]; /* seq of those that were asked for */
@@ -57,10 +73,11 @@ typedef struct look {
     lx_run_row row;
     int64_t total;            /* steps; 0 = not known */
     double epoch, pace, loss; /* pace: seconds a step; NaN = not known */
-    lx_curve curve;           /* loss */
+    const drawn *curve;       /* loss; NULL where none is drawn */
     lx_artifact_row *samples;
     size_t n_samples;
-    lx_str console; /* from the byte that was told on; all of its end on a terminal */
+    lx_str
+        console; /* from the byte that was told on; of its end some lines more on a terminal */
 } look;
 
 /* ---- looking ------------------------------------------------------------------------------ */
@@ -149,7 +166,62 @@ static int find_samples(look *l, const view *v, lx_error *err)
     return LX_OK;
 }
 
-static int look_at(look *l, const view *v, size_t console_from, lx_error *err)
+static void halve(drawn *d)
+{
+    for (size_t i = 0; i < d->n / 2; i++) {
+        d->stretches[i] = d->stretches[2 * i + 1];
+        d->stretches[i].sum += d->stretches[2 * i].sum;
+        d->stretches[i].n += d->stretches[2 * i].n;
+        d->stretches[i].n_finite += d->stretches[2 * i].n_finite;
+    }
+    d->n /= 2;
+    d->each *= 2;
+}
+
+static void draw_on(drawn *d, const lx_curve *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        if (!d->n || d->stretches[d->n - 1].n == d->each) {
+            if (d->n == MOST_STRETCHES)
+                halve(d);
+            memset(&d->stretches[d->n++], 0, sizeof *d->stretches);
+        }
+        d->stretches[d->n - 1].step = (double)c->steps[i];
+        d->stretches[d->n - 1].n++;
+        if (isfinite(c->values[i])) {
+            d->stretches[d->n - 1].sum += c->values[i];
+            d->stretches[d->n - 1].n_finite++;
+        }
+    }
+    d->n_points += c->n;
+}
+
+/* The points of the loss that are new, or of its mean where no other is recorded. */
+static int find_loss(drawn *d, const look *l, const view *v, lx_error *err)
+{
+    static const char *const keys[] = {"loss", "loss/average"};
+    lx_curve c;
+    int rc = LX_OK;
+
+    if (!d->stretches &&
+        !(d->stretches = lx_arena_calloc(v->arena, MOST_STRETCHES, sizeof *d->stretches)))
+        return lx_oom(err);
+    for (size_t i = 0; i < 2 && rc == LX_OK; i++) {
+        if (d->key && d->key != keys[i])
+            continue;
+        rc = lx_query_curve(&c, v->store, l->row.seq, keys[i], d->n_points, v->cli->arena,
+                            err);
+        if (rc == LX_OK && c.n) {
+            if (!d->key)
+                d->each = 1;
+            d->key = keys[i];
+            draw_on(d, &c);
+        }
+    }
+    return rc;
+}
+
+static int look_at(look *l, const view *v, told *t, lx_error *err)
 {
     int rc;
 
@@ -157,15 +229,11 @@ static int look_at(look *l, const view *v, size_t console_from, lx_error *err)
         (rc = find_samples(l, v, err)) < 0)
         return rc;
     l->loss = l->row.loss;
-    if (v->redraws &&
-        (rc = lx_query_curve(&l->curve, v->store, l->row.seq, "loss", 0, v->cli->arena,
-                             err)) == LX_OK &&
-        !l->curve.n)
-        rc = lx_query_curve(&l->curve, v->store, l->row.seq, "loss/average", 0,
-                            v->cli->arena, err);
-    return rc < 0
-               ? rc
-               : lx_query_console(&l->console, v->store, l->row.seq, console_from, err);
+    if (v->redraws && t && (rc = find_loss(&t->loss, l, v, err)) == LX_OK)
+        l->curve = &t->loss;
+    return rc < 0 ? rc
+                  : lx_query_console(&l->console, v->store, l->row.seq,
+                                     t ? t->console : 0, err);
 }
 
 /* ---- words -------------------------------------------------------------------------------- */
@@ -275,7 +343,7 @@ static void put_console_line(view *v, const char *line)
 
 static int put_plot(view *v, const look *l, int height, lx_error *err)
 {
-    const lx_curve *c = &l->curve;
+    const drawn *c = l->curve;
     double *x = lx_arena_calloc(v->cli->arena, c->n + 1, sizeof *x),
            *y = lx_arena_calloc(v->cli->arena, c->n + 1, sizeof *y);
     const lx_plot_line line = {NULL, x, y, c->n};
@@ -291,9 +359,12 @@ static int put_plot(view *v, const look *l, int height, lx_error *err)
 
     if (!x || !y)
         return lx_oom(err);
-    for (size_t i = 0; i < c->n; i++)
-        x[i] = (double)c->steps[i];
-    lx_smooth(y, c->values, c->n, lx_curve_weight(c->n));
+    for (size_t i = 0; i < c->n; i++) {
+        x[i] = c->stretches[i].step;
+        y[i] = c->stretches[i].n_finite ? c->stretches[i].sum / c->stretches[i].n_finite
+                                        : (double)NAN;
+    }
+    lx_smooth(y, y, c->n, lx_curve_weight(c->n));
     if ((rc = lx_plot_text(&out, &plot, err)) == LX_OK)
         for (char *at = out.data, *end; at && *at; at = end + 1) {
             if (!(end = strchr(at, '\n')))
@@ -305,7 +376,7 @@ static int put_plot(view *v, const look *l, int height, lx_error *err)
     return rc;
 }
 
-static int draw_run(view *v, look *l, size_t n_runs, lx_error *err)
+static int draw_run(view *v, look *l, told *t, size_t n_runs, lx_error *err)
 {
     lx_str line = LX_STR_INIT;
     const char *lines;
@@ -319,12 +390,15 @@ static int draw_run(view *v, look *l, size_t n_runs, lx_error *err)
     lx_str_release(&line);
     if (*l->row.message)
         put_console_line(v, lx_safe(v->cli, l->row.message));
-    if (l->curve.n > 1 && n_runs <= 3)
+    if (l->curve && l->curve->n > 1 && n_runs <= 3)
         rc = put_plot(v, l, n_runs == 1 ? 12 : 7, err);
     lines = last_lines(&used, &l->console, n_runs == 1 ? CONSOLE_LINES : 2);
     if (n_runs <= 8)
         each_line(v, lines, used - (size_t)(lines - lx_str_text(&l->console)),
                   put_console_line);
+    if (t) /* what stands above these lines is never shown again */
+        t->console += (size_t)(last_lines(&used, &l->console, CONSOLE_LINES) -
+                               lx_str_text(&l->console));
     for (size_t i = l->n_samples > SAMPLES ? l->n_samples - SAMPLES : 0;
          i < l->n_samples && n_runs <= 8; i++) {
         const char *text = lx_arena_printf(
@@ -336,22 +410,6 @@ static int draw_run(view *v, look *l, size_t n_runs, lx_error *err)
     return rc;
 }
 
-static int draw(view *v, look *looks, size_t n, lx_error *err)
-{
-    int rc = LX_OK;
-
-    if (v->n_lines) /* over the frame that stands there */
-        lx_print(v->cli, "\x1b[%dA\r", v->n_lines);
-    v->n_lines = 0;
-    for (size_t i = 0; i < n && rc == LX_OK; i++)
-        rc = draw_run(v, &looks[i], n, err);
-    lx_print(v->cli, "\x1b[J");
-    fflush(v->cli->out);
-    return rc;
-}
-
-/* ---- news as plain lines ------------------------------------------------------------------ */
-
 static told *told_of(view *v, int64_t run)
 {
     for (size_t i = 0; i < v->n_told; i++)
@@ -362,6 +420,22 @@ static told *told_of(view *v, int64_t run)
     v->told[v->n_told] = (told){.run = run, .step = -1};
     return &v->told[v->n_told++];
 }
+
+static int draw(view *v, look *looks, size_t n, lx_error *err)
+{
+    int rc = LX_OK;
+
+    if (v->n_lines) /* over the frame that stands there */
+        lx_print(v->cli, "\x1b[%dA\r", v->n_lines);
+    v->n_lines = 0;
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        rc = draw_run(v, &looks[i], told_of(v, looks[i].row.seq), n, err);
+    lx_print(v->cli, "\x1b[J");
+    fflush(v->cli->out);
+    return rc;
+}
+
+/* ---- news as plain lines ------------------------------------------------------------------ */
 
 static void print_console_line(view *v, const char *line)
 {
@@ -434,9 +508,7 @@ static int look_once(size_t *n_running, view *v, lx_error *err)
         looks[i] = (look){.row = rows[i], .console = LX_STR_INIT};
         n_looked++;
         *n_running += strcmp(rows[i].status, "running") == 0;
-        if ((rc = look_at(&looks[i], v, v->redraws || !t ? 0 : t->console, err)) ==
-                LX_OK &&
-            !v->redraws && t)
+        if ((rc = look_at(&looks[i], v, t, err)) == LX_OK && !v->redraws && t)
             tell_news(v, &looks[i], t);
     }
     if (rc == LX_OK && v->redraws)
@@ -471,6 +543,8 @@ static int watch(view *v, lx_error *err)
         if (rc < 0 || v->args->once || !n_running)
             break;
         lx_arena_reset(arena);
+        lx_store_rest(v->store);
+        malloc_trim(0);
         wait_for(interval);
         if (lx_signals_pending()) {
             rc = lx_fail(err, LX_EINTERRUPTED, "%s", "");
@@ -494,6 +568,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (!v)
         return lx_oom(err);
     v->cli = cli;
+    v->arena = cli->arena;
     v->args = args;
     v->redraws = isatty(fileno(cli->out)) && cli->is_terminal;
     if (args->has_interval && !(args->interval >= 0.05 && args->interval <= 3600))

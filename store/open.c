@@ -622,6 +622,13 @@ int lx_store_open(lx_store **out, const char *path, bool is_readonly, lx_error *
     return LX_OK;
 }
 
+void lx_store_rest(lx_store *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    sqlite3_db_release_memory(s->db);
+    pthread_mutex_unlock(&s->mutex);
+}
+
 void lx_store_close(lx_store *s)
 {
     if (!s)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -410,6 +411,8 @@ static void end_exchange(void *context, struct MHD_Connection *c, void **kept,
     (void)how;
     lx_free(*kept);
     *kept = NULL;
+    malloc_trim(
+        0); /* a page of a long training takes many times what the server needs at rest */
 }
 
 static enum MHD_Result count_host(void *context, enum MHD_ValueKind kind, const char *key,
