@@ -387,9 +387,8 @@ const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena)
     const char *kept = text;
 
     if (text && lx_privacy_scrub(&clean, p, text, strlen(text)))
-        kept = lx_arena_strdup(arena, lx_str_text(&clean));
-    if (clean
-            .failed) /* of the search as well: a name that was not learned is not found */
+        kept = clean.failed ? NULL : lx_arena_strdup(arena, lx_str_text(&clean));
+    else if (p->failed) /* a name that was not learned is not found */
         kept = NULL;
     lx_str_release(&clean);
     return kept || !text ? kept : "";
