@@ -167,6 +167,20 @@ static void test_base_scrub__command_lines(void **state)
     check_command("python -u train.py --network_args api_key=***", 5, python);
 }
 
+/* By its name alone nothing is hidden that looks drawn by lot: a sweep finds its trials by such facts. */
+static void test_base_scrub__values_of_honest_names_stay(void **state)
+{
+    static const char drawn[] = "q7Zk29fLw8Xc41TbV0aa";
+
+    (void)state;
+    assert_false(lx_hides_value("sweep.trial", drawn));
+    assert_false(lx_hides_value("merge.source", drawn));
+    assert_false(lx_hides_value("keep_tokens", "1"));
+    assert_true(lx_hides_value("wandb_api_key", drawn));
+    assert_true(lx_hides_value("my_token", drawn));
+    assert_true(lx_hides_value("password", "x"));
+}
+
 /* Whatever the bytes are: no crash, no growth without end, and once more changes nothing (nearly: the texts are made
  * of what is looked for). */
 static void test_base_scrub__any_bytes(void **state)
@@ -226,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_base_scrub__secrets_do_not_pass),
         cmocka_unit_test(test_base_scrub__honest_words_stay),
         cmocka_unit_test(test_base_scrub__command_lines),
+        cmocka_unit_test(test_base_scrub__values_of_honest_names_stay),
         cmocka_unit_test(test_base_scrub__any_bytes),
     };
 

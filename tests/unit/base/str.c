@@ -115,6 +115,10 @@ static void test_base_str__terminals_get_nothing_that_acts(void **state)
     assert_string_equal(escaped(one_line, "a\xE2\x80\xAE" "b"), "a\\u{202e}b");
     assert_string_equal(escaped(one_line, "\xFF\xC3\xA9"), "\\xff\xC3\xA9");
     assert_string_equal(escaped(one_line, "\x7F"), "\\x7f");
+    /* What nobody sees: of no width, joined, a mark of byte order. Joiners of scripts and emoji stay. */
+    assert_string_equal(escaped(one_line, "a\xE2\x80\x8B\xE2\x81\xA0\xE2\x81\xA4\xEF\xBB\xBF"),
+                        "a\\u{200b}\\u{2060}\\u{2064}\\u{feff}");
+    assert_string_equal(escaped(one_line, "\xE2\x80\x8C\xE2\x80\x8D"), "\xE2\x80\x8C\xE2\x80\x8D");
 }
 
 static void test_base_str__html_json_and_csv(void **state)

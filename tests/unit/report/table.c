@@ -62,6 +62,24 @@ static void test_report_table__csv_is_quoted_and_defused(void **state)
     lx_str_release(&out);
 }
 
+/* A column of numbers holds what a file says, which may be none. */
+static void test_report_table__csv_numbers_are_numbers_or_defused(void **state)
+{
+    static const char *const cells[] = {"a", "-1.5e-03", "b", "=cmd|' /c calc'!A1",
+                                        "c", "\x1b[31m9", "d", "-Infinity",
+                                        "e", "+1+1"};
+    const lx_table table = {columns, 2, 5, cells};
+    lx_str out = LX_STR_INIT;
+
+    (void)state;
+    assert_int_equal(lx_table_csv(&out, &table, NULL), 0);
+    assert_non_null(strstr(lx_str_text(&out), "a,-1.5e-03\n"));
+    assert_non_null(strstr(lx_str_text(&out), "'=cmd"));
+    assert_non_null(strstr(lx_str_text(&out), "d,-Infinity\n"));
+    assert_null(strchr(lx_str_text(&out), '\x1b'));
+    lx_str_release(&out);
+}
+
 static void test_report_table__lives_through_want_of_memory(void **state)
 {
     static const char *const cells[] = {"a", "1", "b", "2"};
@@ -177,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_report_table__aligns_by_width_on_the_screen),
         cmocka_unit_test(test_report_table__shrinks_what_may_and_escapes_all),
         cmocka_unit_test(test_report_table__csv_is_quoted_and_defused),
+        cmocka_unit_test(test_report_table__csv_numbers_are_numbers_or_defused),
         cmocka_unit_test(test_report_table__lives_through_want_of_memory),
         cmocka_unit_test(test_report_plot__letters_where_there_are_no_colours),
         cmocka_unit_test(test_report_plot__dots_and_colours),
