@@ -472,11 +472,7 @@ static int begin_record(void *context, lx_error *err)
     int rc = LX_OK;
 
     for (size_t i = 0; i < j->n_inputs; i++) {
-        cJSON *source = cJSON_CreateObject();
-        char hex[LX_HASH_HEX + 1];
-        lx_hash_hex(hex, &j->inputs[i].hash);
-        cJSON_AddStringToObject(source, "sha256", hex);
-        cJSON_AddItemToArray(sources, source);
+        lx_derived_source(sources, &j->inputs[i].hash);
         paths[i] = j->inputs[i].path;
     }
     if (!j->run.run)

@@ -107,6 +107,11 @@ typedef struct lx_derived_run {
     struct lx_run *run;
 } lx_derived_run;
 int lx_derived_begin(lx_derived_run *out, const lx_derived *derived, lx_error *err);
+/* A file among lx_derived.sources: its hash, and what the caller adds to it. Borrowed. */
+cJSON *lx_derived_source(cJSON *sources, const lx_hash *hash);
+/* The end of a run that came to one LoRA. */
+int lx_derived_end_lora(lx_derived_run *run, const char *path, const lx_sealed *written,
+                        int rc, lx_error *err);
 int lx_derived_end(lx_derived_run *run, const lx_derived_output *outputs,
                    size_t n_outputs, int rc, lx_error *err);
 

@@ -182,3 +182,22 @@ int lx_derived_end(lx_derived_run *r, const lx_derived_output *outputs, size_t n
     *r = (lx_derived_run){0};
     return rc;
 }
+
+cJSON *lx_derived_source(cJSON *sources, const lx_hash *hash)
+{
+    cJSON *source = cJSON_CreateObject();
+    char hex[LX_HASH_HEX + 1];
+
+    lx_hash_hex(hex, hash);
+    cJSON_AddStringToObject(source, "sha256", hex);
+    cJSON_AddItemToArray(sources, source);
+    return source;
+}
+
+int lx_derived_end_lora(lx_derived_run *run, const char *path, const lx_sealed *written,
+                        int rc, lx_error *err)
+{
+    const lx_derived_output output = {"lora", path, &written->file, written->tensors};
+
+    return lx_derived_end(run, &output, 1, rc, err);
+}

@@ -375,9 +375,8 @@ static int print_result(const extract_job *j, lx_error *err)
 static int begin_record(void *context, lx_error *err)
 {
     extract_job *j = context;
-    cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
-          *source = cJSON_CreateObject();
-    char hex[LX_HASH_HEX + 1], number[32];
+    cJSON *settings = settings_json(j), *sources = cJSON_CreateArray();
+    char number[32];
     const char *const facts[1][2] = {{"extract.error", number}};
     lx_derived d = {.cli = j->cli,
                     .kind = "extract",
@@ -393,22 +392,12 @@ static int begin_record(void *context, lx_error *err)
                     .n_facts = 1};
     int rc;
 
-    lx_hash_hex(hex, &j->tuned_hash);
+    lx_derived_source(sources, &j->tuned_hash);
     lx_format_double(number, j->result.error);
-    cJSON_AddStringToObject(source, "sha256", hex);
-    cJSON_AddItemToArray(sources, source);
     rc = lx_derived_begin(&j->run, &d, err);
     cJSON_Delete(sources);
     cJSON_Delete(settings);
     return rc;
-}
-
-static int end_record(extract_job *j, int rc, lx_error *err)
-{
-    const lx_derived_output output = {"lora", j->output, &j->written.file,
-                                      j->written.tensors};
-
-    return lx_derived_end(&j->run, &output, 1, rc, err);
 }
 
 static int show_progress(void *context, size_t done, size_t all)
@@ -480,7 +469,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         goto done;
     rc = lx_write_lora(&j.written, j.output, j.result.tensors, j.result.n_tensors,
                        &metadata, j.args->no_record ? NULL : begin_record, &j, err);
-    rc = end_record(&j, rc, err);
+    rc = lx_derived_end_lora(&j.run, j.output, &j.written, rc, err);
     if (rc == LX_OK && j.args->json)
         print_json(&j);
     else if (rc == LX_OK)

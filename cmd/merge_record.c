@@ -14,11 +14,7 @@ static cJSON *sources_json(const lx_merge_job *j)
 
     for (size_t i = 0; i < j->n; i++) {
         const lx_merge_input *in = &j->inputs[i];
-        char hex[LX_HASH_HEX + 1];
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, o);
-        lx_hash_hex(hex, &in->hash);
-        cJSON_AddStringToObject(o, "sha256", hex);
+        cJSON *o = lx_derived_source(list, &in->hash);
         cJSON_AddNumberToObject(o, "strength", in->strength);
         cJSON_AddNumberToObject(o, "text_strength", in->text_strength);
         if (in->lbw)
@@ -97,9 +93,6 @@ int lx_merge_record_begin(lx_merge_job *j, lx_error *err)
 
 int lx_merge_record_end(lx_merge_job *j, int rc, lx_error *err)
 {
-    const lx_derived_output lora = {"lora", j->output, &j->sealed.file,
-                                    j->sealed.tensors};
-
     return j->into ? lx_derived_end(&j->run, j->outputs, j->n_outputs, rc, err)
-                   : lx_derived_end(&j->run, &lora, 1, rc, err);
+                   : lx_derived_end_lora(&j->run, j->output, &j->sealed, rc, err);
 }

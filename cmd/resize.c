@@ -426,9 +426,8 @@ static int print_result(const resize_job *j, lx_error *err)
 static int begin_record(void *context, lx_error *err)
 {
     resize_job *j = context;
-    cJSON *settings = settings_json(j), *sources = cJSON_CreateArray(),
-          *source = cJSON_CreateObject();
-    char hex[LX_HASH_HEX + 1], number_text[32];
+    cJSON *settings = settings_json(j), *sources = cJSON_CreateArray();
+    char number_text[32];
     const char *const facts[1][2] = {{"resize.error", number_text}};
     lx_derived d = {.cli = j->cli,
                     .kind = "resize",
@@ -441,22 +440,12 @@ static int begin_record(void *context, lx_error *err)
                     .n_facts = 1};
     int rc;
 
-    lx_hash_hex(hex, &j->input_hash);
+    lx_derived_source(sources, &j->input_hash);
     lx_format_double(number_text, j->result.merge.error);
-    cJSON_AddStringToObject(source, "sha256", hex);
-    cJSON_AddItemToArray(sources, source);
     rc = lx_derived_begin(&j->run, &d, err);
     cJSON_Delete(sources);
     cJSON_Delete(settings);
     return rc;
-}
-
-static int end_record(resize_job *j, int rc, lx_error *err)
-{
-    const lx_derived_output output = {"lora", j->output, &j->written.file,
-                                      j->written.tensors};
-
-    return lx_derived_end(&j->run, &output, 1, rc, err);
 }
 
 static int resize_file(resize_job *j, lx_merge *merge, lx_error *err)
@@ -511,7 +500,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
         (rc = make_metadata(&metadata, &j, err)) < 0)
         goto done;
     rc = write_file(&j, &metadata, err);
-    rc = end_record(&j, rc, err);
+    rc = lx_derived_end_lora(&j.run, j.output, &j.written, rc, err);
     if (rc == LX_OK && j.args->json)
         print_json(&j);
     else if (rc == LX_OK)
