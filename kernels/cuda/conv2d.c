@@ -2,7 +2,7 @@
  * conv2d and its gradients (kernels/conv2d.h), by a library. Weights are [Co, kh, kw, Ci] to it.
  *
  * Bias and add are written to y first, and the convolution is added to them. Weight gradients come
- * in the type of the images, the only one cuDNN gives for them, and are added to F32.
+ * in the type of the images, the only one cuDNN gives for them, and are added to F32 or become it.
  */
 #include "kernels/conv2d.h"
 
@@ -47,14 +47,31 @@ static int set_up(lx_device *dev, lx_call *call, bool is_sizing, const lx_conv_s
     return lx_cuda_product_keep(dev, call, is_sizing, product, workspace, err);
 }
 
-static int prepare_conv2d(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
+lx_conv_spec lx_cuda_conv_spec(const lx_call *call, bool adds)
 {
     lx_conv_spec spec =
         spec_of(call, LX_CONV_FORWARD, &call->in[0], &call->out[0], &call->in[1]);
 
-    spec.adds = lx_in_present(call, 2) || lx_in_present(call, 3);
-    return set_up(dev, call, is_sizing, &spec, (lx_cuda_product){.has_weight = true},
-                  err);
+    spec.adds = adds;
+    return spec;
+}
+
+static int prepare_conv2d(lx_device *dev, lx_call *call, bool is_sizing, lx_error *err)
+{
+    const bool adds = lx_in_present(call, 2) || lx_in_present(call, 3);
+    const lx_conv_spec spec = lx_cuda_conv_spec(call, adds),
+                       alone = lx_cuda_conv_spec(call, false);
+    const lx_cuda_product product = {.has_weight = true};
+    int rc = set_up(dev, call, is_sizing, &spec, product, err);
+
+    /* Joined (norms.h) it adds nothing, and may want another workspace. */
+    if (rc >= 0 && is_sizing && adds && call->in[0].dtype != LX_F32) {
+        const size_t bytes = call->scratch_bytes;
+        rc = set_up(dev, call, true, &alone, product, err);
+        if (call->scratch_bytes < bytes)
+            call->scratch_bytes = bytes;
+    }
+    return rc;
 }
 
 static void run_conv2d(lx_device *dev, const lx_call *call)
@@ -98,8 +115,6 @@ static int prepare_conv2d_dw(lx_device *dev, lx_call *call, bool is_sizing, lx_e
     const lx_cuda_product s = {.gradient_bytes = lx_cuda_round_up(
                                    (size_t)lx_arg_count(&call->out[0]) * sizeof(float))};
 
-    if (call->attrs.conv.sets)
-        return lx_fail(err, LX_EUNSUPPORTED, "a weight's gradient can only be added to");
     return set_up(dev, call, is_sizing, &spec, s, err);
 }
 
@@ -113,7 +128,8 @@ static void run_conv2d_dw(lx_device *dev, const lx_call *call)
                            call->in[0].data, call->in[1].data,
                            (char *)call->scratch + s->gradient_bytes);
     lx_cuda_add_unpacked(dev, dw->data, call->scratch, call->in[0].dtype, dw->shape[0],
-                         dw->shape[1], dw->shape[2] * dw->shape[3]);
+                         dw->shape[1], dw->shape[2] * dw->shape[3],
+                         call->attrs.conv.sets);
 }
 
 const lx_kernel lx_cuda_conv2d = {prepare_conv2d, run_conv2d, lx_cuda_product_release};

@@ -52,9 +52,9 @@ void lx_cuda_start_rows(lx_device *dev, lx_arg *y, const void *add, const lx_arg
 /* dst [N, taps, K] of `dtype` from src [N, K, taps]. */
 void lx_cuda_pack_weight(lx_device *dev, void *dst, lx_dtype dtype, const lx_arg *src, int64_t N,
                          int64_t K, int64_t taps);
-/* dst f32 [N, K, taps] += src [N, taps, K] of `dtype`. */
+/* dst f32 [N, K, taps] += (`sets`: =) src [N, taps, K] of `dtype`. */
 void lx_cuda_add_unpacked(lx_device *dev, float *dst, const void *src, lx_dtype dtype, int64_t N,
-                          int64_t K, int64_t taps);
+                          int64_t K, int64_t taps, bool sets);
 
 /*
  * A weight as a library reads it (operand.c): itself when `dtype` and order fit, else a packed copy
@@ -119,7 +119,8 @@ extern const lx_kernel lx_cuda_conv2d, lx_cuda_conv2d_dx, lx_cuda_conv2d_dw;
             OP(quick_gelu_dx) OP(geglu) OP(geglu_dx) OP(softmax) OP(softmax_dx) OP(add) \
                 OP(sum_rows) OP(scale) OP(mul_add) OP(concat) OP(slice) OP(slice_dx)    \
                     OP(upsample_nearest) OP(upsample_nearest_dx) OP(embedding)          \
-                        OP(timestep_embedding) OP(permute) OP(cast) OP(loss) OP(dropout)
+                        OP(timestep_embedding) OP(permute) OP(cast) OP(loss) OP(dropout)\
+                            OP(hadamard) OP(hadamard_dab)
 
 #define LX_CUDA_DECLARE(op) extern const lx_kernel lx_cuda_##op;
 LX_CUDA_OPS(LX_CUDA_DECLARE)

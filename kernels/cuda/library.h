@@ -45,6 +45,9 @@ typedef struct lx_conv_spec {
     bool adds;        /* to what is there */
 } lx_conv_spec;
 
+/* Of a call of conv2d (conv2d.c). */
+lx_conv_spec lx_cuda_conv_spec(const lx_call *call, bool adds);
+
 typedef struct lx_cuda_plan lx_cuda_plan; /* what every library makes of a spec */
 
 struct lx_cuda_library {

@@ -78,22 +78,25 @@ void lx_cuda_pack_weight(lx_device *dev, void *dst, lx_dtype dtype, const lx_arg
 
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    add_unpacked(float *dst, const T *src, int64_t rows, int64_t K, int64_t taps)
+    add_unpacked(float *dst, const T *src, int64_t rows, int64_t K, int64_t taps,
+                 bool sets)
 {
     for (int64_t r = blockIdx.y; r < rows; r += gridDim.y)
         for (int64_t k = (int64_t)blockIdx.x * THREADS + threadIdx.x; k < K;
-             k += (int64_t)gridDim.x * THREADS)
-            dst[(r / taps * K + k) * taps + r % taps] += lx_widen(src[r * K + k]);
+             k += (int64_t)gridDim.x * THREADS) {
+            const int64_t at = (r / taps * K + k) * taps + r % taps;
+            dst[at] = (sets ? 0 : dst[at]) + lx_widen(src[r * K + k]);
+        }
 }
 
 void lx_cuda_add_unpacked(lx_device *dev, float *dst, const void *src, lx_dtype dtype,
-                          int64_t N, int64_t K, int64_t taps)
+                          int64_t N, int64_t K, int64_t taps, bool sets)
 {
     if (N * K * taps <= 0)
         return;
     lx_with_type(dtype, [&](auto t) {
         typedef decltype(t) T;
         LX_LAUNCH(dev, add_unpacked<T>, rows_grid(N * taps, K), THREADS, 0, dst,
-                  static_cast<const T *>(src), N * taps, K, taps);
+                  static_cast<const T *>(src), N * taps, K, taps, sets);
     });
 }

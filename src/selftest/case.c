@@ -241,6 +241,9 @@ static bool stays_f32(lx_op_id op, bool is_out, int i)
         return is_out ? i == 0 : i == 3;
     case LX_OP_timestep_embedding:
         return !is_out;
+    case LX_OP_hadamard:
+    case LX_OP_hadamard_dab:
+        return true;
     default:
         return false;
     }

@@ -90,18 +90,6 @@ static int make_lora(lx_train *t, lx_error *err)
     return rc;
 }
 
-/* Not every device has the op that a LoHa is made by. */
-static int check_device(const lx_train *t, lx_error *err)
-{
-    for (size_t i = 0; i < t->lora->count; i++)
-        if (t->lora->modules[i].kind == LX_KIND_LOHA &&
-            !t->dev->kernels[LX_OP_hadamard].run)
-            return lx_fail(err, LX_EUNSUPPORTED,
-                           "algo=loha is trained on the CPU only: use --device cpu, or "
-                           "algo=lokr or networks.lora on the GPU");
-    return LX_OK;
-}
-
 /* Factors are rounded once an update rather than wherever they are used. */
 static int narrow_lora(lx_train *t, lx_error *err)
 {
@@ -145,8 +133,7 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
         (rc = read_architecture(t, err)) < 0 || (rc = merge_base(t, err)) < 0 ||
-        (rc = make_lora(t, err)) < 0 || (rc = check_device(t, err)) < 0 ||
-        (rc = narrow_lora(t, err)) < 0 ||
+        (rc = make_lora(t, err)) < 0 || (rc = narrow_lora(t, err)) < 0 ||
         (rc = lx_tokenizer_new(&t->tokenizer, err)) < 0) {
         lx_train_close(t);
         return rc;
