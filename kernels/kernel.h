@@ -153,10 +153,13 @@ typedef struct lx_joining {
     /* How many of n consecutive calls, the first of them counted, it does as one; at least 1. Shapes, types and
      * ids are looked at, no data. */
     size_t (*count)(const lx_call *calls, size_t n);
-    /* With final addresses, in place of the calls' own. State is the first one's. No scratch. */
+    /* With final addresses, in place of the calls' own. State is the first one's. */
     int (*prepare)(lx_device *dev, lx_call *calls, size_t n, lx_error *err);
     void (*run)(lx_device *dev, const lx_call *calls, size_t n);
     void (*release)(lx_device *dev, lx_call *calls, size_t n);
+    /* Does what begins with this op get scratch: the first call's, as much as the one of them that wants the most?
+     * NULL: none does. */
+    bool (*has_scratch)(lx_op_id first);
 } lx_joining;
 
 struct lx_device {

@@ -6,10 +6,14 @@
  * goes through shared memory as well, and is one more slice of K against Q. Warps side by side share the work
  * on h. Blocks in one row of tiles compute the same h; the first writes it.
  *
+ * Where x is a LayerNorm or the gradient of one, each thread computes it from the pieces of 16 bytes that it has
+ * fetched itself, before the others may read them: what it makes is what the op alone would have made, rounded.
+ * The sums of a block's rows are taken in one pass over them; L2 gives them, and again to the main loop.
+ *
  * Rows of shared memory are 16 bytes longer than they must be, so that the eight rows of an ldmatrix lie in
  * different banks. How a lane's registers lie in a tile: tests/cuda_emulation/collective.cpp.
  */
-#include "kernels/cuda/dialect.cuh"
+#include "kernels/cuda/functions.cuh"
 
 extern "C" {
 #include "kernels/cuda/join.h"
@@ -41,8 +45,11 @@ struct product_tile {
         H_SIZE = ROWS * H_PITCH,
         Q_ROWS = IS_REVERSED ? RANK : COLUMNS,
         Q_PITCH = (IS_REVERSED ? COLUMNS : RANK) + 8,
-        SHARED = STAGES * STAGE > H_SIZE + Q_ROWS *Q_PITCH ? STAGES *STAGE
-                                                           : H_SIZE + Q_ROWS *Q_PITCH
+        Y_PITCH = COLUMNS + 8,
+        LORA_SIZE = H_SIZE + Q_ROWS * Q_PITCH,
+        LATER = LORA_SIZE > ROWS *Y_PITCH ? LORA_SIZE : ROWS *Y_PITCH,
+        SHARED = STAGES * STAGE > LATER ? STAGES *STAGE : LATER,
+        PIECES = ROWS * (SLICE / 8) / THREADS /* of 16 bytes of a slice of x, a thread */
     };
 };
 
@@ -57,43 +64,224 @@ template <class M> LX_DEVICE product_place product_place_of(int across)
     return {lane, lane / 4, lane % 4, warp / across, warp % across};
 }
 
+/* Row r of a tile that begins with `first`. With a gap, eights of rows come from there and from behind it in turn. */
+LX_DEVICE int row_of(int first, int r, int gap)
+{
+    return gap ? first + r / 16 * 8 + r % 8 + r / 8 % 2 * gap : first + r;
+}
+
 /*
  * `rows` x WIDTH of a matrix [n, width] in memory, from (row, column), begin to come into shared memory; zeros
  * beyond its ends. Its rows are of whole 16 bytes, or are copied one by one.
  */
 template <class T, int THREADS, int WIDTH>
 LX_DEVICE void fetch_part(T *to, int pitch, const T *from, int64_t n, int width, int row,
-                          int column, int rows)
+                          int column, int rows, int gap = 0)
 {
     enum { PIECES = WIDTH / 8 };
 
     if (width % 8 == 0) {
         for (int i = threadIdx.x; i < rows * PIECES; i += THREADS) {
-            const int r = i / PIECES, c = i % PIECES * 8;
-            const bool is_there = row + r < n && column + c < width;
+            const int r = i / PIECES, c = i % PIECES * 8, at = row_of(row, r, gap);
+            const bool is_there = at < n && column + c < width;
             lx_copy_async(to + r * pitch + c,
-                          from + (is_there ? (int64_t)(row + r) * width + column + c : 0),
+                          from + (is_there ? (int64_t)at * width + column + c : 0),
                           is_there);
         }
         return;
     }
 #pragma unroll 1 /* narrow ranks; many loads on their way would take many registers */
     for (int i = threadIdx.x; i < rows * WIDTH; i += THREADS) {
-        const int r = i / WIDTH, c = i % WIDTH;
+        const int r = i / WIDTH, c = i % WIDTH, at = row_of(row, r, gap);
         T value = {};
-        if (row + r < n && column + c < width)
-            value = from[(int64_t)(row + r) * width + column + c];
+        if (at < n && column + c < width)
+            value = from[(int64_t)at * width + column + c];
         to[r * pitch + c] = value;
     }
 }
 
-/* Slice k of x, W and P. */
-template <class T, class M, bool IS_REVERSED, int RANK, int ROWS, int COLUMNS>
-LX_DEVICE void fetch_slice(T *stage, const lx_cuda_term &term, int rows, int columns,
-                           int first_row, int first_column, int k)
+/* ---- a LayerNorm on the way ---------------------------------------------------------- */
+
+enum { NORM_LANES = 8, NUMBERS = 4 }; /* threads of a row; what is known of one */
+
+LX_DEVICE float sum_of_lanes(float x)
 {
-    const T *x = static_cast<const T *>(term.x), *w = static_cast<const T *>(term.w),
-            *p = static_cast<const T *>(term.p);
+#pragma unroll
+    for (int i = NORM_LANES / 2; i; i >>= 1)
+        x += __shfl_xor_sync(LX_FULL, x, i);
+    return x;
+}
+
+/*
+ * Of one row x: mean and 1/sqrt(var + eps). Sums are of x - x[0], whose square is at most K times the variance,
+ * so that what cancels is not seen in 16 bits.
+ */
+template <class T>
+LX_DEVICE void moments_of_row(float *numbers, const T *x, int K, float eps)
+{
+    const int lane = threadIdx.x % NORM_LANES;
+    const float first = lx_widen(x[0]);
+    float sum = 0, squares = 0;
+
+#pragma unroll 4
+    for (int c = lane * 8; c < K; c += NORM_LANES * 8) {
+        const lx_pack<T, 8> v = lx_load<T, 8>(x + c);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float d = lx_widen(v.at[k]) - first;
+            sum += d;
+            squares += d * d;
+        }
+    }
+    sum = sum_of_lanes(sum) / K;
+    squares = sum_of_lanes(squares) / K - sum * sum;
+    if (lane == 0) {
+        numbers[0] = first + sum;
+        numbers[1] = 1 / sqrtf(fmaxf(squares, 0) + eps);
+    }
+}
+
+/* Of one row, for the gradient: those two, and the means of g and g xhat. */
+template <class T>
+LX_DEVICE void gradients_of_row(float *numbers, const T *dy, const T *x, lx_weight w,
+                                const float *stats, int K)
+{
+    const int lane = threadIdx.x % NORM_LANES;
+    const float mean = stats[0], rstd = stats[1];
+    float sum = 0, dot = 0;
+
+#pragma unroll 2
+    for (int c = lane * 8; c < K; c += NORM_LANES * 8) {
+        const lx_pack<T, 8> d = lx_load<T, 8>(dy + c), v = lx_load<T, 8>(x + c);
+        float by[8];
+        lx_weights_at<8>(by, w, c);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float g = lx_widen(d.at[k]) * by[k];
+            sum += g;
+            dot += g * ((lx_widen(v.at[k]) - mean) * rstd);
+        }
+    }
+    sum = sum_of_lanes(sum) / K;
+    dot = sum_of_lanes(dot) / K;
+    if (lane == 0) {
+        numbers[0] = mean;
+        numbers[1] = rstd;
+        numbers[2] = sum;
+        numbers[3] = dot;
+    }
+}
+
+/* Of a tile's rows, to shared memory; those beyond the last are not read again. */
+template <class T, class M, bool IS_REVERSED, int ROWS>
+LX_DEVICE void numbers_of_rows(float *numbers, const lx_cuda_norm &norm, int rows, int K,
+                               int first_row, bool is_first)
+{
+    const T *from = static_cast<const T *>(norm.from);
+
+#pragma unroll 1
+    for (int r = threadIdx.x / NORM_LANES; r < ROWS; r += M::THREADS / NORM_LANES) {
+        const int row = min(first_row + r, rows - 1);
+        float *of = numbers + r * NUMBERS;
+        if (IS_REVERSED)
+            gradients_of_row(of, static_cast<const T *>(norm.dy) + (int64_t)row * K,
+                             from + (int64_t)row * K, lx_weight{norm.w, norm.w_dtype},
+                             norm.stats + (int64_t)row * 2, K);
+        else
+            moments_of_row(of, from + (int64_t)row * K, K, norm.eps);
+        if (!IS_REVERSED && is_first && norm.stats && threadIdx.x % NORM_LANES == 0 &&
+            first_row + r < rows) {
+            norm.stats[(int64_t)row * 2] = of[0];
+            norm.stats[(int64_t)row * 2 + 1] = of[1];
+        }
+    }
+    __syncthreads();
+}
+
+/* Where a thread's piece i of a slice of x lies. */
+struct piece_place {
+    int row, column; /* of x */
+    int in_tile;
+    bool is_there;
+};
+
+template <class M>
+LX_DEVICE piece_place place_of_piece(int i, int rows, int K, int first_row, int k)
+{
+    const int at = threadIdx.x + i * M::THREADS, r = at / (SLICE / 8),
+              c = at % (SLICE / 8) * 8;
+    return {first_row + r, k + c, r * M::X_PITCH + c, first_row + r < rows && k + c < K};
+}
+
+/* What the gradient's next slice needs beside dy: on its way while this one is multiplied. */
+template <class T, class M> struct norm_ahead {
+    lx_pack<T, 8> x[M::PIECES], plus[M::PIECES];
+};
+
+template <class T, class M>
+LX_DEVICE void fetch_ahead(norm_ahead<T, M> *ahead, const lx_cuda_norm &norm, int rows,
+                           int K, int first_row, int k)
+{
+    const T *x = static_cast<const T *>(norm.from),
+            *plus = static_cast<const T *>(norm.plus);
+
+#pragma unroll
+    for (int i = 0; i < M::PIECES; i++) {
+        const piece_place p = place_of_piece<M>(i, rows, K, first_row, k);
+        const int64_t at = (int64_t)p.row * K + p.column;
+        ahead->x[i] = ahead->plus[i] = {};
+        if (!p.is_there)
+            continue;
+        ahead->x[i] = lx_load<T, 8>(x + at);
+        if (plus)
+            ahead->plus[i] = lx_load<T, 8>(plus + at);
+    }
+}
+
+/* This thread's pieces of a slice become what the norm makes of them. */
+template <class T, class M, bool IS_REVERSED>
+LX_DEVICE void normalise_slice(T *tile, const norm_ahead<T, M> &ahead,
+                               const float *numbers, const lx_cuda_norm &norm, int rows,
+                               int K, int first_row, int k, bool is_first)
+{
+    const lx_weight w = {norm.w, norm.w_dtype}, b = {norm.b, norm.b_dtype};
+
+#pragma unroll
+    for (int i = 0; i < M::PIECES; i++) {
+        const piece_place p = place_of_piece<M>(i, rows, K, first_row, k);
+        const float *of = numbers + (p.row - first_row) * NUMBERS;
+        float by[8], shift[8];
+        if (!p.is_there)
+            continue;
+        lx_pack<T, 8> v = lx_load<T, 8>(tile + p.in_tile);
+        lx_weights_at<8>(by, w, p.column);
+        if (!IS_REVERSED)
+            lx_weights_at<8>(shift, b, p.column);
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const float x = lx_widen(v.at[j]);
+            if (IS_REVERSED) {
+                const float xhat = (lx_widen(ahead.x[i].at[j]) - of[0]) * of[1];
+                const float z = of[1] * (x * by[j] - of[2] - xhat * of[3]);
+                v.at[j] = lx_narrow<T>(norm.plus ? lx_widen(ahead.plus[i].at[j]) + z : z);
+            } else {
+                v.at[j] = lx_narrow<T>((x - of[0]) * of[1] * by[j] + shift[j]);
+            }
+        }
+        lx_store<T, 8>(tile + p.in_tile, v);
+        if (is_first)
+            lx_store<T, 8>(static_cast<T *>(norm.to) + (int64_t)p.row * K + p.column, v);
+    }
+}
+
+/* ---- products ------------------------------------------------------------------------ */
+
+/* Slice k of x, W and P. gap: of the rows of W. */
+template <class T, class M, bool IS_REVERSED, int RANK, int ROWS, int COLUMNS>
+LX_DEVICE void fetch_slice(T *stage, const lx_cuda_term &term, const T *x, int rows,
+                           int columns, int first_row, int first_column, int gap, int k)
+{
+    const T *w = static_cast<const T *>(term.w), *p = static_cast<const T *>(term.p);
 
     fetch_part<T, M::THREADS, SLICE>(stage, M::X_PITCH, x, rows, term.K, first_row, k,
                                      ROWS);
@@ -102,7 +290,7 @@ LX_DEVICE void fetch_slice(T *stage, const lx_cuda_term &term, int rows, int col
                                            columns, k, first_column, SLICE);
     else
         fetch_part<T, M::THREADS, SLICE>(stage + M::X_SIZE, M::W_PITCH, w, columns,
-                                         term.K, first_column, k, COLUMNS);
+                                         term.K, first_column, k, COLUMNS, gap);
     if (!p)
         return;
     stage += M::X_SIZE + M::W_SIZE;
@@ -144,6 +332,7 @@ LX_DEVICE void multiply_slice(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4],
 {
     const T *w = stage + M::X_SIZE, *p = w + M::W_SIZE;
 
+    /* sm_75 has no registers for the second step's loads beside the sums of a wide rank. */
 #pragma unroll
     for (int step = 0; step < SLICE / 16; step++) {
         uint32_t a[M::ROW_STEPS][4], b[4];
@@ -233,7 +422,7 @@ LX_DEVICE void add_lora(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4], const T *h, c
     for (int j = 0; j < M::PAIRS; j++) {
         float more[M::ROW_STEPS][2][4];
         clear(more);
-#pragma unroll
+#pragma unroll 1 /* steps at once are more than sm_75's registers for a wide rank */
         for (int step = 0; step < M::RANK_PAIRS; step++) {
             uint32_t a[4], b[4];
             load_right<T, IS_REVERSED>(b, q, M::Q_PITCH, me.lane,
@@ -254,19 +443,33 @@ LX_DEVICE void add_lora(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4], const T *h, c
     }
 }
 
+/* What a block works on. */
+struct sum_place {
+    int first_row, first_column,
+        gap;       /* columns: of both halves with a gap between them */
+    bool is_first; /* it writes h and x for all blocks of its rows */
+};
+
 /* All of one term. Shared memory is free again afterwards. */
-template <class T, class M, bool IS_REVERSED, int RANK, int ROWS, int COLUMNS, int ACROSS>
+template <class T, class M, bool IS_REVERSED, bool HAS_NORM, int RANK, int ROWS,
+          int COLUMNS, int ACROSS>
 LX_DEVICE void add_term(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4], T *shared,
-                        const lx_cuda_sum &sum, const lx_cuda_term &term, int first_row,
-                        int first_column, const product_place &me)
+                        const lx_cuda_sum &sum, const lx_cuda_term &term,
+                        const lx_cuda_norm &norm, bool writes_x, const sum_place &at,
+                        const product_place &me)
 {
     const int n_slices = (term.K + SLICE - 1) / SLICE;
+    float *numbers = reinterpret_cast<float *>(shared + M::SHARED);
     float h[M::ROW_STEPS][2 * M::MY_RANK_PAIRS][4];
+    norm_ahead<T, M> ahead;
+    const T *x = static_cast<const T *>(!HAS_NORM     ? term.x
+                                        : IS_REVERSED ? norm.dy
+                                                      : norm.from);
     auto fetch = [&](int slice) {
         if (slice < n_slices)
             fetch_slice<T, M, IS_REVERSED, RANK, ROWS, COLUMNS>(
-                shared + slice % M::STAGES * M::STAGE, term, sum.M, sum.N, first_row,
-                first_column, slice * SLICE);
+                shared + slice % M::STAGES * M::STAGE, term, x, sum.M, sum.N,
+                at.first_row, at.first_column, at.gap, slice * SLICE);
         lx_copy_commit();
     };
 
@@ -274,13 +477,24 @@ LX_DEVICE void add_term(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4], T *shared,
 #pragma unroll 1
     for (int i = 0; i < M::STAGES - 1; i++)
         fetch(i);
+    if (HAS_NORM) {
+        numbers_of_rows<T, M, IS_REVERSED, ROWS>(numbers, norm, sum.M, term.K,
+                                                 at.first_row, writes_x);
+        if (IS_REVERSED)
+            fetch_ahead<T, M>(&ahead, norm, sum.M, term.K, at.first_row, 0);
+    }
 #pragma unroll 1
     for (int i = 0; i < n_slices; i++) {
+        T *stage = shared + i % M::STAGES * M::STAGE;
         lx_copy_wait<M::STAGES - 2>();
+        if (HAS_NORM)
+            normalise_slice<T, M, IS_REVERSED>(stage, ahead, numbers, norm, sum.M, term.K,
+                                               at.first_row, i * SLICE, writes_x);
         __syncthreads();
         fetch(i + M::STAGES - 1);
-        multiply_slice<T, M, IS_REVERSED>(y, h, shared + i % M::STAGES * M::STAGE, me,
-                                          ACROSS, term.p != nullptr);
+        if (HAS_NORM && IS_REVERSED)
+            fetch_ahead<T, M>(&ahead, norm, sum.M, term.K, at.first_row, (i + 1) * SLICE);
+        multiply_slice<T, M, IS_REVERSED>(y, h, stage, me, ACROSS, term.p != nullptr);
     }
     lx_copy_wait<0>();
     __syncthreads();
@@ -289,13 +503,13 @@ LX_DEVICE void add_term(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4], T *shared,
         const T *from = static_cast<const T *>(term.q);
         if (IS_REVERSED)
             fetch_part<T, M::THREADS, COLUMNS>(q, M::Q_PITCH, from, term.R, sum.N, 0,
-                                               first_column, RANK);
+                                               at.first_column, RANK);
         else
             fetch_part<T, M::THREADS, RANK>(q, M::Q_PITCH, from, sum.N, term.R,
-                                            first_column, 0, COLUMNS);
+                                            at.first_column, 0, COLUMNS, at.gap);
         lx_copy_commit();
-        store_h<T, M>(shared, first_column ? nullptr : static_cast<T *>(term.h), h, me,
-                      ACROSS, term, sum.M, first_row);
+        store_h<T, M>(shared, at.is_first ? static_cast<T *>(term.h) : nullptr, h, me,
+                      ACROSS, term, sum.M, at.first_row);
         lx_copy_wait<0>();
         __syncthreads();
         add_lora<T, M, IS_REVERSED>(y, shared, q, me, term.second_scale);
@@ -303,19 +517,21 @@ LX_DEVICE void add_term(float (&y)[M::ROW_STEPS][2 * M::PAIRS][4], T *shared,
     }
 }
 
-/* y = add + bias + what was summed. */
+/* ---- what becomes of a sum ------------------------------------------------------------ */
+
+/* y = add + bias + what was summed, rounded, in shared memory. */
 template <class T, class M>
-LX_DEVICE void store_sum(const float (&y)[M::ROW_STEPS][2 * M::PAIRS][4],
-                         const lx_cuda_sum &sum, int first_row, int first_column,
+LX_DEVICE void round_sum(T *tile, const float (&y)[M::ROW_STEPS][2 * M::PAIRS][4],
+                         const lx_cuda_sum &sum, const sum_place &at,
                          const product_place &me)
 {
-    T *to = static_cast<T *>(sum.y);
     const T *add = static_cast<const T *>(sum.add);
     const lx_weight bias = {sum.bias, sum.bias_dtype};
 
 #pragma unroll
     for (int j = 0; j < 2 * M::PAIRS; j++) {
-        const int c = first_column + (me.across * 2 * M::PAIRS + j) * 8 + me.t * 2;
+        const int column = (me.across * 2 * M::PAIRS + j) * 8 + me.t * 2,
+                  c = row_of(at.first_column, column, at.gap);
         if (c >= sum.N)
             continue;
         const float b0 = bias.data ? lx_weight_at(bias, c) : 0,
@@ -324,19 +540,94 @@ LX_DEVICE void store_sum(const float (&y)[M::ROW_STEPS][2 * M::PAIRS][4],
         for (int i = 0; i < M::ROW_STEPS; i++)
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                const int r =
-                    first_row + (me.down * M::ROW_STEPS + i) * 16 + half * 8 + me.g;
-                const int64_t at = (int64_t)r * sum.N + c;
+                const int r = (me.down * M::ROW_STEPS + i) * 16 + half * 8 + me.g;
                 float low = y[i][j][half * 2] + b0, high = y[i][j][half * 2 + 1] + b1;
-                if (r >= sum.M)
+                if (at.first_row + r >= sum.M)
                     continue;
                 if (add) {
-                    const lx_pack<T, 2> more = lx_load<T, 2>(add + at);
+                    const lx_pack<T, 2> more =
+                        lx_load<T, 2>(add + (int64_t)(at.first_row + r) * sum.N + c);
                     low += lx_widen(more.at[0]);
                     high += lx_widen(more.at[1]);
                 }
-                *reinterpret_cast<uint32_t *>(to + at) = pack_two<T>(low, high);
+                *reinterpret_cast<uint32_t *>(tile + r * M::Y_PITCH + column) =
+                    pack_two<T>(low, high);
             }
+    }
+}
+
+/* z of eight columns from c on of a row of y. */
+template <class T>
+LX_DEVICE void write_value(const lx_cuda_sum &sum, int row, int c, lx_pack<T, 8> v,
+                           const T *gates)
+{
+    T *z = static_cast<T *>(sum.z);
+
+    if (sum.activation == LX_CUDA_GEGLU) {
+        const lx_pack<T, 8> gate = lx_load<T, 8>(gates);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v.at[k] =
+                lx_narrow<T>(lx_widen(v.at[k]) * lx_gelu::value(lx_widen(gate.at[k])));
+        lx_store<T, 8>(z + (int64_t)row * (sum.N / 2) + c, v);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        v.at[k] = lx_narrow<T>(lx_quick_gelu::value(lx_widen(v.at[k])));
+    lx_store<T, 8>(z + (int64_t)row * sum.N + c, v);
+}
+
+template <class T>
+LX_DEVICE void write_slope(const lx_cuda_sum &sum, int row, int c, lx_pack<T, 8> v)
+{
+    const bool is_pair = sum.activation == LX_CUDA_GEGLU_DX;
+    const int64_t at = (int64_t)row * sum.N * (is_pair ? 2 : 1) + c;
+    const T *of = static_cast<const T *>(sum.of) + at;
+    T *z = static_cast<T *>(sum.z) + at;
+    lx_pack<T, 8> x = lx_load<T, 8>(of);
+
+    if (!is_pair) {
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v.at[k] =
+                lx_narrow<T>(lx_widen(v.at[k]) * lx_quick_gelu::slope(lx_widen(x.at[k])));
+        lx_store<T, 8>(z, v);
+        return;
+    }
+    lx_pack<T, 8> gate = lx_load<T, 8>(of + sum.N);
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        const float by = lx_widen(v.at[k]), g = lx_widen(gate.at[k]);
+        gate.at[k] = lx_narrow<T>(by * lx_widen(x.at[k]) * lx_gelu::slope(g));
+        x.at[k] = lx_narrow<T>(by * lx_gelu::value(g));
+    }
+    lx_store<T, 8>(z, x);
+    lx_store<T, 8>(z + sum.N, gate);
+}
+
+/* The tile to memory, 16 bytes a thread at a time, and what the activation makes of it. */
+template <class T, class M, bool IS_REVERSED, int ROWS, int COLUMNS>
+LX_DEVICE void write_sum(const T *tile, const lx_cuda_sum &sum, const sum_place &at)
+{
+    T *y = static_cast<T *>(sum.y);
+
+#pragma unroll 1
+    for (int i = threadIdx.x; i < ROWS * (COLUMNS / 8); i += M::THREADS) {
+        const int r = i / (COLUMNS / 8), column = i % (COLUMNS / 8) * 8,
+                  row = at.first_row + r, c = row_of(at.first_column, column, at.gap);
+        const T *from = tile + r * M::Y_PITCH + column;
+        if (row >= sum.M || c >= sum.N || (at.gap && column % 16 == 0 && c >= at.gap))
+            continue;
+        const lx_pack<T, 8> v = lx_load<T, 8>(from);
+        if (y)
+            lx_store<T, 8>(y + (int64_t)row * sum.N + c, v);
+        if (!sum.activation || (at.gap && column % 16))
+            continue;
+        if (IS_REVERSED)
+            write_slope<T>(sum, row, c, v);
+        else
+            write_value<T>(sum, row, c, v, from + 8);
     }
 }
 
@@ -355,28 +646,36 @@ LX_DEVICE int sum_of_block(const lx_cuda_sum *sums, int n, int block)
     return low;
 }
 
-template <class T, bool IS_REVERSED, int RANK, int ROWS, int COLUMNS, int DOWN,
-          int ACROSS, int AHEAD>
-__global__ void __launch_bounds__(DOWN *ACROSS * 32, DOWN *ACROSS > 4 ? 1 : 3)
-    add_products(const lx_cuda_sum *sums, const lx_cuda_term *terms, int n_sums)
+template <class T, bool IS_REVERSED, bool HAS_NORM, int RANK, int ROWS, int COLUMNS,
+          int DOWN, int ACROSS, int AHEAD>
+__global__ void __launch_bounds__(DOWN *ACROSS * 32, DOWN *ACROSS > 4 ? 1
+                                                     : RANK > 32      ? 2
+                                                                      : 3)
+    add_products(const lx_cuda_sum *sums, const lx_cuda_term *terms, int n_sums,
+                 lx_cuda_norm norm)
 {
     typedef product_tile<IS_REVERSED, RANK, ROWS, COLUMNS, DOWN, ACROSS, AHEAD> M;
     LX_DYNAMIC_SHARED(T, shared);
     const product_place me = product_place_of<M>(ACROSS);
-    const lx_cuda_sum sum = sums[sum_of_block(sums, n_sums, (int)blockIdx.x)];
-    const int tile = (int)blockIdx.x - sum.first_block;
-    const int first_row = tile / sum.n_columns * ROWS,
-              first_column = tile % sum.n_columns * COLUMNS;
+    const int index = sum_of_block(sums, n_sums, (int)blockIdx.x);
+    const lx_cuda_sum sum = sums[index];
+    const int tile = (int)blockIdx.x - sum.first_block, column = tile % sum.n_columns;
+    const bool is_pair = !IS_REVERSED && sum.activation == LX_CUDA_GEGLU;
+    const sum_place at = {tile / sum.n_columns * ROWS,
+                          column * (is_pair ? COLUMNS / 2 : COLUMNS),
+                          is_pair ? sum.N / 2 : 0, column == 0};
     float y[M::ROW_STEPS][2 * M::PAIRS][4];
 
     clear(y);
 #pragma unroll 1
     for (int i = 0; i < sum.n_terms; i++) {
         const lx_cuda_term term = terms[sum.first_term + i];
-        add_term<T, M, IS_REVERSED, RANK, ROWS, COLUMNS, ACROSS>(
-            y, shared, sum, term, first_row, first_column, me);
+        add_term<T, M, IS_REVERSED, HAS_NORM, RANK, ROWS, COLUMNS, ACROSS>(
+            y, shared, sum, term, norm, at.is_first && index == 0, at, me);
     }
-    store_sum<T, M>(y, sum, first_row, first_column, me);
+    round_sum<T, M>(shared, y, sum, at, me);
+    __syncthreads();
+    write_sum<T, M, IS_REVERSED, ROWS, COLUMNS>(shared, sum, at);
 }
 
 /* ---- host --------------------------------------------------------------------------- */
@@ -390,39 +689,56 @@ lx_cuda_tile lx_cuda_tile_of(const lx_cuda_sum *sums, int n)
     return tiles < FEW_TILES ? lx_cuda_tile{SMALL, SMALL} : lx_cuda_tile{LARGE, LARGE};
 }
 
-template <class T, bool IS_REVERSED, int RANK>
-static void launch_products(lx_device *dev, const lx_cuda_sums *s)
+template <class T, bool IS_REVERSED, bool HAS_NORM, int RANK, int ROWS, int COLUMNS,
+          int DOWN, int ACROSS, int AHEAD>
+static void launch_tile(lx_device *dev, const lx_cuda_sums *s)
 {
-    if (s->tile.rows == LARGE) {
-        typedef product_tile<IS_REVERSED, RANK, LARGE, LARGE, 4, 2, 1> M;
-        LX_LAUNCH_SHARED(dev, (add_products<T, IS_REVERSED, RANK, LARGE, LARGE, 4, 2, 1>),
-                         (unsigned)s->n_blocks, M::THREADS, M::SHARED * sizeof(T),
-                         s->sums, s->terms, s->n_sums);
-    } else {
-        typedef product_tile<IS_REVERSED, RANK, SMALL, SMALL, 2, 2, 2> M;
-        LX_LAUNCH_SHARED(dev, (add_products<T, IS_REVERSED, RANK, SMALL, SMALL, 2, 2, 2>),
-                         (unsigned)s->n_blocks, M::THREADS, M::SHARED * sizeof(T),
-                         s->sums, s->terms, s->n_sums);
-    }
+    typedef product_tile<IS_REVERSED, RANK, ROWS, COLUMNS, DOWN, ACROSS, AHEAD> M;
+    const size_t bytes =
+        M::SHARED * sizeof(T) + (HAS_NORM ? ROWS * NUMBERS * sizeof(float) : 0);
+
+    LX_LAUNCH_SHARED(dev,
+                     (add_products<T, IS_REVERSED, HAS_NORM, RANK, ROWS, COLUMNS, DOWN,
+                                   ACROSS, AHEAD>),
+                     (unsigned)s->n_blocks, M::THREADS, bytes, s->sums, s->terms,
+                     s->n_sums, s->norm);
 }
 
-template <class T, bool IS_REVERSED>
+template <class T, bool IS_REVERSED, bool HAS_NORM, int RANK>
+static void with_tile(lx_device *dev, const lx_cuda_sums *s)
+{
+    if (s->tile.rows == LARGE)
+        launch_tile<T, IS_REVERSED, HAS_NORM, RANK, LARGE, LARGE, 4, 2, 1>(dev, s);
+    else
+        launch_tile<T, IS_REVERSED, HAS_NORM, RANK, SMALL, SMALL, 2, 2, 2>(dev, s);
+}
+
+template <class T, bool IS_REVERSED, bool HAS_NORM>
 static void with_rank(lx_device *dev, const lx_cuda_sums *s)
 {
     if (s->most_rank <= 16)
-        launch_products<T, IS_REVERSED, 16>(dev, s);
+        with_tile<T, IS_REVERSED, HAS_NORM, 16>(dev, s);
     else if (s->most_rank <= 32)
-        launch_products<T, IS_REVERSED, 32>(dev, s);
+        with_tile<T, IS_REVERSED, HAS_NORM, 32>(dev, s);
     else
-        launch_products<T, IS_REVERSED, 64>(dev, s);
+        with_tile<T, IS_REVERSED, HAS_NORM, 64>(dev, s);
+}
+
+template <class T, bool IS_REVERSED>
+static void with_norm(lx_device *dev, const lx_cuda_sums *s)
+{
+    if (s->has_norm)
+        with_rank<T, IS_REVERSED, true>(dev, s);
+    else
+        with_rank<T, IS_REVERSED, false>(dev, s);
 }
 
 template <class T> static void with_direction(lx_device *dev, const lx_cuda_sums *s)
 {
     if (s->is_reversed)
-        with_rank<T, true>(dev, s);
+        with_norm<T, true>(dev, s);
     else
-        with_rank<T, false>(dev, s);
+        with_norm<T, false>(dev, s);
 }
 
 void lx_cuda_add_products(lx_device *dev, const lx_cuda_sums *s)

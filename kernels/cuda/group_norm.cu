@@ -10,6 +10,10 @@
  */
 #include "kernels/cuda/functions.cuh"
 
+extern "C" {
+#include "kernels/cuda/norms.h"
+}
+
 enum { SUM_THREADS = 128, TILE_THREADS = 256 };
 /* Elements of a group up to which one block does it all: more where there are enough groups to keep a GPU busy. */
 enum { SMALL_GROUP = 16384, LARGE_GROUP = 65536, MANY_GROUPS = 32 };
@@ -24,6 +28,43 @@ struct norm_shape {
     float eps;
     bool has_silu;
 };
+
+/* N elements of x in row b P + p, from c on, made of what they come from. */
+template <class T, int N>
+LX_DEVICE lx_pack<T, N> gather(const lx_cuda_norm_source &from, int64_t row, int b, int c,
+                               int C)
+{
+    if (c >= from.width)
+        return lx_load<T, N>(static_cast<const T *>(from.b) + row * (C - from.width) + c -
+                             from.width);
+    const int64_t at = row * from.width + c;
+    lx_pack<T, N> v = lx_load<T, N>(static_cast<const T *>(from.a) + at);
+    float more[N];
+    if (!from.bias && !from.shift && !from.plus)
+        return v;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        more[i] = 0;
+    if (from.bias)
+        lx_weights_at<N>(more, {from.bias, from.bias_dtype}, c);
+    if (from.shift) {
+        float shift[N];
+        lx_weights_at<N>(shift, {from.shift, from.shift_dtype}, b * from.shift_step + c);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            more[i] += shift[i];
+    }
+    if (from.plus) {
+        const lx_pack<T, N> plus = lx_load<T, N>(static_cast<const T *>(from.plus) + at);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            more[i] += lx_widen(plus.at[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        v.at[i] = lx_narrow<T>(lx_widen(v.at[i]) + more[i]);
+    return v;
+}
 
 /* Sum of f64 over a block of SUM_THREADS, the same in all. */
 LX_DEVICE double block_sum_f64(double x, double *shared)
@@ -91,11 +132,16 @@ LX_DEVICE void put_partial(float *partial, const norm_shape &s, const tile &t,
     }
 }
 
-/* Per channel and chunk: the sums of d and d^2, d = x - x[row 0]. */
-template <class T, int N>
+/*
+ * Per channel and chunk: the sums of d and d^2, d = x - x[row 0]. GATHERS: x is made, and written, perhaps over
+ * what it is made of, so that row 0 may have gone: then d = x. Where f32 sums would lose the deviation from a large
+ * mean, x of 16 bits has lost it already.
+ */
+template <class T, int N, bool GATHERS>
 __global__ void __launch_bounds__(TILE_THREADS)
-    partial_moments(float *partial, const T *x, norm_shape s)
+    partial_moments(float *partial, const T *x, norm_shape s, lx_cuda_norm_source from)
 {
+    const int64_t first_row = (int64_t)blockIdx.z * s.P;
     const tile t = my_tile<N>(s);
     float a[N], b[N], first[N];
 
@@ -103,12 +149,18 @@ __global__ void __launch_bounds__(TILE_THREADS)
     for (int i = 0; i < N; i++)
         a[i] = b[i] = first[i] = 0;
     if (t.is_inside) {
-        const lx_pack<T, N> v = lx_load<T, N>(x + t.base);
+        if (!GATHERS) {
+            const lx_pack<T, N> v = lx_load<T, N>(x + t.base);
 #pragma unroll
-        for (int i = 0; i < N; i++)
-            first[i] = lx_widen(v.at[i]);
+            for (int i = 0; i < N; i++)
+                first[i] = lx_widen(v.at[i]);
+        }
         for (int64_t p = t.row; p < t.end; p += blockDim.y) {
-            const lx_pack<T, N> u = lx_load<T, N>(x + t.base + p * s.C);
+            const lx_pack<T, N> u =
+                GATHERS ? gather<T, N>(from, first_row + p, blockIdx.z, t.c0, s.C)
+                        : lx_load<T, N>(x + t.base + p * s.C);
+            if (GATHERS)
+                lx_store<T, N>(static_cast<T *>(from.x) + t.base + p * s.C, u);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 const float d = lx_widen(u.at[i]) - first[i];
@@ -121,7 +173,7 @@ __global__ void __launch_bounds__(TILE_THREADS)
 }
 
 /* One block per group: mean and 1/sqrt(var + eps) from the partial sums. */
-template <class T>
+template <class T, bool GATHERS>
 __global__ void __launch_bounds__(SUM_THREADS)
     join_moments(float *stats, const float *partial, const T *x, norm_shape s)
 {
@@ -136,7 +188,8 @@ __global__ void __launch_bounds__(SUM_THREADS)
     for (int i = threadIdx.x; i < items; i += SUM_THREADS) {
         const int k = i / s.width, c = i % s.width;
         const double rows = (double)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
-        sum += rows * (lx_widen(first[c]) - origin) + from[(int64_t)k * 2 * s.C + c];
+        sum += rows * ((GATHERS ? 0 : lx_widen(first[c])) - origin) +
+               from[(int64_t)k * 2 * s.C + c];
     }
     const double mean = origin + block_sum_f64(sum, shared) / n;
     for (int i = threadIdx.x; i < items; i += SUM_THREADS) {
@@ -144,7 +197,7 @@ __global__ void __launch_bounds__(SUM_THREADS)
         const double rows = (double)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
         const double a = from[(int64_t)k * 2 * s.C + c],
                      q = from[((int64_t)k * 2 + 1) * s.C + c];
-        const double away = lx_widen(first[c]) + a / rows - mean;
+        const double away = (GATHERS ? 0 : lx_widen(first[c])) + a / rows - mean;
         squares += q - a * a / rows + rows * away * away;
     }
     squares = block_sum_f64(squares, shared);
@@ -184,19 +237,33 @@ __global__ void __launch_bounds__(TILE_THREADS)
 }
 
 /* One block per group of a small tensor. */
-template <class T, int THREADS>
+template <class T, int THREADS, bool GATHERS>
 __global__ void __launch_bounds__(THREADS)
     small_group_norm(T *y, float *stats, const T *x, lx_weight w, lx_weight bias,
-                     norm_shape s)
+                     norm_shape s, lx_cuda_norm_source from)
 {
     __shared__ float shared[THREADS / 32];
     const int g = blockIdx.x, b = blockIdx.y, n = (int)s.P * s.width;
     const int64_t base = (int64_t)b * s.P * s.C + g * s.width;
-    const float first = lx_widen(x[base]);
+    auto element = [&](int p,
+                       int c) { /* of row p, channel c of the group */
+                                return GATHERS ? gather<T, 1>(from, (int64_t)b * s.P + p,
+                                                              b, g * s.width + c, s.C)
+                                                     .at[0]
+                                               : x[base + (int64_t)p * s.C + c];
+    };
+    const float first = lx_widen(element(0, 0));
     float sum = 0, squares = 0;
 
-    for (int i = threadIdx.x; i < n; i += THREADS)
-        sum += lx_widen(x[base + (int64_t)(i / s.width) * s.C + i % s.width]) - first;
+    if (GATHERS)
+        __syncthreads(); /* x may be written over it */
+    for (int i = threadIdx.x; i < n; i += THREADS) {
+        const T v = element(i / s.width, i % s.width);
+        if (GATHERS)
+            static_cast<T *>(from.x)[base + (int64_t)(i / s.width) * s.C + i % s.width] =
+                v;
+        sum += lx_widen(v) - first;
+    }
     const float mean = first + lx_block_sum<THREADS>(sum, shared) / n;
     for (int i = threadIdx.x; i < n; i += THREADS) {
         const float d =
@@ -306,16 +373,32 @@ __global__ void __launch_bounds__(SUM_THREADS)
     }
 }
 
+/* Channel c of row 0 in the part of dx that it belongs to, the step from row to row; NULL if nobody wants it. */
+template <class T> struct part_of_dx {
+    T *data;
+    int step;
+};
+
+template <class T>
+LX_DEVICE part_of_dx<T> part_at(const lx_cuda_norm_parts &parts, int C, int c)
+{
+    if (c < parts.width)
+        return {static_cast<T *>(parts.a) + c, parts.width};
+    return {parts.b ? static_cast<T *>(parts.b) + c - parts.width : nullptr,
+            C - parts.width};
+}
+
 template <class T, int N>
 __global__ void __launch_bounds__(TILE_THREADS)
-    gradient(T *dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
+    gradient(lx_cuda_norm_parts dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
              const float *stats, const float *means, const T *plus, norm_shape s)
 {
     const tile t = my_tile<N>(s);
     channel ch[N];
     float sum[N], dot[N];
+    const part_of_dx<T> part = part_at<T>(dx, s.C, t.c0);
 
-    if (!t.is_inside)
+    if (!t.is_inside || (!part.data && !dx.sum))
         return;
     channels_at<N>(ch, stats, w, bias, s, blockIdx.z, t.c0);
 #pragma unroll
@@ -329,25 +412,31 @@ __global__ void __launch_bounds__(TILE_THREADS)
     for (int64_t p = t.row; p < t.end; p += blockDim.y) {
         const int64_t at = t.base + p * s.C;
         const lx_pack<T, N> v = lx_load<T, N>(x + at), d = lx_load<T, N>(dy + at);
-        lx_pack<T, N> a = d;
+        lx_pack<T, N> a = d, more = {};
         if (plus)
             a = lx_load<T, N>(plus + at);
+        if (dx.more)
+            more = lx_load<T, N>(static_cast<const T *>(dx.more) + at);
 #pragma unroll
         for (int i = 0; i < N; i++) {
             const float xhat = (lx_widen(v.at[i]) - ch[i].mean) * ch[i].rstd;
             const float g = at_xhat(lx_widen(d.at[i]), xhat, ch[i], s.has_silu);
             const float z = ch[i].rstd * (g - sum[i] - xhat * dot[i]);
             a.at[i] = lx_narrow<T>(plus ? lx_widen(a.at[i]) + z : z);
+            more.at[i] = lx_narrow<T>(lx_widen(a.at[i]) + lx_widen(more.at[i]));
         }
-        lx_store<T, N>(dx + at, a);
+        if (part.data)
+            lx_store<T, N>(part.data + ((int64_t)blockIdx.z * s.P + p) * part.step, a);
+        if (dx.sum)
+            lx_store<T, N>(static_cast<T *>(dx.sum) + at, more);
     }
 }
 
 /* One block per group of a small tensor. */
 template <class T, int THREADS>
 __global__ void __launch_bounds__(THREADS)
-    small_gradient(T *dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
-                   const float *stats, const T *plus, norm_shape s)
+    small_gradient(lx_cuda_norm_parts dx, const T *dy, const T *x, lx_weight w,
+                   lx_weight bias, const float *stats, const T *plus, norm_shape s)
 {
     __shared__ float shared[THREADS / 32];
     const int g = blockIdx.x, b = blockIdx.y, n = (int)s.P * s.width;
@@ -370,7 +459,13 @@ __global__ void __launch_bounds__(THREADS)
         const float xhat = (lx_widen(x[at]) - ch.mean) * ch.rstd;
         const float v = at_xhat(lx_widen(dy[at]), xhat, ch, s.has_silu);
         const float z = ch.rstd * (v - sum - xhat * dot);
-        dx[at] = lx_narrow<T>(plus ? lx_widen(plus[at]) + z : z);
+        const part_of_dx<T> part = part_at<T>(dx, s.C, g * s.width + i % s.width);
+        const T rounded = lx_narrow<T>(plus ? lx_widen(plus[at]) + z : z);
+        if (part.data)
+            part.data[((int64_t)b * s.P + i / s.width) * part.step] = rounded;
+        if (dx.sum)
+            static_cast<T *>(dx.sum)[at] = lx_narrow<T>(
+                lx_widen(rounded) + lx_widen(static_cast<const T *>(dx.more)[at]));
     }
 }
 
@@ -438,33 +533,40 @@ static int prepare(lx_device *, lx_call *call, bool is_sizing, lx_error *err)
     return lx_check_types_of(call, &call->in[0], err);
 }
 
-template <class T>
-static void forward(lx_device *dev, const lx_call *call, const norm_shape &s)
+template <class T, bool GATHERS>
+static void forward(lx_device *dev, const lx_call *call, void *scratch,
+                    const lx_cuda_norm_source &from, const norm_shape &s)
 {
-    const T *x = lx_in<T>(call, 0);
+    const T *x = static_cast<const T *>(GATHERS ? from.x : call->in[0].data);
     T *y = lx_out<T>(call, 0);
     const lx_weight w = lx_weight_of(call, 1), bias = lx_weight_of(call, 2);
-    float *stats = lx_out<float>(call, 1), *partial = static_cast<float *>(call->scratch);
+    float *stats = lx_out<float>(call, 1), *partial = static_cast<float *>(scratch);
     const dim3 groups((unsigned)s.G, (unsigned)s.B);
+    const int width = GATHERS && from.b ? from.width : s.C;
 
     if (is_small(s)) {
         with_threads(s, [&](auto threads) {
             constexpr int THREADS = decltype(threads)::value;
-            LX_LAUNCH(dev, (small_group_norm<T, THREADS>), groups, THREADS, 0, y, stats,
-                      x, w, bias, s);
+            LX_LAUNCH(dev, (small_group_norm<T, THREADS, GATHERS>), groups, THREADS, 0, y,
+                      stats, x, w, bias, s, from);
         });
         return;
     }
     if (!stats)
         stats = partial + partial_floats(s);
-    lx_with_pack<T>(s.C, {x, y, w.data, bias.data}, [&](auto pack) {
-        constexpr int N = decltype(pack)::value;
-        dim3 grid, threads;
-        tiles(&grid, &threads, s, N);
-        LX_LAUNCH(dev, (partial_moments<T, N>), grid, threads, 0, partial, x, s);
-        LX_LAUNCH(dev, join_moments<T>, groups, SUM_THREADS, 0, stats, partial, x, s);
-        LX_LAUNCH(dev, (normalise<T, N>), grid, threads, 0, y, x, w, bias, stats, s);
-    });
+    lx_with_pack<T>(
+        s.C % lx_per_16<T>::N ? s.C : width,
+        {x, y, w.data, bias.data, from.a, from.b, from.plus, from.bias, from.shift},
+        [&](auto pack) {
+            constexpr int N = decltype(pack)::value;
+            dim3 grid, threads;
+            tiles(&grid, &threads, s, N);
+            LX_LAUNCH(dev, (partial_moments<T, N, GATHERS>), grid, threads, 0, partial, x,
+                      s, from);
+            LX_LAUNCH(dev, (join_moments<T, GATHERS>), groups, SUM_THREADS, 0, stats,
+                      partial, x, s);
+            LX_LAUNCH(dev, (normalise<T, N>), grid, threads, 0, y, x, w, bias, stats, s);
+        });
 }
 
 static void run_group_norm(lx_device *dev, const lx_call *call)
@@ -472,19 +574,32 @@ static void run_group_norm(lx_device *dev, const lx_call *call)
     const norm_shape s = shape_of(call, &call->in[0]);
 
     if (s.B && s.P)
-        lx_with_type(call->in[0].dtype,
-                     [&](auto t) { forward<decltype(t)>(dev, call, s); });
+        lx_with_type(call->in[0].dtype, [&](auto t) {
+            forward<decltype(t), false>(dev, call, call->scratch, {}, s);
+        });
+}
+
+void lx_cuda_group_norm_of(lx_device *dev, const lx_call *call, void *scratch,
+                           const lx_cuda_norm_source *from)
+{
+    const norm_shape s = shape_of(call, &call->in[0]);
+
+    if (!s.B || !s.P)
+        return;
+    if (call->in[0].dtype == LX_F16)
+        forward<lx_f16, true>(dev, call, scratch, *from, s);
+    else
+        forward<lx_bf16, true>(dev, call, scratch, *from, s);
 }
 
 template <class T>
-static void backward(lx_device *dev, const lx_call *call, const norm_shape &s)
+static void backward(lx_device *dev, const lx_call *call, void *scratch,
+                     const lx_cuda_norm_parts &dx, const norm_shape &s)
 {
     const T *dy = lx_in<T>(call, 0), *x = lx_in<T>(call, 1), *plus = lx_in<T>(call, 5);
     const lx_weight w = lx_weight_of(call, 2), bias = lx_weight_of(call, 3);
     const float *stats = lx_in<float>(call, 4);
-    T *dx = lx_out<T>(call, 0);
-    float *partial = static_cast<float *>(call->scratch),
-          *means = partial + partial_floats(s);
+    float *partial = static_cast<float *>(scratch), *means = partial + partial_floats(s);
     const dim3 groups((unsigned)s.G, (unsigned)s.B);
 
     if (is_small(s)) {
@@ -495,25 +610,37 @@ static void backward(lx_device *dev, const lx_call *call, const norm_shape &s)
         });
         return;
     }
-    lx_with_pack<T>(s.C, {dy, x, plus, dx, w.data, bias.data}, [&](auto pack) {
-        constexpr int N = decltype(pack)::value;
-        dim3 grid, threads;
-        tiles(&grid, &threads, s, N);
-        LX_LAUNCH(dev, (partial_gradients<T, N>), grid, threads, 0, partial, dy, x, w,
-                  bias, stats, s);
-        LX_LAUNCH(dev, join_gradients, groups, SUM_THREADS, 0, means, partial, s);
-        LX_LAUNCH(dev, (gradient<T, N>), grid, threads, 0, dx, dy, x, w, bias, stats,
-                  means, plus, s);
-    });
+    lx_with_pack<T>(
+        s.C % lx_per_16<T>::N ? s.C : dx.width,
+        {dy, x, plus, dx.a, dx.b, dx.more, dx.sum, w.data, bias.data}, [&](auto pack) {
+            constexpr int N = decltype(pack)::value;
+            dim3 grid, threads;
+            tiles(&grid, &threads, s, N);
+            LX_LAUNCH(dev, (partial_gradients<T, N>), grid, threads, 0, partial, dy, x, w,
+                      bias, stats, s);
+            LX_LAUNCH(dev, join_gradients, groups, SUM_THREADS, 0, means, partial, s);
+            LX_LAUNCH(dev, (gradient<T, N>), grid, threads, 0, dx, dy, x, w, bias, stats,
+                      means, plus, s);
+        });
 }
 
-static void run_group_norm_dx(lx_device *dev, const lx_call *call)
+void lx_cuda_group_norm_dx_to(lx_device *dev, const lx_call *call, void *scratch,
+                              const lx_cuda_norm_parts *parts)
 {
     const norm_shape s = shape_of(call, &call->in[0]);
 
     if (s.B && s.P)
-        lx_with_type(call->in[0].dtype,
-                     [&](auto t) { backward<decltype(t)>(dev, call, s); });
+        lx_with_type(call->in[0].dtype, [&](auto t) {
+            backward<decltype(t)>(dev, call, scratch, *parts, s);
+        });
+}
+
+static void run_group_norm_dx(lx_device *dev, const lx_call *call)
+{
+    const lx_cuda_norm_parts whole = {call->out[0].data, nullptr,
+                                      (int)lx_arg_width(&call->out[0]), nullptr, nullptr};
+
+    lx_cuda_group_norm_dx_to(dev, call, call->scratch, &whole);
 }
 
 const lx_kernel lx_cuda_group_norm = {prepare, run_group_norm, nullptr};

@@ -1,5 +1,6 @@
 /* Which calls are one launch, and its tables: see join.h. */
 #include "kernels/cuda/join.h"
+#include "kernels/cuda/norms.h"
 
 #include <string.h>
 
@@ -152,6 +153,91 @@ static size_t count_products(const lx_call *calls, size_t n)
     return has_lora || n_items > 1 ? taken : 1;
 }
 
+/* ---- what stands around products ------------------------------------------------------ */
+
+/* How many items n calls are. */
+static size_t count_items(const lx_call *calls, size_t n)
+{
+    item one;
+    size_t n_items = 0;
+
+    for (size_t i = 0; i < n && take_item(&one, calls + i, n - i); i += one.n)
+        n_items++;
+    return n_items;
+}
+
+static bool is_norm(const lx_call *call)
+{
+    return call->op == LX_OP_layer_norm || call->op == LX_OP_layer_norm_dx;
+}
+
+/* Is what the norm makes all that the products after it multiply? Of its gradient one product's x. */
+static bool leads(const lx_call *norm, const lx_call *products, size_t n)
+{
+    const lx_arg *x = &norm->out[0];
+    const bool is_reversed = norm->op == LX_OP_layer_norm_dx;
+    item one;
+
+    if (!is_half(&norm->in[0]) || norm->in[0].dtype != x->dtype ||
+        (is_reversed && count_items(products, n) > 1))
+        return false;
+    for (size_t i = 0; i < n; i += one.n)
+        if (!take_item(&one, products + i, n - i) ||
+            products[i + (size_t)one.base].in[0].id != x->id)
+            return false;
+    return true;
+}
+
+static lx_cuda_activation activation_of(lx_op_id op)
+{
+    switch (op) {
+    case LX_OP_quick_gelu:
+        return LX_CUDA_QUICK_GELU;
+    case LX_OP_geglu:
+        return LX_CUDA_GEGLU;
+    case LX_OP_quick_gelu_dx:
+        return LX_CUDA_QUICK_GELU_DX;
+    case LX_OP_geglu_dx:
+        return LX_CUDA_GEGLU_DX;
+    default:
+        return LX_CUDA_NO_ACTIVATION;
+    }
+}
+
+/* Is `call` the activation of the one product before it? A gradient that others read too is left alone. */
+static bool follows(const lx_call *call, const lx_call *products, size_t n)
+{
+    const lx_cuda_activation what = activation_of(call->op);
+    const bool is_reversed = products[0].op == LX_OP_linear_dx;
+    item one;
+
+    if (!what || is_reversed != (what >= LX_CUDA_QUICK_GELU_DX) ||
+        count_items(products, n) != 1 || !take_item(&one, products, n))
+        return false;
+    const lx_arg *y = result(products, &one, is_reversed);
+    return call->in[0].id == y->id && call->out[0].dtype == y->dtype &&
+           lx_arg_width(&call->out[0]) % 8 == 0 &&
+           (!is_reversed || (y->n_readers == 1 && call->in[1].dtype == y->dtype &&
+                             call->in[1].id != products[one.base].in[0].id));
+}
+
+static size_t count_around(const lx_call *calls, size_t n)
+{
+    const size_t before = is_norm(&calls[0]);
+    const lx_op_id op =
+        calls[0].op == LX_OP_layer_norm_dx ? LX_OP_linear_dx : LX_OP_linear;
+    size_t taken;
+
+    if (before && (n < 2 || calls[1].op != op))
+        return 1;
+    taken = count_products(calls + before, n - before);
+    if (taken == 1 || (before && !leads(&calls[0], calls + 1, taken)))
+        return 1;
+    if (before + taken < n && follows(&calls[before + taken], calls + before, taken))
+        taken++;
+    return before + taken;
+}
+
 /* A gradient of which one side has rows of whole 16 bytes. */
 static bool is_thin(const lx_call *call)
 {
@@ -175,8 +261,11 @@ static size_t count_gradients(const lx_call *calls, size_t n)
 
 static size_t count(const lx_call *calls, size_t n)
 {
-    if (calls[0].op == LX_OP_linear || calls[0].op == LX_OP_linear_dx)
-        return count_products(calls, n);
+    if (calls[0].op == LX_OP_linear || calls[0].op == LX_OP_linear_dx ||
+        is_norm(&calls[0]))
+        return count_around(calls, n);
+    if (lx_cuda_begins_norm(calls[0].op))
+        return lx_cuda_count_norm(calls, n);
     return calls[0].op == LX_OP_linear_dw ? count_gradients(calls, n) : 1;
 }
 
@@ -184,7 +273,9 @@ static size_t count(const lx_call *calls, size_t n)
 
 typedef struct joined {
     void *table;
-    lx_cuda_weight *weights; /* by call; layout 0: none was packed */
+    lx_cuda_weight *weights; /* by product; layout 0: none was packed */
+    lx_call *products;
+    size_t n_products;
     lx_cuda_sums sums;
     const lx_cuda_thin *thin;
     int n_thin, n_blocks, thin_width;
@@ -281,16 +372,51 @@ static void cut(joined *j, lx_cuda_sum *sums)
 
     s->tile = lx_cuda_tile_of(sums, s->n_sums);
     for (int i = 0; i < s->n_sums; i++) {
+        /* Half of a tile is of one half of y, half of the other. */
+        const int of = sums[i].activation == LX_CUDA_GEGLU ? 2 : 1,
+                  columns = s->tile.columns / of;
         sums[i].first_block = s->n_blocks;
-        sums[i].n_columns = (sums[i].N + s->tile.columns - 1) / s->tile.columns;
+        sums[i].n_columns = (sums[i].N / of + columns - 1) / columns;
         s->n_blocks +=
             sums[i].n_columns * ((sums[i].M + s->tile.rows - 1) / s->tile.rows);
     }
 }
 
-static int make_products(lx_device *dev, joined *j, lx_call *calls, size_t n,
+/* What the call before the products and the one behind them make. */
+static void fill_around(joined *j, lx_cuda_sum *sum, const lx_call *calls, size_t n)
+{
+    const lx_call *norm = &calls[0], *after = &calls[n - 1];
+    const bool is_reversed = norm->op == LX_OP_layer_norm_dx;
+
+    sum->activation = activation_of(after->op);
+    if (sum->activation) {
+        sum->z = after->out[0].data;
+        sum->of = sum->activation >= LX_CUDA_QUICK_GELU_DX ? after->in[1].data : NULL;
+        if (sum->of || sum->y == sum->z)
+            sum->y = NULL;
+    }
+    if (!is_norm(norm))
+        return;
+    j->sums.has_norm = true;
+    j->sums.norm = (lx_cuda_norm){
+        .from = norm->in[is_reversed ? 1 : 0].data,
+        .dy = is_reversed ? norm->in[0].data : NULL,
+        .plus = is_reversed && is_there(&norm->in[4]) ? norm->in[4].data : NULL,
+        .to = norm->out[0].data,
+        .stats = is_reversed ? norm->in[3].data : norm->out[1].data,
+        .w = norm->in[is_reversed ? 2 : 1].data,
+        .b = is_reversed ? NULL : norm->in[2].data,
+        .w_dtype = (int)norm->in[is_reversed ? 2 : 1].dtype,
+        .b_dtype = (int)norm->in[2].dtype,
+        .eps = norm->attrs.norm.eps,
+    };
+}
+
+static int make_products(lx_device *dev, joined *j, lx_call *all, size_t n_all,
                          lx_error *err)
 {
+    lx_call *calls = j->products;
+    const size_t n = j->n_products;
     const size_t of_sums = n * sizeof(lx_cuda_sum);
     char *table = lx_calloc(n, sizeof(lx_cuda_sum) + sizeof(lx_cuda_term));
     lx_cuda_sum *sums = (lx_cuda_sum *)(void *)table;
@@ -301,6 +427,7 @@ static int make_products(lx_device *dev, joined *j, lx_call *calls, size_t n,
         return lx_oom(err);
     if ((rc = fill_products(dev, j, sums, terms, calls, n, err)) >= 0) {
         const size_t bytes = of_sums + (size_t)rc * sizeof *terms;
+        fill_around(j, sums, all, n_all);
         cut(j, sums);
         rc = send(dev, j, table, bytes, err);
         j->sums.sums = j->table;
@@ -363,11 +490,15 @@ static void release(lx_device *dev, lx_call *calls, size_t n)
 {
     joined *j = calls[0].state;
 
+    if (lx_cuda_begins_norm(calls[0].op)) {
+        lx_cuda_release_norm(dev, calls, n);
+        return;
+    }
     if (!j)
         return;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < j->n_products; i++)
         if (j->weights[i].layout)
-            lx_pack_put(dev, calls[i].in[1].data, j->weights[i].layout);
+            lx_pack_put(dev, j->products[i].in[1].data, j->weights[i].layout);
     if (j->table)
         dev->free(dev, j->table);
     lx_free(j->weights);
@@ -377,14 +508,20 @@ static void release(lx_device *dev, lx_call *calls, size_t n)
 
 static int prepare(lx_device *dev, lx_call *calls, size_t n, lx_error *err)
 {
-    joined *j = lx_calloc(1, sizeof *j);
+    joined *j;
     int rc;
 
+    if (lx_cuda_begins_norm(calls[0].op))
+        return lx_cuda_prepare_norm(dev, calls, n, err);
+    j = lx_calloc(1, sizeof *j);
     if (!j || !(j->weights = lx_calloc(n, sizeof *j->weights))) {
         lx_free(j);
         return lx_oom(err);
     }
     calls[0].state = j;
+    j->products = calls + is_norm(&calls[0]);
+    j->n_products = n - is_norm(&calls[0]) -
+                    (activation_of(calls[n - 1].op) != LX_CUDA_NO_ACTIVATION);
     rc = calls[0].op == LX_OP_linear_dw ? make_gradients(dev, j, calls, n, err)
                                         : make_products(dev, j, calls, n, err);
     if (rc < 0)
@@ -396,11 +533,19 @@ static void run(lx_device *dev, const lx_call *calls, size_t n)
 {
     const joined *j = calls[0].state;
 
-    if (j->n_thin)
+    if (lx_cuda_begins_norm(calls[0].op))
+        lx_cuda_run_norm(dev, calls, n);
+    else if (j->n_thin)
         lx_cuda_thin_gradients(dev, j->thin, j->n_thin, j->n_blocks, j->thin_width,
                                j->dtype);
     else
         lx_cuda_add_products(dev, &j->sums);
 }
 
-const lx_joining lx_cuda_joining = {count, prepare, run, release};
+const lx_joining lx_cuda_joining = {
+    .count = count,
+    .prepare = prepare,
+    .run = run,
+    .release = release,
+    .has_scratch = lx_cuda_begins_norm,
+};

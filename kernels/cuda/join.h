@@ -18,6 +18,13 @@
  *
  * Gradients of factors (thin.cu): out [W, R] (or [R, W]) += scale * wide [rows, W]^T thin [rows, R].
  *
+ * What stands around a sum is part of the launch:
+ *
+ *     x is a LayerNorm, or when reversed the gradient of one: every block takes the sums of its rows anew and
+ *     normalises x in shared memory; the first blocks of each row of tiles write it for those who read it later.
+ *     y is what an activation reads, or when reversed the gradient of what it gave: both are written with the
+ *     tile, the activation's from numbers that are rounded as y is.
+ *
  * F16 and BF16 with f32 sums in the order of k, so the bits do not depend on how tiles are cut. Tables are
  * in device memory, made once a plan.
  */
@@ -33,14 +40,36 @@ typedef struct lx_cuda_term {
     float first_scale, second_scale;
 } lx_cuda_term;
 
+/* z of y, rounded: activation(y), or its gradient at `of` times y. */
+typedef enum lx_cuda_activation {
+    LX_CUDA_NO_ACTIVATION,
+    LX_CUDA_QUICK_GELU,
+    LX_CUDA_GEGLU, /* z [M, N / 2]; a tile has columns of both halves, eight and eight */
+    LX_CUDA_QUICK_GELU_DX,
+    LX_CUDA_GEGLU_DX /* of and z [M, 2 N] */
+} lx_cuda_activation;
+
 typedef struct lx_cuda_sum {
-    void *y;
+    void *y; /* NULL: only z is kept */
+    void *z;
+    const void *of;
+    lx_cuda_activation activation;
     const void *add, *bias; /* NULL: none */
     int bias_dtype;
     int M, N;
     int first_term, n_terms;
     int first_block, n_columns; /* of the grid; tiles side by side */
 } lx_cuda_sum;
+
+/* x [M, K] of all terms: layer_norm of `from`, or the gradient of one (kernels/layer_norm.h). */
+typedef struct lx_cuda_norm {
+    const void *from, *dy, *plus; /* dy and plus (may be NULL): of the gradient */
+    void *to;                     /* x itself */
+    float *stats;                 /* written (NULL: not), read for the gradient */
+    const void *w, *b;
+    int w_dtype, b_dtype;
+    float eps;
+} lx_cuda_norm;
 
 typedef struct lx_cuda_thin {
     const void *wide, *thin;
@@ -64,7 +93,8 @@ typedef struct lx_cuda_sums {
     const lx_cuda_sum *sums;
     const lx_cuda_term *terms;
     int n_sums, n_blocks, most_rank;
-    bool is_reversed;
+    bool is_reversed, has_norm;
+    lx_cuda_norm norm;
     lx_cuda_tile tile;
     lx_dtype dtype;
 } lx_cuda_sums;

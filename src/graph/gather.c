@@ -11,7 +11,7 @@
  *     result only the next term reads goes to that term.
  * (3) Gradients of weights are needed by no step: they wait until there are many. What they read must be
  *     kept until then, so no more of them wait than a sixteenth of what is alive at the worst moment, and a
- *     MiB.
+ *     MiB. They do not come between the gradient of a LayerNorm and the product of that.
  *
  * The order of sums stays; only values that are rounded on their way between the three products of (1) may
  * no longer be, if the device does them as one.
@@ -276,21 +276,36 @@ static bool is_ready(const gathering *g, const lx_node *step)
     return true;
 }
 
-/* What waits and can be done. Steps whose input a unit makes that is still to move wait on. */
-static void flush(gathering *g)
+/* What waits and can be done, of one kind. */
+static void flush_kind(gathering *g, bool is_gradient)
 {
     size_t left = 0;
 
     for (size_t i = 0; i < g->n_waiting; i++) {
         const int step = g->waiting[i];
-        if (is_ready(g, &g->s->steps[step]))
+        if (can_wait(&g->s->steps[step]) == is_gradient &&
+            is_ready(g, &g->s->steps[step]))
             emit(g, step);
         else
             g->waiting[left++] = step;
     }
     g->n_waiting = left;
+}
+
+/* Gradients of weights after what some of them need, so that they stand together. Steps whose input a unit makes
+ * that is still to move wait on. */
+static void flush(gathering *g)
+{
+    flush_kind(g, false);
+    flush_kind(g, true);
     g->waiting_bytes = 0;
     memset(g->is_waited, 0, g->s->n_tensors * sizeof *g->is_waited);
+}
+
+/* Would a flush now stand between the gradient of a norm and the product of it? */
+static bool is_between(const gathering *g)
+{
+    return g->n_order && g->order[g->n_order - 1].op == LX_OP_layer_norm_dx;
 }
 
 static void wait_with(gathering *g, int step)
@@ -330,7 +345,7 @@ static void reorder(gathering *g)
         } else {
             emit_sum(g, u);
         }
-        if (g->waiting_bytes > g->most_bytes)
+        if (g->waiting_bytes > g->most_bytes && !is_between(g))
             flush(g);
     }
     flush(g);

@@ -110,6 +110,25 @@ static int buffer_of_result(lx_placement *p, const lx_schedule *s, int i, int k,
     return new_buffer(p, lx_tensor__bytes(step->out[k]), group.first, last);
 }
 
+/* Steps that are done as one have that of the one that wants the most, if the device says so. */
+static int place_scratch(lx_placement *p, const lx_schedule *s, int i)
+{
+    const lx_step_group g = lx_schedule__group_of(s, i);
+    size_t bytes = 0;
+
+    if (!s->scratch || g.first != i ||
+        (g.first != g.last && (!s->joining->has_scratch ||
+                               !s->joining->has_scratch((lx_op_id)s->steps[i].op))))
+        return LX_OK;
+    for (int k = g.first; k <= g.last; k++)
+        if (bytes < s->scratch[k])
+            bytes = s->scratch[k];
+    if (!bytes)
+        return LX_OK;
+    p->scratch_buffer_of[i] = new_buffer(p, bytes, g.first, g.last);
+    return p->scratch_buffer_of[i] < 0 ? LX_ENOMEM : LX_OK;
+}
+
 static int place_results(lx_placement *p, const lx_schedule *s, int i, const int *last)
 {
     const lx_node *step = &s->steps[i];
@@ -126,13 +145,7 @@ static int place_results(lx_placement *p, const lx_schedule *s, int i, const int
         if (p->buffer_of[root] < 0)
             return LX_ENOMEM;
     }
-    if (s->scratch && s->scratch[i] &&
-        lx_schedule__group_of(s, i).first == lx_schedule__group_of(s, i).last) {
-        p->scratch_buffer_of[i] = new_buffer(p, s->scratch[i], i, i);
-        if (p->scratch_buffer_of[i] < 0)
-            return LX_ENOMEM;
-    }
-    return LX_OK;
+    return place_scratch(p, s, i);
 }
 
 /* Inputs stay for the whole plan, so that one that does not change is set once. */

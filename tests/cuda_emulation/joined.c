@@ -1,6 +1,7 @@
 /*
- * Products that the backend joins into one launch, against the same products one by one: layers with LoRA of
- * one x, the sum of their gradients, gradients of all factors. In three orders that agree to the bit.
+ * Calls that the backend joins into one launch, against the same calls one by one: layers with LoRA of one x, the
+ * sum of their gradients, gradients of all factors; LayerNorms and activations around layers; what is around a
+ * GroupNorm. In three orders that agree to the bit.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -13,12 +14,13 @@
 
 #include "kernels/cuda/join.h"
 #include "src/base/rng.h"
+#include "src/graph/node.h"
 #include "src/graph/op.h"
 #include "tests/cuda_emulation/control.h"
 #include "tests/support/kernel_case.h"
 #include "tests/support/model.h"
 
-enum { LAYERS = 3, PARAMS = 4 }; /* w, bias, down, up */
+enum { LAYERS = 3, PARAMS = 4, MOST_LAYERS = 8 }; /* w, bias, down, up */
 
 typedef struct sizes {
     int64_t rows, K, N, R;
@@ -38,10 +40,17 @@ static const sizes cases[] = {
 typedef struct world {
     lx_device *dev;
     lx_dtype dtype;
-    lx_param params[LAYERS][PARAMS];
+    lx_param params[MOST_LAYERS][PARAMS];
+    int n_layers;
     lx_graph *graph;
     lx_plan *plan;
 } world;
+
+/* What is built: its inputs with their sizes, and its outputs. */
+typedef struct model {
+    void (*build)(world *w, const sizes *s);
+    const char *in[4], *out[6];
+} model;
 
 /* What a run gives: y of all layers, dx, gradients of all factors. */
 typedef struct result {
@@ -98,30 +107,31 @@ static lx_param make_param(world *w, int which, int64_t a, int64_t b, uint64_t s
     return p;
 }
 
-static lx_tensor *layer(world *w, int i, const sizes *s, lx_tensor *x)
+static lx_tensor *layer(world *w, int64_t N, int64_t K, int64_t R, bool has_bias,
+                        bool has_lora, lx_tensor *x)
 {
     lx_graph *g = w->graph;
-    lx_param *p = w->params[i];
-    const uint64_t stream = (uint64_t)i * PARAMS;
+    const uint64_t stream = (uint64_t)w->n_layers * PARAMS;
+    lx_param *p = w->params[w->n_layers++];
     lx_tensor *y, *h;
 
-    p[0] = make_param(w, 0, s->N, s->K, stream);
-    p[1] = make_param(w, 1, s->N, 1, stream + 1);
+    p[0] = make_param(w, 0, N, K, stream);
+    p[1] = make_param(w, 1, N, 1, stream + 1);
     p[1].n_dims = 1;
     y = lx_op_linear(g, x, lx_graph_param(g, &p[0]),
-                     s->has_bias ? lx_graph_param(g, &p[1]) : NULL, 1);
-    if (!s->has_lora[i])
+                     has_bias ? lx_graph_param(g, &p[1]) : NULL, 1);
+    if (!has_lora)
         return y;
-    p[2] = make_param(w, 2, s->R, s->K, stream + 2);
-    p[3] = make_param(w, 3, s->N, s->R, stream + 3);
+    p[2] = make_param(w, 2, R, K, stream + 2);
+    p[3] = make_param(w, 3, N, R, stream + 3);
     h = lx_op_linear(g, x, lx_graph_param(g, &p[2]), NULL, 1);
     return lx_op_linear_add(g, h, lx_graph_param(g, &p[3]), y, 0.7f);
 }
 
-static void build(world *w, const sizes *s)
+static void build_layers(world *w, const sizes *s)
 {
     const int64_t in[3] = {1, s->rows, s->K}, out[3] = {1, s->rows, s->N};
-    lx_graph *g = w->graph = lx_graph_new();
+    lx_graph *g = w->graph;
     lx_tensor *x = lx_graph_input(g, "x", w->dtype, 3, in);
     lx_tensor *seed = lx_graph_input(g, "seed", w->dtype, 3, out), *sum = NULL, *y;
     lx_error err = {0};
@@ -129,7 +139,7 @@ static void build(world *w, const sizes *s)
     lx_graph_want_gradient(g, x);
     for (int i = 0; i < LAYERS; i++) {
         static const char *const names[LAYERS] = {"y0", "y1", "y2"};
-        y = layer(w, i, s, x);
+        y = layer(w, s->N, s->K, s->R, s->has_bias, s->has_lora[i], x);
         lx_graph_output(g, names[i], y);
         y = lx_op_silu(g, y);
         sum = sum ? lx_op_add(g, sum, y) : y;
@@ -137,8 +147,113 @@ static void build(world *w, const sizes *s)
     assert_int_equal(lx_graph_backward_from(g, sum, seed, &err), 0);
 }
 
-static void set(world *w, const char *name, size_t n, double std, uint64_t stream)
+/* Weights of a norm of C channels: two frozen F32 vectors, the one about 1. */
+static void norm_params(world *w, lx_tensor *out[2], int64_t C)
 {
+    lx_param *p = w->params[w->n_layers];
+    const uint64_t stream = (uint64_t)w->n_layers++ * PARAMS;
+
+    for (int i = 0; i < 2; i++) {
+        p[i] = make_param(w, 1, C, 1, stream + (uint64_t)i);
+        p[i].n_dims = 1;
+        out[i] = lx_graph_param(w->graph, &p[i]);
+    }
+}
+
+static lx_tensor *layer_norm(world *w, lx_tensor *x)
+{
+    lx_tensor *p[2];
+
+    norm_params(w, p, x->shape[2]);
+    return lx_op_layer_norm(w->graph, x, p[0], p[1], 1e-5f);
+}
+
+/* A transformer's second half, and a text encoder's: x + W1 geglu(W0 norm(x)), W3 quick_gelu(W2 norm(that)). */
+static void build_transformer(world *w, const sizes *s)
+{
+    const int64_t shape[3] = {1, s->rows, s->K};
+    lx_graph *g = w->graph;
+    lx_tensor *x = lx_graph_input(g, "x", w->dtype, 3, shape), *h;
+    lx_tensor *seed = lx_graph_input(g, "seed", w->dtype, 3, shape);
+    lx_error err = {0};
+
+    lx_graph_want_gradient(g, x);
+    h = layer(w, 2 * s->N, s->K, s->R, s->has_bias, true, layer_norm(w, x));
+    h = layer(w, s->K, s->N, s->R, s->has_bias, true, lx_op_geglu(g, h));
+    x = lx_op_add(g, x, h);
+    h = layer(w, s->N, s->K, s->R, s->has_bias, true, layer_norm(w, x));
+    h = layer(w, s->K, s->N, s->R, s->has_bias, true, lx_op_quick_gelu(g, h));
+    lx_graph_output(g, "y", h);
+    assert_int_equal(lx_graph_backward_from(g, h, seed, &err), 0);
+}
+
+static lx_tensor *group_norm(world *w, lx_tensor *x)
+{
+    lx_tensor *p[2];
+
+    norm_params(w, p, x->shape[3]);
+    return lx_op_group_norm(w->graph, x, p[0], p[1], 4, 1e-5f, true);
+}
+
+static lx_tensor *convolution(world *w, lx_tensor *x)
+{
+    static const int pad[4] = {1, 1, 1, 1};
+    const int64_t C = x->shape[3];
+    lx_param *p = w->params[w->n_layers];
+    const uint64_t stream = (uint64_t)w->n_layers++ * PARAMS;
+
+    p[0] = make_param(w, 0, C, 9 * C, stream);
+    p[0].n_dims = 4;
+    p[0].shape[1] = C;
+    p[0].shape[2] = p[0].shape[3] = 3;
+    p[1] = make_param(w, 1, C, 1, stream + 1);
+    p[1].n_dims = 1;
+    return lx_op_conv2d(w->graph, x, lx_graph_param(w->graph, &p[0]),
+                        lx_graph_param(w->graph, &p[1]), 1, pad);
+}
+
+/* A residual block with its time, joined to a skip connection: [K, rows / K] pixels of N channels, R of the skip. */
+static void build_resnet(world *w, const sizes *s)
+{
+    const int64_t h = s->rows / s->K, B = 2;
+    const int64_t in[4] = {B, s->K, h, s->N}, skip[4] = {B, s->K, h, s->R},
+                  out[4] = {B, s->K, h, 2 * s->N + s->R}, time[2] = {B, s->N};
+    lx_graph *g = w->graph;
+    lx_tensor *x = lx_graph_input(g, "x", w->dtype, 4, in), *y;
+    lx_tensor *other = lx_graph_input(g, "skip", w->dtype, 4, skip);
+    lx_tensor *t = lx_graph_input(g, "t", w->dtype, 2, time);
+    lx_tensor *seed = lx_graph_input(g, "seed", w->dtype, 4, out);
+    lx_error err = {0};
+
+    lx_graph_want_gradient(g, x);
+    lx_graph_want_gradient(g, other);
+    y = group_norm(w, lx_op_add(g, convolution(w, group_norm(w, x)), t));
+    y = group_norm(w, lx_op_add(g, x, convolution(w, y)));
+    y = convolution(w, y);
+    y = group_norm(w, lx_op_concat(g, y, other));
+    y = group_norm(w, lx_op_concat(g, y, x)); /* x has a gradient of three terms */
+    lx_graph_output(g, "y", y);
+    assert_int_equal(lx_graph_backward_from(g, y, seed, &err), 0);
+}
+
+static const model layers = {build_layers, {"x", "seed"}, {"y0", "y1", "y2", "grad.x"}},
+                   transformer = {build_transformer, {"x", "seed"}, {"y", "grad.x"}},
+                   resnet = {build_resnet,
+                             {"x", "skip", "t", "seed"},
+                             {"y", "grad.x", "grad.skip"}};
+
+static size_t input_count(const world *w, const char *name)
+{
+    for (size_t i = 0; i < w->graph->n_inputs; i++)
+        if (!strcmp(w->graph->inputs[i].name, name))
+            return (size_t)lx_tensor__count(w->graph->inputs[i].tensor);
+    fail_msg("no input %s", name);
+    return 0;
+}
+
+static void set(world *w, const char *name, double std, uint64_t stream)
+{
+    const size_t n = input_count(w, name);
     float *values = normals(n, std, stream);
     uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
     lx_error err = {0};
@@ -158,8 +273,9 @@ static float *append(result *r, size_t n)
     return r->values + r->n - n;
 }
 
-static void get(result *r, world *w, const char *name, size_t n)
+static void get(result *r, world *w, const char *name)
 {
+    const size_t n = (size_t)lx_tensor__count(lx_plan_output(w->plan, name));
     uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
     lx_error err = {0};
 
@@ -173,7 +289,7 @@ static void close_world(world *w)
 {
     lx_plan_free(w->plan);
     lx_graph_free(w->graph);
-    for (int i = 0; i < LAYERS; i++)
+    for (int i = 0; i < w->n_layers; i++)
         for (int k = 0; k < PARAMS; k++) {
             w->dev->free(w->dev, w->params[i][k].value);
             w->dev->free(w->dev, w->params[i][k].gradient);
@@ -182,28 +298,34 @@ static void close_world(world *w)
     lx_device_close(w->dev);
 }
 
-static result run(const sizes *s, lx_dtype dtype, int variant, bool is_joined)
+static void begin(world *w, const model *m, const sizes *s, int variant, bool is_joined)
+{
+    lx_error err = {0};
+
+    assert_int_equal(lx_case_device_used->open(&w->dev, variant, &err), 0);
+    if (!is_joined)
+        w->dev->joining = NULL;
+    w->graph = lx_graph_new();
+    m->build(w, s);
+    if (lx_plan_new(&w->plan, w->graph, w->dev, &(lx_plan_options){0}, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static result run(const model *m, const sizes *s, lx_dtype dtype, int variant,
+                  bool is_joined)
 {
     world w = {.dtype = dtype};
     result r = {0};
     lx_error err = {0};
-    const size_t n_x = (size_t)(s->rows * s->K), n_y = (size_t)(s->rows * s->N);
 
-    assert_int_equal(lx_case_device_used->open(&w.dev, variant, &err), 0);
-    if (!is_joined)
-        w.dev->joining = NULL;
-    build(&w, s);
-    if (lx_plan_new(&w.plan, w.graph, w.dev, &(lx_plan_options){0}, &err) < 0)
-        fail_msg("%s", err.text);
-    set(&w, "x", n_x, 1, 100);
-    set(&w, "seed", n_y, 1, 101);
+    begin(&w, m, s, variant, is_joined);
+    for (int i = 0; i < 4 && m->in[i]; i++)
+        set(&w, m->in[i], 1, 100 + (uint64_t)i);
     for (int i = 0; i < 3; i++) /* plain, recorded, replayed */
         lx_assert_ok(lx_plan_run(w.plan, &err), &err);
-    get(&r, &w, "y0", n_y);
-    get(&r, &w, "y1", n_y);
-    get(&r, &w, "y2", n_y);
-    get(&r, &w, "grad.x", n_x);
-    for (int i = 0; i < LAYERS; i++)
+    for (int i = 0; i < 6 && m->out[i]; i++)
+        get(&r, &w, m->out[i]);
+    for (int i = 0; i < w.n_layers; i++)
         for (int k = 2; k < PARAMS; k++) {
             const lx_param *p = &w.params[i][k];
             const size_t n = (size_t)(p->shape[0] * p->shape[1]);
@@ -230,14 +352,14 @@ static double distance(const result *a, const result *b)
 }
 
 /* `limit`: one by one some values are rounded on their way that are not when joined. */
-static void check(const sizes *s, lx_dtype dtype, double limit)
+static void check(const model *m, const sizes *s, lx_dtype dtype, double limit)
 {
     const int step = s->rows > 1000 ? 2 : 1; /* they take long */
     const uint64_t before = lx_emu_counts_get()->launches;
-    result apart = run(s, dtype, 1, false), together = {0};
+    result apart = run(m, s, dtype, 1, false), together = {0};
 
     for (int variant = 1; variant <= 3; variant += step) {
-        result r = run(s, dtype, variant, true);
+        result r = run(m, s, dtype, variant, true);
         if (variant == 1) {
             together = r;
             continue;
@@ -259,35 +381,104 @@ static void test_joined__products_are_those_one_by_one(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (lx_emu_is_checked() && cases[i].rows > 1000)
             continue; /* takes too long */
-        check(&cases[i], LX_F16, 1e-3);
+        check(&layers, &cases[i], LX_F16, 1e-3);
         if (cases[i].rows <= 1000)
-            check(&cases[i], LX_BF16, 8e-3);
+            check(&layers, &cases[i], LX_BF16, 8e-3);
     }
+}
+
+static void test_joined__norms_and_activations_go_with_products(void **state)
+{
+    static const sizes some[] = {{77, 40, 64, 4, true, {0}},
+                                 {33, 64, 72, 20, false, {0}},
+                                 {130, 328, 24, 33, true, {0}},
+                                 {1500, 8, 1032, 8, true, {0}}};
+
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        if (some[i].rows > 1000 && lx_emu_is_checked())
+            continue;
+        check(&transformer, &some[i], LX_F16, 2e-3);
+        if (some[i].rows <= 1000)
+            check(&transformer, &some[i], LX_BF16, 1.6e-2);
+    }
+}
+
+/* Groups of one block, and of many; parts whose rows are whole 16 bytes, or are not. */
+static void test_joined__what_is_around_a_group_norm(void **state)
+{
+    static const sizes some[] = {{30, 5, 16, 8, true, {0}},
+                                 {12, 3, 24, 16, true, {0}},
+                                 {12, 3, 8, 24, true, {0}},
+                                 {1200, 40, 56, 8, true, {0}},
+                                 {4200, 60, 12, 4, true, {0}}};
+
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        if (some[i].rows > 1000 && lx_emu_is_checked())
+            continue;
+        check(&resnet, &some[i], LX_F16, 1e-3);
+        if (some[i].rows <= 1000)
+            check(&resnet, &some[i], LX_BF16, 8e-3);
+    }
+}
+
+/* How many of the calls for which `counts` says so are there, and how many have a launch of their own. */
+static void count_calls(size_t *n_calls, size_t *n_launched, const model *m,
+                        const sizes *s, bool (*counts)(lx_op_id op))
+{
+    world w = {.dtype = LX_F16};
+    lx_error err = {0};
+
+    begin(&w, m, s, 1, true);
+    assert_int_equal(lx_plan_profile(w.plan, true, &err), 0);
+    lx_assert_ok(lx_plan_run(w.plan, &err), &err);
+    *n_calls = *n_launched = 0;
+    for (size_t i = 0; i < lx_plan_memory_of(w.plan).n_calls; i++) {
+        const lx_profile_row row = lx_plan_profile_row(w.plan, i);
+        *n_calls += counts(row.op);
+        *n_launched += counts(row.op) && row.seconds > 0;
+    }
+    close_world(&w);
+}
+
+static bool is_product(lx_op_id op)
+{
+    return op == LX_OP_linear || op == LX_OP_linear_dx || op == LX_OP_linear_dw;
+}
+
+static bool is_any(lx_op_id op)
+{
+    return true;
 }
 
 /* Of 3 layers with LoRA: one launch forward, one for dx, one for all six gradients. */
 static void test_joined__three_launches_where_there_were_twenty_four(void **state)
 {
-    world w = {.dtype = LX_F16};
-    lx_error err = {0};
-    size_t n_calls = 0, n_products = 0;
+    size_t n_calls, n_launched;
 
-    assert_int_equal(lx_case_device_used->open(&w.dev, 1, &err), 0);
-    build(&w, &cases[0]);
-    assert_int_equal(lx_plan_new(&w.plan, w.graph, w.dev, &(lx_plan_options){0}, &err),
-                     0);
-    assert_int_equal(lx_plan_profile(w.plan, true, &err), 0);
-    lx_assert_ok(lx_plan_run(w.plan, &err), &err);
-    for (size_t i = 0; i < lx_plan_memory_of(w.plan).n_calls; i++) {
-        const lx_profile_row row = lx_plan_profile_row(w.plan, i);
-        const bool is_product = row.op == LX_OP_linear || row.op == LX_OP_linear_dx ||
-                                row.op == LX_OP_linear_dw;
-        n_calls += is_product;
-        n_products += is_product && row.seconds > 0;
-    }
+    count_calls(&n_calls, &n_launched, &layers, &cases[0], is_product);
     assert_int_equal(n_calls, 24);
-    assert_int_equal(n_products, 3);
-    close_world(&w);
+    assert_int_equal(n_launched, 3);
+}
+
+/* Forward four layers with what is before and behind them; backwards the same, the norm at the end alone, and the
+ * gradients of factors. */
+static void test_joined__ten_launches_of_a_transformer(void **state)
+{
+    size_t n_calls, n_launched;
+
+    count_calls(&n_calls, &n_launched, &transformer, &(sizes){77, 40, 64, 4, true, {0}},
+                is_any);
+    assert_int_equal(n_launched, 10);
+}
+
+/* Norm, convolution and norm three times, norm of all; backwards norm, norm, convolution and norm three times. */
+static void test_joined__thirteen_calls_of_a_residual_block(void **state)
+{
+    size_t n_calls, n_launched;
+
+    count_calls(&n_calls, &n_launched, &resnet, &(sizes){30, 5, 16, 8, true, {0}},
+                is_any);
+    assert_int_equal(n_launched, 13);
 }
 
 /* Whatever the rank, type and tile: the launch is one that the device takes, whose limits the runtime knows.
@@ -303,10 +494,11 @@ static void test_joined__every_kernel_can_be_launched(void **state)
     for (int width = 16; width <= LX_CUDA_MOST_RANK; width *= 2)
         for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
             const lx_dtype dtype = is_bf16 ? LX_BF16 : LX_F16;
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < 8; i++)
                 lx_cuda_add_products(dev, &(lx_cuda_sums){.n_blocks = 1,
                                                           .most_rank = width,
-                                                          .is_reversed = i / 2,
+                                                          .is_reversed = i / 2 % 2,
+                                                          .has_norm = i / 4,
                                                           .tile = tiles[i % 2],
                                                           .dtype = dtype});
             lx_cuda_thin_gradients(dev, NULL, 0, 1, width, dtype);
@@ -320,6 +512,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_joined__products_are_those_one_by_one),
+        cmocka_unit_test(test_joined__norms_and_activations_go_with_products),
+        cmocka_unit_test(test_joined__what_is_around_a_group_norm),
+        cmocka_unit_test(test_joined__ten_launches_of_a_transformer),
+        cmocka_unit_test(test_joined__thirteen_calls_of_a_residual_block),
         cmocka_unit_test(test_joined__three_launches_where_there_were_twenty_four),
         cmocka_unit_test(test_joined__every_kernel_can_be_launched),
     };

@@ -122,6 +122,14 @@ static const row rows[] = {
      HEADS(2),
      {"f 1 128 80", "f 1 128 80", "f 1 128 80", "f 1 128 80", "f 1 2 128", "f 1 128 80"},
      {"f 1 128 80", "f 1 128 80", "f 1 128 80"}},
+    {LX_OP_hadamard,
+     {.linear = {1}},
+     {"f 320 16", "f 16 320", "f 320 16", "f 16 320"},
+     {"f 320 320"}},
+    {LX_OP_hadamard_dab,
+     {.linear = {1}},
+     {"f 320 320", "f 320 16", "f 16 320", "f 320 16", "f 16 320"},
+     {"f 320 16", "f 16 320"}},
     /* The kernels around the library's: bias and sum before a convolution, weights packed. */
     {LX_OP_conv2d,
      {.conv = {1, 0, 0, 0, 0}},
@@ -220,7 +228,7 @@ static void run_updates(lx_device *dev)
     assert_int_equal(dev->sync(dev, &err), 0);
 }
 
-/* A layer with its LoRA in both directions, and the gradient of a factor. */
+/* A layer with its LoRA in both directions, without and with a LayerNorm before it, and the gradient of a factor. */
 static void run_joined(lx_device *dev)
 {
     enum { M = 128, N = 320, R = 32, TILE = 64, ROWS = 256, WIDE = 640 };
@@ -260,8 +268,18 @@ static void run_joined(lx_device *dev)
     dev->upload(dev, tables[2], &thin, sizeof thin, &err);
     sums.terms = tables[0];
     sums.sums = tables[1];
-    for (int is_reversed = 0; is_reversed < 2; is_reversed++) {
-        sums.is_reversed = is_reversed;
+    sums.norm = (lx_cuda_norm){.from = zeros(dev, 2 * M * N),
+                               .dy = zeros(dev, 2 * M * N),
+                               .plus = zeros(dev, 2 * M * N),
+                               .to = zeros(dev, 2 * M * N),
+                               .stats = zeros(dev, 8 * M),
+                               .w = zeros(dev, 4 * N),
+                               .b = zeros(dev, 4 * N),
+                               .w_dtype = LX_F32,
+                               .b_dtype = LX_F32};
+    for (int i = 0; i < 4; i++) {
+        sums.is_reversed = i % 2;
+        sums.has_norm = i / 2;
         lx_cuda_add_products(dev, &sums);
     }
     lx_cuda_thin_gradients(dev, tables[2], 1, thin.n_columns, R, LX_F16);

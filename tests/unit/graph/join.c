@@ -83,8 +83,12 @@ static void release_nothing(lx_device *device, lx_call *calls, size_t n)
 {
 }
 
-static const lx_joining backwards = {count_independent, prepare_nothing, run_backwards,
-                                     release_nothing};
+static const lx_joining backwards = {
+    .count = count_independent,
+    .prepare = prepare_nothing,
+    .run = run_backwards,
+    .release = release_nothing,
+};
 
 /* ---- tests -------------------------------------------------------------------------- */
 
