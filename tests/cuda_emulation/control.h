@@ -45,6 +45,7 @@ lx_emu_options *lx_emu_options_get(void);
 typedef struct lx_emu_counts {
     uint64_t launches, threads, collectives, switches;
     uint64_t ptx_launches; /* of them, bodies from nvcc's PTX */
+    uint64_t notes;        /* lx_emu_note */
     size_t memory_now, memory_peak;
 } lx_emu_counts;
 

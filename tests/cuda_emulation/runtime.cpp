@@ -992,6 +992,7 @@ void lx_emu_mark(const void *memory, size_t bytes, bool is_defined)
 
 void lx_emu_note(const char *name)
 {
+    counts.notes++;
     if (options.launches)
         note_launch(name, 0, 0);
 }
