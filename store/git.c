@@ -375,11 +375,28 @@ static bool may_be_in_repository(const char *folder)
     return may;
 }
 
+/* A folder in no repository, as was found while a child could still be started. */
+static char *outside;
+
+static bool is_outside(const char *folder)
+{
+    const bool is = outside && strcmp(outside, folder) == 0;
+
+    if (is) {
+        lx_free(outside);
+        outside = NULL;
+    }
+    return is || !may_be_in_repository(folder);
+}
+
 /* One that is never asked ends with its parent (PR_SET_PDEATHSIG). */
 void lx_git_prepare(const char *folder)
 {
-    if (!may_be_in_repository(folder))
+    if (!may_be_in_repository(folder)) {
+        lx_free(outside);
+        outside = lx_strdup(folder);
         return;
+    }
     if (prepared.pid || !atomic_load(&is_lx) || !(prepared.folder = lx_strdup(folder)))
         return;
     if (start_reader(&prepared, folder, NULL) < 0) {
@@ -529,7 +546,7 @@ int store__git_state(char **json, char **diff, store__batch *batch, const char *
     int rc;
 
     *json = *diff = NULL;
-    if (!may_be_in_repository(folder)) {
+    if (is_outside(folder)) {
         cJSON_Delete(a.untracked);
         return LX_OK;
     }
