@@ -476,6 +476,21 @@ static int confine(lx_import *job, const lx_words *paths, lx_error *err)
     return lx_bounds_enter(&b, err);
 }
 
+/* Nothing was found: because nothing is there, or because it could not be looked at. */
+static int fail_empty(const struct import_args *args, lx_error *err)
+{
+    const char *first = args->paths.items[0];
+
+    if (lx_alloc_has_failed())
+        return lx_oom(err);
+    if (lx_file_was_refused())
+        return lx_fail(err, LX_EIO, "%s: could not be read: Input/output error", first);
+    return lx_fail(err, LX_EFORMAT,
+                   "%s%s: nothing in it that lx could import (lx import --help "
+                   "lists what it reads)",
+                   first, args->paths.count > 1 ? " and the others" : "");
+}
+
 static int conclude(lx_import *job, const struct import_args *args, lx_error *err)
 {
     cJSON *runs = NULL;
@@ -483,14 +498,7 @@ static int conclude(lx_import *job, const struct import_args *args, lx_error *er
 
     if (job->history->count == 0 && job->history->n_problems == 0 &&
         cJSON_GetArraySize(job->own) == 0 && lx_lora_files_without(job->loras) == 0)
-        return lx_file_was_refused()
-                   ? lx_fail(err, LX_EIO, "%s: could not be read: Input/output error",
-                             args->paths.items[0])
-                   : lx_fail(err, LX_EFORMAT,
-                             "%s%s: nothing in it that lx could import (lx import --help "
-                             "lists what it reads)",
-                             args->paths.items[0],
-                             args->paths.count > 1 ? " and the others" : "");
+        return fail_empty(args, err);
     rc = lx_import_write(&runs, job, args->copy, &args->tags, err);
     if (rc == LX_OK && lx_alloc_has_failed())
         rc = lx_oom(err); /* what would be told of them may be missing */

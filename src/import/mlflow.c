@@ -106,6 +106,7 @@ static bool read_meta(meta *out, lx_history *h, const char *folder)
     if (!path.failed && lx_file_exists(lx_str_text(&path)) &&
         (rc = lx_yaml_read(lx_str_text(&path), read_meta_pair, out, &damage)) < 0)
         lx_history_problem(h, "%s", damage.text);
+    h->failed |= rc == LX_ENOMEM || path.failed;
     lx_str_release(&path);
     return rc == LX_OK;
 }

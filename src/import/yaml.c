@@ -69,9 +69,11 @@ static int walk_document(walk *w, yaml_parser_t *parser, lx_error *err)
 
     while (rc == LX_OK && !is_over) {
         yaml_event_t e;
-        if (!yaml_parser_parse(parser, &e))
-            return lx_fail(err, LX_EFORMAT, "line %zu: %s", parser->problem_mark.line + 1,
-                           parser->problem ? parser->problem : "no YAML");
+        if (!yaml_parser_parse(parser, &e)) /* without a problem it had no memory */
+            return parser->error == YAML_MEMORY_ERROR || !parser->problem
+                       ? lx_oom(err)
+                       : lx_fail(err, LX_EFORMAT, "line %zu: %s",
+                                 parser->problem_mark.line + 1, parser->problem);
         is_over = e.type == YAML_STREAM_END_EVENT || e.type == YAML_DOCUMENT_END_EVENT;
         rc = take_event(w, &e, err);
         yaml_event_delete(&e);
