@@ -82,6 +82,7 @@ __global__ void __launch_bounds__(THREADS)
                  bool sets)
 {
     for (int64_t r = blockIdx.y; r < rows; r += gridDim.y)
+#pragma unroll 1 /* it divides; several at once are more than registers hold */
         for (int64_t k = (int64_t)blockIdx.x * THREADS + threadIdx.x; k < K;
              k += (int64_t)gridDim.x * THREADS) {
             const int64_t at = (r / taps * K + k) * taps + r % taps;
