@@ -23,6 +23,14 @@
 
 static char folder[64];
 
+typedef struct blob {
+    lx_str bytes; /* until the test ends */
+    char hex[LX_HASH_HEX + 1];
+} blob;
+
+static lx_str kept[64];
+static size_t n_kept;
+
 static int new_folder(void **state)
 {
     (void)state;
@@ -34,6 +42,8 @@ static int drop_folder(void **state)
 {
     char command[128];
     (void)state;
+    while (n_kept)
+        lx_str_release(&kept[--n_kept]);
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command);
 }
@@ -55,16 +65,13 @@ static const char *in_folder(const char *name)
 
 /* ---- archives, member by member ------------------------------------------------------------ */
 
-typedef struct blob {
-    lx_str bytes;
-    char hex[LX_HASH_HEX + 1];
-} blob;
-
 static blob blob_of(const char *text, size_t n)
 {
     blob b = {.bytes = LX_STR_INIT};
     lx_hash hash = lx_sha256_of(text, n);
     lx_str_append(&b.bytes, text, n);
+    assert_true(n_kept < sizeof kept / sizeof *kept);
+    kept[n_kept++] = b.bytes;
     lx_hash_hex(b.hex, &hash);
     return b;
 }
@@ -267,7 +274,6 @@ static void write_bundle(const char *path, blob **objects, size_t n, const char 
     put_end(&tar);
     need(lx_file_write(path, tar.data, tar.len, &err), &err);
     lx_str_release(&tar);
-    lx_str_release(&manifest.bytes);
 }
 
 static void bring(const char *path, lx_store *store)
