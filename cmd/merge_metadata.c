@@ -1,4 +1,5 @@
 /* What a merged file says of itself. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +106,8 @@ static void put_tags(lx_str *out, const tag *tags, size_t n)
                 continue;
             lx_str_puts(out, is_first ? "" : ",");
             lx_escape_json(out, t->name, t->n);
-            lx_format_double(number, sum);
+            /* JSON has no infinity, and a file may say anything. */
+            lx_format_double(number, fmin(fmax(sum, -DBL_MAX), DBL_MAX));
             lx_str_printf(out, ":%s", number);
             is_first = false;
         }

@@ -481,7 +481,7 @@ int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *r
         (rc = take_inputs(out, c, run, err)) == LX_OK &&
         (rc = take_curves(out, c, &run->row, err)) == LX_OK &&
         (rc = judge_loss(out, &first, c->arena, err)) == LX_OK &&
-        (rc = take_epochs(out, c, (int64_t)lx_json_number(flags, "max_train_epochs", 0),
+        (rc = take_epochs(out, c, lx_json_integer(flags, "max_train_epochs", 0),
                           err)) == LX_OK &&
         (rc = lx_report_data_dir(&data_dir, c, run->row.seq,
                                  lx_json_text(flags, "train_data_dir"), err)) == LX_OK &&

@@ -206,7 +206,7 @@ static int add_folder(gatherer *g, const cJSON *entry, lx_error *err)
         .name = lx_arena_strdup(g->c->arena, lx_report_text(g->c, name ? name : "?")),
         .class_tokens =
             lx_arena_strdup(g->c->arena, lx_report_text(g->c, tokens ? tokens : "")),
-        .repeats = (int64_t)lx_json_number(folder, "repeats", 1),
+        .repeats = lx_json_integer(folder, "repeats", 1),
         .is_reg = is_reg};
     if (!into->name || !into->class_tokens) {
         rc = lx_oom(err);
@@ -262,7 +262,7 @@ int lx_report_collect_data(lx_report_run *out, lx_collector *c, const char *data
     if ((rc = lx_json_parse(&root, dataset, strlen(dataset), err)) < 0)
         return rc;
     list = cJSON_GetObjectItemCaseSensitive(root, "folders");
-    g.n_wanted = (size_t)lx_json_number(root, "images", 0);
+    g.n_wanted = (size_t)lx_json_integer(root, "images", 0);
     g.folders =
         lx_arena_calloc(c->arena, (size_t)cJSON_GetArraySize(list), sizeof *g.folders);
     /* The number in the root may be a stranger's: images are bounded by what is chosen.

@@ -41,9 +41,9 @@ static int add_images(lx_dataset_rows *rows, lx_dataset_folder_row *folder, cons
                                      .hash = copy(arena, item, "sha256"),
                                      .caption = copy(arena, item, "caption"),
                                      .latents = copy(arena, item, "latents"),
-                                     .bytes = (int64_t)lx_json_number(item, "bytes", 0),
-                                     .width = (int)lx_json_number(item, "width", 0),
-                                     .height = (int)lx_json_number(item, "height", 0)};
+                                     .bytes = lx_json_integer(item, "bytes", 0),
+                                     .width = (int)lx_json_integer(item, "width", 0),
+                                     .height = (int)lx_json_integer(item, "height", 0)};
         if (!at->name || !at->hash || !at->caption || !at->latents)
             return lx_oom(err);
         at++;
@@ -64,7 +64,7 @@ static int add_folder(lx_dataset_rows *rows, lx_store *store, const cJSON *entry
         return rc;
     *f = (lx_dataset_folder_row){.name = copy(arena, object, "name"),
                                  .class_tokens = copy(arena, object, "class_tokens"),
-                                 .repeats = (int)lx_json_number(object, "repeats", 0),
+                                 .repeats = (int)lx_json_integer(object, "repeats", 0),
                                  .is_reg = lx_json_bool(object, "is_reg", false)};
     rc = f->name && f->class_tokens
              ? add_images(rows, f, cJSON_GetObjectItemCaseSensitive(object, "images"), arena, err)

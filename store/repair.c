@@ -411,7 +411,7 @@ static int fetch_points(const unsigned char **out, size_t *n, repair *r,
     size_t bytes;
     int rc;
 
-    *n = (size_t)lx_json_number(curve, "n", 0);
+    *n = (size_t)lx_json_integer(curve, "n", 0);
     lx_hash_from_hex(&hash, lx_json_text(curve, "points"));
     if ((rc = r->source->fetch(r->source->context, &data, &bytes, &hash, err)) < 0)
         return rc;
@@ -427,7 +427,7 @@ static int mend_curve(repair *r, mending *m, const cJSON *curve, bool may_grow,
     const unsigned char *data = NULL;
     lx_error why = {0};
     int64_t ours = 0;
-    size_t n = (size_t)lx_json_number(curve, "n", 0), missing;
+    size_t n = (size_t)lx_json_integer(curve, "n", 0), missing;
     int rc = m->series ? count_points(&ours, r, m->series, err) : LX_OK;
 
     if (rc < 0 || ours < 0 ||

@@ -529,7 +529,7 @@ static int take_artifacts(arrival *a, lx_error *err)
         lx_artifact artifact = {.role = lx_json_text(item, "role"),
                                 .name = name ? name : "",
                                 .path = path,
-                                .step = (int64_t)lx_json_number(item, "step", -1),
+                                .step = lx_json_integer(item, "step", -1),
                                 .at = lx_json_number(item, "at", 0)};
         bool is_here;
         if (rc < 0 || !lx_hash_from_hex(&hash, lx_json_text(item, "sha256")))
@@ -540,7 +540,7 @@ static int take_artifacts(arrival *a, lx_error *err)
         rc = has_artifact(&is_here, a, &artifact, &hash, err);
         if (rc == LX_OK && !is_here) {
             rc = store__add_artifact(a->store, a->seq, &artifact, &hash,
-                                     (int64_t)lx_json_number(item, "size", 0),
+                                     lx_json_integer(item, "size", 0),
                                      cJSON_IsTrue(member(item, "is_kept")), err);
             a->is_extended = true;
         }
@@ -562,7 +562,7 @@ static uint64_t get_le(const unsigned char *p)
 static int take_points(arrival *a, lx_run *run, const cJSON *curve, lx_error *err)
 {
     const char *key = lx_json_text(curve, "key");
-    size_t n = (size_t)lx_json_number(curve, "n", 0), bytes;
+    size_t n = (size_t)lx_json_integer(curve, "n", 0), bytes;
     const void *data;
     int64_t *steps, known;
     double *values;

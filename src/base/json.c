@@ -364,6 +364,21 @@ double lx_json_number(const cJSON *object, const char *key, double otherwise)
     return cJSON_IsNumber(member) ? member->valuedouble : otherwise;
 }
 
+int64_t lx_json_whole(double x)
+{
+    const double beyond = 9223372036854775808.0; /* 2^63 */
+
+    if (isnan(x))
+        return 0;
+    return x >= beyond ? INT64_MAX : x < -beyond ? INT64_MIN : (int64_t)x;
+}
+
+int64_t lx_json_integer(const cJSON *object, const char *key, int64_t otherwise)
+{
+    const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(member) ? lx_json_whole(member->valuedouble) : otherwise;
+}
+
 bool lx_json_bool(const cJSON *object, const char *key, bool otherwise)
 {
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, key);

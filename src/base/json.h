@@ -9,6 +9,7 @@
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 
 #include "src/base/error.h"
@@ -41,6 +42,9 @@ int lx_json_pretty(lx_str *out, const cJSON *value, lx_error *err);
 const char *lx_json_text(const cJSON *object, const char *key);
 double lx_json_number(const cJSON *object, const char *key, double otherwise);
 bool lx_json_bool(const cJSON *object, const char *key, bool otherwise);
+/* Towards zero, and no farther than int64_t reaches; no number is 0. Numbers of strangers may have any size. */
+int64_t lx_json_whole(double x);
+int64_t lx_json_integer(const cJSON *object, const char *key, int64_t otherwise);
 
 /* Shortest decimal that reads back to the same double ("1e-05" style exponents as in JSON). */
 void lx_format_double(char out[32], double x);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/json.h"
 #include "src/lora/counts.h"
 
 /* Counts of a metadata key; of an unsound text none, and *problem says why. */
@@ -26,6 +27,13 @@ static int read_counts(lx_counts *out, const char **problem, const lx_tensor_fil
 
 /* ---- tags -------------------------------------------------------------------------------- */
 
+/* A file may say anything: no more than what can be summed over all the tags that it may have (2^24). */
+static int64_t tag_count(double x)
+{
+    const int64_t most = (int64_t)1 << 38, n = lx_json_whole(x);
+    return n > most ? most : n < -most ? -most : n;
+}
+
 int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena,
                  lx_error *err)
 {
@@ -46,7 +54,7 @@ int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena,
             const lx_counted *item = &counts.groups[g].items[i];
             lx_tag_count *t = &out->tags[out->count++];
             t->folder = counts.groups[g].name;
-            t->count = (int64_t)item->count;
+            t->count = tag_count(item->count);
             if (!(t->tag = lx_arena_strndup(arena, item->name, item->n)))
                 return lx_oom(err);
         }

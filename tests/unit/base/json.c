@@ -258,6 +258,23 @@ static void test_base_json__copied_as_read_or_afterwards(void **state)
     }
 }
 
+static void test_base_json__whole_numbers_end_where_int64_ends(void **state)
+{
+    cJSON *value = NULL;
+    lx_error err = {0};
+    const char text[] = "{\"a\":1e300,\"b\":-1e300,\"c\":-2.9,\"d\":\"1\"}";
+
+    (void)state;
+    assert_int_equal(lx_json_parse(&value, text, strlen(text), &err), LX_OK);
+    assert_true(lx_json_integer(value, "a", 0) == INT64_MAX);
+    assert_true(lx_json_integer(value, "b", 0) == INT64_MIN);
+    assert_int_equal(lx_json_integer(value, "c", 0), -2);
+    assert_int_equal(lx_json_integer(value, "d", 7), 7);
+    assert_int_equal(lx_json_whole(NAN), 0);
+    assert_true(lx_json_whole(0x1p63) == INT64_MAX && lx_json_whole(-0x1p63) == INT64_MIN);
+    cJSON_Delete(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_base_json__what_json_cannot_say_is_refused),
         cmocka_unit_test(test_base_json__copied_as_read_or_afterwards),
         cmocka_unit_test(test_base_json__every_failed_allocation_is_told),
+        cmocka_unit_test(test_base_json__whole_numbers_end_where_int64_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
