@@ -23,6 +23,7 @@
 #include "store/gc.h"
 #include "store/internal.h"
 #include "store/query.h"
+#include "tests/support/expect.h"
 
 static char folder[64];
 
@@ -191,17 +192,6 @@ static void test_fault_store_kill__nothing_acknowledged_is_lost(void **state)
 
 /* ---- migration --------------------------------------------------------------------- */
 
-static void shell(const char *fmt, ...)
-{
-    char command[400];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(command, sizeof command, fmt, args);
-    va_end(args);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
-
 static double seconds(void)
 {
     struct timespec t;
@@ -280,7 +270,7 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
     later[ours.count] =
         "ALTER TABLE run ADD COLUMN mood TEXT; UPDATE run SET mood='good'";
     store__the_schema = (store__schema){later, ours.count + 1};
-    shell("cp -r '%s' '%s'", old, path);
+    lx_assert_shell("cp -r '%s' '%s'", old, path);
     whole = seconds();
     check_migrated(path, -1, &(int64_t){0});
     whole = seconds() - whole; /* a little more than the migration */
@@ -288,7 +278,7 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
         int64_t version;
         int status;
         pid_t child;
-        shell("rm -rf '%s' && cp -r '%s' '%s'", path, old, path);
+        lx_assert_shell("rm -rf '%s' && cp -r '%s' '%s'", path, old, path);
         if ((child = fork()) == 0) {
             lx_store *store;
             if (lx_store_open(&store, path, false, NULL) < 0)
@@ -305,7 +295,7 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
     }
     store__the_schema = ours;
     printf("%d of %d migrations were killed before they were done\n", n_old, n_rounds);
-    shell("rm -rf '%s'", root);
+    lx_assert_shell("rm -rf '%s'", root);
 }
 
 static int set_up(void **state)

@@ -43,6 +43,7 @@
 #include "store/remote.h"
 #include "store/repair.h"
 #include "tests/support/faults.h"
+#include "tests/support/expect.h"
 
 #define DO(call)               \
     do {                       \
@@ -57,24 +58,6 @@ static char root[64];
 /* A path in what is worked on; it is the process's working folder. */
 #define STORE "store"
 #define OTHER "other"
-
-static void must(int rc, const lx_error *err)
-{
-    if (rc < 0)
-        fail_msg("%s", err->text);
-}
-
-static void shell(const char *fmt, ...)
-{
-    char command[512];
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(command, sizeof command, fmt, args);
-    va_end(args);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
 
 static void ignore_line(void *context, const char *line)
 {
@@ -755,7 +738,7 @@ static void damage_rows(void)
         STORE "/store.db",
         "UPDATE chunk SET data=substr(data, 1, 9); UPDATE object SET data=x'00'"
         " WHERE hash=(SELECT flags FROM run WHERE seq=1)");
-    shell("truncate -s 100 " STORE "/objects/%.2s/%s", hex, hex + 2);
+    lx_assert_shell("truncate -s 100 " STORE "/objects/%.2s/%s", hex, hex + 2);
 }
 
 /* The end of the page where the runs are: the first run's row. Whole pages are cli/fsck/repair_pages' business. */
@@ -1007,30 +990,31 @@ static void make_world(void)
     for (size_t i = 0; i < sizeof large; i++)
         fputc(large[i] ^ 1, f);
     fclose(f);
-    shell("printf 'a log of wren\\n' >log.txt && git init -q code && cd code &&"
-          " git config user.name a && git config user.email a@example.com &&"
-          " echo 'int a;' >a.c && git add a.c && git commit -q -m a && echo 'int b;' "
-          ">>a.c &&"
-          " echo 'int c;' >new.c && echo binary >new.bin");
-    shell("git init -q --bare runs.git && mkdir scratch");
+    lx_assert_shell(
+        "printf 'a log of wren\\n' >log.txt && git init -q code && cd code &&"
+        " git config user.name a && git config user.email a@example.com &&"
+        " echo 'int a;' >a.c && git add a.c && git commit -q -m a && echo 'int b;' "
+        ">>a.c &&"
+        " echo 'int c;' >new.c && echo binary >new.bin");
+    lx_assert_shell("git init -q --bare runs.git && mkdir scratch");
     make_mlflow();
-    must(with_store(STORE, false, record_world, &err), &err);
-    must(write_bundle("earlier.lxb", STORE, true, &err), &err);
-    must(read_bundle("earlier.lxb", OTHER, &err), &err);
-    must(exchange(STORE, true, &err), &err);
-    must(with_store(STORE, false, trash_second, &err), &err);
-    must(with_store(STORE, false, go_on_in, &err), &err);
-    must(with_store(STORE, false, remark_in, &err), &err);
-    must(write_bundle("all.lxb", STORE, false, &err), &err);
-    must(write_bundle("private.lxb", STORE, true, &err), &err);
-    shell("rm -rf scratch && mkdir scratch");
+    lx_assert_ok(with_store(STORE, false, record_world, &err), &err);
+    lx_assert_ok(write_bundle("earlier.lxb", STORE, true, &err), &err);
+    lx_assert_ok(read_bundle("earlier.lxb", OTHER, &err), &err);
+    lx_assert_ok(exchange(STORE, true, &err), &err);
+    lx_assert_ok(with_store(STORE, false, trash_second, &err), &err);
+    lx_assert_ok(with_store(STORE, false, go_on_in, &err), &err);
+    lx_assert_ok(with_store(STORE, false, remark_in, &err), &err);
+    lx_assert_ok(write_bundle("all.lxb", STORE, false, &err), &err);
+    lx_assert_ok(write_bundle("private.lxb", STORE, true, &err), &err);
+    lx_assert_shell("rm -rf scratch && mkdir scratch");
 }
 
 /* The working folder is a fresh copy of the world. */
 static void renew(const operation *o)
 {
     assert_int_equal(chdir(root), 0);
-    shell("rm -rf work && cp -a world work");
+    lx_assert_shell("rm -rf work && cp -a world work");
     assert_int_equal(chdir("work"), 0);
     store__the_schema = usual;
     if (o->prepare)
@@ -1172,11 +1156,11 @@ static void try_kind(const operation *o, fault_kind kind)
 
     renew(o);
     faults_arm(kind, 0, false);
-    must(o->work(&err), &err);
+    lx_assert_ok(o->work(&err), &err);
     faults_disarm();
     total = faults_count();
     if (o->makes)
-        must(lx_file_hash(&made, o->makes, &err), &err);
+        lx_assert_ok(lx_file_hash(&made, o->makes, &err), &err);
     calls = calloc((size_t)total + 1, sizeof *calls);
     for (long i = 1; i <= total; i++)
         if (is_chosen(i, total, kind))

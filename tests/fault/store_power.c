@@ -38,6 +38,7 @@
 #include "store/remote.h"
 #include "store/repair.h"
 #include "tests/support/power.h"
+#include "tests/support/expect.h"
 
 static char root[64];
 
@@ -49,24 +50,6 @@ static char *in_root(const char *name)
 
     snprintf(path, sizeof paths[0], "%s/%s", root, name);
     return path;
-}
-
-static void must(int rc, const lx_error *err)
-{
-    if (rc < 0)
-        fail_msg("%s", err->text);
-}
-
-static void shell(const char *fmt, ...)
-{
-    char command[512];
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(command, sizeof command, fmt, args);
-    va_end(args);
-    if (system(command) != 0)
-        fail_msg("%s", command);
 }
 
 /* ---- facts ------------------------------------------------------------------------- */
@@ -174,8 +157,8 @@ static void done(void)
     assert_true(n_steps <= MAX_STEPS);
     power_trace_pause(true);
     if (!store) /* it is closed between steps */
-        must(lx_store_open(&seen, in_root("r/deep/store"), true, &err), &err);
-    must(take_facts(&at_step[n_steps], seen, &err), &err);
+        lx_assert_ok(lx_store_open(&seen, in_root("r/deep/store"), true, &err), &err);
+    lx_assert_ok(take_facts(&at_step[n_steps], seen, &err), &err);
     if (!store)
         lx_store_close(seen);
     power_trace_pause(false);
@@ -184,7 +167,7 @@ static void done(void)
 static void open_store(void)
 {
     lx_error err;
-    must(lx_store_open(&store, in_root("r/deep/store"), false, &err), &err);
+    lx_assert_ok(lx_store_open(&store, in_root("r/deep/store"), false, &err), &err);
 }
 
 static void close_store(void)
@@ -203,9 +186,9 @@ static void begin_run(const char *name, const char *caption)
     char *dataset;
     lx_error err;
 
-    must(lx_store_dataset_put(&dataset, store, &data, 1, &err), &err);
+    lx_assert_ok(lx_store_dataset_put(&dataset, store, &data, 1, &err), &err);
     start.dataset = dataset;
-    must(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
     lx_free(dataset);
 }
 
@@ -213,21 +196,21 @@ static void log_points(int from, int n)
 {
     lx_error err;
     for (int i = from; i < from + n; i++)
-        must(lx_run_log(run, "loss", i, i * 0.5, &err), &err);
-    must(lx_run_flush(run, &err), &err);
+        lx_assert_ok(lx_run_log(run, "loss", i, i * 0.5, &err), &err);
+    lx_assert_ok(lx_run_flush(run, &err), &err);
 }
 
 static void put_file(const char *role, int which)
 {
     lx_error err;
     large[0] = (unsigned char)which;
-    must(lx_run_artifact(run, role, "l", large, sizeof large, 1, &err), &err);
+    lx_assert_ok(lx_run_artifact(run, role, "l", large, sizeof large, 1, &err), &err);
 }
 
 static void end_run(void)
 {
     lx_error err;
-    must(lx_run_end(run, "finished", NULL, &err), &err);
+    lx_assert_ok(lx_run_end(run, "finished", NULL, &err), &err);
     run = NULL;
 }
 
@@ -253,10 +236,10 @@ static void record_runs(void)
             log_points(part * 10, 10);
             done();
         }
-        must(lx_run_console(run, "hello\n", 6, &err), &err);
+        lx_assert_ok(lx_run_console(run, "hello\n", 6, &err), &err);
         put_file("lora", which);
         done();
-        must(lx_run_note(store, lx_run_seq(run), "noted", &err), &err);
+        lx_assert_ok(lx_run_note(store, lx_run_seq(run), "noted", &err), &err);
         done();
         end_run();
         done();
@@ -272,16 +255,16 @@ static void remark(void)
     open_store();
     record("one", 1);
     done();
-    must(lx_run_name(store, seq, "named", &err), &err);
+    lx_assert_ok(lx_run_name(store, seq, "named", &err), &err);
     done();
-    must(lx_run_group(store, seq, "grouped", &err), &err);
-    must(lx_run_tag(store, seq, "good", "yes", &err), &err);
+    lx_assert_ok(lx_run_group(store, seq, "grouped", &err), &err);
+    lx_assert_ok(lx_run_tag(store, seq, "good", "yes", &err), &err);
     done();
-    must(lx_run_untag(store, seq, "good", &err), &err);
-    must(lx_run_fact(store, seq, "captions.verdict", "read", &err), &err);
+    lx_assert_ok(lx_run_untag(store, seq, "good", &err), &err);
+    lx_assert_ok(lx_run_fact(store, seq, "captions.verdict", "read", &err), &err);
     done();
-    must(lx_run_pin(store, seq, true, &err), &err);
-    must(lx_run_trash(store, seq, true, &err), &err);
+    lx_assert_ok(lx_run_pin(store, seq, true, &err), &err);
+    lx_assert_ok(lx_run_trash(store, seq, true, &err), &err);
     done();
     close_store();
 }
@@ -294,7 +277,7 @@ static void import_runs(void)
     open_store();
     for (int group = 0; group < 3; group++) {
         int rc;
-        must(lx_store_group_begin(store, &err), &err);
+        lx_assert_ok(lx_store_group_begin(store, &err), &err);
         for (int i = 0; i < 3; i++) {
             char origin[32];
             const lx_run_start start = {
@@ -303,12 +286,12 @@ static void import_runs(void)
             rc = lx_run_begin(&run, store, &start, &err);
             if (rc == LX_EEXISTS)
                 continue;
-            must(rc, &err);
-            must(lx_run_log(run, "loss", 1, i, &err), &err);
+            lx_assert_ok(rc, &err);
+            lx_assert_ok(lx_run_log(run, "loss", 1, i, &err), &err);
             put_file("lora", group * 2 + i);
             end_run();
         }
-        must(lx_store_group_end(store, LX_OK, &err), &err);
+        lx_assert_ok(lx_store_group_end(store, LX_OK, &err), &err);
         done();
     }
     close_store();
@@ -324,8 +307,9 @@ static void merge(void)
     record("one", 1);
     record("two", 2);
     done();
-    must(lx_run_begin(&run, store, &start, &err), &err);
-    must(lx_run_fact(store, lx_run_seq(run), "merge.inputs", "[1,2]", &err), &err);
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_fact(store, lx_run_seq(run), "merge.inputs", "[1,2]", &err),
+                 &err);
     put_file("lora", 3);
     end_run();
     done();
@@ -343,15 +327,15 @@ static void make_bundle(const char *path)
     lx_error err;
 
     power_trace_pause(true);
-    must(lx_store_open(&store, in_root("away"), false, &err), &err);
+    lx_assert_ok(lx_store_open(&store, in_root("away"), false, &err), &err);
     record("from away", 7);
     record("as well", 8);
-    must(lx_query_runs(&list, store, NULL, arena, &err), &err);
-    must(lx_privacy_new(&privacy, true, &err), &err);
-    must(lx_transfer_new(&t, store, privacy, arena, &err), &err);
+    lx_assert_ok(lx_query_runs(&list, store, NULL, arena, &err), &err);
+    lx_assert_ok(lx_privacy_new(&privacy, true, &err), &err);
+    lx_assert_ok(lx_transfer_new(&t, store, privacy, arena, &err), &err);
     for (size_t i = 0; i < list.count; i++)
-        must(lx_transfer_add(t, &list.rows[i], &err), &err);
-    must(lx_bundle_write(path, t, privacy, arena, &err), &err);
+        lx_assert_ok(lx_transfer_add(t, &list.rows[i], &err), &err);
+    lx_assert_ok(lx_bundle_write(path, t, privacy, arena, &err), &err);
     lx_transfer_free(t);
     lx_privacy_free(privacy);
     lx_arena_free(arena);
@@ -372,13 +356,13 @@ static void arrive(void)
     record("here", 1);
     done();
     make_bundle(in_root("all.lxb"));
-    must(lx_bundle_open(&bundle, in_root("all.lxb"), root, &err), &err);
+    lx_assert_ok(lx_bundle_open(&bundle, in_root("all.lxb"), root, &err), &err);
     for (int twice = 0; twice < 2; twice++)
         cJSON_ArrayForEach(record_of, lx_bundle_runs(bundle))
         {
-            must(lx_transfer_apply(&how, &seq, store, record_of, lx_bundle_fetch, bundle,
-                                   &err),
-                 &err);
+            lx_assert_ok(lx_transfer_apply(&how, &seq, store, record_of, lx_bundle_fetch,
+                                           bundle, &err),
+                         &err);
             done();
         }
     lx_bundle_close(bundle);
@@ -402,32 +386,33 @@ static void push_and_pull(void)
     open_store();
     record("here", 1);
     done();
-    must(lx_privacy_new(&privacy, true, &err), &err);
-    must(lx_remote_open(&remote, in_root("runs.git"), in_root("r/deep/store/tmp"), &err),
-         &err);
-    must(lx_synced_open(&synced, store, in_root("runs.git"), &err), &err);
-    must(lx_remote_list(&there, &n, remote, &err), &err);
-    must(lx_query_runs(&list, store, NULL, arena, &err), &err);
-    must(lx_transfer_new(&t, store, privacy, arena, &err), &err);
-    must(lx_transfer_add(t, &list.rows[0], &err), &err);
-    must(lx_remote_stage(&version, remote, t, &err), &err);
-    must(lx_remote_push(remote, &version, 1, NULL, 0, &err), &err);
-    must(lx_synced_add(synced, &version, "mark", &err), &err);
-    must(lx_synced_save(synced, &err), &err);
+    lx_assert_ok(lx_privacy_new(&privacy, true, &err), &err);
+    lx_assert_ok(
+        lx_remote_open(&remote, in_root("runs.git"), in_root("r/deep/store/tmp"), &err),
+        &err);
+    lx_assert_ok(lx_synced_open(&synced, store, in_root("runs.git"), &err), &err);
+    lx_assert_ok(lx_remote_list(&there, &n, remote, &err), &err);
+    lx_assert_ok(lx_query_runs(&list, store, NULL, arena, &err), &err);
+    lx_assert_ok(lx_transfer_new(&t, store, privacy, arena, &err), &err);
+    lx_assert_ok(lx_transfer_add(t, &list.rows[0], &err), &err);
+    lx_assert_ok(lx_remote_stage(&version, remote, t, &err), &err);
+    lx_assert_ok(lx_remote_push(remote, &version, 1, NULL, 0, &err), &err);
+    lx_assert_ok(lx_synced_add(synced, &version, "mark", &err), &err);
+    lx_assert_ok(lx_synced_save(synced, &err), &err);
     done();
-    must(lx_remote_list(&there, &n, remote, &err), &err);
-    must(lx_remote_fetch(remote, there, n, &err), &err);
+    lx_assert_ok(lx_remote_list(&there, &n, remote, &err), &err);
+    lx_assert_ok(lx_remote_fetch(remote, there, n, &err), &err);
     for (size_t i = 0; i < n; i++) {
         cJSON *record_of;
         lx_arrival how;
         int64_t seq;
-        must(lx_remote_record(&record_of, remote, &there[i], &err), &err);
-        must(lx_transfer_apply(&how, &seq, store, record_of, lx_remote_object, remote,
-                               &err),
-             &err);
+        lx_assert_ok(lx_remote_record(&record_of, remote, &there[i], &err), &err);
+        lx_assert_ok(lx_transfer_apply(&how, &seq, store, record_of, lx_remote_object,
+                                       remote, &err),
+                     &err);
         cJSON_Delete(record_of);
-        must(lx_synced_add(synced, &there[i], NULL, &err), &err);
-        must(lx_synced_save(synced, &err), &err);
+        lx_assert_ok(lx_synced_add(synced, &there[i], NULL, &err), &err);
+        lx_assert_ok(lx_synced_save(synced, &err), &err);
         done();
     }
     lx_transfer_free(t);
@@ -456,10 +441,10 @@ static void collect_garbage(void)
     record("goes", 2);
     record("goes as well", 3);
     done();
-    must(lx_run_trash(store, 2, true, &err), &err);
-    must(lx_run_trash(store, 3, true, &err), &err);
+    lx_assert_ok(lx_run_trash(store, 2, true, &err), &err);
+    lx_assert_ok(lx_run_trash(store, 3, true, &err), &err);
     done();
-    must(lx_store_gc(&report, store, &gc, ignore_line, NULL, &err), &err);
+    lx_assert_ok(lx_store_gc(&report, store, &gc, ignore_line, NULL, &err), &err);
     assert_int_equal(report.n_runs, 2);
     done();
     record("after", 4);
@@ -504,10 +489,10 @@ static void repair(void)
     open_store();
     record("one", 1);
     done();
-    must(lx_store_rebuild(store, &err), &err);
+    lx_assert_ok(lx_store_rebuild(store, &err), &err);
     done();
     damage_object();
-    must(lx_store_repair(&report, store, &source, ignore_line, NULL, &err), &err);
+    lx_assert_ok(lx_store_repair(&report, store, &source, ignore_line, NULL, &err), &err);
     done();
     close_store();
 }
@@ -647,7 +632,7 @@ static void check_image(int steps)
     if (rc < 0 || n_lines) {
         tally[lies].n_told++;
     } else {
-        must(take_facts(&found, image, &err), &err);
+        lx_assert_ok(take_facts(&found, image, &err), &err);
         check_invented(&found);
         tally[lies].n_sound++;
         if (!lies)
@@ -666,9 +651,10 @@ static void trace_scenario(const struct scenario *s)
     for (int k = 0; k <= MAX_STEPS; k++)
         free_facts(&at_step[k]);
     n_steps = 0;
-    shell("rm -rf '%s/r' '%s/away' '%s/runs.git' && mkdir '%s/r' && git init -q --bare "
-          "'%s/runs.git'",
-          root, root, root, root, root);
+    lx_assert_shell(
+        "rm -rf '%s/r' '%s/away' '%s/runs.git' && mkdir '%s/r' && git init -q --bare "
+        "'%s/runs.git'",
+        root, root, root, root, root);
     store__the_schema = usual;
     power_trace_begin(in_root("r"));
     s->work();

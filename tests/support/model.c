@@ -10,12 +10,6 @@
 #include "tests/support/golden.h"
 #include "tests/support/kernel_case.h"
 
-void lx_assert_ok(int rc, const lx_error *err)
-{
-    if (rc < 0)
-        fail_msg("error %d: %s", rc, err->text);
-}
-
 void lx_model_fixture_open(lx_model_fixture *f, const char *path, int text_heads)
 {
     lx_error err = {0};

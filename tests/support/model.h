@@ -6,6 +6,7 @@
 
 #include "src/lora/lora.h"
 #include "src/model/eval.h"
+#include "tests/support/expect.h"
 
 typedef struct lx_model_fixture {
     lx_device *dev;
@@ -27,8 +28,5 @@ lx_eval *lx_run_golden(const lx_model_fixture *f, lx_eval_kind kind, const lx_te
 /* Fails the test unless the output equals the golden's tensor within the relative error. */
 void lx_check_output(lx_eval *eval, const char *output, const lx_tensor_file *golden,
                      const char *expected, double limit);
-
-/* The result of a call that must succeed. */
-void lx_assert_ok(int rc, const lx_error *err);
 
 #endif

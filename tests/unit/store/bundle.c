@@ -19,6 +19,7 @@
 #include "store/dataset.h"
 #include "store/tar.h"
 #include "tests/support/golden.h"
+#include "tests/support/expect.h"
 
 static char folder[64];
 
@@ -39,12 +40,6 @@ static int drop_folder(void **state)
     return system(command);
 }
 
-static void need(int rc, const lx_error *err)
-{
-    if (rc < 0)
-        fail_msg("%s", err->text);
-}
-
 static const char *in_folder(const char *name)
 {
     static char paths[32][128];
@@ -58,7 +53,7 @@ static lx_store *open_store(const char *name)
 {
     lx_store *store = NULL;
     lx_error err = {0};
-    need(lx_store_open(&store, in_folder(name), false, &err), &err);
+    lx_assert_ok(lx_store_open(&store, in_folder(name), false, &err), &err);
     return store;
 }
 
@@ -82,7 +77,7 @@ static int64_t record(lx_store *store)
     lx_hash root;
     int64_t seq;
 
-    need(lx_store_dataset_put(&dataset, store, &data, 1, &err), &err);
+    lx_assert_ok(lx_store_dataset_put(&dataset, store, &data, 1, &err), &err);
     root = lx_sha256_of(dataset, strlen(dataset));
     lx_hash_hex(hex, &root);
     snprintf(spec, sizeof spec, "{\"dataset\":\"%s\",\"flags\":{}}", hex);
@@ -95,18 +90,18 @@ static int64_t record(lx_store *store)
         .dataset = dataset,
         .spec = spec,
         .started = 1.7e9};
-    need(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
     seq = lx_run_seq(run);
     for (int i = 1; i <= 5000; i++)
-        need(lx_run_log(run, "loss", i, i == 3 ? (double)NAN : 1.0 / i, &err), &err);
-    need(lx_run_log(run, "lr/unet", -1, -0.0, &err), &err);
-    need(lx_run_artifact(run, "lora", "a.safetensors", lora, sizeof lora - 1, 5000, &err),
+        lx_assert_ok(lx_run_log(run, "loss", i, i == 3 ? (double)NAN : 1.0 / i, &err), &err);
+    lx_assert_ok(lx_run_log(run, "lr/unet", -1, -0.0, &err), &err);
+    lx_assert_ok(lx_run_artifact(run, "lora", "a.safetensors", lora, sizeof lora - 1, 5000, &err),
          &err);
-    need(lx_run_artifact(run, "sample", "b.png", "\x89PNG\0wren", 9, 10, &err), &err);
-    need(lx_run_end_at(run, "finished", NULL, 1.7e9 + 60, &err), &err);
-    need(lx_run_note(store, seq, "first note by wren", &err), &err);
-    need(lx_run_tag(store, seq, "good", NULL, &err), &err);
-    need(lx_run_pin(store, seq, true, &err), &err);
+    lx_assert_ok(lx_run_artifact(run, "sample", "b.png", "\x89PNG\0wren", 9, 10, &err), &err);
+    lx_assert_ok(lx_run_end_at(run, "finished", NULL, 1.7e9 + 60, &err), &err);
+    lx_assert_ok(lx_run_note(store, seq, "first note by wren", &err), &err);
+    lx_assert_ok(lx_run_tag(store, seq, "good", NULL, &err), &err);
+    lx_assert_ok(lx_run_pin(store, seq, true, &err), &err);
     lx_free(dataset);
     return seq;
 }
@@ -121,17 +116,17 @@ static void export_to(const char *path, lx_store *store, bool keeps_private,
     lx_error err = {0};
     size_t n;
 
-    need(lx_privacy_new(&privacy, keeps_private, &err), &err);
-    need(lx_transfer_new(&t, store, privacy, arena, &err), &err);
-    need(lx_query_runs(&runs, store, NULL, arena, &err), &err);
+    lx_assert_ok(lx_privacy_new(&privacy, keeps_private, &err), &err);
+    lx_assert_ok(lx_transfer_new(&t, store, privacy, arena, &err), &err);
+    lx_assert_ok(lx_query_runs(&runs, store, NULL, arena, &err), &err);
     for (size_t i = 0; i < runs.count; i++)
-        need(lx_transfer_learn(t, &runs.rows[i], &err), &err);
+        lx_assert_ok(lx_transfer_learn(t, &runs.rows[i], &err), &err);
     for (size_t i = 0; i < runs.count; i++)
-        need(lx_transfer_add(t, &runs.rows[i], &err), &err);
+        lx_assert_ok(lx_transfer_add(t, &runs.rows[i], &err), &err);
     lx_transfer_left(t, &n);
     assert_int_equal(n, n_left);
     assert_int_equal(lx_transfer_has_new_spec(t), !keeps_private);
-    need(lx_bundle_write(path, t, privacy, arena, &err), &err);
+    lx_assert_ok(lx_bundle_write(path, t, privacy, arena, &err), &err);
     lx_transfer_free(t);
     lx_privacy_free(privacy);
     lx_arena_free(arena);
@@ -145,8 +140,8 @@ static lx_arrival import_from(const char *path, lx_store *store)
     lx_error err = {0};
     int64_t seq;
 
-    need(lx_bundle_open(&bundle, path, in_folder("scratch"), &err), &err);
-    cJSON_ArrayForEach(run, lx_bundle_runs(bundle)) need(
+    lx_assert_ok(lx_bundle_open(&bundle, path, in_folder("scratch"), &err), &err);
+    cJSON_ArrayForEach(run, lx_bundle_runs(bundle)) lx_assert_ok(
         lx_transfer_apply(&how, &seq, store, run, lx_bundle_fetch, bundle, &err), &err);
     lx_bundle_close(bundle);
     return how;
@@ -162,7 +157,7 @@ static void assert_sound(lx_store *store)
 {
     lx_check_report report;
     lx_error err = {0};
-    need(lx_store_check(&report, store, tell, NULL, &err), &err);
+    lx_assert_ok(lx_store_check(&report, store, tell, NULL, &err), &err);
     assert_int_equal(report.n_problems, 0);
 }
 
@@ -173,7 +168,7 @@ static lx_str unpacked(const char *path)
     size_t n;
     char *raw;
 
-    need(lx_file_read(&packed, path, 1 << 30, &err), &err);
+    lx_assert_ok(lx_file_read(&packed, path, 1 << 30, &err), &err);
     n = (size_t)ZSTD_getFrameContentSize(packed.data, packed.len);
     raw = malloc(n);
     assert_int_equal(ZSTD_decompress(raw, n, packed.data, packed.len), n);
@@ -202,20 +197,20 @@ static void test_store_bundle__another_store_has_all_of_it(void **state)
     export_to(path, a, true, 0);
     assert_int_equal(import_from(path, b), LX_ARRIVED_NEW);
     assert_sound(b);
-    need(lx_query_find(&row, b, "wren-test", arena, &err), &err);
+    lx_assert_ok(lx_query_find(&row, b, "wren-test", arena, &err), &err);
     assert_string_equal(row.status, "finished");
     assert_true(row.started == 1.7e9 && row.ended == 1.7e9 + 60);
     assert_false(row.is_pinned); /* pins stay at home */
-    need(lx_query_curve(&loss, b, row.seq, "loss", 0, arena, &err), &err);
+    lx_assert_ok(lx_query_curve(&loss, b, row.seq, "loss", 0, arena, &err), &err);
     assert_int_equal(loss.n, 5000);
     assert_true(isnan(loss.values[2]) && loss.values[4999] == 1.0 / 5000);
-    need(lx_query_curve(&rate, b, row.seq, "lr/unet", 0, arena, &err), &err);
+    lx_assert_ok(lx_query_curve(&rate, b, row.seq, "lr/unet", 0, arena, &err), &err);
     assert_true(rate.n == 1 && rate.steps[0] == -1 && signbit(rate.values[0]));
-    need(lx_query_remarks(&remarks, &n, b, row.seq, NULL, arena, &err), &err);
+    lx_assert_ok(lx_query_remarks(&remarks, &n, b, row.seq, NULL, arena, &err), &err);
     assert_int_equal(n, 2);
-    need(lx_query_artifacts(&artifacts, &n, b, &row, arena, &err), &err);
+    lx_assert_ok(lx_query_artifacts(&artifacts, &n, b, &row, arena, &err), &err);
     assert_int_equal(n, 2);
-    need(lx_query_texts(&texts, b, &row, arena, &err), &err);
+    lx_assert_ok(lx_query_texts(&texts, b, &row, arena, &err), &err);
     assert_string_equal(texts.command_line, "lx train --output_dir /home/wren/out");
     lx_arena_free(arena);
     lx_store_close(a);
@@ -237,12 +232,12 @@ static void test_store_bundle__twice_is_once_and_more_is_added(void **state)
     assert_int_equal(import_from(path, b), LX_ARRIVED_NEW);
     assert_int_equal(import_from(path, b), LX_ARRIVED_KNOWN);
     assert_int_equal(import_from(path, a), LX_ARRIVED_KNOWN);
-    need(lx_run_note(a, seq, "a second note", &err), &err);
+    lx_assert_ok(lx_run_note(a, seq, "a second note", &err), &err);
     export_to(path, a, true, 0);
     assert_int_equal(import_from(path, b), LX_ARRIVED_EXTENDED);
-    need(lx_query_runs(&runs, b, NULL, arena, &err), &err);
+    lx_assert_ok(lx_query_runs(&runs, b, NULL, arena, &err), &err);
     assert_int_equal(runs.count, 1);
-    need(lx_query_remarks(&remarks, &n, b, runs.rows[0].seq, "note", arena, &err), &err);
+    lx_assert_ok(lx_query_remarks(&remarks, &n, b, runs.rows[0].seq, "note", arena, &err), &err);
     assert_int_equal(n, 2);
     assert_sound(b);
     lx_arena_free(arena);
@@ -262,16 +257,16 @@ static void test_store_bundle__remarks_of_two_stores_end_equal(void **state)
 
     export_to(from_a, a, true, 0);
     import_from(from_a, b);
-    need(lx_query_find(&row_b, b, "wren-test", arena, &err), &err);
-    need(lx_run_name(a, seq, "earlier", &err), &err);
+    lx_assert_ok(lx_query_find(&row_b, b, "wren-test", arena, &err), &err);
+    lx_assert_ok(lx_run_name(a, seq, "earlier", &err), &err);
     usleep(2000);
-    need(lx_run_name(b, row_b.seq, "later", &err), &err);
+    lx_assert_ok(lx_run_name(b, row_b.seq, "later", &err), &err);
     export_to(from_a, a, true, 0);
     export_to(from_b, b, true, 0);
     assert_int_equal(import_from(from_b, a), LX_ARRIVED_EXTENDED);
     assert_int_equal(import_from(from_a, b), LX_ARRIVED_EXTENDED);
-    need(lx_query_run(&row_a, a, seq, arena, &err), &err);
-    need(lx_query_run(&row_b, b, row_b.seq, arena, &err), &err);
+    lx_assert_ok(lx_query_run(&row_a, a, seq, arena, &err), &err);
+    lx_assert_ok(lx_query_run(&row_b, b, row_b.seq, arena, &err), &err);
     assert_string_equal(row_a.name, "later");
     assert_string_equal(row_b.name, "later");
     assert_sound(a);
@@ -307,16 +302,16 @@ static void test_store_bundle__scrubbed_hashes_stay_consistent(void **state)
 
     assert_int_equal(import_from(path, b), LX_ARRIVED_NEW);
     assert_sound(b);
-    need(lx_query_find(&row, b, "user-test", arena, &err), &err);
-    need(lx_query_texts(&texts, b, &row, arena, &err), &err);
+    lx_assert_ok(lx_query_find(&row, b, "user-test", arena, &err), &err);
+    lx_assert_ok(lx_query_texts(&texts, b, &row, arena, &err), &err);
     assert_string_equal(texts.command_line, "lx train --output_dir ~/out");
     /* The spec names the dataset as it is now, and the dataset its folder. */
     hash = lx_sha256_of(texts.dataset, strlen(texts.dataset));
     lx_hash_hex(hex, &hash);
     assert_non_null(strstr(texts.spec, hex));
-    need(lx_query_artifacts(&artifacts, &n, b, &row, arena, &err), &err);
+    lx_assert_ok(lx_query_artifacts(&artifacts, &n, b, &row, arena, &err), &err);
     assert_true(lx_hash_from_hex(&hash, artifacts[0].object));
-    need(lx_object_get(&bytes, b, &hash, &err), &err);
+    lx_assert_ok(lx_object_get(&bytes, b, &hash, &err), &err);
     assert_int_equal(bytes.data[0], bytes.len - 8 - 3); /* the header's new length */
     assert_int_equal(bytes.data[0] % 8, 0);
     assert_memory_equal(bytes.data + bytes.len - 3, "xyz", 3);
@@ -376,8 +371,8 @@ static void test_store_bundle__bad_files_get_their_verdicts(void **state)
     cJSON *manifest = NULL, *item;
     int n = 0;
 
-    need(lx_file_read(&text, lx_badfile_need("manifest.json"), 1 << 20, &err), &err);
-    need(lx_json_parse(&manifest, text.data, text.len, &err), &err);
+    lx_assert_ok(lx_file_read(&text, lx_badfile_need("manifest.json"), 1 << 20, &err), &err);
+    lx_assert_ok(lx_json_parse(&manifest, text.data, text.len, &err), &err);
     cJSON_ArrayForEach(item, manifest)
     {
         const char *path = lx_badfile(lx_json_text(item, "file"));
@@ -404,7 +399,7 @@ static void write_packed(const char *path, const void *data, size_t n, bool says
     size_t got;
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_contentSizeFlag, says_size);
     got = ZSTD_compress2(zstd, out, ZSTD_compressBound(n), data, n);
-    need(lx_file_write(path, out, got, &err), &err);
+    lx_assert_ok(lx_file_write(path, out, got, &err), &err);
     ZSTD_freeCCtx(zstd);
     free(out);
 }
@@ -550,7 +545,7 @@ static int open_packed(const char *path, const void *data, size_t n, lx_error *e
     lx_bundle *bundle = NULL;
     int rc;
 
-    need(lx_file_write(path, data, n, err), err);
+    lx_assert_ok(lx_file_write(path, data, n, err), err);
     rc = lx_bundle_open(&bundle, path, folder, err);
     lx_bundle_close(bundle);
     return rc;
@@ -565,7 +560,7 @@ static void test_store_bundle__compressed_data_are_whole(void **state)
 
     record(a);
     export_to(path, a, true, 0);
-    need(lx_file_read(&packed, path, 1 << 24, &err), &err);
+    lx_assert_ok(lx_file_read(&packed, path, 1 << 24, &err), &err);
     assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_OK);
     assert_int_equal(open_packed(other, packed.data, packed.len - 9, &err), LX_EFORMAT);
     packed.data[packed.len / 2] ^= 1;

@@ -15,6 +15,7 @@
 #include "src/base/alloc.h"
 #include "store/chunk.h"
 #include "store/query.h"
+#include "tests/support/expect.h"
 
 static char folder[64];
 static lx_store *store;
@@ -40,18 +41,12 @@ static int tear_down(void **state)
     return system(command);
 }
 
-static void must(int rc, const lx_error *err)
-{
-    if (rc < 0)
-        fail_msg("%s", err->text);
-}
-
 static lx_run *begin(const char *name, const char *flags)
 {
     const lx_run_start start = {.name = name, .kind = "train", .flags = flags};
     lx_run *run;
     lx_error err;
-    must(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
     return run;
 }
 
@@ -65,7 +60,7 @@ static void check_sound(void)
 {
     lx_check_report report;
     lx_error err;
-    must(lx_store_check(&report, store, fail_line, NULL, &err), &err);
+    lx_assert_ok(lx_store_check(&report, store, fail_line, NULL, &err), &err);
 }
 
 /* One number by SQL, as another program would read it. */
@@ -84,7 +79,7 @@ static double number(const char *sql)
 {
     double x = -12345;
     lx_error err;
-    must(lx_store_sql(store, sql, NULL, 0, keep_number, &x, &err), &err);
+    lx_assert_ok(lx_store_sql(store, sql, NULL, 0, keep_number, &x, &err), &err);
     return x;
 }
 

@@ -20,6 +20,7 @@
 #include "store/bundle.h"
 #include "store/dataset.h"
 #include "store/tar.h"
+#include "tests/support/expect.h"
 
 static char folder[64];
 
@@ -46,12 +47,6 @@ static int drop_folder(void **state)
         lx_str_release(&kept[--n_kept]);
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command);
-}
-
-static void need(int rc, const lx_error *err)
-{
-    if (rc < 0)
-        fail_msg("%s", err->text);
 }
 
 static const char *in_folder(const char *name)
@@ -250,7 +245,7 @@ static void test_store_stranger__a_frame_has_the_size_it_says(void **state)
         assert_int_equal(says, n);
         says = (uint32_t)((int64_t)n + off[i]);
         memcpy(packed + 5, &says, 4);
-        need(lx_file_write(path, packed, got, &err), &err);
+        lx_assert_ok(lx_file_write(path, packed, got, &err), &err);
         if (lx_bundle_open(&bundle, path, folder, &err) != LX_EFORMAT)
             fail_msg("off by %lld: %s", (long long)off[i], err.text);
         /* What was unpacked is no archive: only the honest one comes as far as that. */
@@ -272,7 +267,7 @@ static void write_bundle(const char *path, blob **objects, size_t n, const char 
     for (size_t i = 0; i < n; i++)
         put_blob(&tar, "objects/", objects[i]);
     put_end(&tar);
-    need(lx_file_write(path, tar.data, tar.len, &err), &err);
+    lx_assert_ok(lx_file_write(path, tar.data, tar.len, &err), &err);
     lx_str_release(&tar);
 }
 
@@ -283,11 +278,11 @@ static void bring(const char *path, lx_store *store)
     lx_error err = {0};
     int64_t seq;
 
-    need(lx_bundle_open(&bundle, path, in_folder("scratch"), &err), &err);
-    need(lx_transfer_apply(&how, &seq, store,
-                           cJSON_GetArrayItem(lx_bundle_runs(bundle), 0), lx_bundle_fetch,
-                           bundle, &err),
-         &err);
+    lx_assert_ok(lx_bundle_open(&bundle, path, in_folder("scratch"), &err), &err);
+    lx_assert_ok(lx_transfer_apply(&how, &seq, store,
+                                   cJSON_GetArrayItem(lx_bundle_runs(bundle), 0),
+                                   lx_bundle_fetch, bundle, &err),
+                 &err);
     lx_bundle_close(bundle);
 }
 
@@ -311,21 +306,21 @@ static void test_store_stranger__links_in_the_store_are_not_followed(void **stat
     large = blob_of(noise, n);
     snprintf(run, sizeof run, RUN("\"diff\":\"%s\""), large.hex);
     write_bundle(in_folder("a.tar"), (blob *[]){&large}, 1, run);
-    need(lx_file_write(victim, "mine", 4, &err), &err);
-    need(lx_store_open(&store, in_folder("store"), false, &err), &err);
+    lx_assert_ok(lx_file_write(victim, "mine", 4, &err), &err);
+    lx_assert_ok(lx_store_open(&store, in_folder("store"), false, &err), &err);
     snprintf(path, sizeof path, "%s/store/objects/%.2s", folder, large.hex);
-    need(lx_make_dirs(path, &err), &err);
+    lx_assert_ok(lx_make_dirs(path, &err), &err);
     snprintf(path, sizeof path, "%s/store/objects/%.2s/%s", folder, large.hex,
              large.hex + 2);
     assert_int_equal(symlink(victim, path), 0);
-    need(lx_make_dirs(in_folder("scratch"), &err), &err);
+    lx_assert_ok(lx_make_dirs(in_folder("scratch"), &err), &err);
     snprintf(path, sizeof path, "%s/scratch/bundle-%ld", folder, (long)getpid());
     assert_int_equal(symlink(victim, path), 0);
     bring(in_folder("a.tar"), store);
-    need(lx_file_read(&bytes, victim, 100, &err), &err);
+    lx_assert_ok(lx_file_read(&bytes, victim, 100, &err), &err);
     assert_string_equal(bytes.data, "mine");
     assert_true(lx_hash_from_hex(&hash, large.hex));
-    need(lx_object_get(&bytes, store, &hash, &err), &err);
+    lx_assert_ok(lx_object_get(&bytes, store, &hash, &err), &err);
     assert_int_equal(bytes.len, n);
     snprintf(path, sizeof path, "%s/store/objects/%.2s/%s", folder, large.hex,
              large.hex + 2);
@@ -397,8 +392,8 @@ static void test_store_stranger__records_have_their_limits(void **state)
                 lx_str_puts(&json, text);
                 lx_str_puts(&json, at + 2);
             }
-            need(lx_json_parse(&record, RUN(""), strlen(RUN("")), &err), &err);
-            need(lx_json_parse(&value, json.data, json.len, &err), &err);
+            lx_assert_ok(lx_json_parse(&record, RUN(""), strlen(RUN("")), &err), &err);
+            lx_assert_ok(lx_json_parse(&value, json.data, json.len, &err), &err);
             cJSON_DeleteItemFromObject(record, rows[i].where);
             cJSON_AddItemToObject(record, rows[i].where, value);
             rc = lx_transfer_check(&id, record, &err);
@@ -436,7 +431,7 @@ static void test_store_stranger__names_upon_names_are_followed_once(void **state
         objects[i] = &level[i];
     snprintf(run, sizeof run, RUN("\"dataset\":\"%s\""), level[LEVELS - 1].hex);
     write_bundle(in_folder("deep.tar"), objects, LEVELS, run);
-    need(lx_store_open(&store, in_folder("deep"), false, &err), &err);
+    lx_assert_ok(lx_store_open(&store, in_folder("deep"), false, &err), &err);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     bring(in_folder("deep.tar"), store);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
@@ -445,7 +440,7 @@ static void test_store_stranger__names_upon_names_are_followed_once(void **state
         lx_hash hash;
         bool is_here = false;
         assert_true(lx_hash_from_hex(&hash, level[i].hex));
-        need(lx_object_exists(&is_here, store, &hash, &err), &err);
+        lx_assert_ok(lx_object_exists(&is_here, store, &hash, &err), &err);
         assert_true(is_here);
     }
     lx_store_close(store);

@@ -374,14 +374,16 @@ static void test_train_step__dropouts_follow_the_micro_step_alone(void **state)
 }
 
 /* Loss and gradients with --mixed_precision `how` against those in f32. The loss is scaled by `scale`, for
- * gradients that F16 cannot hold; a power of two changes nothing else. */
+ * gradients that F16 cannot hold; a power of two changes nothing else. The last limit is for a device that keeps
+ * activations in that type. */
 static void check_near_f32(char *how, double scale, double most_loss,
-                           double most_gradient)
+                           double most_gradient, double most_where_stored)
 {
     static char flag[] = "--mixed_precision";
     char *words[] = {flag, how};
     double losses[2], d2 = 0, w2 = 0;
     lx_error err = {0};
+    bool is_stored;
     float *f32;
     dropped d;
     size_t n;
@@ -408,32 +410,33 @@ static void check_near_f32(char *how, double scale, double most_loss,
         d2 += e * e;
         w2 += (double)f32[i] * f32[i];
     }
+    is_stored = strcmp(how, "fp16") == 0 ? d.t.model.dev->has_f16 : d.t.model.dev->has_bf16;
     print_message("    loss off by %.2e of it, gradients by %.2e\n",
                   losses[1] / losses[0] - 1, sqrt(d2 / w2));
     assert_true(losses[1] != losses[0]);
     assert_true(fabs(losses[1] / losses[0] - 1) <= most_loss);
-    assert_true(sqrt(d2 / w2) <= most_gradient);
+    assert_true(sqrt(d2 / w2) <= (is_stored ? most_where_stored : most_gradient));
     free(f32);
     close_dropped(&d);
 }
 
 /*
- * Rounding operands to 8 bits moves loss and gradients a little. The limit is what torch's autocast makes of
- * this very step with sd-scripts' network (4.9 %, tests/peers/bf16.py; over ten draws of noise and timesteps 4.6
- * to 5.8, 5.3 on average, the CPU's 3.2). 2.7 % is seen on the CPU; where activations and sums of gradients are
- * stored in that type 4.3 %, and 4.6 on average over ten draws.
+ * Rounding operands to 8 bits moves loss and gradients a little: on the CPU 2.7 % is seen, over ten draws of noise
+ * and timesteps 3.2 on average; the limit is a third more than is seen. Where activations and sums of gradients are stored
+ * in that type as well, as under torch's autocast, 4.3 % is seen, 4.6 on average: the limit is what torch makes of
+ * this very step with sd-scripts' network (4.9 %, 5.3 on average; tests/peers/bf16.py).
  */
 static void test_train_step__bf16_is_near_f32(void **state)
 {
     static char bf16[] = "bf16";
-    check_near_f32(bf16, 1, 1e-3, 4.89e-2);
+    check_near_f32(bf16, 1, 1e-3, 3.6e-2, 4.89e-2);
 }
 
 /* F16 has three bits more: an eighth of that (4e-2); 4.2e-3 is seen. */
 static void test_train_step__f16_is_near_f32(void **state)
 {
     static char fp16[] = "fp16";
-    check_near_f32(fp16, 1024, 1.25e-4, 5e-3);
+    check_near_f32(fp16, 1024, 1.25e-4, 5e-3, 5e-3);
 }
 
 /* As a module without a gradient is to torch's optimizers: neither moved nor decayed. */
