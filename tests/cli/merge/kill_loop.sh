@@ -5,7 +5,8 @@ for seed in 1 2; do
     "$LX" train $flags --max_train_steps 1 --network_dim 4 --seed $seed --output_dir . --output_name $seed >log 2>&1 ||
         { cat log; exit 1; }
 done
-merge() { "$LX" merge 1.safetensors:0.7 2.safetensors:0.4 -o "$1" --name "$2"; }
+two="1.safetensors:0.7 2.safetensors:0.4"
+merge() { "$LX" merge $two -o "$1" --name "$2"; }
 resize() { "$LX" resize 1.safetensors --rank 2 -o "$1" --name "$2"; }
 "$LX" tag-run "$("$LX" runs --csv --columns id -n 1 | tail -n 1)" +made=before >/dev/null || exit 1
 merge m.safetensors first >/dev/null && resize r.safetensors first >/dev/null || exit 1
@@ -14,11 +15,12 @@ i=0 whole=0 kills=${LX_TEST_KILLS:-200}
 while [ $i -lt $kills ]; do
     i=$((i + 1))
     rm -f m.safetensors r.safetensors
-    merge m.safetensors "m$i" >/dev/null 2>&1 &
+    # Not by the functions: the shell would be killed, and lx would live on beside what comes next.
+    "$LX" merge $two -o m.safetensors --name "m$i" >/dev/null 2>&1 &
     sleep "0.0$(printf %02d $((i * 7 % 60)))"
     kill -KILL $! 2>/dev/null
     wait $! 2>/dev/null
-    resize r.safetensors "r$i" >/dev/null 2>&1 &
+    "$LX" resize 1.safetensors --rank 2 -o r.safetensors --name "r$i" >/dev/null 2>&1 &
     sleep "0.0$(printf %02d $((i * 11 % 60)))"
     kill -KILL $! 2>/dev/null
     wait $! 2>/dev/null
