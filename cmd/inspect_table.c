@@ -731,6 +731,40 @@ bool lx_inspect_table_is_number(const lx_inspect_table *t, int column)
     return true;
 }
 
+/* n / 10^decimals and a unit. printf takes ten times as long, and a folder has thousands of numbers. */
+static const char *digits_text(bool is_negative, uint64_t n, int decimals,
+                               const char *unit, lx_arena *arena)
+{
+    char room[32], *const end = room + sizeof room, *p = end - strlen(unit);
+
+    memcpy(p, unit, strlen(unit));
+    for (int i = 0; n || i <= decimals; i++, n /= 10) {
+        if (i && i == decimals)
+            *--p = '.';
+        *--p = (char)('0' + n % 10);
+    }
+    if (is_negative)
+        *--p = '-';
+    return lx_arena_strndup(arena, p, (size_t)(end - p));
+}
+
+/* "12.3 MB": the digits that printf has of the quotient, which is not near a tie. */
+static const char *size_text(double bytes, lx_arena *arena)
+{
+    const int decimals = bytes < 1e9 ? 1 : 2;
+    const char *unit = bytes < 1e6 ? " kB" : bytes < 1e9 ? " MB" : " GB";
+    const uint64_t step = bytes < 1e6 ? 100 : bytes < 1e9 ? 100000 : 10000000;
+    const uint64_t n = bytes < 1e18 ? (uint64_t)bytes : 0;
+
+    if (n % step == step / 2 || bytes >= 1e18)
+        return lx_arena_printf(arena, "%.*f%s", decimals,
+                               bytes / (bytes < 1e6   ? 1e3
+                                        : bytes < 1e9 ? 1e6
+                                                      : 1e9),
+                               unit);
+    return digits_text(false, (n + step / 2) / step, decimals, unit, arena);
+}
+
 const char *lx_inspect_table_text(const lx_inspect_table *t, size_t row, int column,
                                   bool is_exact, lx_arena *arena)
 {
@@ -748,17 +782,14 @@ const char *lx_inspect_table_text(const lx_inspect_table *t, size_t row, int col
         return lx_arena_strdup(arena, when);
     }
     if (c->id == F_SIZE && !is_exact)
-        return cell->number < 1e6 ? lx_arena_printf(arena, "%.1f kB", cell->number / 1e3)
-               : cell->number < 1e9
-                   ? lx_arena_printf(arena, "%.1f MB", cell->number / 1e6)
-                   : lx_arena_printf(arena, "%.2f GB", cell->number / 1e9);
+        return size_text(cell->number, arena);
     if (!is_exact && c->type == LX_FIELD_ID && cell->kind == LX_CELL_TEXT)
         return lx_arena_strndup(arena, cell->text, strnlen(cell->text, 12));
     if (cell->kind == LX_CELL_TEXT)
         return cell->text; /* the table's, which outlives what is shown of it */
     if (cell->kind == LX_CELL_NUMBER && fabs(cell->number) < 1e6 &&
         cell->number == floor(cell->number)) /* the same digits, sooner */
-        return lx_arena_printf(arena, "%d", (int)cell->number);
+        return digits_text(cell->number < 0, (uint64_t)fabs(cell->number), 0, "", arena);
     if (cell->kind == LX_CELL_NUMBER && !is_exact)
         lx_str_printf(&text, "%.6g", cell->number);
     else

@@ -120,7 +120,9 @@ char *lx_str_detach(lx_str *s)
 
 bool lx_starts_with(const char *text, const char *prefix)
 {
-    return strncmp(text, prefix, strlen(prefix)) == 0;
+    while (*prefix && *text == *prefix) /* most differ in the first letters */
+        text++, prefix++;
+    return !*prefix;
 }
 
 bool lx_ends_with(const char *text, const char *suffix)

@@ -78,16 +78,19 @@ bool lx_tensor_file__measure(lx_tensor_view *view)
     return true;
 }
 
-static int compare_views(const void *a, const void *b)
+/* Of one name the first comes first. */
+static int compare_views(const void *pa, const void *pb)
 {
-    return strcmp((*(const lx_tensor_view *const *)a)->name,
-                  (*(const lx_tensor_view *const *)b)->name);
+    const lx_tensor_view *a = *(const lx_tensor_view *const *)pa,
+                         *b = *(const lx_tensor_view *const *)pb;
+    const int order = strcmp(a->name, b->name);
+
+    return order ? order : (a > b) - (a < b);
 }
 
-/* By name; a name twice is refused. */
-static int sort_names(const lx_tensor_view **views, size_t n, lx_error *err)
+/* A name twice is refused. */
+static int check_names(const lx_tensor_view *const *views, size_t n, lx_error *err)
 {
-    lx_tensor_file__sort(views, n, sizeof *views, compare_views);
     for (size_t i = 1; i < n; i++)
         if (!strcmp(views[i - 1]->name, views[i]->name))
             return lx_fail(err, LX_EFORMAT, "two tensors are named \"%s\"",
@@ -129,7 +132,8 @@ int lx_tensor_file__order(const lx_tensor_view **sorted, const lx_tensor_view *t
             return rc;
         sorted[i] = &tensors[i];
     }
-    return sort_names(sorted, n, err);
+    lx_tensor_file__sort(sorted, n, sizeof *sorted, compare_views);
+    return check_names(sorted, n, err);
 }
 
 lx_shown lx_show(const char *text, size_t n)
@@ -260,13 +264,24 @@ static int read_by_content(lx_tensor_file *file, const char *path, lx_error *err
     return lx_safetensors__read(file, err);
 }
 
-int lx_tensor_file__index(lx_tensor_file *file, lx_error *err)
+int lx_tensor_file__sort_names(lx_tensor_file *file, lx_error *err)
 {
     if (!(file->by_name = lx_calloc(file->count, sizeof *file->by_name)))
         return lx_oom(err);
     for (size_t i = 0; i < file->count; i++)
         file->by_name[i] = &file->views[i];
-    return sort_names(file->by_name, file->count, err);
+    lx_tensor_file__sort(file->by_name, file->count, sizeof *file->by_name,
+                         compare_views);
+    return LX_OK;
+}
+
+int lx_tensor_file__index(lx_tensor_file *file, lx_error *err)
+{
+    int rc;
+
+    if (!file->by_name && (rc = lx_tensor_file__sort_names(file, err)) < 0)
+        return rc;
+    return check_names(file->by_name, file->count, err);
 }
 
 static int map_file(lx_mapping *out, const char *path, lx_error *err)
@@ -402,9 +417,12 @@ const char *lx_tensor_file_metadata(const lx_tensor_file *file, const char *key)
 {
     const size_t n = strlen(key);
 
-    for (size_t i = 0; i < file->n_metadata; i++)
-        if (file->metadata[i].key_n == n && !memcmp(file->metadata[i].key, key, n))
-            return file->metadata[i].value;
+    for (size_t i = 0; i < file->n_metadata; i++) {
+        const lx_tensor_metadata *m = &file->metadata[i];
+        /* Keys begin alike ("ss_"): the last letter, or the end, tells more of them apart. */
+        if (m->key_n == n && m->key[n - !!n] == key[n - !!n] && !memcmp(m->key, key, n))
+            return m->value;
+    }
     return NULL;
 }
 

@@ -93,7 +93,9 @@ void lx_header_cache__begin(lx_tensor_file *file, const char *rest, size_t n,
                             size_t data_size);
 void lx_header_cache__keep(lx_tensor_file *file);
 
-/* Names in order, doubles refused: the last step of opening. */
+/* by_name, of one name the first one first; for a reader that tells doubles itself. */
+int lx_tensor_file__sort_names(lx_tensor_file *file, lx_error *err);
+/* Names in order, if they are not yet; doubles refused: the last step of opening. */
 int lx_tensor_file__index(lx_tensor_file *file, lx_error *err);
 
 /* The readers. */

@@ -9,70 +9,74 @@
 #include "src/base/str.h"
 #include "src/lora/peft_config.h"
 
+#define ENDING(text) text, sizeof text - 1
+
 /* Longer suffixes first: the first that fits wins. */
 static const struct {
     const char *suffix;
+    size_t n;
     lx_lora_role role;
 } suffixes[] = {
-    {".lora_linear_layer.down.weight", LX_ROLE_DOWN},
-    {".lora_linear_layer.up.weight", LX_ROLE_UP},
-    {".lora_magnitude_vector.weight", LX_ROLE_DORA},
-    {".lora_magnitude_vector", LX_ROLE_DORA},
-    {".lora_A.default.weight", LX_ROLE_DOWN},
-    {".lora_B.default.weight", LX_ROLE_UP},
-    {".lora_down.weight", LX_ROLE_DOWN},
-    {".lora_up.weight", LX_ROLE_UP},
-    {".lora_mid.weight", LX_ROLE_MID},
-    {"_lora_down.weight", LX_ROLE_DOWN},
-    {"_lora_up.weight", LX_ROLE_UP},
-    {".lora.down.weight", LX_ROLE_DOWN},
-    {".lora.up.weight", LX_ROLE_UP},
-    {"_lora.down.weight", LX_ROLE_DOWN},
-    {"_lora.up.weight", LX_ROLE_UP},
-    {".lora_A.weight", LX_ROLE_DOWN},
-    {".lora_B.weight", LX_ROLE_UP},
-    {".lora_B.bias", LX_ROLE_UP_BIAS},
-    {".oft_R.weight", LX_ROLE_OFT_R},
-    {".dora_scale", LX_ROLE_DORA},
-    {".magnitude", LX_ROLE_DORA},
-    {".oft_blocks", LX_ROLE_OFT_BLOCKS},
-    {".rescale", LX_ROLE_OFT_RESCALE},
-    {".hada_w1_a", LX_ROLE_HADA_W1_A},
-    {".hada_w1_b", LX_ROLE_HADA_W1_B},
-    {".hada_w2_a", LX_ROLE_HADA_W2_A},
-    {".hada_w2_b", LX_ROLE_HADA_W2_B},
-    {".hada_t1", LX_ROLE_HADA_T1},
-    {".hada_t2", LX_ROLE_HADA_T2},
-    {".lokr_w1_a", LX_ROLE_LOKR_W1_A},
-    {".lokr_w1_b", LX_ROLE_LOKR_W1_B},
-    {".lokr_w2_a", LX_ROLE_LOKR_W2_A},
-    {".lokr_w2_b", LX_ROLE_LOKR_W2_B},
-    {".lokr_t2", LX_ROLE_LOKR_T2},
-    {".lokr_w1", LX_ROLE_LOKR_W1},
-    {".lokr_w2", LX_ROLE_LOKR_W2},
-    {".on_input", LX_ROLE_IA3_ON_INPUT},
-    {".a1.weight", LX_ROLE_GLORA_A1},
-    {".a2.weight", LX_ROLE_GLORA_A2},
-    {".b1.weight", LX_ROLE_GLORA_B1},
-    {".b2.weight", LX_ROLE_GLORA_B2},
-    {".bm.weight", LX_ROLE_GLORA_BM},
-    {".w_norm", LX_ROLE_W_NORM},
-    {".b_norm", LX_ROLE_B_NORM},
-    {".diff_b", LX_ROLE_DIFF_B},
-    {".diff", LX_ROLE_DIFF},
-    {".lora_A", LX_ROLE_DOWN},
-    {".lora_B", LX_ROLE_UP},
-    {".lora_down", LX_ROLE_DOWN},
-    {".lora_up", LX_ROLE_UP},
-    {".down.weight", LX_ROLE_DOWN}, /* XLabs: ".processor.qkv_lora1.down.weight" */
-    {".up.weight", LX_ROLE_UP},
-    {".down", LX_ROLE_DOWN}, /* ControlLoRA */
-    {".up", LX_ROLE_UP},
-    {".alpha", LX_ROLE_ALPHA},
-    {".scale", LX_ROLE_SCALE},
-    {":down", LX_ROLE_DOWN},
-    {":up", LX_ROLE_UP},
-    {".weight", LX_ROLE_IA3_WEIGHT},
+    {ENDING(".lora_linear_layer.down.weight"), LX_ROLE_DOWN},
+    {ENDING(".lora_linear_layer.up.weight"), LX_ROLE_UP},
+    {ENDING(".lora_magnitude_vector.weight"), LX_ROLE_DORA},
+    {ENDING(".lora_magnitude_vector"), LX_ROLE_DORA},
+    {ENDING(".lora_A.default.weight"), LX_ROLE_DOWN},
+    {ENDING(".lora_B.default.weight"), LX_ROLE_UP},
+    {ENDING(".lora_down.weight"), LX_ROLE_DOWN},
+    {ENDING(".lora_up.weight"), LX_ROLE_UP},
+    {ENDING(".lora_mid.weight"), LX_ROLE_MID},
+    {ENDING("_lora_down.weight"), LX_ROLE_DOWN},
+    {ENDING("_lora_up.weight"), LX_ROLE_UP},
+    {ENDING(".lora.down.weight"), LX_ROLE_DOWN},
+    {ENDING(".lora.up.weight"), LX_ROLE_UP},
+    {ENDING("_lora.down.weight"), LX_ROLE_DOWN},
+    {ENDING("_lora.up.weight"), LX_ROLE_UP},
+    {ENDING(".lora_A.weight"), LX_ROLE_DOWN},
+    {ENDING(".lora_B.weight"), LX_ROLE_UP},
+    {ENDING(".lora_B.bias"), LX_ROLE_UP_BIAS},
+    {ENDING(".oft_R.weight"), LX_ROLE_OFT_R},
+    {ENDING(".dora_scale"), LX_ROLE_DORA},
+    {ENDING(".magnitude"), LX_ROLE_DORA},
+    {ENDING(".oft_blocks"), LX_ROLE_OFT_BLOCKS},
+    {ENDING(".rescale"), LX_ROLE_OFT_RESCALE},
+    {ENDING(".hada_w1_a"), LX_ROLE_HADA_W1_A},
+    {ENDING(".hada_w1_b"), LX_ROLE_HADA_W1_B},
+    {ENDING(".hada_w2_a"), LX_ROLE_HADA_W2_A},
+    {ENDING(".hada_w2_b"), LX_ROLE_HADA_W2_B},
+    {ENDING(".hada_t1"), LX_ROLE_HADA_T1},
+    {ENDING(".hada_t2"), LX_ROLE_HADA_T2},
+    {ENDING(".lokr_w1_a"), LX_ROLE_LOKR_W1_A},
+    {ENDING(".lokr_w1_b"), LX_ROLE_LOKR_W1_B},
+    {ENDING(".lokr_w2_a"), LX_ROLE_LOKR_W2_A},
+    {ENDING(".lokr_w2_b"), LX_ROLE_LOKR_W2_B},
+    {ENDING(".lokr_t2"), LX_ROLE_LOKR_T2},
+    {ENDING(".lokr_w1"), LX_ROLE_LOKR_W1},
+    {ENDING(".lokr_w2"), LX_ROLE_LOKR_W2},
+    {ENDING(".on_input"), LX_ROLE_IA3_ON_INPUT},
+    {ENDING(".a1.weight"), LX_ROLE_GLORA_A1},
+    {ENDING(".a2.weight"), LX_ROLE_GLORA_A2},
+    {ENDING(".b1.weight"), LX_ROLE_GLORA_B1},
+    {ENDING(".b2.weight"), LX_ROLE_GLORA_B2},
+    {ENDING(".bm.weight"), LX_ROLE_GLORA_BM},
+    {ENDING(".w_norm"), LX_ROLE_W_NORM},
+    {ENDING(".b_norm"), LX_ROLE_B_NORM},
+    {ENDING(".diff_b"), LX_ROLE_DIFF_B},
+    {ENDING(".diff"), LX_ROLE_DIFF},
+    {ENDING(".lora_A"), LX_ROLE_DOWN},
+    {ENDING(".lora_B"), LX_ROLE_UP},
+    {ENDING(".lora_down"), LX_ROLE_DOWN},
+    {ENDING(".lora_up"), LX_ROLE_UP},
+    {ENDING(".down.weight"),
+     LX_ROLE_DOWN}, /* XLabs: ".processor.qkv_lora1.down.weight" */
+    {ENDING(".up.weight"), LX_ROLE_UP},
+    {ENDING(".down"), LX_ROLE_DOWN}, /* ControlLoRA */
+    {ENDING(".up"), LX_ROLE_UP},
+    {ENDING(".alpha"), LX_ROLE_ALPHA},
+    {ENDING(".scale"), LX_ROLE_SCALE},
+    {ENDING(":down"), LX_ROLE_DOWN},
+    {ENDING(":up"), LX_ROLE_UP},
+    {ENDING(".weight"), LX_ROLE_IA3_WEIGHT},
 };
 
 /* `.lora_A.NAME.weight` of an adapter that is not called default. */
@@ -94,8 +98,10 @@ static bool split_key(const char *key, size_t *stem, lx_lora_role *role)
 {
     size_t n = strlen(key);
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        size_t m = strlen(suffixes[i].suffix);
-        if (n > m && memcmp(key + n - m, suffixes[i].suffix, m) == 0) {
+        const char *suffix = suffixes[i].suffix;
+        const size_t m = suffixes[i].n;
+        /* The third letter from the end, which all have, tells most apart. */
+        if (n > m && key[n - 3] == suffix[m - 3] && memcmp(key + n - m, suffix, m) == 0) {
             if (suffixes[i].role == LX_ROLE_IA3_WEIGHT &&
                 split_named_adapter(key, stem, role))
                 return true;
