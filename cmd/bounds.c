@@ -113,6 +113,11 @@ void lx_bounds_read(lx_bounds *b, const char *path)
             LX_SANDBOX_READ);
 }
 
+void lx_bounds_read_folder(lx_bounds *b, const char *path)
+{
+    add(b, path, LX_SANDBOX_READ);
+}
+
 void lx_bounds_read_all(lx_bounds *b)
 {
     add(b, "/", LX_SANDBOX_READ);

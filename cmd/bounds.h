@@ -28,6 +28,8 @@ typedef struct lx_bounds {
  * with what links in it lead to. What does not exist adds nothing.
  */
 void lx_bounds_read(lx_bounds *b, const char *path);
+/* The same of a folder in which the caller has met no links, without looking for them again. */
+void lx_bounds_read_folder(lx_bounds *b, const char *path);
 /* Any file. */
 void lx_bounds_read_all(lx_bounds *b);
 /* A file or folder that will be made or replaced: the folder in which it lies, or the nearest one that exists. */

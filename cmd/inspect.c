@@ -94,6 +94,10 @@ static int confine(lx_cli *cli, const struct inspect_args *args,
 
     for (size_t i = 0; i < args->files.count; i++) {
         const char *word = args->files.items[i];
+        if (!files->has_links && lx_file_is_dir(word)) {
+            lx_bounds_read_folder(&b, word);
+            continue;
+        }
         lx_bounds_read(&b, word);
         if (!strpbrk(word, "*?[") && !lx_file_exists(word))
             lx_bounds_read(&b, lx_inspect_stored_path(cli, word));

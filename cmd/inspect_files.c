@@ -89,6 +89,7 @@ static int walk(lx_file_list *l, lx_cli *cli, const char *folder, int depth,
         tell_refusal(cli, &problem);
         return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
     }
+    l->has_links |= dir.has_links;
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
         const char *name = dir.names[i], *path;
         if (name[0] == '.')

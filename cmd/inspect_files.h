@@ -17,6 +17,7 @@ typedef struct lx_file_list {
     size_t n_folders;  /* words that were folders or patterns */
     size_t n_pictures; /* pictures met in folders, which are left out */
     bool has_patterns;
+    bool has_links; /* in the folders: what they lead to is elsewhere */
 } lx_file_list;
 
 /* LX_ENOTFOUND: a pattern without a file. Folders that cannot be read are told on stderr. */

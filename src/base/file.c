@@ -467,6 +467,7 @@ static int collect_names(lx_dir *out, DIR *dir, lx_error *err)
             !(out->names[out->count] = lx_strdup(entry->d_name)))
             return lx_oom(err);
         out->count++;
+        out->has_links |= entry->d_type != DT_REG && entry->d_type != DT_DIR;
     }
     return errno ? lx_fail_errno(err, noted(errno), "cannot read the folder") : LX_OK;
 }

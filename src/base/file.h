@@ -63,6 +63,7 @@ int lx_file_copy(const char *to, const char *from, lx_error *err); /* regular fi
 typedef struct lx_dir {
     char **names;
     size_t count, capacity;
+    bool has_links; /* or the system does not say what some are */
 } lx_dir;
 int lx_dir_list(lx_dir *out, const char *path, lx_error *err);
 void lx_dir_free(lx_dir *dir);

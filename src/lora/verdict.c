@@ -139,7 +139,7 @@ static const lx_counted *member_fold(const lx_count_group *group, const char *ke
     for (size_t i = 0; i < group->n_items; i++) {
         const char *s = group->items[i].name;
         size_t m = group->items[i].n;
-        if (m != n && (m < n || (*s > ' ' && s[m - 1] > ' ')))
+        if (m != n && m && (*s > ' ' && s[m - 1] > ' '))
             continue; /* nearly all */
         while (m > n && *s <= ' ' && isspace((unsigned char)*s))
             s++, m--;

@@ -28,25 +28,28 @@ static int width_of(uint32_t c)
     return width < 0 ? 1 : width;
 }
 
-/* Letters of ASCII alone, each of which takes one column and is shown as it is: nearly all cells. */
-static bool is_plain(const char *text)
+/* Letters of ASCII alone, each of which takes one column and is shown as it is: nearly all cells. *end: where it ends,
+ * or at what is no such letter. */
+static bool is_plain(const char **end, const char *text)
 {
     while (*text >= 0x20 && *text < 0x7F)
         text++;
+    *end = text;
     return !*text;
 }
 
 /* Bytes of `text` that fit `width` columns; *used is how many they take. */
 static size_t fitting(int *used, const char *text, int width)
 {
-    const char *p = text, *end = text + strlen(text);
+    const char *p = text, *end;
     locale_t before;
     size_t n = 0;
 
-    if (is_plain(text)) {
+    if (is_plain(&end, text)) {
         *used = end - text < width ? (int)(end - text) : width > 0 ? width : 0;
         return (size_t)*used;
     }
+    end += strlen(end);
     pthread_once(&once, make_locale);
     before = utf8 ? uselocale(utf8) : (locale_t)0;
     *used = 0;
@@ -85,8 +88,8 @@ static int escape_cells(layout *l, lx_error *err)
     int rc = LX_OK;
 
     for (size_t i = 0; i < t->n_rows * t->n_columns && rc == LX_OK; i++) {
-        const char *text = t->cells[i] ? t->cells[i] : "-";
-        if (is_plain(text)) {
+        const char *text = t->cells[i] ? t->cells[i] : "-", *end;
+        if (is_plain(&end, text)) {
             l->cells[i] = text;
             continue;
         }
