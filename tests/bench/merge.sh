@@ -1,11 +1,13 @@
 #!/bin/sh
 # merge.sh LX PYTHON SD_SCRIPTS [RUNS] - merging two rank-32 LoRAs of SD 1.5's sizes, as whole processes
 #
-# Times cp of the result's bytes, lx merge (recorded and not) and the peer's networks/merge_lora.py in turn, so that
-# all meet the same machine, and prints each one's least and median time and its processor time. None replaces a file:
-# giving back the old one's pages takes longer than writing the new one's header. `LX_BENCH_WITH="chrt -f 1"` puts them
-# before other programs. PYTHON has torch and safetensors. The files (37.9 MB in F16; 75.7 MB in F32 with
-# LX_BENCH_DTYPE=float32) are made at random.
+# Times cp of the two inputs, cp of the result alone, lx merge (recorded and not) and the peer's networks/merge_lora.py
+# in turn, so that all meet the same machine, and prints each one's least and median time and its processor time, and
+# what share of the speed of either cp a merge has. None replaces a file: giving back the old one's pages takes longer
+# than writing the new one's header. `LX_BENCH_WITH="chrt -f 1"` puts them before other programs (and before the
+# kernel's own threads that write to the disk, which a recorded merge waits for). PYTHON has torch and safetensors. The
+# files (37.9 MB in F16; 75.7 MB in F32 with LX_BENCH_DTYPE=float32) are made at random; the exact merge of both has
+# twice the rank, so it is as large as they are together.
 set -eu
 lx=$(realpath "${1:?usage: merge.sh LX PYTHON SD_SCRIPTS [RUNS]}")
 python=${2:?}
@@ -39,7 +41,7 @@ precision=$([ "${LX_BENCH_DTYPE:-float16}" = float16 ] && echo fp16 || echo floa
 measure() {
     name=$1
     shift
-    rm -f out.safetensors peer.safetensors copy.safetensors
+    rm -f out.safetensors peer.safetensors copy.safetensors two/*
     # shellcheck disable=SC2086
     "$python" - "$name.times" ${LX_BENCH_WITH-} "$@" <<'PY'
 import os, subprocess, sys, time
@@ -50,11 +52,13 @@ used = after.children_user + after.children_system - cpu.children_user - cpu.chi
 open(sys.argv[1], "a").write(f"{end - begin} {used}\n")
 PY
 }
+mkdir two
 merge="$lx merge a.safetensors:0.7 b.safetensors:0.4"
 $merge --no_record -o whole.safetensors >/dev/null
 i=0
 while [ $i -lt "$runs" ]; do
-    measure cp cp whole.safetensors copy.safetensors
+    measure cp_inputs cp a.safetensors b.safetensors two
+    measure cp_result cp whole.safetensors copy.safetensors
     # shellcheck disable=SC2086
     measure lx $merge -o out.safetensors
     # shellcheck disable=SC2086
@@ -64,8 +68,14 @@ while [ $i -lt "$runs" ]; do
     i=$((i + 1))
 done
 ls -l a.safetensors b.safetensors whole.safetensors peer.safetensors | awk '{print $5, $NF}'
-for name in cp lx lx_no_record merge_lora.py; do
+for name in cp_inputs cp_result lx lx_no_record merge_lora.py; do
     sort -n "$name.times" | awk -v name="$name" '{w[NR] = $1; c[NR] = $2}
         END {m = int((NR + 1) / 2)
              printf "%-14s least %.3f s, median %.3f s, processor %.3f s\n", name, w[1], w[m], c[m]}'
+done
+least() { sort -n "$1.times" | head -n 1 | cut -d ' ' -f 1; }
+for name in lx lx_no_record; do
+    echo "$name $(least "$name") $(least cp_inputs) $(least cp_result)" |
+        awk '{printf "%-14s by the least times: %.0f %% of the speed of cp of the two inputs, %.0f %% of that of cp of the result alone\n",
+              $1, 100 * $3 / $2, 100 * $4 / $2}'
 done
