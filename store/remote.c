@@ -347,6 +347,21 @@ int lx_remote_fetch(lx_remote *r, const lx_remote_version *versions, size_t n,
     return rc;
 }
 
+/* A fetch says nothing of refs that are not there any more. */
+static bool has_arrived(lx_remote *r, const lx_remote_version *v)
+{
+    git_odb *odb = NULL;
+    git_object_t type;
+    git_oid oid;
+    size_t size;
+    int code = store__git2.oid_fromstr(&oid, v->commit);
+
+    if (code == 0 && (code = store__git2.repository_odb(&odb, r->repo)) == 0)
+        code = store__git2.odb_read_header(&size, &type, odb, &oid);
+    store__git2.odb_free(odb);
+    return code != GIT_ENOTFOUND;
+}
+
 static int open_version(git_tree **tree, lx_remote *r, const lx_remote_version *v)
 {
     git_commit *commit = NULL;
@@ -409,6 +424,11 @@ int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
     *record = NULL;
     store__git2.tree_free(r->objects);
     r->objects = NULL;
+    if (!has_arrived(r, v)) {
+        rc = lx_fail(err, LX_ENOTFOUND, "%s: version %.10s of run %s is gone from it",
+                     r->shown, v->commit, v->run);
+        goto done;
+    }
     if ((code = open_version(&tree, r, v)) < 0 ||
         (code = open_blob(&blob, r, tree, "record.json", MOST_RECORD)) < 0) {
         rc =

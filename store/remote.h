@@ -48,7 +48,8 @@ int lx_remote_list(const lx_remote_version **out, size_t *n, lx_remote *remote,
 int lx_remote_fetch(lx_remote *remote, const lx_remote_version *versions, size_t n,
                     lx_error *err);
 /* *record is yours (cJSON_Delete) and sound (lx_transfer_check); its id is the version's.
- * Objects are those of this version until the next call. */
+ * Objects are those of this version until the next call. LX_ENOTFOUND: it was not fetched, since another push
+ * replaced it after it was listed: list again. LX_EFORMAT, LX_ELIMIT: it is no run of lx. */
 int lx_remote_record(cJSON **record, lx_remote *remote, const lx_remote_version *version,
                      lx_error *err);
 /* An lx_transfer_fetch; context is the remote. */

@@ -8,6 +8,8 @@
 
 enum { BLOCK_BYTES = 64 * 1024, MOST_KEPT = 4 * 1024 * 1024 };
 
+static size_t first_block = BLOCK_BYTES;
+
 typedef struct block {
     struct block *next;
     size_t size, used;
@@ -19,12 +21,17 @@ struct lx_arena {
     size_t block_bytes; /* of the next block */
 };
 
+void lx_arena_use_blocks(size_t bytes)
+{
+    first_block = bytes ? bytes : BLOCK_BYTES;
+}
+
 lx_arena *lx_arena_new(void)
 {
     lx_arena *arena = lx_calloc(1, sizeof *arena);
 
     if (arena)
-        arena->block_bytes = BLOCK_BYTES;
+        arena->block_bytes = first_block;
     return arena;
 }
 

@@ -14,8 +14,9 @@
 typedef struct lx_arena lx_arena;
 
 lx_arena *lx_arena_new(void);
-void lx_arena_free(lx_arena *arena);  /* and all that came from it; NULL is fine */
-void lx_arena_reset(lx_arena *arena); /* as new, keeping one block that holds what was needed */
+void lx_arena_free(lx_arena *arena); /* and all that came from it; NULL is fine */
+void lx_arena_reset(
+    lx_arena *arena); /* as new, keeping one block that holds what was needed */
 
 void *lx_arena_alloc(lx_arena *arena, size_t bytes); /* 16-byte aligned, uninitialised */
 void *lx_arena_calloc(lx_arena *arena, size_t n, size_t bytes);
@@ -25,5 +26,9 @@ int lx_arena_grow(lx_arena *arena, void *array_pointer, size_t *capacity, size_t
 char *lx_arena_strdup(lx_arena *arena, const char *text);
 char *lx_arena_strndup(lx_arena *arena, const char *text, size_t n);
 char *lx_arena_printf(lx_arena *arena, const char *fmt, ...) LX_PRINTF(2, 3);
+
+/* Tests: how large the blocks of arenas made from now on are; with 1 each piece is an allocation of its own, which can
+ * fail. 0: as usual. */
+void lx_arena_use_blocks(size_t bytes);
 
 #endif

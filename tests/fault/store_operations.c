@@ -31,6 +31,7 @@
 
 #include "include/lx_store.h"
 #include "src/base/alloc.h"
+#include "src/base/arena.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/bundle.h"
@@ -42,8 +43,10 @@
 #include "store/query.h"
 #include "store/remote.h"
 #include "store/repair.h"
-#include "tests/support/faults.h"
+#include "store/git2_late.h"
 #include "tests/support/expect.h"
+#include "tests/support/faults.h"
+#include "tests/support/git_faults.h"
 
 #define DO(call)               \
     do {                       \
@@ -515,6 +518,7 @@ static int query_runs(lx_store *s, lx_arena *arena, lx_error *err)
         {.tag = "good", .limit = 1}, {.status = "interrupted", .has_trashed = true}};
     lx_run_list list;
     lx_run_row row;
+    char prefix[16]; /* all but the last digit of an id */
     int rc = LX_OK;
 
     for (size_t i = 0; i < sizeof filters / sizeof *filters && rc == LX_OK; i++)
@@ -524,7 +528,8 @@ static int query_runs(lx_store *s, lx_arena *arena, lx_error *err)
     DO(rc);
     DO(lx_query_run(&row, s, 1, arena, err));
     DO(lx_query_find(&row, s, row.id, arena, err));
-    DO(lx_query_find(&row, s, lx_arena_printf(arena, "%.15s", row.id), arena, err));
+    snprintf(prefix, sizeof prefix, "%s", row.id);
+    DO(lx_query_find(&row, s, prefix, arena, err));
     DO(lx_query_find(&row, s, "by wren", arena, err));
     DO(lx_query_origin(&row, s, "lora:1", arena, err));
     if ((rc = lx_query_find(&row, s, "nobody", arena, err)) == LX_ENOTFOUND)
@@ -1023,13 +1028,16 @@ static void renew(const operation *o)
 
 /* ---- rounds ------------------------------------------------------------------------ */
 
-static const char *const kind_names[] = {"", "memory", "io", "space", "short"};
+static const char *const kind_names[] = {"", "memory", "io", "space", "short", "git"};
 
 /* Files may say nearly anything of themselves when they cannot be read, but never that all is well. */
 static bool is_right(fault_kind kind, int rc)
 {
     if (kind == FAULT_MEMORY)
         return rc == LX_ENOMEM;
+    if (kind == FAULT_GIT) /* it may also have been unable to start */
+        return rc == LX_EIO || rc == LX_EBUSY || rc == LX_ENOTFOUND || rc == LX_EFORMAT ||
+               rc == LX_EPERM || rc == LX_ELIMIT || rc == LX_ENOMEM;
     return kind != FAULT_SHORT &&
            (rc == LX_EIO || rc == LX_EBUSY || rc == LX_ENOTFOUND || rc == LX_EFORMAT);
 }
@@ -1135,18 +1143,38 @@ static bool is_known(unsigned long place)
     return false;
 }
 
+static bool tries_all(void)
+{
+    const char *asked = getenv("LX_TEST_PLACES");
+
+    return asked && strcmp(asked, "all") == 0;
+}
+
 /* Of `total` calls: one of every new place, of which the usual run tries one in ten. Without places
  * (sanitizers) a sample. */
 static bool is_chosen(long i, long total, fault_kind kind)
 {
-    const char *asked = getenv("LX_TEST_PLACES");
     unsigned long place = faults_own_place(i);
     static long n_new;
 
     if (!place)
         return i % (total / 12 + 1) == 0;
     return !is_known(place * 8 + (unsigned long)kind) &&
-           (n_new++ % 10 == 0 || (asked && strcmp(asked, "all") == 0));
+           (n_new++ % 10 == 0 || tries_all());
+}
+
+/* A call of libgit2 with what it may say; the usual run tries one answer, in turn. */
+static void try_codes(const operation *o, long n)
+{
+    static const int codes[] = {GIT_ERROR, GIT_ENOTFOUND,    GIT_EINVALID, GIT_ELOCKED,
+                                GIT_EAUTH, GIT_ECERTIFICATE, GIT_EOWNER};
+    enum { N_CODES = sizeof codes / sizeof *codes };
+
+    for (int i = 0; i < N_CODES; i++)
+        if (tries_all() || i == n % N_CODES) {
+            git_faults_use(codes[i]);
+            try_one(o, FAULT_GIT, n, false);
+        }
 }
 
 static void try_kind(const operation *o, fault_kind kind)
@@ -1166,6 +1194,10 @@ static void try_kind(const operation *o, fault_kind kind)
         if (is_chosen(i, total, kind))
             calls[n++] = i;
     for (long i = 0; i < n; i++) {
+        if (kind == FAULT_GIT) {
+            try_codes(o, calls[i]);
+            continue;
+        }
         try_one(o, kind, calls[i], false);
         if (kind != FAULT_SHORT)
             try_one(o, kind, calls[i], true);
@@ -1179,7 +1211,8 @@ static char **asked_names;
 
 static void test_fault_store_operations__every_place_fails(void **state)
 {
-    static const fault_kind kinds[] = {FAULT_MEMORY, FAULT_IO, FAULT_SPACE, FAULT_SHORT};
+    static const fault_kind kinds[] = {FAULT_MEMORY, FAULT_IO, FAULT_SPACE, FAULT_SHORT,
+                                       FAULT_GIT};
     (void)state;
 
     for (size_t i = 0; i < N_OPERATIONS; i++) {
@@ -1211,6 +1244,8 @@ static int set_up(void **state)
     unsetenv("LX_STORE");
     signal(SIGALRM, tell_hang);
     faults_prepare();
+    git_faults_prepare();
+    lx_arena_use_blocks(1);
     make_world();
     return 0;
 }

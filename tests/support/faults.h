@@ -3,7 +3,8 @@
  *
  * faults_prepare once; faults_arm in the process that is to fail, best right before the code in
  * question. The count is kept in memory that forked processes share, so that whoever started one can
- * read how far it came, however it ended. A process that an armed one forks is not armed.
+ * read how far it came, however it ended. A process that an armed one forks is not armed,
+ * but for FAULT_GIT.
  *
  * What is an allocation: every call of malloc and its like by lx itself, SQLite, cJSON, zstd, zlib,
  * libjpeg, libyaml and libc on their behalf. Left out are libraries that end the process when memory
@@ -24,7 +25,8 @@ typedef enum fault_kind {
     FAULT_MEMORY, /* an allocation returns NULL */
     FAULT_IO,     /* a file call fails with EIO; of a write, half of it got there */
     FAULT_SPACE,  /* one that needs room fails with ENOSPC, after half of a write */
-    FAULT_SHORT /* a read or write does half of what it was asked to do, without an error */
+    FAULT_SHORT, /* a read or write does half of what it was asked to do, without an error */
+    FAULT_GIT    /* a call of libgit2 fails (support/git_faults) */
 } fault_kind;
 
 /* Is a leak an error in this build? (AddressSanitizer, or -fsanitize=leak with LX_FINDS_LEAKS) */
@@ -37,6 +39,8 @@ void faults_prepare(void);
 void faults_arm(fault_kind kind, long n, bool forever);
 void faults_disarm(void);
 long faults_count(void); /* since faults_arm, whoever called it last */
+/* For kinds of calls that stand elsewhere: counts one of them and says whether it is to fail. */
+bool faults_fail_now(fault_kind kind);
 
 /* Where the n-th call came from, as a hash of the innermost frames: of a process that was armed with
  * n 0. 0 past the end, and of what is not remembered (the first million is). */
