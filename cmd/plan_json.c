@@ -108,12 +108,12 @@ static void add_memory(cJSON *out, const lx_footprint *m)
         {"copied_bytes", m->copied},       {"lora_bytes", m->lora},
         {"optimizer_bytes", m->optimizer}, {"latent_bytes", m->latents},
         {"encoder_bytes", m->encoder},     {"reading_bytes", m->reading},
-        {"saving_bytes", m->saving},
-        {"program_bytes", m->program},
+        {"saving_bytes", m->saving},       {"program_bytes", m->program},
     };
 
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         cJSON_AddNumberToObject(out, parts[i].key, (double)parts[i].bytes);
+    cJSON_AddBoolToObject(out, "encodes_ahead", m->encodes_ahead);
     if (!m->device)
         return;
     cJSON_AddNumberToObject(out, "device_bytes", (double)m->device);

@@ -165,9 +165,13 @@ static void show_memory(const lx_planned *p)
         {m->lora, "the LoRA and its gradient"},
         {m->optimizer, "the optimizer"},
         {m->latents, "latents of the images"},
-        {m->is_cached ? 0 : m->reading, "pixels of the next images"},
+        {m->is_cached ? 0 : m->reading, m->encodes_ahead
+                                            ? "the next images, as they are encoded"
+                                            : "pixels of the next images"},
         {m->saving, "the LoRA once more while it is saved"},
-        {m->is_cached ? 0 : m->encoder, "the VAE, which stays without --cache_latents"},
+        {m->is_cached ? 0 : m->encoder,
+         m->encodes_ahead ? "the VAE, which encodes beside the steps"
+                          : "the VAE, which stays without --cache_latents"},
         {m->program, "the program, its libraries and tables"},
     };
 

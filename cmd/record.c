@@ -105,6 +105,7 @@ static bool is_beside_the_result(const char *flag)
                                         "fact",
                                         "stop_after_steps",
                                         "threads",
+                                        "encode_ahead",
                                         "max_memory",
                                         "device",
                                         "save_every_n_epochs",

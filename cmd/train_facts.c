@@ -278,11 +278,16 @@ int lx_flags_notes(lx_flags *f, lx_error *err)
 
     if ((rc = note_idle(f)) < 0 || (rc = note_paths(f)) < 0)
         return lx_oom(err);
-    if (strcmp(c->mixed_precision, "fp16") == 0 &&
-        (!c->device || strncmp(c->device, "cuda", 4) != 0))
+    if (strcmp(c->mixed_precision, "fp16") == 0 && !lx_train_is_on_gpu(c))
         rc = lx_flags_note(
             f, "--mixed_precision fp16: computed in f32, which is more exact; "
                "bf16 is computed as such on the CPU, and faster");
+    if (rc == 0 && c->encode_ahead == LX_AHEAD_TRUE && c->data.cache_latents)
+        rc = lx_flags_note(f, "--encode_ahead true: all latents are cached before the "
+                              "first step, nothing is left to encode beside it");
+    else if (rc == 0 && c->encode_ahead == LX_AHEAD_TRUE && lx_train_is_on_gpu(c))
+        rc = lx_flags_note(f, "--encode_ahead true: a GPU does one thing after the "
+                              "other, so the VAE encodes between the steps");
     if (rc == 0 && f->values[LX_AT_text_encoder_lr].words.count > 1)
         rc = lx_flags_note(
             f, "--text_encoder_lr: Stable Diffusion 1.x has one text encoder, the "

@@ -192,9 +192,10 @@ SETTER(face_crop_aug_range)
 
     if (v->is_null)
         return LX_OK;
-    if (sscanf(v->text, " %lf , %lf %c", &range[0], &range[1], &rest) != 2 || !(range[0] > 0) ||
-        !(range[0] <= range[1]) || !(range[1] <= 1000))
-        return lx_fail(err, LX_EUSAGE, "'%s' is no low,high with 0 < low <= high", v->text);
+    if (sscanf(v->text, " %lf , %lf %c", &range[0], &range[1], &rest) != 2 ||
+        !(range[0] > 0) || !(range[0] <= range[1]) || !(range[1] <= 1000))
+        return lx_fail(err, LX_EUSAGE, "'%s' is no low,high with 0 < low <= high",
+                       v->text);
     return LX_OK;
 }
 
@@ -473,6 +474,14 @@ SETTER(threads)
     if (v->whole < 1 || v->whole > 4096)
         return lx_fail(err, LX_EUSAGE, "'%s' is not between 1 and 4096", v->text);
     f->config->threads = (int)v->whole;
+    return LX_OK;
+}
+
+SETTER(encode_ahead)
+{
+    f->config->encode_ahead = strcmp(v->text, "true") == 0    ? LX_AHEAD_TRUE
+                              : strcmp(v->text, "false") == 0 ? LX_AHEAD_FALSE
+                                                              : LX_AHEAD_AUTO;
     return LX_OK;
 }
 

@@ -201,7 +201,9 @@ struct lx_device {
     size_t bytes_now, bytes_peak; /* what alloc and packing hold */
 };
 
-/* threads 0: all cores this process may use. */
+/* Cores that this process may use: fewer than the machine has under taskset or Slurm. */
+int lx_cpu_cores(void);
+/* threads 0: all of these. */
 int lx_device_open_cpu(lx_device **out, int threads, lx_error *err);
 /*
  * GPU `index` as CUDA counts them. LX_EUNSUPPORTED, with the reason in one sentence, when lx was built

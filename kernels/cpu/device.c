@@ -94,8 +94,7 @@ static void cpu_close(lx_device *dev)
     lx_free(dev);
 }
 
-/* What the scheduler lets this process use: less than the machine has under taskset or Slurm. */
-static int usable_cores(void)
+int lx_cpu_cores(void)
 {
     cpu_set_t set;
 
@@ -114,7 +113,7 @@ int lx_device_open_cpu(lx_device **out, int threads, lx_error *err)
         lx_free(ctx);
         return lx_oom(err);
     }
-    ctx->threads = threads > 0 ? threads : usable_cores();
+    ctx->threads = threads > 0 ? threads : lx_cpu_cores();
     ctx->isa = lx_isa_get();
     lx_cpu_fill_kernels(ctx->kernels);
     *dev = (lx_device){

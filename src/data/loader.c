@@ -9,7 +9,6 @@
 #include "src/data/latent_cache.h"
 #include "src/data/npz_latents.h"
 #include "src/data/pixels.h"
-#include "src/data/prefetch.h"
 
 static const float latent_scale = 0.18215f;
 
@@ -53,6 +52,8 @@ struct lx_loader {
      * latents are cached, place ahead_sample of the list. */
     uint64_t ahead_moment;
     size_t ahead_sample;
+    bool is_encoded_ahead; /* it makes mean and logvar, not pixels */
+    uint64_t ahead_end;    /* nothing is asked for at this moment and later */
 
     lx_batch batch;
     float *latents, *loss_weights, *pixels, *moments;
@@ -139,7 +140,15 @@ void lx_loader_free(lx_loader *l)
 
 int lx_loader_read_ahead(lx_loader *l, lx_error *err)
 {
-    return lx_prefetch_new(&l->ahead, l->dataset, err);
+    l->ahead_end = UINT64_MAX;
+    return lx_prefetch_new(&l->ahead, l->dataset, NULL, NULL, err);
+}
+
+int lx_loader_encode_ahead(lx_loader *l, uint64_t n_batches, lx_error *err)
+{
+    l->ahead_end = n_batches;
+    l->is_encoded_ahead = true;
+    return lx_prefetch_new(&l->ahead, l->dataset, l->encode, l->encode_context, err);
 }
 
 /* ---- latents ----------------------------------------------------------------------------- */
@@ -168,6 +177,21 @@ static int make_pixels(float *mask, lx_loader *l, const lx_image *image,
     if (rc < 0 || found)
         return rc;
     return lx_image_tensor(l->pixels, mask, l->decoder, l->dataset, image, augment, err);
+}
+
+/* Mean, and logvar behind it, of the thread that has the encoder: asked of it now if that was not done before. */
+static int take_moments(float *moments, float *mask, lx_loader *l, const lx_image *image,
+                        const lx_augment *augment, const uint64_t name[2], lx_error *err)
+{
+    const lx_prefetch_request now = {
+        .name = {name[0], name[1]}, .image = image, .augment = *augment};
+    bool found;
+    int rc = lx_prefetch_take(&found, l->ahead, name, moments, mask, err);
+
+    if (rc < 0 || found)
+        return rc;
+    lx_prefetch_ask(l->ahead, &now); /* there is room: all others were dropped */
+    return lx_prefetch_take(&found, l->ahead, name, moments, mask, err);
 }
 
 /* Mean and logvar from the disk, or from the encoder. */
@@ -226,7 +250,10 @@ static int sample_latents(float *out, float *mask, lx_loader *l, const lx_image 
     mean = l->moments;
     logvar = mean + n;
     noise = logvar + n;
-    if ((rc = find_moments(mean, logvar, mask, l, image, augment, name, err)) < 0)
+    rc = l->is_encoded_ahead
+             ? take_moments(mean, mask, l, image, augment, name, err)
+             : find_moments(mean, logvar, mask, l, image, augment, name, err);
+    if (rc < 0)
         return rc;
     lx_rng_normal(noise, n, 0, &rng);
     for (size_t i = 0; i < n; i++) {
@@ -410,6 +437,7 @@ int lx_loader_cache_latents(lx_loader *l, lx_progress progress, void *progress_c
     size_t n;
     int rc = LX_OK;
 
+    lx_assert(!l->is_encoded_ahead);
     if (!list)
         return lx_oom(err);
     n = list_pending(list, l->dataset);
@@ -541,7 +569,8 @@ static void ask_batches(lx_loader *l, uint64_t moment)
         l->ahead_moment = moment + 1;
         l->ahead_sample = 0;
     }
-    while (l->ahead_moment / per_epoch <= moment / per_epoch + 1) {
+    while (l->ahead_moment / per_epoch <= moment / per_epoch + 1 &&
+           l->ahead_moment < l->ahead_end) {
         const arrangement *a = arrange(l, (int)(l->ahead_moment / per_epoch));
         const slot s = a->slots[l->ahead_moment % per_epoch];
         const int index = a->order[s.first + l->ahead_sample];

@@ -9,7 +9,7 @@
 #ifndef LX_DATA_LOADER_H
 #define LX_DATA_LOADER_H
 
-#include "src/data/dataset.h"
+#include "src/data/prefetch.h"
 
 /* One batch: images of one bucket. Arrays are owned by the loader, valid until the next call. */
 typedef struct lx_batch {
@@ -23,9 +23,6 @@ typedef struct lx_batch {
     const uint8_t *is_flipped; /* [B] */
 } lx_batch;
 
-/* x [3, H, W] f32 in -1..1 -> mean and logvar [4, H/8, W/8]. */
-typedef int (*lx_encode_image)(void *context, const float *x, int width, int height, float *mean,
-                               float *logvar, lx_error *err);
 typedef int (*lx_progress)(void *context, int64_t done, int64_t total, lx_error *err);
 
 typedef struct lx_loader lx_loader;
@@ -44,6 +41,10 @@ void lx_loader_keep_latents(lx_loader *loader, const struct lx_latent_cache *cac
  * step is at work on the present ones (data/prefetch). All that is given out stays the same to the bit. Ends
  * by itself once latents are cached. */
 int lx_loader_read_ahead(lx_loader *loader, lx_error *err);
+/* In its place, for latents that are not cached: the thread encodes the images too. From the first batch on
+ * `encode` is called by it alone. It makes nothing for the batches behind the first n_batches of all epochs, where
+ * the training ends. */
+int lx_loader_encode_ahead(lx_loader *loader, uint64_t n_batches, lx_error *err);
 
 /* Encodes every image (and its mirror when flip_aug) once; the VAE posterior is sampled once per
  * image from (seed, LX_RNG_LATENT, 0, image hash). */

@@ -10,7 +10,7 @@ enum { MOST_OPEN = 16 };
 
 typedef struct slot {
     lx_prefetch_request request;
-    float *pixels, *mask; /* of the largest bucket; mask NULL without masks */
+    float *values, *mask; /* of the largest bucket; mask NULL without masks */
     int rc;
     lx_error err;
 } slot;
@@ -18,7 +18,11 @@ typedef struct slot {
 /* Open requests are slots[head ...], n_asked of them, of which the first n_done are answered. */
 struct lx_prefetch {
     const lx_dataset *dataset;
-    lx_decoder *decoder; /* the thread's */
+    /* The thread's: */
+    lx_decoder *decoder;
+    lx_encode_image encode; /* NULL: pixels are what is asked for */
+    void *encode_context;
+    float *pixels; /* on their way to the encoder; NULL without */
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
@@ -45,20 +49,34 @@ static size_t largest_picture(const lx_dataset *d)
     return most;
 }
 
-size_t lx_prefetch_bytes(const lx_dataset *d)
+/* What is made of n pixels: their colours, or mean and logvar of 4 channels of cells of 64. */
+static size_t values_of(size_t n, bool is_encoded)
 {
-    const size_t n = largest_picture(d);
+    return is_encoded ? 2 * 4 * n / 64 : 3 * n;
+}
 
-    return (size_t)lx_prefetch_depth(lx_dataset_largest_batch(d)) *
-           (3 * n + (d->config.has_masks ? n / 64 : 0)) * sizeof(float);
+size_t lx_prefetch_bytes(const lx_dataset *d, bool is_encoded)
+{
+    const size_t n = largest_picture(d),
+                 one = values_of(n, is_encoded) + (d->config.has_masks ? n / 64 : 0),
+                 depth = (size_t)lx_prefetch_depth(lx_dataset_largest_batch(d));
+
+    return (depth * one + (is_encoded ? 3 * n : 0)) * sizeof(float);
 }
 
 /* ---- the thread ------------------------------------------------------------------- */
 
 static void answer(lx_prefetch *p, slot *s)
 {
-    s->rc = lx_image_tensor(s->pixels, s->mask, p->decoder, p->dataset, s->request.image,
-                            &s->request.augment, &s->err);
+    const lx_image *image = s->request.image;
+    const lx_bucket *b = &p->dataset->buckets[image->bucket];
+    const size_t half = 4 * (size_t)(b->width / 8) * (size_t)(b->height / 8);
+
+    s->rc = lx_image_tensor(p->encode ? p->pixels : s->values, s->mask, p->decoder,
+                            p->dataset, image, &s->request.augment, &s->err);
+    if (s->rc == LX_OK && p->encode)
+        s->rc = p->encode(p->encode_context, p->pixels, b->width, b->height, s->values,
+                          s->values + half, &s->err);
 }
 
 static void *work(void *context)
@@ -103,8 +121,9 @@ static int start(lx_prefetch *p, lx_error *err)
 static void release(lx_prefetch *p)
 {
     lx_decoder_free(p->decoder);
+    lx_free(p->pixels);
     for (int i = 0; i < MOST_OPEN; i++) {
-        lx_free(p->slots[i].pixels);
+        lx_free(p->slots[i].values);
         lx_free(p->slots[i].mask);
     }
     lx_free(p);
@@ -114,9 +133,11 @@ static int make_room(lx_prefetch *p, lx_error *err)
 {
     const size_t n = largest_picture(p->dataset);
 
+    if (p->encode && !(p->pixels = lx_alloc(3 * n * sizeof(float))))
+        return lx_oom(err);
     for (int i = 0; i < p->depth; i++) {
         slot *s = &p->slots[i];
-        if (!(s->pixels = lx_alloc(3 * n * sizeof(float))) ||
+        if (!(s->values = lx_alloc(values_of(n, p->encode != NULL) * sizeof(float))) ||
             (p->dataset->config.has_masks &&
              !(s->mask = lx_alloc(n / 64 * sizeof(float)))))
             return lx_oom(err);
@@ -124,7 +145,8 @@ static int make_room(lx_prefetch *p, lx_error *err)
     return LX_OK;
 }
 
-int lx_prefetch_new(lx_prefetch **out, const lx_dataset *d, lx_error *err)
+int lx_prefetch_new(lx_prefetch **out, const lx_dataset *d, lx_encode_image encode,
+                    void *encode_context, lx_error *err)
 {
     lx_prefetch *p = lx_calloc(1, sizeof *p);
     int rc;
@@ -132,6 +154,8 @@ int lx_prefetch_new(lx_prefetch **out, const lx_dataset *d, lx_error *err)
     if (!p)
         return lx_oom(err);
     p->dataset = d;
+    p->encode = encode;
+    p->encode_context = encode_context;
     p->depth = lx_prefetch_depth(lx_dataset_largest_batch(d));
     if ((rc = make_room(p, err)) < 0 || (rc = lx_decoder_new(&p->decoder, err)) < 0) {
         release(p);
@@ -201,7 +225,7 @@ static const slot *take_oldest(lx_prefetch *p)
     return s;
 }
 
-int lx_prefetch_take(bool *found, lx_prefetch *p, const uint64_t name[2], float *pixels,
+int lx_prefetch_take(bool *found, lx_prefetch *p, const uint64_t name[2], float *values,
                      float *mask, lx_error *err)
 {
     const slot *s = NULL;
@@ -223,7 +247,7 @@ int lx_prefetch_take(bool *found, lx_prefetch *p, const uint64_t name[2], float 
     }
     const lx_bucket *b = &p->dataset->buckets[s->request.image->bucket];
     n = (size_t)b->width * (size_t)b->height;
-    memcpy(pixels, s->pixels, 3 * n * sizeof *pixels);
+    memcpy(values, s->values, values_of(n, p->encode != NULL) * sizeof *values);
     if (mask)
         memcpy(mask, s->mask, n / 64 * sizeof *mask);
     return LX_OK;

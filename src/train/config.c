@@ -36,6 +36,26 @@ void lx_train_config_defaults(lx_train_config *c)
     c->huber_scale = 1;
 }
 
+bool lx_train_is_on_gpu(const lx_train_config *c)
+{
+    return c->device && strncmp(c->device, "cuda", 4) == 0;
+}
+
+bool lx_train_has_two_teams(const lx_train_config *c, int cores)
+{
+    return c->threads > 0 && c->threads <= cores / 2;
+}
+
+bool lx_train_encodes_ahead(const lx_train_config *c, int cores)
+{
+    const bool is_wanted = c->encode_ahead == LX_AHEAD_AUTO
+                               ? lx_train_has_two_teams(c, cores)
+                               : c->encode_ahead == LX_AHEAD_TRUE;
+
+    return is_wanted && !c->data.cache_latents && c->max_data_loader_n_workers > 0 &&
+           !lx_train_is_on_gpu(c);
+}
+
 lx_dtype lx_train_narrow(const lx_train_config *c, const lx_device *dev)
 {
     if (dev->has_f16 && strcmp(c->mixed_precision, "fp16") == 0)
@@ -133,6 +153,10 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
     if (!c->sample_prompts && (c->sample_every_n_steps > 0 ||
                                c->sample_every_n_epochs > 0 || c->sample_at_first))
         return lx_fail(err, LX_EUSAGE, "sample images need --sample_prompts FILE");
+    if (c->encode_ahead == LX_AHEAD_TRUE && c->max_data_loader_n_workers == 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "--encode_ahead true needs the thread that "
+                       "--max_data_loader_n_workers 0 leaves out");
     if (c->adaptive_noise_scale != 0 && c->noise_offset == 0)
         return lx_fail(err, LX_EUSAGE, "--adaptive_noise_scale needs --noise_offset");
     if (c->scale_v_pred_loss_like_noise_pred && !c->v_parameterization)

@@ -26,6 +26,13 @@ typedef enum lx_huber_schedule {
     LX_HUBER_EXPONENTIAL
 } lx_huber_schedule;
 
+/*
+ * Does the VAE encode the next images while a step runs? Latents that are not cached are made anew for every
+ * batch: between the steps, or beside them by a team of threads as large. The work is the same, and so are the
+ * bits; time is won where cores would rest otherwise, which is what AUTO goes by (docs/guide/memory.md).
+ */
+typedef enum lx_encode_ahead { LX_AHEAD_AUTO, LX_AHEAD_FALSE, LX_AHEAD_TRUE } lx_encode_ahead;
+
 typedef struct lx_train_config {
     const char *pretrained_model_name_or_path, *vae;
     int text_encoder_heads; /* 0 = from the checkpoint */
@@ -115,11 +122,22 @@ typedef struct lx_train_config {
     bool log_config;
     int threads;        /* 0 = all */
     int max_data_loader_n_workers; /* 0: images are read in between the steps, else beside them */
+    lx_encode_ahead encode_ahead;
     const char *device; /* as lx_device_open takes it; NULL = the CPU */
     size_t max_memory;  /* bytes; 0 = no limit */
 } lx_train_config;
 
 void lx_train_config_defaults(lx_train_config *config);
+/* By its name: no device has been opened yet. */
+bool lx_train_is_on_gpu(const lx_train_config *config);
+/*
+ * cores: lx_cpu_cores. False in any case under cache_latents, where the encoder is gone before the first step; with
+ * max_data_loader_n_workers 0, which leaves out the thread that would do it; and on a GPU, whose queue does one
+ * thing after the other.
+ */
+bool lx_train_encodes_ahead(const lx_train_config *config, int cores);
+/* Do step and encoder have cores of their own then? */
+bool lx_train_has_two_teams(const lx_train_config *config, int cores);
 /* How the frozen model's products are computed; those of the LoRA are f32 always. */
 /* LX_F16 or LX_BF16, of activations in memory, where --mixed_precision asks for it and the device has them;
  * else LX_F32. The LoRA's factors are F32 and rounded as they are used. */

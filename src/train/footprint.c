@@ -86,6 +86,7 @@ int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *e
     lx_footprint f = {.program = of->program,
                       .arena = of->arena,
                       .encoder = of->encoder_arena,
+                      .encodes_ahead = of->encodes_ahead,
                       .is_cached = of->config->data.cache_latents};
     int rc;
 
@@ -93,7 +94,7 @@ int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *e
     f.lora = 2 * n * sizeof(float);
     f.latents = latent_bytes(of);
     if (of->config->max_data_loader_n_workers)
-        f.reading = lx_prefetch_bytes(of->dataset);
+        f.reading = lx_prefetch_bytes(of->dataset, f.encodes_ahead);
     if (of->is_copied_to_save || of->config->save_dtype != LX_F32)
         f.saving = n * (size_t)lx_dtype_bits(of->config->save_dtype) / 8;
     if ((rc = optimizer_bytes(&f.optimizer, of, err)) < 0)

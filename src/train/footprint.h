@@ -13,6 +13,7 @@
  *
  *     program + touched + copied + arena + lora + optimizer + latents + saving (+ encoder + reading, uncached)
  *
+ * Uncached, both arenas are there whether the encoder works between the steps or beside them.
  * Pictures and validation on the way are not in it: their graphs are planned when they are needed.
  * On a device with memory of its own, arena and weights are there; the sum is what both hold.
  */
@@ -32,9 +33,10 @@ typedef struct lx_footprint {
     size_t optimizer; /* its states */
     size_t latents;   /* of the images, where they are cached */
     size_t encoder;   /* the VAE at work: its weights and its arena */
-    size_t reading;   /* pixels of the next images (data/prefetch) */
+    size_t reading;   /* pixels of the next images, or what the encoder made of them (data/prefetch) */
     size_t saving;    /* the LoRA once more, as it is written; F32 on the host is written as it stands */
     bool is_cached;   /* latents are: the encoder is gone before the first step */
+    bool encodes_ahead; /* the encoder works beside the steps, else between them */
     size_t peak;
     /* Of a GPU, which has memory of its own (else 0): what it holds at its peak is its weights, packed,
      * arena, lora, optimizer and context. arena has the libraries' workspaces in it. */
@@ -54,6 +56,7 @@ typedef struct lx_footprint_of {
     const lx_trainable *tensors;
     size_t n_tensors;
     size_t program, arena, encoder_arena;
+    bool encodes_ahead;
     bool is_copied_to_save; /* the LoRA is in a device's own memory */
 } lx_footprint_of;
 

@@ -1,5 +1,6 @@
 #include "src/train/forecast.h"
 
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,6 +20,8 @@ typedef struct shape {
 typedef struct estimating {
     lx_forecast *out;
     lx_step_model model;
+    lx_device *encoder;
+    bool is_encoder_beside;
     const lx_dataset *dataset;
     lx_step_count count;
     lx_step *step;
@@ -42,6 +45,13 @@ static lx_span times(lx_span s, double n)
 static lx_span sum(lx_span a, lx_span b)
 {
     return (lx_span){a.seconds + b.seconds, a.low + b.low, a.high + b.high};
+}
+
+/* Of what is done at the same time. */
+static lx_span longer(lx_span a, lx_span b)
+{
+    return (lx_span){fmax(a.seconds, b.seconds), fmax(a.low, b.low),
+                     fmax(a.high, b.high)};
 }
 
 static lx_span span_of(const lx_plan_timing *t)
@@ -128,7 +138,7 @@ static int time_encoding(estimating *e, lx_span *epoch, lx_error *err)
     *epoch = (lx_span){0};
     if (!width)
         return LX_OK;
-    if ((rc = lx_latents_new(&latents, m->dev, m->checkpoint, m->sd, err)) == LX_OK)
+    if ((rc = lx_latents_new(&latents, e->encoder, m->checkpoint, m->sd, err)) == LX_OK)
         rc = lx_latents_time(&timing, latents, width, height, e->budget / 3, err);
     lx_latents_free(latents);
     if (rc < 0)
@@ -207,7 +217,8 @@ static int time_training(estimating *e, lx_error *err)
         (rc = time_encoding(e, &encoding, err)) < 0 ||
         (rc = time_epoch(e, &epoch, err)) < 0)
         return batches > 0 ? rc : LX_OK;
-    epoch = times(sum(epoch, encoding), 1 / batches);
+    epoch = times(e->is_encoder_beside ? longer(epoch, encoding) : sum(epoch, encoding),
+                  1 / batches);
     out->step = sum(times(epoch, batches / (double)e->count.steps_per_epoch), update);
     out->all = sum(out->caching, times(out->step, (double)e->count.total_steps));
     out->is_timed = true;
@@ -309,6 +320,7 @@ int lx_forecast_of(lx_forecast *out, const lx_train *train, const lx_dataset *da
     int rc = LX_OK;
 
     *out = (lx_forecast){0};
+    e.encoder = lx_train_encoder(&e.is_encoder_beside, train);
     e.count = lx_dataset_steps(dataset, c->max_train_steps, c->max_train_epochs,
                                c->gradient_accumulation_steps);
     if (strcmp(c->save_model_as, "safetensors") == 0)

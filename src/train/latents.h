@@ -1,12 +1,14 @@
 /*
  * train/latents - the VAE encoder as the loader's callback
  *
- * One graph per image size, kept while images of that size come; the VAE's weights are dropped when
- * the cache is full (lx_latents_free unloads them).
+ * One graph per image size, kept while images of that size come, or, for sizes that are told beforehand, one each
+ * in one arena: encoding then touches nothing but that and the pixels, and a thread may do it while others use
+ * the checkpoint. The VAE's weights are dropped when the cache is full (lx_latents_free unloads them).
  */
 #ifndef LX_TRAIN_LATENTS_H
 #define LX_TRAIN_LATENTS_H
 
+#include "src/data/dataset.h"
 #include "src/model/builder.h"
 
 typedef struct lx_latents lx_latents;
@@ -14,7 +16,10 @@ typedef struct lx_latents lx_latents;
 /* Borrows all three. */
 int lx_latents_new(lx_latents **out, lx_device *dev, lx_checkpoint *checkpoint,
                    const lx_sd_config *sd, lx_error *err);
-/* Bytes of the encoder's arena at a size; its weights are parameters of the checkpoint afterwards. */
+/* Takes what encoding images of these buckets needs. */
+int lx_latents_prepare(lx_latents *latents, const lx_bucket *buckets, size_t n,
+                       lx_error *err);
+/* Bytes of the encoder's arena at a size, for which no plan is kept, nor any other; its weights are parameters of the checkpoint afterwards. */
 int lx_latents_arena(size_t *out, lx_latents *latents, int width, int height,
                      lx_error *err);
 /* The time that encoding one image takes; budget as lx_plan_measure's. */

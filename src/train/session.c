@@ -130,6 +130,8 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
     t->observer = observer;
     t->before = lx_resident_now();
     if ((rc = lx_device_open(&t->dev, config->device, config->threads, err)) < 0 ||
+        (lx_train_encodes_ahead(config, lx_cpu_cores()) &&
+         (rc = lx_device_open_cpu(&t->encoder_dev, config->threads, err)) < 0) ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,
                                  config->vae, err)) < 0 ||
         (rc = read_architecture(t, err)) < 0 || (rc = merge_base(t, err)) < 0 ||
@@ -155,6 +157,7 @@ void lx_train_close(lx_train *t)
     lx_tokenizer_free(t->tokenizer);
     lx_lora_free(t->lora);
     lx_checkpoint_close(t->checkpoint);
+    lx_device_close(t->encoder_dev);
     lx_device_close(t->dev);
     lx_metadata_release(&t->metadata);
     lx_draw_release(&t->draw);
@@ -172,6 +175,12 @@ lx_step_model lx_train_model(const lx_train *t)
                            .sd = &t->sd,
                            .lora = t->lora,
                            .config = t->config};
+}
+
+lx_device *lx_train_encoder(bool *is_beside, const lx_train *t)
+{
+    *is_beside = t->encoder_dev && lx_train_has_two_teams(t->config, lx_cpu_cores());
+    return lx_train__encoder_dev(t);
 }
 
 lx_step *lx_train_step(const lx_train *t)

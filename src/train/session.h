@@ -34,6 +34,8 @@ int lx_train_estimate(lx_footprint *out, lx_train *train, lx_error *err);
 /* What was opened and, after estimate or prepare, its planned shapes; for train/forecast. */
 lx_step_model lx_train_model(const lx_train *train);
 lx_step *lx_train_step(const lx_train *train);
+/* Where the VAE encodes, and whether that takes no time from the steps. */
+lx_device *lx_train_encoder(bool *is_beside, const lx_train *train);
 int lx_train_prepare(lx_train *train, lx_error *err);
 /* LX_EINTERRUPTED after a clean stop that was asked for (what was trained is saved). */
 int lx_train_run(lx_train *train, lx_error *err);

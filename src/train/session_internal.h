@@ -41,7 +41,7 @@ struct lx_train {
     const lx_observer *observer;
     lx_arena *arena;
 
-    lx_device *dev;
+    lx_device *dev, *encoder_dev; /* encoder_dev NULL: the VAE encodes on dev, between the steps */
     lx_checkpoint *checkpoint;
     lx_sd_config sd;
     lx_lora *lora;
@@ -77,6 +77,12 @@ struct lx_train {
 static inline int lx_train__chunks(const lx_train_config *c)
 {
     return c->max_token_length / 75;
+}
+
+/* Where the VAE encodes. */
+static inline lx_device *lx_train__encoder_dev(const lx_train *t)
+{
+    return t->encoder_dev ? t->encoder_dev : t->dev;
 }
 
 /* ---- session_memory.c: what it will hold ------------------------------------------------ */

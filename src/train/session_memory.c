@@ -50,6 +50,7 @@ int lx_train__count_footprint(lx_footprint *out, lx_train *t, size_t encoder,
                           .lora = t->lora,
                           .arena = t->memory.arena_bytes,
                           .encoder_arena = encoder,
+                          .encodes_ahead = t->encoder_dev != NULL,
                           .is_copied_to_save = !t->dev->uses_host_memory};
     size_t counted;
     int rc;

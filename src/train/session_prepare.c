@@ -57,18 +57,38 @@ static int prepare_validation(lx_train *t, lx_error *err)
     return lx_validation_new(&t->validation, &of, err);
 }
 
+/* Batches of the whole training: the last step may be in the middle of an epoch. */
+static uint64_t total_batches(const lx_train *t)
+{
+    const lx_step_count *n = &t->count;
+    const int64_t per_epoch = n->steps_per_epoch ? n->steps_per_epoch : 1,
+                  epochs = n->total_steps / per_epoch,
+                  rest = n->total_steps % per_epoch *
+                         t->config->gradient_accumulation_steps;
+
+    return (uint64_t)(epochs * n->batches_per_epoch + rest);
+}
+
+/* The thread that makes the next images ready. */
+static int start_reading(lx_train *t, lx_error *err)
+{
+    if (!t->config->max_data_loader_n_workers)
+        return LX_OK;
+    return t->encoder_dev ? lx_loader_encode_ahead(t->loader, total_batches(t), err)
+                          : lx_loader_read_ahead(t->loader, err);
+}
+
 static int prepare_loader(lx_train *t, lx_error *err)
 {
     const lx_train_config *c = t->config;
     int rc;
 
-    if ((rc = lx_latents_new(&t->latents, t->dev, t->checkpoint, &t->sd, err)) < 0 ||
+    if ((rc = lx_latents_new(&t->latents, lx_train__encoder_dev(t), t->checkpoint, &t->sd,
+                             err)) < 0 ||
         (rc = lx_loader_new(&t->loader, t->dataset, c->seed, c->prior_loss_weight,
                             t->count.total_steps, lx_latents_encode, t->latents, err)) <
             0 ||
-        (c->max_data_loader_n_workers &&
-         (rc = lx_loader_read_ahead(t->loader, err)) < 0) ||
-        (rc = prepare_validation(t, err)) < 0)
+        (rc = start_reading(t, err)) < 0 || (rc = prepare_validation(t, err)) < 0)
         return rc;
     if (!c->data.cache_latents)
         return LX_OK;
@@ -202,7 +222,9 @@ int lx_train_prepare(lx_train *t, lx_error *err)
     if ((rc = lx_samples_check(&t->samples, err)) < 0 ||
         (rc = prepare_output(t, err)) < 0 || (rc = prepare_loader(t, err)) < 0 ||
         (rc = lx_step_new(&t->step, &model, err)) < 0 ||
-        (rc = prepare_plans(t, err)) < 0 || (rc = lx_step_take(t->step, err)) < 0)
+        (rc = prepare_plans(t, err)) < 0 || (rc = lx_step_take(t->step, err)) < 0 ||
+        (t->encoder_dev && (rc = lx_latents_prepare(t->latents, t->dataset->buckets,
+                                                    t->dataset->n_buckets, err)) < 0))
         return rc;
     return prepare_optimizer(t, err);
 }
@@ -219,7 +241,8 @@ int lx_train_estimate(lx_footprint *out, lx_train *t, lx_error *err)
     size_t encoder = 0;
     int rc;
 
-    if ((rc = lx_latents_new(&t->latents, t->dev, t->checkpoint, &t->sd, err)) < 0 ||
+    if ((rc = lx_latents_new(&t->latents, lx_train__encoder_dev(t), t->checkpoint, &t->sd,
+                             err)) < 0 ||
         (rc = lx_step_new(&t->step, &model, err)) < 0 ||
         (rc = prepare_plans(t, err)) < 0 ||
         (rc = lx_train__encoder_arena(&encoder, t, err)) < 0)

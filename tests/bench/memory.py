@@ -4,8 +4,8 @@
     memory.py BUILD [part of a name]
 
 Makes the random checkpoint of step.sh at first use and two pictures. For each training: what `lx plan`
-says, and the most that was resident (ru_maxrss) in `lx train` with the same flags over its first step,
-the LoRA's saving included. Exit status 1 when one is off by more than 5 %.
+says, and the most that was resident (ru_maxrss) in `lx train` with the same flags over its first step (two
+where the VAE encodes beside them), the LoRA's saving included. Exit status 1 when one is off by more than 5 %.
 """
 
 import json
@@ -25,6 +25,8 @@ TRAININGS = [
     ("768 rank 4", "--resolution 768 --network_dim 4 --mixed_precision bf16"),
     ("512 UNet only, 2.6 GiB", "--resolution 512 --network_dim 4 --network_train_unet_only --max_memory 2660M"),
     ("512 latents not cached", "--resolution 512 --network_dim 4 --mixed_precision bf16 --uncached"),
+    ("512 encoded beside the steps", "--resolution 512 --network_dim 4 --mixed_precision bf16 --uncached "
+     "--encode_ahead true --max_train_steps 2"),
 ]
 
 

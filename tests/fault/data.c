@@ -30,7 +30,9 @@ static int encode(void *context, const float *x, int width, int height, float *m
     return LX_OK;
 }
 
-static int use_data(const lx_dataset_config *c, bool reads_ahead, lx_error *err)
+typedef enum ahead { NOTHING, READING, ENCODING } ahead;
+
+static int use_data(const lx_dataset_config *c, ahead by_thread, lx_error *err)
 {
     lx_arena *arena = lx_arena_new();
     lx_dataset *d = NULL;
@@ -45,7 +47,9 @@ static int use_data(const lx_dataset_config *c, bool reads_ahead, lx_error *err)
         (rc = lx_dataset_plan(d, err)) < 0 || (rc = lx_dataset_hash(d, err)) < 0 ||
         (rc = lx_dataset_facts_of(&facts, d, arena, err)) < 0 ||
         (rc = lx_loader_new(&loader, d, 1, 1.0, 10, encode, NULL, err)) < 0 ||
-        (reads_ahead && (rc = lx_loader_read_ahead(loader, err)) < 0) ||
+        (by_thread == READING && (rc = lx_loader_read_ahead(loader, err)) < 0) ||
+        (by_thread == ENCODING &&
+         (rc = lx_loader_encode_ahead(loader, d->n_batches, err)) < 0) ||
         (c->cache_latents && (rc = lx_loader_cache_latents(loader, NULL, NULL, err)) < 0))
         goto done;
     for (size_t i = 0; i < d->n_batches && rc == LX_OK; i++)
@@ -58,7 +62,7 @@ done:
 }
 
 /* Every allocation at first, then each `stride`th share of those before it. */
-static void fail_everywhere(bool reads_ahead, size_t stride)
+static void fail_everywhere(ahead by_thread, size_t stride)
 {
     const char *path = lx_golden_need("data/dataset/parse/hobby_txt.json");
     lx_dataset_config c;
@@ -76,12 +80,13 @@ static void fail_everywhere(bool reads_ahead, size_t stride)
     c.width = c.height = 64;
     c.min_bucket_reso = 64;
     c.max_bucket_reso = 128;
-    c.enable_bucket = c.cache_latents = c.shuffle_caption = c.enable_wildcard = true;
+    c.enable_bucket = c.shuffle_caption = c.enable_wildcard = true;
+    c.cache_latents = by_thread != ENCODING;
     c.batch_size = 4;
     do {
         int rc;
         lx_alloc_fail_at(n, false);
-        rc = use_data(&c, reads_ahead, &err);
+        rc = use_data(&c, by_thread, &err);
         was_reached = lx_alloc_count() >= n;
         lx_alloc_fail_at(0, false);
         if (rc < 0 && rc != LX_ENOMEM)
@@ -94,13 +99,18 @@ static void fail_everywhere(bool reads_ahead, size_t stride)
 
 static void test_fault_data__every_allocation_may_fail(void **state)
 {
-    fail_everywhere(false, 16);
+    fail_everywhere(NOTHING, 16);
 }
 
 /* Also those of the thread: its errors are those of the requests. */
 static void test_fault_data__and_those_of_the_thread_that_reads_ahead(void **state)
 {
-    fail_everywhere(true, 4);
+    fail_everywhere(READING, 4);
+}
+
+static void test_fault_data__and_those_of_the_thread_that_encodes_ahead(void **state)
+{
+    fail_everywhere(ENCODING, 2);
 }
 
 static int use_check(const lx_dataset_config *c, lx_error *err)
@@ -166,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault_data__every_allocation_may_fail),
         cmocka_unit_test(test_fault_data__and_those_of_the_thread_that_reads_ahead),
+        cmocka_unit_test(test_fault_data__and_those_of_the_thread_that_encodes_ahead),
         cmocka_unit_test(test_fault_data__every_allocation_of_a_check_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +23,8 @@
 typedef struct fake_vae {
     float logvar;
     int n_calls;
+    int broken_call, nan_call; /* from 1; 0 = none */
+    pthread_t caller;          /* of the last call */
 } fake_vae;
 
 static int fake_encode(void *context, const float *x, int width, int height, float *mean,
@@ -30,8 +33,9 @@ static int fake_encode(void *context, const float *x, int width, int height, flo
     fake_vae *vae = context;
     int w = width / 8, h = height / 8;
 
-    (void)err;
-    vae->n_calls++;
+    vae->caller = pthread_self();
+    if (++vae->n_calls == vae->broken_call)
+        return lx_fail(err, LX_EIO, "the encoder broke");
     for (int c = 0; c < 4; c++)
         for (int i = 0; i < w * h; i++) {
             double sum = 0;
@@ -40,6 +44,8 @@ static int fake_encode(void *context, const float *x, int width, int height, flo
             mean[c * w * h + i] = c < 3 ? (float)(sum / 64) : (float)(i % w) / (float)w;
             logvar[c * w * h + i] = vae->logvar;
         }
+    if (vae->n_calls == vae->nan_call)
+        mean[w * h] = NAN;
     return LX_OK;
 }
 
@@ -320,6 +326,104 @@ static void test_data_loader__reading_ahead_changes_nothing(void **state)
     }
 }
 
+static void test_data_loader__encoding_ahead_changes_nothing(void **state)
+{
+    lx_dataset_config c = config_of();
+    lx_error err = {0};
+    lx_dataset *d;
+    uint64_t sums[2];
+
+    c.cache_latents = false;
+    c.random_crop = c.color_aug = c.flip_aug = true;
+    d = dataset_of(&c);
+    for (int i = 0; i < 2; i++) {
+        fake_vae vae = {.logvar = 0};
+        lx_loader *l = loader_of(d, 9, &vae);
+        if (i)
+            lx_assert_ok(lx_loader_encode_ahead(l, 5 * d->n_batches, &err), &err);
+        sums[i] = walk(l, d);
+        lx_loader_free(l);
+        assert_int_equal(!pthread_equal(vae.caller, pthread_self()), i);
+    }
+    assert_true(sums[0] == sums[1]);
+    lx_dataset_free(d);
+}
+
+/* Every image of the training is encoded once, and none for the batches behind its end. */
+static void test_data_loader__nothing_is_encoded_behind_the_end(void **state)
+{
+    lx_dataset_config c = config_of();
+    fake_vae vae = {.logvar = 0};
+    lx_error err = {0};
+    lx_dataset *d;
+    lx_loader *l;
+    int n = 0;
+
+    c.cache_latents = false;
+    c.random_crop = true;
+    d = dataset_of(&c);
+    assert_true(d->n_batches > 2);
+    l = loader_of(d, 9, &vae);
+    lx_assert_ok(lx_loader_encode_ahead(l, d->n_batches + 1, &err), &err);
+    for (size_t i = 0; i <= d->n_batches; i++)
+        n += batch_of(l, (int)(i / d->n_batches), (int64_t)(i % d->n_batches))->size;
+    lx_loader_free(l);
+    assert_int_equal(vae.n_calls, n);
+    lx_dataset_free(d);
+}
+
+/* What goes wrong while encoding is told with the batch of the image, and the batches behind it are good. */
+static void
+test_data_loader__an_error_of_encoding_ahead_comes_with_its_batch(void **state)
+{
+    lx_dataset_config c = config_of();
+    fake_vae vae = {.logvar = 0, .broken_call = 2, .nan_call = 4};
+    const lx_batch *b;
+    lx_dataset *d;
+    lx_loader *l;
+    int n_good = 0;
+
+    c.cache_latents = false;
+    c.batch_size = 1;
+    d = dataset_of(&c);
+    assert_true(d->n_batches > 5);
+    l = loader_of(d, 3, &vae);
+    lx_assert_ok(lx_loader_encode_ahead(l, 6, NULL), NULL);
+    for (int64_t i = 0; i < 6; i++) {
+        lx_error err = {0};
+        if (lx_loader_batch(&b, l, 0, i, 0, &err) == LX_OK) {
+            n_good++;
+            continue;
+        }
+        assert_true(i == 1 || i == 3);
+        assert_int_equal(err.code, i == 1 ? LX_EIO : LX_ECHECK);
+        assert_non_null(strstr(err.text, i == 1 ? "the encoder broke" : "not numbers"));
+    }
+    assert_int_equal(n_good, 4);
+    lx_loader_free(l);
+    lx_dataset_free(d);
+}
+
+/* A training that ends in the middle does not wait for a batch, nor does one that never began. */
+static void test_data_loader__encoding_ahead_ends_at_any_time(void **state)
+{
+    lx_dataset_config c = config_of();
+    lx_error err = {0};
+    lx_dataset *d;
+
+    c.cache_latents = false;
+    d = dataset_of(&c);
+    for (int n = 0; n < 4; n++) {
+        fake_vae vae = {.logvar = 0};
+        lx_loader *l = loader_of(d, 9, &vae);
+        lx_assert_ok(lx_loader_encode_ahead(l, UINT64_MAX, &err), &err);
+        for (int i = 0; i < n; i++)
+            batch_of(l, 0, i);
+        lx_loader_free(l);
+    }
+    lx_dataset_free(d);
+}
+
 /* The error comes with the batch that the image is in, whatever was read before, and names it. */
 static void test_data_loader__an_error_read_ahead_comes_with_its_batch(void **state)
 {
@@ -373,6 +477,11 @@ int main(void)
         cmocka_unit_test(test_data_loader__posterior_is_drawn_once_and_scaled),
         cmocka_unit_test(test_data_loader__without_a_cache_every_visit_is_drawn_anew),
         cmocka_unit_test(test_data_loader__reading_ahead_changes_nothing),
+        cmocka_unit_test(test_data_loader__encoding_ahead_changes_nothing),
+        cmocka_unit_test(test_data_loader__nothing_is_encoded_behind_the_end),
+        cmocka_unit_test(
+            test_data_loader__an_error_of_encoding_ahead_comes_with_its_batch),
+        cmocka_unit_test(test_data_loader__encoding_ahead_ends_at_any_time),
         cmocka_unit_test(test_data_loader__an_error_read_ahead_comes_with_its_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
