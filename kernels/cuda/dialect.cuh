@@ -316,6 +316,12 @@ LX_DEVICE float lx_warp_max(float x)
     return x;
 }
 
+/* Two numbers of a type of 16 bits in a register, low first. */
+template <class T> LX_DEVICE uint32_t lx_pack_two(float low, float high)
+{
+    return (uint32_t)lx_narrow<T>(low).bits | (uint32_t)lx_narrow<T>(high).bits << 16;
+}
+
 /* Over a block of THREADS, the same in all. `shared` [THREADS / 32] is free again afterwards. */
 template <int THREADS> LX_DEVICE float lx_block_sum(float x, float *shared)
 {

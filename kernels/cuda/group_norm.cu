@@ -1,11 +1,11 @@
 /*
  * GroupNorm, with SiLU, and its gradient (kernels/group_norm.h).
  *
- * A group's sums are taken in three steps, so that the whole device works on one image: partial sums
- * of each channel over a chunk of rows; one block per group that adds them in order, in f64; then the
- * elements. Where a group is small or groups are many, one block per group does it all in one launch.
+ * A group's sums are taken in two launches, so that the whole device works on one image: sums of each group
+ * over a chunk of rows, and then the elements, before which every block adds up what was found of its groups, in
+ * the order of the chunks. Where a group is small or groups are many, one block per group does it all in one.
  *
- * Against cancellation the forward sums are of x - x[first row] per channel, and variances of parts
+ * Against cancellation the forward sums are of x - x[first row] per channel, and means and variances of parts
  * are put together as in Chan et al. 1979 (STAN-CS-79-773).
  */
 #include "kernels/cuda/functions.cuh"
@@ -14,7 +14,7 @@ extern "C" {
 #include "kernels/cuda/norms.h"
 }
 
-enum { SUM_THREADS = 128, TILE_THREADS = 256 };
+enum { TILE_THREADS = 256, MOST_GROUPS = 256 /* of a tile */ };
 /* Elements of a group up to which one block does it all: more where there are enough groups to keep a GPU busy. */
 enum { SMALL_GROUP = 16384, LARGE_GROUP = 65536, MANY_GROUPS = 32 };
 /* Its threads: many beyond as many elements. */
@@ -66,23 +66,6 @@ LX_DEVICE lx_pack<T, N> gather(const lx_cuda_norm_source &from, int64_t row, int
     return v;
 }
 
-/* Sum of f64 over a block of SUM_THREADS, the same in all. */
-LX_DEVICE double block_sum_f64(double x, double *shared)
-{
-#pragma unroll
-    for (int i = 16; i; i >>= 1)
-        x += __shfl_xor_sync(LX_FULL, x, i);
-    if (threadIdx.x % 32 == 0)
-        shared[threadIdx.x / 32] = x;
-    __syncthreads();
-    x = 0;
-#pragma unroll
-    for (int i = 0; i < SUM_THREADS / 32; i++)
-        x += shared[i];
-    __syncthreads();
-    return x;
-}
-
 /* What a thread of the tiled kernels works on: N channels from c0, every blockDim.y-th row. */
 struct tile {
     int64_t base, row, end; /* base: of sample and channel; rows of the chunk */
@@ -102,45 +85,83 @@ template <int N> LX_DEVICE tile my_tile(const norm_shape &s)
     return t;
 }
 
-/* Adds two sums of N channels over the block's rows and writes them to partial
- * [B, n_chunks, 2, C]. */
-template <int N>
-LX_DEVICE void put_partial(float *partial, const norm_shape &s, const tile &t,
-                           const float *a, const float *b)
-{
-    /* A plane for each of a thread's channels, so that neighbours write to different banks; planes
-     * begin 32 / N banks apart, so that the channels read together lie in different ones too. */
+/*
+ * Two sums of each channel of a tile. A plane for each of a thread's channels, so that neighbours write to
+ * different banks; planes begin 32 / N banks apart, so that the channels read together lie in different ones too.
+ */
+template <int N> struct tile_sums {
     enum { PLANE = TILE_THREADS + 32 / N };
-    __shared__ float sums[2][N * PLANE];
+    float at[2][N * PLANE];
+};
+
+/* Once they are there: of channel c. */
+template <int N> LX_DEVICE float &sum_of(tile_sums<N> &sums, int which, int c)
+{
+    return sums.at[which][c % N * tile_sums<N>::PLANE + c / N];
+}
+
+/* Adds up what the block's threads found in their rows. */
+template <int N>
+LX_DEVICE void add_rows(tile_sums<N> &sums, const float *a, const float *b)
+{
     const int width = blockDim.x * N, at = threadIdx.y * blockDim.x + threadIdx.x;
 
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        sums[0][i * PLANE + at] = a[i];
-        sums[1][i * PLANE + at] = b[i];
+        sums.at[0][i * tile_sums<N>::PLANE + at] = a[i];
+        sums.at[1][i * tile_sums<N>::PLANE + at] = b[i];
     }
     __syncthreads();
-    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < 2 * width;
-         i += blockDim.x * blockDim.y) {
-        const int which = i / width, c = i % width, channel = blockIdx.y * width + c;
+    for (int i = at; i < 2 * width; i += blockDim.x * blockDim.y) {
+        const int which = i / width, c = i % width;
         float sum = 0;
         for (int y = 0; y < (int)blockDim.y; y++)
-            sum += sums[which][c % N * PLANE + y * blockDim.x + c / N];
-        if (channel < s.C)
-            partial[(((int64_t)blockIdx.z * s.n_chunks + blockIdx.x) * 2 + which) * s.C +
-                    channel] = sum;
+            sum += sums.at[which][c % N * tile_sums<N>::PLANE + y * blockDim.x + c / N];
+        sum_of(sums, which, c) = sum;
     }
+    __syncthreads();
+}
+
+/* The groups of a tile, all of them whole; f(group, its index here, lane), a warp a group. */
+template <int N, class F> LX_DEVICE void each_group(const norm_shape &s, F f)
+{
+    const int at = threadIdx.y * blockDim.x + threadIdx.x, warp = at / 32,
+              n_warps = (int)(blockDim.x * blockDim.y) / 32; /* whole ones */
+    const int per_tile = (int)blockDim.x * N / s.width, first = blockIdx.y * per_tile;
+
+    if (warp < n_warps)
+        for (int i = warp; i < per_tile && first + i < s.G; i += n_warps)
+            f(first + i, i, at % 32);
+}
+
+/* Of group g and chunk k: partial [B, n_chunks, G, 2], then [B, G]. */
+LX_DEVICE int64_t partial_at(const norm_shape &s, int b, int k, int g)
+{
+    return (((int64_t)b * s.n_chunks + k) * s.G + g) * 2;
+}
+
+LX_DEVICE int64_t origin_at(const norm_shape &s, int b, int g)
+{
+    return (int64_t)s.B * s.n_chunks * s.G * 2 + (int64_t)b * s.G + g;
+}
+
+LX_DEVICE int rows_of_chunk(const norm_shape &s, int k)
+{
+    return (int)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
 }
 
 /*
- * Per channel and chunk: the sums of d and d^2, d = x - x[row 0]. GATHERS: x is made, and written, perhaps over
- * what it is made of, so that row 0 may have gone: then d = x. Where f32 sums would lose the deviation from a large
- * mean, x of 16 bits has lost it already.
+ * Per group and chunk: the mean of d and the sum of its squared deviations from that, d = x - x[row 0, first channel
+ * of the group], which is written too. Sums are of x - x[row 0] of each channel. GATHERS: x is made, and
+ * written, perhaps over what it is made of, so that row 0 may have gone: then it counts as 0. Where f32 sums would
+ * lose the deviation from a large mean, x of 16 bits has lost it already.
  */
 template <class T, int N, bool GATHERS>
-__global__ void __launch_bounds__(TILE_THREADS)
+__global__ void __launch_bounds__(TILE_THREADS,
+                                  GATHERS ? 3 : 4) /* 64 registers are one too few */
     partial_moments(float *partial, const T *x, norm_shape s, lx_cuda_norm_source from)
 {
+    __shared__ tile_sums<N> sums;
     const int64_t first_row = (int64_t)blockIdx.z * s.P;
     const tile t = my_tile<N>(s);
     float a[N], b[N], first[N];
@@ -169,59 +190,82 @@ __global__ void __launch_bounds__(TILE_THREADS)
             }
         }
     }
-    put_partial<N>(partial, s, t, a, b);
+    add_rows<N>(sums, a, b);
+    each_group<N>(s, [&](int g, int i, int lane) {
+        const T *row = x + (int64_t)blockIdx.z * s.P * s.C + g * s.width;
+        const float origin = GATHERS ? 0 : lx_widen(row[0]),
+                    rows = rows_of_chunk(s, blockIdx.x);
+        float mean = 0, squares = 0;
+        for (int c = lane; c < s.width; c += 32)
+            mean += rows * (GATHERS ? 0 : lx_widen(row[c]) - origin) +
+                    sum_of(sums, 0, i * s.width + c);
+        mean = lx_warp_sum(mean) / (rows * s.width);
+        for (int c = lane; c < s.width; c += 32) {
+            const float sum = sum_of(sums, 0, i * s.width + c);
+            const float away =
+                (GATHERS ? 0 : lx_widen(row[c]) - origin) + sum / rows - mean;
+            squares +=
+                sum_of(sums, 1, i * s.width + c) - sum * sum / rows + rows * away * away;
+        }
+        squares = lx_warp_sum(squares);
+        if (lane)
+            return;
+        partial[partial_at(s, blockIdx.z, blockIdx.x, g)] = mean;
+        partial[partial_at(s, blockIdx.z, blockIdx.x, g) + 1] = squares;
+        if (blockIdx.x == 0)
+            partial[origin_at(s, blockIdx.z, g)] = origin;
+    });
 }
 
-/* One block per group: mean and 1/sqrt(var + eps) from the partial sums. */
-template <class T, bool GATHERS>
-__global__ void __launch_bounds__(SUM_THREADS)
-    join_moments(float *stats, const float *partial, const T *x, norm_shape s)
+/* Of this tile's groups: mean and 1/sqrt(var + eps). */
+template <int N>
+LX_DEVICE void join_moments(float (*numbers)[2], const float *partial,
+                            const norm_shape &s)
 {
-    __shared__ double shared[SUM_THREADS / 32];
-    const int g = blockIdx.x, b = blockIdx.y, c0 = g * s.width,
-              items = s.n_chunks * s.width;
-    const float *from = partial + (int64_t)b * s.n_chunks * 2 * s.C + c0;
-    const T *first = x + (int64_t)b * s.P * s.C + c0;
-    const double n = (double)s.P * s.width, origin = lx_widen(first[0]);
-    double sum = 0, squares = 0;
+    const float n = (float)s.P * s.width;
 
-    for (int i = threadIdx.x; i < items; i += SUM_THREADS) {
-        const int k = i / s.width, c = i % s.width;
-        const double rows = (double)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
-        sum += rows * ((GATHERS ? 0 : lx_widen(first[c])) - origin) +
-               from[(int64_t)k * 2 * s.C + c];
-    }
-    const double mean = origin + block_sum_f64(sum, shared) / n;
-    for (int i = threadIdx.x; i < items; i += SUM_THREADS) {
-        const int k = i / s.width, c = i % s.width;
-        const double rows = (double)min((int64_t)s.chunk, s.P - (int64_t)k * s.chunk);
-        const double a = from[(int64_t)k * 2 * s.C + c],
-                     q = from[((int64_t)k * 2 + 1) * s.C + c];
-        const double away = (GATHERS ? 0 : lx_widen(first[c])) + a / rows - mean;
-        squares += q - a * a / rows + rows * away * away;
-    }
-    squares = block_sum_f64(squares, shared);
-    if (threadIdx.x == 0) {
-        stats[((int64_t)b * s.G + g) * 2] = (float)mean;
-        stats[((int64_t)b * s.G + g) * 2 + 1] = (float)(1 / sqrt(squares / n + s.eps));
-    }
+    each_group<N>(s, [&](int g, int i, int lane) {
+        float mean = 0, squares = 0;
+        for (int k = lane; k < s.n_chunks; k += 32)
+            mean += partial[partial_at(s, blockIdx.z, k, g)] *
+                    (rows_of_chunk(s, k) * s.width);
+        mean = lx_warp_sum(mean) / n;
+        for (int k = lane; k < s.n_chunks; k += 32) {
+            const float *of = partial + partial_at(s, blockIdx.z, k, g);
+            squares +=
+                of[1] + (of[0] - mean) * (of[0] - mean) * (rows_of_chunk(s, k) * s.width);
+        }
+        squares = lx_warp_sum(squares);
+        if (lane == 0) {
+            numbers[i][0] = partial[origin_at(s, blockIdx.z, g)] + mean;
+            numbers[i][1] = 1 / sqrtf(squares / n + s.eps);
+        }
+    });
+    __syncthreads();
 }
 
 template <class T, int N>
 __global__ void __launch_bounds__(TILE_THREADS)
-    normalise(T *y, const T *x, lx_weight w, lx_weight bias, const float *stats,
-              norm_shape s)
+    normalise(T *y, const T *x, lx_weight w, lx_weight bias, float *stats,
+              const float *partial, norm_shape s)
 {
+    __shared__ float numbers[MOST_GROUPS][2];
     const tile t = my_tile<N>(s);
     float mean[N], by[N], plus[N];
 
+    join_moments<N>(numbers, partial, s);
+    if (stats && blockIdx.x == 0)
+        each_group<N>(s, [&](int g, int i, int lane) {
+            if (lane < 2)
+                stats[((int64_t)blockIdx.z * s.G + g) * 2 + lane] = numbers[i][lane];
+        });
     if (!t.is_inside)
         return; /* no collective follows */
     lx_weights_at<N>(by, w, t.c0);
     lx_weights_at<N>(plus, bias, t.c0);
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        const float *of = stats + ((int64_t)blockIdx.z * s.G + (t.c0 + i) / s.width) * 2;
+        const float *of = numbers[(threadIdx.x * N + i) / s.width];
         mean[i] = of[0];
         by[i] = of[1] * by[i];
     }
@@ -321,12 +365,13 @@ LX_DEVICE float at_xhat(float dy, float xhat, const channel &c, bool has_silu)
     return (has_silu ? dy * lx_silu::slope(xhat * c.w + c.bias) : dy) * c.w;
 }
 
-/* Per channel and chunk: the sums of g and g xhat. */
+/* Per group and chunk: the sums of g and g xhat. */
 template <class T, int N>
 __global__ void __launch_bounds__(TILE_THREADS)
     partial_gradients(float *partial, const T *dy, const T *x, lx_weight w,
                       lx_weight bias, const float *stats, norm_shape s)
 {
+    __shared__ tile_sums<N> sums;
     const tile t = my_tile<N>(s);
     float a[N], b[N];
     channel ch[N];
@@ -348,29 +393,41 @@ __global__ void __launch_bounds__(TILE_THREADS)
             }
         }
     }
-    put_partial<N>(partial, s, t, a, b);
+    add_rows<N>(sums, a, b);
+    each_group<N>(s, [&](int g, int i, int lane) {
+        float sum = 0, dot = 0;
+        for (int c = lane; c < s.width; c += 32) {
+            sum += sum_of(sums, 0, i * s.width + c);
+            dot += sum_of(sums, 1, i * s.width + c);
+        }
+        sum = lx_warp_sum(sum);
+        dot = lx_warp_sum(dot);
+        if (lane == 0) {
+            partial[partial_at(s, blockIdx.z, blockIdx.x, g)] = sum;
+            partial[partial_at(s, blockIdx.z, blockIdx.x, g) + 1] = dot;
+        }
+    });
 }
 
-/* One block per group: means [B, G, 2] of g and g xhat. */
-__global__ void __launch_bounds__(SUM_THREADS)
-    join_gradients(float *means, const float *partial, norm_shape s)
+/* Of this tile's groups: the means of g and g xhat. */
+template <int N>
+LX_DEVICE void join_gradients(float (*means)[2], const float *partial,
+                              const norm_shape &s)
 {
-    __shared__ double shared[SUM_THREADS / 32];
-    const int g = blockIdx.x, b = blockIdx.y;
-    const float *from = partial + (int64_t)b * s.n_chunks * 2 * s.C + g * s.width;
-    double sum = 0, dot = 0;
-
-    for (int i = threadIdx.x; i < s.n_chunks * s.width; i += SUM_THREADS) {
-        const int64_t at = (int64_t)(i / s.width) * 2 * s.C + i % s.width;
-        sum += from[at];
-        dot += from[at + s.C];
-    }
-    sum = block_sum_f64(sum, shared);
-    dot = block_sum_f64(dot, shared);
-    if (threadIdx.x == 0) {
-        means[((int64_t)b * s.G + g) * 2] = (float)(sum / ((double)s.P * s.width));
-        means[((int64_t)b * s.G + g) * 2 + 1] = (float)(dot / ((double)s.P * s.width));
-    }
+    each_group<N>(s, [&](int g, int i, int lane) {
+        float sum = 0, dot = 0;
+        for (int k = lane; k < s.n_chunks; k += 32) {
+            sum += partial[partial_at(s, blockIdx.z, k, g)];
+            dot += partial[partial_at(s, blockIdx.z, k, g) + 1];
+        }
+        sum = lx_warp_sum(sum);
+        dot = lx_warp_sum(dot);
+        if (lane == 0) {
+            means[i][0] = sum / ((float)s.P * s.width);
+            means[i][1] = dot / ((float)s.P * s.width);
+        }
+    });
+    __syncthreads();
 }
 
 /* Channel c of row 0 in the part of dx that it belongs to, the step from row to row; NULL if nobody wants it. */
@@ -391,19 +448,21 @@ LX_DEVICE part_of_dx<T> part_at(const lx_cuda_norm_parts &parts, int C, int c)
 template <class T, int N>
 __global__ void __launch_bounds__(TILE_THREADS)
     gradient(lx_cuda_norm_parts dx, const T *dy, const T *x, lx_weight w, lx_weight bias,
-             const float *stats, const float *means, const T *plus, norm_shape s)
+             const float *stats, const float *partial, const T *plus, norm_shape s)
 {
+    __shared__ float means[MOST_GROUPS][2];
     const tile t = my_tile<N>(s);
     channel ch[N];
     float sum[N], dot[N];
     const part_of_dx<T> part = part_at<T>(dx, s.C, t.c0);
 
+    join_gradients<N>(means, partial, s);
     if (!t.is_inside || (!part.data && !dx.sum))
-        return;
+        return; /* no collective follows */
     channels_at<N>(ch, stats, w, bias, s, blockIdx.z, t.c0);
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        const float *of = means + ((int64_t)blockIdx.z * s.G + (t.c0 + i) / s.width) * 2;
+        const float *of = means[(threadIdx.x * N + i) / s.width];
         sum[i] = of[0];
         dot[i] = of[1];
     }
@@ -471,10 +530,25 @@ __global__ void __launch_bounds__(THREADS)
 
 /* ---- host -------------------------------------------------------------------------------- */
 
+/* The fewest packs of n channels that are whole groups. */
+static int packs_of_groups(const norm_shape &s, int n)
+{
+    int a = s.width, b = n;
+
+    while (b) {
+        const int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return s.width / a;
+}
+
+/* One block a group, also where a tile of whole groups would have too many channels. */
 static bool is_small(const norm_shape &s)
 {
-    return s.P * s.width <=
-           ((int64_t)s.B * s.G < MANY_GROUPS ? SMALL_GROUP : LARGE_GROUP);
+    return s.width > TILE_THREADS ||
+           s.P * s.width <=
+               ((int64_t)s.B * s.G < MANY_GROUPS ? SMALL_GROUP : LARGE_GROUP);
 }
 
 /* f with the threads of a block that does a group alone. */
@@ -486,14 +560,14 @@ template <class F> static void with_threads(const norm_shape &s, F f)
         f(std::integral_constant<int, MANY_THREADS>());
 }
 
-/* Threads of a tile, x over channels and y over rows, and the grid of tiles. */
+/* Threads of a tile, x over channels of whole groups and y over rows, and the grid of tiles. */
 static void tiles(dim3 *grid, dim3 *threads, const norm_shape &s, int n)
 {
-    const int packs = s.C / n;
-    int x = packs < 32 ? packs : 32;
+    const int packs = s.C / n, least = packs_of_groups(s, n);
+    int x = least > 32 ? least : 32 / least * least;
 
-    while (packs % x && x > 16) /* 40 packs are two tiles of 20 rather than 32 and 8 */
-        x--;
+    while (x > packs || (packs % x && x > 16 && x > least))
+        x -= least; /* 40 packs are two tiles of 20 rather than 32 and 8 */
     *threads = dim3((unsigned)x, (unsigned)(TILE_THREADS / x));
     *grid = dim3((unsigned)s.n_chunks, (unsigned)lx_ceil_div(packs, x), (unsigned)s.B);
 }
@@ -520,16 +594,16 @@ static norm_shape shape_of(const lx_call *call, const lx_arg *x)
 
 static size_t partial_floats(const norm_shape &s)
 {
-    return (size_t)s.B * s.n_chunks * 2 * s.C;
+    return (size_t)s.B * s.G * (2 * s.n_chunks + 1);
 }
 
-/* Scratch of both directions: the partial sums, and two numbers a group. */
+/* Scratch of both directions: the partial sums, and where those of the forward direction begin. */
 static int prepare(lx_device *, lx_call *call, bool is_sizing, lx_error *err)
 {
     const norm_shape s = shape_of(call, &call->in[0]);
 
     if (is_sizing && !is_small(s))
-        call->scratch_bytes = (partial_floats(s) + (size_t)s.B * s.G * 2) * sizeof(float);
+        call->scratch_bytes = partial_floats(s) * sizeof(float);
     return lx_check_types_of(call, &call->in[0], err);
 }
 
@@ -552,8 +626,6 @@ static void forward(lx_device *dev, const lx_call *call, void *scratch,
         });
         return;
     }
-    if (!stats)
-        stats = partial + partial_floats(s);
     lx_with_pack<T>(
         s.C % lx_per_16<T>::N ? s.C : width,
         {x, y, w.data, bias.data, from.a, from.b, from.plus, from.bias, from.shift},
@@ -563,9 +635,8 @@ static void forward(lx_device *dev, const lx_call *call, void *scratch,
             tiles(&grid, &threads, s, N);
             LX_LAUNCH(dev, (partial_moments<T, N, GATHERS>), grid, threads, 0, partial, x,
                       s, from);
-            LX_LAUNCH(dev, (join_moments<T, GATHERS>), groups, SUM_THREADS, 0, stats,
-                      partial, x, s);
-            LX_LAUNCH(dev, (normalise<T, N>), grid, threads, 0, y, x, w, bias, stats, s);
+            LX_LAUNCH(dev, (normalise<T, N>), grid, threads, 0, y, x, w, bias, stats,
+                      partial, s);
         });
 }
 
@@ -599,7 +670,7 @@ static void backward(lx_device *dev, const lx_call *call, void *scratch,
     const T *dy = lx_in<T>(call, 0), *x = lx_in<T>(call, 1), *plus = lx_in<T>(call, 5);
     const lx_weight w = lx_weight_of(call, 2), bias = lx_weight_of(call, 3);
     const float *stats = lx_in<float>(call, 4);
-    float *partial = static_cast<float *>(scratch), *means = partial + partial_floats(s);
+    float *partial = static_cast<float *>(scratch);
     const dim3 groups((unsigned)s.G, (unsigned)s.B);
 
     if (is_small(s)) {
@@ -610,18 +681,17 @@ static void backward(lx_device *dev, const lx_call *call, void *scratch,
         });
         return;
     }
-    lx_with_pack<T>(
-        s.C % lx_per_16<T>::N ? s.C : dx.width,
-        {dy, x, plus, dx.a, dx.b, dx.more, dx.sum, w.data, bias.data}, [&](auto pack) {
-            constexpr int N = decltype(pack)::value;
-            dim3 grid, threads;
-            tiles(&grid, &threads, s, N);
-            LX_LAUNCH(dev, (partial_gradients<T, N>), grid, threads, 0, partial, dy, x, w,
-                      bias, stats, s);
-            LX_LAUNCH(dev, join_gradients, groups, SUM_THREADS, 0, means, partial, s);
-            LX_LAUNCH(dev, (gradient<T, N>), grid, threads, 0, dx, dy, x, w, bias, stats,
-                      means, plus, s);
-        });
+    lx_with_pack<T>(s.C % lx_per_16<T>::N ? s.C : dx.width,
+                    {dy, x, plus, dx.a, dx.b, dx.more, dx.sum, w.data, bias.data},
+                    [&](auto pack) {
+                        constexpr int N = decltype(pack)::value;
+                        dim3 grid, threads;
+                        tiles(&grid, &threads, s, N);
+                        LX_LAUNCH(dev, (partial_gradients<T, N>), grid, threads, 0,
+                                  partial, dy, x, w, bias, stats, s);
+                        LX_LAUNCH(dev, (gradient<T, N>), grid, threads, 0, dx, dy, x, w,
+                                  bias, stats, partial, plus, s);
+                    });
 }
 
 void lx_cuda_group_norm_dx_to(lx_device *dev, const lx_call *call, void *scratch,

@@ -1,12 +1,13 @@
 /* Which calls are one launch, and its tables: see join.h. */
 #include "kernels/cuda/join.h"
+#include "kernels/cuda/ends.h"
 #include "kernels/cuda/norms.h"
 
 #include <string.h>
 
 #include "src/base/alloc.h"
 
-enum { MOST_ITEMS = 64, MOST_GRADIENTS = 512 };
+enum { MOST_ITEMS = 64, MOST_GRADIENTS = 1024 };
 
 /* A product with a frozen weight, its LoRA's two if it has one: calls in the order of the graph. */
 typedef struct item {
@@ -70,6 +71,13 @@ static bool is_adapted_dx(const lx_call *c)
            c[1].in[1].shape[1] % 8 == 0;
 }
 
+/* A factor's dx alone: what the layer reads needs no gradient, but the other factor's needs this. */
+static bool is_factor_dx(const lx_call *c)
+{
+    return c->op == LX_OP_linear_dx && is_factor(c) && has_whole_rows(&c->in[1]) &&
+           c->in[0].dtype == c->out[0].dtype && !is_there(&c->in[2]);
+}
+
 /* The item that begins with the first of n calls. */
 static bool take_item(item *out, const lx_call *calls, size_t n)
 {
@@ -83,7 +91,8 @@ static bool take_item(item *out, const lx_call *calls, size_t n)
         *out = (item){2, 0, 1, 3};
         return true;
     }
-    if (calls[0].op == LX_OP_linear_dx && is_plain(&calls[0], 2)) {
+    if (calls[0].op == LX_OP_linear_dx &&
+        (is_plain(&calls[0], 2) || is_factor_dx(&calls[0]))) {
         *out = (item){0, -1, -1, 1};
         return true;
     }
@@ -130,6 +139,14 @@ static bool depends(const lx_call *calls, size_t n_before, const lx_call *at,
     return false;
 }
 
+/* What an item makes, if a term may still be added to it before it is rounded; else 0. */
+static int open_sum(const lx_call *calls, const item *one, bool is_reversed)
+{
+    const lx_arg *sum = result(calls, one, is_reversed);
+
+    return sum->n_readers == 1 && calls[one->base].attrs.linear.scale == 1 ? sum->id : 0;
+}
+
 static size_t count_products(const lx_call *calls, size_t n)
 {
     const bool is_reversed = calls[0].op == LX_OP_linear_dx;
@@ -144,8 +161,7 @@ static size_t count_products(const lx_call *calls, size_t n)
         if (at[one.base].in[0].dtype != calls[0].in[0].dtype ||
             depends(calls, taken, at, &one, is_reversed, sum_so_far))
             break;
-        const lx_arg *sum = result(at, &one, is_reversed);
-        sum_so_far = sum->n_readers == 1 ? sum->id : 0;
+        sum_so_far = open_sum(at, &one, is_reversed);
         has_lora = has_lora || one.p >= 0;
         taken += one.n;
         n_items++;
@@ -166,26 +182,34 @@ static size_t count_items(const lx_call *calls, size_t n)
     return n_items;
 }
 
-static bool is_norm(const lx_call *call)
+/* The sum of two gradients. */
+static bool is_join(const lx_call *call)
 {
-    return call->op == LX_OP_layer_norm || call->op == LX_OP_layer_norm_dx;
+    return call->op == LX_OP_add && call->in[0].dtype == call->in[1].dtype &&
+           lx_arg_count(&call->in[0]) == lx_arg_count(&call->in[1]);
 }
 
-/* Is what the norm makes all that the products after it multiply? Of its gradient one product's x. */
-static bool leads(const lx_call *norm, const lx_call *products, size_t n)
+/* What products may have before them as a part of their x. */
+static bool is_before(const lx_call *call)
 {
-    const lx_arg *x = &norm->out[0];
-    const bool is_reversed = norm->op == LX_OP_layer_norm_dx;
+    return call->op == LX_OP_layer_norm || call->op == LX_OP_layer_norm_dx ||
+           is_join(call);
+}
+
+/* How many of n calls multiply what the call before them makes, and go with it; of a gradient one product. */
+static size_t count_led(const lx_call *before, const lx_call *products, size_t n)
+{
+    const lx_arg *x = &before->out[0];
+    size_t led = 0;
     item one;
 
-    if (!is_half(&norm->in[0]) || norm->in[0].dtype != x->dtype ||
-        (is_reversed && count_items(products, n) > 1))
-        return false;
-    for (size_t i = 0; i < n; i += one.n)
-        if (!take_item(&one, products + i, n - i) ||
-            products[i + (size_t)one.base].in[0].id != x->id)
-            return false;
-    return true;
+    if (!is_half(&before->in[0]) || before->in[0].dtype != x->dtype ||
+        (before->op != LX_OP_layer_norm && count_items(products, n) > 1))
+        return 0;
+    while (led < n && take_item(&one, products + led, n - led) &&
+           products[led + (size_t)one.base].in[0].id == x->id)
+        led += one.n;
+    return led;
 }
 
 static lx_cuda_activation activation_of(lx_op_id op)
@@ -221,19 +245,39 @@ static bool follows(const lx_call *call, const lx_call *products, size_t n)
                              call->in[1].id != products[one.base].in[0].id));
 }
 
+/* Is `call` an attention with the queries that the one product behind a norm makes? */
+static bool attends(const lx_call *call, const lx_call *products, size_t n)
+{
+    const lx_arg *q = &call->in[0];
+    item one;
+
+    if (call->op != LX_OP_attention || count_items(products, n) != 1 ||
+        !take_item(&one, products, n) || is_there(added(products, &one, false)))
+        return false;
+    const lx_arg *y = result(products, &one, false);
+    return q->id == y->id && call->in[1].id != y->id && call->in[2].id != y->id &&
+           q->dtype == y->dtype && call->out[0].dtype == y->dtype &&
+           lx_cuda_attends(call);
+}
+
 static size_t count_around(const lx_call *calls, size_t n)
 {
-    const size_t before = is_norm(&calls[0]);
-    const lx_op_id op =
-        calls[0].op == LX_OP_layer_norm_dx ? LX_OP_linear_dx : LX_OP_linear;
+    const size_t before = is_before(&calls[0]);
+    const lx_op_id op = calls[0].op == LX_OP_layer_norm_dx || calls[0].op == LX_OP_add
+                            ? LX_OP_linear_dx
+                            : LX_OP_linear;
     size_t taken;
 
     if (before && (n < 2 || calls[1].op != op))
         return 1;
     taken = count_products(calls + before, n - before);
-    if (taken == 1 || (before && !leads(&calls[0], calls + 1, taken)))
+    if (taken == 1 && !(before && is_factor_dx(&calls[1])))
         return 1;
-    if (before + taken < n && follows(&calls[before + taken], calls + before, taken))
+    if (before && !(taken = count_led(&calls[0], calls + 1, taken)))
+        return 1;
+    if (before + taken < n && (follows(&calls[before + taken], calls + before, taken) ||
+                               (op == LX_OP_linear && before &&
+                                attends(&calls[before + taken], calls + before, taken))))
         taken++;
     return before + taken;
 }
@@ -261,8 +305,10 @@ static size_t count_gradients(const lx_call *calls, size_t n)
 
 static size_t count(const lx_call *calls, size_t n)
 {
+    if (lx_cuda_begins_end(calls, n))
+        return lx_cuda_count_end(calls, n);
     if (calls[0].op == LX_OP_linear || calls[0].op == LX_OP_linear_dx ||
-        is_norm(&calls[0]))
+        is_before(&calls[0]))
         return count_around(calls, n);
     if (lx_cuda_begins_norm(calls[0].op))
         return lx_cuda_count_norm(calls, n);
@@ -277,6 +323,7 @@ typedef struct joined {
     lx_call *products;
     size_t n_products;
     lx_cuda_sums sums;
+    const lx_call *attention; /* NULL: none */
     const lx_cuda_thin *thin;
     int n_thin, n_blocks, thin_width;
     lx_dtype dtype;
@@ -323,6 +370,7 @@ static void fill_sum(lx_cuda_sum *s, const lx_call *at, const item *one, bool is
 
     *s = (lx_cuda_sum){.y = y->data,
                        .add = is_there(add) ? add->data : NULL,
+                       .scale = at[one->base].attrs.linear.scale,
                        .M = (int)lx_arg_rows(y),
                        .N = (int)lx_arg_width(y),
                        .first_term = first_term,
@@ -357,8 +405,7 @@ static int fill_products(lx_device *dev, joined *j, lx_cuda_sum *sums,
         } else {
             fill_sum(&sums[n_sums++], at, &one, is_reversed, n_terms);
         }
-        const lx_arg *y = result(at, &one, is_reversed);
-        before = y->n_readers == 1 ? y->id : 0;
+        before = open_sum(at, &one, is_reversed);
         n_terms++;
     }
     j->sums.is_reversed = is_reversed;
@@ -395,9 +442,14 @@ static void fill_around(joined *j, lx_cuda_sum *sum, const lx_call *calls, size_
         if (sum->of || sum->y == sum->z)
             sum->y = NULL;
     }
-    if (!is_norm(norm))
+    if (!is_before(norm))
         return;
     j->sums.has_norm = true;
+    if (norm->op == LX_OP_add) {
+        j->sums.norm = (lx_cuda_norm){
+            .from = norm->in[1].data, .dy = norm->in[0].data, .to = norm->out[0].data};
+        return;
+    }
     j->sums.norm = (lx_cuda_norm){
         .from = norm->in[is_reversed ? 1 : 0].data,
         .dy = is_reversed ? norm->in[0].data : NULL,
@@ -490,8 +542,9 @@ static void release(lx_device *dev, lx_call *calls, size_t n)
 {
     joined *j = calls[0].state;
 
-    if (lx_cuda_begins_norm(calls[0].op)) {
-        lx_cuda_release_norm(dev, calls, n);
+    if (lx_cuda_begins_end(calls, n) || lx_cuda_begins_norm(calls[0].op)) {
+        (lx_cuda_begins_norm(calls[0].op) ? lx_cuda_release_norm
+                                          : lx_cuda_release_end)(dev, calls, n);
         return;
     }
     if (!j)
@@ -511,6 +564,8 @@ static int prepare(lx_device *dev, lx_call *calls, size_t n, lx_error *err)
     joined *j;
     int rc;
 
+    if (lx_cuda_begins_end(calls, n))
+        return lx_cuda_prepare_end(dev, calls, n, err);
     if (lx_cuda_begins_norm(calls[0].op))
         return lx_cuda_prepare_norm(dev, calls, n, err);
     j = lx_calloc(1, sizeof *j);
@@ -519,8 +574,10 @@ static int prepare(lx_device *dev, lx_call *calls, size_t n, lx_error *err)
         return lx_oom(err);
     }
     calls[0].state = j;
-    j->products = calls + is_norm(&calls[0]);
-    j->n_products = n - is_norm(&calls[0]) -
+    j->products = calls + is_before(&calls[0]);
+    if (calls[n - 1].op == LX_OP_attention)
+        j->attention = &calls[n - 1];
+    j->n_products = n - is_before(&calls[0]) - (j->attention != NULL) -
                     (activation_of(calls[n - 1].op) != LX_CUDA_NO_ACTIVATION);
     rc = calls[0].op == LX_OP_linear_dw ? make_gradients(dev, j, calls, n, err)
                                         : make_products(dev, j, calls, n, err);
@@ -533,13 +590,22 @@ static void run(lx_device *dev, const lx_call *calls, size_t n)
 {
     const joined *j = calls[0].state;
 
-    if (lx_cuda_begins_norm(calls[0].op))
+    if (lx_cuda_begins_end(calls, n))
+        lx_cuda_run_end(dev, calls, n);
+    else if (lx_cuda_begins_norm(calls[0].op))
         lx_cuda_run_norm(dev, calls, n);
     else if (j->n_thin)
         lx_cuda_thin_gradients(dev, j->thin, j->n_thin, j->n_blocks, j->thin_width,
                                j->dtype);
+    else if (j->attention)
+        lx_cuda_attend_queries(dev, &j->sums, j->attention);
     else
         lx_cuda_add_products(dev, &j->sums);
+}
+
+static bool has_scratch(lx_op_id first)
+{
+    return lx_cuda_begins_norm(first) || first == LX_OP_cast; /* the loss */
 }
 
 const lx_joining lx_cuda_joining = {
@@ -547,5 +613,5 @@ const lx_joining lx_cuda_joining = {
     .prepare = prepare,
     .run = run,
     .release = release,
-    .has_scratch = lx_cuda_begins_norm,
+    .has_scratch = has_scratch,
 };

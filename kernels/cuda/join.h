@@ -20,8 +20,10 @@
  *
  * What stands around a sum is part of the launch:
  *
- *     x is a LayerNorm, or when reversed the gradient of one: every block takes the sums of its rows anew and
- *     normalises x in shared memory; the first blocks of each row of tiles write it for those who read it later.
+ *     x is a LayerNorm, or when reversed the gradient of one, or the sum of two gradients: every block takes the
+ *     sums of its rows anew and makes x in shared memory; the first blocks of each row of tiles write it for
+ *     those who read it later.
+ *     y is all queries of an attention, and x a LayerNorm: keys and values are of something else, and there.
  *     y is what an activation reads, or when reversed the gradient of what it gave: both are written with the
  *     tile, the activation's from numbers that are rounded as y is.
  *
@@ -56,17 +58,18 @@ typedef struct lx_cuda_sum {
     lx_cuda_activation activation;
     const void *add, *bias; /* NULL: none */
     int bias_dtype;
+    float scale; /* of what is summed */
     int M, N;
     int first_term, n_terms;
     int first_block, n_columns; /* of the grid; tiles side by side */
 } lx_cuda_sum;
 
-/* x [M, K] of all terms: layer_norm of `from`, or the gradient of one (kernels/layer_norm.h). */
+/* x [M, K] of all terms: layer_norm of `from`, or the gradient of one (kernels/layer_norm.h), or dy + from. */
 typedef struct lx_cuda_norm {
     const void *from, *dy, *plus; /* dy and plus (may be NULL): of the gradient */
     void *to;                     /* x itself */
     float *stats;                 /* written (NULL: not), read for the gradient */
-    const void *w, *b;
+    const void *w, *b;            /* w NULL: x is the sum */
     int w_dtype, b_dtype;
     float eps;
 } lx_cuda_norm;
@@ -99,6 +102,11 @@ typedef struct lx_cuda_sums {
     lx_dtype dtype;
 } lx_cuda_sums;
 void lx_cuda_add_products(lx_device *dev, const lx_cuda_sums *s);
+
+/* queries.cu: an attention whose queries are the one sum; all of it. With heads of these sizes only. */
+bool lx_cuda_attends(const lx_call *attention);
+void lx_cuda_attend_queries(lx_device *dev, const lx_cuda_sums *of,
+                            const lx_call *attention);
 
 enum { LX_CUDA_THIN_COLUMNS = 64, LX_CUDA_THIN_ROWS = 64 };
 /* most_rank <= 64 is the width of thin that a block does. */

@@ -39,12 +39,12 @@ LX_DEVICE double at_timestep(const float *table, int64_t t)
     return !table ? 1 : t >= 0 && t < STEPS ? table[t] : NAN;
 }
 
-/* sums [B]: the sample's share of the loss. */
+/* sums [B]: the sample's share of the loss, which is *loss where it is the only one. mask [B, n / C] or NULL. */
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    loss_of_sample(double *sums, T *dpred, const T *pred, lx_weight target,
-                   const int64_t *timesteps, const float *weights, loss_tables tables,
-                   int64_t n)
+    loss_of_sample(double *sums, float *loss, T *dpred, const T *pred, lx_weight target,
+                   const int64_t *timesteps, const float *weights, const float *mask,
+                   loss_tables tables, int64_t n, int C)
 {
     __shared__ double shared[THREADS];
     const int b = blockIdx.x;
@@ -57,9 +57,10 @@ __global__ void __launch_bounds__(THREADS)
     for (int64_t i = threadIdx.x; i < n; i += THREADS) {
         const int64_t at = b * n + i;
         const double d = (double)lx_widen(pred[at]) - lx_weight_at(target, at);
-        sum += loss_at(&slope, tables.type, d, c);
+        const double m = mask ? mask[at / C] : 1;
+        sum += m * loss_at(&slope, tables.type, d, c);
         if (dpred)
-            dpred[at] = lx_narrow<T>((float)(weight * slope));
+            dpred[at] = lx_narrow<T>((float)(weight * m * slope));
     }
     shared[threadIdx.x] = sum;
     for (int half = THREADS / 2; half; half /= 2) {
@@ -67,8 +68,11 @@ __global__ void __launch_bounds__(THREADS)
         if ((int)threadIdx.x < half)
             shared[threadIdx.x] += shared[threadIdx.x + half];
     }
-    if (threadIdx.x == 0)
+    if (threadIdx.x == 0) {
         sums[b] = weight * shared[0];
+        if (gridDim.x == 1)
+            *loss = (float)sums[b];
+    }
 }
 
 __global__ void loss_of_batch(float *loss, const double *sums, int B)
@@ -118,10 +122,12 @@ static void run_loss(lx_device *dev, const lx_call *call)
     lx_with_type(call->in[0].dtype, [&](auto t) {
         typedef decltype(t) T;
         LX_LAUNCH(dev, loss_of_sample<T>, (unsigned)B, THREADS, 0, sums,
-                  lx_out<T>(call, 1), lx_in<T>(call, 0), lx_weight_of(call, 1),
-                  lx_in<int64_t>(call, 2), lx_in<float>(call, 3), tables, n);
+                  lx_out<float>(call, 0), lx_out<T>(call, 1), lx_in<T>(call, 0),
+                  lx_weight_of(call, 1), lx_in<int64_t>(call, 2), lx_in<float>(call, 3),
+                  lx_in<float>(call, 4), tables, n, (int)lx_arg_width(&call->in[0]));
     });
-    LX_LAUNCH(dev, loss_of_batch, 1, 1, 0, lx_out<float>(call, 0), sums, (int)B);
+    if (B > 1)
+        LX_LAUNCH(dev, loss_of_batch, 1, 1, 0, lx_out<float>(call, 0), sums, (int)B);
 }
 
 static void release_loss(lx_device *dev, lx_call *call)

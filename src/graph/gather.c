@@ -6,12 +6,13 @@
  * (1) A frozen product, its LoRA's down and up (y = x w^T + s (x down^T) up^T) stand together as they were
  *     built. In the reverse pass their three products of dx do not: gradients of the factors are between them.
  *     The three become one unit, in the place of the last.
- * (2) Products of one x: the later go to the first, if x is all that they need. So do keys and values of
- *     every cross attention. In the reverse pass such products add up to one sum, term by term; a unit whose
- *     result only the next term reads goes to that term.
+ * (2) Products of one x go to where x is made, if x is all that they need: keys and values of every cross
+ *     attention, the projections of the time. In the reverse pass such products add up to one sum, term by
+ *     term; a unit whose result only the next term reads goes to that term.
  * (3) Gradients of weights are needed by no step: they wait until there are many. What they read must be
  *     kept until then, so no more of them wait than a sixteenth of what is alive at the worst moment, and a
- *     MiB. They do not come between the gradient of a LayerNorm and the product of that.
+ *     MiB; if they are patient, also half of what has died since that moment (all of it makes holes in the
+ *     arena). They do not come between the gradient of a LayerNorm and the product of that.
  *
  * The order of sums stays; only values that are rounded on their way between the three products of (1) may
  * no longer be, if the device does them as one.
@@ -45,6 +46,9 @@ typedef struct gathering {
     bool *is_waited; /* by id of a root: kept for a waiting step */
     int *waiting;    /* steps */
     size_t n_waiting, waiting_bytes, most_bytes;
+    size_t
+        *dead_bytes; /* by step: of what is alive at the worst moment, what is not then */
+    int *chain_at;   /* by step: the first unit of a chain whose x it makes, -1 */
     lx_node *order;
     size_t n_order;
 } gathering;
@@ -161,16 +165,24 @@ static bool needs_only_x(const gathering *g, const unit *u)
     return !g->s->steps[u->step[0]].in[3];
 }
 
-/* Chains of units with the same x, each behind the first. */
+/* Chains of units with the same x, behind what makes x; or behind the first, if that needs more. */
 static void chain_forward(gathering *g, int *last_with)
 {
     for (size_t id = 0; id < g->s->n_tensors; id++)
         last_with[id] = -1;
     for (size_t i = 0; i < g->n_units; i++) {
         unit *u = &g->units[i];
-        int *last = &last_with[root_of(g, g->s->steps[u->step[0]].in[0])];
+        const int x = root_of(g, g->s->steps[u->step[0]].in[0]);
+        int *last = &last_with[x];
         if (*last >= 0 && needs_only_x(g, u)) {
-            g->units[*last].next = (int)i;
+            unit *before = &g->units[*last];
+            const int from = g->producer[x];
+            if (!before->is_moved && needs_only_x(g, before) && from >= 0 &&
+                g->unit_of[from] < 0) {
+                g->chain_at[from] = *last;
+                before->is_moved = true;
+            }
+            before->next = (int)i;
             u->is_moved = true;
         }
         if (*last < 0 || u->is_moved)
@@ -276,6 +288,13 @@ static bool is_ready(const gathering *g, const lx_node *step)
     return true;
 }
 
+/* Units of one x, in the order they were built. */
+static void emit_chain(gathering *g, int first)
+{
+    for (int i = first; i >= 0; i = g->units[i].next)
+        emit_unit(g, &g->units[i]);
+}
+
 /* What waits and can be done, of one kind. */
 static void flush_kind(gathering *g, bool is_gradient)
 {
@@ -308,6 +327,15 @@ static bool is_between(const gathering *g)
     return g->n_order && g->order[g->n_order - 1].op == LX_OP_layer_norm_dx;
 }
 
+/* A unit whose result only gradients of weights read waits with them, but for the product of such a gradient. */
+static bool unit_can_wait(const gathering *g, const unit *u)
+{
+    const lx_node *step = &g->s->steps[u->step[0]];
+
+    return u->n == 1 && u->next < 0 && is_only_for_weights_and(g, step->out[0], -1) &&
+           !(is_between(g) && is_same(g, g->order[g->n_order - 1].out[0], step->in[0]));
+}
+
 static void wait_with(gathering *g, int step)
 {
     const lx_node *node = &g->s->steps[step];
@@ -336,16 +364,15 @@ static void reorder(gathering *g)
         } else if (i != u->place || u->is_moved) {
             continue;
         } else if (i < (int)g->s->n_forward) {
-            for (const unit *one = u; one;
-                 one = one->next < 0 ? NULL : &g->units[one->next])
-                emit_unit(g, one);
-        } else if (u->n == 1 && u->next < 0 &&
-                   is_only_for_weights_and(g, g->s->steps[i].out[0], -1)) {
+            emit_chain(g, at);
+        } else if (unit_can_wait(g, u)) {
             wait_with(g, i);
         } else {
             emit_sum(g, u);
         }
-        if (g->waiting_bytes > g->most_bytes && !is_between(g))
+        if (g->chain_at[i] >= 0)
+            emit_chain(g, g->chain_at[i]);
+        if (g->waiting_bytes > g->most_bytes + g->dead_bytes[i] / 2 && !is_between(g))
             flush(g);
     }
     flush(g);
@@ -365,11 +392,12 @@ static int alloc_tables(gathering *g)
     g->is_done = lx_calloc(n, sizeof *g->is_done);
     g->waiting = lx_calloc(n, sizeof *g->waiting);
     g->order = lx_calloc(n, sizeof *g->order);
-    if (!g->producer || !g->n_uses || !g->reader || !g->is_waited || !g->unit_of ||
-        !g->units || !g->is_done || !g->waiting || !g->order)
+    g->chain_at = lx_calloc(n, sizeof *g->chain_at);
+    if (!g->producer || !g->chain_at || !g->n_uses || !g->reader || !g->is_waited ||
+        !g->unit_of || !g->units || !g->is_done || !g->waiting || !g->order)
         return LX_ENOMEM;
     for (size_t i = 0; i < n; i++)
-        g->unit_of[i] = -1;
+        g->unit_of[i] = g->chain_at[i] = -1;
     return LX_OK;
 }
 
@@ -393,19 +421,42 @@ static int gather(gathering *g)
     return LX_OK;
 }
 
-int lx_schedule__gather(lx_schedule *s, lx_error *err)
+/* What the order so far keeps alive, and how much less that is at each step. */
+static int measure(gathering *g, bool is_patient, lx_error *err)
 {
-    gathering g = {.s = s};
     lx_placement p;
-    int rc = lx_placement_lifetimes(&p, s, err);
+    size_t now = 0;
+    int rc = lx_placement_lifetimes(&p, g->s, err);
 
     if (rc < 0)
         return rc;
-    g.most_bytes = p.live_bytes / WAITING_SHARE + WAITING_LEAST;
+    g->most_bytes = p.live_bytes / WAITING_SHARE + WAITING_LEAST;
+    if (!(g->dead_bytes = lx_calloc(g->s->n_steps + 3, sizeof *g->dead_bytes)))
+        rc = lx_oom(err);
+    for (size_t b = 0; b < p.n_buffers && is_patient && rc >= 0; b++) {
+        g->dead_bytes[p.buffers[b].first] -= p.buffers[b].bytes; /* what changes, first */
+        g->dead_bytes[p.buffers[b].last + 1] += p.buffers[b].bytes;
+    }
+    for (size_t i = 0; i < g->s->n_steps && is_patient && rc >= 0; i++) {
+        now += g->dead_bytes[i];
+        g->dead_bytes[i] = p.live_bytes + now;
+    }
     lx_placement_release(&p);
+    return rc;
+}
+
+int lx_schedule__gather(lx_schedule *s, bool is_patient, lx_error *err)
+{
+    gathering g = {.s = s};
+    int rc = measure(&g, is_patient, err);
+
+    if (rc < 0)
+        return rc;
     rc = alloc_tables(&g);
     if (rc == LX_OK)
         rc = gather(&g);
+    lx_free(g.dead_bytes);
+    lx_free(g.chain_at);
     lx_free(g.producer);
     lx_free(g.n_uses);
     lx_free(g.reader);

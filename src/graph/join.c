@@ -97,13 +97,14 @@ int lx_schedule__group(lx_schedule *s, lx_error *err)
     return LX_OK;
 }
 
-int lx_schedule_join(lx_schedule *s, const lx_joining *joining, lx_error *err)
+int lx_schedule_join(lx_schedule *s, const lx_joining *joining, bool is_patient,
+                     lx_error *err)
 {
     int rc;
 
     if (!joining)
         return LX_OK;
     s->joining = joining;
-    rc = lx_schedule__gather(s, err);
+    rc = lx_schedule__gather(s, is_patient, err);
     return rc < 0 ? rc : lx_schedule__group(s, err);
 }

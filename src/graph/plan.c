@@ -203,6 +203,37 @@ static size_t arena_limit(const lx_plan *plan, const lx_plan_options *options)
                                        : options->max_bytes != 0;
 }
 
+static int make_schedule(lx_plan *plan, bool is_patient, lx_error *err)
+{
+    int rc;
+
+    if ((rc = lx_schedule_init(&plan->schedule, plan->graph, err)) < 0 ||
+        (rc = lx_schedule_join(&plan->schedule, plan->dev->joining, is_patient, err)) < 0)
+        return rc;
+    plan->memory.packed_bytes = 0;
+    return size_steps(plan, err);
+}
+
+/* Steps in their order. What would not fit without computing anything again is made to take less first. */
+static int schedule(lx_plan *plan, const lx_plan_options *options, lx_error *err)
+{
+    const bool is_patient = options->spare <= 0;
+    lx_placement p;
+    int rc;
+
+    if ((rc = make_schedule(plan, is_patient, err)) < 0 || !options->max_bytes ||
+        !plan->dev->joining || !is_patient)
+        return rc;
+    if ((rc = lx_placement_init(&p, &plan->schedule, err)) < 0)
+        return rc;
+    const bool fits = p.bytes <= arena_limit(plan, options);
+    lx_placement_release(&p);
+    if (fits)
+        return LX_OK;
+    lx_schedule_release(&plan->schedule);
+    return make_schedule(plan, false, err);
+}
+
 int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
                 const lx_plan_options *options, lx_error *err)
 {
@@ -215,9 +246,7 @@ int lx_plan_new(lx_plan **out, lx_graph *g, lx_device *dev,
         return lx_oom(err);
     plan->graph = g;
     plan->dev = dev;
-    if ((rc = lx_schedule_init(&plan->schedule, g, err)) < 0 ||
-        (rc = lx_schedule_join(&plan->schedule, dev->joining, err)) < 0 ||
-        (rc = size_steps(plan, err)) < 0 ||
+    if ((rc = schedule(plan, options, err)) < 0 ||
         ((options->max_bytes || options->spare > 0) &&
          (rc = lx_schedule_recompute(&plan->schedule, arena_limit(plan, options),
                                      options->spare, err)) < 0) ||

@@ -41,13 +41,15 @@ int lx_schedule__fold(lx_schedule *s, lx_error *err);
 
 /*
  * For a device that joins calls: steps that it could do as one are moved together, as far as what they read
- * and who reads them allows, and grouped. Before scratch is asked for.
+ * and who reads them allows, and grouped. Before scratch is asked for. is_patient: memory that is free
+ * late in the run may be used for the sake of it.
  */
-int lx_schedule_join(lx_schedule *s, const lx_joining *joining, lx_error *err);
+int lx_schedule_join(lx_schedule *s, const lx_joining *joining, bool is_patient,
+                     lx_error *err);
 /* Only the groups, of steps where they stand. */
 int lx_schedule__group(lx_schedule *s, lx_error *err);
 /* Only the moves (gather.c). */
-int lx_schedule__gather(lx_schedule *s, lx_error *err);
+int lx_schedule__gather(lx_schedule *s, bool is_patient, lx_error *err);
 
 /* A call with everything but addresses. */
 lx_call lx_schedule__call(const lx_schedule *s, const lx_node *step);

@@ -132,10 +132,12 @@ static lx_tensor *up_block(lx_builder *b, int block, lx_tensor *x, lx_tensor *ti
 lx_tensor *lx_unet_build(lx_builder *b, lx_tensor *x, lx_tensor *t, lx_tensor *context)
 {
     skip_stack skips = {.n = 0};
-    lx_tensor *time = time_embedding(b, t);
+    lx_tensor *time;
 
+    x = lx_build_narrowed(b, x);
     context = lx_build_narrowed(b, context);
-    x = lx_build_conv(b, "conv_in", lx_build_narrowed(b, x), 1, lx_pad_same); /* [B, h, w, 320] */
+    time = time_embedding(b, t);
+    x = lx_build_conv(b, "conv_in", x, 1, lx_pad_same); /* [B, h, w, 320] */
     push_skip(&skips, x);
     for (int level = 0; level < N_LEVELS; level++)
         x = down_block(b, level, x, time, context, &skips);

@@ -238,7 +238,7 @@ static bool stays_f32(lx_op_id op, bool is_out, int i)
     case LX_OP_mul_add:
         return !is_out && i != 1 && i != 3;
     case LX_OP_loss:
-        return is_out ? i == 0 : i == 3;
+        return is_out ? i == 0 : i >= 3;
     case LX_OP_timestep_embedding:
         return !is_out;
     case LX_OP_hadamard:

@@ -211,9 +211,9 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
         .hook_context = step,
     };
     const int64_t per_sample[1] = {s->batch};
-    lx_tensor *latents = channels_last(g, input4(g, "latents", s->batch, 4, s->h, s->w));
-    lx_tensor *noise = channels_last(g, input4(g, "noise", s->batch, 4, s->h, s->w));
-    lx_tensor *input_noise = noise, *target = noise;
+    lx_tensor *latents = input4(g, "latents", s->batch, 4, s->h, s->w);
+    lx_tensor *noise = input4(g, "noise", s->batch, 4, s->h, s->w);
+    lx_tensor *input_noise, *target;
     lx_tensor *t = lx_graph_input(g, "timesteps", LX_I64, 1, per_sample);
     lx_tensor *signal = lx_graph_input(g, "signal", LX_F32, 1, per_sample);
     lx_tensor *sigma = lx_graph_input(g, "sigma", LX_F32, 1, per_sample);
@@ -221,15 +221,16 @@ static int build(lx_step *step, shape_plan *s, lx_error *err)
     lx_tensor *context, *noisy, *pred, *loss, *mask = NULL;
 
     b.narrow = lx_train_narrow(c, m->dev);
-
-    if (c->ip_noise_gamma > 0)
-        input_noise = channels_last(g, input4(g, "input_noise", s->batch, 4, s->h, s->w));
     step->dropout.moment = NULL;
     if (has_dropout(step))
         step->dropout.moment =
             lx_graph_input(g, "dropout_moment", LX_I64, 1, (int64_t[]){2});
     context = build_context(step, &b, s);
     keep(step, g, "encoder_hidden_states", context);
+    latents = channels_last(g, latents);
+    input_noise = target = noise = channels_last(g, noise);
+    if (c->ip_noise_gamma > 0)
+        input_noise = channels_last(g, input4(g, "input_noise", s->batch, 4, s->h, s->w));
     noisy = lx_op_mul_add(g, signal, latents, sigma, input_noise);
     keep(step, g, "noisy_latents", noisy);
     b.part = LX_UNET;

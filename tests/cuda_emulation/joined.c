@@ -1,7 +1,7 @@
 /*
  * Calls that the backend joins into one launch, against the same calls one by one: layers with LoRA of one x, the
- * sum of their gradients, gradients of all factors; LayerNorms and activations around layers; what is around a
- * GroupNorm. In three orders that agree to the bit.
+ * sum of their gradients, gradients of all factors; LayerNorms, activations and attentions around layers; what is
+ * around a GroupNorm; the begin and the end of a step. In three orders that agree to the bit.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -49,7 +49,7 @@ typedef struct world {
 /* What is built: its inputs with their sizes, and its outputs. */
 typedef struct model {
     void (*build)(world *w, const sizes *s);
-    const char *in[4], *out[6];
+    const char *in[8], *out[6];
 } model;
 
 /* What a run gives: y of all layers, dx, gradients of all factors. */
@@ -236,33 +236,119 @@ static void build_resnet(world *w, const sizes *s)
     assert_int_equal(lx_graph_backward_from(g, y, seed, &err), 0);
 }
 
+/* Attention to something else: x [2, rows, K], heads of N, R of the LoRA. */
+static void build_crossed(world *w, const sizes *s)
+{
+    const int64_t B = 2, in[3] = {B, s->rows, s->K}, other[3] = {B, 19, 24};
+    lx_graph *g = w->graph;
+    lx_tensor *x = lx_graph_input(g, "x", w->dtype, 3, in), *q, *k, *v;
+    lx_tensor *context = lx_graph_input(g, "context", w->dtype, 3, other);
+    lx_tensor *seed = lx_graph_input(g, "seed", w->dtype, 3, in);
+    lx_error err = {0};
+
+    lx_graph_want_gradient(g, x);
+    context = lx_op_silu(g, context);
+    q = layer(w, s->K, s->K, s->R, s->has_bias, true, layer_norm(w, x));
+    k = layer(w, s->K, 24, s->R, s->has_bias, true, context);
+    v = layer(w, s->K, 24, s->R, s->has_bias, true, context);
+    k = lx_op_attention(g, q, k, v, (int)(s->K / s->N), false);
+    x = lx_op_add(g, x, layer(w, s->K, s->K, s->R, s->has_bias, true, k));
+    lx_graph_output(g, "y", x);
+    assert_int_equal(lx_graph_backward_from(g, x, seed, &err), 0);
+}
+
+/* A layer whose gradient is a sum of two: of a convolution, and of what goes past it. */
+static void build_split(world *w, const sizes *s)
+{
+    const int64_t in[4] = {2, s->rows / s->K, s->K, s->N};
+    lx_graph *g = w->graph;
+    lx_tensor *x = lx_graph_input(g, "x", w->dtype, 4, in), *y;
+    lx_tensor *seed = lx_graph_input(g, "seed", w->dtype, 4, in);
+    lx_error err = {0};
+
+    lx_graph_want_gradient(g, x);
+    x = layer(w, s->N, s->N, s->R, s->has_bias, true, x);
+    y = lx_op_add(g, convolution(w, x), lx_op_silu(g, x));
+    lx_graph_output(g, "y", y);
+    assert_int_equal(lx_graph_backward_from(g, y, seed, &err), 0);
+}
+
+/* Tokens, the time, noise and the loss: `rows` samples, K tokens, vectors of N. */
+static void build_ends(world *w, const sizes *s)
+{
+    static const int channels_last[4] = {0, 2, 3, 1};
+    const int64_t B = s->rows, latent[4] = {B, 4, 3, 5}, each[1] = {B},
+                  tokens[2] = {B, s->K}, flat[2] = {B, s->K * s->N},
+                  row[1] = {s->K * s->N}, pixels[3] = {B, 15, 4};
+    lx_graph *g = w->graph;
+    lx_tensor *latents = lx_graph_input(g, "latents", LX_F32, 4, latent);
+    lx_tensor *noise = lx_graph_input(g, "noise", LX_F32, 4, latent);
+    lx_tensor *signal = lx_graph_input(g, "signal", LX_F32, 1, each);
+    lx_tensor *sigma = lx_graph_input(g, "sigma", LX_F32, 1, each);
+    lx_tensor *t = lx_graph_input(g, "t", LX_I64, 1, each);
+    lx_tensor *ids = lx_graph_input(g, "ids", LX_I64, 2, tokens), *x;
+    lx_param *p = w->params[w->n_layers++];
+    lx_error err = {0};
+
+    p[0] = make_param(w, 0, 1000, s->N, 90);
+    p[1] = make_param(w, 1, s->K * s->N, 1, 91);
+    p[1].n_dims = 1;
+    x = lx_op_reshape(g, lx_op_embedding(g, ids, lx_graph_param(g, &p[0])), 2, flat);
+    x = lx_op_add(g, x, lx_op_reshape(g, lx_graph_param(g, &p[1]), 1, row));
+    lx_graph_output(g, "embedded", lx_op_cast(g, x, w->dtype));
+    latents = lx_op_permute(g, latents, channels_last);
+    noise = lx_op_permute(g, noise, channels_last);
+    x = lx_op_cast(g, lx_op_mul_add(g, signal, latents, sigma, noise), w->dtype);
+    lx_graph_output(g, "noisy", x);
+    latents = lx_op_cast(g, lx_op_timestep_embedding(g, t, s->N), w->dtype);
+    latents = layer(w, 24, s->N, 0, s->has_bias, false, latents);
+    lx_graph_output(g, "time", lx_op_silu(g, latents));
+    x = layer(w, 4, 4, s->R, s->has_bias, true, lx_op_reshape(g, x, 3, pixels));
+    x = lx_op_cast(g, lx_op_reshape(g, x, 4, noise->shape), LX_F32);
+    x = lx_op_loss(g, x, noise, t, signal, LX_LOSS_L2, NULL, NULL);
+    lx_graph_output(g, "loss", x);
+    assert_int_equal(lx_graph_backward(g, x, &err), 0);
+}
+
 static const model layers = {build_layers, {"x", "seed"}, {"y0", "y1", "y2", "grad.x"}},
                    transformer = {build_transformer, {"x", "seed"}, {"y", "grad.x"}},
                    resnet = {build_resnet,
                              {"x", "skip", "t", "seed"},
-                             {"y", "grad.x", "grad.skip"}};
+                             {"y", "grad.x", "grad.skip"}},
+                   crossed = {build_crossed, {"x", "context", "seed"}, {"y", "grad.x"}},
+                   split = {build_split, {"x", "seed"}, {"y", "grad.x"}},
+                   ends = {build_ends,
+                           {"latents", "noise", "signal", "sigma", "t", "ids"},
+                           {"embedded", "noisy", "time", "loss"}};
 
-static size_t input_count(const world *w, const char *name)
+static const lx_tensor *input_of(const world *w, const char *name)
 {
     for (size_t i = 0; i < w->graph->n_inputs; i++)
         if (!strcmp(w->graph->inputs[i].name, name))
-            return (size_t)lx_tensor__count(w->graph->inputs[i].tensor);
+            return w->graph->inputs[i].tensor;
     fail_msg("no input %s", name);
-    return 0;
+    return NULL;
 }
 
 static void set(world *w, const char *name, double std, uint64_t stream)
 {
-    const size_t n = input_count(w, name);
+    const lx_tensor *t = input_of(w, name);
+    const size_t n = (size_t)lx_tensor__count(t),
+                 bytes = n * (size_t)lx_dtype_bits(t->dtype) / 8;
     float *values = normals(n, std, stream);
-    uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
+    int64_t *numbers = malloc((n + 1) * sizeof *numbers);
     lx_error err = {0};
 
-    assert_non_null(narrow);
-    lx_from_f32(narrow, w->dtype, values, n);
-    assert_int_equal(lx_plan_set(w->plan, name, narrow, n * sizeof *narrow, &err), 0);
+    assert_non_null(numbers);
+    for (size_t i = 0; i < n && t->dtype == LX_I64; i++)
+        numbers[i] = (int64_t)(i * 37 + stream) % 1000;
+    if (t->dtype == LX_F32)
+        memcpy(numbers, values, bytes);
+    else if (t->dtype != LX_I64)
+        lx_from_f32((uint16_t *)(void *)numbers, t->dtype, values, n);
+    assert_int_equal(lx_plan_set(w->plan, name, numbers, bytes, &err), 0);
     free(values);
-    free(narrow);
+    free(numbers);
 }
 
 static float *append(result *r, size_t n)
@@ -275,14 +361,16 @@ static float *append(result *r, size_t n)
 
 static void get(result *r, world *w, const char *name)
 {
-    const size_t n = (size_t)lx_tensor__count(lx_plan_output(w->plan, name));
-    uint16_t *narrow = malloc((n + 1) * sizeof *narrow);
+    const lx_tensor *t = lx_plan_output(w->plan, name);
+    const size_t n = (size_t)lx_tensor__count(t),
+                 bytes = n * (size_t)lx_dtype_bits(t->dtype) / 8;
+    void *values = malloc(bytes + 1);
     lx_error err = {0};
 
-    assert_non_null(narrow);
-    assert_int_equal(lx_plan_get(w->plan, name, narrow, n * sizeof *narrow, &err), 0);
-    lx_to_f32(append(r, n), narrow, w->dtype, n);
-    free(narrow);
+    assert_non_null(values);
+    assert_int_equal(lx_plan_get(w->plan, name, values, bytes, &err), 0);
+    lx_to_f32(append(r, n), values, t->dtype, n);
+    free(values);
 }
 
 static void close_world(world *w)
@@ -319,7 +407,7 @@ static result run(const model *m, const sizes *s, lx_dtype dtype, int variant,
     lx_error err = {0};
 
     begin(&w, m, s, variant, is_joined);
-    for (int i = 0; i < 4 && m->in[i]; i++)
+    for (int i = 0; i < 8 && m->in[i]; i++)
         set(&w, m->in[i], 1, 100 + (uint64_t)i);
     for (int i = 0; i < 3; i++) /* plain, recorded, replayed */
         lx_assert_ok(lx_plan_run(w.plan, &err), &err);
@@ -421,6 +509,40 @@ static void test_joined__what_is_around_a_group_norm(void **state)
     }
 }
 
+/* All sizes of heads, both ranks of the kernel, the rows of a sample that are no whole tiles, samples apart. */
+static void test_joined__queries_go_with_their_attention(void **state)
+{
+    static const sizes some[] = {{70, 80, 40, 4, true, {0}},
+                                 {64, 64, 64, 40, false, {0}},
+                                 {9, 160, 80, 20, true, {0}},
+                                 {20, 160, 160, 64, false, {0}}};
+
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        check(&crossed, &some[i], LX_F16, 2e-3);
+        check(&crossed, &some[i], LX_BF16, 1.6e-2);
+    }
+}
+
+static void test_joined__the_sum_of_gradients_goes_with_the_product(void **state)
+{
+    static const sizes some[] = {{30, 5, 16, 8, true, {0}}, {77, 7, 24, 20, false, {0}}};
+
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        check(&split, &some[i], LX_F16, 1e-3);
+        check(&split, &some[i], LX_BF16, 8e-3);
+    }
+}
+
+static void test_joined__begin_and_end_of_a_step(void **state)
+{
+    static const sizes some[] = {{1, 7, 24, 4, true, {0}}, {3, 5, 16, 8, false, {0}}};
+
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        check(&ends, &some[i], LX_F16, 1e-3);
+        check(&ends, &some[i], LX_BF16, 8e-3);
+    }
+}
+
 /* How many of the calls for which `counts` says so are there, and how many have a launch of their own. */
 static void count_calls(size_t *n_calls, size_t *n_launched, const model *m,
                         const sizes *s, bool (*counts)(lx_op_id op))
@@ -481,11 +603,44 @@ static void test_joined__thirteen_calls_of_a_residual_block(void **state)
     assert_int_equal(n_launched, 13);
 }
 
+/* What is attended to; keys and values; norm, queries and attention; the layer; backwards the layer, the attention,
+ * the queries, the norm, what the factors of keys and values need, and the gradients of factors. */
+static void test_joined__ten_launches_of_a_cross_attention(void **state)
+{
+    size_t n_calls, n_launched;
+
+    count_calls(&n_calls, &n_launched, &crossed, &(sizes){70, 80, 40, 8, true, {0}},
+                is_any);
+    assert_int_equal(n_launched, 10);
+}
+
+/* Tokens; noise; the time and its layer; the loss; gradients of factors; and four products of a layer that is too
+ * narrow to be joined. */
+static void test_joined__ten_launches_of_begin_and_end(void **state)
+{
+    size_t n_calls, n_launched;
+
+    count_calls(&n_calls, &n_launched, &ends, &(sizes){1, 7, 24, 8, true, {0}}, is_any);
+    assert_int_equal(n_launched, 10);
+}
+
+static void attend_once(lx_device *dev, int head, int rank, lx_dtype dtype)
+{
+    lx_call call = {.op = LX_OP_attention, .n_in = 3, .n_out = 2};
+
+    for (int i = 0; i < 3; i++)
+        call.in[i] = (lx_arg){.dtype = dtype, .n_dims = 3, .shape = {1, 1, head}};
+    call.attrs.attention.n_heads = 1;
+    lx_cuda_attend_queries(dev, &(lx_cuda_sums){.most_rank = rank, .dtype = dtype},
+                           &call);
+}
+
 /* Whatever the rank, type and tile: the launch is one that the device takes, whose limits the runtime knows.
  * script/cuda_budget reads from here how much shared memory each asks for. */
 static void test_joined__every_kernel_can_be_launched(void **state)
 {
     static const lx_cuda_tile tiles[] = {{64, 64}, {128, 128}};
+    static const int heads[] = {40, 64, 80, 160};
     lx_device *dev;
     lx_error err = {0};
 
@@ -502,6 +657,8 @@ static void test_joined__every_kernel_can_be_launched(void **state)
                                                           .tile = tiles[i % 2],
                                                           .dtype = dtype});
             lx_cuda_thin_gradients(dev, NULL, 0, 1, width, dtype);
+            for (int i = 0; i < 4; i++)
+                attend_once(dev, heads[i], width, dtype);
         }
     lx_assert_ok(dev->sync(dev, &err), &err);
     lx_emu_options_get()->dry = 0;
@@ -514,6 +671,11 @@ int main(void)
         cmocka_unit_test(test_joined__products_are_those_one_by_one),
         cmocka_unit_test(test_joined__norms_and_activations_go_with_products),
         cmocka_unit_test(test_joined__what_is_around_a_group_norm),
+        cmocka_unit_test(test_joined__queries_go_with_their_attention),
+        cmocka_unit_test(test_joined__the_sum_of_gradients_goes_with_the_product),
+        cmocka_unit_test(test_joined__begin_and_end_of_a_step),
+        cmocka_unit_test(test_joined__ten_launches_of_a_cross_attention),
+        cmocka_unit_test(test_joined__ten_launches_of_begin_and_end),
         cmocka_unit_test(test_joined__ten_launches_of_a_transformer),
         cmocka_unit_test(test_joined__thirteen_calls_of_a_residual_block),
         cmocka_unit_test(test_joined__three_launches_where_there_were_twenty_four),

@@ -37,7 +37,7 @@ static const struct {
     [LIBRARY_PRODUCT] = {"products (cuBLASLt)", 0.75, 0.85},
     [PRODUCT] = {"products, LoRA, what is joined to them", 0.70, 0.85},
     [THIN] = {"gradients of factors", 0.50, 0.85},
-    [ATTENTION] = {"attention", 0.55, 0.85},
+    [ATTENTION] = {"attention, cross attentions with their queries", 0.55, 0.85},
     [ATTENTION_BWD] = {"attention, gradient", 0.50, 0.85},
     [GROUP_NORM] = {"GroupNorm, what is joined to it", 0.50, 0.70},
     [OTHER] = {"all else", 0.50, 0.85},
@@ -102,9 +102,12 @@ static double bytes_of_group(const lx_call *calls, size_t n)
 static part part_of(const lx_call *calls, size_t n)
 {
     const lx_op_id op = calls[n > 1 && (calls[0].op == LX_OP_layer_norm ||
-                                        calls[0].op == LX_OP_layer_norm_dx)]
+                                        calls[0].op == LX_OP_layer_norm_dx ||
+                                        calls[0].op == LX_OP_add)]
                             .op;
 
+    if (calls[n - 1].op == LX_OP_attention) /* with its queries */
+        return ATTENTION;
     switch (op) {
     case LX_OP_conv2d:
     case LX_OP_conv2d_dx:
@@ -175,7 +178,7 @@ static double tiles_of(const lx_call *calls, size_t n)
 
 static double slowed(part what, const lx_call *calls, size_t n)
 {
-    const lx_call *c = &calls[0];
+    const lx_call *c = &calls[what == ATTENTION ? n - 1 : 0];
 
     if (what == PRODUCT)
         return of_rounds(tiles_of(calls, n));

@@ -228,10 +228,20 @@ static void run_updates(lx_device *dev)
     assert_int_equal(dev->sync(dev, &err), 0);
 }
 
-/* A layer with its LoRA in both directions, without and with a LayerNorm before it, and the gradient of a factor. */
+/* A layer with its LoRA in both directions, without and with a LayerNorm before it, with a cross attention behind it,
+ * and the gradient of a factor. */
 static void run_joined(lx_device *dev)
 {
-    enum { M = 128, N = 320, R = 32, TILE = 64, ROWS = 256, WIDE = 640 };
+    enum {
+        M = 128,
+        N = 320,
+        R = 32,
+        TILE = 64,
+        ROWS = 256,
+        WIDE = 640,
+        HEADS = 8,
+        TOKENS = 77
+    };
     lx_error err = {0};
     const lx_cuda_term term = {.x = zeros(dev, 2 * M * N),
                                .w = zeros(dev, 2 * N * N),
@@ -260,8 +270,18 @@ static void run_joined(lx_device *dev)
                          .most_rank = R,
                          .tile = {TILE, TILE},
                          .dtype = LX_F16};
+    lx_call cross = {.op = LX_OP_attention, .n_in = 3, .n_out = 2};
     void *tables[3] = {zeros(dev, sizeof term), zeros(dev, sizeof sum),
                        zeros(dev, sizeof thin)};
+
+    for (int i = 0; i < 3; i++)
+        cross.in[i] = (lx_arg){.data = zeros(dev, 2 * M * N),
+                               .dtype = LX_F16,
+                               .n_dims = 3,
+                               .shape = {1, i ? TOKENS : M, N}};
+    cross.out[0].data = zeros(dev, 2 * M * N);
+    cross.out[1].data = zeros(dev, 4 * M * HEADS);
+    cross.attrs.attention.n_heads = HEADS;
 
     dev->upload(dev, tables[0], &term, sizeof term, &err);
     dev->upload(dev, tables[1], &sum, sizeof sum, &err);
@@ -282,6 +302,8 @@ static void run_joined(lx_device *dev)
         sums.has_norm = i / 2;
         lx_cuda_add_products(dev, &sums);
     }
+    sums.is_reversed = false;
+    lx_cuda_attend_queries(dev, &sums, &cross);
     lx_cuda_thin_gradients(dev, tables[2], 1, thin.n_columns, R, LX_F16);
     assert_int_equal(dev->sync(dev, &err), 0);
 }

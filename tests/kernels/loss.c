@@ -21,7 +21,7 @@ static void fill_tables(void)
 }
 
 static void check(lx_loss_type type, int B, int n,
-                  int what) /* 1 weights, 2 table, 4 no dpred */
+                  int what) /* 1 weights, 2 table, 4 no dpred, 8 mask */
 {
     const int64_t timesteps[3] = {0, 999, 417};
     lx_case *c = lx_case_new(LX_OP_loss);
@@ -35,6 +35,10 @@ static void check(lx_loss_type type, int B, int n,
     lx_case_in_i64(c, B, timesteps);
     if (what & 1)
         lx_case_in(c, 1, 0.2, B, -1);
+    else if (what & 8)
+        lx_case_absent_in(c);
+    if (what & 8)
+        lx_case_in(c, 0.5, 0.2, B, n, -1);
     lx_case_out(c, 1, -1);
     if (what & 4)
         lx_case_absent_out(c);
@@ -55,6 +59,8 @@ static void test_loss__agrees_with_plain(void **state)
             check(types[type], 1, 1, what);
             check(types[type], 3, 111, what);
             check(types[type], 2, 700, what);
+            if (what < 2)
+                check(types[type], 2, 111, what | 8);
         }
 }
 

@@ -222,7 +222,7 @@ test_graph_join__products_of_one_input_and_their_gradients_stand_together(void *
     assert_int_equal(lx_schedule_init(&s, g, &err), 0);
     spell(steps, sizeof steps, &s);
     assert_string_equal(steps, ".lll.llllll.lllwxwxx.wxwxxwxwxx.wxwxx.");
-    assert_int_equal(lx_schedule__gather(&s, &err), 0);
+    assert_int_equal(lx_schedule__gather(&s, true, &err), 0);
     spell(steps, sizeof steps, &s);
     /* Three layers of one x; the last; its gradient; the sum of the three; all weights. */
     assert_string_equal(steps, ".lllllllll..lllxxx..xxxxxxxxx.wwwwwwww");
