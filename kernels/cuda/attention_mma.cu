@@ -275,7 +275,7 @@ bool lx_attention_mma(lx_device *dev, const lx_call *call, const attention_shape
         return false;
     with_head(call->in[0].dtype, s.d, [&](auto t, auto width) {
         typedef decltype(t) T;
-        constexpr int D = decltype(width)::value, COLUMNS = keys_of_tile<D>();
+        constexpr int D = decltype(width)::value, COLUMNS = keys_of_tile<D>::N;
         LX_LAUNCH_SHARED(dev, (attend_mma<T, D, COLUMNS>), grid_of(s, s.T), THREADS,
                          bytes_of_rows<D>(4 * COLUMNS), lx_out<T>(call, 0),
                          lx_out<float>(call, 1), lx_in<T>(call, 0), lx_in<T>(call, 1),

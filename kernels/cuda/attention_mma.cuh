@@ -27,6 +27,11 @@ template <int D, int COLUMNS> struct mma_tile {
     };
 };
 
+/* Keys of a tile in the forward direction. */
+template <int D> struct keys_of_tile {
+    enum { N = D > 80 ? 32 : 64 };
+};
+
 /* What a lane is: rows g and g + 8 of its warp's 16, columns 2t and 2t + 1 of every 8. */
 struct lane_place {
     int lane, g, t, first_row;
@@ -289,12 +294,6 @@ static inline dim3 grid_of(const attention_shape &s, int rows)
 template <int D> constexpr size_t bytes_of_rows(int n)
 {
     return (size_t)n * mma_tile<D, 8>::PITCH * 2;
-}
-
-/* Keys of a tile in the forward direction. */
-template <int D> constexpr int keys_of_tile()
-{
-    return D > 80 ? 32 : 64;
 }
 
 #endif

@@ -41,7 +41,7 @@ LX_DEVICE double at_timestep(const float *table, int64_t t)
 
 /* sums [B]: the sample's share of the loss, which is *loss where it is the only one. mask [B, n / C] or NULL. */
 template <class T>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 2)
     loss_of_sample(double *sums, float *loss, T *dpred, const T *pred, lx_weight target,
                    const int64_t *timesteps, const float *weights, const float *mask,
                    loss_tables tables, int64_t n, int C)

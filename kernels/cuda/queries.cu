@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(THREADS, 1)
     __syncthreads();
     write_queries<T, M, D>(shared, sum, at);
     __syncthreads();
-    attend_rows<T, D, keys_of_tile<D>()>(shared, o, lse, static_cast<const T *>(sum.y), k,
-                                         v, s);
+    attend_rows<T, D, keys_of_tile<D>::N>(shared, o, lse, static_cast<const T *>(sum.y),
+                                          k, v, s);
 }
 
 /* ---- host --------------------------------------------------------------------------- */
@@ -65,7 +65,7 @@ static void launch(lx_device *dev, const lx_cuda_sums *of, const lx_call *call,
 {
     typedef typename query_tile<D, RANK>::M M;
     const size_t product = M::SHARED * sizeof(T) + ROWS * NUMBERS * sizeof(float),
-                 attention = bytes_of_rows<D>(4 * keys_of_tile<D>());
+                 attention = bytes_of_rows<D>(4 * keys_of_tile<D>::N);
 
     LX_LAUNCH_SHARED(dev, (attend_queries<T, D, RANK>), grid_of(s, s.T), THREADS,
                      product > attention ? product : attention, lx_out<T>(call, 0),
