@@ -28,6 +28,11 @@ static void *note_failure(void *memory)
     return memory;
 }
 
+void lx_alloc_note_failure(void)
+{
+    note_failure(NULL);
+}
+
 bool lx_alloc_has_failed(void)
 {
     return atomic_load(&has_failed);

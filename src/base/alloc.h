@@ -27,6 +27,8 @@ void *lx_alloc_large(size_t bytes);
 /* Has any of these ever returned NULL in this process? Whoever answers for the whole of what was done asks
  * at its end: some text may have been left out where no error could be returned. */
 bool lx_alloc_has_failed(void);
+/* Memory that a library asked for was refused: as if one of these had failed. */
+void lx_alloc_note_failure(void);
 
 /* false if a*b does not fit a size_t (then *out is untouched). */
 bool lx_mul_size(size_t *out, size_t a, size_t b);

@@ -20,6 +20,8 @@ static int noted(int error)
 {
     if (error == EIO)
         atomic_store(&was_refused, true);
+    if (error == ENOMEM)
+        lx_alloc_note_failure();
     return error;
 }
 

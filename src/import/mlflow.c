@@ -207,11 +207,17 @@ static int read_leaves(lx_history *h, lx_history_run *run, const char *folder,
                        lx_error *err)
 {
     lx_dir dir = {0};
-    int rc = LX_OK;
+    lx_error damage = {0};
+    int rc;
 
-    if (depth > MOST_DEPTH || !lx_file_is_dir(folder) ||
-        lx_dir_list(&dir, folder, NULL) < 0)
+    if (depth > MOST_DEPTH || !lx_file_is_dir(folder))
         return LX_OK; /* a run without params has no such folder */
+    if ((rc = lx_dir_list(&dir, folder, &damage)) == LX_ENOMEM)
+        return lx_oom(err);
+    if (rc < 0) {
+        lx_history_problem(h, "%s", damage.text);
+        return LX_OK;
+    }
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
         lx_str path = LX_STR_INIT, key = LX_STR_INIT;
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
