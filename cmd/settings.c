@@ -368,9 +368,9 @@ int lx_settings_literal(lx_str *out, const char *key, const char *value, lx_erro
     const bool is_on = strcmp(value, "true") == 0;
     double number;
     key_kind kind;
-    int flag, rc;
+    int flag;
 
-    if ((rc = find_key(&kind, &flag, key, err)) < 0) {
+    if (find_key(&kind, &flag, key, err) < 0) {
         if (err)
             err->code = LX_EUSAGE;
         return LX_EUSAGE;

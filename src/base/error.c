@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#undef lx_fail /* for analyzers these are macros */
+#undef lx_fail_errno
+#undef lx_oom
+
 int lx_fail(lx_error *err, int code, const char *fmt, ...)
 {
     if (err) {

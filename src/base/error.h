@@ -53,6 +53,13 @@ int lx_oom(lx_error *err);
  */
 int lx_fail_errno(lx_error *err, int saved_errno, const char *fmt, ...) LX_PRINTF(3, 4);
 
+/* What tools that read the sources (script/analyze) cannot see from here: these never return LX_OK. */
+#ifdef LX_ANALYZE
+#define lx_fail(err, code, ...) (lx_fail(err, code, __VA_ARGS__), (code))
+#define lx_fail_errno(err, ...) (lx_fail_errno(err, __VA_ARGS__), LX_EIO)
+#define lx_oom(err) (lx_oom(err), LX_ENOMEM)
+#endif
+
 /* The exit status of a code, as docs/exit-codes say (sysexits). 0 for LX_OK. */
 int lx_exit_status(int code);
 

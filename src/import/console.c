@@ -358,7 +358,8 @@ static bool was_told(const lx_console_drawing *told, const lx_console_drawing *d
         return false;
     for (size_t i = 0; i < d->n; i++)
         if (strcmp(told->pairs[i].key, d->pairs[i].key) != 0 ||
-            memcmp(&told->pairs[i].value, &d->pairs[i].value, sizeof d->pairs[i].value) != 0)
+            memcmp(&told->pairs[i].value, &d->pairs[i].value, sizeof d->pairs[i].value) !=
+                0)
             return false;
     return true;
 }
@@ -480,7 +481,7 @@ static int take_path(lx_console *c, lx_console_kind kind, const char *path, lx_e
 static int take_line(lx_console *c, char *text, size_t n, lx_error *err)
 {
     static const char saving[] = "saving checkpoint: ", last[] = "save trained model to ";
-    const char *line = text, *at;
+    const char *line = text;
 
     trim(&line, &n);
     text[line - text + (ptrdiff_t)n] = '\0';
@@ -496,8 +497,7 @@ static int take_line(lx_console *c, char *text, size_t n, lx_error *err)
         return take_path(c, LX_CONSOLE_SAVED, line + strlen(saving), err);
     if (lx_starts_with(line, last))
         return take_path(c, LX_CONSOLE_LAST, line + strlen(last), err);
-    if ((at = strstr(line, "model saved.")) && c->state.has_training &&
-        !c->state.is_finished) {
+    if (strstr(line, "model saved.") && c->state.has_training && !c->state.is_finished) {
         int rc = lx_console_settle(c, err);
         c->state.is_finished = true;
         return rc < 0 ? rc

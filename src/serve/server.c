@@ -99,8 +99,8 @@ static int listen_at(int *out, const struct addrinfo *at, lx_error *err)
     if (at->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, 64) < 0) {
+        const bool is_taken = errno == EADDRINUSE;
         int rc = lx_fail_errno(err, errno, "listening");
-        bool is_taken = errno == EADDRINUSE;
         close(fd);
         return is_taken ? lx_fail(err, LX_EBUSY, "the port is taken by another program")
                         : rc;
