@@ -1,11 +1,12 @@
 #!/bin/sh
 # merge.sh LX PYTHON SD_SCRIPTS [RUNS] - merging two rank-32 LoRAs of SD 1.5's sizes, as whole processes
 #
-# Times cp of the two inputs, cp of the result alone, lx merge (recorded and not) and the peer's networks/merge_lora.py
-# in turn, so that all meet the same machine, and prints each one's least and median time and its processor time, and
-# what share of the speed of either cp a merge has. None replaces a file: giving back the old one's pages takes longer
-# than writing the new one's header. `LX_BENCH_WITH="chrt -f 1"` puts them before other programs (and before the
-# kernel's own threads that write to the disk, which a recorded merge waits for). PYTHON has torch and safetensors. The
+# Times cp of the two inputs, cp of the result alone, that with sync (lx's result is on the disk, too, when it says so),
+# lx merge (recorded and not) and the peer's networks/merge_lora.py in turn, so that all meet the same machine, and
+# prints each one's least and median time and its processor time, and what share of the speed of each cp a merge has.
+# None replaces a file: giving back the old one's pages takes longer than writing the new one's header.
+# `LX_BENCH_WITH="chrt -f 1"` puts them before other programs (and before the kernel's own threads that write to the
+# disk, which a recorded merge waits for). PYTHON has torch and safetensors. The
 # files (37.9 MB in F16; 75.7 MB in F32 with LX_BENCH_DTYPE=float32) are made at random; the exact merge of both has
 # twice the rank, so it is as large as they are together.
 set -eu
@@ -59,6 +60,7 @@ i=0
 while [ $i -lt "$runs" ]; do
     measure cp_inputs cp a.safetensors b.safetensors two
     measure cp_result cp whole.safetensors copy.safetensors
+    measure cp_and_sync sh -c "cp whole.safetensors copy.safetensors && sync copy.safetensors"
     # shellcheck disable=SC2086
     measure lx $merge -o out.safetensors
     # shellcheck disable=SC2086
@@ -68,14 +70,14 @@ while [ $i -lt "$runs" ]; do
     i=$((i + 1))
 done
 ls -l a.safetensors b.safetensors whole.safetensors peer.safetensors | awk '{print $5, $NF}'
-for name in cp_inputs cp_result lx lx_no_record merge_lora.py; do
+for name in cp_inputs cp_result cp_and_sync lx lx_no_record merge_lora.py; do
     sort -n "$name.times" | awk -v name="$name" '{w[NR] = $1; c[NR] = $2}
         END {m = int((NR + 1) / 2)
              printf "%-14s least %.3f s, median %.3f s, processor %.3f s\n", name, w[1], w[m], c[m]}'
 done
 least() { sort -n "$1.times" | head -n 1 | cut -d ' ' -f 1; }
 for name in lx lx_no_record; do
-    echo "$name $(least "$name") $(least cp_inputs) $(least cp_result)" |
-        awk '{printf "%-14s by the least times: %.0f %% of the speed of cp of the two inputs, %.0f %% of that of cp of the result alone\n",
-              $1, 100 * $3 / $2, 100 * $4 / $2}'
+    echo "$name $(least "$name") $(least cp_inputs) $(least cp_result) $(least cp_and_sync)" |
+        awk '{printf "%-14s by the least times: %.0f %% of the speed of cp of the two inputs, %.0f %% of that of cp of the result alone, %.0f %% when that is synced, too\n",
+              $1, 100 * $3 / $2, 100 * $4 / $2, 100 * $5 / $2}'
 done
