@@ -274,9 +274,9 @@ int lx_flags_notes(lx_flags *f, lx_error *err)
 {
     const lx_train_config *c = f->config;
     const lx_lora_spec *net = &c->network;
-    int rc;
+    int rc = LX_OK;
 
-    if ((rc = note_idle(f)) < 0 || (rc = note_paths(f)) < 0)
+    if (note_idle(f) < 0 || note_paths(f) < 0)
         return lx_oom(err);
     if (strcmp(c->mixed_precision, "fp16") == 0 && !lx_train_is_on_gpu(c))
         rc = lx_flags_note(
