@@ -245,6 +245,11 @@ static bool follows(const lx_call *call, const lx_call *products, size_t n)
                              call->in[1].id != products[one.base].in[0].id));
 }
 
+static int rank_of(const lx_call *at, const item *one)
+{
+    return one->p < 0 ? 0 : (int)lx_arg_width(&at[one->p].out[0]);
+}
+
 /* Is `call` an attention with the queries that the one product behind a norm makes? */
 static bool attends(const lx_call *call, const lx_call *products, size_t n)
 {
@@ -257,7 +262,7 @@ static bool attends(const lx_call *call, const lx_call *products, size_t n)
     const lx_arg *y = result(products, &one, false);
     return q->id == y->id && call->in[1].id != y->id && call->in[2].id != y->id &&
            q->dtype == y->dtype && call->out[0].dtype == y->dtype &&
-           lx_cuda_attends(call);
+           lx_cuda_attends(call, rank_of(products, &one));
 }
 
 static size_t count_around(const lx_call *calls, size_t n)
@@ -357,7 +362,7 @@ static void fill_term(lx_cuda_term *t, const lx_call *at, const item *one, const
     t->p = at[one->p].in[1].narrow;
     t->q = at[one->q].in[1].narrow;
     t->h = at[one->p].out[0].data;
-    t->R = (int)lx_arg_width(&at[one->p].out[0]);
+    t->R = rank_of(at, one);
     t->first_scale = at[one->p].attrs.linear.scale;
     t->second_scale = at[one->q].attrs.linear.scale;
 }

@@ -103,8 +103,8 @@ typedef struct lx_cuda_sums {
 } lx_cuda_sums;
 void lx_cuda_add_products(lx_device *dev, const lx_cuda_sums *s);
 
-/* queries.cu: an attention whose queries are the one sum; all of it. With heads of these sizes only. */
-bool lx_cuda_attends(const lx_call *attention);
+/* queries.cu: an attention whose queries are the one sum; all of it. With heads and ranks of these sizes only. */
+bool lx_cuda_attends(const lx_call *attention, int rank);
 void lx_cuda_attend_queries(lx_device *dev, const lx_cuda_sums *of,
                             const lx_call *attention);
 

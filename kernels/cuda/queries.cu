@@ -73,11 +73,18 @@ static void launch(lx_device *dev, const lx_cuda_sums *of, const lx_call *call,
                      of->sums, of->terms, of->norm);
 }
 
-bool lx_cuda_attends(const lx_call *call)
+/* A head of 160 with the wider LoRA would need more registers than sm_75 has. */
+constexpr int most_rank_of(int d)
+{
+    return d == 160 ? 32 : 64;
+}
+
+bool lx_cuda_attends(const lx_call *call, int rank)
 {
     const attention_shape s = attention_shape_of(call);
 
-    return s.S > 1 && (s.d == 40 || s.d == 64 || s.d == 80 || s.d == 160);
+    return s.S > 1 && (s.d == 40 || s.d == 64 || s.d == 80 || s.d == 160) &&
+           rank <= most_rank_of(s.d);
 }
 
 void lx_cuda_attend_queries(lx_device *dev, const lx_cuda_sums *of, const lx_call *call)
@@ -89,9 +96,9 @@ void lx_cuda_attend_queries(lx_device *dev, const lx_cuda_sums *of, const lx_cal
     with_head(of->dtype, s.d, [&](auto t, auto width) {
         typedef decltype(t) T;
         constexpr int D = decltype(width)::value;
-        if (of->most_rank <= 32)
-            launch<T, D, 32>(dev, of, call, s);
-        else
-            launch<T, D, 64>(dev, of, call, s);
+        if constexpr (most_rank_of(D) > 32)
+            if (of->most_rank > 32)
+                return launch<T, D, 64>(dev, of, call, s);
+        launch<T, D, 32>(dev, of, call, s);
     });
 }
