@@ -342,18 +342,19 @@ done:
 
 static const char *const copied[] = {"store.db", "store.db-wal", "store.db-shm"};
 
+/* Also where there is no memory: the copy would stay. */
 static void remove_copy(lx_store *s)
 {
-    lx_str path = LX_STR_INIT;
+    char path[4096];
+    int n;
+
     for (size_t i = 0; s->copy && i < sizeof copied / sizeof *copied; i++) {
-        lx_str_clear(&path);
-        lx_str_printf(&path, "%s/%s", s->copy, copied[i]);
-        if (!path.failed)
-            lx_io_get()->unlink(path.data);
+        n = snprintf(path, sizeof path, "%s/%s", s->copy, copied[i]);
+        if (n > 0 && (size_t)n < sizeof path)
+            lx_io_get()->unlink(path);
     }
     if (s->copy)
         rmdir(s->copy);
-    lx_str_release(&path);
     lx_free(s->copy);
     s->copy = NULL;
 }

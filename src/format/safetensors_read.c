@@ -348,6 +348,16 @@ static int look_up(header *h, size_t at)
     return found < 0 ? found : LX_OK;
 }
 
+/* Whether what follows can be of a sound header: without its comma it would be the rest of one without metadata. */
+static bool goes_on(const lx_json_reader *r)
+{
+    size_t at = r->at;
+
+    while (at < r->n && memchr(" \t\r\n", r->text[at], 4))
+        at++;
+    return at < r->n && (r->text[at] == ',' || r->text[at] == '}');
+}
+
 /* One member of the header. Metadata after tensors make a header that no other is like. */
 static int read_member(header *h, bool *has_metadata, bool is_first)
 {
@@ -359,7 +369,8 @@ static int read_member(header *h, bool *has_metadata, bool is_first)
                            h->r.offset);
         *has_metadata = true;
         h->is_mixed = !is_first;
-        if ((rc = read_metadata(h)) < 0 || !is_first || !h->file->cache)
+        if ((rc = read_metadata(h)) < 0 || !is_first || !h->file->cache ||
+            !goes_on(&h->r))
             return rc;
         return look_up(h, h->r.at);
     }

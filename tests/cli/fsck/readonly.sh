@@ -1,4 +1,5 @@
 # A store on a read-only medium is read: without a WAL, and with one that was never checkpointed.
+export TMPDIR=$PWD/tmp && mkdir tmp
 unshare -rm true 2>/dev/null || { echo "skip: unshare -rm is not allowed here" >&2; exit 77; }
 "$LX" --store clean log --new first --kind train >/dev/null
 "$LX" --store live log --new first --kind train >/dev/null
@@ -26,5 +27,5 @@ for store in clean live; do
         grep -o "Read-only file system" error
     ' sh "$LX" $store || exit 1
 done
-ls ${TMPDIR:-/tmp} | grep lx-copy- # copies are removed
+ls tmp # copies are removed
 exit 0

@@ -241,10 +241,38 @@ static void test_format_header_cache__what_another_reads_is_left_for_later(void 
     unlink(paths[1]);
 }
 
+/* What a header without metadata ends with, behind metadata and no comma. */
+static void test_format_header_cache__a_missing_comma_is_seen(void **state)
+{
+    static const char *const begins[] = {"{", "{\"__metadata__\":{\"a\":\"b\"},",
+                                         "{\"__metadata__\":{\"a\":\"b\"}"};
+    lx_header_cache *cache;
+
+    (void)state;
+    assert_int_equal(lx_header_cache_new(&cache, NULL, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        char path[64], bytes[256] = {0};
+        lx_tensor_file *file = NULL;
+        const int n = snprintf(bytes + 8, sizeof bytes - 24,
+                               "%s\"w\":{\"dtype\":\"F32\",\"shape\":[2,2],"
+                               "\"data_offsets\":[0,16]}}",
+                               begins[i]);
+        snprintf(path, sizeof path, "/tmp/lx-comma-%ld.safetensors", (long)getpid());
+        bytes[0] = (char)n;
+        assert_int_equal(lx_file_write(path, bytes, 8 + (size_t)n + 16, NULL), 0);
+        assert_int_equal(lx_tensor_file_open_header(&file, cache, path, NULL),
+                         i < 2 ? 0 : LX_EFORMAT);
+        lx_tensor_file_close(file);
+        unlink(path);
+    }
+    lx_header_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_header_cache__reads_and_refuses_the_same),
+        cmocka_unit_test(test_format_header_cache__a_missing_comma_is_seen),
         cmocka_unit_test(test_format_header_cache__one_layout_serves_many_files),
         cmocka_unit_test(test_format_header_cache__threads_share_what_they_parsed),
         cmocka_unit_test(test_format_header_cache__what_another_reads_is_left_for_later),
