@@ -323,10 +323,14 @@ static int add_remarks(lx_transfer *t, cJSON *record, const lx_run_row *run,
 {
     cJSON *list = cJSON_AddArrayToObject(record, "remarks");
     sqlite3_stmt *stmt;
-    int rc = store__query(&stmt, t->store, err,
-                          "SELECT at, kind, key, value FROM remark WHERE run=?1"
-                          " AND kind NOT IN ('pin', 'trash') ORDER BY at, seq",
-                          "i", run->seq);
+    int rc;
+
+    if (!list)
+        return lx_oom(err);
+    rc = store__query(&stmt, t->store, err,
+                      "SELECT at, kind, key, value FROM remark WHERE run=?1"
+                      " AND kind NOT IN ('pin', 'trash') ORDER BY at, seq",
+                      "i", run->seq);
     while (store__row(&rc, t->store, stmt, err)) {
         cJSON *item = cJSON_CreateArray();
         cJSON_AddItemToArray(list, item);
@@ -347,7 +351,8 @@ static int add_artifacts(lx_transfer *t, cJSON *record, const lx_run_row *run,
     cJSON *list = cJSON_AddArrayToObject(record, "artifacts");
     lx_artifact_row *rows;
     size_t n;
-    int rc = lx_query_artifacts(&rows, &n, t->store, run, t->arena, err);
+    int rc = list ? lx_query_artifacts(&rows, &n, t->store, run, t->arena, err)
+                  : lx_oom(err);
 
     for (size_t i = 0; rc == LX_OK && i < n; i++) {
         cJSON *o = cJSON_CreateObject();
@@ -386,7 +391,8 @@ static int add_curves(lx_transfer *t, cJSON *record, const lx_run_row *run, lx_e
     cJSON *list = cJSON_AddArrayToObject(record, "curves");
     lx_curve *curves;
     size_t n;
-    int rc = lx_query_curves(&curves, &n, t->store, run, t->arena, err);
+    int rc = list ? lx_query_curves(&curves, &n, t->store, run, t->arena, err)
+                  : lx_oom(err);
 
     for (size_t i = 0; rc == LX_OK && i < n; i++) {
         cJSON *o = cJSON_CreateObject();
