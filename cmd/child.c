@@ -496,8 +496,7 @@ int lx_child_run(lx_child_end *end, char *const *argv, const lx_child_view *view
         watch(&c);
         leave_raw(&c, true);
         fill_end(&c);
-        if ((rc = c.view_rc) < 0 && err)
-            *err = c.view_err;
+        rc = lx_fail_as(err, c.view_rc, &c.view_err);
     }
     close_fd(&c.master);
     close_fd(&c.out);

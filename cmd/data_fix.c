@@ -51,11 +51,8 @@ static faults *find_faults(const lx_data_check *c)
 /* A file that stays as it is because it cannot be mended: said, and no error. */
 static int leave(fixing *x, const char *path, int rc, const lx_error *why, lx_error *err)
 {
-    if (rc != LX_EFORMAT && rc != LX_EUNSUPPORTED && rc != LX_ELIMIT) {
-        if (err)
-            *err = *why;
-        return rc;
-    }
+    if (rc != LX_EFORMAT && rc != LX_EUNSUPPORTED && rc != LX_ELIMIT)
+        return lx_fail_as(err, rc, why);
     x->n_left++;
     lx_data_say(x->cli, "left as it is: %s: %s\n", lx_safe(x->cli, path),
                 lx_safe(x->cli, why->text));

@@ -433,11 +433,8 @@ static int hash_models(extract_job *j, const lx_model_files *base,
         const int failed = lx_model_files_hash(i ? &j->tuned_hash : &j->base_hash,
                                                i ? tuned : base, &own);
 #pragma omp critical(lx_extract_error)
-        if (rc == LX_OK && failed < 0) {
-            rc = failed;
-            if (err)
-                *err = own;
-        }
+        if (rc == LX_OK)
+            rc = lx_fail_as(err, failed, &own);
     }
     return rc;
 }

@@ -145,9 +145,7 @@ static int look(lx_store **store, lx_check_report *found, lx_cli *cli,
         *found = (lx_check_report){.n_problems = 1, .is_database_damaged = true};
         say(cli, why.text);
     } else {
-        if (err)
-            *err = why;
-        return rc;
+        return lx_fail_as(err, rc, &why);
     }
     return LX_OK;
 }

@@ -298,11 +298,8 @@ static int read_by(lx_import *job, const lx_importer *importer, const char *path
         return LX_OK;
     while (job->history->count > before)
         lx_history_drop(job->history);
-    if (is_named || rc == LX_ENOMEM || rc == LX_EINTERRUPTED) {
-        if (err)
-            *err = damage;
-        return rc;
-    }
+    if (is_named || rc == LX_ENOMEM || rc == LX_EINTERRUPTED)
+        return lx_fail_as(err, rc, &damage);
     note_problem(job, &damage);
     return LX_OK;
 }

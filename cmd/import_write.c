@@ -225,8 +225,8 @@ static int attach_missing(writer *w, int64_t seq, const plan *p, lx_error *err)
         if (rc == LX_ENOTFOUND || rc == LX_EPERM || rc == LX_EFORMAT) {
             lx_history_problem(w->job->history, "%s", damage.text);
             rc = LX_OK;
-        } else if (rc < 0 && err) {
-            *err = damage;
+        } else {
+            lx_fail_as(err, rc, &damage);
         }
     }
     return rc;

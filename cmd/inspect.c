@@ -70,8 +70,8 @@ static int inspect_each(lx_cli *cli, const struct inspect_args *args,
             continue;
         if (rc < 0) /* the first error is main's to tell; the others here */
             lx_message(cli, "lx inspect: %s\n", lx_safe(cli, problem.text));
-        else if (err)
-            *err = problem;
+        else
+            lx_fail_as(err, got, &problem);
         rc = rc < 0 ? rc : got;
     }
     return rc;

@@ -175,11 +175,8 @@ static int put_input(job *j, const char *text, size_t n, size_t number, lx_arena
             lx_message(j->cli, "line %zu: %s\n", number, lx_safe(j->cli, bad.text));
         return LX_OK;
     }
-    if (rc < 0) {
-        if (err)
-            *err = bad;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &bad);
     rc = put_line(j, &line, err);
     lx_arena_reset(arena);
     return rc;
@@ -262,9 +259,7 @@ static int finish(job *j, int rc, lx_error *err)
         ended = lx_run_flush(j->run, &own);
         lx_run_abandon(j->run);
     }
-    if (rc == LX_OK && ended < 0 && err)
-        *err = own;
-    return rc < 0 ? rc : ended;
+    return rc < 0 ? rc : lx_fail_as(err, ended, &own);
 }
 
 static int check(const struct log_args *args, lx_error *err)

@@ -263,11 +263,8 @@ static int open_inputs(lx_merge_job *j, lx_merge *merge, lx_error *err)
 static void keep_error(int *rc, lx_error *err, int failed, const lx_error *own)
 {
 #pragma omp critical(lx_merge_error)
-    if (*rc == LX_OK && failed < 0) {
-        *rc = failed;
-        if (err)
-            *err = *own;
-    }
+    if (*rc == LX_OK)
+        *rc = lx_fail_as(err, failed, own);
 }
 
 /* SHA-256 of the very bytes that are merged, two inputs at a time. */

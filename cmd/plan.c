@@ -223,11 +223,8 @@ static int judge(const lx_planned *p, const lx_plan_fit *fits, size_t n_fits,
     if (n_stops > 0)
         return lx_fail(err, LX_ECHECK, "%zu finding%s would stop the training", n_stops,
                        n_stops == 1 ? "" : "s");
-    if (p->refusal.code < 0) {
-        if (err)
-            *err = p->refusal;
-        return p->refusal.code;
-    }
+    if (p->refusal.code < 0)
+        return lx_fail_as(err, p->refusal.code, &p->refusal);
     for (size_t i = 0; i < n_fits; i++)
         if (!fits[i].fits)
             return lx_fail(err, LX_ECHECK,

@@ -145,9 +145,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if ((rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
         rc = pull(&s, args, &n, err);
         saved = lx_synced_save(s.synced, &later); /* also of a pull that was cut */
-        if (rc == LX_OK && saved < 0 && err)
-            *err = later;
-        rc = rc == LX_OK ? saved : rc;
+        if (rc == LX_OK)
+            rc = lx_fail_as(err, saved, &later);
     }
     if (rc == LX_OK && args->dry_run)
         lx_print(cli, "%zu version%s of runs to take from %s\n", n, n == 1 ? "" : "s",

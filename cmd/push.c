@@ -297,9 +297,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (rc == LX_OK && (rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
         rc = push(&p, err);
         saved = lx_synced_save(s.synced, &later);
-        if (rc == LX_OK && saved < 0 && err)
-            *err = later;
-        rc = rc == LX_OK ? saved : rc;
+        if (rc == LX_OK)
+            rc = lx_fail_as(err, saved, &later);
     }
     if (rc == LX_OK)
         rc = tell(&p, err);

@@ -182,11 +182,8 @@ static int watch(job *j, lx_run_record *record, lx_error *err)
     rc = lx_run_record_end(&result, record, &end, watched < 0 ? NULL : &problem);
     j->cli->exit_status = end.exit_status;
     j->cli->survives_oom = end.was_started;
-    if (!end.was_started) {
-        if (err)
-            *err = problem;
-        return watched;
-    }
+    if (!end.was_started)
+        return lx_fail_as(err, watched, &problem);
     if (watched < 0 || rc < 0)
         lx_message(j->cli, "lx run: the record is not complete: %s\n",
                    lx_safe(j->cli, problem.text));

@@ -219,11 +219,8 @@ static int take_records(lx_follow_events *f, event_file *file, lx_error *err)
         lx_str_release(&file->rest);
         return LX_OK;
     }
-    if (rc < 0) {
-        if (err)
-            *err = damage;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &damage);
     memmove(file->rest.data, file->rest.data + used, file->rest.len - used);
     file->rest.len -= used;
     if (wanted > MOST_RECORD) {

@@ -611,11 +611,8 @@ int lx_run_record_end(lx_run_result *out, lx_run_record *r, const lx_child_end *
     if (end->exit_status)
         make_message(message, sizeof message, r, end);
     ended = lx_run_end(r->run, r->result.status, *message ? message : NULL, &last);
-    if (rc == LX_OK && ended < 0) {
-        rc = ended;
-        if (err)
-            *err = last;
-    }
+    if (rc == LX_OK)
+        rc = lx_fail_as(err, ended, &last);
     *out = r->result;
     free_record(r);
     return rc;

@@ -406,12 +406,7 @@ static int end_run(job *j, int rc, lx_error *err)
                        : rc == LX_EINTERRUPTED ? "interrupted"
                                                : "failed",
                        rc < 0 && err ? err->text : NULL, &ending);
-    if (rc == LX_OK && ended < 0) {
-        if (err)
-            *err = ending;
-        return ended;
-    }
-    return rc;
+    return rc < 0 ? rc : lx_fail_as(err, ended, &ending);
 }
 
 int lx_sample_work(lx_sample_plan *plan, const lx_sample_args *args, lx_cli *cli,

@@ -313,10 +313,8 @@ int lx_serve_picture(lx_serve_reply *reply, lx_serve_view *view,
     j.side = is_full ? FULL_SIDE : j.is_sample ? SAMPLE_SIDE : IMAGE_SIDE;
     wait_for(view->darkroom, &j, &hash);
     if (j.rc < 0) {
-        if (err)
-            *err = j.err;
         lx_str_release(&j.jpeg);
-        return j.rc;
+        return lx_fail_as(err, j.rc, &j.err);
     }
     if (j.jpeg.len) {
         reply->type = "image/jpeg";

@@ -25,9 +25,7 @@ int lx_serve_run_find(lx_run_row *out, lx_serve_view *view,
     /* Which folder the store is in is no business of an address that was mistyped. */
     if (rc == LX_ENOTFOUND)
         return lx_fail(err, rc, "there is no run \"%.80s\"", request->parts[at]);
-    if (rc < 0 && err)
-        *err = problem;
-    return rc;
+    return lx_fail_as(err, rc, &problem);
 }
 
 /* ---- gathering --------------------------------------------------------------------- */

@@ -290,11 +290,8 @@ int lx_serve_runs_as_page(lx_serve_reply *reply, lx_serve_view *view,
         reply->status = 400;
         rc = line_of(&runs.problem, problem.text, arena, &problem);
     }
-    if (rc < 0) {
-        if (err)
-            *err = problem;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &problem);
     return lx_serve_runs_page(&reply->body, &runs, err);
 }
 

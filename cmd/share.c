@@ -90,9 +90,7 @@ static int find_run(const char **id, sharing *s, const char *path, lx_error *err
     if ((rc = lx_store_open(&s->c.store, s->cli->store_path, true, &problem)) < 0) {
         if (rc != LX_ENOMEM && rc != LX_EIO)
             return LX_OK;
-        if (err)
-            *err = problem;
-        return rc;
+        return lx_fail_as(err, rc, &problem);
     }
     if ((rc = lx_file_hash(&bytes, path, err)) < 0 ||
         (rc = lx_query_artifacts_of(&rows, &n, s->c.store, &bytes,

@@ -375,12 +375,7 @@ static int end_run(job *j, int rc, lx_error *err)
     lx_error ending = {0};
     int ended = lx_run_end(j->run, status_of(rc), rc < 0 && err ? err->text : NULL, &ending);
     j->run = NULL;
-    if (rc == LX_OK && ended < 0) {
-        if (err)
-            *err = ending;
-        return ended;
-    }
-    return rc;
+    return rc < 0 ? rc : lx_fail_as(err, ended, &ending);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)

@@ -36,9 +36,7 @@ static int finding(check *c, int rc, const lx_error *why, lx_error *err)
         problem(c, "%s", why->text);
         return LX_OK;
     }
-    if (rc < 0 && err)
-        *err = *why;
-    return rc;
+    return lx_fail_as(err, rc, why);
 }
 
 static int check_database(check *c, lx_error *err)
@@ -167,11 +165,8 @@ static int parse_object(cJSON **out, lx_store *s, const lx_hash *hash, lx_error 
     if (rc == LX_OK)
         rc = lx_json_parse(out, lx_str_text(&text), text.len, &damaged);
     lx_str_release(&text);
-    if (rc == LX_ENOMEM || rc == LX_EIO || rc == LX_EBUSY) {
-        if (err)
-            *err = damaged;
-        return rc;
-    }
+    if (rc == LX_ENOMEM || rc == LX_EIO || rc == LX_EBUSY)
+        return lx_fail_as(err, rc, &damaged);
     return LX_OK;
 }
 

@@ -509,8 +509,7 @@ void store__stop_flusher(lx_run *run)
 static int end_call(lx_run *run, bool was_waiting, lx_error *err)
 {
     int rc = run->failure.code;
-    if (rc < 0 && err)
-        *err = run->failure;
+    lx_fail_as(err, rc, &run->failure);
     run->failure.code = 0;
     if (!was_waiting) {
         run->waits_since = monotonic();

@@ -82,8 +82,8 @@ static int want_damaged(repair *r, lx_error *err)
         rc = lx_object_get(&bytes, r->store, &hash, &why);
         if (is_damage(rc))
             rc = want(r, &hash, false, NULL, NULL, err);
-        else if (rc < 0 && err)
-            *err = why;
+        else
+            lx_fail_as(err, rc, &why);
     }
     store__finish(r->store, stmt);
     lx_str_release(&bytes);
@@ -135,11 +135,8 @@ static int mend_from(repair *r, wanted *w, lx_error *err)
 
     if (is_damage(rc))
         return LX_OK;
-    if (rc < 0) {
-        if (err)
-            *err = why;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &why);
     got = lx_sha256_of(data, n);
     if (!lx_hash_equal(&got, &w->hash))
         return LX_OK;
@@ -172,8 +169,8 @@ static int each_record(repair *r,
         } else if (is_damage(rc)) {
             say(r, "%s", why.text);
             rc = LX_OK;
-        } else if (err) {
-            *err = why;
+        } else {
+            lx_fail_as(err, rc, &why);
         }
     }
     return rc;
@@ -294,11 +291,8 @@ static int take_chunk(mending *m, repair *r, sqlite3_stmt *stmt, lx_error *err)
         memset(m->is_here + first, true, n);
         return LX_OK;
     }
-    if (rc < 0 && !is_damage(rc)) {
-        if (err)
-            *err = why;
-        return rc;
-    }
+    if (rc < 0 && !is_damage(rc))
+        return lx_fail_as(err, rc, &why);
     snprintf(name, sizeof name, "chunk-%s-%lld-%lld", m->id, (long long)m->series,
              (long long)first);
     return store__keep_aside(r->store, name, data ? data : "", bytes, err);
@@ -441,11 +435,8 @@ static int mend_curve(repair *r, mending *m, const cJSON *curve, bool may_grow,
             why.text);
         return LX_OK;
     }
-    if (rc < 0) {
-        if (err)
-            *err = why;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &why);
     if (m->n_missing)
         return LX_OK;
     if ((rc = write_curve(r, m, err)) < 0)
@@ -484,9 +475,7 @@ static int mend_curves_of(repair *r, const cJSON *record, bool may_grow, lx_erro
         if (is_damage(rc)) {
             say(r, "run %s, curve %s: %s", m.id, m.key, why.text);
         } else if (rc < 0) {
-            if (err)
-                *err = why;
-            return rc;
+            return lx_fail_as(err, rc, &why);
         }
     }
     return LX_OK;
@@ -530,8 +519,8 @@ static int count_broken(size_t *n, repair *r, bool tells, lx_error *err)
                     "not repaired: run %s, curve %s: %s, and %s cannot give its points",
                     sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 2), why.text,
                     r->source->name);
-        } else if (rc < 0 && err) {
-            *err = why;
+        } else {
+            lx_fail_as(err, rc, &why);
         }
     }
     store__finish(r->store, stmt);
@@ -572,11 +561,8 @@ static int bring_run(repair *r, const cJSON *record, lx_error *err)
         r->report->n_left++;
         return LX_OK;
     }
-    if (rc < 0) {
-        if (err)
-            *err = why;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &why);
     if (how == LX_ARRIVED_NEW) {
         say(r, "repaired: run %s is back", id);
         r->report->n_runs++;

@@ -264,8 +264,8 @@ static int bring_named(arrival *a, const char *text, size_t n, int depth, lx_err
                 rc = bring(a, &hash, true, depth + 1, &absent);
                 if (rc == LX_ENOTFOUND) /* an image: named, never kept */
                     rc = LX_OK;
-                else if (rc < 0 && err)
-                    *err = absent;
+                else
+                    lx_fail_as(err, rc, &absent);
             }
         }
         run = 0;

@@ -21,6 +21,13 @@ int lx_fail(lx_error *err, int code, const char *fmt, ...)
     return code;
 }
 
+int lx_fail_as(lx_error *err, int rc, const lx_error *why)
+{
+    if (err && rc < 0)
+        *err = *why;
+    return rc;
+}
+
 void lx_within(lx_error *err, const char *fmt, ...)
 {
     char front[sizeof err->text];

@@ -41,6 +41,9 @@ typedef struct lx_error {
 /* Sets code and text; returns code, so that `return lx_fail(...)` reads as it should. */
 int lx_fail(lx_error *err, int code, const char *fmt, ...) LX_PRINTF(3, 4);
 
+/* `why`, which was caught, becomes the caller's error unless rc is LX_OK; returns rc. */
+int lx_fail_as(lx_error *err, int rc, const lx_error *why);
+
 /* "context: " in front of the text already there. */
 void lx_within(lx_error *err, const char *fmt, ...) LX_PRINTF(2, 3);
 

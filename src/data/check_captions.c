@@ -213,8 +213,7 @@ static int check_file(lx_checking *k, size_t i, lx_error *err)
             tell_bytes(k, (int64_t)i, image->caption_path, &text);
         rc = rc == LX_EFORMAT ? LX_OK : rc;
     }
-    if (rc < 0 && err)
-        *err = why;
+    lx_fail_as(err, rc, &why);
     lx_str_release(&text.text);
     lx_str_release(&bytes);
     return rc;

@@ -101,9 +101,7 @@ int lx_check__look(lx_checking *k, lx_error *err)
 #pragma omp critical
             first = mine;
     }
-    if (first.code < 0 && err)
-        *err = first;
-    return first.code;
+    return lx_fail_as(err, first.code, &first);
 }
 
 /* ---- each --------------------------------------------------------------------------------- */

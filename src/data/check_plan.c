@@ -109,11 +109,8 @@ int lx_check__plan(lx_checking *k, lx_error *err)
                        "crop, enlarge or remove it", "%s", why.text);
         return LX_OK;
     }
-    if (rc < 0) {
-        if (err)
-            *err = why;
-        return rc;
-    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &why);
     c->is_planned = true;
     for (size_t i = 0; i < d->n_images; i++) {
         const lx_image *image = &d->images[i];

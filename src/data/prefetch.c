@@ -240,11 +240,8 @@ int lx_prefetch_take(bool *found, lx_prefetch *p, const uint64_t name[2], float 
     *found = s != NULL;
     if (!s)
         return LX_OK;
-    if (s->rc < 0) {
-        if (err)
-            *err = s->err;
-        return s->rc;
-    }
+    if (s->rc < 0)
+        return lx_fail_as(err, s->rc, &s->err);
     const lx_bucket *b = &p->dataset->buckets[s->request.image->bucket];
     n = (size_t)b->width * (size_t)b->height;
     memcpy(values, s->values, values_of(n, p->encode != NULL) * sizeof *values);

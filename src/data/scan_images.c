@@ -141,9 +141,7 @@ static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
 
     if (rc == LX_ENOMEM || rc == LX_EIO) {
         lx_str_release(&text.text);
-        if (err)
-            *err = why;
-        return rc;
+        return lx_fail_as(err, rc, &why);
     }
     if (rc < 0) {
         rc = report_bad_caption(f, image->path, &why, err);
@@ -385,8 +383,7 @@ int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err)
     scan->about = rc < 0 ? f.folder->path : NULL;
     if (rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT)
         return lx_scan__find(scan, LX_FINDING_STOP, "bad-metadata", err, "%s", why.text);
-    if (rc < 0 && err)
-        *err = why;
+    lx_fail_as(err, rc, &why);
     for (size_t i = 0; i < file.count && rc == LX_OK; i++)
         rc = add_named(&f, folder, &file.images[i], err);
     lx_decoder_free(f.decoder);

@@ -452,11 +452,8 @@ int lx_pickle_read(lx_pickle **out, size_t *used, lx_pickle_facts *facts, lx_are
     if (rc == LX_OK) {
         *out = m.stack[0];
         *used = m.at;
-    } else if (err) {
-        *err = mine;
-        rc = mine.code;
     } else {
-        rc = mine.code;
+        rc = lx_fail_as(err, mine.code, &mine);
     }
     lx_free(m.stack);
     lx_free(m.memo);

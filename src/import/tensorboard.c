@@ -102,8 +102,7 @@ static int read_file(reader *r, const char *path, lx_error *err)
     }
     if (rc < 0) {
         lx_within(&damage, "%s", path);
-        if (err)
-            *err = damage;
+        lx_fail_as(err, rc, &damage);
     } else if (used < map.size && !r->takes_parameters_only) {
         lx_history_problem(r->history,
                            "%s: cut short at byte %zu; what is before it was read", path,

@@ -142,7 +142,5 @@ int lx_import_yaml_flags(lx_history *h, lx_history_run *run, const char *path,
         lx_history_problem(h, "%s", damage.text);
         return LX_OK;
     }
-    if (rc < 0 && err)
-        *err = damage;
-    return rc;
+    return lx_fail_as(err, rc, &damage);
 }

@@ -540,9 +540,7 @@ static void note_failure(failure *f, size_t i, int rc, const lx_error *own)
 
 static int tell_failure(const failure *f, lx_error *err)
 {
-    if (f->rc < 0 && err)
-        *err = f->err;
-    return f->rc;
+    return lx_fail_as(err, f->rc, &f->err);
 }
 
 static int make_all(lx_merge *m, lx_merge_output *outs, const lx_merge_options *o,

@@ -311,9 +311,7 @@ int lx_lora_resize(lx_resize_result *out, lx_merge *m, const lx_resize_options *
 #pragma omp critical(lx_merge_error)
             if (i < first_bad) {
                 first_bad = i;
-                rc = failed;
-                if (err)
-                    *err = own;
+                rc = lx_fail_as(err, failed, &own);
             }
         }
     }

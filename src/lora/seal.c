@@ -216,7 +216,7 @@ static int finish(sealing *s, lx_error *err)
         return rc;
     beside = seal->beside ? seal->beside(seal->context, &own) : LX_OK;
     if ((rc = lx_new_file_commit(s->file, err)) == LX_OK && beside < 0)
-        *err = own;
+        lx_fail_as(err, beside, &own);
     return rc < 0 ? rc : beside;
 }
 
@@ -461,8 +461,7 @@ int lx_lora_seal(lx_sealed *out, const lx_seal *seal, lx_error *err)
     work(&s);
     memcpy(out->tensors, s.last.tensors, sizeof out->tensors);
     memcpy(out->legacy, s.last.legacy, sizeof out->legacy);
-    if ((rc = s.rc) < 0 && err)
-        *err = s.err;
+    rc = lx_fail_as(err, s.rc, &s.err);
 done:
     lx_new_file_close(s.file);
     lx_str_release(&s.header);

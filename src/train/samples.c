@@ -245,8 +245,8 @@ static int draw_all(session *d, lx_error *err)
             rc == LX_ELIMIT || rc == LX_EFORMAT) {
             note(d, problem.text);
             rc = LX_OK;
-        } else if (rc < 0 && err) {
-            *err = problem;
+        } else {
+            lx_fail_as(err, rc, &problem);
         }
     }
     return d->is_stopped ? LX_OK : rc; /* the training stops by itself, and saves */
