@@ -29,8 +29,8 @@ static const lx_option options[] = {
         convert_args, drop, 0, "drop", "PATTERN",
         "leave out the keys that the pattern matches, like '*.diff_b'; again for more"),
     LX_TEXT(convert_args, base, 0, "base", "NAME",
-            "where a file of few layers does not tell its model: flux, hunyuan-video or "
-            "qwen-image"),
+            "where a file of few layers does not tell its model: flux, sd3, "
+            "hunyuan-video or qwen-image"),
     LX_TEXT(convert_args, name, 0, "name", "NAME", "of the run in the store"),
     LX_FLAG(convert_args, no_record, 0, "no_record",
             "do not record the conversion as a run"),
@@ -117,6 +117,7 @@ static int find_network(convert_job *j, lx_error *err)
         const char *name;
         lx_fused network;
     } names[] = {{"flux", LX_FUSED_FLUX},
+                 {"sd3", LX_FUSED_SD3},
                  {"hunyuan-video", LX_FUSED_HUNYUAN_VIDEO},
                  {"qwen-image", LX_FUSED_NONE}};
 
@@ -128,7 +129,8 @@ static int find_network(convert_job *j, lx_error *err)
             j->options.network = names[i].network;
             return LX_OK;
         }
-    return lx_fail(err, LX_EUSAGE, "--base %s: must be flux, hunyuan-video or qwen-image",
+    return lx_fail(err, LX_EUSAGE,
+                   "--base %s: must be flux, sd3, hunyuan-video or qwen-image",
                    j->args->base);
 }
 
@@ -279,17 +281,22 @@ static void put_kohya(lx_metadata_table *t, const convert_job *j)
 {
     const lx_convert_result *r = &j->result;
     const bool is_sd1 = strcmp(r->base, "SD 1.x") == 0;
+    const lx_fused network = r->model.fused;
     char alpha[40];
 
     lx_python_float(alpha, r->alpha);
     put_missing(t, "ss_v2", r->model.is_sd2 ? "True" : "False");
     put_missing(t, "ss_base_model_version",
-                r->model.is_sdxl  ? "sdxl_base_v1-0"
-                : r->model.is_sd2 ? "sd_v2"
-                : is_sd1          ? "sd_v1"
-                                  : NULL);
+                r->model.is_sdxl           ? "sdxl_base_v1-0"
+                : r->model.is_sd2          ? "sd_v2"
+                : is_sd1                   ? "sd_v1"
+                : network == LX_FUSED_FLUX ? "flux1"
+                                           : NULL);
     put_missing(t, "ss_network_module",
-                r->n_lora == r->n_modules ? "networks.lora" : "lycoris.kohya");
+                r->n_lora != r->n_modules  ? "lycoris.kohya"
+                : network == LX_FUSED_FLUX ? "networks.lora_flux"
+                : network == LX_FUSED_SD3  ? "networks.lora_sd3"
+                                           : "networks.lora");
     put_missing(t, "ss_network_dim",
                 r->rank ? lx_arena_printf(t->arena, "%lld", (long long)r->rank)
                         : "Dynamic");
@@ -354,6 +361,13 @@ static void print_changes(const convert_job *j)
         lx_print(j->cli, "  %zu fused layers are taken apart\n", r->n_split);
     if (r->n_fused)
         lx_print(j->cli, "  %zu fused layers are put together\n", r->n_fused);
+    if (r->n_swapped)
+        lx_print(j->cli, "  shift and scale change places in %zu layers\n", r->n_swapped);
+    if (r->n_t5 && !j->options.keeps_names && j->options.to == LX_SPELL_DIFFUSERS)
+        lx_print(j->cli,
+                 "  %zu modules are the text encoder T5's, whose LoRA diffusers does "
+                 "not load\n",
+                 r->n_t5);
     if (r->n_zero_alphas)
         lx_print(j->cli, "  %zu alphas of 0 mean alpha = rank and say so now\n",
                  r->n_zero_alphas);
@@ -431,12 +445,13 @@ static void print_json(const convert_job *j)
     lx_str_printf(
         &out,
         ",\"from\":\"%s\",\"to\":\"%s\",\"modules\":%zu,\"repaired\":%zu,"
-        "\"split\":%zu,\"fused\":%zu,\"zero_alphas\":%zu,\"folded\":%zu,\"rounded_by_"
+        "\"split\":%zu,\"fused\":%zu,\"swapped\":%zu,\"zero_alphas\":%zu,\"folded\":%zu,"
+        "\"rounded_by_"
         "folding\":%zu,"
         "\"widened\":%zu,\"restored\":%zu,\"rounding\":%s,\"vanished\":%zu,\"dropped\":[",
         j->inputs[0].file->family, spelling_of(j), r->n_modules, r->n_repaired,
-        r->n_split, r->n_fused, r->n_zero_alphas, r->n_folded, r->n_inexact, r->n_widened,
-        r->n_restored, rounding, r->n_vanished);
+        r->n_split, r->n_fused, r->n_swapped, r->n_zero_alphas, r->n_folded, r->n_inexact,
+        r->n_widened, r->n_restored, rounding, r->n_vanished);
     for (size_t i = 0; i < r->n_dropped; i++) {
         lx_str_puts(&out, i ? "," : "");
         lx_escape_json(&out, r->dropped[i], strlen(r->dropped[i]));

@@ -183,13 +183,16 @@ static void tell_flux_and_hunyuan(evidence *v, const char *flat, const lx_lora_e
 {
     const bool is_single = lx_starts_with(flat, "single_blocks_");
 
-    v->is_hunyuan |= has_any(flat, "img_mlp_fc", "txt_mlp_fc", "img_mod_linear") ||
-                     has_any(flat, "txt_mod_linear", "individual_token_refiner",
-                             "token_refiner_refiner_blocks") ||
-                     has_any(flat, "context_embedder_proj_in",
-                             "context_embedder_time_text_embed", NULL) ||
-                     has_any(e->name, ".img_attn_", ".txt_attn_", NULL) ||
-                     (is_single && lx_ends_with(flat, "modulation_linear"));
+    v->is_hunyuan |=
+        has_any(flat, "img_mlp_fc", "txt_mlp_fc", "img_mod_linear") ||
+        has_any(flat, "txt_mod_linear", "individual_token_refiner",
+                "token_refiner_refiner_blocks") ||
+        has_any(flat, "context_embedder_proj_in", "context_embedder_time_text_embed",
+                "txt_in_input_embedder") ||
+        has_any(flat, "time_in_mlp", "guidance_in_mlp", "txt_in_t_embedder") ||
+        has_any(flat, "txt_in_c_embedder", NULL, NULL) ||
+        has_any(e->name, ".img_attn_", ".txt_attn_", NULL) ||
+        (is_single && lx_ends_with(flat, "modulation_linear"));
     v->is_flux |= ends_with_any(flat, "img_mlp_0", "img_mlp_2") ||
                   ends_with_any(flat, "txt_mlp_0", "txt_mlp_2") ||
                   ends_with_any(flat, "img_mod_lin", "txt_mod_lin") ||
@@ -202,6 +205,26 @@ static void tell_flux_and_hunyuan(evidence *v, const char *flat, const lx_lora_e
 static long index_at_top(const char *flat, const char *list)
 {
     return lx_starts_with(flat, list) ? index_after(flat, list) : -1;
+}
+
+/* The width of a block that a module reads or gives back, of the layers by diffusers' names beside q, k and v. */
+static int64_t width_of_block(const char *flat, const lx_lora_entry *e)
+{
+    static const char *const readers[] = {"_to_out_0",
+                                          "_to_add_out",
+                                          "_add_q_proj",
+                                          "_add_k_proj",
+                                          "_add_v_proj",
+                                          "_ff_net_0_proj",
+                                          "_ff_context_net_0_proj",
+                                          "_norm1_linear",
+                                          "_norm1_context_linear"};
+
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
+        if (lx_ends_with(flat, readers[i]))
+            return lx_lora_in_features(e);
+    return ends_with_any(flat, "_ff_net_2", "_ff_context_net_2") ? lx_lora_out_features(e)
+                                                                 : 0;
 }
 
 static long larger(long a, long b)
@@ -225,6 +248,8 @@ static void look_at_transformer(evidence *v, const char *flat, const lx_lora_ent
                                       index_at_top(flat, "single_blocks_")));
     if (is_attention && in && !v->hidden)
         v->hidden = in;
+    if (block >= 0 && !v->hidden)
+        v->hidden = width_of_block(flat, e);
     v->has_double |= lx_starts_with(flat, "double_blocks_");
     v->has_single |= has_any(flat, "single_blocks_", "single_transformer_blocks_", NULL);
     v->has_joint |= lx_starts_with(flat, "joint_blocks_");
@@ -408,6 +433,8 @@ const char *lx_lora_base(const lx_lora_file *f, lx_arena *arena)
         base = base_of_unet(&v, arena);
     if (!base)
         base = base_of_transformer(&v);
+    if (!base && v.has_text_2 && v.has_text_3)
+        base = "SD 3";
     if (!base && v.has_text_2)
         base = "SDXL";
     if (!base && v.has_text_3)

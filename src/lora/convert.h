@@ -20,7 +20,8 @@
  * spelling with alphas gets the very factors back. A file without an alpha gets alpha = rank where one is
  * expected; an alpha of 0 means the same, as sd-scripts reads it.
  *
- * Flux.1's fused layers are taken apart for diffusers and PEFT and put together for the others (lora/flux), exactly.
+ * Fused layers of Flux.1, SD 3 and HunyuanVideo are taken apart for diffusers and PEFT and put together for the others,
+ * and shift and scale change places where the two disagree (lora/flux), exactly.
  *
  * Bundled embeddings go along to kohya and ComfyUI (cloneofsimo's `<s1>` as bundle_emb.s1.string_to_param.*).
  *
@@ -79,7 +80,9 @@ typedef struct lx_convert_result {
     size_t
         n_widened; /* those whose up is F32 now, as half precision could not hold the product */
     size_t n_restored;       /* modules whose scale came out of up again */
-    size_t n_split, n_fused; /* layers of Flux.1 that were taken apart, or put together */
+    size_t n_split, n_fused; /* fused layers that were taken apart, or put together */
+    size_t n_swapped;        /* layers whose shift and scale changed places */
+    size_t n_t5;             /* modules of the text encoder T5 */
     size_t n_repaired;       /* damaged names that are sound now */
     size_t n_zero_alphas;    /* alphas of 0, which are the rank now */
     double rounding;   /* relative, of the cast, over all values; 0: none was rounded */

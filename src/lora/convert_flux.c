@@ -358,6 +358,72 @@ int lx_convert__fuse_all(lx_convert_result *out, lx_convert *c,
     return rc;
 }
 
+/* ---- halves that change places ------------------------------------------------------------------------------ */
+
+/* Rows are outermost: the second half of the bytes, then the first. */
+static int swap_halves(lx_tensor_view *t, lx_convert *c, lx_error *err)
+{
+    const size_t half = t->bytes / 2;
+    char *to = lx_convert__own(c, t->bytes, err);
+
+    if (!to)
+        return LX_ENOMEM;
+    memcpy(to, (const char *)t->data + half, half);
+    memcpy(to + half, t->data, half);
+    t->data = to;
+    return LX_OK;
+}
+
+/* The module at a place whose shift and scale stand the other way round. Besides up these have a number a row: the
+ * biases, and magnitudes unless they are by columns. */
+static int place_swapped(lx_convert_result *out, lx_convert *c,
+                         const lx_convert_source *s, const lx_lora_entry *e,
+                         const lx_convert_options *o, const lx_module_place *place,
+                         lx_error *err)
+{
+    static const lx_lora_role roles[] = {LX_ROLE_UP, LX_ROLE_UP_BIAS, LX_ROLE_DIFF_B,
+                                         LX_ROLE_DORA};
+    const lx_tensor_view *up = e->tensors[LX_ROLE_UP];
+    lx_lora_entry swapped = *e;
+
+    if (e->kind != LX_KIND_LORA || up->shape[0] % 2)
+        return lx_fail(err, LX_EUNSUPPORTED,
+                       "%s: diffusers has the two halves of this layer in the other "
+                       "order, which lx converts for plain LoRA only: --drop '%s*' "
+                       "leaves it out",
+                       e->name, e->name);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        const lx_tensor_view *from = e->tensors[roles[i]];
+        lx_tensor_view *t;
+        int rc;
+        if (!from || (from != up && from->n_elements != (size_t)up->shape[0]))
+            continue;
+        if (!(t = copy_view(c, from)))
+            return lx_oom(err);
+        if ((rc = swap_halves(t, c, err)) < 0)
+            return rc;
+        swapped.tensors[roles[i]] = t;
+    }
+    out->n_swapped++;
+    return lx_convert__place(out, c, s, &swapped, o, place, err);
+}
+
+/* A layer that is renamed and no more, or swapped: *is_done says that it is in the result. */
+static int rename_module(bool *is_done, lx_convert_result *out, lx_convert *c,
+                         const lx_convert_source *s, const lx_lora_entry *e,
+                         const lx_convert_options *o, lx_module_place *place,
+                         lx_str *name, lx_error *err)
+{
+    lx_str_release(&place->path);
+    place->path = *name;
+    *name = (lx_str)LX_STR_INIT;
+    if (!lx_flux_is_swapped(out->model.fused, lx_str_text(&place->path),
+                            lx_lora_in_features(e), lx_lora_out_features(e)))
+        return LX_OK;
+    *is_done = true;
+    return place_swapped(out, c, s, e, o, place, err);
+}
+
 /* ---- which of it ----------------------------------------------------------------------------------------- */
 
 /* Names of a fused or renamed network that is none of these. */
@@ -367,31 +433,6 @@ static int refuse(const lx_lora_entry *e, lx_spelling to, lx_error *err)
                    "%s: %s names the layers of this network otherwise, which lx converts "
                    "for Flux.1, SD 3 and HunyuanVideo only",
                    e->name, lx_spelling_names[to]);
-}
-
-/* Shift and scale behind the last block: 2 x width rows, whose halves diffusers has in the other order. */
-static int refuse_swapped(const lx_lora_entry *e, lx_error *err)
-{
-    return lx_fail(
-        err, LX_EUNSUPPORTED,
-        "%s: diffusers has the two halves of this layer in the other order, which "
-        "lx does not convert: --drop '%s*' leaves it out",
-        e->name, e->name);
-}
-
-static bool is_swapped(const lx_lora_entry *e, lx_fused network, const char *path)
-{
-    const lx_tensor_view *up = e->tensors[LX_ROLE_UP], *down = e->tensors[LX_ROLE_DOWN];
-
-    if (!network)
-        return false;
-    if (lx_starts_with(path, "final_layer.adaLN_modulation") ||
-        lx_starts_with(path, "norm_out."))
-        return true;
-    return network == LX_FUSED_SD3 && up && down && up->n_dims >= 2 &&
-           down->n_dims >= 2 && up->shape[0] == 2 * down->shape[1] &&
-           (lx_ends_with(path, "context_block.adaLN_modulation.1") ||
-            lx_ends_with(path, "norm1_context.linear"));
 }
 
 /* Names that only the other side has. The layers of Wan's blocks and of Lumina's are called otherwise, too. */
@@ -434,16 +475,12 @@ static int to_diffusers(bool *is_done, lx_convert_result *out, lx_convert *c,
 
     for (int k = 0; k < n && rc == LX_OK; k++)
         rc = lx_str_check(&names[k], err);
-    if (rc == LX_OK && is_swapped(e, out->model.fused, path)) {
-        rc = refuse_swapped(e, err);
-    } else if (rc == LX_OK && n > 1) {
+    if (rc == LX_OK && n > 1) {
         *is_done = true;
         out->n_split++;
         rc = split_module(out, c, s, e, o, names, n, err);
     } else if (rc == LX_OK && n == 1) {
-        lx_str_release(&place->path);
-        place->path = names[0];
-        names[0] = (lx_str)LX_STR_INIT;
+        rc = rename_module(is_done, out, c, s, e, o, place, &names[0], err);
     } else if (rc == LX_OK && is_original_name(path)) {
         rc = refuse(e, o->to, err);
     }
@@ -483,39 +520,70 @@ static int refuse_unsure(const lx_lora_entry *e, lx_fused network, lx_error *err
                                    : " or hunyuan-video");
 }
 
-static int to_original(bool *is_done, const lx_convert_result *out, lx_convert *c,
+/* HunyuanVideo for ComfyUI, which tells points from underscores: the original name, where it is given without. */
+static int put_points(lx_module_place *place, lx_error *err)
+{
+    lx_str parts[LX_FLUX_PARTS] = {LX_STR_INIT, LX_STR_INIT, LX_STR_INIT, LX_STR_INIT},
+           original = LX_STR_INIT;
+    int part, n_parts, rc = LX_OK;
+
+    if (lx_flux_split(parts, LX_FUSED_HUNYUAN_VIDEO, lx_str_text(&place->path)) &&
+        (rc = lx_str_check(&parts[0], err)) == LX_OK &&
+        lx_flux_join(&original, &part, &n_parts, LX_FUSED_HUNYUAN_VIDEO,
+                     lx_str_text(&parts[0])) &&
+        (rc = lx_str_check(&original, err)) == LX_OK) {
+        lx_str_release(&place->path);
+        place->path = original;
+        original = (lx_str)LX_STR_INIT;
+    }
+    lx_str_release(&original);
+    for (int k = 0; k < LX_FLUX_PARTS; k++)
+        lx_str_release(&parts[k]);
+    return rc;
+}
+
+static int check_comfyui_name(const char *original, const char *name, lx_error *err)
+{
+    if (lx_flux_has_comfyui_name(original))
+        return LX_OK;
+    return lx_fail(err, LX_EUNSUPPORTED,
+                   "%s: ComfyUI has a name of its own for this layer of HunyuanVideo, "
+                   "which lx does not write: --drop '%s*' leaves it out",
+                   name, name);
+}
+
+static int to_original(bool *is_done, lx_convert_result *out, lx_convert *c,
                        const lx_convert_source *s, const lx_lora_entry *e,
                        const lx_convert_options *o, lx_module_place *place, lx_error *err)
 {
     const lx_fused network = out->model.fused;
-    const char *path = lx_str_text(&place->path);
+    const bool is_hunyuan_for_comfyui =
+        network == LX_FUSED_HUNYUAN_VIDEO && o->to == LX_SPELL_COMFYUI;
+    const char *path;
     lx_str original = LX_STR_INIT;
     int part = 0, n = 0, rc = LX_OK;
 
-    if (network == LX_FUSED_HUNYUAN_VIDEO && o->to == LX_SPELL_COMFYUI)
-        return lx_fail(
-            err, LX_EUNSUPPORTED,
-            "%s: ComfyUI has names of its own for the layers of HunyuanVideo, which "
-            "lx does not write: --to kohya or diffusers",
-            e->name);
+    if (is_hunyuan_for_comfyui && (rc = put_points(place, err)) < 0)
+        return rc;
+    path = lx_str_text(&place->path);
     if ((network == LX_FUSED_UNSURE ||
          (network == LX_FUSED_FLUX_OR_HUNYUAN && !is_named_alike(path, o->to))) &&
         is_diffusers_name(path, network))
         return refuse_unsure(e, network, err);
     if (!lx_flux_join(&original, &part, &n, network, path)) {
-        if (is_swapped(e, network, path) && !is_original_name(path))
-            rc = refuse_swapped(e, err);
-        else if (is_diffusers_name(path, network))
+        if (is_diffusers_name(path, network))
             rc = refuse(e, o->to, err);
-    } else if (is_swapped(e, network, path)) {
-        rc = refuse_swapped(e, err);
-    } else if ((rc = lx_str_check(&original, err)) == LX_OK && n > 1) {
+        else if (is_hunyuan_for_comfyui)
+            rc = check_comfyui_name(path, e->name, err);
+    } else if ((rc = lx_str_check(&original, err)) < 0 ||
+               (is_hunyuan_for_comfyui &&
+                (rc = check_comfyui_name(lx_str_text(&original), e->name, err)) < 0)) {
+        /* the error is told */
+    } else if (n > 1) {
         *is_done = true;
         rc = add_part(c, s, e, lx_str_text(&original), part, n, err);
-    } else if (rc == LX_OK) {
-        lx_str_release(&place->path);
-        place->path = original;
-        original = (lx_str)LX_STR_INIT;
+    } else {
+        rc = rename_module(is_done, out, c, s, e, o, place, &original, err);
     }
     lx_str_release(&original);
     return rc;

@@ -61,7 +61,7 @@ int lx_convert__place(lx_convert_result *out, lx_convert *convert,
                       const lx_convert_options *options, const lx_module_place *place,
                       lx_error *err);
 
-/* Flux.1 has other layers in diffusers: the place is renamed, or the module is dealt with (*is_done): taken apart,
+/* Flux.1, SD 3 and HunyuanVideo have other layers in diffusers: the place is renamed, or the module is dealt with (*is_done): taken apart,
  * or kept until lx_convert__fuse_all puts its layer together. */
 int lx_convert__flux(bool *is_done, lx_convert_result *out, lx_convert *convert,
                      const lx_convert_source *source, const lx_lora_entry *e,

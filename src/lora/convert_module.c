@@ -436,6 +436,7 @@ int lx_convert__place(lx_convert_result *out, lx_convert *c, const lx_convert_so
         rc = lx_oom(err);
     if (rc == LX_OK)
         rc = put_module(out, c, s, e, o, place, module, part_of(place, o->to), err);
+    out->n_t5 += place->part == LX_LORA_TEXT_ENCODER_3;
     lx_str_release(&name);
     return rc;
 }
@@ -452,6 +453,9 @@ int lx_convert__module(lx_convert_result *out, lx_convert *c, const lx_convert_s
         return rc;
     if (s->part != LX_LORA_PART_COUNT)
         place.part = s->part;
+    if (place.part == LX_LORA_TEXT_ENCODER_2 &&
+        lx_starts_with(lx_str_text(&place.path), "encoder.block."))
+        place.part = LX_LORA_TEXT_ENCODER_3; /* Flux.1's T5, its second one */
     place.is_unet &= !is_text(&place);
     out->n_repaired += is_damaged(e);
     rc = lx_convert__flux(&is_done, out, c, s, e, o, &place, err);

@@ -46,6 +46,7 @@ static const layer flux_once[] = {
     {"guidance_in.in_layer", {"time_text_embed.guidance_embedder.linear_1"}},
     {"guidance_in.out_layer", {"time_text_embed.guidance_embedder.linear_2"}},
     {"final_layer.linear", {"proj_out"}},
+    {"final_layer.adaLN_modulation.1", {"norm_out.linear"}},
     {0}};
 
 static const stack flux[] = {
@@ -79,6 +80,7 @@ static const layer sd3_once[] = {
     {"y_embedder.mlp.0", {"time_text_embed.text_embedder.linear_1"}},
     {"y_embedder.mlp.2", {"time_text_embed.text_embedder.linear_2"}},
     {"final_layer.linear", {"proj_out"}},
+    {"final_layer.adaLN_modulation.1", {"norm_out.linear"}},
     {0}};
 
 static const stack sd3[] = {{"joint_blocks", "transformer_blocks", 38, sd3_joint},
@@ -114,11 +116,33 @@ static const layer hunyuan_refiner[] = {
     {"adaLN_modulation.1", {"norm_out.linear"}},
     {0}};
 
+static const layer hunyuan_once[] = {
+    {"img_in.proj", {"x_embedder.proj"}},
+    {"time_in.mlp.0", {"time_text_embed.timestep_embedder.linear_1"}},
+    {"time_in.mlp.2", {"time_text_embed.timestep_embedder.linear_2"}},
+    {"vector_in.in_layer", {"time_text_embed.text_embedder.linear_1"}},
+    {"vector_in.out_layer", {"time_text_embed.text_embedder.linear_2"}},
+    {"guidance_in.mlp.0", {"time_text_embed.guidance_embedder.linear_1"}},
+    {"guidance_in.mlp.2", {"time_text_embed.guidance_embedder.linear_2"}},
+    {"txt_in.input_embedder", {"context_embedder.proj_in"}},
+    {"txt_in.t_embedder.mlp.0",
+     {"context_embedder.time_text_embed.timestep_embedder.linear_1"}},
+    {"txt_in.t_embedder.mlp.2",
+     {"context_embedder.time_text_embed.timestep_embedder.linear_2"}},
+    {"txt_in.c_embedder.linear_1",
+     {"context_embedder.time_text_embed.text_embedder.linear_1"}},
+    {"txt_in.c_embedder.linear_2",
+     {"context_embedder.time_text_embed.text_embedder.linear_2"}},
+    {"final_layer.linear", {"proj_out"}},
+    {"final_layer.adaLN_modulation.1", {"norm_out.linear"}},
+    {0}};
+
 static const stack hunyuan_video[] = {
     {"double_blocks", "transformer_blocks", 20, hunyuan_double},
     {"single_blocks", "single_transformer_blocks", 40, hunyuan_single},
     {"txt_in.individual_token_refiner.blocks",
      "context_embedder.token_refiner.refiner_blocks", 2, hunyuan_refiner},
+    {NULL, NULL, 0, hunyuan_once},
     {0}};
 
 static const stack *const networks[] = {[LX_FUSED_FLUX] = flux,
@@ -209,6 +233,29 @@ bool lx_flux_join(lx_str *out, int *part, int *n_parts, lx_fused network,
                 }
     }
     return false;
+}
+
+bool lx_flux_is_swapped(lx_fused network, const char *path, int64_t in, int64_t out)
+{
+    if (!network)
+        return false;
+    if (is_same_name(path, "final_layer.adaLN_modulation.1") ||
+        is_same_name(path, "norm_out.linear"))
+        return true;
+    return network == LX_FUSED_SD3 && out == 2 * in &&
+           (lx_ends_with(path, "context_block.adaLN_modulation.1") ||
+            lx_ends_with(path, "norm1_context.linear"));
+}
+
+bool lx_flux_has_comfyui_name(const char *original)
+{
+    static const char *const others[] = {"time_in.mlp.", "guidance_in.mlp.",
+                                         "txt_in.t_embedder.", "txt_in.c_embedder."};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (lx_starts_with(original, others[i]))
+            return false;
+    return true;
 }
 
 void lx_flux_rows(size_t rows[LX_FLUX_PARTS], int n_parts, size_t in, size_t out)

@@ -8,18 +8,22 @@
  *   HunyuanVideo   double_blocks.N.img_attn_qkv       as Flux.1's
  *
  * and more that are one layer in both. A fused layer's LoRA splits exactly: each part has the same down and its rows
- * of up. Separate ones fuse exactly: downs above each other, ups along a diagonal. Of the layers behind the blocks that
- * make shift and scale, diffusers has the halves in the other order: those are no rename and are not here.
+ * of up. Separate ones fuse exactly: downs above each other, ups along a diagonal.
+ *
+ * The layer that makes shift and scale behind the last block (final_layer.adaLN_modulation.1, norm_out.linear) has its
+ * halves in the other order in diffusers, which calls for scale and shift; so has the text's side of SD 3's last block,
+ * where that makes two and not six. Its rows of up are exchanged.
  *
  * Sources: diffusers loaders/lora_conversion_utils.py, loaders/single_file_utils.py (convert_sd3_transformer_...,
  * convert_hunyuan_video_transformer_...) and scripts/convert_flux_to_diffusers.py; black-forest-labs/flux model.py;
- * sd-scripts library/sd3_models.py.
+ * sd-scripts library/sd3_models.py; ComfyUI comfy/lora.py (model_lora_keys_unet), comfy/supported_models.py.
  */
 #ifndef LX_LORA_FLUX_H
 #define LX_LORA_FLUX_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "src/base/str.h"
 
@@ -40,6 +44,10 @@ int lx_flux_split(lx_str names[LX_FLUX_PARTS], lx_fused network, const char *pat
 /* The original name, which part of it this is, and of how many; false: no such layer. */
 bool lx_flux_join(lx_str *out, int *part, int *n_parts, lx_fused network,
                   const char *path);
+/* Whether the halves of a layer's rows change places between the two, by either's name of it. */
+bool lx_flux_is_swapped(lx_fused network, const char *path, int64_t in, int64_t out);
+/* ComfyUI's names of HunyuanVideo's layers are the original ones, but for some of those before the blocks. */
+bool lx_flux_has_comfyui_name(const char *original);
 /* Rows of each part of a layer of that width; n_parts as above. */
 void lx_flux_rows(size_t rows[LX_FLUX_PARTS], int n_parts, size_t in, size_t out);
 

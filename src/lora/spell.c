@@ -66,16 +66,17 @@ static const char *const words[] = {
     "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2",
     "SelfAttention", "DenseReluDense", "wi_0", "wi_1", "wo", "block", "layer",
     /* Flux, SD 3, Wan, Qwen-Image, Lumina */
-    "x_embedder", "t_embedder", "y_embedder", "context_embedder", "time_text_embed",
-    "pos_embed", "individual_token_refiner", "token_refiner", "refiner_blocks",
-    "timestep_embedder", "text_embedder", "guidance_embedder", "norm_out",
-    "double_blocks", "single_blocks", "joint_blocks", "single_transformer_blocks",
-    "context_block", "x_block", "img_attn", "txt_attn", "img_mlp", "txt_mlp", "img_mod",
-    "txt_mod", "img_in", "txt_in", "time_in", "vector_in", "guidance_in", "in_layer",
-    "out_layer", "final_layer", "adaLN_modulation", "modulation", "linear1", "linear2",
-    "linear", "lin", "qkv", "blocks", "cross_attn", "ffn", "k_img", "v_img", "attention",
-    "feed_forward", "w1", "w2", "w3", "add_q_proj", "add_k_proj", "add_v_proj",
-    "to_add_out", "attn", "q", "k", "v", "o", "out"};
+    "x_embedder", "t_embedder", "y_embedder", "c_embedder", "input_embedder",
+    "context_embedder", "time_text_embed", "pos_embed", "individual_token_refiner",
+    "token_refiner", "refiner_blocks", "timestep_embedder", "text_embedder",
+    "guidance_embedder", "norm_out", "double_blocks", "single_blocks", "joint_blocks",
+    "single_transformer_blocks", "context_block", "x_block", "img_attn", "txt_attn",
+    "img_mlp", "txt_mlp", "img_mod", "txt_mod", "img_in", "txt_in", "time_in",
+    "vector_in", "guidance_in", "in_layer", "out_layer", "final_layer",
+    "adaLN_modulation", "modulation", "linear1", "linear2", "linear", "lin", "qkv",
+    "blocks", "cross_attn", "ffn", "k_img", "v_img", "attention", "feed_forward", "w1",
+    "w2", "w3", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "attn", "q", "k",
+    "v", "o", "out"};
 
 /* The length of the piece that begins there: a number or a word with no letters behind it; longer ones
  * before shorter. `than`: shorter than that; 0: any. */
@@ -383,10 +384,12 @@ static bool put_old(lx_str *out, const lx_module_place *p)
     return false;
 }
 
-static void put_component(lx_str *out, const lx_module_place *p)
+static void put_component(lx_str *out, const lx_module_place *p, const lx_spell_model *m)
 {
-    const int n = number_of(p->part);
+    int n = number_of(p->part);
 
+    if (n == 3 && m->fused == LX_FUSED_FLUX)
+        n = 2; /* its T5, which sd-scripts counts as the third */
     if (n > 1)
         lx_str_printf(out, "text_encoder_%d.", n);
     else
@@ -421,7 +424,7 @@ int lx_lora_spell(lx_str *out, lx_spelling s, const lx_module_place *p,
         is_known = put_kohya(out, p, m);
         break;
     case LX_SPELL_DIFFUSERS_OLD:
-        put_component(out, p);
+        put_component(out, p, m);
         is_known = put_old(out, p);
         break;
     case LX_SPELL_PEFT:
@@ -431,7 +434,7 @@ int lx_lora_spell(lx_str *out, lx_spelling s, const lx_module_place *p,
         is_known = put_comfyui(out, p, m);
         break;
     default:
-        put_component(out, p);
+        put_component(out, p, m);
         lx_str_puts(out, lx_str_text(&p->path));
         break;
     }

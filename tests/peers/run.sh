@@ -25,6 +25,10 @@ case $name in
     [ -e "$LX_PEERS/sd-scripts/networks/lora.py" ] || skip "no sd-scripts in $LX_PEERS"
     "$python" -c 'import lycoris' 2>/dev/null || skip "no LyCORIS in $LX_PEERS"
     ;;
+*/sd3)
+    [ -e "$LX_PEERS/sd-scripts/networks/lora_sd3.py" ] || skip "no sd-scripts in $LX_PEERS"
+    "$python" -c 'import diffusers, peft' 2>/dev/null || skip "no diffusers with peft in $LX_PEERS"
+    ;;
 *diffusers*)
     "$python" -c 'import diffusers, peft' 2>/dev/null || skip "no diffusers with peft in $LX_PEERS"
     ;;

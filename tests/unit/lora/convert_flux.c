@@ -171,47 +171,251 @@ static void test_convert__hunyuan_video_there_and_back(void **state)
     check_renamed(layers, sizeof layers / sizeof *layers, 4);
 }
 
-/* What is no rename is refused, and so are names that nobody is known to look for. */
-static void test_convert__halves_in_another_order(void **state)
+/* diffusers has scale before shift where the originals have shift before scale: exchanged there and back, to the bit,
+ * with what has a number a row; not between two spellings of the same side. */
+static void test_convert__shift_and_scale_change_places(void **state)
 {
+    enum { H = 1536 };
     static const struct {
-        const char *name;
-        int64_t out, in;
-        lx_spelling to;
-        const char *wanted;
+        const char *kohya, *other; /* other: of the same network, so that it is known */
+        const char *diffusers;
+        int64_t in;
+        lx_fused network;
     } cases[] = {
-        {"lora_unet_joint_blocks_23_context_block_adaLN_modulation_1", 2 * 1536, 1536,
-         LX_SPELL_DIFFUSERS, "in the other order"},
-        {"transformer.transformer_blocks.23.norm1_context.linear", 2 * 1536, 1536,
-         LX_SPELL_KOHYA, "in the other order"},
-        {"lora_unet_final_layer_adaLN_modulation_1", 2 * 1536, 1536, LX_SPELL_DIFFUSERS,
-         "in the other order"},
-        {"lora_unet_double_blocks_0_img_mlp_fc1", 4 * HIDDEN, HIDDEN, LX_SPELL_COMFYUI,
-         "ComfyUI has names of its own"},
+        {"lora_unet_joint_blocks_23_context_block_adaLN_modulation_1",
+         "lora_unet_joint_blocks_0_x_block_attn_proj",
+         "transformer.transformer_blocks.23.norm1_context.linear", H, LX_FUSED_SD3},
+        {"lora_unet_final_layer_adaLN_modulation_1",
+         "lora_unet_joint_blocks_0_x_block_attn_proj", "transformer.norm_out.linear", H,
+         LX_FUSED_SD3},
+        {"lora_unet_final_layer_adaLN_modulation_1",
+         "lora_unet_double_blocks_0_img_mlp_0", "transformer.norm_out.linear", HIDDEN,
+         LX_FUSED_FLUX},
+        {"lora_unet_final_layer_adaLN_modulation_1",
+         "lora_unet_double_blocks_0_img_mlp_fc1", "transformer.norm_out.linear", HIDDEN,
+         LX_FUSED_HUNYUAN_VIDEO},
     };
     const char *path = "/tmp/lx-convert-renamed.safetensors";
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const lx_convert_options o = {.to = cases[i].to};
-        const bool is_kohya = cases[i].name[0] == 'l';
+        const int64_t in = cases[i].in;
+        const lx_convert_options kohya = {
+            .to = LX_SPELL_KOHYA, .has_network = true, .network = cases[i].network};
+        lx_convert_options diffusers = kohya, peft = kohya;
+        const size_t half = (size_t)in * 2 * 2; /* bytes of F16, rank 2 */
+        char there[LX_CONVERT_PARTS][400], folder[64], name[200];
+        const lx_tensor_view *before, *after;
+        lx_conversion a, b, c, d;
         lx_tensor_view views[8];
         lx_error err;
-        size_t n =
-            put_module(views, cases[i].name, is_kohya, cases[i].out, cases[i].in, 1);
-        lx_conversion a;
-        if (cases[i].to != LX_SPELL_COMFYUI) /* which network it is */
-            n += put_module(views + n,
-                            is_kohya ? "lora_unet_joint_blocks_0_x_block_attn_proj"
-                                     : "transformer.transformer_blocks.0.attn.to_q",
-                            is_kohya, 1536, 1536, 2);
+        size_t n;
+        diffusers.to = LX_SPELL_DIFFUSERS;
+        peft.to = LX_SPELL_PEFT;
+        n = put_module(views, cases[i].kohya, true, 2 * in, in, 1);
+        n += put_module(views + n, cases[i].other, true, in == H ? H : 4 * in, in, 2);
         write_modules(path, views, n);
-        assert_int_equal(lx_conversion_run(&a, path, &o, &err), LX_EUNSUPPORTED);
-        if (!strstr(err.text, cases[i].wanted))
-            fail_msg("%s: %s", cases[i].name, err.text);
+        lx_assert_ok(lx_conversion_run(&a, path, &kohya, &err), &err);
+        lx_assert_ok(lx_conversion_run(&b, path, &diffusers, &err), &err);
+        assert_int_equal(a.r.n_swapped, 0);
+        assert_int_equal(b.r.n_swapped, 1);
+        snprintf(name, sizeof name, "%s.lora_up.weight", cases[i].kohya);
+        assert_non_null(before = lx_conversion_find(&a.r, name));
+        snprintf(name, sizeof name, "%s.lora_B.weight", cases[i].diffusers);
+        if (!(after = lx_conversion_find(&b.r, name)))
+            fail_msg("%s: not there", name);
+        for (size_t k = 0; k < (size_t)in * 2; k++) { /* alpha / rank is in up */
+            const size_t width = (size_t)lx_dtype_bits(after->dtype) / 8;
+            float x, y;
+            lx_to_f32(&x, (const char *)before->data + half + 2 * k, LX_F16, 1);
+            lx_to_f32(&y, (const char *)after->data + width * k, after->dtype, 1);
+            if (y != x / 2)
+                fail_msg("%s: value %zu is %g, not half of %g", name, k, (double)y,
+                         (double)x);
+        }
+        lx_conversion_save(there, &b, folder);
+        lx_assert_ok(lx_conversion_run(&c, there[0], &kohya, &err), &err);
+        lx_conversion_assert_same(&a.r, &c.r, name);
+        lx_assert_ok(lx_conversion_run(&d, there[0], &peft, &err), &err);
+        assert_int_equal(d.r.n_swapped, 0);
+        lx_conversion_drop(&d);
+        lx_conversion_drop(&c);
+        lx_conversion_clean(there, b.r.n_parts, folder);
+        lx_conversion_drop(&b);
         lx_conversion_drop(&a);
         unlink(path);
     }
+}
+
+/* DoRA's magnitudes are a number a row as well, and go along. */
+static void test_convert__magnitudes_change_places(void **state)
+{
+    static const char *const dora = "lora_unet_final_layer_adaLN_modulation_1.dora_scale";
+    const lx_convert_options kohya = {.to = LX_SPELL_KOHYA},
+                             diffusers = {.to = LX_SPELL_DIFFUSERS};
+    const char *path = "/tmp/lx-convert-renamed.safetensors";
+    char there[LX_CONVERT_PARTS][400], folder[64];
+    float *magnitudes = malloc(2 * 1536 * sizeof *magnitudes);
+    const lx_tensor_view *t;
+    lx_tensor_view views[8];
+    lx_conversion a, b, c;
+    lx_error err;
+    size_t n = put_module(views, "lora_unet_final_layer_adaLN_modulation_1", true,
+                          2 * 1536, 1536, 1);
+
+    (void)state;
+    for (int i = 0; i < 2 * 1536; i++)
+        magnitudes[i] = (float)i;
+    views[n++] = (lx_tensor_view){.name = strdup(dora),
+                                  .dtype = LX_F32,
+                                  .n_dims = 2,
+                                  .shape = {2 * 1536, 1},
+                                  .n_elements = 2 * 1536,
+                                  .bytes = 2 * 1536 * sizeof *magnitudes,
+                                  .data = magnitudes};
+    n += put_module(views + n, "lora_unet_joint_blocks_0_x_block_attn_proj", true, 1536,
+                    1536, 2);
+    write_modules(path, views, n);
+    lx_assert_ok(lx_conversion_run(&a, path, &kohya, &err), &err);
+    lx_assert_ok(lx_conversion_run(&b, path, &diffusers, &err), &err);
+    assert_non_null(t = lx_conversion_find(
+                        &b.r, "transformer.norm_out.linear.lora_magnitude_vector"));
+    assert_true(((const float *)t->data)[0] == 1536);
+    assert_true(((const float *)t->data)[1536] == 0);
+    lx_conversion_save(there, &b, folder);
+    lx_assert_ok(lx_conversion_run(&c, there[0], &kohya, &err), &err);
+    lx_conversion_assert_same(&a.r, &c.r, "DoRA");
+    lx_conversion_drop(&c);
+    lx_conversion_clean(there, b.r.n_parts, folder);
+    lx_conversion_drop(&b);
+    lx_conversion_drop(&a);
+    unlink(path);
+}
+
+/* ComfyUI reads the original names of HunyuanVideo with their points, whichever way the file has them. */
+static void test_convert__hunyuan_video_for_comfyui(void **state)
+{
+    static const struct {
+        const char *name, *wanted; /* wanted NULL: ComfyUI has another name */
+        int64_t out, in;
+    } cases[] = {
+        {"lora_unet_double_blocks_0_img_attn_qkv",
+         "diffusion_model.double_blocks.0.img_attn_qkv.lora_B.weight", 3 * HIDDEN,
+         HIDDEN},
+        {"lora_unet_double_blocks_0_img_mlp_fc1",
+         "diffusion_model.double_blocks.0.img_mlp.fc1.lora_B.weight", 4 * HIDDEN, HIDDEN},
+        {"lora_unet_txt_in_individual_token_refiner_blocks_1_self_attn_proj",
+         "diffusion_model.txt_in.individual_token_refiner.blocks.1.self_attn_proj.lora_B."
+         "weight",
+         HIDDEN, HIDDEN},
+        {"transformer.transformer_blocks.0.ff_context.net.2",
+         "diffusion_model.double_blocks.0.txt_mlp.fc2.lora_B.weight", HIDDEN, 4 * HIDDEN},
+        {"transformer.transformer_blocks.0.attn.to_q",
+         "diffusion_model.double_blocks.0.img_attn_qkv.lora_B.weight", HIDDEN, HIDDEN},
+        {"lora_unet_time_in_mlp_0", NULL, HIDDEN, 256},
+        {"transformer.time_text_embed.guidance_embedder.linear_2", NULL, HIDDEN, HIDDEN},
+        {"transformer.context_embedder.time_text_embed.text_embedder.linear_1", NULL,
+         HIDDEN, 4096},
+    };
+    const lx_convert_options o = {
+        .to = LX_SPELL_COMFYUI, .has_network = true, .network = LX_FUSED_HUNYUAN_VIDEO};
+    const char *path = "/tmp/lx-convert-renamed.safetensors";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lx_tensor_view views[4];
+        lx_conversion a;
+        lx_error err;
+        const size_t n = put_module(views, cases[i].name, cases[i].name[0] == 'l',
+                                    cases[i].out, cases[i].in, i);
+        int rc;
+        write_modules(path, views, n);
+        rc = lx_conversion_run(&a, path, &o, &err);
+        assert_int_equal(rc, cases[i].wanted ? LX_OK : LX_EUNSUPPORTED);
+        if (cases[i].wanted && !lx_conversion_find(&a.r, cases[i].wanted))
+            fail_msg("%s: no %s", cases[i].name, cases[i].wanted);
+        if (!cases[i].wanted)
+            assert_non_null(strstr(err.text, "ComfyUI has a name of its own"));
+        lx_conversion_drop(&a);
+        unlink(path);
+    }
+}
+
+/* Layers beside q, k and v tell SD 3 by its widths as well; three text encoders tell it without any. */
+static void test_convert__sd3_of_few_layers(void **state)
+{
+    static const struct {
+        const char *name, *wanted;
+        int64_t out, in;
+    } cases[] = {
+        {"transformer.transformer_blocks.0.ff.net.2",
+         "lora_unet_joint_blocks_0_x_block_mlp_fc2.lora_up.weight", 1536, 4 * 1536},
+        {"base_model.model.transformer_blocks.0.norm1_context.linear",
+         "lora_unet_joint_blocks_0_context_block_adaLN_modulation_1.lora_up.weight",
+         6 * 2432, 2432},
+        {"lora_transformer_transformer_blocks_37_attn_to_add_out",
+         "lora_unet_joint_blocks_37_context_block_attn_proj.lora_up.weight", 2432, 2432},
+    };
+    const lx_convert_options o = {.to = LX_SPELL_KOHYA};
+    const char *path = "/tmp/lx-convert-renamed.safetensors";
+    lx_tensor_view views[8];
+    lx_conversion a;
+    lx_error err;
+    size_t n;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        n = put_module(views, cases[i].name, false, cases[i].out, cases[i].in, i);
+        write_modules(path, views, n);
+        lx_assert_ok(lx_conversion_run(&a, path, &o, &err), &err);
+        if (!lx_conversion_find(&a.r, cases[i].wanted))
+            fail_msg("%s: no %s", cases[i].name, cases[i].wanted);
+        lx_conversion_drop(&a);
+    }
+    n = put_module(views, "lora_te2_text_model_encoder_layers_0_mlp_fc1", true, 5120,
+                   1280, 1);
+    n += put_module(views + n, "lora_te3_encoder_block_0_layer_0_SelfAttention_q", true,
+                    4096, 4096, 2);
+    write_modules(path, views, n);
+    lx_assert_ok(lx_conversion_run(&a, path, &o, &err), &err);
+    assert_string_equal(a.r.base, "SD 3");
+    lx_conversion_drop(&a);
+    unlink(path);
+}
+
+/* Flux.1's T5 is the second text encoder in diffusers and in OneTrainer's files, the third for sd-scripts. */
+static void test_convert__t5_of_flux(void **state)
+{
+    const lx_convert_options kohya = {.to = LX_SPELL_KOHYA},
+                             diffusers = {.to = LX_SPELL_DIFFUSERS},
+                             comfyui = {.to = LX_SPELL_COMFYUI};
+    const char *path = "/tmp/lx-convert-renamed.safetensors";
+    lx_tensor_view views[8];
+    lx_conversion a;
+    lx_error err;
+    size_t n = put_module(views, "lora_unet_double_blocks_0_img_mlp_0", true, 4 * HIDDEN,
+                          HIDDEN, 1);
+
+    (void)state;
+    n += put_module(views + n, "lora_te2_encoder_block_0_layer_1_DenseReluDense_wi_0",
+                    true, 10240, 4096, 2);
+    write_modules(path, views, n);
+    lx_assert_ok(lx_conversion_run(&a, path, &kohya, &err), &err);
+    assert_non_null(lx_conversion_find(
+        &a.r, "lora_te3_encoder_block_0_layer_1_DenseReluDense_wi_0.lora_down.weight"));
+    lx_conversion_drop(&a);
+    lx_assert_ok(lx_conversion_run(&a, path, &diffusers, &err), &err);
+    assert_non_null(lx_conversion_find(
+        &a.r, "text_encoder_2.encoder.block.0.layer.1.DenseReluDense.wi_0.lora_linear_"
+              "layer.down.weight"));
+    assert_int_equal(a.r.n_t5, 1);
+    lx_conversion_drop(&a);
+    lx_assert_ok(lx_conversion_run(&a, path, &comfyui, &err), &err);
+    assert_non_null(lx_conversion_find(&a.r,
+                                       "text_encoders.t5xxl.transformer.encoder.block.0."
+                                       "layer.1.DenseReluDense.wi_0.lora_A.weight"));
+    lx_conversion_drop(&a);
+    unlink(path);
 }
 
 /* Fused layers come apart for diffusers and PEFT, with their rows of up, and together again to the bit. */
@@ -360,7 +564,8 @@ static void test_convert__blocks_that_do_not_tell_their_model(void **state)
          "lora_unet_double_blocks_0_txt_mlp_2.lora_up.weight"},
         {"ff_context.net.2", LX_SPELL_KOHYA, true, LX_FUSED_HUNYUAN_VIDEO,
          "lora_unet_double_blocks_0_txt_mlp_fc2.lora_up.weight"},
-        {"ff_context.net.2", LX_SPELL_COMFYUI, true, LX_FUSED_HUNYUAN_VIDEO, NULL},
+        {"ff_context.net.2", LX_SPELL_COMFYUI, true, LX_FUSED_HUNYUAN_VIDEO,
+         "diffusion_model.double_blocks.0.txt_mlp.fc2.lora_B.weight"},
     };
     const char *path = "/tmp/lx-convert-unsure.safetensors";
 
@@ -397,7 +602,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_convert__sd3_there_and_back),
         cmocka_unit_test(test_convert__hunyuan_video_there_and_back),
-        cmocka_unit_test(test_convert__halves_in_another_order),
+        cmocka_unit_test(test_convert__shift_and_scale_change_places),
+        cmocka_unit_test(test_convert__magnitudes_change_places),
+        cmocka_unit_test(test_convert__hunyuan_video_for_comfyui),
+        cmocka_unit_test(test_convert__sd3_of_few_layers),
+        cmocka_unit_test(test_convert__t5_of_flux),
         cmocka_unit_test(test_convert__flux_apart_and_together),
         cmocka_unit_test(test_convert__flux_of_separate_modules),
         cmocka_unit_test(test_convert__flux_of_other_trainers),
