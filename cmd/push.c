@@ -149,13 +149,17 @@ static int stage(pushing *p, const lx_run_row *run, const char *mark, const cJSO
     lx_arena *arena = lx_arena_new(); /* of this run: its curves need not outlive it */
     lx_transfer *one = NULL;
     lx_remote_version v;
+    bool is_covered = false;
     int rc = arena ? LX_OK : lx_oom(err);
 
     if (rc < 0 || (rc = lx_transfer_new(&one, s->store, p->privacy, arena, err)) < 0 ||
         (rc = lx_transfer_add(one, run, err)) < 0)
         goto done;
     if (theirs &&
-        lx_transfer_covers(theirs, cJSON_GetArrayItem(lx_transfer_records(one), 0))) {
+        (rc = lx_transfer_covers(&is_covered, theirs, lx_transfer_records(one)->child,
+                                 err)) < 0)
+        goto done;
+    if (is_covered) {
         versions_of(p, run->id, &only);
         p->n_known++;
         rc = lx_synced_add(s->synced, only, mark, err);

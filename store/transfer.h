@@ -90,6 +90,6 @@ int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSO
 
 /* Has `theirs` all that `ours` says of the run: its end, points, artifacts, remarks? Both
  * are sound. */
-bool lx_transfer_covers(const cJSON *theirs, const cJSON *ours);
+int lx_transfer_covers(bool *out, const cJSON *theirs, const cJSON *ours, lx_error *err);
 
 #endif

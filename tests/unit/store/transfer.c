@@ -9,9 +9,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/base/json.h"
 #include "store/transfer.h"
+#include "tests/support/expect.h"
 
 #define HASH "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""
 
@@ -201,14 +203,21 @@ static void test_store_transfer__a_list_has_its_limit(void **state)
 
 /* ---- which says more --------------------------------------------------------------- */
 
+static bool covers(const cJSON *theirs, const cJSON *ours)
+{
+    lx_error err = {0};
+    bool out;
+    lx_assert_ok(lx_transfer_covers(&out, theirs, ours, &err), &err);
+    return out;
+}
+
 static void check_covers(const char *path, const char *value, bool ours_has_more,
                          bool theirs_has_more)
 {
     cJSON *whole = parse(sound), *other = parse(sound);
 
     set(other, path, value);
-    if (lx_transfer_covers(whole, other) == ours_has_more ||
-        lx_transfer_covers(other, whole) == theirs_has_more)
+    if (covers(whole, other) == ours_has_more || covers(other, whole) == theirs_has_more)
         fail_msg("%s=%s", path, value ? value : "(absent)");
     cJSON_Delete(whole);
     cJSON_Delete(other);
@@ -232,6 +241,58 @@ static void test_store_transfer__a_record_covers_what_it_holds(void **state)
     check_covers("curves.0", NULL, false, true);
 }
 
+/* A stranger's record may have a curve twice: the longer one counts, in whatever order. */
+static void test_store_transfer__the_longest_of_a_curve_counts(void **state)
+{
+    cJSON *two = parse(sound), *one = parse(sound);
+    cJSON *list = cJSON_GetObjectItem(two, "curves");
+
+    (void)state;
+    cJSON_AddItemToArray(list, cJSON_Duplicate(list->child, true));
+    for (int longer = 0; longer < 2; longer++) {
+        set(two, "curves.0.n", longer ? "2" : "5");
+        set(two, "curves.1.n", longer ? "5" : "2");
+        set(one, "curves.0.n", "5");
+        assert_true(covers(two, one));
+        set(one, "curves.0.n", "6");
+        assert_false(covers(two, one));
+    }
+    cJSON_Delete(two);
+    cJSON_Delete(one);
+}
+
+/* As many remarks and artifacts as a record may have, in the opposite order: by pairs it would take minutes. */
+static void test_store_transfer__long_lists_are_compared_at_once(void **state)
+{
+    enum { N = 100000 };
+    cJSON *records[2];
+    struct timespec from, to;
+
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        cJSON *r = records[which] = parse(sound);
+        cJSON *remarks = cJSON_GetObjectItem(r, "remarks"),
+              *artifacts = cJSON_GetObjectItem(r, "artifacts");
+        for (int i = 1; i < N; i++) {
+            int at = which ? i : N - i;
+            cJSON *remark = cJSON_Duplicate(remarks->child, true),
+                  *artifact = cJSON_Duplicate(artifacts->child, true);
+            cJSON_SetNumberValue(remark->child, at);
+            cJSON_SetNumberValue(cJSON_GetObjectItem(artifact, "step"), at);
+            cJSON_AddItemToArray(remarks, remark);
+            cJSON_AddItemToArray(artifacts, artifact);
+        }
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+    assert_true(covers(records[0], records[1]));
+    cJSON_DeleteItemFromArray(cJSON_GetObjectItem(records[0], "artifacts"), N / 2);
+    assert_false(covers(records[0], records[1]));
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+    assert_in_range(to.tv_sec - from.tv_sec, 0, 5);
+    cJSON_Delete(records[0]);
+    cJSON_Delete(records[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +300,8 @@ int main(void)
         cmocka_unit_test(test_store_transfer__nothing_is_longer_than_it_may_be),
         cmocka_unit_test(test_store_transfer__a_list_has_its_limit),
         cmocka_unit_test(test_store_transfer__a_record_covers_what_it_holds),
+        cmocka_unit_test(test_store_transfer__the_longest_of_a_curve_counts),
+        cmocka_unit_test(test_store_transfer__long_lists_are_compared_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
