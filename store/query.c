@@ -130,20 +130,17 @@ int lx_query_runs(lx_run_list *out, lx_store *s, const lx_run_filter *filter,
     static const lx_run_filter everything = {0};
     const lx_run_filter *f = filter ? filter : &everything;
     sqlite3_stmt *stmt;
-    lx_hash spec;
-    bool has_spec = f->spec && lx_hash_from_hex(&spec, f->spec);
     int rc = store__query(
         &stmt, s, err,
         "SELECT " RUN_COLUMNS RUN_TABLES "WHERE (?1 IS NULL OR r.kind=?1)"
         " AND (?2 IS NULL OR coalesce(n.name, r.name)=?2)"
-        " AND (?3 IS NULL OR r.spec=?3) AND (?4 IS NULL OR n.grp=?4)"
-        " AND (?5 IS NULL OR EXISTS (SELECT 1 FROM remark m WHERE m.run=r.seq"
-        "  AND m.kind='tag' AND m.key=?5 AND m.value IS NOT NULL AND m.seq="
+        " AND (?3 IS NULL OR n.grp=?3)"
+        " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM remark m WHERE m.run=r.seq"
+        "  AND m.kind='tag' AND m.key=?4 AND m.value IS NOT NULL AND m.seq="
         "  (SELECT max(seq) FROM remark o WHERE o.run=m.run AND o.kind='tag'"
-        "   AND o.key=?5)))"
-        " AND (?6 OR NOT coalesce(n.is_trashed, 0)) ORDER BY r.seq DESC",
-        "tthtti", f->kind, f->name, has_spec ? &spec : NULL, f->group, f->tag,
-        (int64_t)f->has_trashed);
+        "   AND o.key=?4)))"
+        " AND (?5 OR NOT coalesce(n.is_trashed, 0)) ORDER BY r.seq DESC",
+        "tttti", f->kind, f->name, f->group, f->tag, (int64_t)f->has_trashed);
     return collect_runs(out, s, stmt, rc, f, arena, err);
 }
 
@@ -279,8 +276,10 @@ static double number_of(sqlite3_stmt *stmt, int column)
     double x;
     if (sqlite3_column_type(stmt, column) != SQLITE_TEXT)
         return sqlite3_column_double(stmt, column);
-    x = text ? strtod(text, &end) : 0;
-    return text && *text && !*end ? x : (double)NAN;
+    if (!text || !*text)
+        return (double)NAN;
+    x = strtod(text, &end);
+    return *end ? (double)NAN : x;
 }
 
 /* One value of a flag is often many runs': it is copied once for all that follow. */
@@ -291,7 +290,7 @@ static int read_flag(lx_flag_row *row, int64_t *id, sqlite3_stmt *stmt, lx_arena
 
     row->run = sqlite3_column_int64(stmt, 0);
     *id = sqlite3_column_int64(stmt, 3);
-    if (*id == last && row->key)
+    if (row->key && *id == last)
         return LX_OK;
     row->number = number_of(stmt, 2);
     row->key = store__text(arena, stmt, 1);
@@ -306,9 +305,6 @@ int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *s, int64_t run,
     lx_flag_row row = {0};
     sqlite3_stmt *stmt;
     int64_t id = 0;
-    static const char all[] =
-        "SELECT f.run, v.key, v.value, v.id FROM run_flag f JOIN flag_value v"
-        " ON v.id=f.flag ORDER BY f.run, v.key";
     static const char of_run[] =
         "SELECT f.run, v.key, v.value, v.id FROM run_flag f JOIN flag_value v"
         " ON v.id=f.flag WHERE f.run=?1 AND (?2 IS NULL OR v.key=?2)"
@@ -316,11 +312,7 @@ int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *s, int64_t run,
     static const char of_key[] =
         "SELECT f.run, v.key, v.value, v.id FROM flag_value v CROSS JOIN run_flag f"
         " ON v.id=f.flag WHERE ?1=0 AND v.key=?2";
-    int rc = store__query(&stmt, s, err,
-                          run   ? of_run
-                          : key ? of_key
-                                : all,
-                          run || key ? "it" : "", run, key);
+    int rc = store__query(&stmt, s, err, run ? of_run : of_key, "it", run, key);
 
     while (store__row(&rc, s, stmt, err))
         if ((rc = read_flag(&row, &id, stmt, arena, err)) == LX_OK)

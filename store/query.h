@@ -39,7 +39,7 @@ typedef struct lx_run_list {
 
 /* Filters may be NULL. limit 0 = all. Runs in the trash are left out unless asked for. */
 typedef struct lx_run_filter {
-    const char *status, *kind, *name, *spec, *group, *tag;
+    const char *status, *kind, *name, *group, *tag;
     int64_t limit;
     bool has_trashed;
 } lx_run_filter;
@@ -110,8 +110,7 @@ typedef struct lx_flag_row {
     const char *text; /* as text in any case: "0.0001", "true" is "1" */
     double number;    /* NaN when it is none */
 } lx_flag_row;
-/* run 0 = of all runs, key NULL = all keys. By run, then key; one key of all runs is in no
- * order. */
+/* Of a run, by key (key NULL = all keys); run 0: one key of all runs, in no order. */
 int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *store, int64_t run,
                    const char *key, lx_arena *arena, lx_error *err);
 

@@ -19,10 +19,10 @@ static int allow(void *context, int action, const char *a, const char *b,
     case SQLITE_RECURSIVE:
         return SQLITE_OK;
     case SQLITE_FUNCTION:
-        return b && strcmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
+        return strcmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
     case SQLITE_PRAGMA:
-        return a && (strcmp(a, "table_info") == 0 || strcmp(a, "table_xinfo") == 0 ||
-                     strcmp(a, "data_version") == 0)
+        return strcmp(a, "table_info") == 0 || strcmp(a, "table_xinfo") == 0 ||
+                       strcmp(a, "data_version") == 0
                    ? SQLITE_OK
                    : SQLITE_DENY;
     default:
@@ -103,10 +103,12 @@ static int get_value(lx_sql_value *out, sqlite3_stmt *stmt, int column, lx_error
         return LX_OK;
     }
     out->n = (size_t)sqlite3_column_bytes(stmt, column);
-    if (!out->bytes && out->n)
-        return lx_oom(err);
-    if (!out->bytes)
+    if (!out->bytes) {
+        /* No bytes at all, or no memory for what is made only now: a terminated copy, zeros. */
+        if (out->n || out->type == LX_SQL_TEXT)
+            return lx_oom(err);
         out->bytes = "";
+    }
     return LX_OK;
 }
 

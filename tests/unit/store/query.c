@@ -7,14 +7,17 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
+#include "src/base/json.h"
 #include "store/chunk.h"
 #include "store/query.h"
+#include "store/transfer.h"
 #include "tests/support/expect.h"
 
 static char folder[64];
@@ -327,6 +330,291 @@ static void test_store_query__sql_reads_and_does_nothing_else(void **state)
     assert_true(number("SELECT count(*) FROM runs WHERE status IS NULL") == 1);
 }
 
+/* ---- what is asked wrongly, rows of a stranger ------------------------------------------------ */
+
+static void bring_run(const char *id)
+{
+    char text[256];
+    cJSON *record;
+    lx_arrival how;
+    lx_error err = {0};
+    int64_t seq;
+
+    snprintf(
+        text, sizeof text,
+        "{\"id\":\"%s\",\"kind\":\"train\",\"started\":1,\"texts\":{},\"remarks\":[],"
+        "\"artifacts\":[],\"curves\":[]}",
+        id);
+    lx_assert_ok(lx_json_parse(&record, text, strlen(text), &err), &err);
+    lx_assert_ok(lx_transfer_apply(&how, &seq, store, record, NULL, NULL, &err), &err);
+    cJSON_Delete(record);
+}
+
+static void test_store_query__a_beginning_that_many_runs_have(void **state)
+{
+    lx_run_row row;
+    lx_error err = {0};
+    char id[17];
+    (void)state;
+
+    bring_run("abcd000000000000");
+    lx_assert_ok(lx_query_find(&row, store, "abcd", arena, &err), &err);
+    bring_run("abcd000000000001");
+    assert_int_equal(lx_query_find(&row, store, "abcd", arena, &err), LX_EUSAGE);
+    assert_non_null(strstr(err.text, "abcd000000000001, abcd000000000000: give more"));
+    for (int i = 2; i < 6; i++) {
+        snprintf(id, sizeof id, "abcd%012d", i);
+        bring_run(id);
+    }
+    assert_int_equal(lx_query_find(&row, store, "abcd", arena, &err), LX_EUSAGE);
+    assert_non_null(strstr(err.text, "abcd000000000001, ...: give more"));
+    lx_assert_ok(lx_query_find(&row, store, "abcd000000000003", arena, &err), &err);
+    assert_string_equal(row.id, "abcd000000000003");
+}
+
+static void test_store_query__of_a_run_that_is_gone(void **state)
+{
+    const lx_run_row gone = {.seq = 77};
+    lx_run_texts texts;
+    lx_run_row row;
+    lx_curve curve;
+    lx_error err = {0};
+    (void)state;
+
+    assert_int_equal(lx_query_texts(&texts, store, &gone, arena, &err), LX_ENOTFOUND);
+    assert_int_equal(lx_query_run(&row, store, 77, arena, &err), LX_ENOTFOUND);
+    lx_assert_ok(lx_query_curve(&curve, store, 77, "loss", 0, arena, &err), &err);
+    assert_int_equal(curve.n, 0);
+}
+
+/* By the clock; one that was set back meanwhile says nothing. */
+static void test_store_query__how_long_a_run_took(void **state)
+{
+    const lx_run_row ended = {.status = "finished", .started = 5, .ended = 8},
+                     set_back = {.status = "finished", .started = 8, .ended = 5},
+                     live = {.status = "running", .started = 5},
+                     killed = {.status = "interrupted", .started = 5};
+    (void)state;
+
+    assert_true(lx_run_seconds(&ended, 100) == 3);
+    assert_true(isnan(lx_run_seconds(&set_back, 100)));
+    assert_true(lx_run_seconds(&live, 100) == 95);
+    assert_true(isnan(lx_run_seconds(&killed, 100)));
+}
+
+static void test_store_query__flags_that_are_numbers_and_look_like_some(void **state)
+{
+    static const struct {
+        const char *key;
+        double number; /* NaN: none */
+    } wanted[] = {{"e", (double)NAN}, {"n", 0.5}, {"t", 12}, {"x", (double)NAN}};
+    lx_run *run = begin("a", "{\"n\":0.5,\"t\":\"12\",\"e\":\"\",\"x\":\"12 steps\"}");
+    lx_flag_row *flags;
+    size_t n;
+    (void)state;
+
+    lx_run_abandon(begin("b", "{\"n\":0.5}"));
+    assert_int_equal(
+        lx_query_flags(&flags, &n, store, lx_run_seq(run), NULL, arena, NULL), 0);
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(flags[i].key, wanted[i].key);
+        assert_true(isnan(wanted[i].number) ? isnan(flags[i].number)
+                                            : flags[i].number == wanted[i].number);
+    }
+    assert_int_equal(lx_query_flags(&flags, &n, store, 0, "n", arena, NULL), 0);
+    assert_int_equal(n, 2);
+    assert_true(flags[0].key == flags[1].key); /* one copy for all that have it */
+    lx_run_abandon(run);
+}
+
+/* As another program would write it. */
+static void write_row(const char *sql)
+{
+    char path[96], *message = NULL;
+    sqlite3 *db;
+
+    snprintf(path, sizeof path, "%s/store.db", folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+        fail_msg("%s: %s", sql, message);
+    sqlite3_close(db);
+}
+
+static void test_store_query__a_live_console_from_any_byte_on(void **state)
+{
+    lx_run *run = begin("a", NULL);
+    int64_t seq = lx_run_seq(run);
+    lx_str text = LX_STR_INIT;
+    (void)state;
+
+    assert_int_equal(lx_run_console(run, "one\ntwo\n", 8, NULL), 0);
+    assert_int_equal(lx_run_flush(run, NULL), 0);
+    assert_int_equal(lx_query_console(&text, store, seq, 5, NULL), 0);
+    assert_string_equal(lx_str_text(&text), "wo\n");
+    assert_int_equal(lx_query_console(&text, store, seq, 8, NULL), 0);
+    assert_int_equal(text.len, 0);
+    /* Places that are no whole numbers, and no bytes at all. */
+    write_row("UPDATE tail_text SET at=0.5; INSERT INTO tail_text VALUES(1, 9, x'')");
+    assert_int_equal(lx_query_console(&text, store, seq, 8, NULL), 0);
+    assert_int_equal(text.len, 0);
+    lx_run_abandon(run);
+    lx_str_release(&text);
+}
+
+static void test_store_query__chunks_where_they_cannot_be(void **state)
+{
+    static const struct {
+        const char *sql, *problem;
+    } cases[] = {
+        {"UPDATE chunk SET n=0 WHERE first=0", "not where they should be"},
+        {"UPDATE chunk SET n=-4096 WHERE first=4096", "not where they should be"},
+        {"UPDATE chunk SET n=4097 WHERE first=0", "not where they should be"},
+        {"UPDATE chunk SET first=-1 WHERE first=0", "not where they should be"},
+        {"UPDATE chunk SET first=1 WHERE first=0", "not where they should be"},
+        {"UPDATE chunk SET first=5000 WHERE first=4096", "not where they should be"},
+        {"UPDATE chunk SET n=4095 WHERE first=0", "its row 4095"},
+        {"UPDATE chunk SET data=x'' WHERE first=0", ""},
+        {"UPDATE chunk SET data=(SELECT data FROM chunk WHERE first=8192)"
+         " WHERE first=4096",
+         "has 100"}};
+    static double values[2 * LX_CHUNK_POINTS + 100];
+    static int64_t steps[2 * LX_CHUNK_POINTS + 100];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lx_run *run = begin("a", NULL);
+        int64_t seq = lx_run_seq(run);
+        lx_curve curve;
+        lx_error err = {0};
+        int rc;
+
+        for (size_t k = 0; k < sizeof steps / sizeof *steps; k++)
+            steps[k] = (int64_t)k;
+        assert_int_equal(lx_run_log_many(run, "loss", steps, values,
+                                         sizeof steps / sizeof *steps, NULL),
+                         0);
+        assert_int_equal(lx_run_end(run, "finished", NULL, NULL), 0);
+        write_row("DELETE FROM chunk WHERE series<(SELECT max(id) FROM series)");
+        write_row(cases[i].sql);
+        rc = lx_query_curve(&curve, store, seq, "loss", 0, arena, &err);
+        if ((rc != LX_EFORMAT && rc != LX_ELIMIT) || !strstr(err.text, cases[i].problem))
+            fail_msg("%s: %s", cases[i].sql, err.text);
+    }
+}
+
+/* ---- SQL ------------------------------------------------------------------------------------ */
+
+static int keep_types(void *context, int n, const char *const *columns,
+                      const lx_sql_value *values, lx_error *err)
+{
+    lx_sql_value *kept = context;
+    (void)columns;
+    (void)err;
+    assert_int_equal(n, 6);
+    for (int i = 0; values && i < n; i++) {
+        kept[i] = values[i];
+        assert_non_null(values[i].type >= LX_SQL_TEXT ? values[i].bytes : "");
+        kept[i].bytes = NULL; /* borrowed */
+    }
+    return LX_OK;
+}
+
+static void test_store_query__arguments_and_values_of_every_type(void **state)
+{
+    const lx_sql_value args[] = {{.type = LX_SQL_NULL},
+                                 {.type = LX_SQL_INTEGER, .integer = 7},
+                                 {.type = LX_SQL_REAL, .real = 0.5},
+                                 {.type = LX_SQL_TEXT, .bytes = "text", .n = 4},
+                                 {.type = LX_SQL_BLOB, .bytes = "\0x", .n = 2},
+                                 {.type = LX_SQL_BLOB, .bytes = "", .n = 0}};
+    lx_sql_value got[6];
+    lx_error err = {0};
+    (void)state;
+
+    lx_assert_ok(lx_store_sql(store, "SELECT ?1, ?2, ?3, ?4, ?5, ?6", args, 6, keep_types,
+                              got, &err),
+                 &err);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(got[i].type, args[i].type);
+        assert_int_equal(got[i].n, args[i].n);
+    }
+    assert_true(got[1].integer == 7 && got[1].real == 7 && got[2].real == 0.5);
+    assert_int_equal(lx_store_sql(store, "SELECT ?1", args, 2, keep_types, got, &err),
+                     LX_EUSAGE); /* one too many */
+}
+
+/* Bytes that SQLite makes only when they are asked for; and all that is done before and after. */
+static void test_store_query__sql_without_memory(void **state)
+{
+    const lx_sql_value text = {.type = LX_SQL_TEXT, .bytes = "text!", .n = 4};
+    int rc = LX_ENOMEM;
+    (void)state;
+
+    for (size_t n = 1; rc == LX_ENOMEM; n++) {
+        lx_sql_value got[6] = {{0}};
+        lx_error err = {0};
+        lx_alloc_fail_at(n, false);
+        rc = lx_store_sql(store, "SELECT zeroblob(5000), ?1, NULL, 1, 0.5, x''", &text, 1,
+                          keep_types, got, &err);
+        lx_alloc_fail_at(0, false);
+        if (rc == LX_OK) {
+            assert_int_equal(got[0].n, 5000);
+            assert_int_equal(got[1].n, 4);
+        } else if (rc != LX_ENOMEM || !*err.text) {
+            fail_msg("allocation %zu: %d %s", n, rc, err.text);
+        }
+        assert_in_range(n, 1, 5000);
+    }
+}
+
+static int stop_at_once(void *context, int n, const char *const *columns,
+                        const lx_sql_value *values, lx_error *err)
+{
+    (void)context;
+    (void)n;
+    (void)columns;
+    (void)values;
+    return lx_fail(err, LX_EINTERRUPTED, "enough");
+}
+
+static int count_rows(void *context, int n, const char *const *columns,
+                      const lx_sql_value *values, lx_error *err)
+{
+    (void)n;
+    (void)columns;
+    (void)err;
+    *(int *)context += values != NULL;
+    return LX_OK;
+}
+
+static void test_store_query__sql_may_ask_what_there_is_and_stop(void **state)
+{
+    static const char *const asks[] = {
+        "PRAGMA table_info(run)", "PRAGMA table_xinfo(runs)", "PRAGMA data_version",
+        "SELECT upper('a')",
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r WHERE n<3)"
+        " SELECT * FROM r"};
+    lx_error err = {0};
+    int n = 0;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++, n = 0) {
+        lx_assert_ok(lx_store_sql(store, asks[i], NULL, 0, count_rows, &n, &err), &err);
+        assert_true(n > 0);
+    }
+    assert_int_equal(
+        lx_store_sql(store, "PRAGMA wal_checkpoint", NULL, 0, count_rows, &n, &err),
+        LX_EUSAGE);
+    assert_int_equal(lx_store_sql(store, "SELECT 1", NULL, 0, stop_at_once, NULL, &err),
+                     LX_EINTERRUPTED);
+    /* An error that comes only when rows are made. */
+    assert_int_equal(lx_store_sql(store, "SELECT abs(-9223372036854775808)", NULL, 0,
+                                  count_rows, &n, &err),
+                     LX_EUSAGE);
+    assert_int_equal(n, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -339,6 +627,15 @@ int main(void)
         TEST(test_store_query__artifacts_are_found_by_bytes_and_by_tensors),
         TEST(test_store_query__console_is_live_and_then_an_artifact),
         TEST(test_store_query__sql_reads_and_does_nothing_else),
+        TEST(test_store_query__a_beginning_that_many_runs_have),
+        TEST(test_store_query__of_a_run_that_is_gone),
+        TEST(test_store_query__how_long_a_run_took),
+        TEST(test_store_query__flags_that_are_numbers_and_look_like_some),
+        TEST(test_store_query__a_live_console_from_any_byte_on),
+        TEST(test_store_query__chunks_where_they_cannot_be),
+        TEST(test_store_query__arguments_and_values_of_every_type),
+        TEST(test_store_query__sql_without_memory),
+        TEST(test_store_query__sql_may_ask_what_there_is_and_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
