@@ -108,6 +108,9 @@ int store__batch_put_file(lx_hash *out, int64_t *size, store__batch *batch,
 int store__batch_add(store__batch *batch, lx_error *err); /* inside a transaction */
 void store__batch_release(store__batch *batch);
 
+/* The next hash that stands by itself in a text from *at on; false when there is none. */
+bool store__next_hash(lx_hash *out, size_t *at, const char *text, size_t n);
+
 void store__object_path(lx_str *out, const lx_store *store, const lx_hash *hash);
 /* fsync of a folder. */
 int store__sync_folder(const char *path, lx_error *err);

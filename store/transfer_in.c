@@ -15,6 +15,7 @@ enum {
     MOST_REMARKS = 100000,
     MOST_ARTIFACTS = 100000,
     MOST_NAME = 4096,     /* bytes of a name, a key, a path */
+    MOST_DEPTH = 4,       /* dataset -> folder -> caption, with room */
     MOST_TEXT = 16 << 20, /* of a note */
     GROUP_BYTES = 8 << 20 /* of small objects in one transaction */
 };
@@ -52,6 +53,25 @@ static bool is_hash(const cJSON *item)
 {
     lx_hash hash;
     return cJSON_IsString(item) && lx_hash_from_hex(&hash, item->valuestring);
+}
+
+/* The hash at a key of a record that was checked; false: there is none. */
+static bool hash_at(lx_hash *out, const cJSON *o, const char *key)
+{
+    const char *hex = lx_json_text(o, key);
+    bool is_one;
+
+    if (!hex)
+        return false;
+    is_one = lx_hash_from_hex(out, hex);
+    lx_assert(is_one);
+    return true;
+}
+
+/* The first item of a list of a record that was checked. */
+static const cJSON *first(const cJSON *o, const char *key)
+{
+    return member(o, key)->child;
 }
 
 static bool is_number(const cJSON *item, double least, double most)
@@ -107,10 +127,11 @@ static bool is_sound_curve(const cJSON *c)
 
 static bool are_sound(const cJSON *list, int most, bool (*is_sound)(const cJSON *item))
 {
-    const cJSON *item;
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > most)
         return false;
-    cJSON_ArrayForEach(item, list) if (!is_sound(item)) return false;
+    for (const cJSON *item = list->child; item; item = item->next)
+        if (!is_sound(item))
+            return false;
     return true;
 }
 
@@ -195,11 +216,6 @@ static int add_batch(arrival *a, lx_error *err)
     return rc;
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
 /* Its place, or the empty one where it belongs. */
 static followed *place_of(followed *places, size_t n_places, const lx_hash *hash)
 {
@@ -247,28 +263,16 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
 /* Objects that a dataset or a git state names come too, as far as they travelled. */
 static int bring_named(arrival *a, const char *text, size_t n, int depth, lx_error *err)
 {
-    size_t run = 0;
+    size_t at = 0;
+    lx_hash hash;
     int rc = LX_OK;
-    for (size_t i = 0; i <= n && rc == LX_OK; i++) {
-        char hex[LX_HASH_HEX + 1];
-        lx_hash hash;
-        if (i < n && is_hex(text[i])) {
-            run++;
-            continue;
-        }
-        if (run == LX_HASH_HEX) {
-            memcpy(hex, text + i - LX_HASH_HEX, LX_HASH_HEX);
-            hex[LX_HASH_HEX] = '\0';
-            if (lx_hash_from_hex(&hash, hex)) {
-                lx_error absent = {0};
-                rc = bring(a, &hash, true, depth + 1, &absent);
-                if (rc == LX_ENOTFOUND) /* an image: named, never kept */
-                    rc = LX_OK;
-                else
-                    lx_fail_as(err, rc, &absent);
-            }
-        }
-        run = 0;
+    while (rc == LX_OK && store__next_hash(&hash, &at, text, n)) {
+        lx_error absent = {0};
+        rc = bring(a, &hash, true, depth + 1, &absent);
+        if (rc == LX_ENOTFOUND) /* an image: named, never kept */
+            rc = LX_OK;
+        else
+            lx_fail_as(err, rc, &absent);
     }
     return rc;
 }
@@ -284,8 +288,6 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
 
     if (rc < 0 || (is_here && !follows) || (follows && was_followed(a, hash, depth)))
         return rc;
-    if (depth > 6)
-        return lx_fail(err, LX_EFORMAT, "objects that name one another without end");
     if ((rc = a->fetch(a->context, &data, &n, hash, err)) < 0)
         return rc == LX_ENOTFOUND && is_here ? LX_OK : rc;
     if (!is_here) {
@@ -300,7 +302,7 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
     }
     if (follows && (rc = note_followed(a, hash, depth, err)) < 0)
         return rc;
-    if (follows && depth < 4 && n <= MOST_TEXT) {
+    if (follows && depth < MOST_DEPTH && n <= MOST_TEXT) {
         /* The next fetch takes the bytes away. */
         if (!(copy = lx_strndup(data, n)))
             return lx_oom(err);
@@ -313,31 +315,28 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
 static int bring_member(arrival *a, const cJSON *o, const char *key, bool follows,
                         lx_error *err)
 {
-    const char *hex = lx_json_text(o, key);
     lx_hash hash;
     int rc;
-    if (!hex || !lx_hash_from_hex(&hash, hex))
+    if (!hash_at(&hash, o, key))
         return LX_OK;
     if ((rc = bring(a, &hash, follows, 0, err)) == LX_ENOTFOUND)
         return lx_fail(err, LX_EFORMAT, "its %s (object %s) did not travel with it", key,
-                       hex);
+                       lx_json_text(o, key));
     return rc;
 }
 
 static int bring_objects(arrival *a, lx_error *err)
 {
-    const cJSON *texts = member(a->record, "texts"), *item;
+    const cJSON *texts = member(a->record, "texts");
     int rc = LX_OK;
     for (int i = 0; i < N_TEXTS && rc == LX_OK; i++)
         rc = bring_member(a, texts, text_keys[i],
                           strcmp(text_keys[i], "dataset") == 0 ||
                               strcmp(text_keys[i], "git") == 0,
                           err);
-    cJSON_ArrayForEach(item, member(a->record, "artifacts"))
-    {
-        if (rc == LX_OK && cJSON_IsTrue(member(item, "is_kept")))
-            rc = bring_member(a, item, "sha256", false, err);
-    }
+    for (const cJSON *f = first(a->record, "artifacts"); f && rc == LX_OK; f = f->next)
+        if (cJSON_IsTrue(member(f, "is_kept")))
+            rc = bring_member(a, f, "sha256", false, err);
     return rc == LX_OK ? add_batch(a, err) : rc;
 }
 
@@ -365,10 +364,8 @@ static int insert_run(arrival *a, lx_error *err)
     lx_str flags = LX_STR_INIT;
     int rc;
 
-    for (int i = 0; i < N_TEXTS; i++) {
-        const char *hex = lx_json_text(texts, text_keys[i]);
-        t[i] = hex && lx_hash_from_hex(&hashes[i], hex) ? &hashes[i] : NULL;
-    }
+    for (int i = 0; i < N_TEXTS; i++)
+        t[i] = hash_at(&hashes[i], texts, text_keys[i]) ? &hashes[i] : NULL;
     rc = store__do(
         a->store, err,
         "INSERT INTO run(id, kind, name, origin, parent, started, recorded, seed, spec,"
@@ -460,14 +457,12 @@ static int sort_remarks(arrival *a, lx_error *err)
 
 static int take_remarks(arrival *a, lx_error *err)
 {
-    const cJSON *r;
     size_t n = 0;
     int rc = list_remarks(a, err);
 
-    cJSON_ArrayForEach(r, member(a->record, "remarks"))
-    {
+    for (const cJSON *r = first(a->record, "remarks"); r && rc == LX_OK; r = r->next) {
         bool is_here;
-        if (rc < 0 || (rc = has_remark(&is_here, a, r, err)) < 0 || is_here)
+        if ((rc = has_remark(&is_here, a, r, err)) < 0 || is_here)
             continue;
         rc = store__do(
             a->store, err,
@@ -517,34 +512,34 @@ static int has_artifact(bool *out, arrival *a, const lx_artifact *f, const lx_ha
                            "tidth", f->role, f->step, f->at, f->name, hash);
 }
 
+static int take_artifact(arrival *a, const cJSON *item, lx_error *err)
+{
+    const char *name = lx_json_text(item, "name");
+    lx_hash hash, tensors;
+    lx_artifact artifact = {.role = lx_json_text(item, "role"),
+                            .name = name ? name : "",
+                            .path = lx_json_text(item, "path"),
+                            .step = lx_json_integer(item, "step", -1),
+                            .at = lx_json_number(item, "at", 0)};
+    bool is_here;
+    int rc;
+
+    hash_at(&hash, item, "sha256");
+    if (hash_at(&tensors, item, "tensors"))
+        artifact.tensor_hash = &tensors;
+    if ((rc = has_artifact(&is_here, a, &artifact, &hash, err)) < 0 || is_here)
+        return rc;
+    a->is_extended = true;
+    return store__add_artifact(a->store, a->seq, &artifact, &hash,
+                               lx_json_integer(item, "size", 0),
+                               cJSON_IsTrue(member(item, "is_kept")), err);
+}
+
 static int take_artifacts(arrival *a, lx_error *err)
 {
-    const cJSON *item;
     int rc = list_artifacts(a, err);
-
-    cJSON_ArrayForEach(item, member(a->record, "artifacts"))
-    {
-        lx_hash hash, tensors;
-        const char *path = lx_json_text(item, "path"), *name = lx_json_text(item, "name");
-        lx_artifact artifact = {.role = lx_json_text(item, "role"),
-                                .name = name ? name : "",
-                                .path = path,
-                                .step = lx_json_integer(item, "step", -1),
-                                .at = lx_json_number(item, "at", 0)};
-        bool is_here;
-        if (rc < 0 || !lx_hash_from_hex(&hash, lx_json_text(item, "sha256")))
-            continue;
-        if (lx_json_text(item, "tensors") &&
-            lx_hash_from_hex(&tensors, lx_json_text(item, "tensors")))
-            artifact.tensor_hash = &tensors;
-        rc = has_artifact(&is_here, a, &artifact, &hash, err);
-        if (rc == LX_OK && !is_here) {
-            rc = store__add_artifact(a->store, a->seq, &artifact, &hash,
-                                     lx_json_integer(item, "size", 0),
-                                     cJSON_IsTrue(member(item, "is_kept")), err);
-            a->is_extended = true;
-        }
-    }
+    for (const cJSON *f = first(a->record, "artifacts"); f && rc == LX_OK; f = f->next)
+        rc = take_artifact(a, f, err);
     return rc;
 }
 
@@ -569,7 +564,7 @@ static int take_points(arrival *a, lx_run *run, const cJSON *curve, lx_error *er
     lx_hash hash;
     int rc;
 
-    lx_hash_from_hex(&hash, lx_json_text(curve, "points"));
+    hash_at(&hash, curve, "points");
     if ((rc = store__number(&known, 0, a->store, err,
                             "SELECT w.n FROM series s JOIN series_now w ON w.series=s.id"
                             " WHERE s.run=?1 AND s.key=?2",
@@ -599,14 +594,13 @@ static int take_points(arrival *a, lx_run *run, const cJSON *curve, lx_error *er
 
 static int take_console(arrival *a, lx_run *run, lx_error *err)
 {
-    const char *hex = lx_json_text(a->record, "console");
     lx_str here = LX_STR_INIT;
     const void *data;
     lx_hash hash;
     size_t n;
     int rc;
 
-    if (!hex || !lx_hash_from_hex(&hash, hex))
+    if (!hash_at(&hash, a->record, "console"))
         return LX_OK;
     if ((rc = lx_query_console(&here, a->store, a->seq, 0, err)) == LX_OK &&
         (rc = a->fetch(a->context, &data, &n, &hash, err)) == LX_OK && n > here.len) {
@@ -621,7 +615,7 @@ static int take_console(arrival *a, lx_run *run, lx_error *err)
  * here. */
 static int take_course(arrival *a, lx_error *err)
 {
-    const cJSON *end = member(a->record, "end"), *curve;
+    const cJSON *end = member(a->record, "end");
     lx_run *run = NULL;
     int64_t is_closed;
     int rc =
@@ -632,11 +626,8 @@ static int take_course(arrival *a, lx_error *err)
 
     if (rc < 0 || is_closed || (rc = lx_run_open(&run, a->store, a->seq, err)) < 0)
         return rc;
-    cJSON_ArrayForEach(curve, member(a->record, "curves"))
-    {
-        if (rc == LX_OK)
-            rc = take_points(a, run, curve, err);
-    }
+    for (const cJSON *c = first(a->record, "curves"); c && rc == LX_OK; c = c->next)
+        rc = take_points(a, run, c, err);
     if (rc == LX_OK)
         rc = take_console(a, run, err);
     if (rc == LX_OK && end) {

@@ -147,13 +147,14 @@ static int remember(lx_transfer *t, const lx_hash *from, const lx_hash *to, lx_e
     return LX_OK;
 }
 
+/* ---- objects that texts name ------------------------------------------------------- */
+
 static bool is_hex(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
 }
 
-/* The next hash written in a text from *at on; false when there is none. */
-static bool next_hash(lx_hash *out, size_t *at, const char *text, size_t n)
+bool store__next_hash(lx_hash *out, size_t *at, const char *text, size_t n)
 {
     size_t run = 0;
     for (size_t i = *at; i <= n; i++) {
@@ -185,7 +186,7 @@ static int pass_named(lx_transfer *t, const lx_str *text, int depth, lx_error *e
     size_t at = 0;
     int rc = LX_OK;
     while (rc == LX_OK && depth < MOST_DEPTH &&
-           next_hash(&named, &at, lx_str_text(text), text->len)) {
+           store__next_hash(&named, &at, lx_str_text(text), text->len)) {
         bool is_here;
         if ((rc = lx_object_exists(&is_here, t->store, &named, err)) == LX_OK && is_here)
             rc = pass(t, &to, &named, NULL, true, depth + 1, err);
@@ -198,7 +199,7 @@ static void rename_hashes(lx_transfer *t, lx_str *text)
 {
     lx_hash named;
     size_t at = 0;
-    while (next_hash(&named, &at, lx_str_text(text), text->len)) {
+    while (store__next_hash(&named, &at, lx_str_text(text), text->len)) {
         const lx_hash *to = passed(t, &named);
         char hex[LX_HASH_HEX + 1];
         if (!to)
@@ -208,15 +209,22 @@ static void rename_hashes(lx_transfer *t, lx_str *text)
     }
 }
 
+/* Nothing becomes of a text only for want of memory, which lx_transfer_add tells. */
+static const char *scrubbed(lx_transfer *t, const char *text)
+{
+    const char *clean = lx_privacy_text(t->privacy, text, t->arena);
+    t->lacks_memory |= *text && !*clean;
+    return clean;
+}
+
 /* Private words in what cannot be rewritten are told, not changed. */
 static int tell_left(lx_transfer *t, const char *name, lx_error *err)
 {
     if (!name)
         return LX_OK;
-    if (lx_grow(&t->left, &t->left_capacity, t->n_left + 1, sizeof *t->left) < 0 ||
-        !(t->left[t->n_left] = lx_privacy_text(t->privacy, name, t->arena)))
+    if (lx_grow(&t->left, &t->left_capacity, t->n_left + 1, sizeof *t->left) < 0)
         return lx_oom(err);
-    t->n_left++;
+    t->left[t->n_left++] = scrubbed(t, name);
     return LX_OK;
 }
 
@@ -266,17 +274,9 @@ done:
 
 /* ---- a record ---------------------------------------------------------------------- */
 
-/* Nothing becomes of a text only for want of memory, which lx_transfer_add tells. */
-static const char *scrubbed(lx_transfer *t, const char *text)
-{
-    const char *clean = lx_privacy_text(t->privacy, text, t->arena);
-    t->lacks_memory |= *text && !*clean;
-    return clean;
-}
-
 static void add_text(lx_transfer *t, cJSON *o, const char *key, const char *text)
 {
-    if (text && *text)
+    if (*text)
         cJSON_AddStringToObject(o, key, scrubbed(t, text));
 }
 
@@ -351,8 +351,8 @@ static int add_artifacts(lx_transfer *t, cJSON *record, const lx_run_row *run,
     cJSON *list = cJSON_AddArrayToObject(record, "artifacts");
     lx_artifact_row *rows;
     size_t n;
-    int rc = list ? lx_query_artifacts(&rows, &n, t->store, run, t->arena, err)
-                  : lx_oom(err);
+    int rc =
+        list ? lx_query_artifacts(&rows, &n, t->store, run, t->arena, err) : lx_oom(err);
 
     for (size_t i = 0; rc == LX_OK && i < n; i++) {
         cJSON *o = cJSON_CreateObject();
@@ -391,8 +391,8 @@ static int add_curves(lx_transfer *t, cJSON *record, const lx_run_row *run, lx_e
     cJSON *list = cJSON_AddArrayToObject(record, "curves");
     lx_curve *curves;
     size_t n;
-    int rc = list ? lx_query_curves(&curves, &n, t->store, run, t->arena, err)
-                  : lx_oom(err);
+    int rc =
+        list ? lx_query_curves(&curves, &n, t->store, run, t->arena, err) : lx_oom(err);
 
     for (size_t i = 0; rc == LX_OK && i < n; i++) {
         cJSON *o = cJSON_CreateObject();
@@ -458,8 +458,12 @@ static int first_name(const char **out, lx_transfer *t, const lx_run_row *run,
     int rc = store__query(&stmt, t->store, err, "SELECT name FROM run WHERE seq=?1", "i",
                           run->seq);
     *out = NULL;
-    if (store__row(&rc, t->store, stmt, err) && !(*out = store__text(t->arena, stmt, 0)))
-        rc = lx_oom(err);
+    if (store__row(&rc, t->store, stmt, err)) {
+        if (!(*out = store__text(t->arena, stmt, 0)))
+            rc = lx_oom(err);
+    } else if (rc == LX_OK) {
+        rc = lx_fail(err, LX_ENOTFOUND, "it is no longer in the store");
+    }
     store__finish(t->store, stmt);
     return rc;
 }
@@ -490,10 +494,8 @@ int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err)
     if ((rc = t->lacks_memory ? lx_oom(err) : lx_json_check(err)) < 0 ||
         (rc = lx_transfer_check(&id, record, err)) < 0)
         goto done;
-    if (!cJSON_AddItemToArray(t->records, record))
-        rc = lx_oom(err);
-    else
-        record = NULL;
+    cJSON_AddItemToArray(t->records, record);
+    record = NULL;
 done:
     cJSON_Delete(record);
     if (rc < 0)

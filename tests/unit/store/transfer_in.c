@@ -1,0 +1,367 @@
+/* Runs that arrive from a source that is not what it should be: it lacks what the record names, lies, breaks off; texts that
+ * name others far and wide. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/alloc.h"
+#include "src/base/json.h"
+#include "store/query.h"
+#include "store/transfer.h"
+#include "tests/support/expect.h"
+
+static char folder[64];
+static lx_store *store;
+static lx_arena *arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/lx-arrive-XXXXXX");
+    if (!mkdtemp(folder) || lx_store_open(&store, folder, false, NULL) < 0)
+        return -1;
+    arena = lx_arena_new();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    lx_store_close(store);
+    lx_arena_free(arena);
+    lx_assert_shell("rm -rf '%s'", folder);
+    return 0;
+}
+
+/* ---- where they come from ---------------------------------------------------------------- */
+
+typedef struct piece {
+    lx_hash hash;
+    char hex[LX_HASH_HEX + 1];
+    const char *data;
+    size_t n;
+    int code;        /* what comes of asking for it, when it is not LX_OK */
+    size_t fails_at; /* the allocation that fails after it was given; 0: none */
+} piece;
+
+static piece pieces[64];
+static size_t n_pieces;
+
+static piece *add(const char *data, size_t n)
+{
+    piece *p = &pieces[n_pieces++];
+
+    assert_true(n_pieces <= sizeof pieces / sizeof *pieces);
+    *p = (piece){.hash = lx_sha256_of(data, n), .data = data, .n = n};
+    lx_hash_hex(p->hex, &p->hash);
+    return p;
+}
+
+static LX_PRINTF(1, 2) piece *add_text(const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return add(lx_arena_strdup(arena, text), strlen(text));
+}
+
+static int give(void *context, const void **data, size_t *n, const lx_hash *hash,
+                lx_error *err)
+{
+    (void)context;
+    for (size_t i = 0; i < n_pieces; i++)
+        if (lx_hash_equal(&pieces[i].hash, hash)) {
+            if (pieces[i].code)
+                return lx_fail(err, pieces[i].code, "it breaks off");
+            *data = pieces[i].data;
+            *n = pieces[i].n;
+            lx_alloc_fail_at(pieces[i].fails_at, false);
+            return LX_OK;
+        }
+    return lx_fail(err, LX_ENOTFOUND, "it did not travel");
+}
+
+/* A run with these members besides those that all have; lists may be given whole. */
+static int arrive(lx_arrival *how, int64_t *seq, const char *members, lx_error *err)
+{
+    static const char *const lists[] = {"remarks", "artifacts", "curves"};
+    lx_str text = LX_STR_INIT;
+    cJSON *record;
+    int rc;
+
+    lx_str_printf(&text,
+                  "{\"id\":\"0123456789abcdef\",\"kind\":\"train\",\"started\":1%s%s",
+                  *members ? "," : "", members);
+    if (!strstr(members, "\"texts\""))
+        lx_str_puts(&text, ",\"texts\":{}");
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        if (!strstr(members, lists[i]))
+            lx_str_printf(&text, ",\"%s\":[]", lists[i]);
+    lx_str_putc(&text, '}');
+    lx_assert_ok(lx_json_parse(&record, text.data, text.len, err), err);
+    rc = lx_transfer_apply(how, seq, store, record, give, NULL, err);
+    lx_alloc_fail_at(0, false);
+    cJSON_Delete(record);
+    lx_str_release(&text);
+    return rc;
+}
+
+static void check(const char *members, lx_arrival wanted)
+{
+    lx_error err = {0};
+    lx_arrival how;
+    int64_t seq;
+
+    lx_assert_ok(arrive(&how, &seq, members, &err), &err);
+    assert_int_equal(how, wanted);
+}
+
+static void check_refused(const char *members, int code, const char *problem)
+{
+    lx_error err = {0};
+    lx_arrival how;
+    lx_run_list runs;
+    int64_t seq;
+    int rc = arrive(&how, &seq, members, &err);
+
+    if (rc != code || !strstr(err.text, problem))
+        fail_msg("%s: %d %s", members, rc, err.text);
+    assert_int_equal(lx_query_runs(&runs, store, NULL, arena, NULL), 0);
+    assert_int_equal(runs.count, 0); /* all or nothing */
+}
+
+static bool is_here(const piece *p)
+{
+    bool is;
+    assert_int_equal(lx_object_exists(&is, store, &p->hash, NULL), LX_OK);
+    return is;
+}
+
+static const char *texts(const char *dataset, const char *git)
+{
+    return lx_arena_printf(arena, "\"texts\":{\"dataset\":\"%s\",\"git\":\"%s\"}",
+                           dataset, git);
+}
+
+static int begin(void **state)
+{
+    n_pieces = 0;
+    return set_up(state);
+}
+
+/* ---- what texts name --------------------------------------------------------------------- */
+
+static void test_store_transfer_in__a_folder_of_many_captions(void **state)
+{
+    enum { N = 45 };
+    lx_str list = LX_STR_INIT;
+    piece *all;
+    (void)state;
+
+    for (int i = 0; i < N; i++)
+        lx_str_printf(&list, "%s\n", add_text("caption %d", i)->hex);
+    all = add(list.data, list.len);
+    check(texts(all->hex, all->hex), LX_ARRIVED_NEW);
+    for (size_t i = 0; i < n_pieces; i++)
+        assert_true(is_here(&pieces[i]));
+    check(texts(all->hex, all->hex), LX_ARRIVED_KNOWN);
+    n_pieces = 0; /* they do not travel again */
+    check(texts(all->hex, all->hex), LX_ARRIVED_KNOWN);
+    lx_str_release(&list);
+}
+
+/* At the end of a long way a text is taken and not looked through; nearer it is. */
+static void test_store_transfer_in__what_was_too_far_away_is_followed_nearer(void **state)
+{
+    piece *last = add_text("last"), *b = add_text("[%s]", last->hex),
+          *way = add_text("3 %s", b->hex);
+    (void)state;
+
+    for (int i = 2; i >= 0; i--)
+        way = add_text("%d %s", i, way->hex);
+    check(texts(way->hex, way->hex), LX_ARRIVED_NEW);
+    assert_true(is_here(b));
+    assert_false(is_here(last));
+    check(texts(way->hex, add_text("git %s", b->hex)->hex), LX_ARRIVED_KNOWN);
+    assert_true(is_here(last));
+}
+
+static void
+test_store_transfer_in__a_text_of_many_megabytes_is_not_looked_through(void **state)
+{
+    const size_t n = (16 << 20) + 1;
+    char *large = lx_alloc(n);
+    piece *named = add_text("named"), *text;
+    lx_error err = {0};
+    lx_arrival how;
+    int64_t seq;
+    int rc = LX_ENOMEM;
+    (void)state;
+
+    memset(large, ' ', n);
+    memcpy(large, named->hex, LX_HASH_HEX);
+    text = add(large, n - 1);
+    check(texts(text->hex, text->hex), LX_ARRIVED_NEW);
+    assert_true(is_here(named));
+    named = add_text("named, too");
+    memcpy(large, named->hex, LX_HASH_HEX);
+    text = add(large, n);
+    /* So large a one is a transaction of its own, and that may fail. */
+    for (text->fails_at = 1; rc == LX_ENOMEM; text->fails_at++) {
+        assert_in_range(text->fails_at, 1, 100);
+        rc = arrive(&how, &seq, texts(text->hex, text->hex), &err);
+    }
+    lx_assert_ok(rc, &err);
+    assert_true(is_here(text));
+    assert_false(is_here(named));
+    lx_free(large);
+}
+
+/* ---- what does not come -------------------------------------------------------------------- */
+
+#define FILE_ITEM(more)                                                             \
+    "{\"role\":\"lora\"," more "\"sha256\":\"%s\",\"size\":5,\"step\":-1,\"at\":1," \
+    "\"is_kept\":true}"
+
+static void test_store_transfer_in__what_the_record_names_and_is_not_there(void **state)
+{
+    piece *text = add_text("text"), *dataset = add_text("names %s", text->hex);
+    (void)state;
+
+    check_refused("\"texts\":{\"diff\":\"0123456789abcdef0123456789abcdef0123456789abcdef"
+                  "0123456789abcdef\"}",
+                  LX_EFORMAT, "its diff (object 0123");
+    text->code = LX_EIO;
+    check_refused(texts(dataset->hex, dataset->hex), LX_EIO, "it breaks off");
+    dataset->code = LX_EIO;
+    check_refused(texts(dataset->hex, dataset->hex), LX_EIO, "it breaks off");
+    text->code = LX_ENOTFOUND;
+    check_refused(lx_arena_printf(arena, "\"artifacts\":[" FILE_ITEM("") "]", text->hex),
+                  LX_EFORMAT, "its sha256 (object");
+    text->code = dataset->code = 0;
+    text->data = "xxxx"; /* other bytes than were verified */
+    check_refused(texts(dataset->hex, dataset->hex), LX_EFORMAT, "changes while");
+}
+
+static void test_store_transfer_in__files_with_a_name_and_without(void **state)
+{
+    piece *text = add_text("bytes");
+    const char *both = lx_arena_printf(
+        arena, "\"artifacts\":[" FILE_ITEM("\"name\":\"a\",") "," FILE_ITEM("") "]",
+        text->hex, text->hex);
+    lx_artifact_row *rows;
+    lx_run_row run;
+    size_t n;
+    (void)state;
+
+    check(both, LX_ARRIVED_NEW);
+    check(both, LX_ARRIVED_KNOWN);
+    assert_int_equal(lx_query_run(&run, store, 1, arena, NULL), LX_OK);
+    assert_int_equal(lx_query_artifacts(&rows, &n, store, &run, arena, NULL), LX_OK);
+    assert_int_equal(n, 1); /* of one moment and role */
+    assert_string_equal(rows[0].name, "a");
+    n_pieces = 0;
+    text = add_text("other");
+    check(
+        lx_arena_printf(arena,
+                        "\"artifacts\":[{\"role\":\"log\",\"sha256\":\"%s\",\"tensors\":"
+                        "\"%s\",\"size\":5,\"step\":7,\"at\":2,\"is_kept\":false}]",
+                        text->hex, text->hex),
+        LX_ARRIVED_EXTENDED);
+    assert_int_equal(lx_query_artifacts(&rows, &n, store, &run, arena, NULL), LX_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(rows[1].name, "");
+    assert_string_equal(rows[1].tensor_hash, text->hex);
+    assert_false(is_here(text));
+}
+
+/* ---- curves, the console --------------------------------------------------------------------- */
+
+static const char *curve(const char *hex, int n)
+{
+    return lx_arena_printf(
+        arena, "\"curves\":[{\"key\":\"loss\",\"n\":%d,\"points\":\"%s\"}]", n, hex);
+}
+
+static void test_store_transfer_in__points_that_are_not_as_many_as_it_says(void **state)
+{
+    static const char points[64];
+    piece *two = add(points, 32), *odd = add(points, 33), *three = add(points, 48);
+    lx_curve got;
+    (void)state;
+
+    check_refused(curve(three->hex, 2), LX_EFORMAT, "has 48 bytes for 2 points");
+    check_refused(curve(odd->hex, 2), LX_EFORMAT, "has 33 bytes for 2 points");
+    two->code = LX_EIO;
+    check_refused(curve(two->hex, 2), LX_EIO, "it breaks off");
+    two->code = 0;
+    check(curve(two->hex, 2), LX_ARRIVED_NEW);
+    check(curve(three->hex, 3), LX_ARRIVED_EXTENDED);
+    check(curve(two->hex, 2), LX_ARRIVED_KNOWN);
+    assert_int_equal(lx_query_curve(&got, store, 1, "loss", 0, arena, NULL), LX_OK);
+    assert_int_equal(got.n, 3);
+}
+
+static void test_store_transfer_in__a_console_grows(void **state)
+{
+    piece *one = add_text("one\n"), *two = add_text("one\ntwo\n");
+    const char *first = lx_arena_printf(arena, "\"console\":\"%s\"", one->hex),
+               *second = lx_arena_printf(arena, "\"console\":\"%s\"", two->hex);
+    lx_str text = LX_STR_INIT;
+    (void)state;
+
+    one->code = LX_EIO;
+    check_refused(first, LX_EIO, "it breaks off");
+    one->code = 0;
+    check(first, LX_ARRIVED_NEW);
+    check(second, LX_ARRIVED_EXTENDED);
+    check(first, LX_ARRIVED_KNOWN);
+    assert_int_equal(lx_query_console(&text, store, 1, 0, NULL), LX_OK);
+    assert_string_equal(text.data, "one\ntwo\n");
+    lx_str_release(&text);
+}
+
+static void test_store_transfer_in__what_is_no_record(void **state)
+{
+    cJSON *list = cJSON_CreateArray();
+    lx_error err = {0};
+    lx_arrival how;
+    const char *id;
+    int64_t seq;
+    (void)state;
+
+    assert_int_equal(lx_transfer_check(&id, list, &err), LX_EFORMAT);
+    assert_int_equal(lx_transfer_check(&id, NULL, &err), LX_EFORMAT);
+    assert_int_equal(lx_transfer_apply(&how, &seq, store, list, give, NULL, &err),
+                     LX_EFORMAT);
+    assert_non_null(strstr(err.text, "without an id"));
+    cJSON_Delete(list);
+}
+
+int main(void)
+{
+#define TEST(f) \
+    cmocka_unit_test_setup_teardown(test_store_transfer_in__##f, begin, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_folder_of_many_captions),
+        TEST(what_was_too_far_away_is_followed_nearer),
+        TEST(a_text_of_many_megabytes_is_not_looked_through),
+        TEST(what_the_record_names_and_is_not_there),
+        TEST(files_with_a_name_and_without),
+        TEST(points_that_are_not_as_many_as_it_says),
+        TEST(a_console_grows),
+        TEST(what_is_no_record),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
