@@ -5,15 +5,18 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <zstd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/json.h"
 #include "store/bundle.h"
 #include "store/dataset.h"
@@ -93,11 +96,14 @@ static int64_t record(lx_store *store)
     lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
     seq = lx_run_seq(run);
     for (int i = 1; i <= 5000; i++)
-        lx_assert_ok(lx_run_log(run, "loss", i, i == 3 ? (double)NAN : 1.0 / i, &err), &err);
+        lx_assert_ok(lx_run_log(run, "loss", i, i == 3 ? (double)NAN : 1.0 / i, &err),
+                     &err);
     lx_assert_ok(lx_run_log(run, "lr/unet", -1, -0.0, &err), &err);
-    lx_assert_ok(lx_run_artifact(run, "lora", "a.safetensors", lora, sizeof lora - 1, 5000, &err),
-         &err);
-    lx_assert_ok(lx_run_artifact(run, "sample", "b.png", "\x89PNG\0wren", 9, 10, &err), &err);
+    lx_assert_ok(
+        lx_run_artifact(run, "lora", "a.safetensors", lora, sizeof lora - 1, 5000, &err),
+        &err);
+    lx_assert_ok(lx_run_artifact(run, "sample", "b.png", "\x89PNG\0wren", 9, 10, &err),
+                 &err);
     lx_assert_ok(lx_run_end_at(run, "finished", NULL, 1.7e9 + 60, &err), &err);
     lx_assert_ok(lx_run_note(store, seq, "first note by wren", &err), &err);
     lx_assert_ok(lx_run_tag(store, seq, "good", NULL, &err), &err);
@@ -237,7 +243,8 @@ static void test_store_bundle__twice_is_once_and_more_is_added(void **state)
     assert_int_equal(import_from(path, b), LX_ARRIVED_EXTENDED);
     lx_assert_ok(lx_query_runs(&runs, b, NULL, arena, &err), &err);
     assert_int_equal(runs.count, 1);
-    lx_assert_ok(lx_query_remarks(&remarks, &n, b, runs.rows[0].seq, "note", arena, &err), &err);
+    lx_assert_ok(lx_query_remarks(&remarks, &n, b, runs.rows[0].seq, "note", arena, &err),
+                 &err);
     assert_int_equal(n, 2);
     assert_sound(b);
     lx_arena_free(arena);
@@ -371,7 +378,8 @@ static void test_store_bundle__bad_files_get_their_verdicts(void **state)
     cJSON *manifest = NULL, *item;
     int n = 0;
 
-    lx_assert_ok(lx_file_read(&text, lx_badfile_need("manifest.json"), 1 << 20, &err), &err);
+    lx_assert_ok(lx_file_read(&text, lx_badfile_need("manifest.json"), 1 << 20, &err),
+                 &err);
     lx_assert_ok(lx_json_parse(&manifest, text.data, text.len, &err), &err);
     cJSON_ArrayForEach(item, manifest)
     {
@@ -555,6 +563,7 @@ static void test_store_bundle__compressed_data_are_whole(void **state)
 {
     lx_store *a = open_store("a");
     const char *path = in_folder("a.lxb"), *other = in_folder("other.lxb");
+    unsigned char header[LX_TAR_BLOCK];
     lx_str packed = LX_STR_INIT;
     lx_error err = {0};
 
@@ -576,8 +585,116 @@ static void test_store_bundle__compressed_data_are_whole(void **state)
     assert_true(lx_bundle_is(packed.data, 4, "x"));
     assert_true(lx_bundle_is("abcd", 4, "x.lxb") && lx_bundle_is("abcd", 4, "x.tar"));
     assert_false(lx_bundle_is("abcd", 4, "x") || lx_bundle_is("", 0, "x"));
+    assert_int_equal(lx_tar_header(header, "a", 0, &err), LX_OK);
+    assert_true(lx_bundle_is(header, sizeof header, "x"));
     lx_str_release(&packed);
     lx_store_close(a);
+}
+
+/* The size in the head of a frame is less than what is in it. */
+static void test_store_bundle__a_frame_ends_where_it_said(void **state)
+{
+    const size_t n = 1 << 20;
+    char *plain = calloc(n, 1), *packed = malloc(ZSTD_compressBound(n));
+    static const unsigned char huge[] = {0x28, 0xB5, 0x2F, 0xFD, 0xE0, 0, 0,
+                                         0,    0,    32,   0,    0,    0};
+    ZSTD_CCtx *zstd = ZSTD_createCCtx();
+    const uint32_t says = 200000;
+    lx_error err = {0};
+    size_t got;
+    (void)state;
+
+    srand(1);
+    for (size_t i = 0; i < n / 4; i++)
+        plain[i] = (char)rand();
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, 10); /* so that its blocks are small */
+    got = ZSTD_compress2(zstd, packed, ZSTD_compressBound(n), plain, n);
+    assert_int_equal((unsigned char)packed[4] & 0xE0, 0x80);
+    memcpy(packed + 6, &says, 4);
+    assert_int_equal(open_packed(in_folder("a.lxb"), packed, got, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "larger than they say"));
+    assert_int_equal(open_packed(in_folder("a.lxb"), huge, sizeof huge, &err), LX_ELIMIT);
+    assert_non_null(strstr(err.text, "64 GiB"));
+    ZSTD_freeCCtx(zstd);
+    free(packed);
+    free(plain);
+}
+
+/* Told by its header, before a byte of it is read: the pages are not even there. */
+static void test_store_bundle__a_manifest_of_more_than_a_gigabyte(void **state)
+{
+    const size_t n = (1UL << 30) + 4 * LX_TAR_BLOCK;
+    unsigned char *tar = mmap(NULL, n, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    lx_error err = {0};
+    (void)state;
+
+    assert_true(tar != MAP_FAILED);
+    assert_int_equal(lx_tar_header(tar, "manifest/x", (1UL << 30) + 1, &err), LX_OK);
+    assert_int_equal(open_bytes(tar, n, &err), LX_ELIMIT);
+    assert_non_null(strstr(err.text, "the most is 1 GiB"));
+    munmap(tar, n);
+}
+
+/* ---- the disk on which it is unpacked ------------------------------------------------------- */
+
+static int n_writes,
+    disk_says; /* what its second write says: -1 and an error, or how many bytes */
+
+static ssize_t bad_write(int fd, const void *data, size_t n)
+{
+    if (++n_writes != 2)
+        return lx_io_system.write(fd, data, n < 100 ? n : n / 2);
+    if (disk_says == 0)
+        return 0;
+    errno = disk_says;
+    return -1;
+}
+
+static void test_store_bundle__the_disk_takes_it_in_pieces_or_not(void **state)
+{
+    static const struct {
+        int says, code;
+    } cases[] = {{EINTR, LX_OK}, {0, LX_EIO}, {ENOSPC, LX_EIO}};
+    lx_store *a = open_store("a");
+    const char *path = in_folder("a.lxb");
+    lx_io io = lx_io_system;
+    (void)state;
+
+    record(a);
+    export_to(path, a, true, 0);
+    io.write = bad_write;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lx_bundle *bundle;
+        lx_error err = {0};
+        int rc;
+
+        n_writes = 0;
+        disk_says = cases[i].says;
+        lx_io_set(&io);
+        rc = lx_bundle_open(&bundle, path, folder, &err);
+        lx_io_set(NULL);
+        if (rc != cases[i].code)
+            fail_msg("%d: %d %s", disk_says, rc, err.text);
+        lx_bundle_close(bundle);
+    }
+    lx_store_close(a);
+}
+
+static void test_store_bundle__no_memory_for_one(void **state)
+{
+    lx_bundle *bundle;
+    lx_error err = {0};
+    (void)state;
+
+    for (int is_file = 0; is_file < 2; is_file++) {
+        lx_alloc_fail_at(1, false);
+        assert_int_equal(is_file ? lx_bundle_open(&bundle, "a.lxb", folder, &err)
+                                 : lx_bundle_open_bytes(&bundle, "", 0, &err),
+                         LX_ENOMEM);
+        lx_alloc_fail_at(0, false);
+        assert_null(bundle);
+    }
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, new_folder, drop_folder)
@@ -596,6 +713,10 @@ int main(void)
         IN_FOLDER(test_store_bundle__manifests_are_checked_whole),
         IN_FOLDER(test_store_bundle__members_stand_in_their_places),
         IN_FOLDER(test_store_bundle__compressed_data_are_whole),
+        IN_FOLDER(test_store_bundle__a_frame_ends_where_it_said),
+        IN_FOLDER(test_store_bundle__a_manifest_of_more_than_a_gigabyte),
+        IN_FOLDER(test_store_bundle__the_disk_takes_it_in_pieces_or_not),
+        IN_FOLDER(test_store_bundle__no_memory_for_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

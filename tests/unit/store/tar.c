@@ -99,11 +99,21 @@ static void test_store_tar__kinds_and_sizes(void **state)
                                         "xextended",  "gextended", "7no regular"};
     static const struct {
         const char *size, *problem;
-    } sizes[] = {
-        {"00000000003", NULL},      {"3           ", NULL},   {"     3", NULL},
-        {"00000000003 ", NULL},     {"           ", "octal"}, {"0000000003x", "octal"},
-        {"00000000009", "octal"},   {"-0000000003", "octal"}, {"77777777777", "are left"},
-        {"00000003001", "are left"}};
+    } sizes[] = {{"00000000003", NULL},
+                 {"3           ", NULL},
+                 {"     3", NULL},
+                 {"00000000003 ", NULL},
+                 {"           ", "octal"},
+                 {"0000000003x", "octal"},
+                 {"00000000009", "octal"},
+                 {"-0000000003", "octal"},
+                 {"77777777777", "are left"},
+                 {"00000003001", "are left"},
+                 {"000000000003", NULL},
+                 {"            ", "octal"}};
+    lx_tar tar = lx_tar_of(archive, sizeof archive);
+    lx_tar_member m;
+    lx_error err = {0};
 
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -123,6 +133,11 @@ static void test_store_tar__kinds_and_sizes(void **state)
         sign();
         check_archive(sizes[i].problem, sizeof archive);
     }
+    make_archive("a");
+    memcpy(archive + SIZE, "777777777777",
+           12); /* what twelve digits can say, and ustar not */
+    sign();
+    assert_int_equal(lx_tar_next(&m, &tar, &err), LX_ELIMIT);
     make_archive("a");
     memcpy(archive + SIZE, "00000001130",
            12); /* 600 bytes are there, and not what pads them */
