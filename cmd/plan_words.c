@@ -136,8 +136,8 @@ static void show_device(const lx_planned *p)
         size_t bytes;
         const char *what;
     } parts[] = {
-        {m->device_weights, "the model's weights"},
-        {m->packed, "weights once more, in the type and order of the GPU's libraries"},
+        {m->device_weights, "the model's weights that are read as they are in its file"},
+        {m->packed, "its other weights, in the type and order of the GPU's libraries"},
         {m->arena, "activations and gradients of the largest batch, workspaces"},
         {m->lora, "the LoRA and its gradient"},
         {m->optimizer, "the optimizer"},

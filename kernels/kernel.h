@@ -7,7 +7,7 @@
  *
  * Layout: activations are channels-last, [B, h, w, C] and [B, T, C], contiguous. Weights keep the
  * file's order (conv [Co, Ci, kh, kw], linear [N, K]); a kernel that wants another packs it in
- * prepare, through lx_pack_cache, so that plans of several shapes share one packed copy.
+ * prepare, through lx_pack_get, so that plans of several shapes share one packed copy.
  *
  * Optional operands are marked ? in ops.def. Outputs may be absent too, when nobody reads them: stats
  * of a norm, lse of attention, dpred of loss, each of dq, dk, dv and of norm_dwb's dw, db.
@@ -43,13 +43,24 @@ typedef enum lx_op_id {
 
 enum { LX_CALL_MAX_IN = 6, LX_CALL_MAX_OUT = 3 };
 
+/*
+ * Values of a frozen weight that a device with memory of its own holds only in the types and orders in which
+ * something there reads them. Its address stands for the weight among the copies.
+ */
+typedef struct lx_weight_source lx_weight_source;
+struct lx_weight_source {
+    /* n elements from the first-th on, in the weight's own type and order, to dst in the device's memory. */
+    int (*read)(const lx_weight_source *source, void *dst, size_t first, size_t n, lx_error *err);
+};
+
 /* An operand. Absent optional operands have n_dims = -1 and data = NULL. */
 typedef struct lx_arg {
-    void *data;
+    void *data; /* NULL too where only packed copies of a weight with a source are read */
     lx_dtype dtype;
     int n_dims;
     int64_t shape[LX_MAX_DIMS];
     bool is_frozen; /* constant for the life of the plan: may be packed once */
+    const lx_weight_source *source; /* of a frozen weight; NULL: it is at `data`, if anywhere */
     int id; /* operands of one plan that are the same memory have the same; 0 = not told */
     int n_readers; /* for lx_joining.count: operands that read it, one more if the host does */
     /* The same values in another type, kept equal by whoever changes them; NULL = there are none. */
@@ -130,7 +141,8 @@ typedef struct lx_call {
     void *scratch;     /* set by the planner: scratch_bytes, shared between calls */
     size_t scratch_bytes;
     /* Set by prepare when sizing: the packed copy of a frozen weight that this call will get from
-     * lx_pack_get, so that a plan is known to the byte before any memory is taken. 0 = none. */
+     * lx_pack_get, so that a plan is known to the byte before any memory is taken. 0 = none. A call that
+     * gets one reads operand 1 nowhere else. */
     size_t packed_bytes;
     uint64_t packed_layout; /* its layout tag: calls of one weight and layout share the copy */
     size_t n_joined;        /* calls behind this one that are done with it (lx_joining) */
@@ -224,13 +236,19 @@ const char *lx_op_name(lx_op_id op);
 extern const lx_kernel lx_cpu_plain_kernels[LX_OP_COUNT];
 
 /*
- * Packed copies of frozen weights, shared between calls and plans of one device: looked up by
- * (data address of the weight, layout tag); reference counted.
- * get: *packed is NULL when it must be filled by the caller (then bytes are allocated for it).
+ * What is on a device of frozen weights, shared between its calls and plans: copies, looked up by the weight
+ * (its source, or its data's address) and a layout tag, and counted.
+ * get: *is_new: `bytes` were allocated, which the caller fills, or spoils when it cannot.
+ * put: a copy that nobody uses any more is freed; of a weight with a source it stays until the next trim, so that the
+ * next plan of the same model finds it.
  */
-int lx_pack_get(lx_device *dev, const void *weight, uint64_t layout, size_t bytes,
+enum { LX_PACK_AS_IS = 1 }; /* the layout of a weight in its own type and order */
+int lx_pack_get(lx_device *dev, const lx_arg *weight, uint64_t layout, size_t bytes,
                 void **packed, bool *is_new, lx_error *err);
-void lx_pack_put(lx_device *dev, const void *weight, uint64_t layout);
+void lx_pack_put(lx_device *dev, const lx_arg *weight, uint64_t layout);
+void lx_pack_spoil(lx_device *dev, const lx_arg *weight, uint64_t layout);
+/* Frees what nobody uses: when a plan has taken its memory, and before sources go. */
+void lx_pack_trim(lx_device *dev);
 /* Frees every copy; part of closing a device. */
 void lx_pack_close(lx_device *dev);
 

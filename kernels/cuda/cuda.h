@@ -70,9 +70,12 @@ typedef struct lx_cuda_weight {
 
 /* What call's operand 1 needs; sets call->packed_bytes and packed_layout. */
 lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype);
-/* With final addresses; a packed copy is filled when it is new. */
+/* With final addresses; a packed copy is filled when it is new, from operand 1 or, where that is not on the device,
+ * from its source. */
 int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *weight, const lx_call *call,
                          lx_error *err);
+/* Gives the packed copy back, if there is one. */
+void lx_cuda_weight_release(lx_device *dev, const lx_cuda_weight *weight, const lx_call *call);
 /* In run: where it stands now. `scratch` holds the copy, if one is made. */
 const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *weight, const lx_call *call,
                               void *scratch);

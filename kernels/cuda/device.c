@@ -37,6 +37,11 @@ static int cuda_alloc_unset(lx_device *dev, void **out, size_t bytes, lx_error *
                 sizeof *ctx->blocks) < 0)
         return lx_oom(err);
     error = cudaMalloc(out, bytes ? bytes : 1);
+    if (error) { /* weights may be there that nobody uses any more */
+        cudaGetLastError();
+        lx_pack_trim(dev);
+        error = cudaMalloc(out, bytes ? bytes : 1);
+    }
     if (error) {
         cudaGetLastError();
         cudaMemGetInfo(&free_bytes, &total);

@@ -109,8 +109,7 @@ void lx_cuda_release_end(lx_device *dev, lx_call *calls, size_t n)
         return;
     if (e->loss.state)
         lx_cuda_loss.release(dev, &e->loss);
-    if (e->weight.layout && e->weight.data)
-        lx_pack_put(dev, calls[0].in[1].data, e->weight.layout);
+    lx_cuda_weight_release(dev, &e->weight, &calls[0]);
     lx_free(e);
     calls[0].state = NULL;
 }

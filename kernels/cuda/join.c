@@ -345,11 +345,7 @@ static int send(lx_device *dev, joined *j, const void *bytes, size_t n, lx_error
 static int place_weight(lx_device *dev, joined *j, lx_call *call, size_t i, lx_error *err)
 {
     j->weights[i] = lx_cuda_weight_of(call, call->in[0].dtype);
-    const int rc = lx_cuda_weight_place(dev, &j->weights[i], call, err);
-
-    if (rc < 0)
-        j->weights[i].layout = 0;
-    return rc;
+    return lx_cuda_weight_place(dev, &j->weights[i], call, err);
 }
 
 static void fill_term(lx_cuda_term *t, const lx_call *at, const item *one, const void *w)
@@ -555,8 +551,7 @@ static void release(lx_device *dev, lx_call *calls, size_t n)
     if (!j)
         return;
     for (size_t i = 0; i < j->n_products; i++)
-        if (j->weights[i].layout)
-            lx_pack_put(dev, j->products[i].in[1].data, j->weights[i].layout);
+        lx_cuda_weight_release(dev, &j->weights[i], &j->products[i]);
     if (j->table)
         dev->free(dev, j->table);
     lx_free(j->weights);

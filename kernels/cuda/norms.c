@@ -151,10 +151,8 @@ void lx_cuda_release_norm(lx_device *dev, lx_call *calls, size_t n)
 
     if (!a)
         return;
-    if (a->weight.layout && a->weight.data)
-        lx_pack_put(dev, calls[0].in[1].data, a->weight.layout);
-    if (a->of_shortcut.layout && a->of_shortcut.data)
-        lx_pack_put(dev, calls[1].in[1].data, a->of_shortcut.layout);
+    lx_cuda_weight_release(dev, &a->weight, &calls[0]);
+    lx_cuda_weight_release(dev, &a->of_shortcut, &calls[1]);
     dev->free(dev, a->biases);
     lx_free(a);
     calls[0].state = NULL;

@@ -4,6 +4,7 @@
 #include "src/base/alloc.h"
 
 enum { LAYOUT_TAG = 0x4355 << 16, BIAS_TAG = 0x4356 << 16 };
+enum { STAGING = 4 << 20 }; /* bytes of a weight on their way */
 
 lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype)
 {
@@ -31,6 +32,35 @@ lx_cuda_weight lx_cuda_weight_of(lx_call *call, lx_dtype dtype)
     return w;
 }
 
+/*
+ * Packs what is not on the device, rows of N at a time: memory that is gone again before the next weight. The
+ * copies and the packing are in order, since the stream waits for the default one (device.c).
+ */
+static int pack_from_source(lx_device *dev, void *packed, const lx_cuda_weight *w,
+                            const lx_arg *arg, lx_error *err)
+{
+    const int64_t row = w->K * w->taps;
+    const size_t row_bytes = (size_t)row * (size_t)lx_dtype_bits(arg->dtype) / 8,
+                 packed_row = (size_t)row * (size_t)lx_dtype_bits(w->dtype) / 8;
+    const int64_t fit = (int64_t)(STAGING / row_bytes), most = fit < 1 ? 1 : fit;
+    lx_arg some = *arg;
+    int rc = dev->alloc_unset(dev, &some.data,
+                              row_bytes * (size_t)(most < w->N ? most : w->N), err);
+
+    if (rc < 0)
+        return rc;
+    for (int64_t n = 0; n < w->N && rc >= 0; n += some.shape[0]) {
+        some.shape[0] = w->N - n < most ? w->N - n : most;
+        rc = arg->source->read(arg->source, some.data, (size_t)(n * row),
+                               (size_t)(some.shape[0] * row), err);
+        if (rc >= 0)
+            lx_cuda_pack_weight(dev, (char *)packed + (size_t)n * packed_row, w->dtype,
+                                &some, some.shape[0], w->K, w->taps);
+    }
+    dev->free(dev, some.data);
+    return rc;
+}
+
 int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *w, const lx_call *call,
                          lx_error *err)
 {
@@ -44,13 +74,25 @@ int lx_cuda_weight_place(lx_device *dev, lx_cuda_weight *w, const lx_call *call,
             w->data = w->scratch_bytes ? NULL : arg->data;
         return LX_OK;
     }
-    if ((rc = lx_pack_get(dev, arg->data, w->layout, call->packed_bytes, &packed, &is_new,
+    if ((rc = lx_pack_get(dev, arg, w->layout, call->packed_bytes, &packed, &is_new,
                           err)) < 0)
         return rc;
-    if (is_new)
+    if (is_new && !arg->data) {
+        if ((rc = pack_from_source(dev, packed, w, arg, err)) < 0) {
+            lx_pack_spoil(dev, arg, w->layout);
+            return rc;
+        }
+    } else if (is_new) {
         lx_cuda_pack_weight(dev, packed, w->dtype, arg, w->N, w->K, w->taps);
+    }
     w->data = packed;
     return LX_OK;
+}
+
+void lx_cuda_weight_release(lx_device *dev, const lx_cuda_weight *w, const lx_call *call)
+{
+    if (w->layout && w->data)
+        lx_pack_put(dev, &call->in[1], w->layout);
 }
 
 const void *lx_cuda_weight_at(lx_device *dev, const lx_cuda_weight *w,
@@ -72,7 +114,7 @@ static int pack_bias(lx_device *dev, lx_cuda_product *product, const lx_call *ca
     void *packed;
     bool is_new;
     int rc =
-        lx_pack_get(dev, bias->data, (uint64_t)BIAS_TAG | (uint64_t)dtype,
+        lx_pack_get(dev, bias, (uint64_t)BIAS_TAG | (uint64_t)dtype,
                     (size_t)n * (size_t)lx_dtype_bits(dtype) / 8, &packed, &is_new, err);
 
     if (rc < 0)
@@ -99,6 +141,7 @@ int lx_cuda_product_keep(lx_device *dev, lx_call *call, bool is_sizing,
     if ((product.has_weight &&
          (rc = lx_cuda_weight_place(dev, &product.weight, call, err)) < 0) ||
         (product.packs_bias && (rc = pack_bias(dev, &product, call, err)) < 0)) {
+        lx_cuda_weight_release(dev, &product.weight, call);
         lx_free(kept);
         return rc;
     }
@@ -113,11 +156,9 @@ void lx_cuda_product_release(lx_device *dev, lx_call *call)
 
     if (!kept)
         return;
-    if (kept->weight.layout && kept->weight.data)
-        lx_pack_put(dev, call->in[1].data, kept->weight.layout);
+    lx_cuda_weight_release(dev, &kept->weight, call);
     if (kept->packs_bias)
-        lx_pack_put(dev, call->in[2].data,
-                    (uint64_t)BIAS_TAG | (uint64_t)call->out[0].dtype);
+        lx_pack_put(dev, &call->in[2], (uint64_t)BIAS_TAG | (uint64_t)call->out[0].dtype);
     lx_free(kept);
     call->state = NULL;
 }

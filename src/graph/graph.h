@@ -48,11 +48,21 @@ typedef struct lx_param {
     lx_dtype dtype;
     int n_dims;
     int64_t shape[LX_MAX_DIMS];
-    void *value;     /* device memory */
+    void *value;     /* device memory; NULL while it has a source and nobody holds it */
     float *gradient; /* device memory, same shape, f32; NULL = frozen */
     void *narrow;    /* device memory: the values as narrow_dtype too; NULL = not */
     lx_dtype narrow_dtype;
+    const lx_weight_source *source; /* of a frozen one that comes to the device when it is held */
+    int n_holders;
 } lx_param;
+
+size_t lx_param_bytes(const lx_param *param);
+/*
+ * In device memory as it is for as long as anyone holds it: plans hold what their calls read so, and what these only
+ * read packed (lx_pack_get) comes from the source piece by piece. Nothing happens where there is no source.
+ */
+int lx_param_hold(lx_param *param, lx_device *dev, lx_error *err);
+void lx_param_let_go(lx_param *param, lx_device *dev);
 
 lx_graph *lx_graph_new(void); /* NULL: out of memory */
 void lx_graph_free(lx_graph *g);
@@ -98,6 +108,7 @@ typedef struct lx_plan_memory {
     size_t arena_bytes;   /* activations, gradients, scratch: one allocation */
     size_t scratch_bytes; /* of which scratch */
     size_t packed_bytes;  /* packed copies of frozen weights made for this plan */
+    size_t weight_bytes;  /* frozen weights that calls read as they are, where a device holds them only then */
     size_t n_calls, n_recomputed;
     double flops; /* of one run, from shapes; see src/graph/flops.c */
 } lx_plan_memory;

@@ -18,6 +18,7 @@ static lx_arg argument(const lx_schedule *s, const lx_tensor *t)
     if (lx_full(t)->kind == LX_TENSOR_PARAM) {
         const lx_param *param = lx_full(t)->param;
         arg.is_frozen = !param->gradient;
+        arg.source = param->source;
         arg.narrow = param->narrow;
         arg.narrow_dtype = param->narrow_dtype;
     }

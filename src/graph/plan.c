@@ -42,6 +42,29 @@ static bool is_new_pack(packed *seen, size_t *n, packed one)
     return true;
 }
 
+static void list_weight(lx_plan *plan, lx_param *param)
+{
+    for (size_t i = 0; i < plan->n_weights; i++)
+        if (plan->weights[i] == param)
+            return;
+    plan->weights[plan->n_weights++] = param;
+    plan->memory.weight_bytes += lx_param_bytes(param);
+}
+
+/* Weights that a call reads otherwise than through a packed copy. */
+static void list_weights(lx_plan *plan, const lx_node *step, const lx_call *call)
+{
+    for (int k = 0; k < step->n_in; k++) {
+        const lx_tensor_full *t;
+        if (!step->in[k] || (k == 1 && call->packed_bytes))
+            continue;
+        t = lx_full(
+            plan->schedule.tensors[lx_schedule__root(&plan->schedule, step->in[k])]);
+        if (t->kind == LX_TENSOR_PARAM && t->param->source)
+            list_weight(plan, t->param);
+    }
+}
+
 /* Asks the device for the scratch and the packed weights of every step. */
 static int size_steps(lx_plan *plan, lx_error *err)
 {
@@ -51,12 +74,16 @@ static int size_steps(lx_plan *plan, lx_error *err)
     int rc = LX_OK;
 
     s->scratch = lx_calloc(s->n_steps + 1, sizeof *s->scratch);
-    if (!s->scratch || !seen)
+    lx_free(plan->weights);
+    plan->weights = lx_calloc(plan->graph->n_params + 1, sizeof(lx_param *));
+    plan->n_weights = 0;
+    if (!s->scratch || !seen || !plan->weights)
         rc = lx_oom(err);
     for (size_t i = 0; i < s->n_steps && rc == LX_OK; i++) {
         lx_call call = lx_schedule__call(s, &s->steps[i]);
         rc = prepare(plan, &call, true, err);
         s->scratch[i] = call.scratch_bytes;
+        list_weights(plan, &s->steps[i], &call);
         if (call.packed_bytes && s->steps[i].in[1] &&
             is_new_pack(
                 seen, &n_seen,
@@ -113,7 +140,7 @@ static int place_operand(const lx_plan *plan, const lx_call *call, const lx_tens
     if (!t)
         return LX_OK;
     arg->data = address(plan, t);
-    if (!arg->data)
+    if (!arg->data && !arg->source)
         return lx_fail(err, LX_EINTERNAL, "%s: %s: parameter %s has no memory",
                        call->label, lx_op_name(call->op), t->label);
     return LX_OK;
@@ -167,6 +194,16 @@ static int prepare_calls(lx_plan *plan, lx_error *err)
     return LX_OK;
 }
 
+static int hold_weights(lx_plan *plan, lx_error *err)
+{
+    for (; plan->n_held < plan->n_weights; plan->n_held++) {
+        const int rc = lx_param_hold(plan->weights[plan->n_held], plan->dev, err);
+        if (rc < 0)
+            return rc;
+    }
+    return LX_OK;
+}
+
 /* ---- a plan's life ----------------------------------------------------------------- */
 
 static int make_calls(lx_plan *plan, lx_error *err)
@@ -194,10 +231,12 @@ static int make_calls(lx_plan *plan, lx_error *err)
     return LX_OK;
 }
 
-/* Of the arena: on a device of its own memory, packed weights are beside it. */
+/* Of the arena: on a device of its own memory, weights are beside it. */
 static size_t arena_limit(const lx_plan *plan, const lx_plan_options *options)
 {
-    const size_t beside = plan->dev->uses_host_memory ? 0 : plan->memory.packed_bytes;
+    const size_t beside = plan->dev->uses_host_memory
+                              ? 0
+                              : plan->memory.packed_bytes + plan->memory.weight_bytes;
 
     return options->max_bytes > beside ? options->max_bytes - beside
                                        : options->max_bytes != 0;
@@ -210,7 +249,7 @@ static int make_schedule(lx_plan *plan, bool is_patient, lx_error *err)
     if ((rc = lx_schedule_init(&plan->schedule, plan->graph, err)) < 0 ||
         (rc = lx_schedule_join(&plan->schedule, plan->dev->joining, is_patient, err)) < 0)
         return rc;
-    plan->memory.packed_bytes = 0;
+    plan->memory.packed_bytes = plan->memory.weight_bytes = 0;
     return size_steps(plan, err);
 }
 
@@ -268,9 +307,11 @@ int lx_plan_take(lx_plan *plan, lx_plan *arena_of, lx_error *err)
     int rc;
 
     lx_assert(plan->is_dry && !plan->arena);
-    if ((rc = take_arena(plan, arena_of, err)) < 0 || (rc = prepare_calls(plan, err)) < 0)
+    if ((rc = hold_weights(plan, err)) < 0 ||
+        (rc = take_arena(plan, arena_of, err)) < 0 || (rc = prepare_calls(plan, err)) < 0)
         return rc;
     plan->is_dry = false;
+    lx_pack_trim(plan->dev); /* what only plans before had */
     return LX_OK;
 }
 
@@ -289,6 +330,9 @@ void lx_plan_free(lx_plan *plan)
             kernel->release(plan->dev, call);
     }
     drop_arena(plan);
+    while (plan->n_held > 0)
+        lx_param_let_go(plan->weights[--plan->n_held], plan->dev);
+    lx_free(plan->weights);
     lx_placement_release(&plan->placement);
     lx_schedule_release(&plan->schedule);
     lx_free(plan->calls);

@@ -26,6 +26,8 @@ struct lx_plan {
     size_t n_calls, n_prepared;
     double *flops; /* by call */
     lx_plan_memory memory;
+    lx_param **weights; /* that calls read as they are, of those with a source */
+    size_t n_weights, n_held;
     bool has_run;
     void *recording; /* of all calls, where the device can; NULL = not yet */
     bool is_profiled;

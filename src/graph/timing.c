@@ -138,6 +138,39 @@ static int fill(const bench *b, const lx_arg *arg, lx_error *err)
     return rc;
 }
 
+/* The parameter that operand k is; NULL: it is none. */
+static lx_param *param_of(const lx_plan *plan, size_t index, int k)
+{
+    const lx_schedule *s = &plan->schedule;
+    const lx_tensor *t = s->steps[index].in[k];
+    const lx_tensor_full *root = t ? lx_full(s->tensors[lx_schedule__root(s, t)]) : NULL;
+
+    return root && root->kind == LX_TENSOR_PARAM ? root->param : NULL;
+}
+
+/* Of the first n operands. */
+static void let_go(const lx_plan *plan, size_t index, int n)
+{
+    for (int k = 0; k < n; k++) {
+        lx_param *param = param_of(plan, index, k);
+        if (param)
+            lx_param_let_go(param, plan->dev);
+    }
+}
+
+static int hold(const lx_plan *plan, size_t index, lx_error *err)
+{
+    for (int k = 0; k < plan->schedule.steps[index].n_in; k++) {
+        lx_param *param = param_of(plan, index, k);
+        const int rc = param ? lx_param_hold(param, plan->dev, err) : LX_OK;
+        if (rc < 0) {
+            let_go(plan, index, k);
+            return rc;
+        }
+    }
+    return LX_OK;
+}
+
 /* Weights are the real ones, everything else lies in the bench's memory. */
 static int place(const bench *b, lx_call *call, size_t index, lx_error *err)
 {
@@ -147,12 +180,11 @@ static int place(const bench *b, lx_call *call, size_t index, lx_error *err)
     int rc = LX_OK;
 
     for (int k = 0; k < step->n_in && rc == LX_OK; k++) {
-        const lx_tensor_full *t;
+        const lx_param *param = param_of(b->plan, index, k);
         if (!step->in[k])
             continue;
-        t = lx_full(s->tensors[lx_schedule__root(s, step->in[k])]);
-        call->in[k].data = t->kind == LX_TENSOR_PARAM ? t->param->value : at;
-        if (t->kind != LX_TENSOR_PARAM) {
+        call->in[k].data = param ? param->value : at;
+        if (!param) {
             rc = fill(b, &call->in[k], err);
             at += bytes_of(&call->in[k]);
         }
@@ -200,13 +232,16 @@ static int time_kind(kind *k, const bench *b, lx_error *err)
     const lx_kernel *kernel = &b->plan->dev->kernels[call.op];
     int rc;
 
-    if ((rc = place(b, &call, k->call, err)) < 0)
+    if ((rc = hold(b->plan, k->call, err)) < 0)
         return rc;
-    if (kernel->prepare && (rc = kernel->prepare(b->plan->dev, &call, false, err)) < 0)
-        return rc;
+    if ((rc = place(b, &call, k->call, err)) < 0 ||
+        (kernel->prepare && (rc = kernel->prepare(b->plan->dev, &call, false, err)) < 0))
+        goto done;
     rc = run_kind(k, b, kernel, &call, err);
     if (kernel->release)
         kernel->release(b->plan->dev, &call);
+done:
+    let_go(b->plan, k->call, b->plan->schedule.steps[k->call].n_in);
     return rc;
 }
 
@@ -249,7 +284,8 @@ static void sum_up(lx_plan_timing *out, const lx_plan *plan, const kind *kinds, 
     }
 }
 
-int lx_plan_measure(lx_plan_timing *out, const lx_plan *plan, double budget, lx_error *err)
+int lx_plan_measure(lx_plan_timing *out, const lx_plan *plan, double budget,
+                    lx_error *err)
 {
     kind *kinds = lx_calloc(plan->n_calls + 1, sizeof *kinds);
     bench b = {.plan = plan, .pattern = lx_calloc(PATTERN, sizeof *b.pattern)};
@@ -276,6 +312,7 @@ int lx_plan_measure(lx_plan_timing *out, const lx_plan *plan, double budget, lx_
     if (rc == LX_OK)
         sum_up(out, plan, kinds, out->n_kinds);
 done:
+    lx_pack_trim(plan->dev);
     if (memory)
         plan->dev->free(plan->dev, memory);
     lx_free(b.pattern);

@@ -59,6 +59,7 @@ const char *lx_part_name(lx_part part); /* "UNet", "text encoder", "VAE" */
  * lx_checkpoint_unload(part) or close. dtype: LX_F32, or LX_F16 for a weight that the file holds so
  * (conv, linear and embedding take it; widening is exact). Where the device computes in host memory
  * and the file has the dtype asked for, the parameter is the mapped file itself and costs nothing.
+ * Where it has memory of its own, nothing is there until somebody holds or packs it (lx_param_hold).
  * 0, or LX_EFORMAT naming the missing key.
  */
 int lx_checkpoint_param(lx_param **out, lx_checkpoint *ckpt, lx_device *dev, lx_part part,

@@ -10,6 +10,8 @@
 /* One weight on one device in one dtype. */
 typedef struct lx_checkpoint_copy {
     lx_param param;
+    lx_weight_source source; /* of param, where the device has memory of its own */
+    const lx_tensor_view *view;
     lx_device *dev;
     bool is_borrowed; /* the file's own bytes */
     struct lx_checkpoint_copy *next;

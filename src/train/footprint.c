@@ -25,20 +25,28 @@ static size_t touched_of(const lx_footprint_of *of, const lx_checkpoint_weight *
 
 static void count_weights(lx_footprint *f, const lx_footprint_of *of)
 {
+    const bool is_vae_there = of->has_own_memory && !of->encodes_ahead;
+
     for (lx_part part = 0; part < LX_PART_COUNT; part++) {
         lx_checkpoint_weight weight;
         for (size_t at = 0; lx_checkpoint_held(&weight, of->checkpoint, part, &at);) {
             const size_t touched = touched_of(of, &weight);
             if (part == LX_VAE) {
+                if (is_vae_there)
+                    continue;
                 f->encoder += weight.is_mapped ? touched : weight.bytes;
             } else if (weight.is_mapped) {
                 f->mapped += weight.bytes;
                 f->touched += touched;
-            } else {
+            } else if (!of->has_own_memory) {
                 f->copied += weight.bytes;
             }
         }
     }
+    if (of->has_own_memory)
+        f->copied = of->held;
+    if (is_vae_there)
+        f->encoder += of->encoder_held;
 }
 
 static size_t latent_bytes(const lx_footprint_of *of)
@@ -95,7 +103,7 @@ int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *e
     f.latents = latent_bytes(of);
     if (of->config->max_data_loader_n_workers)
         f.reading = lx_prefetch_bytes(of->dataset, f.encodes_ahead);
-    if (of->is_copied_to_save || of->config->save_dtype != LX_F32)
+    if (of->has_own_memory || of->config->save_dtype != LX_F32)
         f.saving = n * (size_t)lx_dtype_bits(of->config->save_dtype) / 8;
     if ((rc = optimizer_bytes(&f.optimizer, of, err)) < 0)
         return rc;

@@ -38,9 +38,10 @@ typedef struct lx_footprint {
     bool is_cached;   /* latents are: the encoder is gone before the first step */
     bool encodes_ahead; /* the encoder works beside the steps, else between them */
     size_t peak;
-    /* Of a GPU, which has memory of its own (else 0): what it holds at its peak is its weights, packed,
-     * arena, lora, optimizer and context. arena has the libraries' workspaces in it. */
+    /* Of a GPU, which has memory of its own (else 0): what it holds at its peak is its weights, as they are and packed,
+     * arena, lora, optimizer and context, and the VAE where it stays there. arena has the libraries' workspaces in it. */
     size_t device, device_weights, packed, context;
+    size_t device_beside; /* of the device's, all but the step's weights and arena */
 } lx_footprint;
 
 /* What CUDA and the loaded libraries take of a GPU before anything is allocated: an estimate, not
@@ -57,7 +58,8 @@ typedef struct lx_footprint_of {
     size_t n_tensors;
     size_t program, arena, encoder_arena;
     bool encodes_ahead;
-    bool is_copied_to_save; /* the LoRA is in a device's own memory */
+    bool has_own_memory; /* the device has: the LoRA is copied to be saved, and weights are there as plans say: */
+    size_t held, encoder_held; /* of the step and of the VAE */
 } lx_footprint_of;
 
 int lx_footprint_count(lx_footprint *out, const lx_footprint_of *of, lx_error *err);

@@ -138,14 +138,15 @@ static int plan_for(size_plan **out, lx_latents *l, int width, int height, lx_er
     return rc;
 }
 
-int lx_latents_arena(size_t *out, lx_latents *l, int width, int height, lx_error *err)
+int lx_latents_memory(lx_plan_memory *out, lx_latents *l, int width, int height,
+                      lx_error *err)
 {
     size_plan *p;
     int rc;
 
     drop_plans(l);
     if ((rc = add_plan(&p, l, width, height, err)) == LX_OK)
-        *out = lx_plan_memory_of(p->plan).arena_bytes;
+        *out = lx_plan_memory_of(p->plan);
     drop_plans(l);
     return rc;
 }

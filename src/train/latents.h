@@ -19,9 +19,10 @@ int lx_latents_new(lx_latents **out, lx_device *dev, lx_checkpoint *checkpoint,
 /* Takes what encoding images of these buckets needs. */
 int lx_latents_prepare(lx_latents *latents, const lx_bucket *buckets, size_t n,
                        lx_error *err);
-/* Bytes of the encoder's arena at a size, for which no plan is kept, nor any other; its weights are parameters of the checkpoint afterwards. */
-int lx_latents_arena(size_t *out, lx_latents *latents, int width, int height,
-                     lx_error *err);
+/* What the encoder holds at a size, for which no plan is kept, nor any other; its weights are parameters of the checkpoint
+ * afterwards. */
+int lx_latents_memory(lx_plan_memory *out, lx_latents *latents, int width, int height,
+                      lx_error *err);
 /* The time that encoding one image takes; budget as lx_plan_measure's. */
 int lx_latents_time(lx_plan_timing *out, lx_latents *latents, int width, int height,
                     double budget, lx_error *err);

@@ -87,9 +87,9 @@ static inline lx_device *lx_train__encoder_dev(const lx_train *t)
 
 /* ---- session_memory.c: what it will hold ------------------------------------------------ */
 
-/* The VAE's arena for the largest image; its weights stay listed, to be counted. */
-int lx_train__encoder_arena(size_t *out, const lx_train *t, lx_error *err);
-int lx_train__count_footprint(lx_footprint *out, lx_train *t, size_t encoder,
+/* What the VAE holds for the largest image; its weights stay listed, to be counted. */
+int lx_train__encoder_memory(lx_plan_memory *out, const lx_train *t, lx_error *err);
+int lx_train__count_footprint(lx_footprint *out, lx_train *t, const lx_plan_memory *encoder,
                               lx_error *err);
 /* An lx_step_model.beside_arena; context is the lx_train. */
 int lx_train__beside_arena(void *context, size_t *out, lx_error *err);

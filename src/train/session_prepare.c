@@ -63,8 +63,8 @@ static uint64_t total_batches(const lx_train *t)
     const lx_step_count *n = &t->count;
     const int64_t per_epoch = n->steps_per_epoch ? n->steps_per_epoch : 1,
                   epochs = n->total_steps / per_epoch,
-                  rest = n->total_steps % per_epoch *
-                         t->config->gradient_accumulation_steps;
+                  rest =
+                      n->total_steps % per_epoch * t->config->gradient_accumulation_steps;
 
     return (uint64_t)(epochs * n->batches_per_epoch + rest);
 }
@@ -238,14 +238,14 @@ int lx_train_estimate(lx_footprint *out, lx_train *t, lx_error *err)
                                  .config = t->config,
                                  .beside_arena = lx_train__beside_arena,
                                  .beside_context = t};
-    size_t encoder = 0;
+    lx_plan_memory encoder = {0};
     int rc;
 
     if ((rc = lx_latents_new(&t->latents, lx_train__encoder_dev(t), t->checkpoint, &t->sd,
                              err)) < 0 ||
         (rc = lx_step_new(&t->step, &model, err)) < 0 ||
         (rc = prepare_plans(t, err)) < 0 ||
-        (rc = lx_train__encoder_arena(&encoder, t, err)) < 0)
+        (rc = lx_train__encoder_memory(&encoder, t, err)) < 0)
         return rc;
-    return lx_train__count_footprint(out, t, encoder, err);
+    return lx_train__count_footprint(out, t, &encoder, err);
 }

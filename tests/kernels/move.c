@@ -98,10 +98,12 @@ static void test_permute__moves_every_element(void **state)
 /* <up(x), g> = <x, up_dx(g)> whatever the sizes, and doubling repeats every pixel. */
 static void test_upsample_nearest__gradient_is_its_transpose(void **state)
 {
-    static const int sizes[][4] = {{4, 4, 8, 8}, {3, 4, 5, 7}, {1, 1, 3, 2}, {5, 3, 5, 3}, {7, 5, 13, 9}};
+    static const int sizes[][4] = {
+        {4, 4, 8, 8}, {3, 4, 5, 7}, {1, 1, 3, 2}, {5, 3, 5, 3}, {7, 5, 13, 9}};
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        const int h = sizes[i][0], w = sizes[i][1], H = sizes[i][2], W = sizes[i][3], C = 3;
+        const int h = sizes[i][0], w = sizes[i][1], H = sizes[i][2], W = sizes[i][3],
+                  C = 3;
         lx_case *up = lx_case_new(LX_OP_upsample_nearest);
         lx_case *down = lx_case_new(LX_OP_upsample_nearest_dx);
         double there = 0, back = 0;
@@ -139,7 +141,8 @@ static void test_embedding__looks_up_rows(void **state)
     for (int i = 0; i < 7; i++) {
         assert_true(out(c, i) == lx_case_input(c, 1)[14 + i]);
         assert_true(out(c, 7 + i) == lx_case_input(c, 1)[i]);
-        assert_true(isnan(out(c, 14 + i)) && isnan(out(c, 21 + i))); /* there is no such row */
+        assert_true(isnan(out(c, 14 + i)) &&
+                    isnan(out(c, 21 + i))); /* there is no such row */
     }
     lx_case_free(c);
 }
@@ -186,7 +189,8 @@ static void test_cast__refuses_what_it_cannot_do(void **state)
     assert_int_equal(lx_device_open_cpu(&dev, 1, &err), 0);
     call.in[0].dtype = LX_F16;
     call.out[0].dtype = LX_I64;
-    assert_int_equal(dev->kernels[LX_OP_cast].prepare(dev, &call, true, &err), LX_EUNSUPPORTED);
+    assert_int_equal(dev->kernels[LX_OP_cast].prepare(dev, &call, true, &err),
+                     LX_EUNSUPPORTED);
     call.out[0].dtype = LX_F32;
     assert_int_equal(dev->kernels[LX_OP_cast].prepare(dev, &call, true, &err), 0);
     lx_device_close(dev);
@@ -197,21 +201,45 @@ static void test_pack__is_shared_and_counted(void **state)
 {
     lx_device *dev;
     lx_error err = {0};
-    float weight[4] = {0};
+    float values[4] = {0};
+    const lx_arg weight = {.data = values};
     void *a, *b;
     bool is_new;
 
     assert_int_equal(lx_device_open_cpu(&dev, 1, &err), 0);
-    assert_int_equal(lx_pack_get(dev, weight, 1, 100, &a, &is_new, &err), 0);
+    assert_int_equal(lx_pack_get(dev, &weight, 1, 100, &a, &is_new, &err), 0);
     assert_true(is_new && dev->bytes_now == 100);
-    assert_int_equal(lx_pack_get(dev, weight, 1, 100, &b, &is_new, &err), 0);
+    assert_int_equal(lx_pack_get(dev, &weight, 1, 100, &b, &is_new, &err), 0);
     assert_true(!is_new && a == b && dev->bytes_now == 100);
-    assert_int_equal(lx_pack_get(dev, weight, 2, 50, &b, &is_new, &err), 0);
+    assert_int_equal(lx_pack_get(dev, &weight, 2, 50, &b, &is_new, &err), 0);
     assert_true(is_new && a != b && dev->bytes_peak == 150);
-    lx_pack_put(dev, weight, 1);
+    lx_pack_put(dev, &weight, 1);
     assert_true(dev->bytes_now == 150);
-    lx_pack_put(dev, weight, 1);
-    lx_pack_put(dev, weight, 2);
+    lx_pack_put(dev, &weight, 1);
+    lx_pack_spoil(dev, &weight, 2);
+    assert_true(dev->bytes_now == 0);
+    lx_device_close(dev);
+}
+
+/* Copies of a weight with a source outlive their users until they are asked to go. */
+static void test_pack__waits_for_the_next_plan(void **state)
+{
+    const lx_weight_source source = {0};
+    const lx_arg weight = {.source = &source};
+    lx_device *dev;
+    lx_error err = {0};
+    void *a, *b;
+    bool is_new;
+
+    assert_int_equal(lx_device_open_cpu(&dev, 1, &err), 0);
+    assert_int_equal(lx_pack_get(dev, &weight, 1, 100, &a, &is_new, &err), 0);
+    lx_pack_put(dev, &weight, 1);
+    assert_int_equal(lx_pack_get(dev, &weight, 1, 100, &b, &is_new, &err), 0);
+    assert_true(!is_new && a == b && dev->bytes_now == 100);
+    lx_pack_trim(dev);
+    assert_true(dev->bytes_now == 100);
+    lx_pack_put(dev, &weight, 1);
+    lx_pack_trim(dev);
     assert_true(dev->bytes_now == 0);
     lx_device_close(dev);
 }
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_cast__widens_and_narrows),
         cmocka_unit_test(test_cast__refuses_what_it_cannot_do),
         cmocka_unit_test(test_pack__is_shared_and_counted),
+        cmocka_unit_test(test_pack__waits_for_the_next_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,14 +18,14 @@ static const int64_t shape[] = {2, 4, 8}, flat[] = {8, 8};
 static void draw_weights(lx_random_graph *r, uint64_t seed)
 {
     static const lx_param kinds[LX_RANDOM_PARAMS] = {
-        {"square", LX_F32, 2, {8, 8}, NULL, NULL, NULL, LX_F32},
-        {"square_too", LX_F32, 2, {8, 8}, NULL, NULL, NULL, LX_F32},
-        {"down", LX_F32, 2, {2, 8}, NULL, NULL, NULL, LX_F32},
-        {"up", LX_F32, 2, {8, 2}, NULL, NULL, NULL, LX_F32},
-        {"norm_w", LX_F32, 1, {8}, NULL, NULL, NULL, LX_F32},
-        {"norm_b", LX_F32, 1, {8}, NULL, NULL, NULL, LX_F32},
-        {"factor", LX_F32, 1, {2}, NULL, NULL, NULL, LX_F32},
-        {"factor_too", LX_F32, 1, {2}, NULL, NULL, NULL, LX_F32},
+        {.name = "square", .dtype = LX_F32, .n_dims = 2, .shape = {8, 8}},
+        {.name = "square_too", .dtype = LX_F32, .n_dims = 2, .shape = {8, 8}},
+        {.name = "down", .dtype = LX_F32, .n_dims = 2, .shape = {2, 8}},
+        {.name = "up", .dtype = LX_F32, .n_dims = 2, .shape = {8, 2}},
+        {.name = "norm_w", .dtype = LX_F32, .n_dims = 1, .shape = {8}},
+        {.name = "norm_b", .dtype = LX_F32, .n_dims = 1, .shape = {8}},
+        {.name = "factor", .dtype = LX_F32, .n_dims = 1, .shape = {2}},
+        {.name = "factor_too", .dtype = LX_F32, .n_dims = 1, .shape = {2}},
     };
     lx_rng stream = lx_rng_stream(seed, LX_RNG_TEST, 1, 0);
 

@@ -246,8 +246,10 @@ BUILD(group_norm_silu_frozen)
      * do not
      */
     static float ones[4] = {1, 0.5f, 2, -1}, some[4] = {0.1f, 0, -1, 0.3f};
-    static lx_param weight = {"weight", LX_F32, 1, {4}, ones, NULL, NULL, LX_F32};
-    static lx_param bias = {"bias", LX_F32, 1, {4}, some, NULL, NULL, LX_F32};
+    static lx_param weight = {
+        .name = "weight", .dtype = LX_F32, .n_dims = 1, .shape = {4}, .value = ones};
+    static lx_param bias = {
+        .name = "bias", .dtype = LX_F32, .n_dims = 1, .shape = {4}, .value = some};
     return lx_op_group_norm(g, x[0], lx_graph_param(g, &weight), lx_graph_param(g, &bias),
                             2, 1e-5f, true);
 }
@@ -290,8 +292,9 @@ BUILD(scale)
 BUILD(mul_add)
 {
     static float a[2] = {0.5f, -2}, b[2] = {3, 0.25f};
-    static lx_param pa = {"a", LX_F32, 1, {2}, a, NULL, NULL, LX_F32},
-                    pb = {"b", LX_F32, 1, {2}, b, NULL, NULL, LX_F32};
+    static lx_param
+        pa = {.name = "a", .dtype = LX_F32, .n_dims = 1, .shape = {2}, .value = a},
+        pb = {.name = "b", .dtype = LX_F32, .n_dims = 1, .shape = {2}, .value = b};
     return lx_op_mul_add(g, lx_graph_param(g, &pa), x[0], lx_graph_param(g, &pb), x[1]);
 }
 BUILD(concat)
@@ -388,7 +391,12 @@ static void check_loss(lx_loss_type type)
     float x[8] = {1, 2, -1, 0.5f, 0.25f, -3, 1, 1}, weights[2] = {0.5f, 2};
     float target[12] = {1, 0, 2, -1, 3, 0.5f, 1, 1, 0, 0, -2, 4};
     int64_t timesteps[2] = {3, 900};
-    lx_param param = {"w", LX_F32, 2, {3, 2}, w, gradient, NULL, LX_F32};
+    lx_param param = {.name = "w",
+                      .dtype = LX_F32,
+                      .n_dims = 2,
+                      .shape = {3, 2},
+                      .value = w,
+                      .gradient = gradient};
     lx_graph *g = lx_graph_new();
     lx_tensor *tx, *tt, *ts, *tw, *l;
     lx_plan *plan;
@@ -452,8 +460,14 @@ static size_t count_op(const lx_graph *g, int op)
 static void test_graph_gradient__stops_at_the_first_parameter(void **state)
 {
     float values[16] = {0}, buffer[16] = {0};
-    lx_param frozen = {"frozen", LX_F32, 2, {4, 4}, values, NULL, NULL, LX_F32};
-    lx_param trained = {"trained", LX_F32, 2, {4, 4}, values, buffer, NULL, LX_F32};
+    lx_param frozen = {
+        .name = "frozen", .dtype = LX_F32, .n_dims = 2, .shape = {4, 4}, .value = values};
+    lx_param trained = {.name = "trained",
+                        .dtype = LX_F32,
+                        .n_dims = 2,
+                        .shape = {4, 4},
+                        .value = values,
+                        .gradient = buffer};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){3, 4}), *seed;
     lx_tensor *wf = lx_graph_param(g, &frozen), *wt = lx_graph_param(g, &trained), *y;

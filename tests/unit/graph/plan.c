@@ -206,9 +206,20 @@ static size_t count_calls(const lx_plan *plan, lx_op_id op)
 static void test_graph_plan__residuals_and_forks_are_folded(void **state)
 {
     float values[64] = {0}, buffers[2][64] = {{0}};
-    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL, NULL, LX_F32};
-    lx_param down = {"down", LX_F32, 2, {2, 8}, values, buffers[0], NULL, LX_F32};
-    lx_param up = {"up", LX_F32, 2, {8, 2}, values, buffers[1], NULL, LX_F32};
+    lx_param w = {
+        .name = "w", .dtype = LX_F32, .n_dims = 2, .shape = {8, 8}, .value = values};
+    lx_param down = {.name = "down",
+                     .dtype = LX_F32,
+                     .n_dims = 2,
+                     .shape = {2, 8},
+                     .value = values,
+                     .gradient = buffers[0]};
+    lx_param up = {.name = "up",
+                   .dtype = LX_F32,
+                   .n_dims = 2,
+                   .shape = {8, 2},
+                   .value = values,
+                   .gradient = buffers[1]};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){4, 8}), *h, *y, *s;
     lx_plan *plan;
@@ -235,7 +246,8 @@ static void test_graph_plan__residuals_and_forks_are_folded(void **state)
 static void test_graph_plan__what_nobody_reads_is_left_out(void **state)
 {
     float values[8] = {0};
-    lx_param w = {"w", LX_F32, 1, {8}, values, NULL, NULL, LX_F32};
+    lx_param w = {
+        .name = "w", .dtype = LX_F32, .n_dims = 1, .shape = {8}, .value = values};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 3, (int64_t[]){1, 4, 8});
     lx_tensor *tw = lx_graph_param(g, &w), *y = lx_op_layer_norm(g, x, tw, tw, 1e-5f);
@@ -255,7 +267,8 @@ static void test_graph_plan__what_nobody_reads_is_left_out(void **state)
 static void test_graph_plan__a_chain_needs_no_more_than_its_widest_step(void **state)
 {
     float values[64] = {0};
-    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL, NULL, LX_F32};
+    lx_param w = {
+        .name = "w", .dtype = LX_F32, .n_dims = 2, .shape = {8, 8}, .value = values};
     lx_graph *g = lx_graph_new();
     lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){128, 8});
     lx_plan *plan;
@@ -323,6 +336,86 @@ static void test_graph_plan__a_dry_plan_is_timed(void **state)
     }
     lx_plan_free(dry);
     lx_random_graph_release(&r);
+}
+
+/* A weight with a source: an identity of 4, or an error. */
+typedef struct given {
+    lx_weight_source source;
+    int n_reads;
+    bool fails;
+} given;
+
+static int give(const lx_weight_source *source, void *dst, size_t first, size_t n,
+                lx_error *err)
+{
+    given *from = (given *)(uintptr_t)source;
+    float *to = dst;
+
+    from->n_reads++;
+    for (size_t i = 0; i < n; i++)
+        to[i] = (first + i) % 5 ? 0 : 1;
+    return from->fails ? lx_fail(err, LX_EIO, "no more of it") : LX_OK;
+}
+
+/* x w, twice over. */
+static lx_graph *square_of(lx_param *w)
+{
+    lx_graph *g = lx_graph_new();
+    lx_tensor *x = lx_graph_input(g, "x", LX_F32, 2, (int64_t[]){3, 4}),
+              *weight = lx_graph_param(g, w);
+
+    x = lx_op_linear(g, lx_op_linear(g, x, weight, NULL, 1), weight, NULL, 1);
+    lx_graph_output(g, "y", x);
+    return g;
+}
+
+/* It is in the device's memory once, while a plan needs it, and waits there for the next one. */
+static void test_graph_plan__weights_are_there_while_they_are_read(void **state)
+{
+    given from = {.source.read = give};
+    lx_param w = {.name = "w",
+                  .dtype = LX_F32,
+                  .n_dims = 2,
+                  .shape = {4, 4},
+                  .source = &from.source};
+    lx_graph *g = square_of(&w);
+    const size_t before = dev->bytes_now;
+    float x[12], y[12];
+    lx_plan *plans[2];
+    lx_plan_memory m;
+    lx_error err = {0};
+
+    plans[0] = plan_of(g, (lx_plan_options){.dry_run = true});
+    m = lx_plan_memory_of(plans[0]);
+    assert_int_equal(m.weight_bytes, sizeof(float[16]));
+    assert_int_equal(from.n_reads, 0);
+    lx_plan_free(plans[0]);
+    for (int i = 0; i < 2; i++)
+        plans[i] = plan_of(g, (lx_plan_options){.arena_of = i ? plans[0] : NULL});
+    assert_int_equal(from.n_reads, 1);
+    assert_int_equal(dev->bytes_now - before,
+                     m.arena_bytes + m.packed_bytes + m.weight_bytes);
+    for (int i = 0; i < 12; i++)
+        x[i] = (float)i;
+    assert_int_equal(lx_plan_set(plans[1], "x", x, sizeof x, &err), 0);
+    assert_int_equal(lx_plan_run(plans[1], &err), 0);
+    assert_int_equal(lx_plan_get(plans[1], "y", y, sizeof y, &err), 0);
+    assert_memory_equal(x, y, sizeof x);
+    lx_plan_free(plans[0]);
+    assert_non_null(w.value);
+    lx_plan_free(plans[1]);
+    assert_null(w.value);
+    plans[0] = plan_of(g, (lx_plan_options){0});
+    assert_int_equal(from.n_reads, 1);
+    lx_plan_free(plans[0]);
+    lx_pack_trim(dev);
+    assert_int_equal(dev->bytes_now, before);
+
+    from.fails = true;
+    assert_int_equal(lx_plan_new(&plans[0], g, dev, &(lx_plan_options){0}, &err), LX_EIO);
+    assert_non_null(strstr(err.text, "no more of it"));
+    assert_int_equal(dev->bytes_now, before);
+    lx_graph_free(g);
 }
 
 static void test_graph_plan__plans_share_an_arena(void **state)
@@ -430,7 +523,12 @@ static void test_graph_plan__survives_lack_of_memory(void **state)
         lx_error err = {0};
         lx_plan *plan = NULL;
         float values[16] = {0}, gradient[16] = {0};
-        lx_param w = {"w", LX_F32, 2, {4, 4}, values, gradient, NULL, LX_F32};
+        lx_param w = {.name = "w",
+                      .dtype = LX_F32,
+                      .n_dims = 2,
+                      .shape = {4, 4},
+                      .value = values,
+                      .gradient = gradient};
         int rc = LX_ENOMEM;
         lx_graph *g;
 
@@ -468,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_graph_plan__a_chain_needs_no_more_than_its_widest_step),
         cmocka_unit_test(test_graph_plan__a_dry_run_knows_every_byte),
         cmocka_unit_test(test_graph_plan__a_dry_plan_is_timed),
+        cmocka_unit_test(test_graph_plan__weights_are_there_while_they_are_read),
         cmocka_unit_test(test_graph_plan__plans_share_an_arena),
         cmocka_unit_test(test_graph_plan__transfers_are_checked),
         cmocka_unit_test(test_graph_plan__profile_counts_every_call),

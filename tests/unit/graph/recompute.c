@@ -108,10 +108,22 @@ static void build_stack(lx_graph *g, lx_param *w, lx_param *down, lx_param *up,
 static void test_graph_recompute__a_deep_stack_shrinks_by_the_square_root(void **state)
 {
     float values[64] = {0}, buffers[2][64] = {{0}};
-    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL, NULL, LX_F32};
-    lx_param down = {"down", LX_F32, 2, {2, 8}, values, buffers[0], NULL, LX_F32};
-    lx_param up = {"up", LX_F32, 2, {8, 2}, values, buffers[1], NULL, LX_F32};
-    lx_param norm = {"norm", LX_F32, 1, {8}, values, NULL, NULL, LX_F32};
+    lx_param w = {
+        .name = "w", .dtype = LX_F32, .n_dims = 2, .shape = {8, 8}, .value = values};
+    lx_param down = {.name = "down",
+                     .dtype = LX_F32,
+                     .n_dims = 2,
+                     .shape = {2, 8},
+                     .value = values,
+                     .gradient = buffers[0]};
+    lx_param up = {.name = "up",
+                   .dtype = LX_F32,
+                   .n_dims = 2,
+                   .shape = {8, 2},
+                   .value = values,
+                   .gradient = buffers[1]};
+    lx_param norm = {
+        .name = "norm", .dtype = LX_F32, .n_dims = 1, .shape = {8}, .value = values};
     lx_graph *g = lx_graph_new();
     lx_plan_options options = {.dry_run = true};
     lx_plan_memory whole, cheap, least;
@@ -161,10 +173,22 @@ static void test_graph_recompute__a_deep_stack_shrinks_by_the_square_root(void *
 static void test_graph_recompute__survives_lack_of_memory(void **state)
 {
     float values[64] = {0}, buffers[2][64] = {{0}};
-    lx_param w = {"w", LX_F32, 2, {8, 8}, values, NULL, NULL, LX_F32};
-    lx_param down = {"down", LX_F32, 2, {2, 8}, values, buffers[0], NULL, LX_F32};
-    lx_param up = {"up", LX_F32, 2, {8, 2}, values, buffers[1], NULL, LX_F32};
-    lx_param norm = {"norm", LX_F32, 1, {8}, values, NULL, NULL, LX_F32};
+    lx_param w = {
+        .name = "w", .dtype = LX_F32, .n_dims = 2, .shape = {8, 8}, .value = values};
+    lx_param down = {.name = "down",
+                     .dtype = LX_F32,
+                     .n_dims = 2,
+                     .shape = {2, 8},
+                     .value = values,
+                     .gradient = buffers[0]};
+    lx_param up = {.name = "up",
+                   .dtype = LX_F32,
+                   .n_dims = 2,
+                   .shape = {8, 2},
+                   .value = values,
+                   .gradient = buffers[1]};
+    lx_param norm = {
+        .name = "norm", .dtype = LX_F32, .n_dims = 1, .shape = {8}, .value = values};
     lx_graph *g = lx_graph_new();
     lx_plan_options options = {.dry_run = true};
     lx_plan *plan = NULL;
