@@ -25,8 +25,9 @@ if(LX_COVERAGE)
   # Kernels are not counted, so that they stay as fast as they are.
   target_compile_options(lx_flags INTERFACE
     $<$<NOT:$<STREQUAL:$<TARGET_PROPERTY:NAME>,lx_kernels>>:--coverage;-fprofile-abs-path;-fprofile-update=atomic>)
-  # What a child counted is written when it ends by _exit, too (tests/support/coverage/exit.c).
-  target_link_options(lx_flags INTERFACE --coverage -Wl,--wrap=_exit)
+  # What a child counted is written when it ends by _exit or becomes another program, too
+  # (tests/support/coverage/exit.c).
+  target_link_options(lx_flags INTERFACE --coverage -Wl,--wrap=_exit,--wrap=execl,--wrap=execlp,--wrap=execv,--wrap=execvp)
 elseif(LX_HARDEN AND NOT LX_SANITIZE AND NOT LX_FUZZ AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   # Some distributions define the macro themselves, at a lower level.
   target_compile_options(lx_flags INTERFACE

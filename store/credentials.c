@@ -1,6 +1,5 @@
 #include "store/credentials.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -8,13 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/str.h"
+#include "store/internal.h"
 
 enum { MOST_ANSWER = 64 << 10, PATIENCE_S = 60 };
 
@@ -95,20 +93,32 @@ static void run_git(const char *action, int input)
     _exit(127);
 }
 
-static double seconds_now(void)
+/* All that it answers to a request; false: it took too long, or says too much. */
+static bool converse(lx_str *answer, int fd, const char *request)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Its answer to a request; false: none, or it took too long. */
-static bool ask_git(lx_str *answer, const char *action, const char *request)
-{
-    double deadline = seconds_now() + PATIENCE_S;
-    int ends[2], status = -1;
+    const double deadline = store__deadline(PATIENCE_S);
     char piece[4096];
     ssize_t got = -1;
+
+    if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0)
+        return false;
+    shutdown(fd, SHUT_WR);
+    while (answer->len < MOST_ANSWER) {
+        struct pollfd wait = {.fd = fd, .events = POLLIN};
+        if (poll(&wait, 1, store__poll_time(deadline)) <= 0 ||
+            (got = read(fd, piece, sizeof piece)) <= 0)
+            break;
+        lx_str_append(answer, piece, (size_t)got);
+    }
+    memset(piece, 0, sizeof piece);
+    return got == 0;
+}
+
+/* Its answer to a request; false: none. */
+static bool ask_git(lx_str *answer, const char *action, const char *request)
+{
+    bool is_whole = false;
+    int ends[2], status = -1;
     pid_t child;
 
     lx_str_clear(answer);
@@ -117,26 +127,14 @@ static bool ask_git(lx_str *answer, const char *action, const char *request)
     if ((child = fork()) == 0)
         run_git(action, ends[1]);
     close(ends[1]);
-    if (child > 0 && send(ends[0], request, strlen(request), MSG_NOSIGNAL) > 0)
-        shutdown(ends[0], SHUT_WR);
-    while (child > 0 && answer->len < MOST_ANSWER) {
-        struct pollfd wait = {.fd = ends[0], .events = POLLIN};
-        double left = deadline - seconds_now();
-        if (left <= 0 || poll(&wait, 1, (int)(left * 1000) + 1) <= 0 ||
-            (got = read(ends[0], piece, sizeof piece)) <= 0)
-            break;
-        lx_str_append(answer, piece, (size_t)got);
+    if (child > 0) {
+        is_whole = converse(answer, ends[0], request);
+        if (!is_whole)
+            kill(child, SIGKILL);
+        status = store__wait_for(child);
     }
     close(ends[0]);
-    memset(piece, 0, sizeof piece);
-    if (child > 0) {
-        if (got != 0)
-            kill(child, SIGKILL);
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-            ;
-    }
-    return child > 0 && got == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
-           !answer->failed;
+    return is_whole && status == 0 && !answer->failed;
 }
 
 /* protocol, host and path of an address; a newline in it would be a line of its own. */
@@ -166,7 +164,7 @@ static char *line_value(const char *text, const char *key)
 {
     size_t n = strlen(key);
 
-    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+    for (const char *line = text; line; line = strchr(line, '\n')) {
         line += *line == '\n';
         if (strncmp(line, key, n) == 0 && line[n] == '=')
             return lx_strndup(line + n + 1, strcspn(line + n + 1, "\n"));
@@ -202,8 +200,8 @@ static int from_helper(git_credential **out, store__credentials *c, const char *
 
     c->is_helper_tried = true;
     if (put_request(&request, url, user) && ask_git(&answer, "fill", request.data)) {
-        name = line_value(answer.data, "username");
-        password = line_value(answer.data, "password");
+        name = line_value(lx_str_text(&answer), "username");
+        password = line_value(lx_str_text(&answer), "password");
         if (name && password && *password &&
             (code = store__git2.credential_userpass_plaintext_new(out, name, password)) ==
                 0) {

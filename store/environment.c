@@ -1,10 +1,14 @@
 /* The machine a run ran on, and whether its process still lives. */
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <git2.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -41,7 +45,7 @@ static void add_variables(cJSON *root)
         char *equals = strchr(*e, '=');
         char name[128];
         if (!equals || !is_allowed(*e) || (size_t)(equals - *e) >= sizeof name)
-            continue;
+            continue; /* whoever starts us may put there what is no variable */
         memcpy(name, *e, (size_t)(equals - *e));
         name[equals - *e] = '\0';
         if (!lx_is_secret_name(name) &&
@@ -52,12 +56,13 @@ static void add_variables(cJSON *root)
 
 static void add_cpu(cJSON *root)
 {
-    char line[512], *colon;
+    static const char before[] = "model name\t: "; /* where the processor has a name */
+    char line[512];
     FILE *f = fopen("/proc/cpuinfo", "re");
     while (f && fgets(line, sizeof line, f))
-        if (lx_starts_with(line, "model name") && (colon = strchr(line, ':'))) {
+        if (lx_starts_with(line, before)) {
             line[strcspn(line, "\n")] = '\0';
-            cJSON_AddStringToObject(root, "cpu", colon + 2);
+            cJSON_AddStringToObject(root, "cpu", line + sizeof before - 1);
             break;
         }
     if (f)
@@ -80,14 +85,13 @@ char *store__environment(void)
 {
     cJSON *root = cJSON_CreateObject();
     lx_str text = LX_STR_INIT, clean = LX_STR_INIT;
-    struct utsname system;
+    struct utsname system = {0};
     char *out = NULL;
 
-    if (uname(&system) == 0) {
-        cJSON_AddStringToObject(root, "system", system.sysname);
-        cJSON_AddStringToObject(root, "kernel", system.release);
-        cJSON_AddStringToObject(root, "machine", system.machine);
-    }
+    uname(&system);
+    cJSON_AddStringToObject(root, "system", system.sysname);
+    cJSON_AddStringToObject(root, "kernel", system.release);
+    cJSON_AddStringToObject(root, "machine", system.machine);
     add_cpu(root);
     add_versions(root);
     add_variables(root);
@@ -105,10 +109,10 @@ char *store__environment(void)
 
 static void read_boot_id(char out[40])
 {
+    enum { LENGTH = 36 }; /* of a UUID */
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    out[0] = '\0';
-    if (f && fgets(out, 40, f))
-        out[strcspn(out, "\n")] = '\0';
+    size_t n = f ? fread(out, 1, LENGTH, f) : 0;
+    out[n] = '\0';
     if (f)
         fclose(f);
 }
@@ -116,7 +120,8 @@ static void read_boot_id(char out[40])
 /* Field 22 of /proc/PID/stat, in ticks since boot; 0 when there is no such process. */
 static int64_t start_of(int64_t pid)
 {
-    char path[64], text[1024], *at;
+    /* A process that ends while it is asked says nothing: then this is where its name ends. */
+    char path[64], text[1024] = ")";
     long long start = 0;
     size_t n;
     FILE *f;
@@ -124,15 +129,34 @@ static int64_t start_of(int64_t pid)
     snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
     if (!(f = fopen(path, "re")))
         return 0;
-    n = fread(text, 1, sizeof text - 1, f);
+    n = fread(text + 1, 1, sizeof text - 2, f);
     fclose(f);
-    text[n] = '\0';
-    at = strrchr(text, ')'); /* the name may hold anything */
-    for (int field = 2; at && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at)
-        sscanf(at, " %lld", &start);
+    text[1 + n] = '\0';
+    sscanf(strrchr(text, ')'), /* the name may hold anything */
+           ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+           " %lld",
+           &start);
     return start;
+}
+
+int store__wait_for(int64_t pid)
+{
+    int status = -1;
+    while (waitpid((pid_t)pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status;
+}
+
+double store__deadline(double seconds)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec + seconds;
+}
+
+int store__poll_time(double deadline)
+{
+    return (int)(1000 * fmax(deadline - store__deadline(0), 0));
 }
 
 store__process store__process_of(int64_t pid)

@@ -25,7 +25,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -168,9 +167,11 @@ static bool send_untracked(cJSON *root, int fd, git_repository *repo)
         return true;
     for (size_t i = 0; i < store__git2.status_list_entrycount(list) && is_sent; i++) {
         const git_status_entry *entry = store__git2.status_byindex(list, i);
-        const char *name =
-            entry->index_to_workdir ? entry->index_to_workdir->new_file.path : NULL;
-        if (!(entry->status & GIT_STATUS_WT_NEW) || !name || !is_source(name))
+        const char *name;
+        if (!(entry->status & GIT_STATUS_WT_NEW))
+            continue;
+        name = entry->index_to_workdir->new_file.path;
+        if (!is_source(name))
             continue;
         is_kept = false;
         if (n_kept < MOST_SOURCES)
@@ -292,38 +293,27 @@ static void become_child(int fd, const char *program, const char *folder)
 
 /* ---- the parent ------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static const char too_slow[] = "reading the git state took more than 20 s";
 
 /* All that the child says; why it was not waited for, or NULL. */
 static const char *receive(lx_str *answer, int fd)
 {
-    const int64_t end = now_ms() + PATIENCE_S * 1000;
+    const double deadline = store__deadline(PATIENCE_S);
     char piece[16384];
 
-    for (;;) {
+    while (answer->len <= MOST_ANSWER) {
         struct pollfd p = {fd, POLLIN, 0};
-        int64_t left = end - now_ms();
+        int ready = poll(&p, 1, store__poll_time(deadline));
         ssize_t got;
-        if (left <= 0)
+        if (ready == 0)
             return too_slow;
-        if (poll(&p, 1, (int)left) <= 0)
-            continue;
-        if ((got = read(fd, piece, sizeof piece)) == 0)
-            return NULL;
-        if (got < 0 && errno != EINTR)
-            return "the git state cannot be read";
-        if (got > 0)
-            lx_str_append(answer, piece, (size_t)got);
-        if (answer->len > MOST_ANSWER)
-            return "the git state is larger than 64 MiB";
+        if (ready < 0)
+            continue; /* a signal */
+        if ((got = read(fd, piece, sizeof piece)) <= 0)
+            return got < 0 ? "the git state cannot be read" : NULL;
+        lx_str_append(answer, piece, (size_t)got);
     }
+    return "the git state is larger than 64 MiB";
 }
 
 typedef struct reader {
@@ -418,7 +408,7 @@ static int find_reader(reader *r, const char *folder, lx_error *err)
 static int ask_child(lx_str *answer, const char **problem, const char *folder,
                      lx_error *err)
 {
-    int status = 0, rc;
+    int status, rc;
     reader r;
 
     if ((rc = find_reader(&r, folder, err)) < 0)
@@ -426,8 +416,7 @@ static int ask_child(lx_str *answer, const char **problem, const char *folder,
     if ((*problem = receive(answer, r.fd)) != NULL)
         kill(r.pid, SIGKILL);
     close(r.fd);
-    while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
-    }
+    status = store__wait_for(r.pid);
     if (!*problem && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         *problem = too_slow;
     return lx_str_check(answer, err);
@@ -523,13 +512,12 @@ static int finish_json(char **json, git_answer *a, const char *problem, lx_error
         problem = "reading the git state failed";
     if (!a->root && !problem)
         return LX_OK;
-    if (!a->root)
-        a->root = cJSON_CreateObject();
+    if (!a->root && !(a->root = cJSON_CreateObject()))
+        return lx_oom(err);
     if (problem)
         cJSON_AddStringToObject(a->root, "problem", problem);
-    if (a->untracked && a->root &&
-        cJSON_AddItemToObject(a->root, "untracked", a->untracked))
-        a->untracked = NULL;
+    cJSON_AddItemToObjectCS(a->root, "untracked", a->untracked);
+    a->untracked = NULL;
     if ((rc = lx_json_canonical(&text, a->root, err)) == LX_OK &&
         !(*json = lx_str_detach(&text)))
         rc = lx_oom(err);

@@ -225,4 +225,10 @@ typedef struct store__process {
 store__process store__process_of(int64_t pid); /* 0 = this one */
 bool store__is_alive(const char *boot_id, int64_t pid, int64_t start);
 
+/* Until a child has ended: its status as waitpid tells it, -1 when nobody knows it. */
+int store__wait_for(int64_t pid);
+/* So many seconds from now by a clock that nobody sets, and the milliseconds that are left until then, 0 at least. */
+double store__deadline(double seconds);
+int store__poll_time(double deadline);
+
 #endif

@@ -135,21 +135,21 @@ int lx_synced_save(lx_synced *s, lx_error *err)
 int lx_transfer_mark(const char **out, lx_store *store, const lx_run_row *run,
                      bool is_scrubbed, lx_arena *arena, lx_error *err)
 {
-    int64_t remark, artifact, n_remarks;
-    int rc;
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, store, err,
+                          "SELECT (SELECT count(*) FROM remark WHERE run=?1),"
+                          " (SELECT coalesce(max(seq), 0) FROM remark WHERE run=?1),"
+                          " (SELECT coalesce(max(seq), 0) FROM artifact WHERE run=?1)",
+                          "i", run->seq);
 
-    if ((rc = store__number(&remark, 0, store, err,
-                            "SELECT max(seq) FROM remark WHERE run=?1", "i", run->seq)) <
-            0 ||
-        (rc = store__number(&n_remarks, 0, store, err,
-                            "SELECT count(*) FROM remark WHERE run=?1", "i", run->seq)) <
-            0 ||
-        (rc = store__number(&artifact, 0, store, err,
-                            "SELECT max(seq) FROM artifact WHERE run=?1", "i",
-                            run->seq)) < 0)
-        return rc;
-    *out = lx_arena_printf(arena, "%s,%lld,%lld,%lld,%lld,%.6f", is_scrubbed ? "s" : "k",
-                           (long long)run->n_points, (long long)n_remarks,
-                           (long long)remark, (long long)artifact, run->ended);
-    return *out ? LX_OK : lx_oom(err);
+    if (store__row(&rc, store, stmt, err)) {
+        *out = lx_arena_printf(arena, "%s,%lld,%lld,%lld,%lld,%.6f",
+                               is_scrubbed ? "s" : "k", (long long)run->n_points,
+                               (long long)sqlite3_column_int64(stmt, 0),
+                               (long long)sqlite3_column_int64(stmt, 1),
+                               (long long)sqlite3_column_int64(stmt, 2), run->ended);
+        rc = *out ? LX_OK : lx_oom(err);
+    }
+    store__finish(store, stmt);
+    return rc;
 }
