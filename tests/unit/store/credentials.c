@@ -10,14 +10,18 @@
 #include <git2.h>
 #include <git2/sys/credential.h>
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "store/credentials.h"
 #include "tests/support/expect.h"
+#include "tests/support/refuse.h"
 
 static char folder[64];
 static store__credentials us;
@@ -183,6 +187,90 @@ static void test_store_credentials__helpers_that_do_not_help(void **state)
                      GIT_EAUTH);
 }
 
+static int asks_in_vain(void *context)
+{
+    (void)context;
+    store__credentials_begin(&us);
+    return store__credentials_get(&(git_credential *){NULL}, "https://h/r", NULL,
+                                  GIT_CREDENTIAL_USERPASS_PLAINTEXT, &us) == GIT_EAUTH;
+}
+
+static int without(void *number)
+{
+    refuse_call(*(long *)number, EACCES);
+    return asks_in_vain(NULL);
+}
+
+static int without_processes(void *context)
+{
+    (void)context;
+    refuse_processes();
+    return asks_in_vain(NULL);
+}
+
+/* Whoever ignores what becomes of children does not hear of it. */
+static int without_their_end(void *context)
+{
+    (void)context;
+    signal(SIGCHLD, SIG_IGN);
+    return asks_in_vain(NULL);
+}
+
+static void test_store_credentials__the_system_refuses(void **state)
+{
+    static const long calls[] = {SYS_socketpair, SYS_chdir, SYS_sendto, SYS_poll};
+    (void)state;
+
+    use_git("echo username=wren; echo password=s3cret");
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        in_child(without, (void *)(uintptr_t)&calls[i]);
+    in_child(without_processes, NULL);
+    in_child(without_their_end, NULL);
+}
+
+static void take_note(int number)
+{
+    (void)number;
+}
+
+/* One that says all and goes on for a moment, while a signal comes. */
+static void test_store_credentials__a_helper_that_lingers(void **state)
+{
+    const struct sigaction noted = {.sa_handler =
+                                        take_note}; /* calls do not go on by themselves */
+    (void)state;
+
+    sigaction(SIGUSR1, &noted, NULL);
+    use_git(
+        "[ $2 != fill ] || echo username=wren; [ $2 != fill ] || echo password=s3cret; "
+        "exec <&- >&-; sleep 0.1; kill -USR1 $PPID; sleep 0.1");
+    store__credentials_begin(&us);
+    assert_int_equal(ask("https://h/r", NULL, GIT_CREDENTIAL_USERPASS_PLAINTEXT), 0);
+    signal(SIGUSR1, SIG_DFL);
+}
+
+static int no_credential(git_credential **out, const char *user, const char *password)
+{
+    (void)out;
+    (void)user;
+    (void)password;
+    return GIT_ERROR;
+}
+
+static void test_store_credentials__libgit2_has_no_memory_for_them(void **state)
+{
+    const store__git2_functions usual = store__git2;
+    (void)state;
+
+    use_git("echo username=wren; echo password=s3cret");
+    store__credentials_begin(&us);
+    store__git2.credential_userpass_plaintext_new = no_credential;
+    assert_int_equal(ask("https://h/r", NULL, GIT_CREDENTIAL_USERPASS_PLAINTEXT),
+                     GIT_ERROR);
+    store__git2 = usual;
+    assert_null(us.filled);
+}
+
 /* A newline would be a line of its own of what git is asked. */
 static void test_store_credentials__addresses_that_are_none(void **state)
 {
@@ -247,6 +335,9 @@ int main(void)
         cmocka_unit_test(test_store_credentials__an_agent_is_asked_once_and_first),
         cmocka_unit_test(test_store_credentials__helpers_are_asked_and_told),
         cmocka_unit_test(test_store_credentials__helpers_that_do_not_help),
+        cmocka_unit_test(test_store_credentials__the_system_refuses),
+        cmocka_unit_test(test_store_credentials__a_helper_that_lingers),
+        cmocka_unit_test(test_store_credentials__libgit2_has_no_memory_for_them),
         cmocka_unit_test(test_store_credentials__addresses_that_are_none),
         cmocka_unit_test(test_store_credentials__without_memory_there_are_none),
         cmocka_unit_test(test_store_credentials__certificates)};
