@@ -357,7 +357,7 @@ static bool may_be_in_repository(const char *folder)
         may = name.failed || lx_file_exists(lx_str_text(&name));
         lx_str_clear(&name);
         lx_str_printf(&name, "%s/HEAD", path);
-        may = may || name.failed || lx_file_exists(lx_str_text(&name));
+        may = may || lx_file_exists(lx_str_text(&name));
         *slash = '\0';
     }
     lx_str_release(&name);

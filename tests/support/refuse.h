@@ -7,6 +7,14 @@
 #ifndef LX_TEST_REFUSE_H
 #define LX_TEST_REFUSE_H
 
+#include <sys/syscall.h>
+
+#ifdef SYS_poll
+enum { CALL_OF_POLL = SYS_poll };
+#else
+enum { CALL_OF_POLL = SYS_ppoll };
+#endif
+
 /* The call of this number (SYS_...) fails with this errno; 0: it does nothing and says 0. The test is skipped where the
  * kernel has no seccomp. */
 void refuse_call(long number, int code);

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -218,7 +217,7 @@ static int without_their_end(void *context)
 
 static void test_store_credentials__the_system_refuses(void **state)
 {
-    static const long calls[] = {SYS_socketpair, SYS_chdir, SYS_sendto, SYS_poll};
+    static const long calls[] = {SYS_socketpair, SYS_chdir, SYS_sendto, CALL_OF_POLL};
     (void)state;
 
     use_git("echo username=wren; echo password=s3cret");

@@ -15,14 +15,18 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/git.h"
+#include "store/git2_late.h"
 #include "store/store.h"
 #include "tests/support/expect.h"
+#include "tests/support/refuse.h"
 
 static char folder[64];
 static lx_store *store;
@@ -277,8 +281,16 @@ static void test_store_git__no_descriptor_is_left(void **state)
 
 /* ---- the child fails ------------------------------------------------------------------- */
 
-/* Its exit status; it writes at most `most` bytes, and its n-th allocation fails (0: none). */
-static int serve(const char *path, rlim_t most, size_t n)
+typedef struct fault {
+    rlim_t most;       /* bytes that it may write; 0: any */
+    size_t n;          /* the allocation that fails; 0: none */
+    bool forever;      /* and all later ones */
+    bool has_no_files; /* it can open nothing, libgit2 neither */
+    void (*damage)(void);
+} fault;
+
+/* Its exit status. */
+static int serve(const char *path, const fault *f)
 {
     char *words[] = {"lx", "__git", (char *)(uintptr_t)path, NULL};
     int status = -1;
@@ -286,16 +298,23 @@ static int serve(const char *path, rlim_t most, size_t n)
 
     if (child == 0) {
         int out = open(in_folder("said"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        struct rlimit limit = {most, RLIM_INFINITY};
+        struct rlimit limit = {f->most, RLIM_INFINITY}, files, none;
 
         dup2(out, 1);
         signal(SIGXFSZ, SIG_IGN);
-        if (most)
+        getrlimit(RLIMIT_NOFILE, &files);
+        none = (struct rlimit){0, files.rlim_max};
+        if (f->damage)
+            f->damage();
+        if (f->most)
             setrlimit(RLIMIT_FSIZE, &limit);
-        lx_alloc_fail_at(n, true);
+        if (f->has_no_files)
+            setrlimit(RLIMIT_NOFILE, &none);
+        lx_alloc_fail_at(f->n, f->forever);
         if (!lx_git_is_worker(&status, 3, words))
             status = 1;
         lx_alloc_fail_at(0, false);
+        setrlimit(RLIMIT_NOFILE, &files);
         limit.rlim_cur = RLIM_INFINITY;
         setrlimit(RLIMIT_FSIZE, &limit);
         _exit(status);
@@ -313,16 +332,175 @@ static void test_store_git__a_child_fails_anywhere(void **state)
 
     make_repository("code");
     lx_assert_shell("cd %s/code && echo 'int y;' >a.c && echo new >b.py", folder);
-    assert_int_equal(serve("code", 0, 0), 0); /* of no repository: one frame */
+    assert_int_equal(serve("code", &(fault){0}), 0); /* of no repository: one frame */
     if (chdir(folder) < 0)
         fail();
-    assert_int_equal(serve("code", 0, 0), 0);
+    assert_int_equal(serve("code", &(fault){0}), 0);
     assert_int_equal(stat("said", &st), 0);
     for (off_t most = 1; most < st.st_size; most += most < 60 ? 7 : 23)
-        assert_int_equal(serve("code", (rlim_t)most, 0), 70);
-    for (size_t n = 1; n < 60; n++)
-        n_failed += serve("code", 0, n) != 0;
+        assert_int_equal(serve("code", &(fault){.most = (rlim_t)most}), 70);
+    for (size_t n = 1; n < 60; n++) {
+        n_failed += serve("code", &(fault){.n = n, .forever = true}) != 0;
+        n_failed += serve("code", &(fault){.n = n}) != 0;
+    }
     assert_true(n_failed > 0);
+}
+
+static void check_said(const char *problem)
+{
+    lx_str said = LX_STR_INIT;
+    lx_error err = {0};
+
+    lx_assert_ok(lx_file_read(&said, in_folder("said"), 1 << 20, &err), &err);
+    assert_int_equal(said.data[0], 'j');
+    assert_non_null(strstr(said.data + 5, problem));
+    lx_str_release(&said);
+}
+
+static void test_store_git__a_child_without_libgit2(void **state)
+{
+    static const fault poor = {.has_no_files = true};
+    struct stat st;
+    int n_failed = 0;
+    (void)state;
+
+    make_repository("none");
+    assert_int_equal(serve(in_folder("none"), &poor), 0);
+    check_said("libgit2");
+    assert_int_equal(stat(in_folder("said"), &st), 0);
+    for (off_t most = 1; most < st.st_size; most += 3)
+        assert_int_equal(
+            serve("code", &(fault){.has_no_files = true, .most = (rlim_t)most}), 70);
+    for (size_t n = 1; n < 12; n++)
+        n_failed += serve("code", &(fault){.has_no_files = true, .n = n}) != 0;
+    assert_true(n_failed > 0);
+}
+
+static int cannot_open(git_repository **out, const char *path, unsigned flags,
+                       const char *ceiling)
+{
+    (void)out;
+    (void)path;
+    (void)flags;
+    (void)ceiling;
+    return GIT_ERROR;
+}
+
+static const git_error *says_nothing(void)
+{
+    return NULL;
+}
+
+static void make_silent(void)
+{
+    if (store__git2_load(NULL) < 0)
+        _exit(1);
+    store__git2.repository_open_ext = cannot_open;
+    store__git2.error_last = says_nothing;
+}
+
+static void test_store_git__libgit2_that_does_not_say_why(void **state)
+{
+    (void)state;
+    assert_int_equal(serve("code", &(fault){.damage = make_silent}), 0);
+    check_said("cannot be opened");
+}
+
+/* ---- its parent fails -------------------------------------------------------------------- */
+
+static int waits_too_long(void *context)
+{
+    cJSON *json;
+    char *diff;
+    (void)context;
+
+    refuse_call(CALL_OF_POLL, 0); /* whose time is over, then */
+    json = state_of(&diff, in_folder("parent"));
+    return strstr(lx_json_text(json, "problem"), "more than 20 s") != NULL;
+}
+
+static int has_no_process(void *context)
+{
+    char *json, *diff;
+    lx_error err = {0};
+    (void)context;
+
+    refuse_processes();
+    return lx_git_state(&json, &diff, store, in_folder("parent"), &err) == LX_EIO &&
+           strstr(err.text, "a process for the git state") && !json && !diff;
+}
+
+static void test_store_git__the_system_refuses(void **state)
+{
+    (void)state;
+    make_repository("parent");
+    in_child(waits_too_long, NULL);
+    in_child(has_no_process, NULL);
+}
+
+static void take_note(int number)
+{
+    (void)number;
+}
+
+/* Descriptors for a pipe and none for the child, and signals all the while: neither is in its way. */
+static void test_store_git__little_room_and_many_signals(void **state)
+{
+    const struct sigaction noted = {.sa_handler = take_note};
+    const struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
+    struct rlimit usual, few;
+    char *diff;
+    cJSON *json;
+    (void)state;
+
+    make_repository("signals");
+    getrlimit(RLIMIT_NOFILE, &usual);
+    few = usual;
+    few.rlim_cur = (rlim_t)dup(0);
+    close((int)few.rlim_cur);
+    few.rlim_cur += 2;
+    setrlimit(RLIMIT_NOFILE, &few);
+    sigaction(SIGALRM, &noted, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    json = state_of(&diff, in_folder("signals"));
+    setitimer(ITIMER_REAL, &never, NULL);
+    signal(SIGALRM, SIG_DFL);
+    setrlimit(RLIMIT_NOFILE, &usual);
+    assert_string_equal(lx_json_text(json, "branch"), "main");
+    cJSON_Delete(json);
+    lx_free(diff);
+}
+
+static void test_store_git__a_parent_without_memory(void **state)
+{
+    int rc = LX_ENOMEM;
+    char *json, *diff;
+    (void)state;
+
+    make_repository("dear");
+    lx_assert_shell("echo new >%s/dear/b.py", folder);
+    for (size_t n = 1; rc == LX_ENOMEM; n++) {
+        lx_error err = {0};
+        assert_in_range(n, 1, 200);
+        lx_alloc_fail_at(n, false);
+        rc = lx_git_state(&json, &diff, store, in_folder("dear"), &err);
+        lx_alloc_fail_at(0, false);
+        if (rc == LX_OK)
+            break;
+        assert_int_equal(rc, LX_ENOMEM);
+        assert_null(json);
+        assert_null(diff);
+    }
+    assert_non_null(strstr(json, "b.py"));
+    assert_string_equal(diff, "");
+    lx_free(json);
+    lx_free(diff);
+    for (size_t n = 1; n < 4; n++) { /* what cannot be told is left to the child */
+        lx_alloc_fail_at(n, false);
+        lx_git_prepare("/usr");
+        lx_alloc_fail_at(0, false);
+        assert_null(state_of(&diff, "/usr"));
+    }
 }
 
 int main(int argc, char **argv)
@@ -334,8 +512,15 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_store_git__what_cannot_be_read_is_a_problem),
         cmocka_unit_test(test_store_git__prepared_readers),
         cmocka_unit_test(test_store_git__no_descriptor_is_left),
-        cmocka_unit_test(test_store_git__a_child_fails_anywhere)};
+        cmocka_unit_test(test_store_git__a_child_fails_anywhere),
+        cmocka_unit_test(test_store_git__a_child_without_libgit2),
+        cmocka_unit_test(test_store_git__libgit2_that_does_not_say_why),
+        cmocka_unit_test(test_store_git__the_system_refuses),
+        cmocka_unit_test(test_store_git__little_room_and_many_signals),
+        cmocka_unit_test(test_store_git__a_parent_without_memory)};
     int status;
+
+    lx_git_prepare("nowhere"); /* nothing yet: who is not lx is not its own child */
 
     if (argc == 3 && strcmp(argv[1], "__git") == 0 && misbehaves(argv[2]))
         return 0;
