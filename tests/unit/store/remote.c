@@ -10,13 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "src/base/alloc.h"
 #include "src/base/arena.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "store/git2_late.h"
 #include "store/internal.h"
 #include "store/privacy.h"
 #include "store/query.h"
@@ -258,20 +261,14 @@ static void test_store_remote__a_version_goes_before_it_is_fetched(void **state)
 
 /* ---- leaving --------------------------------------------------------------------------- */
 
-static void stage(lx_remote_version *out, const char *name)
+static void stage_run(lx_remote_version *out, int64_t seq)
 {
-    const lx_run_start start = {.name = name, .kind = "run"};
     lx_arena *arena = lx_arena_new();
     lx_privacy *privacy;
     lx_transfer *one;
     lx_run_row row;
-    lx_run *run;
     lx_error err = {0};
-    int64_t seq;
 
-    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
-    seq = lx_run_seq(run);
-    lx_assert_ok(lx_run_end(run, "finished", NULL, &err), &err);
     lx_assert_ok(lx_privacy_new(&privacy, true, &err), &err);
     lx_assert_ok(lx_query_run(&row, store, seq, arena, &err), &err);
     lx_assert_ok(lx_transfer_new(&one, store, privacy, arena, &err), &err);
@@ -280,6 +277,19 @@ static void stage(lx_remote_version *out, const char *name)
     lx_transfer_free(one);
     lx_privacy_free(privacy);
     lx_arena_free(arena);
+}
+
+static void stage(lx_remote_version *out, const char *name)
+{
+    const lx_run_start start = {.name = name, .kind = "run"};
+    lx_run *run;
+    lx_error err = {0};
+    int64_t seq;
+
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    seq = lx_run_seq(run);
+    lx_assert_ok(lx_run_end(run, "finished", NULL, &err), &err);
+    stage_run(out, seq);
 }
 
 /* As a push leaves it that was killed: a lock that is old goes, so that the next push gets through. */
@@ -332,6 +342,15 @@ static void test_store_remote__names_and_addresses(void **state)
     assert_int_equal(lx_remote_list(&there, &n, remote, &err), LX_ENOTFOUND);
     assert_non_null(strstr(err.text, "there is no such folder"));
     lx_remote_close(remote);
+    lx_assert_ok(lx_remote_open(&remote, "store/store.db/x", "scratch", &err), &err);
+    assert_true(lx_remote_list(&there, &n, remote, &err) < 0);
+    assert_null(
+        strstr(err.text, "there is no such folder")); /* who knows what there is */
+    lx_remote_close(remote);
+    lx_assert_shell("git config remote.out.pushurl runs.git");
+    lx_assert_ok(lx_remote_open(&remote, "out", "scratch", &err), &err);
+    assert_string_equal(lx_remote_url(remote), "out"); /* nothing can be had from there */
+    lx_remote_close(remote);
     lx_assert_ok(lx_remote_open(&remote, "store", "scratch", &err), &err);
     assert_true(lx_remote_list(&there, &n, remote, &err) < 0); /* no repository */
     lx_remote_close(remote);
@@ -344,9 +363,308 @@ static void test_store_remote__names_and_addresses(void **state)
     lx_assert_shell("chown -R 54321:54321 .git runs.git");
     assert_int_equal(lx_remote_open(&remote, "nobody", "scratch", &err), LX_EPERM);
     assert_non_null(strstr(err.text, "belongs to another user"));
+    lx_assert_ok(lx_remote_open(&remote, "store", "scratch", &err), &err);
+    lx_remote_close(remote); /* that is a folder */
     lx_assert_ok(lx_remote_open(&remote, "./runs.git", "scratch", &err), &err);
     if (lx_remote_list(&there, &n, remote, &err) < 0)
         assert_non_null(strstr(err.text, "safe.directory"));
+}
+
+/* ---- libgit2 says no ---------------------------------------------------------------------- */
+
+static store__git2_functions usual;
+static struct {
+    int code; /* of every call below */
+    int klass;
+    const char *message; /* NULL: none; "-": no error at all */
+    int n_calls;
+} answer;
+
+static const git_error *say_error(void)
+{
+    static git_error error;
+
+    error = (git_error){(char *)(uintptr_t)answer.message, answer.klass};
+    return answer.message && strcmp(answer.message, "-") == 0 ? NULL : &error;
+}
+
+static int no_connection(git_remote *r, git_direction d, const git_remote_callbacks *c,
+                         const git_proxy_options *p, const git_strarray *h)
+{
+    (void)r, (void)d, (void)c, (void)p, (void)h;
+    answer.n_calls++;
+    return answer.code;
+}
+
+static int no_fetch(git_remote *r, const git_strarray *s, const git_fetch_options *o,
+                    const char *m)
+{
+    (void)r, (void)s, (void)o, (void)m;
+    answer.n_calls++;
+    return answer.code;
+}
+
+/* As a server that sends without end. */
+static int endless_fetch(git_remote *r, const git_strarray *s, const git_fetch_options *o,
+                         const char *m)
+{
+    git_indexer_progress so_far = {.received_bytes = 1 << 20};
+    int code = o->callbacks.transfer_progress(&so_far, o->callbacks.payload);
+    (void)r, (void)s, (void)m;
+
+    assert_int_equal(code, 0);
+    so_far.received_bytes = (1ULL << 36) + 1;
+    return o->callbacks.transfer_progress(&so_far, o->callbacks.payload);
+}
+
+static int no_push(git_remote *r, const git_strarray *s, const git_push_options *o)
+{
+    (void)r, (void)s, (void)o;
+    answer.n_calls++;
+    return answer.code;
+}
+
+static int no_start(void)
+{
+    return -1;
+}
+
+static int spoil(void **state)
+{
+    usual = store__git2;
+    return set_up(state);
+}
+
+static int mend(void **state)
+{
+    store__git2 = usual;
+    return tear_down(state);
+}
+
+/* What it says becomes ours: the code, and words without secrets. */
+static void test_store_remote__errors_of_libgit2(void **state)
+{
+    static const struct {
+        int code, klass;
+        const char *message;
+        int rc;
+        const char *text;
+    } cases[] = {
+        {GIT_ERROR, GIT_ERROR_NET, "no route", LX_EIO, "listing its runs: no route"},
+        {GIT_ENOTFOUND, GIT_ERROR_NET, NULL, LX_ENOTFOUND, "git failed"},
+        {GIT_ERROR, GIT_ERROR_NET, "", LX_EIO, "git failed"},
+        {GIT_ERROR, GIT_ERROR_NET, "-", LX_EIO, "git failed"},
+        {GIT_EAUTH, GIT_ERROR_NET, "of https://a:hunter2@h", LX_EPERM, "***@h"},
+        {GIT_ECERTIFICATE, GIT_ERROR_SSH, "unknown key", LX_EPERM, "known_hosts"},
+        {GIT_ECERTIFICATE, GIT_ERROR_SSL, "self-signed", LX_EPERM, "self-signed"},
+        {GIT_ECERTIFICATE, 0, "-", LX_EPERM, "git failed"},
+        {GIT_ENONFASTFORWARD, GIT_ERROR_NET, "later", LX_EBUSY, "later"},
+        {GIT_ELOCKED, GIT_ERROR_NET, "locked", LX_EBUSY, "locked"},
+        {GIT_EOWNER, GIT_ERROR_NET, "theirs", LX_EPERM, "safe.directory"}};
+    const lx_remote_version *there;
+    size_t n;
+    (void)state;
+
+    store__git2.remote_connect = no_connection;
+    store__git2.error_last = say_error;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lx_error err = {0};
+        int rc;
+        answer.code = cases[i].code;
+        answer.klass = cases[i].klass;
+        answer.message = cases[i].message;
+        rc = lx_remote_list(&there, &n, remote, &err);
+        if (rc != cases[i].rc || !strstr(err.text, cases[i].text) ||
+            strstr(err.text, "hunter2") ||
+            (cases[i].klass == GIT_ERROR_SSL && strstr(err.text, "known_hosts")))
+            fail_msg("%d %s: %d %s", cases[i].code, cases[i].message, rc, err.text);
+    }
+}
+
+/* What fails ends with its batch: the other side is not asked again. */
+static void test_store_remote__a_batch_that_fails_is_the_last(void **state)
+{
+    static lx_remote_version many[120];
+    lx_error err = {0};
+    (void)state;
+
+    for (size_t i = 0; i < 120; i++)
+        many[i] = (lx_remote_version){RUN, "00112233445566778899aabbccddeeff00112233"};
+    store__git2.remote_fetch = no_fetch;
+    store__git2.remote_push = no_push;
+    answer.code = GIT_ERROR;
+    answer.n_calls = 0;
+    assert_int_equal(lx_remote_fetch(remote, many, 120, &err), LX_EIO);
+    assert_int_equal(lx_remote_push(remote, many, 120, NULL, 0, &err), LX_EIO);
+    assert_int_equal(answer.n_calls, 2);
+    answer.code = 0;
+    answer.n_calls = 0;
+    lx_assert_ok(lx_remote_fetch(remote, many, 120, &err), &err);
+    assert_int_equal(answer.n_calls, 3);
+    store__git2.remote_fetch = endless_fetch;
+    assert_int_equal(lx_remote_fetch(remote, many, 1, &err), LX_EIO);
+    assert_non_null(strstr(err.text, "more than 64 GiB"));
+}
+
+/* Locks are looked for where the other side is a folder of this machine, and a repository. */
+static void test_store_remote__locks_elsewhere_are_no_matter_of_ours(void **state)
+{
+    static const char *const urls[] = {"https://localhost:1/r.git", "store", "runs.git"};
+    const lx_remote_version v = {RUN, "00112233445566778899aabbccddeeff00112233"};
+    lx_error err = {0};
+    (void)state;
+
+    store__git2.remote_push = no_push;
+    answer.code = GIT_ELOCKED;
+    lx_assert_shell("mkdir -p runs.git/refs/lx/runs/" RUN " && "
+                    "touch -d '1 hour' runs.git/refs/lx/runs/" RUN "/%s.lock",
+                    v.commit);
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        lx_remote_close(remote);
+        lx_assert_ok(lx_remote_open(&remote, urls[i], "scratch", &err), &err);
+        assert_int_equal(lx_remote_push(remote, &v, 1, NULL, 0, &err), LX_EBUSY);
+    }
+    /* One from the future is not old, however long one waits. */
+    lx_assert_shell("test -e runs.git/refs/lx/runs/" RUN "/%s.lock", v.commit);
+    lx_assert_shell("rm runs.git/refs/lx/runs/" RUN "/*.lock");
+    assert_int_equal(lx_remote_push(remote, &v, 1, NULL, 0, &err), LX_EBUSY);
+}
+
+static void test_store_remote__libgit2_does_not_start(void **state)
+{
+    lx_remote *other;
+    lx_error err = {0};
+    (void)state;
+
+    store__git2.libgit2_init = no_start;
+    assert_int_equal(lx_remote_open(&other, "runs.git", "scratch", &err), LX_ENOMEM);
+    assert_null(other);
+}
+
+/* Before anything else has loaded it. */
+static void test_store_remote__without_libgit2(void **state)
+{
+    struct rlimit many, none;
+    lx_error err = {0};
+    (void)state;
+
+    assert_null(store__git2.libgit2_init);
+    getrlimit(RLIMIT_NOFILE, &many);
+    none = (struct rlimit){0, many.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    assert_int_equal(lx_remote_open(&remote, "runs.git", "scratch", &err), LX_EPLACE);
+    setrlimit(RLIMIT_NOFILE, &many);
+    assert_null(remote);
+    assert_non_null(strstr(err.text, "libgit2"));
+}
+
+/* ---- lx has no memory (libgit2 has) --------------------------------------------------------- */
+
+static lx_remote_version staged;
+static lx_transfer *leaving;
+
+static int open_again(lx_error *err)
+{
+    lx_remote *other;
+    int rc = lx_remote_open(&other, "runs.git", "other", err);
+
+    lx_remote_close(other);
+    return rc;
+}
+
+static int stage_again(lx_error *err)
+{
+    return lx_remote_stage(&staged, remote, leaving, err);
+}
+
+static int push_again(lx_error *err)
+{
+    return lx_remote_push(remote, &staged, 1, NULL, 0, err);
+}
+
+static int take(lx_error *err)
+{
+    const lx_remote_version *there;
+    cJSON *record = NULL;
+    size_t n;
+    int rc = lx_remote_list(&there, &n, remote, err);
+
+    if (rc == LX_OK && (rc = lx_remote_fetch(remote, there, n, err)) == LX_OK)
+        rc = lx_remote_record(&record, remote, there, err);
+    cJSON_Delete(record);
+    return rc;
+}
+
+static int remember(lx_error *err)
+{
+    lx_arena *arena = lx_arena_new();
+    lx_synced *s = NULL;
+    const char *mark;
+    lx_run_row row;
+    int rc = arena ? LX_OK : lx_oom(err);
+
+    if (rc < 0 || (rc = lx_synced_open(&s, store, "url", err)) < 0 ||
+        (rc = lx_query_run(&row, store, 1, arena, err)) < 0 ||
+        (rc = lx_transfer_mark(&mark, store, &row, true, arena, err)) < 0 ||
+        (rc = lx_synced_add(s, &staged, mark, err)) < 0)
+        goto done;
+    rc = lx_synced_save(s, err);
+done:
+    lx_synced_close(s);
+    lx_arena_free(arena);
+    return rc;
+}
+
+static void test_store_remote__no_memory_for_what_is_ours(void **state)
+{
+    static int (*const works[])(lx_error *) = {open_again, stage_again, push_again,
+                                               take,       remember,    remember};
+    lx_arena *arena = lx_arena_new();
+    lx_privacy *privacy;
+    lx_run_row row;
+    lx_error err = {0};
+    (void)state;
+
+    stage(&staged, "a");
+    lx_assert_ok(lx_privacy_new(&privacy, true, &err), &err);
+    lx_assert_ok(lx_query_run(&row, store, 1, arena, &err), &err);
+    lx_assert_ok(lx_transfer_new(&leaving, store, privacy, arena, &err), &err);
+    lx_assert_ok(lx_transfer_add(leaving, &row, &err), &err);
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        int rc = LX_ENOMEM;
+        for (size_t n = 1; rc == LX_ENOMEM; n++) {
+            lx_alloc_fail_at(n, false);
+            rc = works[i](&err);
+            lx_alloc_fail_at(0, false);
+            if (rc < 0 && (rc != LX_ENOMEM || !*err.text))
+                fail_msg("work %zu, allocation %zu: %d %s", i, n, rc, err.text);
+            assert_in_range(n, 1, 3000);
+        }
+    }
+    lx_transfer_free(leaving);
+    lx_privacy_free(privacy);
+    lx_arena_free(arena);
+}
+
+/* Of an import there may be nothing but the record. */
+static void test_store_remote__a_run_without_objects(void **state)
+{
+    const lx_run_start start = {
+        .kind = "import", .origin = "x:1", .started = 1e9, .is_historic = true};
+    const lx_remote_version *there;
+    lx_remote_version v;
+    lx_run *run;
+    lx_error err = {0};
+    size_t n;
+    (void)state;
+
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_end_at(run, "finished", NULL, 1e9 + 1, &err), &err);
+    stage_run(&v, 1);
+    lx_assert_ok(lx_remote_push(remote, &v, 1, NULL, 0, &err), &err);
+    lx_assert_ok(lx_remote_list(&there, &n, remote, &err), &err);
+    lx_assert_ok(lx_remote_fetch(remote, there, n, &err), &err);
+    lx_assert_ok(record_of(there, &err), &err);
 }
 
 /* ---- what is known of a remote ---------------------------------------------------------- */
@@ -355,7 +673,8 @@ static void test_store_remote__names_and_addresses(void **state)
 
 static void test_store_synced__lines_that_are_none_are_passed_over(void **state)
 {
-    const lx_remote_version v = {RUN, COMMIT}, other = {RUN, "1" COMMIT};
+    const lx_remote_version v = {RUN, COMMIT}, other = {RUN, "1" COMMIT},
+                            of_another = {"fedcba9876543210", COMMIT};
     lx_synced *s;
     lx_error err = {0};
     (void)state;
@@ -374,6 +693,7 @@ static void test_store_synced__lines_that_are_none_are_passed_over(void **state)
     lx_assert_ok(lx_synced_open(&s, store, "url", &err), &err);
     assert_true(lx_synced_has(s, &v));
     assert_false(lx_synced_has(s, &other));
+    assert_false(lx_synced_has(s, &of_another));
     assert_string_equal(lx_synced_pushed(s, RUN, "m"), COMMIT);
     assert_null(lx_synced_pushed(s, RUN, "n"));
     assert_null(lx_synced_pushed(s, "fedcba9876543210", "m"));
@@ -387,6 +707,7 @@ static void test_store_synced__lines_that_are_none_are_passed_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store_remote__without_libgit2),
         cmocka_unit_test_setup_teardown(test_store_remote__versions_that_are_no_runs,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_store_remote__objects_that_are_others,
@@ -400,7 +721,19 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_store_remote__names_and_addresses, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
-            test_store_synced__lines_that_are_none_are_passed_over, set_up, tear_down)};
+            test_store_synced__lines_that_are_none_are_passed_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_store_remote__errors_of_libgit2, spoil,
+                                        mend),
+        cmocka_unit_test_setup_teardown(test_store_remote__a_batch_that_fails_is_the_last,
+                                        spoil, mend),
+        cmocka_unit_test_setup_teardown(
+            test_store_remote__locks_elsewhere_are_no_matter_of_ours, spoil, mend),
+        cmocka_unit_test_setup_teardown(test_store_remote__libgit2_does_not_start, spoil,
+                                        mend),
+        cmocka_unit_test_setup_teardown(test_store_remote__no_memory_for_what_is_ours,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_store_remote__a_run_without_objects, set_up,
+                                        tear_down)};
 
     if (system("git --version >/dev/null 2>&1") != 0)
         return 77; /* skipped */
