@@ -518,9 +518,8 @@ static int finish_json(char **json, git_answer *a, const char *problem, lx_error
         cJSON_AddStringToObject(a->root, "problem", problem);
     cJSON_AddItemToObjectCS(a->root, "untracked", a->untracked);
     a->untracked = NULL;
-    if ((rc = lx_json_canonical(&text, a->root, err)) == LX_OK &&
-        !(*json = lx_str_detach(&text)))
-        rc = lx_oom(err);
+    if ((rc = lx_json_canonical(&text, a->root, err)) == LX_OK)
+        *json = lx_str_detach(&text);
     lx_str_release(&text);
     return rc;
 }
@@ -540,9 +539,8 @@ int store__git_state(char **json, char **diff, store__batch *batch, const char *
     }
     rc = a.untracked ? ask_child(&text, &problem, folder, err) : lx_oom(err);
     if (rc == LX_OK && (rc = read_answer(&a, batch, &text, err)) == LX_OK &&
-        (rc = finish_json(json, &a, problem, err)) == LX_OK && a.has_diff &&
-        !(*diff = lx_str_detach(&a.diff)))
-        rc = lx_oom(err);
+        (rc = finish_json(json, &a, problem, err)) == LX_OK && a.has_diff)
+        *diff = lx_str_detach(&a.diff);
     if (rc < 0) {
         lx_free(*json);
         *json = NULL;

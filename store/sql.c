@@ -57,9 +57,6 @@ static int bind_values(lx_store *s, sqlite3_stmt *stmt, const lx_sql_value *args
     for (int i = 0; i < n && rc == SQLITE_OK; i++) {
         const lx_sql_value *v = &args[i];
         switch (v->type) {
-        case LX_SQL_NULL:
-            rc = sqlite3_bind_null(stmt, i + 1);
-            break;
         case LX_SQL_INTEGER:
             rc = sqlite3_bind_int64(stmt, i + 1, v->integer);
             break;
@@ -73,6 +70,8 @@ static int bind_values(lx_store *s, sqlite3_stmt *stmt, const lx_sql_value *args
         case LX_SQL_BLOB:
             rc = sqlite3_bind_blob64(stmt, i + 1, v->bytes, v->n, SQLITE_STATIC);
             break;
+        default:
+            rc = sqlite3_bind_null(stmt, i + 1);
         }
     }
     return rc == SQLITE_OK ? LX_OK : fail_sql(s, err);
@@ -104,10 +103,10 @@ static int get_value(lx_sql_value *out, sqlite3_stmt *stmt, int column, lx_error
     }
     out->n = (size_t)sqlite3_column_bytes(stmt, column);
     if (!out->bytes) {
-        /* No bytes at all, or no memory for what is made only now: a terminated copy, zeros. */
-        if (out->n || out->type == LX_SQL_TEXT)
+        if (out->type == LX_SQL_TEXT) /* there was no room for the NUL behind it */
             return lx_oom(err);
-        out->bytes = "";
+        out->bytes = ""; /* nothing; or no room for zeros, which the next step tells */
+        out->n = 0;
     }
     return LX_OK;
 }

@@ -44,9 +44,7 @@ static int set_up(void **state)
     lx_error err = {0};
     (void)state;
 
-    snprintf(folder, sizeof folder, "/tmp/lx-git-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
+    lx_make_folder(folder, sizeof folder, "lx-git");
     setenv("HOME", folder, 1);
     unsetenv("LX_STORE");
     lx_assert_shell(
@@ -473,33 +471,37 @@ static void test_store_git__little_room_and_many_signals(void **state)
 
 static void test_store_git__a_parent_without_memory(void **state)
 {
-    int rc = LX_ENOMEM;
-    char *json, *diff;
+    char *none;
     (void)state;
-
     make_repository("dear");
-    lx_assert_shell("echo new >%s/dear/b.py", folder);
-    for (size_t n = 1; rc == LX_ENOMEM; n++) {
-        lx_error err = {0};
-        assert_in_range(n, 1, 200);
-        lx_alloc_fail_at(n, false);
-        rc = lx_git_state(&json, &diff, store, in_folder("dear"), &err);
-        lx_alloc_fail_at(0, false);
-        if (rc == LX_OK)
-            break;
-        assert_int_equal(rc, LX_ENOMEM);
-        assert_null(json);
-        assert_null(diff);
+    lx_assert_shell("echo new >%s/dear/b.py; mkdir -p %s/dies/.git", folder, folder);
+    for (int dies = 0; dies < 2; dies++) {
+        bool has_failed = true;
+        char *json = NULL, *diff = NULL;
+        for (size_t n = 1; has_failed; n++) {
+            lx_error err = {0};
+            int rc;
+            lx_free(json);
+            lx_free(diff);
+            lx_alloc_fail_at(n, false);
+            rc = lx_git_state(&json, &diff, store, in_folder(dies ? "dies" : "dear"),
+                              &err);
+            has_failed = lx_alloc_has_failed();
+            lx_alloc_fail_at(0, false);
+            if (rc != LX_OK && (rc != LX_ENOMEM || json || diff))
+                fail_msg("allocation %zu: %d %s", n, rc, err.text);
+            assert_in_range(n, 1, 200);
+        }
+        assert_non_null(strstr(json, dies ? "problem" : "b.py"));
+        assert_true(dies ? !diff : !*diff);
+        lx_free(json);
+        lx_free(diff);
     }
-    assert_non_null(strstr(json, "b.py"));
-    assert_string_equal(diff, "");
-    lx_free(json);
-    lx_free(diff);
     for (size_t n = 1; n < 4; n++) { /* what cannot be told is left to the child */
         lx_alloc_fail_at(n, false);
         lx_git_prepare("/usr");
         lx_alloc_fail_at(0, false);
-        assert_null(state_of(&diff, "/usr"));
+        assert_null(state_of(&none, "/usr"));
     }
 }
 

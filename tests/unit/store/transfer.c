@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/base/alloc.h"
 #include "src/base/json.h"
 #include "store/transfer.h"
 #include "tests/support/expect.h"
@@ -160,6 +161,8 @@ static void test_store_transfer__every_member_is_checked(void **state)
                  {"seed", NULL, NULL},
                  {"end", NULL, NULL},
                  {"end.message", NULL, NULL},
+                 {"end.status", "\"interrupted\"", NULL},
+                 {"end.status", "\"finished\"", NULL},
                  {"texts.spec", NULL, NULL},
                  {"artifacts.0.name", NULL, NULL},
                  {"artifacts.0.tensors", NULL, NULL},
@@ -261,6 +264,19 @@ static void test_store_transfer__the_longest_of_a_curve_counts(void **state)
     cJSON_Delete(one);
 }
 
+static void test_store_transfer__no_memory_is_no_answer(void **state)
+{
+    cJSON *record = parse(sound);
+    lx_error err = {0};
+    bool out;
+
+    (void)state;
+    lx_alloc_fail_at(1, false);
+    assert_int_equal(lx_transfer_covers(&out, record, record, &err), LX_ENOMEM);
+    lx_alloc_fail_at(0, false);
+    cJSON_Delete(record);
+}
+
 /* As many remarks and artifacts as a record may have, in the opposite order: by pairs it would take minutes. */
 static void test_store_transfer__long_lists_are_compared_at_once(void **state)
 {
@@ -301,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_store_transfer__a_list_has_its_limit),
         cmocka_unit_test(test_store_transfer__a_record_covers_what_it_holds),
         cmocka_unit_test(test_store_transfer__the_longest_of_a_curve_counts),
+        cmocka_unit_test(test_store_transfer__no_memory_is_no_answer),
         cmocka_unit_test(test_store_transfer__long_lists_are_compared_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
