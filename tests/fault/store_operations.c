@@ -49,6 +49,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/faults.h"
 #include "tests/support/git_faults.h"
+#include "tests/support/tree.h"
 
 #define DO(call)               \
     do {                       \
@@ -1069,7 +1070,8 @@ static void make_world(void)
 static void renew(const operation *o)
 {
     assert_int_equal(chdir(root), 0);
-    lx_assert_shell("rm -rf work && cp -a world work");
+    lx_remove_tree("work");
+    lx_copy_tree("world", "work");
     assert_int_equal(chdir("work"), 0);
     store__the_schema = usual;
     if (o->prepare)
