@@ -71,7 +71,7 @@ typedef struct table {
     int n_columns;
     bool has_rowid;
     sqlite3_stmt *insert;
-    size_t n_rows, n_lost;
+    size_t n_rows, n_lost, n_again;
     bool is_broken; /* a page of its tree cannot be read */
 } table;
 
@@ -109,7 +109,7 @@ static int describe(table *t, salvage *s, lx_error *err)
         return lx_oom(err);
     if (code != SQLITE_DONE)
         return fail_new(s, "reading its schema", err);
-    lx_str_printf(&sql, "INSERT OR IGNORE INTO \"%s\"(%s) VALUES(", t->name,
+    lx_str_printf(&sql, "INSERT INTO \"%s\"(%s) VALUES(", t->name,
                   lx_str_text(&t->columns));
     for (int i = 0; i < t->n_columns; i++)
         lx_str_puts(&sql, i ? ", ?" : "?");
@@ -123,7 +123,8 @@ static int describe(table *t, salvage *s, lx_error *err)
     return rc;
 }
 
-/* The columns of a row from number `from` on. A row that the schema refuses is lost. */
+/* The columns of a row from number `from` on. One that was read before, from the other end, is there already; one that
+ * the schema refuses is lost. */
 static int insert_row(table *t, salvage *s, sqlite3_stmt *row, int from, lx_error *err)
 {
     int code;
@@ -134,15 +135,15 @@ static int insert_row(table *t, salvage *s, sqlite3_stmt *row, int from, lx_erro
             return fail_new(s, "copying a row", err);
     code = sqlite3_step(t->insert);
     sqlite3_reset(t->insert);
-    if (code == SQLITE_DONE) {
-        t->n_rows += (size_t)sqlite3_changes(s->db[NEW_DB]);
-        return LX_OK;
-    }
-    if ((code & 0xff) == SQLITE_CONSTRAINT) {
+    if (code == SQLITE_DONE)
+        t->n_rows++;
+    else if (code == SQLITE_CONSTRAINT_PRIMARYKEY)
+        t->n_again++;
+    else if ((code & 0xff) == SQLITE_CONSTRAINT)
         t->n_lost++;
-        return LX_OK;
-    }
-    return fail_new(s, "copying a row", err);
+    else
+        return fail_new(s, "copying a row", err);
+    return LX_OK;
 }
 
 /* Is it the bytes that are at fault? Want of memory and all else is an error, or sound rows
@@ -168,7 +169,8 @@ typedef enum reading { READ_ALL, READ_UNTIL_DAMAGE } reading;
 /*
  * Rows of a query whose first column is the rowid (when there is one). *last: of the last
  * row read; a rowid that does not go on in `way` (1 or -1) is damage, for a tree of damaged
- * pages may lead in circles.
+ * pages may lead in circles. Without rowids a row that comes again says so, or that what was
+ * read from the other end begins.
  */
 static int copy_rows(reading *how, int64_t *last, table *t, salvage *s, const char *sql,
                      int way, lx_error *err)
@@ -182,10 +184,12 @@ static int copy_rows(reading *how, int64_t *last, table *t, salvage *s, const ch
     if (t->has_rowid)
         sqlite3_bind_int64(stmt, 1, *last);
     while (rc == LX_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
-        int64_t at = t->has_rowid ? sqlite3_column_int64(stmt, 0) : 0;
+        int64_t at = sqlite3_column_int64(stmt, 0);
         if (t->has_rowid && (way > 0 ? at <= *last : at >= *last))
             break;
         rc = insert_row(t, s, stmt, t->has_rowid, err);
+        if (!t->has_rowid && t->n_again)
+            break;
         *last = at;
     }
     if (rc == LX_OK && code == SQLITE_DONE)
@@ -300,7 +304,7 @@ static int copy_by_key(table *t, salvage *s, lx_error *err)
 {
     static const char *const ways[] = {"", " DESC"};
     reading how = READ_UNTIL_DAMAGE;
-    int64_t unused = 0;
+    int64_t unused;
     int rc = LX_OK;
 
     for (int i = 0; i < 2 && rc == LX_OK && how != READ_ALL; i++) {
@@ -310,6 +314,7 @@ static int copy_by_key(table *t, salvage *s, lx_error *err)
                       lx_str_text(&t->columns), t->name,
                       (int)strcspn(lx_str_text(&t->keys), ","), lx_str_text(&t->keys),
                       ways[i]);
+        t->n_again = 0;
         if ((rc = lx_str_check(&sql, err)) == LX_OK)
             rc = copy_rows(&how, &unused, t, s, sql.data, 1, err);
         t->is_broken = t->is_broken || how != READ_ALL;
@@ -343,10 +348,8 @@ static int copy_table(salvage *s, const char *name, lx_error *err)
 /* Those of the record; what follows from it is made again afterwards. */
 static int copy_tables(salvage *s, lx_error *err)
 {
-    char names[64][64];
     sqlite3_stmt *stmt = NULL;
-    size_t n = 0;
-    int code, rc = LX_OK;
+    int code = SQLITE_DONE, rc = LX_OK;
 
     if (sqlite3_prepare_v2(
             s->db[NEW_DB],
@@ -355,13 +358,11 @@ static int copy_tables(salvage *s, lx_error *err)
             " 'flag_value', 'run_flag') ORDER BY rowid",
             -1, &stmt, NULL) != SQLITE_OK)
         return fail_new(s, "reading its schema", err);
-    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && n < sizeof names / sizeof *names)
-        snprintf(names[n++], sizeof *names, "%s", sqlite3_column_text(stmt, 0));
+    while (rc == LX_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW)
+        rc = copy_table(s, (const char *)sqlite3_column_text(stmt, 0), err);
+    if (rc == LX_OK && code != SQLITE_DONE)
+        rc = fail_new(s, "reading its schema", err);
     sqlite3_finalize(stmt);
-    if (code != SQLITE_DONE)
-        return fail_new(s, "reading its schema", err);
-    for (size_t i = 0; i < n && rc == LX_OK; i++)
-        rc = copy_table(s, names[i], err);
     return rc;
 }
 
@@ -484,12 +485,12 @@ static int copy_aside(salvage *s, lx_error *err)
     static const char *const ends[] = {"", "-wal"};
     lx_str from = LX_STR_INIT, to = LX_STR_INIT;
     time_t now = time(NULL);
-    char date[32] = "";
-    struct tm utc;
+    char date[32];
+    struct tm utc = {0};
     int rc;
 
-    if (gmtime_r(&now, &utc))
-        strftime(date, sizeof date, "%Y%m%dT%H%M%S", &utc);
+    gmtime_r(&now, &utc);
+    strftime(date, sizeof date, "%Y%m%dT%H%M%S", &utc);
     lx_str_printf(&to, "%s/damaged", s->folder);
     if ((rc = lx_str_check(&to, err)) == LX_OK)
         rc = lx_make_dirs(to.data, err);
@@ -503,7 +504,7 @@ static int copy_aside(salvage *s, lx_error *err)
         lx_str_printf(&from, "%s/store.db%s", s->folder, ends[i]);
         lx_str_printf(&to, "%s/damaged/store-%s.db%s", s->folder, date, ends[i]);
         if ((rc = lx_str_check(&from, err)) < 0 || (rc = lx_str_check(&to, err)) < 0 ||
-            !lx_file_exists(from.data))
+            (i && !lx_file_exists(from.data)))
             continue;
         if ((rc = copy_file(from.data, to.data, err)) == LX_OK && !i)
             say(s, "the database as it was is kept in %s", to.data);
@@ -632,17 +633,21 @@ static int check_version(salvage *s, lx_error *err)
 
 static int make_new(salvage *s, lx_error *err)
 {
-    int rc = copy_aside(s, err);
+    int code, rc = copy_aside(s, err);
 
     if (rc < 0)
         return rc;
-    /* One that is no database at all has no rows. */
-    if (sqlite3_open_v2(lx_str_text(&s->work), &s->db[OLD_DB], SQLITE_OPEN_READWRITE,
-                        NULL) == SQLITE_NOMEM)
-        return lx_oom(err);
+    /* One that is no database at all opens, and has no rows. */
+    if ((code = sqlite3_open_v2(lx_str_text(&s->work), &s->db[OLD_DB],
+                                SQLITE_OPEN_READWRITE, NULL)) != SQLITE_OK)
+        return code == SQLITE_NOMEM
+                   ? lx_oom(err)
+                   : lx_fail(err, LX_EIO, "%s: %s", lx_str_text(&s->work),
+                             sqlite3_errstr(code));
     if (sqlite3_open_v2(lx_str_text(&s->fresh), &s->db[NEW_DB],
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
         return s->db[NEW_DB] ? fail_new(s, "making it", err) : lx_oom(err);
+    sqlite3_extended_result_codes(s->db[NEW_DB], 1);
     if ((rc = check_version(s, err)) < 0 || (rc = fill_new(s, err)) < 0)
         return rc;
     if (sqlite3_close(s->db[NEW_DB]) != SQLITE_OK)
@@ -672,10 +677,7 @@ int lx_store_salvage(lx_salvage_report *out, const char *path, lx_repair_tell te
     lx_str_printf(&s.fresh, "%s/store.db.new", lx_str_text(&found));
     if ((rc = lx_str_check(&s.work, err)) < 0 || (rc = lx_str_check(&s.fresh, err)) < 0)
         goto done;
-    if (!(s.folder = lx_str_detach(&found))) {
-        rc = lx_oom(err);
-        goto done;
-    }
+    s.folder = lx_str_detach(&found);
     if ((rc = take_lock(&s, err)) < 0)
         goto done;
     remove_work(&s); /* of one that was killed */
