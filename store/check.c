@@ -32,7 +32,7 @@ static void problem(check *c, const char *fmt, ...)
  * from working is an error. */
 static int finding(check *c, int rc, const lx_error *why, lx_error *err)
 {
-    if (rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT) {
+    if (store__is_damage(rc)) {
         problem(c, "%s", why->text);
         return LX_OK;
     }
@@ -41,20 +41,17 @@ static int finding(check *c, int rc, const lx_error *why, lx_error *err)
 
 static int check_database(check *c, lx_error *err)
 {
-    static const char *const checks[] = {"PRAGMA integrity_check",
-                                         "PRAGMA foreign_key_check"};
+    static const char *const checks[] = {
+        "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check<>'ok'",
+        "SELECT 'dangling reference in '||\"table\" FROM pragma_foreign_key_check"};
     lx_error why = {0};
     int rc = LX_OK;
     for (size_t i = 0; i < sizeof checks / sizeof *checks && rc == LX_OK; i++) {
         sqlite3_stmt *stmt;
         rc = store__query(&stmt, c->store, &why, checks[i], "");
         while (store__row(&rc, c->store, stmt, &why)) {
-            const char *text = (const char *)sqlite3_column_text(stmt, 0);
-            if (i || !text || strcmp(text, "ok") != 0) {
-                c->report->is_database_damaged = true;
-                problem(c, "database: %s%s", i ? "dangling reference in " : "",
-                        text ? text : "?");
-            }
+            c->report->is_database_damaged = true;
+            problem(c, "database: %s", sqlite3_column_text(stmt, 0));
         }
         store__finish(c->store, stmt);
         c->report->is_database_damaged |= rc == LX_EFORMAT;
@@ -126,14 +123,11 @@ static int missing_by_rows(lx_store *s, store__missing_object found, void *conte
     return rc;
 }
 
-/* A member that names an object, which must be there. */
-static int check_named(bool *is_here, lx_hash *hash, lx_store *s, const cJSON *item,
-                       const char *key, lx_error *err)
+/* Does this member name an object, which must be there then? */
+static bool names_object(lx_hash *hash, const cJSON *item, const char *key)
 {
     const char *hex = lx_json_text(item, key);
-    *is_here = true;
-    return hex && lx_hash_from_hex(hash, hex) ? lx_object_exists(is_here, s, hash, err)
-                                              : LX_OK;
+    return hex && lx_hash_from_hex(hash, hex);
 }
 
 static int missing_captions(lx_store *s, const cJSON *folder, const char *run,
@@ -146,9 +140,8 @@ static int missing_captions(lx_store *s, const cJSON *folder, const char *run,
     {
         lx_hash hash;
         bool is_here;
-        if (rc == LX_OK &&
-            (rc = check_named(&is_here, &hash, s, image, "caption", err)) == LX_OK &&
-            !is_here)
+        if (rc == LX_OK && names_object(&hash, image, "caption") &&
+            (rc = lx_object_exists(&is_here, s, &hash, err)) == LX_OK && !is_here)
             rc = found(context, &hash, run, "a caption of its dataset", err);
     }
     return rc;
@@ -165,9 +158,7 @@ static int parse_object(cJSON **out, lx_store *s, const lx_hash *hash, lx_error 
     if (rc == LX_OK)
         rc = lx_json_parse(out, lx_str_text(&text), text.len, &damaged);
     lx_str_release(&text);
-    if (rc == LX_ENOMEM || rc == LX_EIO || rc == LX_EBUSY)
-        return lx_fail_as(err, rc, &damaged);
-    return LX_OK;
+    return store__is_damage(rc) ? LX_OK : lx_fail_as(err, rc, &damaged);
 }
 
 /* store/dataset.h: root -> folders -> captions. */
@@ -182,10 +173,10 @@ static int missing_of_dataset(lx_store *s, const lx_hash *dataset, const char *r
     {
         lx_hash hash;
         bool is_here;
-        if (rc < 0 || (rc = check_named(&is_here, &hash, s, item, "object", err)) < 0)
-            break;
-        if (!lx_json_text(item, "object"))
+        if (!names_object(&hash, item, "object"))
             continue;
+        if (rc < 0 || (rc = lx_object_exists(&is_here, s, &hash, err)) < 0)
+            break;
         if (!is_here) {
             rc = found(context, &hash, run, "a folder of its dataset", err);
         } else if ((rc = parse_object(&folder, s, &hash, err)) == LX_OK) {

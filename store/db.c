@@ -26,7 +26,7 @@ static void *sql_realloc(void *old, int n)
 
 static int sql_size(void *memory)
 {
-    return memory ? (int)malloc_usable_size(memory) : 0;
+    return (int)malloc_usable_size(memory);
 }
 
 static int sql_roundup(int n)
@@ -107,6 +107,12 @@ int store__sql_error(lx_store *s, const char *doing, lx_error *err)
     default:
         return lx_fail(err, LX_EIO, "%s: %s: %s", s->path, doing, text);
     }
+}
+
+bool store__is_damage(int rc)
+{
+    return rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT ||
+           rc == LX_EMISMATCH;
 }
 
 /* ---- statements ------------------------------------------------------------------- */
@@ -260,8 +266,7 @@ int store__do(lx_store *s, lx_error *err, const char *sql, const char *types, ..
     va_start(args, types);
     rc = query(&stmt, s, err, sql, types, args);
     va_end(args);
-    while (store__row(&rc, s, stmt, err)) {
-    }
+    store__row(&rc, s, stmt, err);
     store__finish(s, stmt);
     return rc;
 }

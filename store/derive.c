@@ -97,8 +97,7 @@ static int with_flag(lx_store *s, const char *sql, int64_t run, const cJSON *fla
     if (rc == LX_OK && (bind_value(stmt, 2, flag, &text) != SQLITE_OK ||
                         (run && sqlite3_bind_int64(stmt, 3, run) != SQLITE_OK)))
         rc = lx_oom(err);
-    while (store__row(&rc, s, stmt, err)) {
-    }
+    store__row(&rc, s, stmt, err);
     store__finish(s, stmt);
     lx_str_release(&text);
     return rc;
@@ -191,7 +190,7 @@ static int text_of(lx_str *out, const char **text, lx_store *s, sqlite3_stmt *st
         return LX_OK;
     if ((rc = lx_object_get(out, s, &hash, err)) == LX_OK)
         *text = lx_str_text(out);
-    return rc == LX_EFORMAT || rc == LX_ENOTFOUND ? LX_OK : rc;
+    return store__is_damage(rc) ? LX_OK : rc;
 }
 
 static int derive_runs(lx_store *s, lx_error *err)
@@ -225,7 +224,7 @@ static int derive_series(lx_store *s, lx_error *err)
         store__glance g = {0};
         size_t n;
         rc = store__read_series(&steps, &values, &n, s, id, 0, err);
-        if (rc == LX_EFORMAT) { /* fsck names it; the others are of use */
+        if (store__is_damage(rc)) { /* fsck names it; the others are of use */
             rc = LX_OK;
             continue;
         }

@@ -122,7 +122,7 @@ static int read_reached(gc *g, const lx_hash *hash, lx_error *err)
         rc = lx_object_get(&bytes, g->store, hash, err);
         if (rc == LX_OK && strchr("{[", lx_str_text(&bytes)[0]))
             rc = mark_named(g, lx_str_text(&bytes), bytes.len, err);
-        if (rc == LX_EFORMAT || rc == LX_ENOTFOUND)
+        if (store__is_damage(rc))
             lx_within(err, "nothing is removed from a damaged store (lx fsck)");
     }
     lx_str_release(&bytes);

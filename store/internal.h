@@ -58,6 +58,8 @@ void store__checkpoint(lx_store *store, int mode);
 
 /* SQLite's story as ours; a failed write poisons the handle (4). */
 int store__sql_error(lx_store *store, const char *doing, lx_error *err);
+/* Is it the bytes that are at fault, in the store or where they come from? The others are of use. */
+bool store__is_damage(int rc);
 
 /*
  * A statement with its arguments, ready for its first row. types, one letter an argument:

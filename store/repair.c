@@ -42,13 +42,6 @@ static void say(repair *r, const char *fmt, ...)
     r->tell(r->context, line);
 }
 
-/* What the source or the store holds is damaged: the next one may do. */
-static bool is_damage(int rc)
-{
-    return rc == LX_EFORMAT || rc == LX_ENOTFOUND || rc == LX_ELIMIT ||
-           rc == LX_EMISMATCH;
-}
-
 /* ---- objects ----------------------------------------------------------------------- */
 
 static int want(repair *r, const lx_hash *hash, bool is_missing, const char *run,
@@ -80,7 +73,7 @@ static int want_damaged(repair *r, lx_error *err)
         if (!store__hash(&hash, stmt, 0))
             continue; /* of no use to anyone; fsck names it */
         rc = lx_object_get(&bytes, r->store, &hash, &why);
-        if (is_damage(rc))
+        if (store__is_damage(rc))
             rc = want(r, &hash, false, NULL, NULL, err);
         else
             lx_fail_as(err, rc, &why);
@@ -133,7 +126,7 @@ static int mend_from(repair *r, wanted *w, lx_error *err)
     size_t n;
     int rc = r->source->fetch(r->source->context, &data, &n, &w->hash, &why);
 
-    if (is_damage(rc))
+    if (store__is_damage(rc))
         return LX_OK;
     if (rc < 0)
         return lx_fail_as(err, rc, &why);
@@ -166,7 +159,7 @@ static int each_record(repair *r,
             rc = lx_transfer_check(&id, record, &why);
         if (rc == LX_OK) {
             rc = use(r, record, err);
-        } else if (is_damage(rc)) {
+        } else if (store__is_damage(rc)) {
             say(r, "%s", why.text);
             rc = LX_OK;
         } else {
@@ -254,7 +247,7 @@ static int make_room(mending *m, size_t n, lx_error *err)
     return m->steps && m->values && m->is_here ? LX_OK : lx_oom(err);
 }
 
-/* As many points as anything here speaks of, sound or not. */
+/* As many points as anything here speaks of, sound or not; never less than 0. */
 static int count_points(int64_t *n, repair *r, int64_t series, lx_error *err)
 {
     static const char *const counts[] = {
@@ -291,7 +284,7 @@ static int take_chunk(mending *m, repair *r, sqlite3_stmt *stmt, lx_error *err)
         memset(m->is_here + first, true, n);
         return LX_OK;
     }
-    if (rc < 0 && !is_damage(rc))
+    if (rc < 0 && !store__is_damage(rc))
         return lx_fail_as(err, rc, &why);
     snprintf(name, sizeof name, "chunk-%s-%lld-%lld", m->id, (long long)m->series,
              (long long)first);
@@ -420,17 +413,17 @@ static int mend_curve(repair *r, mending *m, const cJSON *curve, bool may_grow,
 {
     const unsigned char *data = NULL;
     lx_error why = {0};
-    int64_t ours = 0;
+    int64_t ours;
     size_t n = (size_t)lx_json_integer(curve, "n", 0), missing;
-    int rc = m->series ? count_points(&ours, r, m->series, err) : LX_OK;
+    int rc = count_points(&ours, r, m->series, err);
 
-    if (rc < 0 || ours < 0 ||
+    if (rc < 0 ||
         (rc = make_room(m, may_grow && n > (size_t)ours ? n : (size_t)ours, err)) < 0 ||
         (rc = take_ours(m, r, err)) < 0 || !(missing = m->n_missing))
         return rc;
     if ((rc = fetch_points(&data, &n, r, curve, &why)) == LX_OK)
         rc = take_theirs(m, data, n, &why);
-    if (is_damage(rc)) {
+    if (store__is_damage(rc)) {
         say(r, "run %s, curve %s: %s cannot be used: %s", m->id, m->key, r->source->name,
             why.text);
         return LX_OK;
@@ -472,7 +465,7 @@ static int mend_curves_of(repair *r, const cJSON *record, bool may_grow, lx_erro
             (m.series || may_grow))
             rc = mend_curve(r, &m, curve, may_grow, &why);
         release_mending(&m);
-        if (is_damage(rc)) {
+        if (store__is_damage(rc)) {
             say(r, "run %s, curve %s: %s", m.id, m.key, why.text);
         } else if (rc < 0) {
             return lx_fail_as(err, rc, &why);
@@ -511,7 +504,7 @@ static int count_broken(size_t *n, repair *r, bool tells, lx_error *err)
                     lx_fail(&why, LX_EFORMAT, "%lld points are gone",
                             (long long)(sqlite3_column_int64(stmt, 3) - (int64_t)points));
         }
-        if (is_damage(rc)) {
+        if (store__is_damage(rc)) {
             rc = LX_OK;
             ++*n;
             if (tells)
@@ -556,7 +549,7 @@ static int bring_run(repair *r, const cJSON *record, lx_error *err)
     int rc = lx_transfer_apply(&how, &seq, r->store, record, r->source->fetch,
                                r->source->context, &why);
 
-    if (is_damage(rc)) {
+    if (store__is_damage(rc)) {
         say(r, "not repaired: %s", why.text);
         r->report->n_left++;
         return LX_OK;

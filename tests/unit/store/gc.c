@@ -5,15 +5,22 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "store/dataset.h"
 #include "store/gc.h"
+#include "store/internal.h"
 #include "store/query.h"
+#include "tests/support/expect.h"
+#include "tests/support/tree.h"
 
 static char folder[64];
 static lx_store *store;
@@ -22,17 +29,16 @@ static const double later = 4e9; /* far in the future: nothing is young */
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/lx-store-XXXXXX");
-    return mkdtemp(folder) && lx_store_open(&store, folder, false, NULL) == 0 ? 0 : -1;
+    lx_make_folder(folder, sizeof folder, "lx-gc");
+    return lx_store_open(&store, folder, false, NULL);
 }
 
 static int tear_down(void **state)
 {
-    char command[128];
     (void)state;
     lx_store_close(store);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
+    lx_remove_tree(folder);
+    return 0;
 }
 
 static void fail_line(void *context, const char *line)
@@ -164,6 +170,223 @@ static void test_store_gc__files_of_a_crash_go_when_they_are_old(void **state)
     assert_true(lx_file_exists(other));
 }
 
+/* An object with this text is named by the run, and so is what its text names. */
+static void name_in_spec(const char *text)
+{
+    const lx_run_start start = {.name = "names", .kind = "train", .spec = text};
+    lx_error err = {0};
+    lx_run *run;
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_end(run, "finished", NULL, &err), &err);
+}
+
+/* What looks like the name of an object keeps it: 64 small hexadecimal digits, and nothing else. */
+static void test_store_gc__names_in_texts_keep_what_they_name(void **state)
+{
+    static const struct {
+        const char *before, *after;
+        int n; /* digits of the name */
+    } forms[] = {{"[\"", "\"]", 64},    {"[\"a", "\"]", 64}, {"[\"", "f\"]", 64},
+                 {"{\"x\":\"", "", 64}, {"", "", 64},        {"[\"", "\"]", 63},
+                 {"[\"", "\"]", 64}};
+    enum { N = sizeof forms / sizeof *forms };
+    lx_hash hashes[N];
+    lx_error err = {0};
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        char object[16], hex[LX_HASH_HEX + 1], text[128];
+        snprintf(object, sizeof object, "object %d", i);
+        lx_assert_ok(lx_object_put(&hashes[i], store, object, strlen(object), &err),
+                     &err);
+        lx_hash_hex(hex, &hashes[i]);
+        if (i == N - 1)
+            for (char *p = hex; *p; p++)
+                *p = (char)toupper((unsigned char)*p);
+        snprintf(text, sizeof text, "%s%.*s%s", forms[i].before, forms[i].n, hex,
+                 forms[i].after);
+        name_in_spec(text);
+    }
+    name_in_spec("");
+    collect(true, later);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(is_there(&hashes[i]), i == 0 || i == 3);
+}
+
+/* A file of many megabytes is no text that names others. */
+static void test_store_gc__a_large_file_is_not_read(void **state)
+{
+    char path[96], hex[LX_HASH_HEX + 1];
+    lx_artifact a = {.role = "state", .name = "s", .step = -1, .path = path};
+    lx_hash named, large;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_object_put(&named, store, "named", 5, &err), &err);
+    lx_hash_hex(hex, &named);
+    snprintf(path, sizeof path, "%s/large.json", folder);
+    lx_assert_shell("printf '[\"%s\"]' >'%s' && truncate -s 17M '%s'", hex, path, path);
+    name_in_spec("{}");
+    lx_assert_ok(lx_run_attach(&large, store, 1, &a, &err), &err);
+    collect(true, later);
+    assert_true(is_there(&large));
+    assert_false(is_there(&named));
+}
+
+/* A damaged text may have named anything. */
+static void test_store_gc__nothing_goes_from_a_damaged_store(void **state)
+{
+    const lx_gc_options options = {.prunes = true, .keep_days = 14, .now = later};
+    lx_gc_report report;
+    lx_hash stray;
+    lx_error err = {0};
+
+    (void)state;
+    name_in_spec("{\"a\":1}");
+    lx_assert_ok(lx_object_put(&stray, store, "stray", 5, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        lx_assert_ok(store__do(store, &err,
+                               i ? "UPDATE object SET data=NULL WHERE size=7"
+                                 : "UPDATE object SET data=x'00' WHERE size=7",
+                               ""),
+                     &err);
+        assert_int_equal(lx_store_gc(&report, store, &options, ignore_line, NULL, &err),
+                         i ? LX_ENOTFOUND : LX_EFORMAT);
+        assert_non_null(strstr(err.text, "nothing is removed from a damaged store"));
+        assert_true(is_there(&stray));
+    }
+}
+
+/* Tails are packed of runs that will not go on; of one that is recorded here and now they are left. */
+static void test_store_gc__tails_of_the_living_stay(void **state)
+{
+    const lx_run_start start = {.name = "alive", .kind = "train"};
+    lx_error err = {0};
+    lx_gc_report r;
+    lx_run *run;
+
+    (void)state;
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_log(run, "loss", 1, 0.5, &err), &err);
+    lx_assert_ok(lx_run_flush(run, &err), &err);
+    assert_int_equal(collect(true, 0).n_packed, 0);
+    lx_run_abandon(run);
+    lx_assert_ok(store__do(store, &err, "UPDATE run SET boot_id='another', pid=1", ""),
+                 &err);
+    r = collect(false, 0);
+    assert_int_equal(r.n_packed, 1);
+    r = collect(true, 0);
+    assert_int_equal(r.n_packed, 1);
+    assert_int_equal(collect(true, 0).n_packed, 0);
+}
+
+/* ---- others at that moment ------------------------------------------------------------- */
+
+static int n_locks, meddles_at, refuses_at;
+static unsigned char noise[100 * 1024]; /* an object with a file of its own */
+
+static int meddling_lock(int fd, int exclusive, int wait)
+{
+    lx_store *other;
+    lx_hash hash;
+
+    n_locks++;
+    if (n_locks == refuses_at) {
+        errno = ENOLCK;
+        return -1;
+    }
+    if (n_locks == meddles_at) {
+        lx_io_set(NULL);
+        assert_int_equal(lx_store_open(&other, folder, false, NULL), 0);
+        assert_int_equal(lx_object_put(&hash, other, noise, sizeof noise, NULL), 0);
+        lx_store_close(other);
+    }
+    return lx_io_system.lock(fd, exclusive, wait);
+}
+
+static int collect_among_others(int meddles, int refuses, lx_error *err)
+{
+    const lx_gc_options options = {.prunes = true, .keep_days = 14, .now = later};
+    lx_io io = lx_io_system;
+    lx_gc_report report;
+    int rc;
+
+    io.lock = meddling_lock;
+    n_locks = 0;
+    meddles_at = meddles;
+    refuses_at = refuses;
+    lx_io_set(&io);
+    rc = lx_store_gc(&report, store, &options, ignore_line, NULL, err);
+    lx_io_set(NULL);
+    return rc;
+}
+
+static void put_noise(lx_hash *hash)
+{
+    uint32_t x = 7;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (unsigned char)((x = x * 1664525 + 1013904223) >> 24);
+    assert_int_equal(lx_object_put(hash, store, noise, sizeof noise, NULL), 0);
+}
+
+/* Its row has gone, its file has not yet: whoever puts it at that moment keeps it. */
+static void test_store_gc__what_is_put_meanwhile_stays(void **state)
+{
+    lx_str bytes = LX_STR_INIT;
+    lx_error err = {0};
+    lx_hash hash;
+
+    (void)state;
+    put_noise(&hash);
+    lx_assert_ok(collect_among_others(2, 0, &err), &err);
+    lx_assert_ok(lx_object_get(&bytes, store, &hash, &err), &err);
+    lx_str_release(&bytes);
+}
+
+/* Each lock of it refused once: an error, and the next try ends it. */
+static void test_store_gc__locks_that_are_refused(void **state)
+{
+    lx_error err = {0};
+    lx_hash hash;
+    int n, rc;
+
+    (void)state;
+    for (n = 1;; n++) {
+        put_noise(&hash);
+        for (int i = 0; i < 400; i++) { /* so much that room is given back */
+            char text[64];
+            lx_hash unused;
+            snprintf(text, sizeof text, "%d of a number of small objects, each in a row",
+                     i);
+            lx_assert_ok(lx_object_put(&unused, store, text, strlen(text), &err), &err);
+        }
+        rc = collect_among_others(0, n, &err);
+        if (n_locks < n)
+            break;
+        assert_int_equal(rc, LX_EIO);
+        collect(true, later);
+        assert_false(is_there(&hash));
+    }
+    lx_assert_ok(rc, &err);
+    assert_in_range(n, 4, 10);
+}
+
+/* Someone took the file of an object away: its row goes as well. */
+static void test_store_gc__files_that_are_gone_already(void **state)
+{
+    lx_str path = LX_STR_INIT;
+    lx_error err = {0};
+    lx_hash hash;
+
+    (void)state;
+    put_noise(&hash);
+    store__object_path(&path, store, &hash);
+    assert_int_equal(unlink(path.data), 0);
+    lx_str_release(&path);
+    lx_assert_ok(collect_among_others(0, 0, &err), &err);
+    assert_false(is_there(&hash));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -171,6 +394,13 @@ int main(void)
         TEST(test_store_gc__runs_go_from_the_trash_only),
         TEST(test_store_gc__what_is_put_again_is_young),
         TEST(test_store_gc__files_of_a_crash_go_when_they_are_old),
+        TEST(test_store_gc__names_in_texts_keep_what_they_name),
+        TEST(test_store_gc__a_large_file_is_not_read),
+        TEST(test_store_gc__nothing_goes_from_a_damaged_store),
+        TEST(test_store_gc__tails_of_the_living_stay),
+        TEST(test_store_gc__what_is_put_meanwhile_stays),
+        TEST(test_store_gc__locks_that_are_refused),
+        TEST(test_store_gc__files_that_are_gone_already),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
