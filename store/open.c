@@ -20,23 +20,21 @@ store__schema store__the_schema = {store_migrations,
 
 int lx_store_above(lx_str *out)
 {
-    char folder[4096];
+    char folder[4096], *end;
+
     if (!getcwd(folder, sizeof folder))
         return 0;
-    for (;;) {
-        char *slash;
+    end = folder + strlen(folder);
+    if (end == folder + 1) /* the root, without its slash as all others are */
+        end = folder;
+    for (; end; end = strrchr(folder, '/')) {
+        *end = '\0';
         lx_str_clear(out);
-        lx_str_printf(out, "%s/.lx", strcmp(folder, "/") == 0 ? "" : folder);
+        lx_str_printf(out, "%s/.lx", folder);
         if (!out->failed && lx_file_is_dir(lx_str_text(out)))
             return 1;
-        slash = strrchr(folder, '/');
-        if (!slash || !slash[1])
-            return 0;
-        if (slash == folder)
-            slash[1] = '\0';
-        else
-            *slash = '\0';
     }
+    return 0;
 }
 
 int lx_store_find(lx_str *out, const char *path, lx_error *err)
@@ -370,12 +368,12 @@ static int make_copy(lx_store *s, lx_error *err)
     lx_str_printf(&from, "%s/lock", s->path);
     if ((rc = lx_str_check(&to, err)) < 0 || (rc = lx_str_check(&from, err)) < 0)
         goto done;
-    if (!mkdtemp(to.data)) {
-        rc = lx_fail_errno(err, errno, "%s", to.data);
-        goto done;
-    }
-    if (!(s->copy = lx_str_detach(&to))) {
-        rc = lx_oom(err);
+    s->copy =
+        lx_str_detach(&to); /* before it is made: then whatever happens it is removed */
+    if (!mkdtemp(s->copy)) {
+        rc = lx_fail_errno(err, errno, "%s", s->copy);
+        lx_free(s->copy);
+        s->copy = NULL;
         goto done;
     }
     if ((lock_fd = lx_io_get()->open(from.data, O_RDONLY, 0)) >= 0)
@@ -581,9 +579,8 @@ static int open_store(lx_store *s, const char *path, lx_error *err)
     bool is_there;
     int rc;
 
-    if ((rc = lx_store_find(&found, path, err)) == LX_OK &&
-        !(s->path = lx_str_detach(&found)))
-        rc = lx_oom(err);
+    if ((rc = lx_store_find(&found, path, err)) == LX_OK)
+        s->path = lx_str_detach(&found);
     lx_str_release(&found);
     if (rc < 0 || (rc = make_mutex(s, err)) < 0)
         return rc;
