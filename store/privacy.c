@@ -47,6 +47,12 @@ static bool is_common(const char *name, size_t n)
     return n < 3;
 }
 
+/* strchr takes a zero byte for one of any set: in files it ends nothing. */
+static bool is_one_of(char c, const char *set)
+{
+    return c && strchr(set, c);
+}
+
 static bool is_word(char c)
 {
     return isalnum((unsigned char)c) || (unsigned char)c >= 0x80;
@@ -74,14 +80,11 @@ void lx_privacy_learn_name(lx_privacy *p, lx_private kind, const char *name)
         learn(p, kind, name, strlen(name));
 }
 
-/* The name known to stand at `at` as a whole word; NULL if none does. The longest wins.
- */
-static const known_name *name_at(const lx_privacy *p, const char *text, const char *at,
-                                 const char *end)
+/* The name known to stand at `at`, where a word begins, as a whole one; NULL if none does. The longest wins. */
+static const known_name *name_at(const lx_privacy *p, const char *at, const char *end)
 {
     const known_name *best = NULL;
-    if (at > text && is_word(at[-1]))
-        return NULL;
+
     for (size_t i = 0; i < p->n_names; i++) {
         const known_name *name = &p->names[i];
         if (name->n <= (size_t)(end - at) && strncasecmp(name->text, at, name->n) == 0 &&
@@ -105,8 +108,7 @@ static size_t slashes(const char *p, const char *end)
 
 static bool ends_name(char c)
 {
-    return c == '/' || c == '\\' || (unsigned char)c < 0x20 ||
-           strchr("\"'<>|:;,*?()[]{}`$&", c);
+    return (unsigned char)c < 0x20 || strchr("/\\\"'<>|:;,*?()[]{}`$&", c);
 }
 
 /*
@@ -125,7 +127,7 @@ static size_t name_length(const char *p, const char *end)
         }
         at++;
     }
-    if (space && (n_spaces == 3 || at == end || !strchr("/\\\"'", *at)))
+    if (space && (n_spaces == 3 || at == end || !is_one_of(*at, "/\\\"'")))
         at = space;
     return (size_t)(at - p);
 }
@@ -153,7 +155,7 @@ static size_t home_length(const lx_privacy *privacy, const char *p, const char *
         return p + n == end || !is_word(p[n]) ? n : 0;
     }
     if (starts(p, end, "/root") &&
-        (p + 5 == end || (!is_word(p[5]) && !strchr("._-", p[5]))))
+        (p + 5 == end || (!is_word(p[5]) && !is_one_of(p[5], "._-"))))
         return 5;
     if (end - at > 2 && isalpha((unsigned char)*at) && at[1] == ':')
         at += 2;
@@ -175,25 +177,24 @@ static size_t home_length(const lx_privacy *privacy, const char *p, const char *
 
 static bool is_local(char c)
 {
-    return isalnum((unsigned char)c) || strchr("._%+-", c);
+    return isalnum((unsigned char)c) || is_one_of(c, "._%+-");
 }
 
 static size_t email_length(const char *p, const char *end)
 {
     const char *at = p, *host, *dot = NULL;
 
-    while (at < end && *at && is_local(*at))
+    while (at < end && is_local(*at))
         at++;
     if (at == p || at == end || *at != '@' || (at - p == 3 && strncmp(p, "git", 3) == 0))
         return 0;
-    for (host = ++at;
-         at < end && *at && (isalnum((unsigned char)*at) || *at == '.' || *at == '-');
+    for (host = ++at; at < end && (isalnum((unsigned char)*at) || is_one_of(*at, ".-"));
          at++)
         if (*at == '.' && at > host && at + 1 < end && isalpha((unsigned char)at[1]))
             dot = at;
-    while (at > host && (at[-1] == '.' || at[-1] == '-'))
+    while (is_one_of(at[-1], ".-")) /* no further than to the @ */
         at--;
-    if (!dot || dot >= at || at - dot < 3 || starts(host, end, "example.com"))
+    if (!dot || at - dot < 3 || starts(host, end, "example.com"))
         return 0;
     return (size_t)(at - p);
 }
@@ -240,7 +241,7 @@ static size_t find_at(lx_privacy *p, const char *text, const char *at, const cha
     if ((n = lx_secret_at(keep, text, at, end)))
         return *keep + n;
     *keep = 0;
-    if ((known = name_at(p, text, at, end))) {
+    if ((known = name_at(p, at, end))) {
         *kind = known->kind;
         return known->n;
     }
@@ -409,7 +410,7 @@ static size_t header_end(const unsigned char *b, size_t n)
         return 0;
     for (int i = 7; i >= 0; i--)
         size = size << 8 | b[i];
-    return size <= n - 8 && size <= 100000000 ? 8 + (size_t)size : 0;
+    return size <= n - 8 ? 8 + (size_t)size : 0;
 }
 
 static bool scrub_header(lx_str *out, lx_privacy *p, const char *bytes, size_t n,

@@ -2,11 +2,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "src/base/alloc.h"
 #include "store/privacy.h"
 
 static lx_privacy *fresh(void)
@@ -176,6 +178,175 @@ static void test_store_privacy__cut_texts_are_read_to_their_end_only(void **stat
     lx_privacy_free(p);
 }
 
+static void test_store_privacy__what_only_looks_like_a_home_stays(void **state)
+{
+    check("/root.d /root-x /root_a /root/x", "/root.d /root-x /root_a ~/x");
+    check("/srv/people/wrenley /srv/people/wren-2", "/srv/people/wrenley ~-2");
+    check("/home///alice, /home/, /home", "/home///alice, /home/, /home");
+    check("//home/alice, \\\\Users\\bob, ///home/carol", "/~, ~, //~");
+    check("a/root/x and /data/root", "a/root/x and /data/root");
+    check("/mnt/home/ubuntu/x", "/mnt/home/ubuntu/x");
+    check("3:/home/x, C:x", "3:~, C:x");
+}
+
+static void test_store_privacy__names_of_folders_may_have_spaces(void **state)
+{
+    check("C:\\Users\\a b c\\x", "~\\x");
+    check("C:\\Users\\a b c d\\x", "~ b c d\\x"); /* so many words are a sentence */
+    check("/Users/anna went home", "~ went home");
+    check("/Users/anna maria", "~ maria");
+    check("'/Users/anna maria'", "'~'");
+    check("/Users/anna maria, too", "~ maria, too");
+    check("/Users/anna\tmaria", "~\tmaria");
+}
+
+static void test_store_privacy__what_only_looks_like_an_address_stays(void **state)
+{
+    static const char *const texts[] = {
+        "wren@", "a@b",   "a@b.c",          "a@.",
+        "a@-.-", "a@b.-", "me@example.com", "@mail.example.org"};
+    for (size_t i = 1; i < sizeof texts / sizeof *texts; i++)
+        check(texts[i], texts[i]);
+    check("x-y@a-b.example.org-, a@b.cd", "name@example.com-, name@example.com");
+    check("https://git@host/x https://***@host/x https://got@host/x",
+          "https://git@host/x https://***@host/x https://***@host/x");
+}
+
+static void scrub(lx_str *out, lx_privacy *p, const char *text, size_t n)
+{
+    lx_str_clear(out);
+    lx_privacy_scrub(out, p, text, n);
+}
+
+static void test_store_privacy__the_longest_name_wins(void **state)
+{
+    static const char *const names[] = {"hilde", "hilde von bingen", "hilde von", "wren"};
+    char endless[200];
+    lx_str out = LX_STR_INIT;
+
+    memset(endless, 'e', sizeof endless);
+    endless[sizeof endless - 1] = '\0';
+    for (int turn = 0; turn < 2; turn++) {
+        lx_privacy *p = fresh();
+        for (int i = 0; i < 4; i++)
+            lx_privacy_learn_name(p, LX_PRIVATE_USER, names[turn ? 3 - i : i]);
+        lx_privacy_learn_name(p, LX_PRIVATE_USER, NULL);
+        lx_privacy_learn_name(p, LX_PRIVATE_USER, endless); /* nobody is called that */
+        scrub(&out, p, "by Hilde von Bingen, hildegard, hilde", 37);
+        assert_string_equal(out.data, "by user, hildegard, user");
+        scrub(&out, p, endless, sizeof endless - 1);
+        assert_string_equal(out.data, endless);
+        lx_privacy_free(p);
+    }
+    lx_str_release(&out);
+}
+
+/* What stands behind a zero byte is found as well. */
+static void test_store_privacy__zero_bytes_end_nothing(void **state)
+{
+    static const char text[] = "a@b.org\0c@d.org /root\0/home/alice\0x@\0";
+    lx_privacy *p = fresh();
+    lx_str out = LX_STR_INIT;
+
+    scrub(&out, p, text, sizeof text - 1);
+    for (size_t i = 0; i < out.len; i++)
+        if (!out.data[i])
+            out.data[i] = '|';
+    assert_string_equal(out.data, "name@example.com|name@example.com ~|~|x@|");
+    lx_str_release(&out);
+    lx_privacy_free(p);
+}
+
+static void put_header(lx_str *out, const char *json, uint64_t size)
+{
+    lx_str_clear(out);
+    for (int i = 0; i < 8; i++)
+        lx_str_putc(out, (char)(size >> (8 * i)));
+    lx_str_puts(out, json);
+}
+
+static void test_store_privacy__files_of_each_kind(void **state)
+{
+    static const char json[] = "{\"__metadata__\":{\"by\":\"/home/alice/x\"}}   ";
+    lx_privacy *p = fresh(), *off;
+    lx_str file = LX_STR_INIT, out = LX_STR_INIT;
+
+    put_header(&file, json, sizeof json - 1);
+    lx_str_puts(&file, "wren");
+    assert_int_equal(lx_privacy_scrub_file(&out, p, file.data, file.len),
+                     LX_SCRUB_CHANGED);
+    assert_int_equal(out.len % 8, 4);
+    assert_memory_equal(out.data + 8, "{\"__metadata__\":{\"by\":\"~/x\"}}", 29);
+    lx_str_clear(&out);
+    put_header(&file, json, 1000); /* a header that is longer than its file is none */
+    assert_int_equal(lx_privacy_scrub_file(&out, p, file.data, file.len), LX_SCRUB_LEFT);
+    put_header(&file, "[1] wren", 3);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, file.data, file.len), LX_SCRUB_LEFT);
+    put_header(&file, "{} nobody", 2);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, file.data, file.len), LX_SCRUB_CLEAN);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, "\xff wren", 6), LX_SCRUB_LEFT);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, "\xff", 1), LX_SCRUB_CLEAN);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, "", 0), LX_SCRUB_CLEAN);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, "no one", 6), LX_SCRUB_CLEAN);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(lx_privacy_scrub_file(&out, p, "by wren", 7), LX_SCRUB_CHANGED);
+    assert_string_equal(out.data, "by user");
+    assert_int_equal(lx_privacy_new(&off, true, NULL), 0);
+    lx_privacy_learn_name(off, LX_PRIVATE_USER, "wren");
+    assert_int_equal(lx_privacy_scrub_file(&out, off, "by wren", 7), LX_SCRUB_CLEAN);
+    lx_privacy_free(off);
+    lx_privacy_free(p);
+    lx_str_release(&file);
+    lx_str_release(&out);
+}
+
+/* A name that was not learned for want of memory would not be found: then nothing passes. */
+static void test_store_privacy__a_name_that_was_not_learned_stops_all(void **state)
+{
+    for (size_t n = 1; n < 3; n++) {
+        lx_privacy *p = fresh();
+        lx_arena *arena = lx_arena_new();
+        lx_str out = LX_STR_INIT;
+
+        for (int i = 0; i < 40; i++) { /* more than there is room for */
+            char name[16];
+            snprintf(name, sizeof name, "somebody%d", i);
+            lx_alloc_fail_at(n, true);
+            lx_privacy_learn_name(p, LX_PRIVATE_USER, name);
+            lx_alloc_fail_at(0, false);
+            if (n > 1)
+                lx_privacy_learn_name(p, LX_PRIVATE_USER, name);
+        }
+        assert_string_equal(lx_privacy_text(p, "nobody", arena), "");
+        lx_privacy_scrub(&out, p, "nobody", 6);
+        assert_true(out.failed);
+        lx_str_release(&out);
+        lx_arena_free(arena);
+        lx_privacy_free(p);
+    }
+}
+
+/* As a service may be started. */
+static void test_store_privacy__without_a_home(void **state)
+{
+    static const char *const homes[] = {NULL, "", "/", "/home/wren", "/root"};
+    for (size_t i = 0; i < sizeof homes / sizeof *homes; i++) {
+        lx_privacy *p;
+        lx_str out = LX_STR_INIT;
+        unsetenv("USER");
+        unsetenv("LOGNAME");
+        if (homes[i])
+            setenv("HOME", homes[i], 1);
+        else
+            unsetenv("HOME");
+        assert_int_equal(lx_privacy_new(&p, false, NULL), 0);
+        lx_privacy_scrub(&out, p, "/home/wren/a of wren", 20);
+        assert_string_equal(out.data, i == 3 ? "~/a of user" : "~/a of wren");
+        lx_str_release(&out);
+        lx_privacy_free(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +358,14 @@ int main(void)
         cmocka_unit_test(test_store_privacy__tells_what_it_took),
         cmocka_unit_test(test_store_privacy__off_means_off),
         cmocka_unit_test(test_store_privacy__cut_texts_are_read_to_their_end_only),
+        cmocka_unit_test(test_store_privacy__what_only_looks_like_a_home_stays),
+        cmocka_unit_test(test_store_privacy__names_of_folders_may_have_spaces),
+        cmocka_unit_test(test_store_privacy__what_only_looks_like_an_address_stays),
+        cmocka_unit_test(test_store_privacy__the_longest_name_wins),
+        cmocka_unit_test(test_store_privacy__zero_bytes_end_nothing),
+        cmocka_unit_test(test_store_privacy__files_of_each_kind),
+        cmocka_unit_test(test_store_privacy__a_name_that_was_not_learned_stops_all),
+        cmocka_unit_test(test_store_privacy__without_a_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
