@@ -118,7 +118,7 @@ int store__pack_series(lx_store *s, int64_t series, lx_error *err)
             LX_OK)
             rc = insert_chunk(s, series, first + (int64_t)at, n, &data, err);
     }
-    if (rc == LX_OK && p.n)
+    if (rc == LX_OK)
         rc = store__do(s, err, "DELETE FROM tail_point WHERE series=?1", "i", series);
     lx_str_release(&data);
     release_points(&p);
@@ -304,7 +304,7 @@ static int write_ending(lx_run *run, const store__ending *ending, store__batch *
         (rc = store__add_artifact(s, run->seq, &console, text, text_size, true, err)) ==
             LX_OK)
         rc = store__do(s, err, "DELETE FROM tail_text WHERE run=?1", "i", run->seq);
-    if (rc == LX_OK && ending->status)
+    if (rc == LX_OK)
         rc = store__do(s, err, "INSERT INTO run_end VALUES(?1, ?2, ?3, ?4)", "idtt",
                        run->seq, ending->ended, ending->status, ending->message);
     return rc;

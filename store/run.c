@@ -267,10 +267,10 @@ int lx_run_open(lx_run **out, lx_store *store, int64_t seq, lx_error *err)
         seq);
     if (store__row(&rc, store, stmt, err)) {
         const char *id = (const char *)sqlite3_column_text(stmt, 0);
-        if (sqlite3_column_type(stmt, 2) != SQLITE_NULL)
-            rc = lx_fail(err, LX_EUSAGE, "run %s has ended (%s)", id ? id : "?",
-                         (const char *)sqlite3_column_text(stmt, 2));
         snprintf(run->id, sizeof run->id, "%s", id ? id : "");
+        if (sqlite3_column_type(stmt, 2) != SQLITE_NULL)
+            rc = lx_fail(err, LX_EUSAGE, "run %s has ended (%s)", run->id,
+                         (const char *)sqlite3_column_text(stmt, 2));
         if (store__hash(&spec, stmt, 1))
             lx_hash_hex(run->spec_hash, &spec);
     } else if (rc == LX_OK) {

@@ -1,0 +1,360 @@
+/* Objects that change, vanish or find no room while they are put, and runs that others record at that moment. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/base/io.h"
+#include "store/internal.h"
+#include "store/query.h"
+#include "tests/support/expect.h"
+#include "tests/support/tree.h"
+
+static char folder[64];
+static lx_store *store;
+static unsigned char noise[100 * 1024]; /* a file of its own in the store */
+
+static int set_up(void **state)
+{
+    uint32_t x = 1;
+    lx_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (unsigned char)((x = x * 1664525 + 1013904223) >> 24);
+    lx_make_folder(folder, sizeof folder, "lx-object");
+    if (chdir(folder) < 0)
+        return -1;
+    lx_assert_ok(lx_store_open(&store, "store", false, &err), &err);
+    lx_assert_shell("truncate -s 17M large.bin"); /* more than goes through memory */
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    lx_io_set(NULL);
+    lx_store_close(store);
+    lx_remove_tree(folder);
+    return chdir("/");
+}
+
+static const char *path_of(const lx_hash *hash)
+{
+    static lx_str path = LX_STR_INIT;
+    store__object_path(&path, store, hash);
+    return lx_str_text(&path);
+}
+
+/* ---- reading a large file ------------------------------------------------------------- */
+
+static int n_reads, changes_at, fails_at, error_code;
+
+static ssize_t changing_read(int fd, void *data, size_t n)
+{
+    ssize_t got;
+
+    if (++n_reads == fails_at) {
+        errno = error_code;
+        return -1;
+    }
+    got = lx_io_system.read(fd, data, n);
+    if (n_reads == changes_at && got > 0)
+        *(char *)data ^= 1;
+    return got;
+}
+
+static int put_large(int changes, int fails, int error, lx_error *err)
+{
+    lx_io io = lx_io_system;
+    lx_hash hash;
+    int rc;
+
+    io.read = changing_read;
+    n_reads = 0;
+    changes_at = changes;
+    fails_at = fails;
+    error_code = error;
+    lx_io_set(&io);
+    rc = lx_object_put_file(&hash, store, "large.bin", err);
+    lx_io_set(NULL);
+    return rc;
+}
+
+static void test_store_object__a_file_that_changes_while_it_is_read(void **state)
+{
+    int in_all, first;
+    lx_hash hash;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_file_hash(&hash, "large.bin", &err), &err);
+    assert_int_equal(put_large(1 << 20, 1 << 20, 0, &err), LX_OK);
+    in_all = n_reads;
+    lx_assert_ok(store__do(store, &err, "DELETE FROM object", ""), &err);
+    assert_int_equal(unlink(path_of(&hash)), 0);
+    first = in_all - 1; /* of its last ones, which are the copy's */
+    assert_int_equal(put_large(first, 0, 0, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "changes while it is read"));
+    assert_int_equal(put_large(0, first, EIO, &err), LX_EIO);
+    assert_non_null(strstr(err.text, "large.bin"));
+    assert_false(lx_file_exists(path_of(&hash)));
+    lx_assert_ok(put_large(0, first, EINTR, &err), &err); /* a signal came */
+    assert_true(lx_file_exists(path_of(&hash)));
+}
+
+/* ---- room ------------------------------------------------------------------------------ */
+
+static ssize_t refusing_write(int fd, const void *data, size_t n)
+{
+    (void)fd;
+    (void)data;
+    (void)n;
+    errno = error_code;
+    return -1;
+}
+
+/* A disk or a quota that is full says nothing of what is on the disk: one may try again (4). */
+static void test_store_object__no_room_is_no_failed_write(void **state)
+{
+    static const struct {
+        int error;
+        bool poisons;
+    } rows[] = {
+        {ENOSPC, false}, {EDQUOT, false}, {EFBIG, false}, {EACCES, false}, {EIO, true}};
+    lx_io io = lx_io_system;
+    lx_hash hash;
+    lx_error err = {0};
+
+    (void)state;
+    io.write = refusing_write;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        error_code = rows[i].error;
+        lx_io_set(&io);
+        assert_true(lx_object_put(&hash, store, noise, sizeof noise, &err) < 0);
+        lx_io_set(NULL);
+        assert_int_equal(store->is_poisoned, rows[i].poisons);
+    }
+}
+
+/* ---- others at that moment ---------------------------------------------------------------- */
+
+static lx_store *other;
+static const char *other_does; /* right before the lock is ours */
+static lx_hash other_hash;
+
+static int meddling_lock(int fd, int exclusive, int wait)
+{
+    const char *does = other_does;
+
+    other_does = NULL;
+    if (does && *does == '/')
+        assert_int_equal(unlink(path_of(&other_hash)), 0);
+    else if (does)
+        assert_int_equal(store__do(other, NULL, does, ""), LX_OK);
+    return lx_io_system.lock(fd, exclusive, wait);
+}
+
+static void meddle(const char *does)
+{
+    static lx_io io;
+
+    io = lx_io_system;
+    io.lock = meddling_lock;
+    other_does = does;
+    lx_io_set(&io);
+}
+
+static void test_store_object__gc_at_the_very_moment(void **state)
+{
+    lx_hash small, large;
+    lx_error err = {0};
+    bool is_here;
+
+    (void)state;
+    lx_assert_ok(lx_store_open(&other, "store", false, &err), &err);
+    other_hash = lx_sha256_of(noise, sizeof noise);
+    meddle("/"); /* the file is taken before its row is written */
+    assert_int_equal(lx_object_put(&large, store, noise, sizeof noise, &err), LX_EBUSY);
+    assert_non_null(strstr(err.text, "lx gc ran at this moment"));
+    lx_assert_ok(lx_object_put(&large, store, noise, sizeof noise, &err), &err);
+    lx_assert_ok(lx_object_put(&small, store, "small", 5, &err), &err);
+    meddle("DELETE FROM object WHERE size=5"); /* the row is, after it was seen */
+    assert_int_equal(lx_object_put(&small, store, "small", 5, &err), LX_EBUSY);
+    lx_assert_ok(lx_object_exists(&is_here, store, &small, &err), &err);
+    assert_false(is_here);
+    lx_io_set(NULL);
+    lx_store_close(other);
+}
+
+/* One that was put long ago is young again, and not written again for a day. */
+static void test_store_object__known_ones_stay_young(void **state)
+{
+    lx_hash hash;
+    lx_error err = {0};
+    int64_t added;
+
+    (void)state;
+    lx_assert_ok(lx_object_put(&hash, store, "known", 5, &err), &err);
+    for (int days = 0; days < 3; days += 2) {
+        lx_assert_ok(store__do(store, &err, "UPDATE object SET added=?1", "i",
+                               (int64_t)store__now() - 60 - days * 86400),
+                     &err);
+        lx_assert_ok(lx_object_put(&hash, store, "known", 5, &err), &err);
+        lx_assert_ok(
+            store__number(&added, 0, store, &err, "SELECT added FROM object", ""), &err);
+        assert_int_equal((double)added > store__now() - 30, days == 2);
+    }
+}
+
+/* The same run of another tool, imported by two at once: one of them is told. */
+static void test_store_object__an_origin_is_recorded_once(void **state)
+{
+    const lx_run_start start = {
+        .kind = "import", .origin = "lora:1", .is_historic = true};
+    lx_run *run;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_store_open(&other, "store", false, &err), &err);
+    meddle("INSERT INTO run(id, kind, origin, started, recorded) VALUES('0', 'import', "
+           "'lora:1', 0, 0)");
+    assert_int_equal(lx_run_begin(&run, store, &start, &err), LX_EEXISTS);
+    assert_non_null(strstr(err.text, "lora:1: is here already"));
+    assert_int_equal(lx_run_begin(&run, store, &start, &err), LX_EEXISTS);
+    lx_io_set(NULL);
+    lx_store_close(other);
+}
+
+/* ---- reading back -------------------------------------------------------------------------- */
+
+static void test_store_object__rows_that_cannot_be(void **state)
+{
+    static const char *const changes[] = {"size=-1",   "size=6",   "encoding=7",
+                                          "data=NULL", "data=x''", "data='text'",
+                                          "encoding=1"};
+    lx_str bytes = LX_STR_INIT;
+    lx_hash hash;
+    lx_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        char sql[64];
+        int rc;
+        lx_assert_ok(lx_object_put(&hash, store, "bytes", 5, &err), &err);
+        snprintf(sql, sizeof sql, "UPDATE object SET %s", changes[i]);
+        lx_assert_ok(store__do(store, &err, sql, ""), &err);
+        rc = lx_object_get(&bytes, store, &hash, &err);
+        if (rc != (strncmp(changes[i], "size=6", 6) == 0  ? LX_OK
+                   : strcmp(changes[i], "data=NULL") == 0 ? LX_ENOTFOUND
+                                                          : LX_EFORMAT))
+            fail_msg("%s: %d %s", changes[i], rc, err.text);
+        lx_assert_ok(store__do(store, &err, "DELETE FROM object", ""), &err);
+    }
+    lx_str_release(&bytes);
+}
+
+/* A folder of the store that someone took away is made again (3). */
+static void test_store_object__folders_that_are_gone(void **state)
+{
+    lx_str bytes = LX_STR_INIT;
+    lx_hash hash;
+    lx_error err = {0};
+
+    (void)state;
+    lx_remove_tree("store/objects");
+    lx_assert_ok(lx_object_put(&hash, store, noise, sizeof noise, &err), &err);
+    lx_assert_ok(lx_object_get(&bytes, store, &hash, &err), &err);
+    assert_int_equal(bytes.len, sizeof noise);
+    lx_assert_ok(lx_object_get_file(store, &hash, "out.bin", &err), &err);
+    lx_str_release(&bytes);
+}
+
+/* ---- files of runs ---------------------------------------------------------------------------- */
+
+static void attach(const char *role, const char *path, const char *data, size_t n,
+                   const char *wanted)
+{
+    const lx_artifact a = {
+        .role = role, .name = "a", .step = -1, .path = path, .data = data, .n = n};
+    const lx_run_start start = {.kind = "train"};
+    lx_str bytes = LX_STR_INIT;
+    lx_run *run;
+    lx_hash hash;
+    lx_error err = {0};
+
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_attach(&hash, store, lx_run_seq(run), &a, &err), &err);
+    lx_assert_ok(lx_run_end(run, "finished", NULL, &err), &err);
+    lx_assert_ok(lx_object_get(&bytes, store, &hash, &err), &err);
+    assert_string_equal(lx_str_text(&bytes), wanted);
+    lx_str_release(&bytes);
+}
+
+#define SECRET "--token=hf_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+/* Texts of some roles are scrubbed; what is no text, and what is another file of the user's, stays. */
+static void test_store_object__texts_are_scrubbed_and_files_are_not(void **state)
+{
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_file_write("text", SECRET, sizeof SECRET - 1, &err), &err);
+    lx_assert_ok(lx_file_write("bytes", SECRET "\xff", sizeof SECRET, &err), &err);
+    attach("log", NULL, SECRET, sizeof SECRET - 1, "--token=***");
+    attach("console", "text", NULL, 0, "--token=***");
+    attach("config", NULL, SECRET "\xff", sizeof SECRET, SECRET "\xff");
+    attach("config", "bytes", NULL, 0, SECRET "\xff");
+    attach("state", "text", NULL, 0, SECRET);
+    attach("state", NULL, SECRET, sizeof SECRET - 1, SECRET);
+    attach("log", NULL, NULL, 0, "");
+}
+
+static void test_store_object__runs_that_have_ended_or_never_were(void **state)
+{
+    const lx_run_start start = {.kind = "train"};
+    lx_artifact a = {.role = "log", .name = "a", .data = "x", .n = 1};
+    lx_hash hash;
+    lx_run *run;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(lx_run_end(run, "finished", NULL, &err), &err);
+    assert_int_equal(lx_run_open(&run, store, 1, &err), LX_EUSAGE);
+    assert_non_null(strstr(err.text, "has ended (finished)"));
+    assert_int_equal(lx_run_open(&run, store, 2, &err), LX_ENOTFOUND);
+    assert_int_equal(lx_run_attach(&hash, store, 2, &a, &err), LX_ENOTFOUND);
+    assert_int_equal(lx_run_note(store, 2, "x", &err), LX_ENOTFOUND);
+    a.data = NULL;
+    a.path = "nowhere";
+    assert_int_equal(lx_run_attach(&hash, store, 1, &a, &err), LX_ENOTFOUND);
+    a.role = "state";
+    assert_int_equal(lx_run_attach(&hash, store, 1, &a, &err), LX_ENOTFOUND);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_store_object__a_file_that_changes_while_it_is_read),
+        TEST(test_store_object__no_room_is_no_failed_write),
+        TEST(test_store_object__gc_at_the_very_moment),
+        TEST(test_store_object__known_ones_stay_young),
+        TEST(test_store_object__an_origin_is_recorded_once),
+        TEST(test_store_object__rows_that_cannot_be),
+        TEST(test_store_object__folders_that_are_gone),
+        TEST(test_store_object__texts_are_scrubbed_and_files_are_not),
+        TEST(test_store_object__runs_that_have_ended_or_never_were),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
