@@ -6,7 +6,7 @@
 struct sweep_args {
     const char *name, *metric, *resume, *results;
     int64_t n_seeds, n_random, random_seed, eta, min_steps, rung, slot;
-    bool has_random_seed, has_slot;
+    bool has_random, has_random_seed, has_rung, has_slot;
     bool halving, fail_fast, dry_run, json, slurm, slurm_only_write;
     lx_words directives;
 };
@@ -16,9 +16,10 @@ static const lx_option options[] = {
             "of the sweep and its group; runs and LoRAs are NAME-001 ... (sweep)"),
     LX_INT(struct sweep_args, n_seeds, 0, "seeds", "N",
            "each configuration with N seeds, from the command's --seed on, or from 1"),
-    LX_INT(struct sweep_args, n_random, 0, "random", "N",
-           "N configurations drawn, not all combinations; flags may be ranges, as "
-           "1e-5..1e-3:log"),
+    {LX_OPTION_INT, 0, "random", "N",
+     "N configurations drawn, not all combinations; flags may be ranges, as "
+     "1e-5..1e-3:log",
+     offsetof(struct sweep_args, n_random), (int)offsetof(struct sweep_args, has_random)},
     {LX_OPTION_INT, 0, "random-seed", "N", "of what --random draws (0)",
      offsetof(struct sweep_args, random_seed),
      (int)offsetof(struct sweep_args, has_random_seed)},
@@ -45,8 +46,8 @@ static const lx_option options[] = {
             "write NAME.slurm and print how to submit it"),
     LX_REPEAT(struct sweep_args, directives, 0, "slurm-option", "OPTION",
               "of sbatch, as --slurm-option=--partition=gpu; may be given again"),
-    LX_INT(struct sweep_args, rung, 0, "rung", "N",
-           "with --slot: of this rung of halving, from 0"),
+    {LX_OPTION_INT, 0, "rung", "N", "with --slot: of this rung of halving, from 0",
+     offsetof(struct sweep_args, rung), (int)offsetof(struct sweep_args, has_rung)},
     {LX_OPTION_INT, 0, "slot", "N",
      "with --resume: only run number N of the rung, from 0 (a job of an array)",
      offsetof(struct sweep_args, slot), (int)offsetof(struct sweep_args, has_slot)},
@@ -167,6 +168,11 @@ static int check_words(const struct sweep_args *a, const lx_sweep_request *r,
                        "(lx sweep --help)");
     if (a->has_slot && (!a->resume || a->slot < 0 || a->rung < 0))
         return lx_fail(err, LX_EUSAGE, "--slot belongs to --resume, and counts from 0");
+    if (a->has_rung && !a->has_slot)
+        return lx_fail(err, LX_EUSAGE, "--rung belongs to --slot");
+    if (a->has_random && a->n_random < 1)
+        return lx_fail(err, LX_EUSAGE, "--random %lld: how many configurations?",
+                       (long long)a->n_random);
     if (a->directives.count && !a->slurm && !a->slurm_only_write)
         return lx_fail(err, LX_EUSAGE,
                        "--slurm-option belongs to --slurm or --slurm-only-write");

@@ -630,9 +630,6 @@ static int check_request(const lx_sweep_request *r, lx_error *err)
     if (r->n_seeds < 0 || r->n_seeds > 1000)
         return lx_fail(err, LX_EUSAGE, "--seeds %lld: from 1 to 1000",
                        (long long)r->n_seeds);
-    if (r->n_random < 0)
-        return lx_fail(err, LX_EUSAGE, "--random %lld: how many configurations?",
-                       (long long)r->n_random);
     if (r->has_random_seed && !r->n_random)
         return lx_fail(err, LX_EUSAGE, "--random-seed belongs to --random N");
     if (r->eta < 2 || r->eta > 100)

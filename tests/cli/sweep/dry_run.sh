@@ -9,4 +9,11 @@ cat plan
 grep '^lx' plan | sed -n 2p | sed "s|^lx|$LX|" | sh >/dev/null 2>&1 && ls out
 $LX sweep --random 3 --random-seed 1 --lr 1e-5..1e-3:log --resolution '64,64;32,32' --dry-run -- \
     train $flags --train_data_dir "it's a folder" --seed 3 | grep -o -- '--learning_rate=.*--resolution=[0-9,]*\|^#.*'
+echo "== seeds, switches and rungs"
+$LX sweep --seed 5,6 --cache_latents on,off --halving --eta 2 --min-steps 1 --metric loss/average --dry-run -- \
+    train $flags --train_data_dir "it's a folder" >plan
+grep '^#' plan
+grep -o -- '--output_name=.*' plan
+$LX sweep --random 20 --lr 1e-4,1e-3 --dry-run -- train $flags --train_data_dir "it's a folder" 2>&1 >/dev/null
+$LX sweep --x 1,2 --dry-run -- run -- python3 train.py --out here | sed "s|$PWD|DIR|"
 $LX runs --kind sweep

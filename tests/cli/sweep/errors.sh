@@ -31,5 +31,16 @@ try --x 1,2 -- run -- python t.py --api_key sk-1234567890
 try --resume nothing
 try --resume nothing --dim 4,8
 try --results
+try --random 0 --dim 4,8 -- train $flags
+try --random -1 --dim 4,8 -- train $flags
+try --random 2 -- train $flags
+try --random-seed 3 --dim 4,8 -- train $flags
+try --dim 4,8 --halving --min-steps 0 -- train $flags
+try --dim 4,8 --seed 1,2 --seeds 2 -- train $flags
+try --dim 4,8 --seed= -- train $flags
+try --dim 4,8 -- train $flags --output_config
+try --dim "$(printf '4,\377')" -- train $flags
+try --dim 4,8 --rung 0 -- train $flags
+try --dim "$(seq -s, 1 120)" --alpha "$(seq -s, 1 120)" -- train $flags
 "$LX" runs --all
 ls
