@@ -15,3 +15,12 @@ compare() {
 compare clean dirty
 compare dirty more --code
 compare clean clean
+# The page and JSON tell it as well, the lines of it escaped.
+"$LX" compare clean dirty more -o page.html >/dev/null
+grep -c '<pre class="diff">' page.html
+grep -A1 '<code>[xz]\.c</code>' page.html | sed 's/<[^>]*>//g' | grep -v '^--'
+! grep -c "$(printf '\033')" page.html
+"$LX" compare dirty more --json | grep -E '"(file|changed_in)"'
+# ... and so does what is shown of a run
+"$LX" show dirty | sed -n 's/[0-9a-f]\{12\} on [a-z]*/COMMIT on BRANCH/; /^  git/p'
+"$LX" show more --diff | grep '^[+-]'

@@ -51,3 +51,12 @@ echo 'trian.threads = 1' >"$HOME/.config/lx/config"
 "$LX" runs
 echo "exit $?"
 try unset trian.threads
+echo "== keys, and where all is from"
+"$LX" config keys | sed 's/ .*//' | tr '\n' ' '
+echo
+(
+    unset LX_STORE
+    OMP_NUM_THREADS=1 "$LX" --store here config list --json | grep -A2 '"store"'
+    HOME='' XDG_CONFIG_HOME='' "$LX" config set train.threads 2
+    echo "exit $?"
+)

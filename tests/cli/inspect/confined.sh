@@ -30,8 +30,8 @@ look() {
 look >inside 2>&1
 LX_SANDBOX=off look >outside 2>&1
 cmp inside outside && cat inside
-say() {
-    sed -n 's/^sandbox: [^o].*/it is told/p; s/^sandbox: \(off.*\)/\1/p; /^lx/p'
+say() { # builds that measure coverage are not confined, and say so
+    sed -n 's/^sandbox: off (built to measure coverage)/it is told/p; s/^sandbox: [^o].*/it is told/p; s/^sandbox: \(off.*\)/\1/p; /^lx/p'
 }
 "$LX" inspect -v loras/plain.safetensors 2>&1 >/dev/null | say
 LX_SANDBOX=off "$LX" inspect -v loras/plain.safetensors 2>&1 >/dev/null | say
