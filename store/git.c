@@ -278,10 +278,8 @@ static void become_child(int fd, const char *program, const char *folder)
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to answer */
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 2);
-    }
+    dup2(null, 0);           /* without one they stay what they are */
+    dup2(null, 2);
     dup2(fd, STDOUT_FILENO);
     if (program) {
         execl(program, "lx", "__git", folder, (char *)NULL);

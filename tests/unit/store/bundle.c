@@ -501,7 +501,7 @@ static void test_store_bundle__manifests_are_checked_whole(void **state)
         {"{\"lx_bundle\":\"1\"}", {0}, "not of a bundle"},
         {"{\"lx_bundle\":0,\"objects\":[],\"runs\":[]}", {0}, "not of a bundle"},
         {"{\"lx_bundle\":1,\"objects\":[]}", {0}, "lists no runs"},
-        {"{\"lx_bundle\":1,\"objects\":[],\"runs\":[{}]}", {0}, "16 hex digits"},
+        {"{\"lx_bundle\":1,\"objects\":[],\"runs\":[{},{}]}", {0}, "16 hex digits"},
         {"{\"lx_bundle\":1,\"runs\":[]}", {0}, "lists no objects"},
         {"{\"lx_bundle\":1,\"objects\":[[]],\"runs\":[]}", {0}, "without a hash"},
         {"{\"lx_bundle\":1,\"objects\":[[\"ab\"]],\"runs\":[]}", {0}, "without a hash"},

@@ -540,8 +540,8 @@ static void test_store_query__arguments_and_values_of_every_type(void **state)
         assert_int_equal(got[i].n, args[i].n);
     }
     assert_true(got[1].integer == 7 && got[1].real == 7 && got[2].real == 0.5);
-    assert_int_equal(lx_store_sql(store, "SELECT ?1", args, 2, keep_types, got, &err),
-                     LX_EUSAGE); /* one too many */
+    assert_int_equal(lx_store_sql(store, "SELECT ?1", args, 3, keep_types, got, &err),
+                     LX_EUSAGE); /* two too many */
 }
 
 /* Bytes that SQLite makes only when they are asked for; and all that is done before and after. */

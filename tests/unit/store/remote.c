@@ -560,7 +560,7 @@ static void test_store_remote__without_libgit2(void **state)
 
 /* ---- lx has no memory (libgit2 has) --------------------------------------------------------- */
 
-static lx_remote_version staged;
+static lx_remote_version staged, both[2];
 static lx_transfer *leaving;
 
 static int open_again(lx_error *err)
@@ -579,7 +579,20 @@ static int stage_again(lx_error *err)
 
 static int push_again(lx_error *err)
 {
-    return lx_remote_push(remote, &staged, 1, NULL, 0, err);
+    return lx_remote_push(remote, both, 2, NULL, 0, err);
+}
+
+/* Where a lock may stand must be put together, too. */
+static int push_locked(lx_error *err)
+{
+    const store__git2_functions usual_ones = store__git2;
+    int rc;
+
+    store__git2.remote_push = no_push;
+    answer.code = GIT_ELOCKED;
+    rc = lx_remote_push(remote, both, 1, NULL, 0, err);
+    store__git2 = usual_ones;
+    return rc == LX_EBUSY ? LX_OK : rc;
 }
 
 static int take(lx_error *err)
@@ -605,6 +618,7 @@ static int remember(lx_error *err)
 
     if (rc < 0 || (rc = lx_synced_open(&s, store, "url", err)) < 0 ||
         (rc = lx_query_run(&row, store, 1, arena, err)) < 0 ||
+        (rc = lx_transfer_mark(&mark, store, &row, false, arena, err)) < 0 ||
         (rc = lx_transfer_mark(&mark, store, &row, true, arena, err)) < 0 ||
         (rc = lx_synced_add(s, &staged, mark, err)) < 0)
         goto done;
@@ -617,15 +631,16 @@ done:
 
 static void test_store_remote__no_memory_for_what_is_ours(void **state)
 {
-    static int (*const works[])(lx_error *) = {open_again, stage_again, push_again,
-                                               take,       remember,    remember};
+    static int (*const works[])(lx_error *) = {
+        open_again, stage_again, push_again, push_locked, take, remember, remember};
     lx_arena *arena = lx_arena_new();
     lx_privacy *privacy;
     lx_run_row row;
     lx_error err = {0};
     (void)state;
 
-    stage(&staged, "a");
+    stage(&both[0], "a");
+    stage(&both[1], "b");
     lx_assert_ok(lx_privacy_new(&privacy, true, &err), &err);
     lx_assert_ok(lx_query_run(&row, store, 1, arena, &err), &err);
     lx_assert_ok(lx_transfer_new(&leaving, store, privacy, arena, &err), &err);

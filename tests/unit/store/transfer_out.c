@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/base/alloc.h"
 #include "src/base/json.h"
 #include "store/query.h"
 #include "store/transfer.h"
@@ -130,6 +131,84 @@ static void test_store_transfer_out__private_words_in_bytes_are_told(void **stat
     lx_run_abandon(run);
 }
 
+/* Texts that name one another: as far as a dataset's reach, and no farther. */
+static void test_store_transfer_out__texts_are_followed_so_far(void **state)
+{
+    enum { N = 9, REACH = 7 };
+    char text[96] = "the last", hex[LX_HASH_HEX + 1];
+    lx_transfer_object const *objects;
+    lx_error err = {0};
+    lx_hash all[N];
+    lx_run *run;
+    size_t n;
+    (void)state;
+
+    for (int i = 0; i < N; i++) {
+        lx_assert_ok(lx_object_put(&all[i], store, text, strlen(text), &err), &err);
+        lx_hash_hex(hex, &all[i]);
+        snprintf(text, sizeof text, "[\"%s\"]", hex);
+    }
+    run = begin(text);
+    leave(lx_run_seq(run));
+    objects = lx_transfer_objects(transfer, &n);
+    for (int i = 0; i < N; i++) {
+        bool is_there = false;
+        for (size_t k = 0; k < n; k++)
+            is_there |= lx_hash_equal(&objects[k].hash, &all[i]);
+        assert_true(is_there == (i >= N - REACH + 1));
+    }
+    lx_run_abandon(run);
+}
+
+/* What another store would not take is not sent. */
+static void test_store_transfer_out__a_name_that_is_too_long(void **state)
+{
+    static char name[5000];
+    lx_run *run = begin(NULL);
+    lx_run_row row;
+    lx_error err = {0};
+    (void)state;
+
+    memset(name, 'a', sizeof name - 1);
+    lx_assert_ok(lx_query_run(&row, store, lx_run_seq(run), arena, &err), &err);
+    row.origin = name;
+    assert_int_equal(lx_transfer_add(transfer, &row, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "its name or origin"));
+    lx_run_abandon(run);
+}
+
+/* A run that goes on, with points and a console: any allocation fails. */
+static void test_store_transfer_out__no_memory_on_the_way(void **state)
+{
+    bool has_failed = true;
+    lx_run *run = begin("{\"a\":1}");
+    lx_run_row row;
+    (void)state;
+
+    assert_int_equal(lx_run_log(run, "loss", 1, 0.5, NULL), 0);
+    assert_int_equal(lx_run_console(run, "by wren\n", 8, NULL), 0);
+    assert_int_equal(lx_run_flush(run, NULL), 0);
+    assert_int_equal(lx_query_run(&row, store, lx_run_seq(run), arena, NULL), LX_OK);
+    for (size_t n = 1; has_failed; n++) {
+        lx_arena *own = lx_arena_new();
+        lx_transfer *one = NULL;
+        lx_error err = {0};
+        int rc;
+
+        lx_alloc_fail_at(n, false);
+        if ((rc = lx_transfer_new(&one, store, privacy, own, &err)) == LX_OK)
+            rc = lx_transfer_add(one, &row, &err);
+        has_failed = lx_alloc_has_failed();
+        lx_alloc_fail_at(0, false);
+        if (rc != LX_OK && (rc != LX_ENOMEM || !*err.text))
+            fail_msg("allocation %zu: %d %s", n, rc, err.text);
+        assert_in_range(n, 1, 5000);
+        lx_transfer_free(one);
+        lx_arena_free(own);
+    }
+    lx_run_abandon(run);
+}
+
 static const char lora[] =
     "\x68\0\0\0\0\0\0\0"
     "{\"__metadata__\":{\"ss_training_comment\":\"by wren\"},"
@@ -177,6 +256,9 @@ int main(void)
         TEST(a_live_run_takes_its_console_along),
         TEST(private_words_in_bytes_are_told),
         TEST(all_is_learned_before_anything_leaves),
+        TEST(texts_are_followed_so_far),
+        TEST(a_name_that_is_too_long),
+        TEST(no_memory_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
