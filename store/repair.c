@@ -369,14 +369,19 @@ static int write_chunks(repair *r, const mending *m, lx_error *err)
     return rc;
 }
 
-/* All points anew, in one transaction. */
+/* All points anew, in one transaction, unless some came since they were counted. */
 static int write_curve(repair *r, mending *m, lx_error *err)
 {
+    int64_t n_now;
     int rc = store__begin(r->store, err);
 
     if (rc < 0)
         return rc;
-    if (!m->series &&
+    if ((rc = count_points(&n_now, r, m->series, err)) == LX_OK && n_now > (int64_t)m->n)
+        rc =
+            lx_fail(err, LX_EBUSY, "run %s, curve %s: is being recorded; try again later",
+                    m->id, m->key);
+    if (rc == LX_OK && !m->series &&
         (rc = store__do(r->store, err, "INSERT INTO series(run, key) VALUES(?1, ?2)",
                         "it", m->run, m->key)) == LX_OK)
         m->series = sqlite3_last_insert_rowid(r->store->db);

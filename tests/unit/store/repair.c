@@ -100,6 +100,7 @@ static void record_run(const char *name, const char *dataset)
     lx_assert_ok(lx_run_flush(run, &err),
                  &err); /* so that it is the first of the series */
     lx_assert_ok(lx_run_log(run, "lr", 1, 0.5, &err), &err);
+    lx_assert_ok(lx_run_note(store, lx_run_seq(run), name, &err), &err);
     lx_assert_ok(lx_run_end(run, "failed", "why", &err), &err);
 }
 
@@ -238,6 +239,25 @@ static void test_store_repair__all_comes_back(void **state)
     lx_assert_ok(repair(&err), &err);
     assert_int_equal(report.n_objects + report.n_curves + report.n_left, 0);
     assert_string_equal(lx_str_text(&told), "");
+}
+
+/* What the source does not hold is told, and what has no name is left to fsck. */
+static void test_store_repair__some_come_back_and_some_do_not(void **state)
+{
+    lx_error err;
+
+    (void)state;
+    change(no_flags);
+    change("UPDATE object SET data=x'00' WHERE hash=(SELECT environment FROM run WHERE "
+           "seq=1)");
+    change("INSERT INTO object(hash, size, encoding, added, data) VALUES(x'00', 0, 0, 0, "
+           "x'')");
+    source.other = lx_sha256_of("{\"a\":1}", 7);
+    source.bytes = "";
+    lx_assert_ok(repair(&err), &err);
+    assert_int_equal(report.n_objects, 1);
+    assert_int_equal(report.n_left, 1);
+    assert_true(tells(": its environment)") && tells(": its flags) is damaged"));
 }
 
 static void test_store_repair__a_source_that_lies_is_not_believed(void **state)
@@ -396,6 +416,80 @@ static void test_store_repair__rows_of_points_that_cannot_be(void **state)
     assert_int_equal(report.n_left, 1);
 }
 
+/* A source that has more points than were ever here gives those that are missing. */
+static void test_store_repair__no_more_points_than_there_were(void **state)
+{
+    static unsigned char bytes[16 * (N_POINTS + 10)];
+    lx_error err;
+
+    (void)state;
+    change(no_loss);
+    for (int i = 0; i < N_POINTS + 10; i++) {
+        double v = i == 5 ? (double)NAN : 1.0 / (i + 1);
+        uint64_t bits;
+        memcpy(&bits, &v, 8);
+        put_le(bytes + 8 * i, (uint64_t)i);
+        put_le(bytes + 8 * (N_POINTS + 10 + i), bits);
+    }
+    give_points("a", "loss", bytes, sizeof bytes);
+    cJSON_ReplaceItemInObject(curve_of("a", "loss"), "n",
+                              cJSON_CreateNumber(N_POINTS + 10));
+    lx_assert_ok(repair(&err), &err);
+    assert_int_equal(report.n_curves, 1);
+    assert_int_equal(count("SELECT sum(n) FROM chunk WHERE series=1"), N_POINTS);
+}
+
+/* ---- another writer ---------------------------------------------------------------------- */
+
+static lx_store *other;
+static const char *other_does; /* before the points are read that were counted */
+
+static int meddle(unsigned kind, void *context, void *stmt, void *unused)
+{
+    char *sql = other_does ? sqlite3_expanded_sql(stmt) : NULL;
+    const char *does = other_does;
+
+    (void)kind;
+    (void)context;
+    (void)unused;
+    if (sql && strcmp(sql, "SELECT first, n, data FROM chunk WHERE series=1") == 0) {
+        other_does = NULL;
+        assert_int_equal(store__exec(other, does, NULL), LX_OK);
+    }
+    sqlite3_free(sql);
+    return 0;
+}
+
+/* More points than were counted a moment before: those that came have no room, and none of them is lost. */
+static void test_store_repair__points_that_come_meanwhile(void **state)
+{
+    static const char *const rows[] = {
+        "INSERT INTO chunk SELECT 1, 20000, n, data FROM chunk WHERE series=1 AND "
+        "first=0",
+        "INSERT INTO chunk SELECT 1, 8999, n, data FROM chunk WHERE series=1 AND first=0",
+        "INSERT INTO tail_point VALUES(1, 9000, 9000, 0.5)"};
+    lx_error err;
+
+    (void)state;
+    lx_assert_ok(lx_store_open(&other, "store", false, &err), &err);
+    sqlite3_trace_v2(store->db, SQLITE_TRACE_STMT, meddle, NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        change(no_loss);
+        other_does = rows[i];
+        assert_int_equal(repair(&err), LX_EBUSY);
+        assert_non_null(strstr(err.text, "curve loss: is being recorded"));
+        assert_null(other_does);
+        assert_int_equal(count("SELECT count(*) FROM chunk WHERE series=1"),
+                         i < 2 ? 4 : 3);
+        assert_int_equal(count("SELECT count(*) FROM tail_point WHERE series=1"), i == 2);
+        change("DELETE FROM chunk WHERE first IN (8999, 20000); DELETE FROM tail_point");
+        lx_assert_ok(repair(&err), &err);
+        assert_int_equal(report.n_curves, 1);
+    }
+    sqlite3_trace_v2(store->db, 0, NULL, NULL);
+    lx_store_close(other);
+}
+
 static void test_store_repair__points_that_only_the_summary_knows(void **state)
 {
     lx_error err;
@@ -428,9 +522,10 @@ static void test_store_repair__lost_rows_come_back(void **state)
     change("DELETE FROM run_end WHERE run=1; DELETE FROM series WHERE id=1;"
            "DELETE FROM chunk WHERE series=1;"
            "DELETE FROM chunk WHERE series IN (SELECT id FROM series WHERE run=2);"
-           "DELETE FROM series_now; DELETE FROM run_now");
+           "DELETE FROM series_now; DELETE FROM run_now; DELETE FROM remark WHERE run=2");
     lx_assert_ok(repair(&err), &err);
     assert_true(tells(": its end"));
+    assert_true(tells(": remarks or files"));
     assert_int_equal(report.n_left, 0);
     assert_int_equal(count("SELECT count(*) FROM run_end WHERE message='why'"), 2);
     assert_int_equal(count("SELECT sum(n) FROM chunk"), 2 * N_POINTS + 2);
@@ -505,12 +600,15 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_store_repair__all_comes_back),
+        TEST(test_store_repair__some_come_back_and_some_do_not),
         TEST(test_store_repair__a_source_that_lies_is_not_believed),
         TEST(test_store_repair__what_keeps_the_source_from_answering_is_an_error),
         TEST(test_store_repair__records_that_cannot_be_are_passed_over),
         TEST(test_store_repair__points_are_as_many_as_is_said),
         TEST(test_store_repair__what_both_have_must_agree),
         TEST(test_store_repair__rows_of_points_that_cannot_be),
+        TEST(test_store_repair__no_more_points_than_there_were),
+        TEST(test_store_repair__points_that_come_meanwhile),
         TEST(test_store_repair__points_that_only_the_summary_knows),
         TEST(test_store_repair__lost_rows_come_back),
         TEST(test_store_repair__lost_runs_come_back_if_they_can),
