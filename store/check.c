@@ -239,8 +239,7 @@ static bool same(double a, double b)
 /* The curve's points, and what is derived from them. stmt: see check_curves. */
 static int check_curve(check *c, sqlite3_stmt *stmt, lx_error *err)
 {
-    store__glance g = {
-        .min_value = (double)NAN, .max_value = (double)NAN, .last_value = (double)NAN};
+    store__glance g;
     int64_t *steps;
     double *values;
     lx_error why = {0};
@@ -253,7 +252,7 @@ static int check_curve(check *c, sqlite3_stmt *stmt, lx_error *err)
                   sqlite3_column_text(stmt, 2));
         return finding(c, rc, &why, err);
     }
-    store__glance_add(&g, steps, values, n);
+    g = store__glance_of(steps, values, n);
     c->report->n_points += n;
     if (g.n < sqlite3_column_int64(stmt, 3))
         problem(c, "run %s, curve %s: %lld of its %lld points are gone",

@@ -216,7 +216,7 @@ static int write_series(lx_run *run, const store__series *series, const block *b
                         lx_error *err)
 {
     lx_store *s = run->store;
-    store__glance glance = {0};
+    store__glance glance;
     int64_t id, end, in_tail;
     size_t done = 0;
     int rc;
@@ -237,7 +237,7 @@ static int write_series(lx_run *run, const store__series *series, const block *b
     if (rc == LX_OK && (rc = write_tail(s, id, end, &series->out, done, err)) == LX_OK &&
         in_tail + (int64_t)(series->out.n - done) >= LX_CHUNK_POINTS)
         rc = store__pack_series(s, id, err);
-    store__glance_add(&glance, series->out.steps, series->out.values, series->out.n);
+    glance = store__glance_of(series->out.steps, series->out.values, series->out.n);
     return rc < 0 ? rc : store__derive_points(s, run->seq, id, series->key, &glance, err);
 }
 

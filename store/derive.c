@@ -9,27 +9,28 @@
 
 /* ---- curves at a glance ----------------------------------------------------------- */
 
-void store__glance_add(store__glance *g, const int64_t *steps, const double *values,
-                       size_t n)
+store__glance store__glance_of(const int64_t *steps, const double *values, size_t n)
 {
-    if (!n)
-        return;
-    if (!g->n) {
-        g->first_step = steps[0];
-        g->min_value = g->max_value = (double)NAN;
-    }
+    store__glance g = {.n = (int64_t)n,
+                       .last_value = (double)NAN,
+                       .min_value = (double)NAN,
+                       .max_value = (double)NAN};
+
     for (size_t i = 0; i < n; i++) {
         double v = values[i];
-        if (v < g->min_value || (isnan(g->min_value) && !isnan(v))) {
-            g->min_value = v;
-            g->min_step = steps[i];
+        if (v < g.min_value || (isnan(g.min_value) && !isnan(v))) {
+            g.min_value = v;
+            g.min_step = steps[i];
         }
-        if (v > g->max_value || isnan(g->max_value))
-            g->max_value = v;
+        if (v > g.max_value || isnan(g.max_value))
+            g.max_value = v;
     }
-    g->n += (int64_t)n;
-    g->last_step = steps[n - 1];
-    g->last_value = values[n - 1];
+    if (n) {
+        g.first_step = steps[0];
+        g.last_step = steps[n - 1];
+        g.last_value = values[n - 1];
+    }
+    return g;
 }
 
 int store__derive_points(lx_store *s, int64_t run, int64_t series, const char *key,
@@ -86,16 +87,15 @@ static int bind_value(sqlite3_stmt *stmt, int at, const cJSON *value, lx_str *te
     return sqlite3_bind_text(stmt, at, lx_str_text(text), -1, SQLITE_STATIC);
 }
 
-/* One of the statements below: the flag's key is ?1, its value ?2, the run ?3. */
+/* One of the statements below: the flag's key is ?1, the run ?2, its value ?3. */
 static int with_flag(lx_store *s, const char *sql, int64_t run, const cJSON *flag,
                      lx_error *err)
 {
     lx_str text = LX_STR_INIT;
     sqlite3_stmt *stmt;
-    int rc = store__query(&stmt, s, err, sql, "t", flag->string);
+    int rc = store__query(&stmt, s, err, sql, "ti", flag->string, run);
 
-    if (rc == LX_OK && (bind_value(stmt, 2, flag, &text) != SQLITE_OK ||
-                        (run && sqlite3_bind_int64(stmt, 3, run) != SQLITE_OK)))
+    if (rc == LX_OK && bind_value(stmt, 3, flag, &text) != SQLITE_OK)
         rc = lx_oom(err);
     store__row(&rc, s, stmt, err);
     store__finish(s, stmt);
@@ -120,12 +120,12 @@ static int derive_flags(lx_store *s, int64_t run, const char *text, lx_error *er
             if (rc < 0 || cJSON_IsNull(flag))
                 continue;
             if ((rc = with_flag(
-                     s, "INSERT OR IGNORE INTO flag_value(key, value) VALUES(?1, ?2)", 0,
-                     flag, err)) == LX_OK)
+                     s, "INSERT OR IGNORE INTO flag_value(key, value) VALUES(?1, ?3)",
+                     run, flag, err)) == LX_OK)
                 rc = with_flag(
                     s,
-                    "INSERT OR IGNORE INTO run_flag SELECT ?3, id FROM flag_value"
-                    " WHERE key=?1 AND value=?2",
+                    "INSERT OR IGNORE INTO run_flag SELECT ?2, id FROM flag_value"
+                    " WHERE key=?1 AND value=?3",
                     run, flag, err);
         }
     cJSON_Delete(flags);
@@ -221,7 +221,7 @@ static int derive_series(lx_store *s, lx_error *err)
     while (store__row(&rc, s, stmt, err)) {
         int64_t *steps, id = sqlite3_column_int64(stmt, 0);
         double *values;
-        store__glance g = {0};
+        store__glance g;
         size_t n;
         rc = store__read_series(&steps, &values, &n, s, id, 0, err);
         if (store__is_damage(rc)) { /* fsck names it; the others are of use */
@@ -230,7 +230,7 @@ static int derive_series(lx_store *s, lx_error *err)
         }
         if (rc < 0)
             break;
-        store__glance_add(&g, steps, values, n);
+        g = store__glance_of(steps, values, n);
         if (n)
             rc =
                 store__derive_points(s, sqlite3_column_int64(stmt, 1), id,

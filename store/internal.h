@@ -143,13 +143,12 @@ int store__derive_run(lx_store *store, int64_t run, const char *name, const char
                       lx_error *err);
 int store__derive_remark(lx_store *store, int64_t run, const char *kind, lx_error *err);
 
-/* A curve at a glance while points come. */
+/* Points at a glance. */
 typedef struct store__glance {
     int64_t n, first_step, last_step, min_step;
-    double last_value, min_value, max_value; /* NaN: not a number; none is one */
+    double last_value, min_value, max_value; /* NaN: not a number, or there is none */
 } store__glance;
-void store__glance_add(store__glance *g, const int64_t *steps, const double *values,
-                       size_t n);
+store__glance store__glance_of(const int64_t *steps, const double *values, size_t n);
 int store__derive_points(lx_store *store, int64_t run, int64_t series, const char *key,
                          const store__glance *added, lx_error *err);
 

@@ -343,16 +343,15 @@ static const char *const copied[] = {"store.db", "store.db-wal", "store.db-shm"}
 /* Also where there is no memory: the copy would stay. */
 static void remove_copy(lx_store *s)
 {
-    char path[4096];
-    int n;
+    char path[4096]; /* no file has a longer one */
 
-    for (size_t i = 0; s->copy && i < sizeof copied / sizeof *copied; i++) {
-        n = snprintf(path, sizeof path, "%s/%s", s->copy, copied[i]);
-        if (n > 0 && (size_t)n < sizeof path)
-            lx_io_get()->unlink(path);
+    if (!s->copy)
+        return;
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) {
+        snprintf(path, sizeof path, "%s/%s", s->copy, copied[i]);
+        lx_io_get()->unlink(path);
     }
-    if (s->copy)
-        rmdir(s->copy);
+    rmdir(s->copy);
     lx_free(s->copy);
     s->copy = NULL;
 }
@@ -530,7 +529,7 @@ static int open_elsewhere(lx_store *s, const char *name, lx_error *err)
 
 static bool is_about_the_medium(const lx_store *s)
 {
-    int code = s->db ? sqlite3_errcode(s->db) & 0xff : SQLITE_OK;
+    int code = sqlite3_errcode(s->db) & 0xff;
     return code == SQLITE_CANTOPEN || code == SQLITE_READONLY || code == SQLITE_IOERR;
 }
 

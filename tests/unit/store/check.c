@@ -257,6 +257,29 @@ static void test_store_check__datasets_are_read_back_or_refused(void **state)
     lx_arena_free(arena);
 }
 
+/* A folder of images and one of regularisation images may have one name. */
+static void test_store_check__two_folders_of_one_name(void **state)
+{
+    lx_arena *arena = lx_arena_new();
+    lx_dataset_rows rows;
+    lx_error err = {0};
+
+    (void)state;
+    for (int turn = 0; turn < 2; turn++) {
+        lx_store_image a = {.name = "1.png", .caption = "a"},
+                       b = {.name = "1.png", .caption = "b"};
+        lx_store_folder folders[] = {{"1_cat", "cat", 1, turn != 0, turn ? &b : &a, 1},
+                                     {"1_cat", "cat", 1, turn == 0, turn ? &a : &b, 1}};
+        char *root;
+        lx_assert_ok(lx_store_dataset_put(&root, store, folders, 2, &err), &err);
+        lx_assert_ok(lx_store_dataset_get(&rows, store, root, arena, &err), &err);
+        lx_free(root);
+        assert_int_equal(rows.n_folders, 2);
+        assert_true(!rows.folders[0].is_reg && rows.folders[1].is_reg);
+    }
+    lx_arena_free(arena);
+}
+
 /* ---- rebuild ------------------------------------------------------------------------------- */
 
 /* What is damaged derives nothing; all the rest is there. */
@@ -360,6 +383,7 @@ int main(void)
         TEST(test_store_check__folders_of_any_form),
         TEST(test_store_check__a_damaged_dataset),
         TEST(test_store_check__datasets_are_read_back_or_refused),
+        TEST(test_store_check__two_folders_of_one_name),
         TEST(test_store_check__a_rebuild_of_what_is_left),
         TEST(test_store_check__flags_of_any_form),
         TEST(test_store_check__curves_that_stand_for_the_run),

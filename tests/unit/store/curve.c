@@ -320,7 +320,7 @@ static void test_store_curve__a_console_ends_somewhere(void **state)
     lx_error err = {0};
 
     (void)state;
-    store->is_poisoned = true; /* nothing of it is to be written while it is counted */
+    pthread_mutex_lock(&store->mutex); /* so that the thread takes nothing of it */
     memset(much, 'y', MIB);
     for (int i = 0; i < 63; i++)
         lx_run_console(run, much, MIB, &err);
@@ -331,6 +331,8 @@ static void test_store_curve__a_console_ends_somewhere(void **state)
     lx_assert_ok(lx_run_console(run, "z", 1, &err), &err);
     assert_int_equal(run->text_total, 64 << 20);
     free(much);
+    store__stop_flusher(run);
+    pthread_mutex_unlock(&store->mutex);
 }
 
 static void test_store_curve__a_console_without_memory(void **state)

@@ -17,6 +17,7 @@
 #include "src/base/io.h"
 #include "store/internal.h"
 #include "tests/support/expect.h"
+#include "tests/support/sqlite_shim.h"
 #include "tests/support/tree.h"
 
 static char folder[64];
@@ -293,6 +294,61 @@ static void test_store_places__is_read_where_nothing_can_be_written(void **state
     unsetenv("TMPDIR");
 }
 
+static int map_code;
+
+static int coded_map(sqlite3_file *f, int page, int size, int extend, void volatile **out)
+{
+    if (map_code && !strstr(((shim_file *)f)->path, "lx-copy-"))
+        return map_code;
+    return shim_real(f)->pMethods->xShmMap(shim_real(f), page, size, extend, out);
+}
+
+/* Whatever the system says of the memory that it does not share. */
+static void test_store_places__media_refuse_in_several_ways(void **state)
+{
+    static const struct {
+        int code;
+        bool reads;
+    } rows[] = {{SQLITE_CANTOPEN, true},
+                {SQLITE_IOERR_SHMMAP, true},
+                {SQLITE_READONLY_DIRECTORY, true},
+                {SQLITE_CORRUPT, false}};
+    const shim_changes changes = {.methods = {.xShmMap = coded_map}};
+    lx_store *s = NULL;
+    lx_error err = {0};
+
+    (void)state;
+    lay_store("store", true);
+    lx_assert_shell("rm store/store.db-shm");
+    shim_install(&changes);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int rc;
+        map_code = rows[i].code;
+        rc = lx_store_open(&s, "store", true, &err);
+        lx_store_close(s);
+        map_code = 0;
+        if (rc != (rows[i].reads ? LX_OK : LX_EFORMAT))
+            fail_msg("%d: %d %s", rows[i].code, rc, err.text);
+    }
+    shim_remove();
+}
+
+/* Another program's database that says nothing of a version. */
+static void test_store_places__a_database_without_a_version_holds_no_runs(void **state)
+{
+    lx_store *s = NULL;
+    sqlite3 *db;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_shell("mkdir store");
+    assert_int_equal(sqlite3_open("store/store.db", &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "CREATE TABLE t(a)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(lx_store_open(&s, "store", true, &err), LX_ENOTFOUND);
+    assert_non_null(strstr(err.text, "holds no runs yet"));
+}
+
 static void test_store_places__a_copy_needs_a_place_and_what_it_copies(void **state)
 {
     lx_store *s = NULL;
@@ -329,6 +385,8 @@ int main(void)
         TEST(test_store_places__of_before_the_first_release),
         TEST(test_store_places__nothing_is_no_store_to_read),
         TEST(test_store_places__is_read_where_nothing_can_be_written),
+        TEST(test_store_places__media_refuse_in_several_ways),
+        TEST(test_store_places__a_database_without_a_version_holds_no_runs),
         TEST(test_store_places__a_copy_needs_a_place_and_what_it_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,7 @@ static void test_store_privacy__what_only_looks_like_a_home_stays(void **state)
 {
     check("/root.d /root-x /root_a /root/x", "/root.d /root-x /root_a ~/x");
     check("/srv/people/wrenley /srv/people/wren-2", "/srv/people/wrenley ~-2");
+    check("in /srv/people/wren", "in ~");
     check("/home///alice, /home/, /home", "/home///alice, /home/, /home");
     check("//home/alice, \\\\Users\\bob, ///home/carol", "/~, ~, //~");
     check("a/root/x and /data/root", "a/root/x and /data/root");

@@ -8,10 +8,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "store/privacy.h"
@@ -77,6 +79,25 @@ int gethostname(char *name, size_t n)
         return TRUE(call, __func__)(name, n);
     errno = EPERM;
     return -1;
+}
+
+/* Who uses this machine, as its files and its services say. */
+static struct passwd users[3];
+static int n_users = -1, at_user; /* -1: as it is */
+static struct passwd *known;      /* to the name service */
+
+struct passwd *fgetpwent(FILE *file)
+{
+    typedef struct passwd *(*call)(FILE *);
+    if (n_users < 0)
+        return TRUE(call, __func__)(file);
+    return at_user < n_users ? &users[at_user++] : NULL;
+}
+
+struct passwd *getpwuid(uid_t uid)
+{
+    typedef struct passwd *(*call)(uid_t);
+    return n_users < 0 ? TRUE(call, __func__)(uid) : known;
 }
 
 static char folder[64];
@@ -176,6 +197,51 @@ static void test_store_refused__a_machine_without_a_name(void **state)
     lx_privacy_free(p);
 }
 
+static void check_scrubbed(const char *text, const char *wanted)
+{
+    lx_str out = LX_STR_INIT;
+    lx_privacy *p;
+    lx_error err = {0};
+
+    at_user = 0;
+    lx_assert_ok(lx_privacy_new(&p, false, &err), &err);
+    lx_privacy_scrub(&out, p, text, strlen(text));
+    assert_string_equal(lx_str_text(&out), wanted);
+    lx_str_release(&out);
+    lx_privacy_free(p);
+}
+
+static void test_store_refused__users_that_nobody_knows(void **state)
+{
+    static const char text[] = "wren, Wilhelmina Wren, finch, Finch Fink";
+    struct rlimit files, none;
+
+    (void)state;
+    unsetenv("USER");
+    unsetenv("LOGNAME");
+    users[0] = (struct passwd){
+        .pw_name = "finch", .pw_gecos = "Finch Fink", .pw_uid = getuid() + 1};
+    users[1] = (struct passwd){
+        .pw_name = "wren", .pw_gecos = "Wilhelmina Wren,1,2", .pw_uid = getuid()};
+    n_users = 2;
+    check_scrubbed(text, "user, user, finch, Finch Fink");
+    users[1].pw_gecos = NULL;
+    check_scrubbed(text, "user, Wilhelmina user, finch, Finch Fink");
+    n_users = 1; /* it stands elsewhere, or nowhere */
+    known = &users[1];
+    check_scrubbed(text, "user, Wilhelmina user, finch, Finch Fink");
+    known = NULL;
+    check_scrubbed(text, text);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0); /* the file cannot be opened */
+    none = files;
+    none.rlim_cur = 0;
+    n_users = 2;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    check_scrubbed(text, text);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    n_users = -1;
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -184,6 +250,7 @@ int main(void)
         TEST(test_store_refused__a_run_is_not_begun),
         TEST(test_store_refused__points_without_a_thread),
         TEST(test_store_refused__a_machine_without_a_name),
+        TEST(test_store_refused__users_that_nobody_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

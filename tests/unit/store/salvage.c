@@ -237,6 +237,28 @@ static void test_store_salvage__a_table_whose_root_is_damaged(void **state)
     }
 }
 
+/* First and last page are damaged: what is between is found by asking for each row; one of them was never there. */
+static void test_store_salvage__rows_in_the_middle(void **state)
+{
+    int64_t root, first, last;
+    lx_error err;
+
+    (void)state;
+    change("DELETE FROM remark WHERE seq=30");
+    root = root_of("remark");
+    read_page(root);
+    first = big_endian(child(0));
+    last = big_endian(page + 8);
+    spoil_page(first);
+    spoil_page(last);
+    lx_assert_ok(salvage(&err), &err);
+    assert_true(tells("table remark: "));
+    assert_true(change("SELECT count(*) FROM remark") > N_NOTES / 2);
+    assert_int_equal(change("SELECT count(*) FROM remark WHERE seq=29 OR seq=31"), 2);
+    assert_int_equal(change("SELECT seq FROM sqlite_sequence WHERE name='remark'"),
+                     N_NOTES);
+}
+
 /* The pages that one long note goes on in are gone: it alone is lost. */
 static void test_store_salvage__one_row_of_many(void **state)
 {
@@ -285,6 +307,17 @@ static void test_store_salvage__no_database_at_all(void **state)
     assert_int_equal(salvage(&err), LX_ENOTFOUND);
     assert_non_null(strstr(err.text, "store/store.db"));
     assert_false(lx_file_exists("store/store.db"));
+}
+
+static void test_store_salvage__no_place_for_the_new_one(void **state)
+{
+    lx_error err;
+
+    (void)state;
+    lx_assert_shell("mkdir -p store/store.db.new/x");
+    assert_int_equal(salvage(&err), LX_EIO);
+    assert_non_null(strstr(err.text, "store.db.new: making it"));
+    assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
 }
 
 static void test_store_salvage__another_version_is_left_alone(void **state)
@@ -399,9 +432,11 @@ int main(void)
         TEST(test_store_salvage__a_tree_that_leads_in_circles),
         TEST(test_store_salvage__rows_on_both_sides_of_a_damaged_page),
         TEST(test_store_salvage__a_table_whose_root_is_damaged),
+        TEST(test_store_salvage__rows_in_the_middle),
         TEST(test_store_salvage__one_row_of_many),
         TEST(test_store_salvage__rows_that_the_schema_refuses),
         TEST(test_store_salvage__no_database_at_all),
+        TEST(test_store_salvage__no_place_for_the_new_one),
         TEST(test_store_salvage__another_version_is_left_alone),
         TEST(test_store_salvage__what_cannot_be_read_and_what_may_not),
         TEST(test_store_salvage__someone_is_at_work),
