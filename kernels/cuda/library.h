@@ -5,7 +5,7 @@
  * the library and shared by all calls of that shape. Running one queues it and cannot fail but by the
  * queue's error (cuda.h); nothing is allocated, so it may run while a stream is captured.
  *
- * Two sources define lx_cuda_library_open: library_nvidia.c (cuBLASLt and cuDNN, loaded at run time)
+ * Two sources define lx_cuda_library_open: nvidia/library.c (cuBLASLt and cuDNN, loaded at run time)
  * and, for tests, tests/cuda_emulation/library.c.
  *
  * Sums are f32. Order and rounding are the library's; on one architecture they do not change from
@@ -48,11 +48,19 @@ typedef struct lx_conv_spec {
 /* Of a call of conv2d (conv2d.c). */
 lx_conv_spec lx_cuda_conv_spec(const lx_call *call, bool adds);
 
+/*
+ * Bytes that a plan may want to work in; algorithms that want more are passed over. They lie in the arena, as scratch of
+ * the call. Of a product: enough for every algorithm of our shapes by cuBLASLt's own advice for Ampere. Of a convolution:
+ * enough for all that cuDNN advises first for SD 1.5 in 16 bits, on an RTX 3060 and an H100, up to 768 x 768 and a batch of
+ * 4 (59 MB). In F32 it would take up to 481 MB to transform weights that are read once.
+ */
+enum { LX_CUDA_GEMM_WORKSPACE = 4 << 20, LX_CUDA_CONV_WORKSPACE = 64 << 20 };
+
 typedef struct lx_cuda_plan lx_cuda_plan; /* what every library makes of a spec */
 
 struct lx_cuda_library {
     const char *name;
-    /* *workspace is what run needs. The plan is the library's. */
+    /* *workspace is what run needs, within the limits above. The plan is the library's. */
     int (*gemm)(lx_cuda_library *lib, lx_cuda_plan **out, size_t *workspace,
                 const lx_gemm_spec *spec, lx_error *err);
     int (*conv)(lx_cuda_library *lib, lx_cuda_plan **out, size_t *workspace,

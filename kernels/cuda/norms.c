@@ -46,15 +46,15 @@ static bool is_along_channels(const lx_call *concat)
     return a->dtype == concat->in[1].dtype;
 }
 
-/* A frozen product without LoRA that is added to what the convolution alone before it makes. */
+/* A frozen product with a bias and without LoRA that is added to what the convolution alone before it makes. */
 static bool is_shortcut(const lx_call *calls, size_t n)
 {
     const lx_call *conv = &calls[0], *linear = &calls[1];
 
     if (n < 2 || linear->op != LX_OP_linear || !is_there(linear, 3) ||
         !feeds(conv, linear, 3) || is_there(conv, 3) || !is_there(conv, 2) ||
-        !conv->in[2].is_frozen || !linear->in[1].is_frozen ||
-        (is_there(linear, 2) && !linear->in[2].is_frozen))
+        !conv->in[2].is_frozen || !linear->in[1].is_frozen || !is_there(linear, 2) ||
+        !linear->in[2].is_frozen)
         return false;
     for (size_t i = 2; i < n && i < 4; i++)
         if (calls[i].op == LX_OP_linear && calls[i].in[3].id == linear->out[0].id)
@@ -158,15 +158,31 @@ void lx_cuda_release_norm(lx_device *dev, lx_call *calls, size_t n)
     calls[0].state = NULL;
 }
 
+/* Scratch was placed for what the calls want one by one (place.c): what they want together must fit in. */
+static int check_workspace(const lx_call *calls, size_t n, size_t workspace,
+                           lx_error *err)
+{
+    size_t most = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (most < calls[i].scratch_bytes)
+            most = calls[i].scratch_bytes;
+    return workspace <= most
+               ? LX_OK
+               : lx_fail(err, LX_EINTERNAL,
+                         "joined, the call works in %zu bytes, and %zu are there",
+                         workspace, most);
+}
+
 /* The convolution alone: what it is added to comes later. */
-static int prepare_conv(lx_device *dev, around *a, lx_call *conv, lx_error *err)
+static int prepare_conv(lx_device *dev, around *a, lx_call *conv, size_t n, lx_error *err)
 {
     lx_cuda_library *lib = lx_cuda_context_of(dev)->library;
     const lx_conv_spec spec = lx_cuda_conv_spec(conv, false);
     size_t workspace;
     int rc = lib->conv(lib, &a->convolution, &workspace, &spec, err);
 
-    if (rc < 0)
+    if (rc < 0 || (rc = check_workspace(conv, n, workspace, err)) < 0)
         return rc;
     a->weight = lx_cuda_weight_of(conv, spec.in);
     return lx_cuda_weight_place(dev, &a->weight, conv, err);
@@ -178,22 +194,22 @@ static int add_biases(lx_device *dev, around *a, const lx_call *conv,
 {
     const int64_t N = lx_arg_width(&linear->out[0]);
     lx_arg sum = {.dtype = linear->out[0].dtype, .n_dims = 1, .shape = {N}};
-    const bool has_both = is_there(linear, 2);
     int rc = dev->alloc_unset(dev, &a->biases,
                               (size_t)N * (size_t)lx_dtype_bits(sum.dtype) / 8, err);
 
     if (rc < 0)
         return rc;
     sum.data = a->biases;
-    if (has_both)
-        lx_cuda_pack_weight(dev, sum.data, sum.dtype, &linear->in[2], 1, N, 1);
-    lx_cuda_start_rows(dev, &sum, has_both ? sum.data : NULL, &conv->in[2]);
+    lx_cuda_pack_weight(dev, sum.data, sum.dtype, &linear->in[2], 1, N, 1);
+    lx_cuda_start_rows(dev, &sum, sum.data, &conv->in[2]);
     return LX_OK;
 }
 
-static int prepare_shortcut(lx_device *dev, around *a, const lx_call *conv,
-                            lx_call *linear, lx_error *err)
+/* calls: the convolution, the product. */
+static int prepare_shortcut(lx_device *dev, around *a, lx_call *calls, lx_error *err)
 {
+    const lx_call *conv = &calls[0];
+    lx_call *linear = &calls[1];
     lx_cuda_library *lib = lx_cuda_context_of(dev)->library;
     const lx_arg *x = &linear->in[0];
     const lx_gemm_spec spec = {
@@ -209,7 +225,7 @@ static int prepare_shortcut(lx_device *dev, around *a, const lx_call *conv,
     size_t workspace;
     int rc = lib->gemm(lib, &a->product, &workspace, &spec, err);
 
-    if (rc < 0)
+    if (rc < 0 || (rc = check_workspace(calls, 2, workspace, err)) < 0)
         return rc;
     a->of_shortcut = lx_cuda_weight_of(linear, x->dtype);
     if ((rc = lx_cuda_weight_place(dev, &a->of_shortcut, linear, err)) < 0)
@@ -272,9 +288,9 @@ int lx_cuda_prepare_norm(lx_device *dev, lx_call *calls, size_t n, lx_error *err
     if (!find_members(&a->m, calls, n))
         rc = lx_fail(err, LX_EINTERNAL, "joined calls do not fit together");
     else if (a->m.conv >= 0)
-        rc = prepare_conv(dev, a, &calls[0], err);
+        rc = prepare_conv(dev, a, calls, n, err);
     if (rc >= 0 && a->m.shortcut > 0)
-        rc = prepare_shortcut(dev, a, &calls[0], &calls[1], err);
+        rc = prepare_shortcut(dev, a, calls, err);
     else if (rc >= 0)
         a->source = source_of(&a->m, calls);
     if (rc < 0)

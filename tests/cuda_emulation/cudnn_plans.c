@@ -1,7 +1,7 @@
 /*
- * cuDNN has a plan that keeps our rules (kernels/cuda/nvidia/conv.c) for every kind of convolution in
- * SD 1.5, forward and backward, in every type, on GPUs that are only described (devices/): the real
- * library, which needs no driver for that.
+ * cuDNN has a plan that keeps our rules (kernels/cuda/nvidia/conv.c) for every convolution of SD 1.5 at 512 x 512 and
+ * 768 x 768, forward and backward, in every type, on GPUs that are only described (devices/), and none works in more
+ * memory than plans without a GPU count for it (workspace.h): the real library, which needs no driver for that.
  */
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -13,19 +13,37 @@
 #include <cmocka.h>
 
 #include "kernels/cuda/nvidia/nvidia.h"
+#include "tests/cuda_emulation/workspace.h"
 
-/* SD 1.5 at 512 x 512: UNet, then VAE, whose downsamplers pad after the image alone. */
-static const struct {
-    int channels_in, channels_out, size, k, stride, pad_before, pad_after;
-} convolutions[] = {
-    {4, 320, 64, 3, 1, 1, 1},    {320, 320, 64, 3, 1, 1, 1},  {320, 320, 64, 3, 2, 1, 1},
-    {320, 640, 32, 3, 1, 1, 1},  {640, 640, 32, 3, 2, 1, 1},  {640, 1280, 16, 3, 1, 1, 1},
-    {1280, 1280, 8, 3, 1, 1, 1}, {2560, 1280, 8, 3, 1, 1, 1}, {2560, 1280, 8, 1, 1, 0, 0},
-    {1920, 640, 32, 3, 1, 1, 1}, {960, 320, 64, 1, 1, 0, 0},  {320, 4, 64, 3, 1, 1, 1},
-    {3, 128, 512, 3, 1, 1, 1},   {128, 128, 512, 3, 2, 0, 1}, {128, 256, 256, 3, 1, 1, 1},
-    {512, 512, 64, 3, 1, 1, 1},  {512, 8, 64, 3, 1, 1, 1},    {8, 8, 64, 1, 1, 0, 0},
-    {512, 512, 256, 3, 1, 1, 1}, {128, 3, 512, 3, 1, 1, 1},
+/* SD 1.5's, in latent cells at a level (-3: the image): the UNet's, then the VAE's, whose downsamplers pad after
+ * the image alone. */
+typedef struct convolution {
+    int channels_in, channels_out, level, stride, pad_before;
+} convolution;
+
+static const convolution of_unet[] = {
+    {4, 320, 0, 1, 1},     {320, 320, 0, 1, 1},   {640, 320, 0, 1, 1},
+    {960, 320, 0, 1, 1},   {640, 640, 0, 1, 1},   {320, 4, 0, 1, 1},
+    {320, 320, 0, 2, 1},   {320, 640, 1, 1, 1},   {640, 640, 1, 1, 1},
+    {960, 640, 1, 1, 1},   {1280, 640, 1, 1, 1},  {1920, 640, 1, 1, 1},
+    {1280, 1280, 1, 1, 1}, {640, 640, 1, 2, 1},   {640, 1280, 2, 1, 1},
+    {1280, 1280, 2, 1, 1}, {1920, 1280, 2, 1, 1}, {2560, 1280, 2, 1, 1},
+    {1280, 1280, 2, 2, 1}, {1280, 1280, 3, 1, 1}, {2560, 1280, 3, 1, 1},
 };
+static const convolution of_vae[] = {
+    {3, 128, -3, 1, 1},   {128, 128, -3, 1, 1}, {128, 128, -3, 2, 0},
+    {128, 256, -2, 1, 1}, {256, 256, -2, 1, 1}, {256, 256, -2, 2, 0},
+    {256, 512, -1, 1, 1}, {512, 512, -1, 1, 1}, {512, 512, -1, 2, 0},
+    {512, 512, 0, 1, 1},  {512, 8, 0, 1, 1},    {4, 512, 0, 1, 1},
+    {512, 512, -2, 1, 1}, {512, 256, -2, 1, 1}, {256, 256, -3, 1, 1},
+    {256, 128, -3, 1, 1}, {128, 3, -3, 1, 1},
+};
+
+/* A GPU, and the most that was wanted for one of its plans, by type. */
+typedef struct world {
+    lx_nvidia lib;
+    size_t n_plans, most[LX_DTYPE_COUNT];
+} world;
 
 static void load(lx_nvidia *lib)
 {
@@ -64,53 +82,86 @@ static void describe(lx_nvidia *lib, const char *device)
     }
 }
 
-static void check(lx_nvidia *lib, size_t i, lx_dtype dtype, lx_conv_kind kind, bool adds)
+static void check(world *w, const convolution *c, int pixels, int batch, lx_dtype dtype,
+                  lx_conv_kind kind, bool adds)
 {
-    const int size = convolutions[i].size, k = convolutions[i].k,
-              out = (size + convolutions[i].pad_before + convolutions[i].pad_after - k) /
-                        convolutions[i].stride +
-                    1;
+    const int cells = pixels / 8,
+              size = c->level < 0 ? cells << -c->level : cells >> c->level,
+              out = (size + c->pad_before + 1 - 3) / c->stride + 1;
     lx_cuda_plan plan = {.is_conv = true,
                          .conv = {.kind = kind,
-                                  .batch = 1,
+                                  .batch = batch,
                                   .h = size,
                                   .w = size,
-                                  .channels_in = convolutions[i].channels_in,
+                                  .channels_in = c->channels_in,
                                   .h_out = out,
                                   .w_out = out,
-                                  .channels_out = convolutions[i].channels_out,
-                                  .kh = k,
-                                  .kw = k,
-                                  .stride = convolutions[i].stride,
-                                  .pad_top = convolutions[i].pad_before,
-                                  .pad_left = convolutions[i].pad_before,
-                                  .pad_bottom = convolutions[i].pad_after,
-                                  .pad_right = convolutions[i].pad_after,
+                                  .channels_out = c->channels_out,
+                                  .kh = 3,
+                                  .kw = 3,
+                                  .stride = c->stride,
+                                  .pad_top = c->pad_before,
+                                  .pad_left = c->pad_before,
+                                  .pad_bottom = 1,
+                                  .pad_right = 1,
                                   .in = dtype,
                                   .out = dtype,
                                   .adds = adds}};
+    const size_t taken_to = lx_emu_conv_workspace(&plan.conv);
     lx_error err = {0};
 
-    if (lx_nvidia_conv_plan(lib, &plan, &err) < 0)
+    if (lx_nvidia_conv_plan(&w->lib, &plan, &err) < 0)
         fail_msg("%s: %s", lx_dtype_name(dtype), err.text);
-    lx_nvidia_conv_free(lib, &plan);
+    if (plan.workspace > taken_to)
+        fail_msg(
+            "%s, kind %d, %d x %dx%d, %d to %d channels: cuDNN wants %zu bytes, plans "
+            "without a GPU take it to want %zu",
+            lx_dtype_name(dtype), (int)kind, batch, size, size, c->channels_in,
+            c->channels_out, plan.workspace, taken_to);
+    if (w->most[dtype] < plan.workspace)
+        w->most[dtype] = plan.workspace;
+    w->n_plans++;
+    lx_nvidia_conv_free(&w->lib, &plan);
+}
+
+static void check_unet(world *w, int pixels, int batch, lx_dtype dtype)
+{
+    for (size_t i = 0; i < sizeof of_unet / sizeof *of_unet; i++) {
+        check(w, &of_unet[i], pixels, batch, dtype, LX_CONV_FORWARD, false);
+        check(w, &of_unet[i], pixels, batch, dtype, LX_CONV_FORWARD, true);
+        check(w, &of_unet[i], pixels, batch, dtype, LX_CONV_DATA, false);
+        check(w, &of_unet[i], pixels, batch, dtype, LX_CONV_WEIGHT, false);
+    }
+}
+
+/* Nothing is trained in it, and it is computed in F32. */
+static void check_vae(world *w, int pixels)
+{
+    for (size_t i = 0; i < sizeof of_vae / sizeof *of_vae; i++) {
+        check(w, &of_vae[i], pixels, 1, LX_F32, LX_CONV_FORWARD, false);
+        check(w, &of_vae[i], pixels, 1, LX_F32, LX_CONV_FORWARD, true);
+    }
 }
 
 static void check_device(const char *device)
 {
     const lx_dtype dtypes[] = {LX_F32, LX_F16, LX_BF16};
-    lx_nvidia lib = {0};
+    world w = {0};
 
-    load(&lib);
-    describe(&lib, device);
-    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
-        for (int t = 0; t < 3; t++) {
-            check(&lib, i, dtypes[t], LX_CONV_FORWARD, false);
-            check(&lib, i, dtypes[t], LX_CONV_FORWARD, true);
-            check(&lib, i, dtypes[t], LX_CONV_DATA, false);
-            check(&lib, i, dtypes[t], LX_CONV_WEIGHT, false);
-        }
-    lib.cudnn.cudnnBackendDestroyDescriptor(lib.cudnn_device);
+    load(&w.lib);
+    describe(&w.lib, device);
+    for (int pixels = 512; pixels <= 768; pixels += 256) {
+        for (int t = 0; t < 3; t++)
+            for (int batch = 1; batch <= 4; batch += 3)
+                check_unet(&w, pixels, batch, dtypes[t]);
+        check_vae(&w, pixels);
+    }
+    print_message(
+        "%s: %zu plans; the most that one works in: F32 %.1f MB, F16 %.1f MB, BF16 "
+        "%.1f MB\n",
+        device, w.n_plans, (double)w.most[LX_F32] / 1e6, (double)w.most[LX_F16] / 1e6,
+        (double)w.most[LX_BF16] / 1e6);
+    w.lib.cudnn.cudnnBackendDestroyDescriptor(w.lib.cudnn_device);
 }
 
 static void test_cudnn_plans__rtx_3060(void **state)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "tests/cuda_emulation/control.h"
+#include "tests/cuda_emulation/workspace.h"
 
 /* Of both kinds; `runs` is what is queued. */
 struct lx_cuda_plan {
@@ -181,21 +182,7 @@ static void run_job(void *queued)
 
 /* ---- the library ---------------------------------------------------------------------- */
 
-/* A workspace that is asked for and not used, as a library's may be: plans must count it. Of what is large
- * as much as cuBLASLt may take (kernels/cuda/nvidia/gemm.c) and more than cuDNN's plans of SD 1.5 do. */
-enum { WORKSPACE = 4096, LARGE_WORKSPACE = 4 << 20 };
-static const double large_flops = 1e9;
-
-static double flops_of(const lx_cuda_plan *plan)
-{
-    const lx_conv_spec *s = &plan->conv;
-
-    if (!plan->is_conv)
-        return 2.0 * (double)plan->gemm.m * (double)plan->gemm.n * (double)plan->gemm.k;
-    return 2.0 * (double)(s->batch * s->h_out * s->w_out) *
-           (double)(s->channels_out * s->kh) * (double)(s->kw * s->channels_in);
-}
-
+/* The workspace is asked for and not used: plans must count it. */
 static int keep(lx_cuda_library *lib, lx_cuda_plan **out, size_t *workspace,
                 lx_cuda_plan plan, lx_error *err)
 {
@@ -206,7 +193,8 @@ static int keep(lx_cuda_library *lib, lx_cuda_plan **out, size_t *workspace,
     plan.next = l->plans;
     l->plans = *out;
     **out = plan;
-    *workspace = flops_of(*out) > large_flops ? LARGE_WORKSPACE : WORKSPACE;
+    *workspace = plan.is_conv ? lx_emu_conv_workspace(&plan.conv)
+                              : lx_emu_gemm_workspace(&plan.gemm);
     return LX_OK;
 }
 

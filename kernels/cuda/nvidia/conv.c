@@ -2,8 +2,8 @@
  * Convolutions by cuDNN's backend: an operation graph of one node, the first engine of the library's
  * advice that keeps to our rules, and its execution plan.
  *
- * The rules: results do not change from run to run, sums are f32, and F32 operands are not rounded
- * to TF32. Source: cuDNN 9 backend API reference.
+ * The rules: results do not change from run to run, sums are f32, F32 operands are not rounded to
+ * TF32, and no more memory is wanted than LX_CUDA_CONV_WORKSPACE. Source: cuDNN 9 backend API reference.
  */
 #include "kernels/cuda/nvidia/nvidia.h"
 
@@ -12,8 +12,6 @@
 /* Names of the three tensors in the variant pack. */
 enum { X_ID = 1, W_ID = 2, Y_ID = 3 };
 enum { MOST_ADVICE = 64, ALIGNMENT = 16 };
-/* A plan that wants more than this is passed over. */
-static const int64_t most_workspace = (int64_t)512 << 20;
 
 typedef cudnnBackendDescriptor_t descriptor;
 
@@ -211,7 +209,7 @@ static bool try_advice(maker *m, lx_cuda_plan *plan, descriptor advice)
         !api->cudnnBackendFinalize(d) &&
         !api->cudnnBackendGetAttribute(d, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                        CUDNN_TYPE_INT64, 1, &n, &workspace) &&
-        workspace >= 0 && workspace <= most_workspace) {
+        workspace >= 0 && workspace <= LX_CUDA_CONV_WORKSPACE) {
         plan->execution = d;
         plan->workspace = (size_t)workspace;
         return true;
@@ -259,8 +257,10 @@ int lx_nvidia_conv_plan(lx_nvidia *lib, lx_cuda_plan *plan, lx_error *err)
 
     if (m.rc >= 0 && !take_advice(&m, plan, graph, CUDNN_HEUR_MODE_A) && m.rc >= 0 &&
         !take_advice(&m, plan, graph, CUDNN_HEUR_MODE_FALLBACK) && m.rc >= 0)
-        m.rc = lx_fail(err, LX_EUNSUPPORTED,
-                       "cuDNN has no way to do it that keeps our rules");
+        m.rc =
+            lx_fail(err, LX_EUNSUPPORTED,
+                    "cuDNN has no way to do it that keeps our rules and works in %d MiB",
+                    LX_CUDA_CONV_WORKSPACE >> 20);
     if (m.rc < 0)
         lx_within(err, "a convolution of %lldx%lld, %lld to %lld channels, of %lldx%lld",
                   (long long)s->kh, (long long)s->kw, (long long)s->channels_in,

@@ -6,9 +6,6 @@
 
 #include <string.h>
 
-/* Enough for every algorithm of our shapes by the library's own advice for Ampere. */
-enum { MOST_WORKSPACE = 4 << 20 };
-
 static cudaDataType_t type_of(lx_dtype dtype)
 {
     return dtype == LX_F32 ? CUDA_R_32F : dtype == LX_F16 ? CUDA_R_16F : CUDA_R_16BF;
@@ -87,7 +84,7 @@ static int choose(lx_nvidia *lib, lx_cuda_plan *plan, lx_error *err)
 {
     const lx_blaslt_api *api = &lib->blaslt;
     const lx_gemm_spec *s = &plan->gemm;
-    const uint64_t most = MOST_WORKSPACE;
+    const uint64_t most = LX_CUDA_GEMM_WORKSPACE;
     cublasLtMatmulPreference_t wish = NULL;
     cublasLtMatmulHeuristicResult_t advice;
     cublasStatus_t status = api->cublasLtMatmulPreferenceCreate(&wish);
