@@ -288,20 +288,21 @@ static int make_durable(const char *path, lx_error *err)
 static int make_folders(const lx_store *s, lx_error *err)
 {
     lx_str path = LX_STR_INIT;
+    char *end; /* of "objects" */
     int rc;
 
-    lx_str_printf(&path, "%s/objects", s->path);
-    if ((rc = lx_str_check(&path, err)) < 0 || (rc = make_durable(path.data, err)) < 0)
+    lx_str_printf(&path, "%s/objects/00", s->path);
+    if ((rc = lx_str_check(&path, err)) < 0)
         goto done;
+    end = path.data + path.len - 3;
+    *end = '\0';
+    rc = make_durable(path.data, err);
     for (int i = 0; i < 256 && rc == LX_OK; i++) {
-        lx_str_clear(&path);
-        lx_str_printf(&path, "%s/objects/%02x", s->path, i);
-        if ((rc = lx_str_check(&path, err)) < 0)
-            goto done;
+        snprintf(end, 4, "/%02x", i);
         if (lx_io_get()->mkdir(path.data, 0777) != 0 && errno != EEXIST)
             rc = lx_fail_errno(err, errno, "%s: cannot make the folder", path.data);
     }
-    path.data[strlen(path.data) - 3] = '\0';
+    *end = '\0';
     if (rc == LX_OK)
         rc = store__sync_folder(path.data, err);
 done:

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "src/base/alloc.h"
+#include "src/base/json.h"
 #include "store/dataset.h"
 #include "store/internal.h"
 #include "store/query.h"
@@ -280,6 +281,54 @@ static void test_store_check__two_folders_of_one_name(void **state)
     lx_arena_free(arena);
 }
 
+static int put_dataset(lx_error *err)
+{
+    lx_store_image image = {.name = "1.png", .caption = "new"};
+    lx_store_folder folders[] = {{"1_none", "none", 1, false, NULL, 0},
+                                 {"1_dog", NULL, 1, false, &image, 1},
+                                 {"2_none", "none", 1, true, NULL, 0}};
+    char *root;
+    int rc = lx_store_dataset_put(&root, store, folders, 3, err);
+
+    assert_int_equal(root != NULL, rc == LX_OK);
+    lx_free(root);
+    return rc;
+}
+
+/* A failed allocation of JSON is told by the next document that is written (src/base/json.c): by this one. */
+static void hear_of_json(void)
+{
+    lx_str text = LX_STR_INIT;
+    cJSON *null = cJSON_CreateNull();
+
+    lx_json_canonical(&text, null, NULL);
+    cJSON_Delete(null);
+    lx_str_release(&text);
+}
+
+/* Each allocation fails, alone and with all later ones: an error, or it is done. */
+static void test_store_check__a_dataset_without_memory(void **state)
+{
+    (void)state;
+    for (int forever = 0; forever < 2; forever++)
+        for (size_t n = 1;; n++) {
+            lx_error err = {0};
+            int rc;
+            lx_alloc_fail_at(n, forever);
+            rc = put_dataset(&err);
+            if (lx_alloc_count() < n) {
+                lx_alloc_fail_at(0, false);
+                lx_assert_ok(rc, &err);
+                break;
+            }
+            lx_alloc_fail_at(0, false);
+            hear_of_json();
+            if (rc != LX_OK && rc != LX_ENOMEM)
+                fail_msg("allocation %zu: %d %s", n, rc, err.text);
+        }
+    assert_int_equal(check().n_problems, 0);
+}
+
 /* ---- rebuild ------------------------------------------------------------------------------- */
 
 /* What is damaged derives nothing; all the rest is there. */
@@ -384,6 +433,7 @@ int main(void)
         TEST(test_store_check__a_damaged_dataset),
         TEST(test_store_check__datasets_are_read_back_or_refused),
         TEST(test_store_check__two_folders_of_one_name),
+        TEST(test_store_check__a_dataset_without_memory),
         TEST(test_store_check__a_rebuild_of_what_is_left),
         TEST(test_store_check__flags_of_any_form),
         TEST(test_store_check__curves_that_stand_for_the_run),

@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "store/internal.h"
@@ -81,6 +82,19 @@ static void test_store_places__the_nearest_is_found(void **state)
     setenv("HOME", "/home/wren", 1);
     assert_int_equal(chdir("/"), 0);
     finds(NULL, "/home/wren/.local/share/lx");
+    lx_str_release(&out);
+}
+
+static void test_store_places__nothing_is_found_without_memory(void **state)
+{
+    lx_str out = LX_STR_INIT;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_shell("mkdir .lx");
+    lx_alloc_fail_at(1, true);
+    assert_int_equal(lx_store_find(&out, NULL, &err), LX_ENOMEM);
+    lx_alloc_fail_at(0, false);
     lx_str_release(&out);
 }
 
@@ -376,6 +390,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_store_places__the_nearest_is_found),
+        TEST(test_store_places__nothing_is_found_without_memory),
         TEST(test_store_places__a_working_folder_that_is_gone_has_none_above),
         TEST(test_store_places__network_file_systems_are_refused_by_name),
         TEST(test_store_places__without_shared_memory_there_is_no_log),
