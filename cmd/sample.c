@@ -83,6 +83,16 @@ static const lx_option options[] = {
     LX_INT(lx_sample_args, threads, 0, "threads", "N", "processor threads (0 = all)"),
     LX_TEXT(lx_sample_args, device, 0, "device", "WHERE",
             "cpu, or cuda or cuda:N in a build with CUDA (cpu)"),
+    LX_TEXT(
+        lx_sample_args, mixed_precision, 0, "mixed_precision", "TYPE",
+        "no, fp16, bf16: what text encoder and UNet compute in (no); on the CPU bf16 is "
+        "of their products alone, and there is no fp16"),
+    LX_FLAG(lx_sample_args, fp16, 0, "fp16", "the same as --mixed_precision fp16"),
+    LX_FLAG(lx_sample_args, bf16, 0, "bf16", "the same as --mixed_precision bf16"),
+    LX_FLAG(lx_sample_args, half_vae, 0, "half_vae",
+            "the VAE in that type too; it is in f32 otherwise"),
+    LX_FLAG(lx_sample_args, no_half_vae, 0, "no_half_vae",
+            "the VAE in f32, also where a picture of --from has it in less"),
     LX_TEXT(lx_sample_args, name, 0, "name", "NAME", "name of the run"),
     LX_FLAG(lx_sample_args, no_record, 0, "no_record",
             "do not record the pictures as a run"),

@@ -17,13 +17,14 @@
 
 typedef struct lx_sample_args {
     const char *base, *device, *vae, *lora_dir, *embeddings, *prompt, *negative,
-        *prompt_file, *from, *sampler, *noise, *emphasis, *out, *name;
+        *prompt_file, *from, *sampler, *noise, *emphasis, *out, *name, *mixed_precision;
     lx_words loras, grids;
     int64_t width, height, steps, seed, clip_skip, ensd, images, batch, threads, preview,
         text_encoder_heads;
     double cfg;
     bool has_width, has_height, has_steps, has_seed, has_clip_skip, has_ensd, has_cfg;
     bool is_compat, v_parameterization, zero_terminal_snr, no_record, json;
+    bool fp16, bf16, half_vae, no_half_vae;
 } lx_sample_args;
 
 /* One picture to make. */
@@ -47,6 +48,8 @@ typedef struct lx_sample_plan {
     int n_columns, n_rows;
     const char *model_from; /* "Model" of --from, for a warning; or NULL */
     const char *model_hash_from;
+    lx_precision precision; /* of all pictures */
+    bool has_half_vae;
 } lx_sample_plan;
 
 /* Fills in what args leaves open. */
@@ -60,10 +63,10 @@ int lx_sample_grid_spread(lx_sample_plan *plan, const lx_picture *base,
 int lx_picture_read_prompt(lx_picture *picture, const lx_sample_args *args, lx_cli *cli,
                            const lx_lora_use *extra, size_t n_extra, lx_error *err);
 
-/* The settings of a picture as web UIs write them. model and vae: stems of files. */
-int lx_sample_infotext(lx_str *out, const lx_picture *picture, const char *model,
-                       const char *model_hash, const char *vae, lx_arena *arena,
-                       lx_error *err);
+/* The settings of picture `i` as web UIs write them. model and vae: stems of files. */
+int lx_sample_infotext(lx_str *out, const lx_sample_plan *plan, size_t i,
+                       const char *model, const char *model_hash, const char *vae,
+                       lx_arena *arena, lx_error *err);
 
 /* A run of kind "sample", with all that determines the pictures in its spec. */
 int lx_sample_record(lx_run **out, lx_store *store, const lx_sample_plan *plan,

@@ -197,6 +197,16 @@ static int read_info(defaults *d, const lx_infotext *info, const lx_sample_args 
     return LX_OK;
 }
 
+/* What lx writes itself; web UIs say nothing of it. */
+static int precision_of_info(lx_precision *out, const lx_infotext *info, lx_error *err)
+{
+    const char *name = lx_infotext_get(info, "Precision");
+
+    if (name && lx_precision_find(out, name, NULL) < 0)
+        return lx_fail(err, LX_EFORMAT, "Precision: \"%.40s\"", name);
+    return LX_OK;
+}
+
 static int read_picture(defaults *d, lx_sample_plan *plan, const lx_sample_args *args,
                         lx_cli *cli, lx_error *err)
 {
@@ -212,7 +222,9 @@ static int read_picture(defaults *d, lx_sample_plan *plan, const lx_sample_args 
                                                     err)) == LX_OK) {
         plan->model_from = lx_infotext_get(&info, "Model");
         plan->model_hash_from = lx_infotext_get(&info, "Model hash");
-        if ((rc = read_info(d, &info, args, cli, err)) < 0)
+        plan->has_half_vae = lx_infotext_get(&info, "VAE precision") != NULL;
+        if ((rc = read_info(d, &info, args, cli, err)) < 0 ||
+            (rc = precision_of_info(&plan->precision, &info, err)) < 0)
             lx_within(err, "%s", path);
     }
     lx_str_release(&text);
@@ -260,6 +272,30 @@ static int read_flags(defaults *d, const lx_sample_args *a, lx_error *err)
         (a->emphasis && (rc = lx_emphasis_find(&s->emphasis, a->emphasis, err)) < 0) ||
         (a->sampler && (rc = find_sampler(s, a->sampler, err)) < 0))
         return rc;
+    return LX_OK;
+}
+
+/* The line's own precision, over that of --from's picture. */
+static int read_precision(lx_sample_plan *plan, const lx_sample_args *a, lx_error *err)
+{
+    const char *name = a->mixed_precision ? a->mixed_precision
+                       : a->fp16          ? "fp16"
+                       : a->bf16          ? "bf16"
+                                          : NULL;
+    int rc;
+
+    if ((a->mixed_precision != NULL) + a->fp16 + a->bf16 > 1)
+        return lx_fail(err, LX_EUSAGE,
+                       "--mixed_precision, --fp16 and --bf16: give one of them");
+    if (a->half_vae && a->no_half_vae)
+        return lx_fail(err, LX_EUSAGE, "--half_vae and --no_half_vae: give one of them");
+    if (name && (rc = lx_precision_find(&plan->precision, name, err)) < 0)
+        return rc;
+    if (a->half_vae && plan->precision == LX_PRECISION_F32)
+        return lx_fail(err, LX_EUSAGE,
+                       "--half_vae: of which type? give --mixed_precision fp16 or bf16");
+    plan->has_half_vae = plan->precision != LX_PRECISION_F32 && !a->no_half_vae &&
+                         (a->half_vae || plan->has_half_vae);
     return LX_OK;
 }
 
@@ -390,7 +426,7 @@ int lx_sample_plan_make(lx_sample_plan *plan, lx_sample_args *a, lx_cli *cli,
 
     if ((rc = check_args(a, err)) < 0 || (rc = begin_defaults(&d, a, err)) < 0 ||
         (a->from && (rc = read_picture(&d, plan, a, cli, err)) < 0) ||
-        (rc = read_flags(&d, a, err)) < 0)
+        (rc = read_flags(&d, a, err)) < 0 || (rc = read_precision(plan, a, err)) < 0)
         return rc;
     if (!d.picture.prompt && !a->prompt_file)
         return lx_fail(err, LX_EUSAGE,

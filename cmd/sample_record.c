@@ -73,15 +73,18 @@ static int embedding_hashes(const char **out, const lx_picture *p, lx_arena *are
     return LX_OK;
 }
 
-int lx_sample_infotext(lx_str *out, const lx_picture *p, const char *model,
-                       const char *model_hash, const char *vae, lx_arena *arena,
-                       lx_error *err)
+int lx_sample_infotext(lx_str *out, const lx_sample_plan *plan, size_t i,
+                       const char *model, const char *model_hash, const char *vae,
+                       lx_arena *arena, lx_error *err)
 {
+    const lx_picture *p = &plan->pictures[i];
     lx_sample_origin origin = {.prompt = prompt_of(p, arena),
                                .seed = p->seed,
                                .model = model,
                                .model_hash = model_hash,
-                               .vae = vae};
+                               .vae = vae,
+                               .precision = plan->precision,
+                               .has_half_vae = plan->has_half_vae};
     lx_str text =
         LX_STR_INIT; /* as it is: what is written is scrubbed, here and in the run */
     int rc = lora_hashes(&origin.lora_hashes, p, arena, err);
@@ -110,8 +113,7 @@ static int make_spec(char **out, const lx_sample_plan *plan, const char *base_sh
     cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
     for (size_t i = 0; i < plan->n && rc == LX_OK; i++) {
         lx_str_clear(&text);
-        rc = lx_sample_infotext(&text, &plan->pictures[i], model, model_hash, NULL, arena,
-                                err);
+        rc = lx_sample_infotext(&text, plan, i, model, model_hash, NULL, arena, err);
         if (rc == LX_OK)
             cJSON_AddItemToArray(list, cJSON_CreateString(lx_str_text(&text)));
     }
@@ -147,6 +149,11 @@ static int make_flags(char **out, const lx_sample_plan *plan, const lx_sample_ar
     cJSON_AddNumberToObject(root, "ensd", (double)s->ensd);
     cJSON_AddStringToObject(root, "noise", lx_noise_kind_name(s->noise));
     cJSON_AddNumberToObject(root, "pictures", (double)plan->n);
+    if (plan->precision != LX_PRECISION_F32)
+        cJSON_AddStringToObject(root, "mixed_precision",
+                                lx_precision_name(plan->precision));
+    if (plan->has_half_vae)
+        cJSON_AddTrueToObject(root, "half_vae");
     for (size_t i = 0; i < a->grids.count; i++) {
         cJSON *grid = cJSON_GetObjectItem(root, "grid");
         if (!grid)

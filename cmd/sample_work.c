@@ -75,6 +75,7 @@ static int open_model(job *j, lx_error *err)
     int rc;
 
     if ((rc = lx_device_open(&j->dev, a->device, (int)a->threads, err)) < 0 ||
+        (rc = lx_precision_check(j->plan->precision, j->dev, err)) < 0 ||
         (rc = lx_checkpoint_open(&j->checkpoint, a->base, a->vae, err)) < 0)
         return rc;
     if ((rc = lx_checkpoint_config(&j->config, j->checkpoint, (int)a->text_encoder_heads,
@@ -84,6 +85,7 @@ static int open_model(job *j, lx_error *err)
         lx_within(err, "%s", a->base);
         return rc;
     }
+    lx_pipeline_set_precision(j->pipeline, j->plan->precision, j->plan->has_half_vae);
     if ((rc = load_embeddings(j, err)) < 0 ||
         (rc = lx_tokenizer_new(&j->tokenizer, err)) < 0 ||
         (rc = lx_checkpoint_hashes(old_hash, j->sha256, a->base, err)) < 0)
@@ -223,7 +225,9 @@ static int put_loras_on(job *j, const lx_picture *p, lx_error *err)
     lx_lora_stack_close(j->stack);
     j->stack = NULL;
     if ((rc = lx_lora_stack_open(&j->stack, j->dev, j->checkpoint, &j->config, p->loras,
-                                 p->n_loras, err)) < 0)
+                                 p->n_loras, err)) < 0 ||
+        (rc = lx_lora_stack_narrow(
+             j->stack, lx_precision_narrow(j->plan->precision, j->dev), err)) < 0)
         return rc;
     lx_pipeline_set_hook(j->pipeline, lx_lora_stack_inject, j->stack);
     j->stack_of = p;
@@ -236,8 +240,14 @@ static int decode(job *j, const float *latents, const lx_sample_settings *s,
     int rc = lx_pipeline_decode(j->decoded, j->pipeline, latents, s->height / 8,
                                 s->width / 8, err);
 
-    return rc < 0 ? rc
-                  : lx_pixels_from_decoded(j->rgb, j->decoded, s->height, s->width, err);
+    if (rc == LX_OK)
+        rc = lx_pixels_from_decoded(j->rgb, j->decoded, s->height, s->width, err);
+    if (rc == LX_ECHECK && j->plan->precision != LX_PRECISION_F32)
+        return lx_fail(err, rc, "the picture came out as not-a-number in %s; try it %s",
+                       lx_precision_name(j->plan->precision),
+                       j->plan->has_half_vae ? "without --half_vae"
+                                             : "with --mixed_precision no");
+    return rc;
 }
 
 static int write_preview(job *j, const float *denoised, lx_error *err)
@@ -301,8 +311,9 @@ static int write_picture(job *j, lx_picture *p, lx_error *err)
                         : j->args->out;
     if (!p->path || !hex)
         return lx_oom(err);
-    if ((rc = lx_sample_infotext(&text, p, j->model, j->model_hash, j->vae, j->cli->arena,
-                                 err)) < 0 ||
+    if ((rc = lx_sample_infotext(&text, j->plan, (size_t)(p - j->plan->pictures),
+                                 j->model, j->model_hash, j->vae, j->cli->arena, err)) <
+            0 ||
         (rc = lx_png_encode(&png, j->rgb, s->width, s->height, "parameters",
                             lx_str_text(&text), err)) < 0 ||
         (rc = lx_file_write(p->path, png.data, png.len, err)) < 0 ||
@@ -364,7 +375,7 @@ static int write_sheet(job *j, lx_error *err)
 
     if (!png || !html)
         return lx_oom(err);
-    rc = lx_sample_infotext(&text, &j->plan->pictures[0], j->model, j->model_hash, j->vae,
+    rc = lx_sample_infotext(&text, j->plan, 0, j->model, j->model_hash, j->vae,
                             j->cli->arena, err);
     if (rc == LX_OK &&
         (rc = lx_sheet_write_png(&j->sheet, png, lx_str_text(&text), err)) == LX_OK &&

@@ -15,7 +15,7 @@
 struct verify_args {
     const char *base, *vae, *data, *held_out, *class_images, *foreign;
     const char *identifier, *class_words, *caption_extension, *resolution, *time, *html,
-        *device;
+        *device, *mixed_precision;
     int64_t text_encoder_heads, seed, budget, images, draws, tags, threads;
     double strength, te_strength, delta;
     bool has_strength, has_te_strength, has_delta, has_tags, has_seed;
@@ -72,6 +72,10 @@ static const lx_option options[] = {
     LX_INT(struct verify_args, threads, 0, "threads", "N", "processor threads (0 = all)"),
     LX_TEXT(struct verify_args, device, 0, "device", "WHERE",
             "cpu, or cuda or cuda:N in a build with CUDA (cpu)"),
+    LX_TEXT(
+        struct verify_args, mixed_precision, 0, "mixed_precision", "TYPE",
+        "no, fp16, bf16: what text encoder and UNet compute in (no); on the CPU bf16 is "
+        "of their products alone, and there is no fp16"),
     LX_TEXT(struct verify_args, html, 0, "html", "FILE", "write a page with plots"),
     LX_FLAG(struct verify_args, json, 'j', "json",
             "print one JSON object: the whole ledger"),
@@ -210,6 +214,9 @@ static int read_options(job *j, lx_error *err)
         .progress = on_progress,
         .progress_context = j,
     };
+    if (a->mixed_precision &&
+        (rc = lx_precision_find(&j->options.precision, a->mixed_precision, err)) < 0)
+        return rc;
     j->options.te_strength = a->has_te_strength ? a->te_strength : j->options.strength;
     if (a->resolution && (rc = parse_resolution(&j->options.width, &j->options.height,
                                                 a->resolution, err)) < 0)

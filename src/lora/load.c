@@ -137,10 +137,7 @@ static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *vi
         lx_fail(err, rc, "%s: values of type %s cannot be read", view->name,
                 lx_dtype_name(view->dtype));
     else
-        rc = lora->dev->upload(lora->dev, param->value, values,
-                               view->n_elements * sizeof(float), err);
-    if (rc >= 0 && lora->host_values != lora->values && lora->host_values)
-        memcpy(lx_lora_host_value(lora, param), values, view->n_elements * sizeof(float));
+        rc = lx_lora__put(lora, param, values, err);
     lx_free(values);
     return rc;
 }

@@ -121,7 +121,7 @@ static int upload(lx_lora *lora, const lx_param *param, const double *values,
         return lx_oom(err);
     for (size_t i = 0; i < n; i++)
         rounded[i] = (float)values[i];
-    rc = lora->dev->upload(lora->dev, param->value, rounded, n * sizeof *rounded, err);
+    rc = lx_lora__put(lora, param, rounded, err);
     lx_free(rounded);
     return rc;
 }
@@ -135,11 +135,8 @@ static int upload_plain(lx_lora *lora, lx_lora_module *m, const lx_lora_entry *e
     if (rc > 0)
         rc = lx_fail(err, LX_EUNSUPPORTED, "%s: values of type %s cannot be read",
                      e->name, lx_dtype_name(e->tensors[LX_ROLE_DOWN]->dtype));
-    if (rc == LX_OK &&
-        (rc = lora->dev->upload(lora->dev, m->down.value, f.down,
-                                f.rank * f.in * sizeof(float), err)) == LX_OK)
-        rc = lora->dev->upload(lora->dev, m->up.value, f.up,
-                               f.rank * f.out * sizeof(float), err);
+    if (rc == LX_OK && (rc = lx_lora__put(lora, &m->down, f.down, err)) == LX_OK)
+        rc = lx_lora__put(lora, &m->up, f.up, err);
     lx_lora_factors_release(&f);
     return rc;
 }

@@ -164,9 +164,7 @@ static int take_values(lx_lora *lora, const lx_lora_module *m, const lx_lora_ent
             lx_fail(err, rc, "%s: values of type %s cannot be read", v->name,
                     lx_dtype_name(v->dtype));
         else
-            rc = lora->dev->upload(lora->dev, p->value, values, n * sizeof *values, err);
-        if (rc >= 0 && lora->host_values && lora->host_values != lora->values)
-            memcpy(lx_lora_host_value(lora, p), values, n * sizeof *values);
+            rc = lx_lora__put(lora, p, values, err);
         lx_free(values);
         if (rc < 0)
             return rc;

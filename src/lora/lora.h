@@ -165,8 +165,7 @@ float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param);
 int lx_lora_send(lx_lora *lora, lx_error *err);
 /*
  * From now on the values are kept on the device in F16 or BF16 too, for products with activations of that
- * type; lx_lora_send and whoever updates there keep them equal. Of a trainable LoRA, before any graph is
- * built on it.
+ * type; lx_lora_send and whoever updates there keep them equal. Before any graph is built on it.
  */
 int lx_lora_narrow(lx_lora *lora, lx_dtype dtype, lx_error *err);
 int lx_lora_send_gradients(lx_lora *lora, lx_error *err);

@@ -464,6 +464,15 @@ float *lx_lora_host_gradient(const lx_lora *lora, const lx_param *param)
                            : NULL;
 }
 
+int lx_lora__put(lx_lora *lora, const lx_param *param, const float *values, lx_error *err)
+{
+    const size_t bytes = lx_lora__size(param) * sizeof(float);
+
+    if (lora->host_values && lora->host_values != lora->values)
+        memcpy(lx_lora_host_value(lora, param), values, bytes);
+    return lora->dev->upload(lora->dev, param->value, values, bytes, err);
+}
+
 enum { NARROW_ALIGNMENT = 8 }; /* elements, of 16 bytes: what libraries load at once */
 
 static size_t narrow_size(const lx_param *param)
@@ -472,7 +481,8 @@ static size_t narrow_size(const lx_param *param)
            NARROW_ALIGNMENT;
 }
 
-static int send_narrow(lx_lora *lora, lx_error *err)
+/* values: of all factors, on the host. */
+static int send_narrow(lx_lora *lora, const float *values, lx_error *err)
 {
     uint16_t *all = lx_calloc(1, lora->narrow_bytes + 1);
     int rc;
@@ -482,10 +492,26 @@ static int send_narrow(lx_lora *lora, lx_error *err)
     for (size_t i = 0; i < lora->n_params; i++) {
         const lx_param *p = lora->params[i];
         uint16_t *to = all + ((uint16_t *)p->narrow - (uint16_t *)lora->narrow);
-        lx_from_f32(to, p->narrow_dtype, lx_lora_host_value(lora, p), lx_lora__size(p));
+        lx_from_f32(to, p->narrow_dtype,
+                    values + ((const float *)p->value - lora->values), lx_lora__size(p));
     }
     rc = lora->dev->upload(lora->dev, lora->narrow, all, lora->narrow_bytes, err);
     lx_free(all);
+    return rc;
+}
+
+/* Of a LoRA that is not trained the host has kept none. */
+static int send_narrow_of_device(lx_lora *lora, lx_error *err)
+{
+    const size_t bytes = lora->n_values * sizeof(float);
+    float *values = lx_alloc(bytes + 1);
+    int rc;
+
+    if (!values)
+        return lx_oom(err);
+    if ((rc = lora->dev->download(lora->dev, values, lora->values, bytes, err)) == LX_OK)
+        rc = send_narrow(lora, values, err);
+    lx_free(values);
     return rc;
 }
 
@@ -506,7 +532,8 @@ int lx_lora_narrow(lx_lora *lora, lx_dtype dtype, lx_error *err)
         p->narrow_dtype = dtype;
         n += narrow_size(p);
     }
-    return send_narrow(lora, err);
+    return lora->host_values ? send_narrow(lora, lora->host_values, err)
+                             : send_narrow_of_device(lora, err);
 }
 
 int lx_lora_send(lx_lora *lora, lx_error *err)
@@ -517,7 +544,7 @@ int lx_lora_send(lx_lora *lora, lx_error *err)
         return LX_OK;
     rc = lora->dev->upload(lora->dev, lora->values, lora->host_values,
                            lora->n_values * sizeof(float), err);
-    return rc < 0 || !lora->narrow ? rc : send_narrow(lora, err);
+    return rc < 0 || !lora->narrow ? rc : send_narrow(lora, lora->host_values, err);
 }
 
 int lx_lora_send_gradients(lx_lora *lora, lx_error *err)

@@ -70,6 +70,9 @@ int lx_lora__add_kind(lx_lora *lora, const lx_lora_target *target, lx_lora_kind 
 int lx_lora__place(lx_lora *lora, bool is_trainable, lx_error *err);
 
 size_t lx_lora__size(const lx_param *param); /* elements */
+/* The values of a factor, from the host to the device and to the host's copy where there is one. */
+int lx_lora__put(lx_lora *lora, const lx_param *param, const float *values,
+                 lx_error *err);
 
 /* The factor of a role; NULL = the module has none such. */
 lx_param *lx_lora__factor(lx_lora_module *module, lx_lora_role role);

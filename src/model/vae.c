@@ -59,6 +59,7 @@ lx_tensor *lx_vae_decode_build(lx_builder *b, lx_tensor *z)
 {
     lx_tensor *x = lx_build_conv(b, "post_quant_conv", z, 1, lx_pad_none);
 
+    x = lx_build_narrowed(b, x); /* of four channels there is nothing to gain before */
     lx_build_push(b, "decoder");
     x = lx_build_conv(b, "conv_in", x, 1, lx_pad_same); /* [B, h, w, 512] */
     x = mid_block(b, x);
@@ -71,5 +72,6 @@ lx_tensor *lx_vae_decode_build(lx_builder *b, lx_tensor *z)
         lx_build_pop(b, x);
     }
     x = lx_build_group_norm(b, "conv_norm_out", x, eps, true);
-    return lx_build_pop(b, lx_build_conv(b, "conv_out", x, 1, lx_pad_same)); /* [B, H, W, 3] */
+    return lx_build_pop(
+        b, lx_build_conv(b, "conv_out", x, 1, lx_pad_same)); /* [B, H, W, 3] */
 }

@@ -66,6 +66,10 @@ int lx_sample_describe(lx_str *out, const lx_sample_settings *s,
     add(&t, "RNG", rng_name(s->noise));
     if (s->is_peer)
         add(&t, "Compat", "sd-scripts");
+    if (o->precision != LX_PRECISION_F32)
+        add(&t, "Precision", lx_precision_name(o->precision));
+    if (o->has_half_vae)
+        add(&t, "VAE precision", lx_precision_name(o->precision));
     add(&t, "Lora hashes", o->lora_hashes);
     add(&t, "TI hashes", o->embedding_hashes);
     add(&t, "Version", "lx " LX_VERSION);

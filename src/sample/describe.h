@@ -17,6 +17,8 @@ typedef struct lx_sample_origin {
     const char *model, *model_hash, *vae; /* stems and 10 digits; NULL or "": not said */
     const char *lora_hashes;              /* "a: 0123456789ab, b: ..."; NULL = none */
     const char *embedding_hashes;         /* likewise */
+    lx_precision precision;               /* told where it is not f32 */
+    bool has_half_vae;
 } lx_sample_origin;
 
 /* Appended to out. */

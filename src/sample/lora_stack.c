@@ -173,6 +173,15 @@ void lx_lora_stack_close(lx_lora_stack *stack)
     lx_free(stack);
 }
 
+int lx_lora_stack_narrow(lx_lora_stack *stack, lx_dtype dtype, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < stack->n && rc == LX_OK && dtype != LX_F32; i++)
+        rc = lx_lora_narrow(stack->loras[i], dtype, err);
+    return rc;
+}
+
 lx_tensor *lx_lora_stack_inject(void *context, lx_builder *b, const lx_layer *layer,
                                 lx_tensor *x, lx_tensor *y)
 {

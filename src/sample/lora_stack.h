@@ -35,6 +35,8 @@ int lx_lora_stack_open(lx_lora_stack **out, lx_device *dev, lx_checkpoint *check
                        const lx_sd_config *config, const lx_lora_use *uses, size_t n,
                        lx_error *err);
 void lx_lora_stack_close(lx_lora_stack *stack);
+/* For activations of that type (lx_lora_narrow), before any graph is built; LX_F32 changes nothing. */
+int lx_lora_stack_narrow(lx_lora_stack *stack, lx_dtype dtype, lx_error *err);
 
 /* The hook for lx_builder; hook_context is the lx_lora_stack. */
 lx_tensor *lx_lora_stack_inject(void *stack, lx_builder *b, const lx_layer *layer,

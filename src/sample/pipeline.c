@@ -22,6 +22,8 @@ struct lx_pipeline {
     lx_builder builder;
     lx_layer_hook hook;
     void *hook_context;
+    lx_precision precision;
+    bool has_half_vae;
     planned text, unets[N_UNETS], decoder;
     int next_unet; /* the one to replace */
 };
@@ -70,6 +72,12 @@ void lx_pipeline_set_hook(lx_pipeline *p, lx_layer_hook hook, void *context)
     p->hook_context = context;
 }
 
+void lx_pipeline_set_precision(lx_pipeline *p, lx_precision precision, bool has_half_vae)
+{
+    p->precision = precision;
+    p->has_half_vae = has_half_vae;
+}
+
 /* The builder for one part; each graph begins with a fresh one. */
 static int begin(lx_builder *b, planned *to, const lx_pipeline *p, lx_part part,
                  lx_error *err)
@@ -84,7 +92,17 @@ static int begin(lx_builder *b, planned *to, const lx_pipeline *p, lx_part part,
         b->hook = p->hook;
         b->hook_context = p->hook_context;
     }
+    if (part != LX_VAE || p->has_half_vae) {
+        b->narrow = lx_precision_narrow(p->precision, b->dev);
+        b->arithmetic = lx_precision_arithmetic(p->precision);
+    }
     return LX_OK;
+}
+
+/* For the host, whatever the activations' type. */
+static void give(lx_graph *g, const char *name, lx_tensor *t)
+{
+    lx_graph_output(g, name, lx_op_cast(g, t, LX_F32));
 }
 
 static int finish(planned *to, const lx_pipeline *p, lx_plan *arena_of, lx_error *err)
@@ -126,7 +144,7 @@ static int plan_text(lx_pipeline *p, int clip_skip, lx_error *err)
     if ((rc = begin(&b, &p->text, p, LX_TEXT_ENCODER, err)) < 0)
         return rc;
     ids = lx_graph_input(b.graph, "ids", LX_I64, 3, shape);
-    lx_graph_output(b.graph, "context", lx_clip_text_build(&b, ids, clip_skip, NULL));
+    give(b.graph, "context", lx_clip_text_build(&b, ids, clip_skip, NULL));
     p->text.clip_skip = clip_skip;
     return finish(&p->text, p, NULL, err);
 }
@@ -239,7 +257,7 @@ static int plan_unet(planned **out, lx_pipeline *p, int64_t batch, int64_t h, in
     t = lx_graph_input(b.graph, "t", LX_F32, 1, one);
     c = lx_graph_input(b.graph, "context", LX_F32, 3, context);
     x = lx_unet_build(&b, lx_op_permute(b.graph, x, to_last), t, c);
-    lx_graph_output(b.graph, "out", lx_op_permute(b.graph, x, to_first));
+    give(b.graph, "out", lx_op_permute(b.graph, x, to_first));
     unet->batch = batch;
     unet->h = h;
     unet->w = w;
@@ -291,7 +309,7 @@ static int plan_decoder(lx_pipeline *p, int64_t h, int64_t w, lx_error *err)
         return rc;
     z = lx_graph_input(b.graph, "z", LX_F32, 4, shape);
     z = lx_vae_decode_build(&b, lx_op_permute(b.graph, z, to_last));
-    lx_graph_output(b.graph, "x", lx_op_permute(b.graph, z, to_first));
+    give(b.graph, "x", lx_op_permute(b.graph, z, to_first));
     p->decoder.h = h;
     p->decoder.w = w;
     return finish(&p->decoder, p, NULL, err);

@@ -12,7 +12,7 @@
 #ifndef LX_SAMPLE_PIPELINE_H
 #define LX_SAMPLE_PIPELINE_H
 
-#include "src/model/builder.h"
+#include "src/model/precision.h"
 #include "src/sample/prompt.h"
 
 typedef struct lx_pipeline lx_pipeline;
@@ -21,6 +21,13 @@ typedef struct lx_pipeline lx_pipeline;
 int lx_pipeline_new(lx_pipeline **out, lx_device *dev, lx_checkpoint *checkpoint,
                     const lx_sd_config *config, lx_error *err);
 void lx_pipeline_free(lx_pipeline *pipeline);
+
+/*
+ * Text encoder and UNet from now on in `precision`, and the VAE, in f32 otherwise, when has_half_vae; what goes in and out
+ * stays f32. Before the first call; the device has it (lx_precision_check).
+ */
+void lx_pipeline_set_precision(lx_pipeline *pipeline, lx_precision precision,
+                               bool has_half_vae);
 
 /* hook NULL: the plain model. */
 void lx_pipeline_set_hook(lx_pipeline *pipeline, lx_layer_hook hook, void *context);

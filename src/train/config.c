@@ -56,18 +56,25 @@ bool lx_train_encodes_ahead(const lx_train_config *c, int cores)
            !lx_train_is_on_gpu(c);
 }
 
+lx_precision lx_train_precision(const lx_train_config *c)
+{
+    lx_precision precision = LX_PRECISION_F32;
+
+    lx_precision_find(&precision, c->mixed_precision, NULL); /* checked as a flag */
+    return precision;
+}
+
 lx_dtype lx_train_narrow(const lx_train_config *c, const lx_device *dev)
 {
-    if (dev->has_f16 && strcmp(c->mixed_precision, "fp16") == 0)
-        return LX_F16;
-    return dev->has_bf16 && strcmp(c->mixed_precision, "bf16") == 0 ? LX_BF16 : LX_F32;
+    return lx_precision_narrow(lx_train_precision(c), dev);
 }
 
 lx_arithmetic lx_train_arithmetic(const lx_train_config *c)
 {
-    const bool is_bf16 = strcmp(c->mixed_precision, "bf16") == 0;
+    lx_arithmetic arithmetic = lx_precision_arithmetic(lx_train_precision(c));
 
-    return (lx_arithmetic){is_bf16 ? LX_COMPUTE_BF16 : LX_COMPUTE_F32, c->no_winograd};
+    arithmetic.no_winograd = c->no_winograd;
+    return arithmetic;
 }
 
 static bool is_share(double p)

@@ -16,6 +16,7 @@
 #include "src/base/error.h"
 #include "src/data/dataset.h"
 #include "src/lora/lora.h"
+#include "src/model/precision.h"
 
 #include "src/train/optimizer.h"
 #include "src/train/schedule.h"
@@ -31,7 +32,11 @@ typedef enum lx_huber_schedule {
  * batch: between the steps, or beside them by a team of threads as large. The work is the same, and so are the
  * bits; time is won where cores would rest otherwise, which is what AUTO goes by (docs/guide/memory.md).
  */
-typedef enum lx_encode_ahead { LX_AHEAD_AUTO, LX_AHEAD_FALSE, LX_AHEAD_TRUE } lx_encode_ahead;
+typedef enum lx_encode_ahead {
+    LX_AHEAD_AUTO,
+    LX_AHEAD_FALSE,
+    LX_AHEAD_TRUE
+} lx_encode_ahead;
 
 typedef struct lx_train_config {
     const char *pretrained_model_name_or_path, *vae;
@@ -120,7 +125,7 @@ typedef struct lx_train_config {
     /* event files (cmd/train_log) */
     const char *logging_dir, *log_prefix, *log_tracker_name; /* logging_dir NULL: none */
     bool log_config;
-    int threads;        /* 0 = all */
+    int threads;                   /* 0 = all */
     int max_data_loader_n_workers; /* 0: images are read in between the steps, else beside them */
     lx_encode_ahead encode_ahead;
     const char *device; /* as lx_device_open takes it; NULL = the CPU */
@@ -138,10 +143,11 @@ bool lx_train_is_on_gpu(const lx_train_config *config);
 bool lx_train_encodes_ahead(const lx_train_config *config, int cores);
 /* Do step and encoder have cores of their own then? */
 bool lx_train_has_two_teams(const lx_train_config *config, int cores);
-/* How the frozen model's products are computed; those of the LoRA are f32 always. */
+lx_precision lx_train_precision(const lx_train_config *config); /* --mixed_precision */
 /* LX_F16 or LX_BF16, of activations in memory, where --mixed_precision asks for it and the device has them;
  * else LX_F32. The LoRA's factors are F32 and rounded as they are used. */
 lx_dtype lx_train_narrow(const lx_train_config *config, const lx_device *dev);
+/* How the frozen model's products are computed; those of the LoRA are f32 always. */
 lx_arithmetic lx_train_arithmetic(const lx_train_config *config);
 
 /* Alphas in the file as the peer's Python int: left at their default of networks.lora, and never cast. */

@@ -59,8 +59,8 @@ static size_t offset_of(const lx_dose *d, const lx_param *param)
 
 static int upload(lx_dose *d, lx_error *err)
 {
-    return d->lora->dev->upload(d->lora->dev, d->lora->values, d->now,
-                                d->lora->n_values * sizeof(float), err);
+    memcpy(d->lora->host_values, d->now, d->lora->n_values * sizeof(float));
+    return lx_lora_send(d->lora, err);
 }
 
 int lx_dose_set(lx_dose *d, double strength, double te_strength, lx_error *err)

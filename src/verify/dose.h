@@ -17,7 +17,7 @@
 
 typedef struct lx_dose lx_dose;
 
-/* Borrows the LoRA and remembers its values. LX_EFORMAT when one is not finite. */
+/* Borrows the LoRA, a trainable one, and remembers its values. LX_EFORMAT when one is not finite. */
 int lx_dose_new(lx_dose **out, lx_lora *lora, lx_error *err);
 void lx_dose_free(lx_dose *dose);
 

@@ -169,6 +169,7 @@ static void add_plan(cJSON *out, const lx_verify *v, const lx_verify_options *op
     add_number(o, "delta", options->delta);
     add_number(o, "strength", options->strength);
     add_number(o, "te_strength", options->te_strength);
+    add_text(o, "mixed_precision", lx_precision_name(options->precision));
     if (!lx_verify_images_of(v))
         return;
     cJSON_AddNumberToObject(o, "images", (double)plan->n_images);

@@ -65,6 +65,8 @@ static lx_builder builder_of(const lx_probe *p, lx_graph *graph, lx_part part)
                         .config = p->model.sd,
                         .part = part,
                         .dtype = LX_F32,
+                        .narrow = lx_precision_narrow(p->model.precision, p->model.dev),
+                        .arithmetic = lx_precision_arithmetic(p->model.precision),
                         .hook = p->model.lora ? lx_lora_inject : NULL,
                         .hook_context = p->model.lora};
 }
@@ -81,15 +83,15 @@ static int plan_text(lx_probe *p, lx_error *err)
     const int64_t shape[3] = {1, p->model.n_chunks, 77};
     const lx_plan_options options = {0};
     lx_builder b;
-    lx_tensor *ids;
+    lx_tensor *ids, *context;
 
     if (!(p->text_graph = lx_graph_new()))
         return lx_oom(err);
     b = builder_of(p, p->text_graph, LX_TEXT_ENCODER);
     ids = lx_graph_input(p->text_graph, "input_ids", LX_I64, 3, shape);
-    lx_graph_output(
-        p->text_graph, "context",
-        lx_clip_text_build(&b, ids, p->model.clip_skip ? p->model.clip_skip : 1, NULL));
+    context =
+        lx_clip_text_build(&b, ids, p->model.clip_skip ? p->model.clip_skip : 1, NULL);
+    lx_graph_output(p->text_graph, "context", lx_op_cast(p->text_graph, context, LX_F32));
     return lx_plan_new(&p->text_plan, p->text_graph, p->model.dev, &options, err);
 }
 
@@ -122,7 +124,8 @@ static int build(lx_probe *p, shape_plan *s, lx_error *err)
     lx_tensor *context = lx_graph_input(s->graph, "context", LX_F32, 3, text);
 
     x = lx_unet_build(&b, lx_op_permute(s->graph, x, to_last), t, context);
-    lx_graph_output(s->graph, "pred", lx_op_permute(s->graph, x, to_first));
+    x = lx_op_permute(s->graph, x, to_first);
+    lx_graph_output(s->graph, "pred", lx_op_cast(s->graph, x, LX_F32));
     return lx_plan_new(&s->plan, s->graph, p->model.dev, &options, err);
 }
 

@@ -17,6 +17,7 @@
 #define LX_VERIFY_PROBE_H
 
 #include "src/lora/lora.h"
+#include "src/model/precision.h"
 #include "src/train/noise.h"
 
 /* Borrowed: all of it outlives the probe. The LoRA must be trainable in the graph's eyes
@@ -29,7 +30,8 @@ typedef struct lx_probe_model {
     int clip_skip; /* 0 = the last layer */
     int n_chunks;  /* of 75 tokens */
     bool v_parameterization, zero_terminal_snr;
-    const float *weight; /* [1000] of the loss; NULL = 1 */
+    const float *weight;    /* [1000] of the loss; NULL = 1 */
+    lx_precision precision; /* that the device has; the LoRA is narrowed accordingly */
 } lx_probe_model;
 
 typedef struct lx_probe lx_probe;

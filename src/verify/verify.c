@@ -43,6 +43,7 @@ static int open_base(lx_verify *v, lx_error *err)
     int rc;
 
     if ((rc = lx_device_open(&v->dev, o->device, o->threads, err)) < 0 ||
+        (rc = lx_precision_check(o->precision, v->dev, err)) < 0 ||
         (rc = lx_checkpoint_open(&v->checkpoint, o->base, o->vae, err)) < 0)
         return rc;
     if ((rc = lx_checkpoint_config(&v->sd, v->checkpoint, o->text_encoder_heads, err)) <
@@ -78,7 +79,9 @@ int lx_verify__open(lx_patient *p, lx_verify *v, const char *path, lx_error *err
                             .n_chunks = t->max_token_length / 75,
                             .v_parameterization = t->v_parameterization,
                             .zero_terminal_snr = t->zero_terminal_snr,
-                            .weight = v->weight};
+                            .weight = v->weight,
+                            .precision = v->options->precision};
+    const lx_dtype narrow = lx_precision_narrow(model.precision, v->dev);
     int rc;
 
     *p = (lx_patient){0};
@@ -86,7 +89,8 @@ int lx_verify__open(lx_patient *p, lx_verify *v, const char *path, lx_error *err
                                err)) < 0)
         return rc;
     model.lora = p->lora;
-    if ((rc = lx_dose_new(&p->dose, p->lora, err)) < 0)
+    if ((narrow != LX_F32 && (rc = lx_lora_narrow(p->lora, narrow, err)) < 0) ||
+        (rc = lx_dose_new(&p->dose, p->lora, err)) < 0)
         lx_within(err, "%s", path);
     else
         rc = lx_probe_new(&p->probe, &model, err);

@@ -18,6 +18,7 @@
 
 #include "src/lora/summary.h"
 #include "src/lora/weights.h"
+#include "src/model/precision.h"
 #include "src/verify/evidence.h"
 #include "src/verify/label.h"
 #include "src/verify/trial.h"
@@ -42,7 +43,8 @@ typedef struct lx_verify_options {
     int draws;             /* 0 = by the plan */
     bool ignores_metadata; /* judge by the measurement alone */
     int threads;
-    const char *device;    /* as lx_device_open takes it; NULL = the CPU */
+    const char *device;         /* as lx_device_open takes it; NULL = the CPU */
+    lx_precision precision;     /* of text encoder and UNet; the VAE is in f32 */
     lx_trial_progress progress; /* may be NULL */
     void *progress_context;
 } lx_verify_options;

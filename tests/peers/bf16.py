@@ -1,8 +1,11 @@
 """`--mixed_precision bf16`: how far rounding moves loss and gradients, here and under torch's autocast.
 
 The step of tests/unit/train/step.c, ten draws of noise and timesteps on it, and one large enough for Winograd's convolutions.
+And how far 16 bits move what sd-scripts' models give when they are only asked, converted as gen_img.py converts them: the
+limits of tests/unit/sample/model.c.
 """
 
+import copy
 import os
 
 import torch
@@ -51,4 +54,31 @@ print("ten draws: {:.2f} % away on average, the peer's {:.2f} %".format(*(10 * s
 given = peers.inputs(40)
 given["x"] = given["x"].new_zeros(given["x"].shape[0], 4, 64, 64)
 beside("64 x 64 latents", base, peers.train_tiny("plain"), dropout.step_inputs(given))
+
+goldens = load_file(os.path.join(peers.SOURCE, "tests/golden/sample/sample.safetensors"))
+cond = goldens["cond"].reshape(1, 77, 40)
+sigma = float(goldens["k.euler.normal.latents"].std()) / 0.18215
+models = peers.sd_scripts_models(base, 4)
+
+
+def text(encoder, _):
+    hidden = encoder(goldens["ids_prompt"][0], output_hidden_states=True)[2][-2]
+    return encoder.text_model.final_layer_norm(hidden)
+
+
+def pictures(vae, latents):
+    return vae.decode((sigma * latents).to(vae.dtype)).sample
+
+
+def noise_at(t):
+    return lambda unet, x: unet(x.to(unet.dtype), torch.tensor([t]), cond.to(unet.dtype)).sample
+
+
+for dtype in (torch.bfloat16, torch.float16):
+    for name, i, f in [("text encoder", 0, text), ("VAE", 1, pictures), *((f"UNet at {t}", 2, noise_at(t)) for t in (900, 500, 100))]:
+        narrow, off = copy.deepcopy(models[i]).to(dtype), []
+        for _ in range(1 if i == 0 else 20):
+            x = torch.randn(1, 4, 12, 8)
+            off.append(peers.relative(f(narrow, x).float(), f(models[i], x)))
+        print(f"{name} in {dtype}: {100 * sum(off) / len(off):.3f} % from f32 on average, {100 * max(off):.3f} % at most")
 peers.finish()

@@ -29,3 +29,9 @@ try --prompt_file bad.txt
 printf 'not a picture' >text.png
 try --from text.png
 try -p a
+try -p a --mixed_precision f16
+try -p a --fp16 --bf16
+try -p a --mixed_precision no --bf16
+try -p a --half_vae
+try -p a --bf16 --half_vae --no_half_vae
+"$LX" sample --base none.safetensors -p a --fp16 2>&1 | sed "s/([^)]*)/(...)/" >&2

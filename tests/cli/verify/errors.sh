@@ -12,6 +12,7 @@ try a.safetensors --time soon
 try a.safetensors --time 5m --budget 100
 try a.safetensors --delta 0
 try a.safetensors --resolution big
+try a.safetensors --mixed_precision half
 try missing.safetensors
 cp "$SOURCE/tests/badfiles/st_ok_minimal.safetensors" minimal.safetensors
 try minimal.safetensors
