@@ -337,6 +337,7 @@ static void test_store_git__a_child_fails_anywhere(void **state)
     assert_int_equal(stat("said", &st), 0);
     for (off_t most = 1; most < st.st_size; most += most < 60 ? 7 : 23)
         assert_int_equal(serve("code", &(fault){.most = (rlim_t)most}), 70);
+    assert_int_equal(serve("code", &(fault){.most = (rlim_t)st.st_size - 2}), 70);
     for (size_t n = 1; n < 60; n++) {
         n_failed += serve("code", &(fault){.n = n, .forever = true}) != 0;
         n_failed += serve("code", &(fault){.n = n}) != 0;
@@ -498,7 +499,7 @@ static void test_store_git__a_parent_without_memory(void **state)
         lx_free(diff);
     }
     for (size_t n = 1; n < 4; n++) { /* what cannot be told is left to the child */
-        lx_alloc_fail_at(n, false);
+        lx_alloc_fail_at(n, n == 1);
         lx_git_prepare("/usr");
         lx_alloc_fail_at(0, false);
         assert_null(state_of(&none, "/usr"));

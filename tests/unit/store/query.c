@@ -467,8 +467,8 @@ static void test_store_query__chunks_where_they_cannot_be(void **state)
     static const struct {
         const char *sql, *problem;
     } cases[] = {
-        {"UPDATE chunk SET n=0 WHERE first=0", "not where they should be"},
-        {"UPDATE chunk SET n=-4096 WHERE first=4096", "not where they should be"},
+        {"UPDATE chunk SET n=0 WHERE first=4096", "not where they should be"},
+        {"UPDATE chunk SET n=-4095 WHERE first=4096", "not where they should be"},
         {"UPDATE chunk SET n=4097 WHERE first=0", "not where they should be"},
         {"UPDATE chunk SET first=-1 WHERE first=0", "not where they should be"},
         {"UPDATE chunk SET first=1 WHERE first=0", "not where they should be"},
