@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +127,12 @@ static bool misbehaves(const char *path)
         say('j', 1, "{", 1);
     else if (strcmp(name, "newer") == 0) {
         say('z', 1, "?", 1);
+        say('j', 17, "{\"branch\":\"main\"}", 17);
+        say('e', 0, "", 0);
+    } else if (strcmp(name, "rings") == 0) { /* while it is waited for */
+        usleep(100 * 1000);
+        kill(getppid(), SIGUSR1);
+        usleep(100 * 1000);
         say('j', 17, "{\"branch\":\"main\"}", 17);
         say('e', 0, "", 0);
     } else if (strcmp(name, "slow") == 0)
@@ -442,28 +447,25 @@ static void take_note(int number)
     (void)number;
 }
 
-/* Descriptors for a pipe and none for the child, and signals all the while: neither is in its way. */
-static void test_store_git__little_room_and_many_signals(void **state)
+/* Descriptors for a pipe and none for the child's own, and a signal meanwhile: neither is in its way. */
+static void test_store_git__little_room_and_a_signal(void **state)
 {
     const struct sigaction noted = {.sa_handler = take_note};
-    const struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
     struct rlimit usual, few;
     char *diff;
     cJSON *json;
     (void)state;
 
-    make_repository("signals");
+    lx_assert_shell("mkdir -p %s/rings/.git", folder);
     getrlimit(RLIMIT_NOFILE, &usual);
     few = usual;
     few.rlim_cur = (rlim_t)dup(0);
     close((int)few.rlim_cur);
     few.rlim_cur += 2;
     setrlimit(RLIMIT_NOFILE, &few);
-    sigaction(SIGALRM, &noted, NULL);
-    setitimer(ITIMER_REAL, &often, NULL);
-    json = state_of(&diff, in_folder("signals"));
-    setitimer(ITIMER_REAL, &never, NULL);
-    signal(SIGALRM, SIG_DFL);
+    sigaction(SIGUSR1, &noted, NULL);
+    json = state_of(&diff, in_folder("rings"));
+    signal(SIGUSR1, SIG_DFL);
     setrlimit(RLIMIT_NOFILE, &usual);
     assert_string_equal(lx_json_text(json, "branch"), "main");
     cJSON_Delete(json);
@@ -519,7 +521,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_store_git__a_child_without_libgit2),
         cmocka_unit_test(test_store_git__libgit2_that_does_not_say_why),
         cmocka_unit_test(test_store_git__the_system_refuses),
-        cmocka_unit_test(test_store_git__little_room_and_many_signals),
+        cmocka_unit_test(test_store_git__little_room_and_a_signal),
         cmocka_unit_test(test_store_git__a_parent_without_memory)};
     int status;
 

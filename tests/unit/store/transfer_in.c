@@ -7,12 +7,14 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
+#include "src/base/io.h"
 #include "src/base/json.h"
 #include "store/query.h"
 #include "store/transfer.h"
@@ -43,6 +45,15 @@ static int tear_down(void **state)
 
 /* ---- where they come from ---------------------------------------------------------------- */
 
+static int no_lock(int fd, int exclusive, int wait)
+{
+    (void)fd;
+    (void)exclusive;
+    (void)wait;
+    errno = EIO;
+    return -1;
+}
+
 typedef struct piece {
     lx_hash hash;
     char hex[LX_HASH_HEX + 1];
@@ -50,10 +61,12 @@ typedef struct piece {
     size_t n;
     int code;        /* what comes of asking for it, when it is not LX_OK */
     size_t fails_at; /* the allocation that fails after it was given; 0: none */
+    bool ends_locks; /* after it no transaction can begin */
 } piece;
 
 static piece pieces[64];
 static size_t n_pieces;
+static lx_io without_locks;
 
 static piece *add(const char *data, size_t n)
 {
@@ -88,6 +101,8 @@ static int give(void *context, const void **data, size_t *n, const lx_hash *hash
             *n = pieces[i].n;
             if (pieces[i].fails_at)
                 lx_alloc_fail_at(pieces[i].fails_at, false);
+            if (pieces[i].ends_locks)
+                lx_io_set(&without_locks);
             return LX_OK;
         }
     return lx_fail(err, LX_ENOTFOUND, "it did not travel");
@@ -113,6 +128,7 @@ static int arrive(lx_arrival *how, int64_t *seq, const char *members, lx_error *
     lx_assert_ok(lx_json_parse(&record, text.data, text.len, err), err);
     rc = lx_transfer_apply(how, seq, store, record, give, NULL, err);
     lx_alloc_fail_at(0, false);
+    lx_io_set(NULL);
     cJSON_Delete(record);
     lx_str_release(&text);
     return rc;
@@ -210,6 +226,11 @@ test_store_transfer_in__a_text_of_many_megabytes_is_not_looked_through(void **st
     memset(large, ' ', n);
     memcpy(large, named->hex, LX_HASH_HEX);
     text = add(large, n);
+    without_locks = lx_io_system;
+    without_locks.lock = no_lock;
+    text->ends_locks = true;
+    check_refused(texts(text->hex, text->hex), LX_EIO, "");
+    text->ends_locks = false;
     /* So large a one is a transaction of its own, and that may fail. */
     for (text->fails_at = 1; has_failed; text->fails_at++) {
         lx_error err = {0};

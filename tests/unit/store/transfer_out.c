@@ -192,11 +192,13 @@ static void test_store_transfer_out__no_memory_on_the_way(void **state)
     for (size_t n = 1; has_failed; n++) {
         lx_arena *own = lx_arena_new();
         lx_transfer *one = NULL;
+        lx_privacy *fresh; /* one that lacked memory once tells so for ever */
         lx_error err = {0};
         int rc;
 
+        lx_assert_ok(lx_privacy_new(&fresh, false, &err), &err);
         lx_alloc_fail_at(n, false);
-        if ((rc = lx_transfer_new(&one, store, privacy, own, &err)) == LX_OK)
+        if ((rc = lx_transfer_new(&one, store, fresh, own, &err)) == LX_OK)
             rc = lx_transfer_add(one, &row, &err);
         has_failed = lx_alloc_has_failed();
         lx_alloc_fail_at(0, false);
@@ -204,6 +206,7 @@ static void test_store_transfer_out__no_memory_on_the_way(void **state)
             fail_msg("allocation %zu: %d %s", n, rc, err.text);
         assert_in_range(n, 1, 5000);
         lx_transfer_free(one);
+        lx_privacy_free(fresh);
         lx_arena_free(own);
     }
     lx_run_abandon(run);
