@@ -11,12 +11,17 @@
 #include "src/base/alloc.h"
 #include "store/privacy.h"
 
-static lx_privacy *fresh(void)
+static void fresh_names(void)
 {
-    lx_privacy *p = NULL;
     setenv("HOME", "/srv/people/wren", 1);
     setenv("USER", "wren", 1);
     setenv("LOGNAME", "wren", 1);
+}
+
+static lx_privacy *fresh(void)
+{
+    lx_privacy *p = NULL;
+    fresh_names();
     assert_int_equal(lx_privacy_new(&p, false, NULL), 0);
     return p;
 }
@@ -327,6 +332,62 @@ static void test_store_privacy__a_name_that_was_not_learned_stops_all(void **sta
     }
 }
 
+/* All that is done with one, whatever memory there is: an error, or nothing that is missing. */
+static bool do_all(lx_privacy *p, lx_arena *arena)
+{
+    static const char json[] = "{\"__metadata__\":{\"by\":\"/home/alice/xy\"}}";
+    lx_str file = LX_STR_INIT, out = LX_STR_INIT, binary = LX_STR_INIT;
+    const char *const *told, *text;
+    lx_scrubbing how;
+    bool is_done;
+    size_t n;
+
+    text = lx_privacy_text(p, "a@b.org of /home/alice", arena);
+    put_header(&file, json, sizeof json - 1);
+    how = lx_privacy_scrub_file(&out, p, lx_str_text(&file), file.len);
+    is_done = !file.failed && !out.failed && *text && how == LX_SCRUB_CHANGED;
+    lx_privacy_scrub_file(&binary, p, "\xff", 1);
+    assert_string_equal(lx_str_text(&binary), "");
+    if (is_done) {
+        assert_string_equal(text, "name@example.com of ~");
+        assert_int_equal(out.len % 8, 0);
+        is_done = lx_privacy_told(&told, &n, p, arena, NULL) == LX_OK;
+    }
+    if (is_done) {
+        assert_int_equal(n, 2);
+        assert_string_equal(told[1],
+                            "e-mail addresses: 1 time, written as name@example.com");
+    }
+    lx_str_release(&file);
+    lx_str_release(&out);
+    lx_str_release(&binary);
+    return is_done;
+}
+
+static void test_store_privacy__lives_through_want_of_memory(void **state)
+{
+    fresh_names();
+    for (int forever = 0; forever < 2; forever++)
+        for (size_t n = 1, count = n; count >= n; n++) {
+            lx_arena *arena;
+            lx_privacy *p = NULL;
+            bool is_done;
+
+            lx_arena_use_blocks(1); /* each piece of it is an allocation */
+            arena = lx_arena_new();
+            lx_alloc_fail_at(n, forever);
+            is_done = lx_privacy_new(&p, false, NULL) == LX_OK && do_all(p, arena);
+            count = lx_alloc_count();
+            lx_alloc_fail_at(0, false);
+            lx_arena_use_blocks(0);
+            if (count < n)
+                assert_true(is_done);
+            lx_privacy_free(p);
+            lx_arena_free(arena);
+        }
+    lx_privacy_free(NULL);
+}
+
 /* As a service may be started. */
 static void test_store_privacy__without_a_home(void **state)
 {
@@ -366,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_store_privacy__zero_bytes_end_nothing),
         cmocka_unit_test(test_store_privacy__files_of_each_kind),
         cmocka_unit_test(test_store_privacy__a_name_that_was_not_learned_stops_all),
+        cmocka_unit_test(test_store_privacy__lives_through_want_of_memory),
         cmocka_unit_test(test_store_privacy__without_a_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
