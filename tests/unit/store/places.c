@@ -254,6 +254,10 @@ static void test_store_places__nothing_is_no_store_to_read(void **state)
     assert_int_equal(lx_store_open(&s, "store", true, &err), LX_ENOTFOUND);
     assert_non_null(strstr(err.text, "holds no runs yet"));
     lx_assert_ok(refusal(&err), &err);
+    lx_assert_shell(
+        "rm store/store.db* && yes 'no database' | head -c 5000 >store/store.db");
+    assert_int_equal(refusal(&err), LX_EFORMAT);
+    assert_int_equal(lx_store_open(&s, "store", true, &err), LX_EFORMAT);
 }
 
 /* ---- media that take nothing -------------------------------------------------------- */

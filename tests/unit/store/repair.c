@@ -439,6 +439,23 @@ static void test_store_repair__no_more_points_than_there_were(void **state)
     assert_int_equal(count("SELECT sum(n) FROM chunk WHERE series=1"), N_POINTS);
 }
 
+/* Points of the tail are as good as those of a chunk; a curve that was never here is not brought. */
+static void test_store_repair__a_tail_behind_a_damaged_chunk(void **state)
+{
+    lx_error err;
+
+    (void)state;
+    change(no_loss);
+    change(
+        "INSERT INTO tail_point VALUES(1, 9000, 9000, 0.5); DELETE FROM series_now WHERE"
+        " series=2; DELETE FROM chunk WHERE series=2; DELETE FROM series WHERE id=2");
+    lx_assert_ok(repair(&err), &err);
+    assert_int_equal(report.n_curves, 1);
+    assert_int_equal(count("SELECT sum(n) FROM chunk WHERE series=1"), N_POINTS + 1);
+    assert_int_equal(count("SELECT count(*) FROM tail_point"), 0);
+    assert_int_equal(count("SELECT count(*) FROM series WHERE run=1"), 1);
+}
+
 /* ---- another writer ---------------------------------------------------------------------- */
 
 static lx_store *other;
@@ -608,6 +625,7 @@ int main(void)
         TEST(test_store_repair__what_both_have_must_agree),
         TEST(test_store_repair__rows_of_points_that_cannot_be),
         TEST(test_store_repair__no_more_points_than_there_were),
+        TEST(test_store_repair__a_tail_behind_a_damaged_chunk),
         TEST(test_store_repair__points_that_come_meanwhile),
         TEST(test_store_repair__points_that_only_the_summary_knows),
         TEST(test_store_repair__lost_rows_come_back),
