@@ -145,6 +145,7 @@ static void test_store_privacy__tells_what_it_took(void **state)
     size_t n;
 
     assert_string_equal(lx_privacy_text(p, "/home/x/a /home/y/b", arena), "~/a ~/b");
+    assert_null(lx_privacy_text(p, NULL, arena));
     assert_int_equal(lx_privacy_count(p, LX_PRIVATE_HOME), 2);
     assert_int_equal(lx_privacy_told(&told, &n, p, arena, NULL), 0);
     assert_int_equal(n, 1);
