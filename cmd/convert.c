@@ -398,8 +398,10 @@ static void print_changes(const convert_job *j)
 static void print_result(const convert_job *j)
 {
     const lx_convert_result *r = &j->result;
-    size_t n = 0;
+    size_t n = 0, n_modules = 0;
 
+    for (size_t i = 0; i < j->n_inputs; i++)
+        n_modules += j->inputs[i].file->n_modules;
     for (size_t p = 0; p < r->n_parts; p++)
         n += r->parts[p].n_keys;
     for (size_t p = 0; p < r->n_parts && j->cli->is_verbose; p++)
@@ -409,7 +411,7 @@ static void print_result(const convert_job *j)
                      k->from ? lx_safe(j->cli, k->from) : "(made: alpha)");
         }
     lx_print(j->cli, "  %s: %s, %zu modules\n", lx_safe(j->cli, j->source),
-             j->inputs[0].file->family, r->n_modules);
+             j->inputs[0].file->family, n_modules);
     lx_print(j->cli, "= %s: %s, %s, %zu keys", lx_safe(j->cli, j->output), spelling_of(j),
              dtype_text(j), n);
     if (r->n_parts > 1)
