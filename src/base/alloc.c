@@ -103,14 +103,14 @@ void *lx_alloc_large(size_t bytes)
     if (bytes < HUGE_PAGE)
         return lx_alloc_aligned(bytes);
     if (refuse() || bytes > SIZE_MAX - HUGE_PAGE)
-        return NULL;
+        return note_failure(NULL);
     bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     memory = aligned_alloc(HUGE_PAGE, bytes);
 #ifdef MADV_HUGEPAGE
     if (memory)
         (void)madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
 #endif
-    return memory;
+    return note_failure(memory);
 }
 
 void lx_free_aligned(void *memory)
