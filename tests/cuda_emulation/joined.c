@@ -464,11 +464,17 @@ static void check(const model *m, const sizes *s, lx_dtype dtype, double limit)
     free(together.values);
 }
 
+/* Minutes under the checker, where LX_CUDA_LONG asks for them. */
+static bool is_too_long(const sizes *s)
+{
+    return s->rows > 1000 && lx_emu_is_checked() && !getenv("LX_CUDA_LONG");
+}
+
 static void test_joined__products_are_those_one_by_one(void **state)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (lx_emu_is_checked() && cases[i].rows > 1000)
-            continue; /* takes too long */
+        if (is_too_long(&cases[i]))
+            continue;
         check(&layers, &cases[i], LX_F16, 1e-3);
         if (cases[i].rows <= 1000)
             check(&layers, &cases[i], LX_BF16, 8e-3);
@@ -483,7 +489,7 @@ static void test_joined__norms_and_activations_go_with_products(void **state)
                                  {1500, 8, 1032, 8, true, {0}}};
 
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
-        if (some[i].rows > 1000 && lx_emu_is_checked())
+        if (is_too_long(&some[i]))
             continue;
         check(&transformer, &some[i], LX_F16, 2e-3);
         if (some[i].rows <= 1000)
@@ -501,8 +507,6 @@ static void test_joined__what_is_around_a_group_norm(void **state)
                                  {4200, 60, 12, 4, true, {0}}};
 
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
-        if (some[i].rows > 1000 && lx_emu_is_checked())
-            continue;
         check(&resnet, &some[i], LX_F16, 1e-3);
         if (some[i].rows <= 1000)
             check(&resnet, &some[i], LX_BF16, 8e-3);
