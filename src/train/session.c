@@ -130,6 +130,8 @@ int lx_train_open(lx_train **out, const lx_train_config *config,
     t->observer = observer;
     t->before = lx_resident_now();
     if ((rc = lx_device_open(&t->dev, config->device, config->threads, err)) < 0 ||
+        (lx_train_is_on_gpu(config) && /* the CPU has f32 in place of fp16, and says so */
+         (rc = lx_precision_check(lx_train_precision(config), t->dev, err)) < 0) ||
         (lx_train_encodes_ahead(config, lx_cpu_cores()) &&
          (rc = lx_device_open_cpu(&t->encoder_dev, config->threads, err)) < 0) ||
         (rc = lx_checkpoint_open(&t->checkpoint, config->pretrained_model_name_or_path,

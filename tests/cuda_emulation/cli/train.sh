@@ -43,3 +43,7 @@ train five --max_train_steps 5
 train seven --max_train_steps 7
 echo "two steps more: $(($(waits seven stream) - $(waits five stream))) waits for the stream," \
     "$(($(waits seven event) - $(waits five event))) for numbers of the step before"
+
+LX_CUDA_EMULATION=sm=75 "$LX" train --pretrained_model_name_or_path tiny.safetensors --text_encoder_heads 4 \
+    --device cuda --train_data_dir img --resolution 64 --caption_extension .txt --mixed_precision bf16 \
+    --max_train_steps 1 --output_dir old --quiet 2>&1 >/dev/null | grep -o 'mixed_precision bf16: cuda (.*'
