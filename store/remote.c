@@ -609,6 +609,7 @@ static int push_specs(lx_remote *r, const specs *s, lx_error *err)
  */
 static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
 {
+    enum { MOST_TRIES = 50 }; /* 2.5 s, where a new lock is two seconds old in 2 s */
     const struct timespec pause = {0, 50000000};
     git_repository *repo = NULL;
     lx_str path = LX_STR_INIT;
@@ -623,7 +624,7 @@ static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
         lx_str_puts(&path, store__git2.repository_commondir(repo));
         put_ref(&path, &v[i]);
         lx_str_puts(&path, ".lock");
-        for (int tries = 0; !path.failed && tries < 40; tries++) {
+        for (int tries = 0; !path.failed && tries < MOST_TRIES; tries++) {
             if (lx_io_get()->stat(path.data, &st) != 0)
                 break;
             if (difftime(time(NULL), st.st_mtime) >= 2) { /* whole seconds are compared */
