@@ -75,7 +75,8 @@ static int put_folder(lx_hash *hash, store__batch *batch, lx_store_folder *folde
     cJSON *list = cJSON_AddArrayToObject(o, "images");
     int rc = LX_OK;
 
-    qsort(folder->images, folder->n_images, sizeof *folder->images, by_image_name);
+    if (folder->n_images) /* qsort takes no NULL */
+        qsort(folder->images, folder->n_images, sizeof *folder->images, by_image_name);
     cJSON_AddStringToObject(o, "name", folder->name);
     cJSON_AddStringToObject(o, "class_tokens",
                             folder->class_tokens ? folder->class_tokens : "");
