@@ -99,7 +99,8 @@ static int put_root(char **text, store__batch *batch, lx_store_folder *folders, 
     lx_hash hash;
     int rc = LX_OK;
 
-    qsort(folders, n, sizeof *folders, by_folder_name);
+    if (n)
+        qsort(folders, n, sizeof *folders, by_folder_name);
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         cJSON *o = cJSON_CreateObject();
         if (!cJSON_AddItemToArray(list, o)) {
