@@ -36,6 +36,15 @@ struct lx_remote {
 
 /* ---- errors, addresses ------------------------------------------------------------- */
 
+/* Of memory libgit2 has a kind of error, and none where it was zlib that got none. */
+static bool was_memory(void)
+{
+    const git_error *last = store__git2.error_last();
+
+    return last && (last->klass == GIT_ERROR_NOMEMORY ||
+                    (last->klass == GIT_ERROR_ZLIB && strstr(last->message, "to init")));
+}
+
 /* libgit2's own words may repeat the address with its password. */
 static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *err)
 {
@@ -47,6 +56,8 @@ static int fail_git(const lx_remote *r, int code, const char *doing, lx_error *e
                        "%s: %s: it belongs to another user (git config --global --add "
                        "safe.directory FOLDER takes it all the same)",
                        r->shown, doing);
+    if (was_memory())
+        return lx_oom(err);
     int rc = code == GIT_ENOTFOUND                                ? LX_ENOTFOUND
              : code == GIT_EAUTH || code == GIT_ECERTIFICATE      ? LX_EPERM
              : code == GIT_ENONFASTFORWARD || code == GIT_ELOCKED ? LX_EBUSY
@@ -436,13 +447,23 @@ int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
                 ? lx_fail(err, LX_ELIMIT,
                           "%s: version %.10s of run %s has a record of more than 256 MiB",
                           r->shown, v->commit, v->run)
+            : was_memory()
+                ? lx_oom(err)
                 : lx_fail(err, LX_EFORMAT, "%s: version %.10s of run %s is no run of lx",
                           r->shown, v->commit, v->run);
         goto done;
     }
     if ((entry = store__git2.tree_entry_byname(tree, "objects")) &&
-        store__git2.tree_entry_type(entry) == GIT_OBJECT_TREE)
-        store__git2.tree_lookup(&r->objects, r->repo, store__git2.tree_entry_id(entry));
+        store__git2.tree_entry_type(entry) == GIT_OBJECT_TREE &&
+        (code = store__git2.tree_lookup(&r->objects, r->repo,
+                                        store__git2.tree_entry_id(entry))) < 0) {
+        rc = was_memory() ? lx_oom(err)
+                          : lx_fail(err, LX_EFORMAT,
+                                    "%s: the objects of run %s in version %.10s cannot "
+                                    "be read",
+                                    r->shown, v->run, v->commit);
+        goto done;
+    }
     if ((rc = parse_record(record, blob, v, err)) < 0)
         lx_within(err, "%s: run %s", r->shown, v->run);
 done:
@@ -471,7 +492,9 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
         return lx_fail(err, LX_ENOTFOUND, "%s: object %s is not in this version",
                        r->shown, hex);
     if (code < 0)
-        return lx_fail(err, LX_EFORMAT, "%s: object %s cannot be read", r->shown, hex);
+        return was_memory() ? lx_oom(err)
+                            : lx_fail(err, LX_EFORMAT, "%s: object %s cannot be read",
+                                      r->shown, hex);
     *data = store__git2.blob_rawcontent(r->blob);
     *n = (size_t)store__git2.blob_rawsize(r->blob);
     found = lx_sha256_of(*data, *n);

@@ -24,6 +24,7 @@
 #include "store/internal.h"
 #include "store/query.h"
 #include "tests/support/expect.h"
+#include "tests/support/tree.h"
 
 static char folder[64];
 
@@ -257,12 +258,11 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
     const char *asked = getenv("LX_TEST_KILLS");
     int n_rounds = asked ? atoi(asked) : 200, n_old = 0;
     uint32_t x = (uint32_t)getpid();
-    char root[64] = "/tmp/lx-migrate-XXXXXX", old[80], path[80];
+    char root[64], old[80], path[80];
     double whole;
     (void)state;
 
-    if (!mkdtemp(root))
-        fail_msg("%s", root);
+    lx_make_folder(root, sizeof root, "lx-migrate");
     snprintf(old, sizeof old, "%s/old", root);
     snprintf(path, sizeof path, "%s/store", root);
     make_old(old);
@@ -270,7 +270,7 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
     later[ours.count] =
         "ALTER TABLE run ADD COLUMN mood TEXT; UPDATE run SET mood='good'";
     store__the_schema = (store__schema){later, ours.count + 1};
-    lx_assert_shell("cp -r '%s' '%s'", old, path);
+    lx_copy_tree(old, path);
     whole = seconds();
     check_migrated(path, -1, &(int64_t){0});
     whole = seconds() - whole; /* a little more than the migration */
@@ -278,7 +278,8 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
         int64_t version;
         int status;
         pid_t child;
-        lx_assert_shell("rm -rf '%s' && cp -r '%s' '%s'", path, old, path);
+        lx_remove_tree(path);
+        lx_copy_tree(old, path);
         if ((child = fork()) == 0) {
             lx_store *store;
             if (lx_store_open(&store, path, false, NULL) < 0)
@@ -295,7 +296,7 @@ static void test_fault_store_kill__migration_leaves_old_or_new(void **state)
     }
     store__the_schema = ours;
     printf("%d of %d migrations were killed before they were done\n", n_old, n_rounds);
-    lx_assert_shell("rm -rf '%s'", root);
+    lx_remove_tree(root);
 }
 
 static int set_up(void **state)

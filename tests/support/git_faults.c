@@ -10,9 +10,23 @@ static int failure = GIT_ERROR;
 /* As libgit2 does it, the story is in its last error. */
 static int fail(void)
 {
-    real.error_set_str(failure == GIT_ECERTIFICATE ? GIT_ERROR_SSH : GIT_ERROR_OS,
-                       failure == GIT_EOWNER ? "repository is not owned by current user"
-                                             : "a fault of the test");
+    static const struct {
+        int failure, code, klass;
+        const char *message;
+    } told[] = {
+        {GIT_ECERTIFICATE, GIT_ECERTIFICATE, GIT_ERROR_SSH, "a fault of the test"},
+        {GIT_EOWNER, GIT_EOWNER, GIT_ERROR_OS, "repository is not owned by current user"},
+        {GIT_FAULTS_MEMORY, GIT_ERROR, GIT_ERROR_NOMEMORY, "Out of memory"},
+        {GIT_FAULTS_ZLIB_MEMORY, GIT_ERROR, GIT_ERROR_ZLIB,
+         "failed to init zlib stream on unpack"},
+        {GIT_FAULTS_ZLIB, GIT_ERROR, GIT_ERROR_ZLIB, "error inflating zlib stream"}};
+
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        if (told[i].failure == failure) {
+            real.error_set_str(told[i].klass, told[i].message);
+            return told[i].code;
+        }
+    real.error_set_str(GIT_ERROR_OS, "a fault of the test");
     return failure;
 }
 

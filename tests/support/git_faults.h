@@ -10,8 +10,16 @@
 /* Loads libgit2; the test fails without it. */
 void git_faults_prepare(void);
 
-/* What a failing call returns from now on, one of libgit2's codes (GIT_ERROR until it is called). Functions that
- * return a pointer return NULL. */
+/* Not codes of libgit2: GIT_ERROR, of which its last error says that there was no memory for itself or for zlib, or that
+ * zlib found damage. */
+enum {
+    GIT_FAULTS_MEMORY = -1000,
+    GIT_FAULTS_ZLIB_MEMORY = -1001,
+    GIT_FAULTS_ZLIB = -1002
+};
+
+/* What a failing call returns from now on: one of libgit2's codes (GIT_ERROR until it is called), or one of these.
+ * Functions that return a pointer return NULL. */
 void git_faults_use(int code);
 
 #endif
