@@ -96,7 +96,7 @@ extern void *__libc_memalign(size_t, size_t);
 
 static struct {
     uintptr_t from, to;
-    bool is_libc; /* it asks for others */
+    bool is_helper; /* it asks for others: libc, zlib */
 } callers[16];
 static size_t n_callers;
 
@@ -115,7 +115,8 @@ static int add_caller(struct dl_phdr_info *info, size_t size, void *unused)
         const ElfW(Phdr) *h = &info->dlpi_phdr[i];
         if (h->p_type != PT_LOAD || !(h->p_flags & PF_X) || n_callers == 16)
             continue;
-        callers[n_callers].is_libc = slash && strncmp(slash, "/libc.so", 8) == 0;
+        callers[n_callers].is_helper = slash && (strncmp(slash, "/libc.so", 8) == 0 ||
+                                                 strncmp(slash, "/libz.", 6) == 0);
         callers[n_callers].from = info->dlpi_addr + h->p_vaddr;
         callers[n_callers++].to = info->dlpi_addr + h->p_vaddr + h->p_memsz;
     }
@@ -130,13 +131,15 @@ static int caller_of(const void *address)
     return -1;
 }
 
-/* Does libc ask for one of those that count? */
-static bool is_on_behalf(void)
+/* Does a helper, in `caller`, ask for one of those that count? How many frames stand before it is the compiler's business. */
+static bool is_on_behalf(const void *caller)
 {
     void *frames[24];
-    int n = backtrace(frames, 24), i = 2, at = -1;
+    int n = backtrace(frames, 24), i = 0, at = -1;
 
-    while (i < n && (at = caller_of(frames[i])) >= 0 && callers[at].is_libc)
+    while (i < n && frames[i] != caller)
+        i++;
+    while (i < n && (at = caller_of(frames[i])) >= 0 && callers[at].is_helper)
         i++;
     return i < n && at >= 0;
 }
@@ -148,7 +151,8 @@ static bool refuses(const void *caller)
     if (atomic_load_explicit(&armed, memory_order_relaxed) != FAULT_MEMORY)
         return false;
     at = caller_of(caller);
-    return at >= 0 && (!callers[at].is_libc || is_on_behalf()) && fails(FAULT_MEMORY);
+    return at >= 0 && (!callers[at].is_helper || is_on_behalf(caller)) &&
+           fails(FAULT_MEMORY);
 }
 
 #define REFUSES() refuses(__builtin_return_address(0))

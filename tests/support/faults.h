@@ -6,8 +6,8 @@
  * read how far it came, however it ended. A process that an armed one forks is not armed,
  * but for FAULT_GIT.
  *
- * What is an allocation: every call of malloc and its like by lx itself, SQLite, cJSON, zstd, zlib,
- * libjpeg, libyaml and libc on their behalf. Left out are libraries that end the process when memory
+ * What is an allocation: every call of malloc and its like by lx itself, SQLite, cJSON, zstd, libjpeg,
+ * libyaml, and by libc and zlib on their behalf. Left out are libraries that end the process when memory
  * runs out and that lx therefore calls in children of its own or cannot do without: libgomp, GLib and
  * libvips, libgit2, OpenSSL's start, the dynamic loader. Under sanitizers that have malloc to themselves
  * (faults_find_leaks) it is every call of the project's allocator (src/base/alloc.h), SQLite's and
