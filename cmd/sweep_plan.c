@@ -494,9 +494,9 @@ static int make_configs(lx_sweep *s, const lx_sweep_request *r, const lx_sweep_a
     rc = lx_sweep_random(&s->configs, axes, s->n_flags, (size_t)r->n_random,
                          (uint64_t)r->random_seed, s->cli->arena, err);
     if (rc == LX_OK && s->configs.count < (size_t)r->n_random && !s->cli->is_quiet)
-        lx_message(s->cli,
-                   "note: there are only %zu different configurations, not %lld\n",
-                   s->configs.count, (long long)r->n_random);
+        lx_message(
+            s->cli, "note: %zu different configuration%s, not %lld: there are no more\n",
+            s->configs.count, s->configs.count == 1 ? "" : "s", (long long)r->n_random);
     return rc;
 }
 
