@@ -369,12 +369,14 @@ static void check_near(const char *what, const float *a, const float *b, size_t 
 /*
  * In bf16 the limits are how far torch's own computation, of sd-scripts' models converted as gen_img.py does, is from its
  * own in f32: of this text, and less than the most of twenty draws of latents (UNet 1.84 %, VAE 1.10 %; 1.64 and 1.03 on
- * average; tests/peers/bf16.py). F16 has three bits more: an eighth. With a LoRA on, the golden is the judge.
+ * average; tests/peers/bf16.py). F16 has three bits more: an eighth. Of the VAE in F16 it is torch's own with the biases
+ * of convolutions added to what was rounded already, as torch and lx do on a GPU (0.131 %; 0.116 % on a processor, which
+ * rounds once). With a LoRA on, the golden is the judge.
  */
 static void test_sample_model__quickly_16_bits_are_as_near_as_torchs(void **state)
 {
     static const char *const names[] = {"UNet at 900", "UNet at 500", "UNet at 100"};
-    static const double unet = 0.0183, text = 0.00863, vae = 0.0107;
+    static const double unet = 0.0183, text = 0.00863, vae = 0.0107, vae_f16 = 0.00131;
     lx_tensor_file *golden = lx_golden_open("sample/sample.safetensors");
     float *adapted = lx_golden_f32(NULL, golden, "lora0.7.unet_out_t500_xT");
     outputs *all = lx_calloc(2, sizeof *all);
@@ -390,7 +392,8 @@ static void test_sample_model__quickly_16_bits_are_as_near_as_torchs(void **stat
             check_near(names[i], all[1].unet[i], all[0].unet[i], CELLS, share * unet);
         check_near("with a LoRA", all[1].adapted, adapted, CELLS, share * unet);
         check_near("text encoder", all[1].context, all[0].context, 77 * 40, share * text);
-        check_near("VAE", all[1].pixels, all[0].pixels, 3 * 64 * CELLS / 4, share * vae);
+        check_near("VAE", all[1].pixels, all[0].pixels, 3 * 64 * CELLS / 4,
+                   p == LX_PRECISION_F16 ? vae_f16 : vae);
     }
     lx_free(all);
     free(adapted);
