@@ -88,6 +88,7 @@ static int run_with_settings(lx_cli *cli, const lx_command *command, lx_error *e
 
     if (rc == LX_OK)
         rc = run_command(cli, command, err);
+    cli->settings = NULL;
     lx_settings_release(&settings);
     return rc;
 }

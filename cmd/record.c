@@ -217,6 +217,7 @@ static int make_resumed_spec(char **spec, const char **parent, ingredients *of,
         lx_hash_hex(hex, &hash);
         of->resumed = hex;
         rc = make_spec(spec, of, err);
+        of->resumed = NULL;
     }
     lx_str_release(&file);
     return rc;

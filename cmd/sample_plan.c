@@ -121,9 +121,8 @@ static int number_of_info(double *out, const lx_infotext *info, const char *key,
                           lx_error *err)
 {
     const char *text = lx_infotext_get(info, key);
-    int rc;
 
-    if (text && (rc = lx_parse_number(out, text, err)) < 0) {
+    if (text && lx_parse_number(out, text, err) < 0) {
         lx_within(err, "%s", key);
         return LX_EFORMAT;
     }
@@ -175,7 +174,7 @@ static int read_info(defaults *d, const lx_infotext *info, const lx_sample_args 
     if (size && sscanf(size, "%dx%d", &s->width, &s->height) != 2)
         return lx_fail(err, LX_EFORMAT, "Size: \"%.40s\"", size);
     if (seed) {
-        if ((rc = lx_parse_int(&whole, seed, err)) < 0)
+        if (lx_parse_int(&whole, seed, err) < 0)
             return LX_EFORMAT;
         d->picture.seed = (uint64_t)whole;
         d->has_seed = true;

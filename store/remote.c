@@ -455,8 +455,8 @@ int lx_remote_record(cJSON **record, lx_remote *r, const lx_remote_version *v,
     }
     if ((entry = store__git2.tree_entry_byname(tree, "objects")) &&
         store__git2.tree_entry_type(entry) == GIT_OBJECT_TREE &&
-        (code = store__git2.tree_lookup(&r->objects, r->repo,
-                                        store__git2.tree_entry_id(entry))) < 0) {
+        store__git2.tree_lookup(&r->objects, r->repo, store__git2.tree_entry_id(entry)) <
+            0) {
         rc = was_memory() ? lx_oom(err)
                           : lx_fail(err, LX_EFORMAT,
                                     "%s: the objects of run %s in version %.10s cannot "
