@@ -235,52 +235,76 @@ static int by_rank(const void *a, const void *b)
     return x->buffer < y->buffer ? -1 : x->buffer > y->buffer;
 }
 
-static bool live_together(const lx_buffer *a, const lx_buffer *b)
-{
-    return a->first <= b->last && b->first <= a->last;
-}
+/* Where a placed buffer lies, and when. */
+typedef struct placed {
+    int first, last;
+    size_t from, to;
+} placed;
 
-/*
- * The tightest gap among the placed ones (`placed`: indices sorted by offset), else the
- * end.
- */
-static size_t find_offset(const lx_buffer *buffers, const int *placed, size_t n,
-                          const lx_buffer *b)
-{
-    size_t end = 0, best = 0, best_gap = SIZE_MAX;
+typedef struct shelf {
+    placed *items; /* by offset */
+    size_t n;
+    int *alive; /* room to list some of them */
+} shelf;
 
+/* The tightest gap among those that are alive with b, else the end. */
+static size_t find_offset(const shelf *s, const lx_buffer *b)
+{
+    const placed *items = s->items;
+    const size_t n = s->n;
+    const int first = b->first, last = b->last;
+    int *alive = s->alive;
+    size_t end = 0, best = 0, best_gap = SIZE_MAX, n_alive = 0;
+
+    /* Without a branch, which could not be foreseen. */
     for (size_t i = 0; i < n; i++) {
-        const lx_buffer *other = &buffers[placed[i]];
-        if (!live_together(other, b))
-            continue;
-        if (other->offset > end && other->offset - end >= b->bytes &&
-            other->offset - end < best_gap) {
-            best_gap = other->offset - end;
+        alive[n_alive] = (int)i;
+        n_alive += (size_t)((items[i].first <= last) & (first <= items[i].last));
+    }
+    for (size_t i = 0; i < n_alive; i++) {
+        const placed *other = &items[alive[i]];
+        if (other->from > end && other->from - end >= b->bytes &&
+            other->from - end < best_gap) {
+            best_gap = other->from - end;
             best = end;
         }
-        if (end < other->offset + other->bytes)
-            end = other->offset + other->bytes;
+        if (end < other->to)
+            end = other->to;
     }
     return best_gap == SIZE_MAX ? end : best;
 }
 
-static size_t assign(lx_buffer *buffers, size_t n, const ranked *order, int *placed)
+/* Behind those of the same offset. */
+static void put(shelf *s, const lx_buffer *b)
+{
+    size_t low = 0, high = s->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (s->items[middle].from > b->offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    memmove(s->items + low + 1, s->items + low, (s->n++ - low) * sizeof *s->items);
+    s->items[low] = (placed){b->first, b->last, b->offset, b->offset + b->bytes};
+}
+
+/* The bytes of all together; `limit` when they are no fewer, and then not all have an offset. */
+static size_t assign(lx_buffer *buffers, size_t n, const ranked *order, shelf *s,
+                     size_t limit)
 {
     size_t total = 0;
 
-    for (size_t i = 0; i < n; i++) {
+    s->n = 0;
+    for (size_t i = 0; i < n && total < limit; i++) {
         lx_buffer *b = &buffers[order[i].buffer];
-        size_t at = i;
-        b->offset = find_offset(buffers, placed, i, b);
+        b->offset = find_offset(s, b);
         if (total < b->offset + b->bytes)
             total = b->offset + b->bytes;
-        while (at > 0 && buffers[placed[at - 1]].offset > b->offset) {
-            placed[at] = placed[at - 1];
-            at--;
-        }
-        placed[at] = order[i].buffer;
+        put(s, b);
     }
-    return total;
+    return total < limit ? total : limit;
 }
 
 static size_t life(const lx_buffer *b)
@@ -288,42 +312,66 @@ static size_t life(const lx_buffer *b)
     return (size_t)(b->last - b->first + 1);
 }
 
-int lx_placement_init(lx_placement *p, const lx_schedule *s, lx_error *err)
+/* p->bytes is `limit` where they are no fewer; then not all buffers have an offset. */
+static int place(lx_placement *p, const lx_schedule *s, size_t limit, lx_error *err)
 {
-    int rc = lx_placement_lifetimes(p, s, err), *placed = NULL;
+    int rc = lx_placement_lifetimes(p, s, err);
+    shelf taken = {0};
     lx_buffer *second = NULL;
     ranked *order = NULL;
     size_t bytes;
 
     if (rc < 0)
         return rc;
-    placed = lx_calloc(p->n_buffers + 1, sizeof *placed);
+    p->bytes = limit;
+    if (p->live_bytes >= limit)
+        return LX_OK;
+    taken.items = lx_calloc(p->n_buffers + 1, sizeof *taken.items);
+    taken.alive = lx_calloc(p->n_buffers + 1, sizeof *taken.alive);
     order = lx_calloc(p->n_buffers + 1, sizeof *order);
     second = lx_calloc(p->n_buffers + 1, sizeof *second);
-    if (!placed || !order || !second) {
+    if (!taken.items || !taken.alive || !order || !second) {
         rc = lx_oom(err);
         goto done;
     }
     for (size_t i = 0; i < p->n_buffers; i++)
         order[i] = (ranked){p->buffers[i].bytes, p->buffers[i].bytes, (int)i};
     qsort(order, p->n_buffers, sizeof *order, by_rank);
-    p->bytes = assign(p->buffers, p->n_buffers, order, placed);
+    p->bytes = assign(p->buffers, p->n_buffers, order, &taken, limit);
     if (p->bytes > p->live_bytes) {
         memcpy(second, p->buffers, p->n_buffers * sizeof *second);
         for (size_t i = 0; i < p->n_buffers; i++)
             order[i] = (ranked){life(&second[i]), second[i].bytes, (int)i};
         qsort(order, p->n_buffers, sizeof *order, by_rank);
-        bytes = assign(second, p->n_buffers, order, placed);
+        bytes = assign(second, p->n_buffers, order, &taken, p->bytes);
         if (bytes < p->bytes) {
             memcpy(p->buffers, second, p->n_buffers * sizeof *second);
             p->bytes = bytes;
         }
     }
 done:
-    lx_free(placed);
+    lx_free(taken.items);
+    lx_free(taken.alive);
     lx_free(order);
     lx_free(second);
     if (rc < 0)
         lx_placement_release(p);
     return rc;
+}
+
+int lx_placement_init(lx_placement *p, const lx_schedule *s, lx_error *err)
+{
+    return place(p, s, SIZE_MAX, err);
+}
+
+int lx_placement_bytes(size_t *bytes, const lx_schedule *s, size_t limit, lx_error *err)
+{
+    lx_placement p;
+    int rc = place(&p, s, limit, err);
+
+    if (rc < 0)
+        return rc;
+    *bytes = p.bytes;
+    lx_placement_release(&p);
+    return LX_OK;
 }

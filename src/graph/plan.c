@@ -257,18 +257,15 @@ static int make_schedule(lx_plan *plan, bool is_patient, lx_error *err)
 static int schedule(lx_plan *plan, const lx_plan_options *options, lx_error *err)
 {
     const bool is_patient = options->spare <= 0;
-    lx_placement p;
+    size_t bytes;
     int rc;
 
     if ((rc = make_schedule(plan, is_patient, err)) < 0 || !options->max_bytes ||
         !plan->dev->joining || !is_patient)
         return rc;
-    if ((rc = lx_placement_init(&p, &plan->schedule, err)) < 0)
+    if ((rc = lx_placement_bytes(&bytes, &plan->schedule, SIZE_MAX, err)) < 0 ||
+        bytes <= arena_limit(plan, options))
         return rc;
-    const bool fits = p.bytes <= arena_limit(plan, options);
-    lx_placement_release(&p);
-    if (fits)
-        return LX_OK;
     lx_schedule_release(&plan->schedule);
     return make_schedule(plan, false, err);
 }

@@ -282,11 +282,18 @@ static double cost_of_schedule(const lx_schedule *s)
     return sum;
 }
 
-/*
- * *bytes: of the arena, or with `is_quick` the lower bound of it. *cost: of a whole run.
- */
-static int try_items(search *f, size_t n_items, bool is_quick, size_t *bytes,
-                     double *cost, int *stage_of, lx_error *err)
+/* What dropping the first items comes to. */
+typedef struct trial {
+    size_t bytes; /* of the arena */
+    double cost;  /* of a whole run */
+} trial;
+
+/* How well the bytes are known: not at all, from below, or of the real placement. */
+typedef enum precision { COST_ALONE, LOWER_BOUND, PLACED } precision;
+
+/* Bytes of a placement that are no fewer than `limit` are given as `limit`. */
+static int try_items(trial *t, search *f, size_t n_items, precision how, size_t limit,
+                     int *stage_of, lx_error *err)
 {
     lx_placement p;
     lx_schedule s;
@@ -295,10 +302,11 @@ static int try_items(search *f, size_t n_items, bool is_quick, size_t *bytes,
     drop_first(f, n_items, stage_of);
     if ((rc = lx_schedule__without(&s, f->s, f->is_dropped, err)) < 0)
         return rc;
-    rc = is_quick ? lx_placement_lifetimes(&p, &s, err) : lx_placement_init(&p, &s, err);
-    if (rc == LX_OK) {
-        *bytes = is_quick ? p.live_bytes : p.bytes;
-        *cost = cost_of_schedule(&s);
+    *t = (trial){0, cost_of_schedule(&s)};
+    if (how == PLACED)
+        rc = lx_placement_bytes(&t->bytes, &s, limit, err);
+    if (how == LOWER_BOUND && (rc = lx_placement_lifetimes(&p, &s, err)) == LX_OK) {
+        t->bytes = p.live_bytes;
         lx_placement_release(&p);
     }
     lx_schedule_release(&s);
@@ -311,15 +319,15 @@ static int try_items(search *f, size_t n_items, bool is_quick, size_t *bytes,
 static int fewest_items(search *f, size_t bytes, size_t *n_items, int *stage_of,
                         lx_error *err)
 {
-    size_t low = 0, high = f->n_items, got;
-    double cost;
+    size_t low = 0, high = f->n_items;
+    trial t;
     int rc;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if ((rc = try_items(f, middle, true, &got, &cost, stage_of, err)) < 0)
+        if ((rc = try_items(&t, f, middle, LOWER_BOUND, 0, stage_of, err)) < 0)
             return rc;
-        if (got <= bytes)
+        if (t.bytes <= bytes)
             high = middle;
         else
             low = middle + 1;
@@ -331,56 +339,68 @@ static int fewest_items(search *f, size_t bytes, size_t *n_items, int *stage_of,
 /* With the present cuts: aims lower by what the placement loses, until it fits. */
 static int try_cuts(search *f, size_t max_bytes, int *stage_of, lx_error *err)
 {
-    size_t aim = max_bytes, n, bytes;
-    double cost;
+    size_t aim = max_bytes, n;
+    trial t;
     int rc;
 
     for (int attempt = 0; attempt < 6; attempt++) {
         if ((rc = fewest_items(f, aim, &n, stage_of, err)) < 0 ||
-            (rc = try_items(f, n, true, &bytes, &cost, stage_of, err)) < 0)
+            (rc = try_items(&t, f, n, LOWER_BOUND, 0, stage_of, err)) < 0)
             return rc;
-        if (f->has_best && cost >= f->best_cost)
+        if (f->has_best && t.cost >= f->best_cost)
             return LX_OK;
-        if (bytes > max_bytes && bytes >= f->least_bytes) /* its placement wins nothing */
+        if (t.bytes > max_bytes &&
+            t.bytes >= f->least_bytes) /* its placement wins nothing */
             return LX_OK;
-        if ((rc = try_items(f, n, false, &bytes, &cost, stage_of, err)) < 0)
+        if ((rc = try_items(&t, f, n, PLACED, SIZE_MAX, stage_of, err)) < 0)
             return rc;
-        if (bytes < f->least_bytes)
-            f->least_bytes = bytes;
-        if (bytes <= max_bytes) {
+        if (t.bytes < f->least_bytes)
+            f->least_bytes = t.bytes;
+        if (t.bytes <= max_bytes) {
             memcpy(f->best, f->is_dropped, f->s->n_tensors * sizeof *f->best);
-            f->best_cost = cost;
+            f->best_cost = t.cost;
             f->has_best = true;
             return LX_OK;
         }
-        if (n >= f->n_items || aim <= bytes - max_bytes)
+        if (n >= f->n_items || aim <= t.bytes - max_bytes)
             return LX_OK;
-        aim -= bytes - max_bytes;
+        aim -= t.bytes - max_bytes;
     }
     return LX_OK;
+}
+
+static bool drops_any(const search *f)
+{
+    for (size_t id = 0; id < f->s->n_tensors; id++)
+        if (f->is_dropped[id])
+            return true;
+    return false;
 }
 
 /* With the present cuts: as many items as cost at most `most`; kept if no others need less. */
 static int try_cost(search *f, double most, int *stage_of, lx_error *err)
 {
-    size_t low = 0, high = f->n_items, bytes;
-    double cost;
+    size_t low = 0, high = f->n_items;
+    trial t;
     int rc;
 
     while (low < high) {
         const size_t middle = low + (high - low + 1) / 2;
-        if ((rc = try_items(f, middle, true, &bytes, &cost, stage_of, err)) < 0)
+        if ((rc = try_items(&t, f, middle, COST_ALONE, 0, stage_of, err)) < 0)
             return rc;
-        if (cost <= most)
+        if (t.cost <= most)
             low = middle;
         else
             high = middle - 1;
     }
-    if ((rc = try_items(f, low, false, &bytes, &cost, stage_of, err)) < 0)
+    drop_first(f, low, stage_of);
+    if (!drops_any(f)) /* nothing else than there was */
+        return LX_OK;
+    if ((rc = try_items(&t, f, low, PLACED, f->least_bytes, stage_of, err)) < 0)
         return rc;
-    if (bytes < f->least_bytes) {
+    if (t.bytes < f->least_bytes) {
         memcpy(f->best, f->is_dropped, f->s->n_tensors * sizeof *f->best);
-        f->least_bytes = bytes;
+        f->least_bytes = t.bytes;
         f->has_best = true;
     }
     return LX_OK;
@@ -465,13 +485,10 @@ int lx_schedule_recompute(lx_schedule *s, size_t max_bytes, double spare, lx_err
     size_t n = s->n_forward + 2, n_ids = s->n_tensors + 1;
     search f = {.s = s};
     int *stage_of = NULL;
-    lx_placement p;
-    int rc = lx_placement_init(&p, s, err);
+    int rc = lx_placement_bytes(&f.least_bytes, s, SIZE_MAX, err);
 
     if (rc < 0)
         return rc;
-    f.least_bytes = p.bytes;
-    lx_placement_release(&p);
     if (f.least_bytes <= max_bytes || s->n_forward == s->n_steps)
         return LX_OK;
     size_t most = f.least_bytes;

@@ -107,6 +107,8 @@ enum { LX_ARENA_ALIGNMENT = 64 };
 
 int lx_placement_init(lx_placement *p, const lx_schedule *s, lx_error *err);
 void lx_placement_release(lx_placement *p);
+/* The bytes alone that it has, or `limit` where they are no fewer, which is found sooner. */
+int lx_placement_bytes(size_t *bytes, const lx_schedule *s, size_t limit, lx_error *err);
 /* Only the buffers and live_bytes: what the search for segments to recompute asks. */
 int lx_placement_lifetimes(lx_placement *p, const lx_schedule *s, lx_error *err);
 

@@ -164,6 +164,40 @@ static void assert_same(const float *a, const float *b, size_t n, double limit,
                  sqrt(difference / size));
 }
 
+/* Buffers that are alive together lie apart, and the bytes alone are those of the placement. */
+static void test_graph_plan__buffers_lie_apart(void **state)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        static lx_random_graph r;
+        lx_schedule s;
+        lx_placement p;
+        lx_error err = {0};
+        size_t bytes, last = 0;
+
+        lx_random_graph_init(&r, seed, N_OPS, false);
+        assert_int_equal(lx_schedule_init(&s, r.graph, &err), 0);
+        assert_int_equal(lx_placement_init(&p, &s, &err), 0);
+        for (size_t i = 0; i < p.n_buffers; i++)
+            for (size_t k = 0; k <= i; k++) {
+                const lx_buffer *a = &p.buffers[i], *b = &p.buffers[k];
+                bool meet = a->first <= b->last && b->first <= a->last;
+                if (last < a->offset + a->bytes)
+                    last = a->offset + a->bytes;
+                assert_true(i == k || !meet || a->offset >= b->offset + b->bytes ||
+                            b->offset >= a->offset + a->bytes);
+            }
+        assert_int_equal(last, p.bytes);
+        assert_true(p.live_bytes <= p.bytes);
+        for (size_t limit = p.live_bytes / 2; limit <= p.bytes + 64; limit += 32) {
+            assert_int_equal(lx_placement_bytes(&bytes, &s, limit, &err), 0);
+            assert_int_equal(bytes, limit < p.bytes ? limit : p.bytes);
+        }
+        lx_placement_release(&p);
+        lx_schedule_release(&s);
+        lx_random_graph_release(&r);
+    }
+}
+
 static void test_graph_plan__sharing_and_folding_change_nothing(void **state)
 {
     for (uint64_t seed = 0; seed < N_SEEDS; seed++) {
@@ -560,6 +594,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_graph_plan__no_live_value_is_overwritten),
+        cmocka_unit_test(test_graph_plan__buffers_lie_apart),
         cmocka_unit_test(test_graph_plan__sharing_and_folding_change_nothing),
         cmocka_unit_test(test_graph_plan__residuals_and_forks_are_folded),
         cmocka_unit_test(test_graph_plan__what_nobody_reads_is_left_out),
