@@ -130,7 +130,9 @@ static int open_socket(int *fd, lx_serve *s, lx_error *err)
 
     snprintf(port, sizeof port, "%d", s->options.port);
     if ((rc = getaddrinfo(host, port, &wanted, &found)) != 0)
-        return lx_fail(err, LX_ENOTFOUND, "%s: %s", host, gai_strerror(rc));
+        return rc == EAI_MEMORY
+                   ? lx_oom(err)
+                   : lx_fail(err, LX_ENOTFOUND, "%s: %s", host, gai_strerror(rc));
     rc = LX_ENOTFOUND;
     for (const struct addrinfo *a = found; a && rc < 0; a = a->ai_next)
         if ((rc = listen_at(fd, a, err)) == LX_OK)
