@@ -12,21 +12,27 @@
  *   - leave a store that is sound.
  *
  * LX_TEST_FAULTS says how many calls of each kind and command fail in turn (2), spread over all there are and
- * drawn by LX_TEST_SEED; "all": every one; "places": of all commands together, one from each place of
+ * drawn by LX_TEST_SEED; "all": every one; "K/M": the K-th of M parts of them; "places": of all commands together, one from each place of
  * the program; "@N": the N-th only. LX_TEST_KIND: of this kind only (memory, io, space, short). Arguments: names of the commands to try
  * (all).
  *
  * The program is lx at the same time: that is how it runs it.
  */
 int lx_main(int argc, char **argv);
+#include "src/image/decode.h"
+static bool is_worker(int *status, int argc, char **argv);
 #define main lx_main
+#define lx_decode_is_worker is_worker
 #include "cmd/main.c"
 #undef main
+#undef lx_decode_is_worker
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -46,6 +52,31 @@ typedef struct scenario {
 } scenario;
 
 static char root[64]; /* of all that follows */
+
+/* What is tried: every call; some of them; or, of all commands together, the first call from each place
+ * of the program (as far as its innermost callers tell). */
+static enum { ALL, SAMPLES, PLACES, ONE } mode = SAMPLES;
+static long n_samples = 2, part = 1, n_parts = 1;
+
+/* Where every call is tried, images are decoded in a forked process that has libvips from here, as in a program that
+ * uses liblx: starting lx anew and loading the library is a third of a round. */
+static bool is_worker(int *status, int argc, char **argv)
+{
+    return mode != ALL && lx_decode_is_worker(status, argc, argv);
+}
+
+/* What is missing is loaded later, as ever. */
+static void load_libraries(void)
+{
+    glob_t modules;
+
+    if (mode != ALL || !dlopen("libvips.so.42", RTLD_NOW | RTLD_LOCAL) ||
+        glob("/usr/lib/*/vips-modules-*/*.so", 0, NULL, &modules) != 0)
+        return;
+    for (size_t i = 0; i < modules.gl_pathc; i++)
+        dlopen(modules.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+    globfree(&modules);
+}
 
 /* ---- files and folders ------------------------------------------------------------- */
 
@@ -116,7 +147,7 @@ typedef struct tree {
         char *bytes;
         size_t n;
     } items[4096];
-    size_t count;
+    size_t count, next; /* next: where the one asked for may well stand */
 } tree;
 
 /* The work folder as it is put back before every round, as the command makes it when nothing fails,
@@ -126,9 +157,13 @@ static tree *into;
 
 static struct kept *find(tree *t, const char *name)
 {
-    for (size_t i = 0; i < t->count; i++)
-        if (strcmp(t->items[i].name, name) == 0)
+    for (size_t n = 0, i = t->next; n < t->count; n++, i++) {
+        i = i < t->count ? i : 0;
+        if (strcmp(t->items[i].name, name) == 0) {
+            t->next = i + 1;
             return &t->items[i];
+        }
+    }
     return NULL;
 }
 
@@ -605,11 +640,6 @@ static double draw(void)
     return (double)((z ^ z >> 31) >> 11) / 0x1p53;
 }
 
-/* What is tried: every call; some of them; or, of all commands together, the first call from each place
- * of the program (as far as its innermost callers tell). */
-static enum { ALL, SAMPLES, PLACES, ONE } mode = SAMPLES;
-static long n_samples = 2;
-
 static unsigned long *known; /* an open hash table of places */
 enum { N_KNOWN = 1 << 22 };
 
@@ -635,7 +665,7 @@ static long *choose(long *n, fault_kind kind)
     *n = 0;
     if (mode == ONE)
         calls[(*n)++] = n_samples;
-    for (long i = 1; i <= total && mode == ALL; i++)
+    for (long i = part; i <= total && mode == ALL; i += n_parts)
         calls[(*n)++] = i;
     for (long i = 1; i <= total && mode == PLACES; i++)
         if (!is_known(faults_place(i) * 8 + (unsigned long)kind))
@@ -770,6 +800,18 @@ static void pick_seed(void)
     printf("seed %llu\n", (unsigned long long)seed);
 }
 
+static void read_mode(const char *asked)
+{
+    if (sscanf(asked, "%ld/%ld", &part, &n_parts) == 2 && part > 0 && n_parts > 0)
+        mode = ALL;
+    else
+        mode = *asked == '@'              ? ONE
+               : !strcmp(asked, "all")    ? ALL
+               : !strcmp(asked, "places") ? PLACES
+                                          : SAMPLES;
+    n_samples = mode == ONE ? atol(asked + 1) : mode == SAMPLES ? atol(asked) : 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *asked = getenv("LX_TEST_FAULTS");
@@ -785,16 +827,12 @@ int main(int argc, char **argv)
     if (faults_find_leaks())
         setenv("LX_TEST_NO_SANDBOX", "1",
                1); /* it is looked for from outside the process */
-    if (asked) {
-        mode = *asked == '@'              ? ONE
-               : !strcmp(asked, "all")    ? ALL
-               : !strcmp(asked, "places") ? PLACES
-                                          : SAMPLES;
-        n_samples = mode == ONE ? atol(asked + 1) : mode == SAMPLES ? atol(asked) : 0;
-    }
+    if (asked)
+        read_mode(asked);
     if ((rc = set_up(self)) == 0) {
         set_environment();
         setenv("LX_TEST_AS_LX", "1", 1);
+        load_libraries();
         faults_prepare();
         for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
             if (is_asked(scenarios[i].name, argc, argv))
