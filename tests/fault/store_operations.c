@@ -20,14 +20,11 @@
 
 #include <cmocka.h>
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "include/lx_store.h"
-#include "src/base/arena.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/repair.h"
@@ -37,8 +34,6 @@
 #include "tests/support/git_faults.h"
 #include "tests/support/store_operations.h"
 #include "tests/support/store_world.h"
-
-enum { SECONDS_A_ROUND = 60 };
 
 static char **asked_names; /* ends with NULL; NULL = all */
 
@@ -110,47 +105,35 @@ static void check_made(const char *path, const char *what)
 
 static long n_rounds, n_failed;
 
-static char what[128]; /* the round */
-
-static void tell_hang(int number)
-{
-    static const char text[] = " does not end\n";
-
-    (void)number;
-    if (write(2, what, strlen(what)) > 0 && write(2, text, sizeof text - 1) > 0)
-        _exit(1);
-    _exit(2);
-}
-
 static void try_one(const store_operation *o, fault_kind kind, long n, bool forever)
 {
     lx_error err = {0};
     int rc;
 
-    snprintf(what, sizeof what, "%s, %s %ld%s", o->name, kind_names[kind], n,
-             forever ? " and all later ones" : "");
+    store_round_name("%s, %s %ld%s", o->name, kind_names[kind], n,
+                     forever ? " and all later ones" : "");
     if (!o->only_looks)
         store_operation_renew(o);
-    alarm(SECONDS_A_ROUND);
+    store_round_begin();
     faults_arm(kind, n, forever);
     rc = o->work(&err);
     faults_disarm();
-    alarm(0);
+    store_round_end();
     hear_of_json();
     n_rounds++;
     n_failed += rc < 0;
     if (rc < 0 && !is_right(kind, rc))
-        fail_msg("%s: code %d: %s", what, rc, err.text);
+        fail_msg("%s: code %d: %s", store_round, rc, err.text);
     if (rc < 0 && !err.text[0])
-        fail_msg("%s: code %d without a word", what, rc);
+        fail_msg("%s: code %d without a word", store_round, rc);
     if (rc == LX_OK && o->makes)
-        check_made(o->makes, what);
+        check_made(o->makes, store_round);
     if (!o->only_looks && !o->prepare) {
-        check_sound(WORLD_STORE, what);
-        check_sound(WORLD_OTHER, what);
+        check_sound(WORLD_STORE, store_round);
+        check_sound(WORLD_OTHER, store_round);
     }
     if ((rc = o->work(&err)) < 0)
-        fail_msg("%s: the next try: %s", what, err.text);
+        fail_msg("%s: the next try: %s", store_round, err.text);
 }
 
 static unsigned long known[1 << 18]; /* places that have failed; an open hash table */
@@ -279,21 +262,9 @@ static void test_fault_store_operations__from_c_words_are_checked(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-
-    signal(SIGALRM, tell_hang);
     faults_prepare();
     git_faults_prepare();
-    lx_arena_use_blocks(1);
-    world_make();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_remove();
-    return 0;
+    return world_set_up(state);
 }
 
 int main(int argc, char **argv)
@@ -303,5 +274,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_fault_store_operations__every_place_fails)};
 
     asked_names = argc > 1 ? argv + 1 : NULL;
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, world_tear_down);
 }

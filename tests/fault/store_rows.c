@@ -10,20 +10,15 @@
 
 #include <cmocka.h>
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <sqlite3.h>
 
-#include "src/base/arena.h"
 #include "store/repair.h"
 #include "store/store.h"
 #include "tests/support/store_operations.h"
 #include "tests/support/store_world.h"
-
-enum { SECONDS_A_ROUND = 60 };
 
 static const char *const damages[] = {
     "UPDATE object SET hash=x'00' WHERE id=1",
@@ -76,8 +71,6 @@ static const char *const damages[] = {
     "UPDATE flag_value SET value=x'ff', key=x'fe'",
     "DELETE FROM flag_value"};
 
-static char what[128]; /* the round */
-
 /* Constraints hold for those who keep them. */
 static void damage(const char *sql)
 {
@@ -126,47 +119,22 @@ static void test_fault_store_rows__nothing_crashes_and_repair_leaves_no_more(voi
         int n_before, n_after;
         lx_error err = {0};
 
-        snprintf(what, sizeof what, "%.100s", damages[i]);
+        store_round_name("%.100s", damages[i]);
         world_renew();
         damage(damages[i]);
-        alarm(SECONDS_A_ROUND);
+        store_round_begin();
         n_before = n_findings();
         for (size_t k = 0; k < sizeof works / sizeof *works; k++) {
             int rc = store_operation_named(works[k])->work(&err);
             if (rc < 0 && !err.text[0])
-                fail_msg("%s: %s: code %d without a word", what, works[k], rc);
+                fail_msg("%s: %s: code %d without a word", store_round, works[k], rc);
         }
         n_after = n_findings();
-        alarm(0);
+        store_round_end();
         if (n_after > n_before)
-            fail_msg("%s: %d findings, and %d after repair", what, n_before, n_after);
+            fail_msg("%s: %d findings, and %d after repair", store_round, n_before,
+                     n_after);
     }
-}
-
-static void tell_hang(int number)
-{
-    static const char text[] = " does not end\n";
-
-    (void)number;
-    if (write(2, what, strlen(what)) > 0 && write(2, text, sizeof text - 1) > 0)
-        _exit(1);
-    _exit(2);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    signal(SIGALRM, tell_hang);
-    lx_arena_use_blocks(1);
-    world_make();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_remove();
-    return 0;
 }
 
 int main(void)
@@ -174,5 +142,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(
         test_fault_store_rows__nothing_crashes_and_repair_leaves_no_more)};
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, world_set_up, world_tear_down);
 }

@@ -7,9 +7,11 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "include/lx_store.h"
 #include "src/base/alloc.h"
@@ -579,4 +581,41 @@ void store_operation_renew(const store_operation *o)
     world_renew();
     if (o->prepare)
         o->prepare();
+}
+
+/* ---- a round ----------------------------------------------------------------------- */
+
+enum { SECONDS_A_ROUND = 60 };
+
+char store_round[128];
+
+void store_round_name(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(store_round, sizeof store_round, fmt, args);
+    va_end(args);
+}
+
+static void tell_hang(int number)
+{
+    static const char text[] = " does not end\n";
+
+    (void)number;
+    if (write(2, store_round, strlen(store_round)) > 0 &&
+        write(2, text, sizeof text - 1) > 0)
+        _exit(1);
+    _exit(2);
+}
+
+void store_round_begin(void)
+{
+    signal(SIGALRM, tell_hang);
+    alarm(SECONDS_A_ROUND);
+}
+
+void store_round_end(void)
+{
+    alarm(0);
 }

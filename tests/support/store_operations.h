@@ -33,4 +33,10 @@ const store_operation *store_operation_named(const char *name);
 /* The working folder is a fresh copy of the world, prepared for it; the schema is that of lx. */
 void store_operation_renew(const store_operation *o);
 
+/* What is being tried, in words. When it takes more than a minute the process ends with them. */
+extern char store_round[128];
+void store_round_name(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void store_round_begin(void);
+void store_round_end(void);
+
 #endif

@@ -511,3 +511,18 @@ void world_remove(void)
     assert_int_equal(chdir("/"), 0);
     lx_remove_tree(root);
 }
+
+int world_set_up(void **state)
+{
+    (void)state;
+    lx_arena_use_blocks(1);
+    world_make();
+    return 0;
+}
+
+int world_tear_down(void **state)
+{
+    (void)state;
+    world_remove();
+    return 0;
+}

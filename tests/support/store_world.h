@@ -26,6 +26,9 @@ void world_make(void);
 /* The working folder is a fresh copy of it. */
 void world_renew(void);
 void world_remove(void);
+/* The same for a group of cmocka's tests; every allocation of an arena is one of malloc. */
+int world_set_up(void **state);
+int world_tear_down(void **state);
 
 /* Opens a store, does one thing with it, closes it. */
 int world_with_store(const char *path, bool is_readonly,
