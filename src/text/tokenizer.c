@@ -9,6 +9,7 @@
 
 enum {
     N_BYTES = 256,
+    MAX_TEXT = 256, /* bytes of a token, more than the longest has */
     N_MERGES = 48894,
     N_TOKENS = 2 * N_BYTES + N_MERGES + 2,
     N_SLOTS = 1 << 17, /* of the pair table: under half full */
@@ -61,7 +62,8 @@ static void fill_slots(lx_tokenizer *t)
         size_t i = slot_of(merges[m][0], merges[m][1]);
         while (t->slots[i].result)
             i = (i + 1) % N_SLOTS;
-        t->slots[i] = (struct slot){merges[m][0], merges[m][1], (uint16_t)(2 * N_BYTES + m)};
+        t->slots[i] =
+            (struct slot){merges[m][0], merges[m][1], (uint16_t)(2 * N_BYTES + m)};
     }
 }
 
@@ -77,12 +79,16 @@ static int write_texts(lx_tokenizer *t, const unsigned char order[N_BYTES], lx_e
         if (id >= N_TOKENS - 2) {
             lx_str_puts(&all, id == LX_TOKEN_BOS ? "<|startoftext|>" : "<|endoftext|>");
         } else if (id >= 2 * N_BYTES) {
+            char text[2 * MAX_TEXT]; /* a copy: the buffer may move */
+            size_t n = 0;
             for (int part = 0; part < 2; part++) {
-                uint32_t at = t->text_at[merges[id - 2 * N_BYTES][part]];
-                size_t n = strlen(all.data + at);
-                for (size_t k = 0; k < n; k++) /* one by one: the buffer may move */
-                    lx_str_putc(&all, all.data[at + k]);
+                const uint32_t *at = &t->text_at[merges[id - 2 * N_BYTES][part]];
+                size_t length = at[1] - at[0] - 1;
+                lx_assert(length < MAX_TEXT);
+                memcpy(text + n, all.data + at[0], length);
+                n += length;
             }
+            lx_str_append(&all, text, n);
         } else {
             int i = id % N_BYTES;
             lx_str_put_utf8(&all, i < 188 ? order[i] : 0x100u + (uint32_t)(i - 188));
@@ -190,7 +196,8 @@ static int push_pair(struct word *w, const lx_tokenizer *t, uint32_t at, lx_erro
         return 0;
     if (lx_grow(&w->heap, &w->heap_capacity, w->n_heap + 1, sizeof(pair)) < 0)
         return lx_oom(err);
-    for (i = w->n_heap++; i > 0 && is_sooner(&pair, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
+    for (i = w->n_heap++; i > 0 && is_sooner(&pair, &w->heap[(i - 1) / 2]);
+         i = (i - 1) / 2)
         w->heap[i] = w->heap[(i - 1) / 2];
     w->heap[i] = pair;
     return 0;
@@ -222,10 +229,10 @@ static int merge_word(struct ids *ids, struct word *w, const lx_tokenizer *t,
         return lx_oom(err);
     w->n_heap = 0;
     for (size_t i = 0; i < n; i++)
-        w->pieces[i] = (struct piece){
-            (uint16_t)(t->of_byte[bytes[i]] + (i == n - 1 ? N_BYTES : 0)),
-            i == 0 ? UINT32_MAX : (uint32_t)i - 1,
-            i == n - 1 ? UINT32_MAX : (uint32_t)i + 1};
+        w->pieces[i] =
+            (struct piece){(uint16_t)(t->of_byte[bytes[i]] + (i == n - 1 ? N_BYTES : 0)),
+                           i == 0 ? UINT32_MAX : (uint32_t)i - 1,
+                           i == n - 1 ? UINT32_MAX : (uint32_t)i + 1};
     for (size_t i = 0; i + 1 < n && rc == 0; i++)
         rc = push_pair(w, t, (uint32_t)i, err);
     while (rc == 0 && w->n_heap > 0) {
@@ -266,7 +273,8 @@ static bool stands(const uint32_t *text, size_t n, const char *word)
     size_t i;
 
     for (i = 0; word[i]; i++)
-        if (i >= n || (text[i] != (unsigned char)word[i] && !(word[i] == 's' && text[i] == 0x17F)))
+        if (i >= n ||
+            (text[i] != (unsigned char)word[i] && !(word[i] == 's' && text[i] == 0x17F)))
             return false;
     return true;
 }
@@ -274,8 +282,8 @@ static bool stands(const uint32_t *text, size_t n, const char *word)
 /* The length of the next word of text[0..n), n > 0, which begins with no space. */
 static size_t word_length(const uint32_t *text, size_t n)
 {
-    static const char *const whole[] = {"<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re",
-                                        "'ve", "'m", "'ll", "'d"};
+    static const char *const whole[] = {
+        "<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
     enum kind kind = kind_of(text[0]);
     size_t k = 1;
 
@@ -287,8 +295,8 @@ static size_t word_length(const uint32_t *text, size_t n)
     return k;
 }
 
-static int put_word(struct ids *ids, struct word *w, const lx_tokenizer *t, const uint32_t *text,
-                    size_t n, lx_error *err)
+static int put_word(struct ids *ids, struct word *w, const lx_tokenizer *t,
+                    const uint32_t *text, size_t n, lx_error *err)
 {
     lx_str bytes = LX_STR_INIT;
     int rc;
@@ -308,8 +316,8 @@ static int put_word(struct ids *ids, struct word *w, const lx_tokenizer *t, cons
 }
 
 /* A stretch without special tokens: repaired, lower-cased, cut into words. */
-static int put_text(struct ids *ids, const lx_tokenizer *t, const uint32_t *text, size_t n,
-                    lx_error *err)
+static int put_text(struct ids *ids, const lx_tokenizer *t, const uint32_t *text,
+                    size_t n, lx_error *err)
 {
     lx_points fixed = LX_POINTS_INIT, clean = LX_POINTS_INIT;
     struct word w = {0};
@@ -361,8 +369,8 @@ static int32_t special_at(const uint32_t *text, size_t n, size_t *length)
     return 0;
 }
 
-int lx_tokenize(int32_t **out, size_t *n, const lx_tokenizer *t, const char *text, size_t bytes,
-                lx_error *err)
+int lx_tokenize(int32_t **out, size_t *n, const lx_tokenizer *t, const char *text,
+                size_t bytes, lx_error *err)
 {
     lx_points points = LX_POINTS_INIT;
     struct ids ids = {0};
@@ -373,8 +381,8 @@ int lx_tokenize(int32_t **out, size_t *n, const lx_tokenizer *t, const char *tex
     *out = NULL;
     *n = 0;
     if (bytes > TEXT_MAX)
-        return lx_fail(err, LX_ELIMIT, "the caption has %zu bytes, the limit is %d", bytes,
-                       (int)TEXT_MAX);
+        return lx_fail(err, LX_ELIMIT, "the caption has %zu bytes, the limit is %d",
+                       bytes, (int)TEXT_MAX);
     if ((rc = lx_points_from_utf8(&points, text, bytes, err)) < 0)
         goto done;
     while (i < points.n) {
@@ -404,15 +412,16 @@ done:
     return rc;
 }
 
-int lx_tokenize_chunks(int64_t *out, size_t *n_cut, const lx_tokenizer *t, const char *text,
-                       size_t bytes, int max_length, lx_error *err)
+int lx_tokenize_chunks(int64_t *out, size_t *n_cut, const lx_tokenizer *t,
+                       const char *text, size_t bytes, int max_length, lx_error *err)
 {
     int32_t *ids;
     size_t n;
     int rc;
 
     if (max_length != 75 && max_length != 150 && max_length != 225)
-        return lx_fail(err, LX_EUSAGE, "max_token_length is %d; 75, 150 and 225 are possible",
+        return lx_fail(err, LX_EUSAGE,
+                       "max_token_length is %d; 75, 150 and 225 are possible",
                        max_length);
     if ((rc = lx_tokenize(&ids, &n, t, text, bytes, err)) < 0)
         return rc;
