@@ -720,7 +720,8 @@ static void try_command(const scenario *s, const char *only)
         look(&after);
         for (size_t k = 0; k < 2; k++)
             held[k] = look_at_store(stores[k], &wanted);
-        if (!WIFEXITED(wanted.status) || WEXITSTATUS(wanted.status) >= 64) {
+        if (!WIFEXITED(wanted.status) || WEXITSTATUS(wanted.status) >= 64 ||
+            WEXITSTATUS(wanted.status) == 2) {
             printf("BAD %s: fails by itself (%d): %s\n", s->name, wanted.status,
                    wanted.err);
             n_bad++;

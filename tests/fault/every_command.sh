@@ -36,6 +36,7 @@ lx export --all -o ../in/all.lxb
 lx export a --format mlflow -o ../in/mlruns
 lx export a --format tensorboard -o ../in/tb
 for n in 1 2 3; do lx log --new "log$n" --flag "dim=$n" --step 1 loss=0.$n --end finished; done
+lx log --new open --step 1 loss=0.5
 echo "a file" >../in/file
 lx tag-run log2 --trash
 for session in 11 12; do make_lora ../in/one/l$session.safetensors "$(session_metadata $session 1 2)"; done
