@@ -9,6 +9,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
+#include "src/base/proc.h"
 #include "src/format/tensor_file.h"
 
 typedef struct stamp {
@@ -273,17 +274,13 @@ static bool is_of_others(const lx_follow_events *f, const char *path)
     char stat[64], text[512], *at;
     int dots = 0, pid, group;
     bool is_other = false;
-    FILE *file;
 
     while (end > name && dots < 2)
         dots += *--end == '.';
     if (!f->group || dots < 2 || sscanf(end, ".%d.", &pid) != 1 || pid <= 0)
         return false;
     snprintf(stat, sizeof stat, "/proc/%d/stat", pid);
-    if ((file = fopen(stat, "re"))) {
-        size_t n = fread(text, 1, sizeof text - 1, file);
-        fclose(file);
-        text[n] = '\0';
+    if (lx_proc_read(text, sizeof text, stat) > 0) {
         at = strrchr(text, ')'); /* ") S PPID PGRP" */
         is_other = at && sscanf(at, ") %*c %*d %d", &group) == 1 && group != f->group;
     }
@@ -374,7 +371,8 @@ int lx_follow_events_look(lx_follow_events *f, lx_error *err)
     return f ? look_at_events(f, f->folder, false, 0, err) : LX_OK;
 }
 
-int lx_follow_events_each(lx_follow_events *f, lx_follow_file on_file, void *context, lx_error *err)
+int lx_follow_events_each(lx_follow_events *f, lx_follow_file on_file, void *context,
+                          lx_error *err)
 {
     int rc = LX_OK;
 

@@ -14,8 +14,9 @@
 
 #include "src/base/alloc.h"
 #include "src/base/json.h"
-#include "store/internal.h"
+#include "src/base/proc.h"
 #include "src/base/scrub.h"
+#include "store/internal.h"
 
 extern char **environ;
 
@@ -56,17 +57,15 @@ static void add_variables(cJSON *root)
 
 static void add_cpu(cJSON *root)
 {
-    static const char before[] = "model name\t: "; /* where the processor has a name */
-    char line[512];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (lx_starts_with(line, before)) {
-            line[strcspn(line, "\n")] = '\0';
-            cJSON_AddStringToObject(root, "cpu", line + sizeof before - 1);
-            break;
-        }
-    if (f)
-        fclose(f);
+    static const char before[] = "\nmodel name\t: "; /* where the processor has a name */
+    char text[4096], *name;                          /* of the first processor */
+
+    if (lx_proc_read(text, sizeof text, "/proc/cpuinfo") > 0 &&
+        (name = strstr(text, before))) {
+        name += sizeof before - 1;
+        name[strcspn(name, "\n")] = '\0';
+        cJSON_AddStringToObject(root, "cpu", name);
+    }
     cJSON_AddNumberToObject(root, "cores", (double)sysconf(_SC_NPROCESSORS_ONLN));
     cJSON_AddNumberToObject(
         root, "memory", (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
@@ -110,32 +109,27 @@ char *store__environment(void)
 static void read_boot_id(char out[40])
 {
     enum { LENGTH = 36 }; /* of a UUID */
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    size_t n = f ? fread(out, 1, LENGTH, f) : 0;
-    out[n] = '\0';
-    if (f)
-        fclose(f);
+
+    lx_proc_read(out, LENGTH + 1, "/proc/sys/kernel/random/boot_id");
 }
 
-/* Field 22 of /proc/PID/stat, in ticks since boot; 0 when there is no such process. */
+/* Field 22 of /proc/PID/stat, in ticks since boot; 0 when there is no such process, -1 when that cannot be
+ * told (too many files are open). */
 static int64_t start_of(int64_t pid)
 {
-    /* A process that ends while it is asked says nothing: then this is where its name ends. */
-    char path[64], text[1024] = ")";
+    char path[64], text[1024], *name_end;
     long long start = 0;
-    size_t n;
-    FILE *f;
 
     snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
-    if (!(f = fopen(path, "re")))
-        return 0;
-    n = fread(text + 1, 1, sizeof text - 2, f);
-    fclose(f);
-    text[1 + n] = '\0';
-    sscanf(strrchr(text, ')'), /* the name may hold anything */
-           ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
-           " %lld",
-           &start);
+    if (lx_proc_read(text, sizeof text, path) < 0)
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
+    /* The name may hold anything. A process that ends while it is asked says nothing. */
+    if ((name_end = strrchr(text, ')')))
+        sscanf(
+            name_end,
+            ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+            "%*s %lld",
+            &start);
     return start;
 }
 
@@ -164,6 +158,8 @@ store__process store__process_of(int64_t pid)
     store__process p = {.pid = pid ? pid : getpid()};
     read_boot_id(p.boot_id);
     p.start = start_of(p.pid);
+    if (p.start < 0)
+        p.start = 0;
     return p;
 }
 
@@ -175,11 +171,15 @@ static void remember_boot_id(void)
 }
 
 /* The boot is one for the life of the process, so it is read once: lists ask for every
- * run. */
+ * run. Who cannot be looked at is alive: nothing is done to what one cannot know to be dead. */
 bool store__is_alive(const char *boot_id, int64_t pid, int64_t start)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int64_t now;
+
     pthread_once(&once, remember_boot_id);
-    return boot_id && strcmp(boot_id_now, boot_id) == 0 && start &&
-           start_of(pid) == start;
+    if (!boot_id || !start || (*boot_id_now && strcmp(boot_id_now, boot_id) != 0))
+        return false;
+    now = start_of(pid);
+    return now == start || now < 0;
 }

@@ -1,6 +1,7 @@
 #include "store/privacy.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -313,13 +314,16 @@ void lx_privacy_learn(lx_privacy *p, const char *text, size_t n)
  * other places, ends the process when memory runs out (2.36: an assertion in
  * nss_database_reload).
  */
-static const struct passwd *find_user(void)
+static const struct passwd *find_user(lx_privacy *p)
 {
-    FILE *file = fopen("/etc/passwd", "re");
     const struct passwd *who = NULL;
+    FILE *file;
 
+    errno = 0;
+    file = fopen("/etc/passwd", "re");
     while (file && (who = fgetpwent(file)) && who->pw_uid != getuid())
         ;
+    p->failed |= !who && errno == ENOMEM;
     if (file)
         fclose(file);
     return who ? who : getpwuid(getuid());
@@ -327,7 +331,7 @@ static const struct passwd *find_user(void)
 
 static void learn_this_machine(lx_privacy *p)
 {
-    const struct passwd *who = find_user();
+    const struct passwd *who = find_user(p);
     const char *home = getenv("HOME"), *name, *none;
     char host[256] = "";
     size_t n;

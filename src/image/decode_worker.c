@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "src/base/proc.h"
 #include "src/base/sandbox.h"
 #include "src/image/bmp.h"
 #include "src/image/decode.h"
@@ -25,14 +26,12 @@ static void limit_memory(void)
 #ifndef __SANITIZE_ADDRESS__
     /* What an image may cost: the largest one, its pixels twice in 16 bits, and the library. */
     const uint64_t memory_limit = (uint64_t)2 << 30;
-    uint64_t pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
+    unsigned long pages = 0;
+    char text[256];
 
-    if (f) {
-        if (fscanf(f, "%lu", (unsigned long *)&pages) != 1)
-            pages = 0;
-        fclose(f);
-    }
+    if (lx_proc_read(text, sizeof text, "/proc/self/statm") < 0 ||
+        sscanf(text, "%lu", &pages) != 1)
+        pages = 0;
     uint64_t all = pages * (uint64_t)sysconf(_SC_PAGESIZE) + memory_limit;
     setrlimit(RLIMIT_AS, &(struct rlimit){all, all});
 #endif
