@@ -37,6 +37,10 @@ void lx_metadata_set(lx_metadata *m, const char *key, const char *value)
     lx_str clean = LX_STR_INIT; /* a comment, a name or a path may hold a token */
     char *text;
 
+    if (!value) {
+        m->failed = true;
+        return;
+    }
     lx_scrub_text(&clean, value, strlen(value));
     text = clean.failed ? NULL : lx_arena_strdup(m->arena, lx_str_text(&clean));
     lx_str_release(&clean);
@@ -225,7 +229,8 @@ static void set_face_crop(lx_metadata *m, const lx_dataset_config *d)
     lx_python_float(low, d->face_crop_aug_range[0]);
     lx_python_float(high, d->face_crop_aug_range[1]);
     snprintf(text, sizeof text, "(%s, %s)", low, high);
-    lx_metadata_set(m, "ss_face_crop_aug_range", d->face_crop_aug_range[1] != 0 ? text : "None");
+    lx_metadata_set(m, "ss_face_crop_aug_range",
+                    d->face_crop_aug_range[1] != 0 ? text : "None");
 }
 
 static void set_data(lx_metadata *m, const lx_dataset_config *d)
@@ -240,7 +245,8 @@ static void set_data(lx_metadata *m, const lx_dataset_config *d)
 }
 
 /* Of all datasets together only without a dataset_config; else ss_datasets says it of each. */
-static void set_images(lx_metadata *m, const lx_train_config *config, const lx_dataset *dataset)
+static void set_images(lx_metadata *m, const lx_train_config *config,
+                       const lx_dataset *dataset)
 {
     const lx_data_part *part = &dataset->parts[0];
     const lx_dataset_config *d = part->config;

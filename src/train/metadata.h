@@ -23,7 +23,8 @@ typedef struct lx_metadata {
 
 void lx_metadata_init(lx_metadata *metadata, lx_arena *arena);
 void lx_metadata_release(lx_metadata *metadata); /* the list; texts belong to the arena */
-/* Adds, or replaces the value of an existing key. Both are copied. */
+/* Adds, or replaces the value of an existing key. Both are copied. A value that is NULL could not be made: memory ran
+ * out. */
 void lx_metadata_set(lx_metadata *metadata, const char *key, const char *value);
 const char *lx_metadata_get(const lx_metadata *metadata, const char *key);
 

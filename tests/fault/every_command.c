@@ -13,8 +13,8 @@
  *
  * LX_TEST_FAULTS says how many calls of each kind and command fail in turn (2), spread over all there are and
  * drawn by LX_TEST_SEED; "all": every one; "K/M": the K-th of M parts of them; "places": of all commands together, one from each place of
- * the program; "@N": the N-th only. LX_TEST_KIND: of this kind only (memory, io, space, short). Arguments: names of the commands to try
- * (all).
+ * the program; "@N": the N-th only. LX_TEST_KIND: of this kind only (memory, io, space, short). LX_TEST_PIECES: whatever is taken from an
+ * arena is an allocation, too. Arguments: names of the commands to try (all).
  *
  * The program is lx at the same time: that is how it runs it.
  */
@@ -288,6 +288,8 @@ static void be_lx(const char *words, fault_kind kind, long n, bool forever)
         _exit(99);
     signal(SIGSEGV, tell_frames);
     signal(SIGABRT, tell_frames);
+    if (getenv("LX_TEST_PIECES"))
+        lx_arena_use_blocks(1);
     faults_arm(kind, n, forever);
     status = lx_main(argc, argv);
     faults_disarm();
