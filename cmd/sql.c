@@ -90,9 +90,12 @@ static int take_columns(answer *a, int n, const char *const *names, lx_error *er
     a->n_columns = (size_t)n;
     if (!(a->columns = lx_arena_calloc(a->cli->arena, (size_t)n + 1, sizeof *a->columns)))
         return lx_oom(err);
-    for (int i = 0; i < n; i++)
-        a->columns[i] =
-            (lx_table_column){lx_arena_strdup(a->cli->arena, names[i]), true, true};
+    for (int i = 0; i < n; i++) {
+        const char *title = lx_arena_strdup(a->cli->arena, names[i]);
+        if (!title)
+            return lx_oom(err);
+        a->columns[i] = (lx_table_column){title, true, true};
+    }
     return LX_OK;
 }
 
