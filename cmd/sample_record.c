@@ -42,9 +42,8 @@ static int lora_hashes(const char **out, const lx_picture *p, lx_arena *arena,
     *out = NULL;
     for (size_t i = 0; i < p->n_loras; i++) {
         const char *name = lx_path_stem(arena, p->loras[i].path);
-        text = lx_arena_printf(arena, "%s%s%s: %s", text, i ? ", " : "",
-                               name ? name : "?", p->loras[i].hash);
-        if (!text)
+        if (!name || !(text = lx_arena_printf(arena, "%s%s%s: %s", text, i ? ", " : "",
+                                              name, p->loras[i].hash)))
             return lx_oom(err);
     }
     *out = *text ? text : NULL;

@@ -39,7 +39,7 @@ static struct shared {
 
 static _Atomic int armed; /* a fault_kind */
 static long fail_at;
-static bool fail_forever;
+static bool fail_forever, tells_place;
 
 /* Of the linker: from where to where the program is. */
 extern char __executable_start, etext;
@@ -72,6 +72,13 @@ static void remember_place(long n)
     shared->own_places[n - 1] = own ? own : 1;
 }
 
+static void tell_place(void)
+{
+    void *frames[DEEP_FRAMES];
+
+    backtrace_symbols_fd(frames, backtrace(frames, DEEP_FRAMES), 2);
+}
+
 /* Counts one and says whether it is to fail. */
 static bool fails(fault_kind kind)
 {
@@ -82,6 +89,8 @@ static bool fails(fault_kind kind)
     n = atomic_fetch_add(&shared->n, 1) + 1;
     if (!fail_at && n <= MAX_PLACES)
         remember_place(n);
+    if (n == fail_at && tells_place)
+        tell_place();
     return fail_at && (n == fail_at || (fail_forever && n > fail_at));
 }
 
@@ -421,6 +430,7 @@ void faults_arm(fault_kind kind, long n, bool forever)
     atomic_store(&shared->n, 0);
     fail_at = n;
     fail_forever = forever;
+    tells_place = getenv("LX_FAULT_PLACE") != NULL;
     if (kind == FAULT_MEMORY && !HAS_OWN_MALLOC)
         lx_alloc_fail_at((size_t)n, forever);
     atomic_store(&armed, kind);

@@ -35,7 +35,8 @@ bool faults_find_leaks(void);
 /* Must be called before the first call of SQLite; aborts when it cannot. */
 void faults_prepare(void);
 
-/* The n-th from now fails, with `forever` all later ones too. n 0: only counted. */
+/* The n-th from now fails, with `forever` all later ones too. n 0: only counted. With LX_FAULT_PLACE in the environment
+ * its frames are written to standard error. */
 void faults_arm(fault_kind kind, long n, bool forever);
 void faults_disarm(void);
 long faults_count(void); /* since faults_arm, whoever called it last */
