@@ -171,9 +171,10 @@ void lx_metadata_take(lx_metadata_table *t, const lx_tensor_file *file)
     }
 }
 
+/* Also where a value is another one for want of memory: what is written would say it for good. */
 int lx_metadata_check(const lx_metadata_table *t, lx_error *err)
 {
-    return t->failed ? lx_oom(err) : LX_OK;
+    return t->failed || lx_alloc_has_failed() ? lx_oom(err) : LX_OK;
 }
 
 const char *lx_path_title(const char *path, lx_arena *arena)

@@ -438,7 +438,14 @@ static bool is_same(const char *a, size_t na, const char *b, size_t nb)
     return same;
 }
 
-/* Of a LoRA the metadata tell when it was made; the tensors are those they were. */
+static size_t without_padding(const char *bytes, size_t n)
+{
+    while (n && bytes[n - 1] == ' ')
+        n--;
+    return n;
+}
+
+/* Of a LoRA the metadata tell when it was made, so that its header may be longer; the tensors are those they were. */
 static bool is_same_file(const struct kept *a, const struct kept *b)
 {
     uint64_t head_a, head_b;
@@ -451,7 +458,9 @@ static bool is_same_file(const struct kept *a, const struct kept *b)
     memcpy(&head_b, b->bytes, 8);
     if (head_a > a->n - 8 || head_b > b->n - 8 || a->n - head_a != b->n - head_b)
         return false;
-    return memcmp(a->bytes + 8 + head_a, b->bytes + 8 + head_b, a->n - 8 - head_a) == 0;
+    return is_same(a->bytes + 8, without_padding(a->bytes + 8, head_a), b->bytes + 8,
+                   without_padding(b->bytes + 8, head_b)) &&
+           memcmp(a->bytes + 8 + head_a, b->bytes + 8 + head_b, a->n - 8 - head_a) == 0;
 }
 
 static struct round {
