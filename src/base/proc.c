@@ -8,7 +8,7 @@ ssize_t lx_proc_read(char *out, size_t size, const char *path)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t n = 0;
-    ssize_t k = -1;
+    ssize_t k = 0;
     int error;
 
     *out = '\0';
