@@ -150,7 +150,7 @@ static void test_fault_data__every_allocation_of_a_check_may_fail(void **state)
     lx_dataset_config c;
     lx_error err = {0};
     char folder[1024];
-    size_t n = 1, n_failed = 0;
+    size_t n = 1, n_failed = 0, n_tried = 0;
     bool was_reached;
 
     snprintf(folder, sizeof folder, "%.*s", (int)(strstr(path, "/4_iwl") - path), path);
@@ -166,9 +166,10 @@ static void test_fault_data__every_allocation_of_a_check_may_fail(void **state)
         if (rc < 0 && rc != LX_ENOMEM)
             fail_msg("allocation %zu failed and gave %d: %s", n, rc, err.text);
         n_failed += rc < 0;
+        n_tried++;
         n += 1 + n / 4;
     } while (was_reached);
-    assert_true(n_failed > 20);
+    assert_true(n_failed > n_tried / 2); /* some are harmless */
 }
 
 int main(void)
