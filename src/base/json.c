@@ -241,9 +241,13 @@ static int write_number(writer *w, double x)
 {
     char text[32];
 
-    if (!isfinite(x))
+    if (!isfinite(x) && w->is_canonical) /* a name must not stand for two values */
         return lx_fail(w->err, LX_EFORMAT, "JSON has no way to write %s",
                        isnan(x) ? "NaN" : "infinity");
+    if (!isfinite(x)) {
+        lx_str_puts(w->out, "null");
+        return LX_OK;
+    }
     lx_format_double(text, x == 0 ? 0.0 : x); /* 0 and -0 are equal, so are their bytes */
     lx_str_puts(w->out, text);
     return LX_OK;

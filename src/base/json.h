@@ -35,7 +35,8 @@ int lx_json_canonical(lx_str *out, const cJSON *value, lx_error *err);
  * since someone was last told. */
 int lx_json_check(lx_error *err);
 
-/* As people read it: two spaces, keys in the order given. */
+/* As people read it: two spaces, keys in the order given. NaN and the infinities, which JSON cannot say,
+ * are null; the canonical form refuses them (LX_EFORMAT). */
 int lx_json_pretty(lx_str *out, const cJSON *value, lx_error *err);
 
 /* Borrowed members; NULL / the default when absent or of another type. */

@@ -17,3 +17,7 @@ echo "exit $?"
 sed 's/run [0-9a-f]*/run ID/' err >&2
 "$LX" log nobody loss=1
 echo "exit $?"
+# A loss that is no number, or endless, is null in JSON, and the other runs are listed beside it.
+"$LX" log --new endless loss=inf --end finished >/dev/null || exit
+"$LX" runs --json | grep '"name"\|"loss"'
+"$LX" sql --json "select min_value from curves where key = 'loss'" | grep '"min_value"'

@@ -171,6 +171,22 @@ static void test_base_json__pretty_keeps_the_order(void **state)
     lx_str_release(&out);
 }
 
+static void test_base_json__what_json_cannot_say_is_null_to_people_and_has_no_name(void **state)
+{
+    const double numbers[] = {NAN, INFINITY, -INFINITY};
+    for (int i = 0; i < 3; i++) {
+        lx_str out = LX_STR_INIT;
+        lx_error err = {0};
+        cJSON *tree = cJSON_CreateArray();
+        cJSON_AddItemToArray(tree, cJSON_CreateNumber(numbers[i]));
+        assert_int_equal(lx_json_pretty(&out, tree, &err), 0);
+        assert_string_equal(lx_str_text(&out), "[\n  null\n]");
+        assert_int_equal(lx_json_canonical(&out, tree, &err), LX_EFORMAT);
+        cJSON_Delete(tree);
+        lx_str_release(&out);
+    }
+}
+
 static void test_base_json__members_or_their_default(void **state)
 {
     const char *text = "{\"s\":\"x\",\"n\":2.5,\"t\":true}";
@@ -285,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_base_json__canonical_form),
         cmocka_unit_test(test_base_json__numbers_read_back_equal),
         cmocka_unit_test(test_base_json__pretty_keeps_the_order),
+        cmocka_unit_test(test_base_json__what_json_cannot_say_is_null_to_people_and_has_no_name),
         cmocka_unit_test(test_base_json__members_or_their_default),
         cmocka_unit_test(test_base_json__what_json_cannot_say_is_refused),
         cmocka_unit_test(test_base_json__copied_as_read_or_afterwards),
