@@ -101,6 +101,13 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
          "--max_train_steps must be at least 1"},
         {c->max_grad_norm >= 0,
          "--max_grad_norm must not be negative (0 turns clipping off)"},
+        {c->learning_rate >= 0, "--learning_rate must not be negative"},
+        {c->unet_lr >= 0, "--unet_lr must not be negative"},
+        {c->text_encoder_lr >= 0, "--text_encoder_lr must not be negative"},
+        {c->min_snr_gamma >= 0, "--min_snr_gamma must not be negative (0 turns it off)"},
+        {c->huber_c > 0, "--huber_c must be above 0"},
+        {c->scale_weight_norms >= 0,
+         "--scale_weight_norms must not be negative (0 turns it off)"},
         {c->clip_skip >= 0, "--clip_skip must not be negative"},
         {c->max_data_loader_n_workers >= 0,
          "--max_data_loader_n_workers must not be negative"},
@@ -123,6 +130,31 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++)
         if (!claims[i].holds)
             return lx_fail(err, LX_EUSAGE, "%s", claims[i].text);
+    return LX_OK;
+}
+
+/* A name becomes that of files: NAME-step00000200.safetensors, NAME-autosave, NAME_20260101..._00_7.png. */
+static int check_name(const lx_train_config *c, lx_error *err)
+{
+    enum { MOST = 200 }; /* bytes; file systems have 255 for a name */
+    const char *name = c->output_name;
+
+    if (!name)
+        return LX_OK;
+    if (!*name)
+        return lx_fail(err, LX_EUSAGE,
+                       "--output_name is empty: give the files a name, or leave it out "
+                       "(last.safetensors)");
+    if (strchr(name, '/'))
+        return lx_fail(err, LX_EUSAGE,
+                       "--output_name %s: a name of files has no slash (--output_dir "
+                       "names their folder)",
+                       name);
+    if (strlen(name) > MOST)
+        return lx_fail(err, LX_EUSAGE,
+                       "--output_name has %zu bytes, and at most %d leave room for "
+                       "numbers and endings of files",
+                       strlen(name), MOST);
     return LX_OK;
 }
 
@@ -150,7 +182,7 @@ static int check_optimizer(const lx_train_config *c, lx_error *err)
 int lx_train_config_check(const lx_train_config *c, lx_error *err)
 {
     int rc = check_numbers(c, err);
-    if (rc < 0 || (rc = check_optimizer(c, err)) < 0)
+    if (rc < 0 || (rc = check_name(c, err)) < 0 || (rc = check_optimizer(c, err)) < 0)
         return rc;
     if (!c->network.has_unet && !c->network.has_text_encoder)
         return lx_fail(

@@ -4,7 +4,17 @@ for words in '--network_dim many' '--learning_rate fast' '--save_precision fp8' 
     '--network_args down_lr_weight=sinus' '--network_args loraplus_lr_ratio=0' '--optimizer_args betas=2,3' '--optimizer_args d0=1e-6' \
     '--optimizer_type Prodigy --unet_lr 1 --text_encoder_lr 0.5' \
     '--max_token_length 100' '--xformers=perhaps' '--lerning_rate 1e-4' '--save_every_n 2' \
-    '--network_train_unet_only --network_train_text_encoder_only' 'stray'; do
+    '--network_train_unet_only --network_train_text_encoder_only' 'stray' \
+    '--learning_rate -1e-4' '--unet_lr=-1e-4' '--text_encoder_lr -1' '--huber_c 0' '--min_snr_gamma -5' \
+    '--scale_weight_norms -1' '--output_name a/b' '--output_name='; do
     "$LX" debug flags $words >/dev/null
     echo "$? $words"
 done
+# Before anything is looked at or made, and in lx plan as in lx train.
+for command in train plan; do
+    "$LX" $command --pretrained_model_name_or_path no.safetensors --train_data_dir no --resolution 64 \
+        --output_dir out --output_name a/b
+    echo "$? $command"
+done
+"$LX" debug flags --output_name $(printf '%0201d' 0) >/dev/null
+[ ! -e out ] || echo "out is there"
