@@ -302,7 +302,7 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
     }
     if (follows && (rc = note_followed(a, hash, depth, err)) < 0)
         return rc;
-    if (follows && depth < MOST_DEPTH && n <= MOST_TEXT) {
+    if (follows && depth < MOST_DEPTH) { /* 90,000 captions are a text of 20 MB */
         /* The next fetch takes the bytes away. */
         if (!(copy = lx_strndup(data, n)))
             return lx_oom(err);
