@@ -61,6 +61,13 @@ double store__now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+double store__monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 /* ---- errors ----------------------------------------------------------------------- */
 
 /* Of the kinds of SQLITE_IOERR, those that leave it open what is on the disk. */
@@ -336,13 +343,14 @@ double store__real(sqlite3_stmt *stmt, int column)
 static int wait_for_lock(lx_store *s, lx_error *err)
 {
     const struct timespec pause = {0, LOCK_PAUSE_MS * 1000 * 1000};
+    const double until = store__monotonic() + LOCK_WAIT_MS * 1e-3;
 
-    for (int waited = 0;; waited += LOCK_PAUSE_MS) {
+    for (;;) {
         if (lx_io_get()->lock(s->lock_fd, 1, 0) == 0)
             return LX_OK;
         if (errno != EAGAIN && errno != EACCES && errno != EINTR)
             return lx_fail_errno(err, errno, "%s/lock", s->path);
-        if (waited >= LOCK_WAIT_MS)
+        if (store__monotonic() >= until)
             return lx_fail(err, LX_EBUSY,
                            "%s: another lx has been writing for %d s; try again", s->path,
                            LOCK_WAIT_MS / 1000);

@@ -89,7 +89,8 @@ char *store__hex(lx_arena *arena, sqlite3_stmt *stmt, int column); /* of a hash,
 bool store__hash(lx_hash *out, sqlite3_stmt *stmt, int column);
 double store__real(sqlite3_stmt *stmt, int column); /* NaN for NULL */
 
-double store__now(void); /* seconds since 1970 */
+double store__now(void);       /* seconds since 1970 */
+double store__monotonic(void); /* seconds that nobody sets */
 
 /* ---- objects (object.c) ----------------------------------------------------------- */
 
@@ -107,12 +108,20 @@ int store__batch_put(lx_hash *out, store__batch *batch, const void *data, size_t
                      lx_error *err);
 int store__batch_put_file(lx_hash *out, int64_t *size, store__batch *batch,
                           const char *path, lx_error *err);
+/* One that is here: in the transaction it must still be (LX_EBUSY: gc was quicker), and is young again. */
+int store__batch_known(store__batch *batch, const lx_hash *hash, lx_error *err);
 int store__batch_add(store__batch *batch, lx_error *err); /* inside a transaction */
 void store__batch_release(store__batch *batch);
 
 /* The next hash that stands by itself in a text from *at on; false when there is none. */
 bool store__next_hash(lx_hash *out, size_t *at, const char *text, size_t n);
 
+/* Takes raw bytes; 1 = it has seen enough. */
+typedef int (*store__see)(void *context, const void *bytes, size_t n, lx_error *err);
+/* An object from its beginning on, in pieces, however large it is. Verified like lx_object_get's, but for one that is
+ * not compressed and of which enough was seen. */
+int store__object_stream(lx_store *store, const lx_hash *hash, store__see see,
+                         void *context, lx_error *err);
 void store__object_path(lx_str *out, const lx_store *store, const lx_hash *hash);
 /* fsync of a folder. */
 int store__sync_folder(const char *path, lx_error *err);
@@ -181,6 +190,7 @@ struct lx_run {
     pthread_cond_t wake;
     bool has_mutex, has_flusher, is_ending;
     bool has_backlog; /* a flush failed; its points are in `out` */
+    bool was_ended;   /* when we came to write its end */
     pthread_t flusher;
     store__series *series;
     size_t n_waiting;   /* points in all `in` */
