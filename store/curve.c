@@ -25,13 +25,6 @@ enum {
 };
 static const double FLUSH_AFTER = 0.7;
 
-static double monotonic(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* ---- memory ----------------------------------------------------------------------- */
 
 static int reserve(store__points *p, size_t more)
@@ -305,8 +298,30 @@ static int write_ending(lx_run *run, const store__ending *ending, store__batch *
             LX_OK)
         rc = store__do(s, err, "DELETE FROM tail_text WHERE run=?1", "i", run->seq);
     if (rc == LX_OK)
-        rc = store__do(s, err, "INSERT INTO run_end VALUES(?1, ?2, ?3, ?4)", "idtt",
-                       run->seq, ending->ended, ending->status, ending->message);
+        rc = store__do(
+            s, err, "INSERT INTO run_end VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            "idtt", run->seq, ending->ended, ending->status, ending->message);
+    run->was_ended = rc == LX_OK && !sqlite3_changes(s->db);
+    return rc;
+}
+
+/* By someone else meanwhile: the first end holds, and what was logged is kept all the same. */
+static int tell_ended(lx_run *run, lx_error *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, run->store, err,
+                          "SELECT status FROM run_end WHERE run=?1", "i", run->seq);
+    const char *status = store__row(&rc, run->store, stmt, err)
+                             ? (const char *)sqlite3_column_text(stmt, 0)
+                             : NULL;
+
+    if (rc == LX_OK)
+        rc = lx_fail(
+            err, LX_EUSAGE,
+            "run %s was ended by someone else meanwhile (%s); what was logged here is "
+            "kept",
+            run->id, status ? status : "");
+    store__finish(run->store, stmt);
     return rc;
 }
 
@@ -330,15 +345,76 @@ static int take_points(store__series *s, lx_error *err)
     return LX_OK;
 }
 
+static bool is_line_end(char c)
+{
+    return c == '\n' || c == '\r';
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* How much of n bytes ends with one of these. */
+static size_t up_to(const char *bytes, size_t n, bool (*ends)(char))
+{
+    while (n && !ends(bytes[n - 1]))
+        n--;
+    return n;
+}
+
+/* Do the parts before and behind `at` show what the whole shows? */
+static int is_harmless_cut(bool *out, const char *line, size_t at, size_t n,
+                           lx_error *err)
+{
+    lx_str whole = LX_STR_INIT, parts = LX_STR_INIT;
+    int rc;
+
+    lx_scrub_text(&whole, line, n);
+    lx_scrub_text(&parts, line, at);
+    lx_scrub_text(&parts, line + at, n - at);
+    if ((rc = lx_str_check(&whole, err)) == LX_OK &&
+        (rc = lx_str_check(&parts, err)) == LX_OK)
+        *out = whole.len == parts.len &&
+               memcmp(lx_str_text(&whole), lx_str_text(&parts), whole.len) == 0;
+    lx_str_release(&whole);
+    lx_str_release(&parts);
+    return rc;
+}
+
+/* Of a line that has no end yet and is too long to wait for: up to a blank where no secret is cut in two, nor parted
+ * from its name. One without such a place waits for its end after all. */
+static int cut_line(size_t *out, const char *line, size_t n, lx_error *err)
+{
+    enum { TRIES = 8 };
+    bool is_harmless = false;
+    size_t at = n;
+    int rc = LX_OK;
+
+    for (int i = 0; i < TRIES && !is_harmless && rc == LX_OK; i++) {
+        if (!(at = up_to(line, at, is_blank)))
+            break;
+        rc = is_harmless_cut(&is_harmless, line, at, n, err);
+        if (!is_harmless)
+            at--;
+    }
+    *out = is_harmless ? at : 0;
+    return rc;
+}
+
 /* Whole lines, so that a secret is not cut in two before it is seen. */
 static int take_text(lx_run *run, bool is_ending, lx_error *err)
 {
+    const char *text = run->text_in.data;
     size_t n = run->text_in.len;
-    if (!is_ending && n < MOST_LINE)
-        while (n && run->text_in.data[n - 1] != '\n' && run->text_in.data[n - 1] != '\r')
-            n--;
-    if (!n)
-        return LX_OK;
+    int rc = LX_OK;
+
+    if (!is_ending)
+        n = up_to(text, n, is_line_end);
+    if (!n && run->text_in.len >= MOST_LINE)
+        rc = cut_line(&n, text, run->text_in.len, err);
+    if (rc < 0 || !n)
+        return rc;
     lx_scrub_text(&run->text_out, run->text_in.data, n);
     if (run->text_out.failed) {
         lx_str_release(&run->text_out); /* the console is a comfort, the points are not */
@@ -360,7 +436,7 @@ static int take(store__series **list, lx_run *run, bool is_ending, lx_error *err
         run->n_waiting = 0;
         rc = take_text(run, is_ending, err);
     }
-    run->waits_since = monotonic();
+    run->waits_since = store__monotonic();
     pthread_mutex_unlock(&run->mutex);
     return rc;
 }
@@ -408,6 +484,8 @@ int store__flush(lx_run *run, const store__ending *ending, lx_error *err)
     pthread_mutex_lock(&run->mutex);
     run->has_backlog = rc < 0;
     pthread_mutex_unlock(&run->mutex);
+    if (rc == LX_OK && ending && run->was_ended)
+        rc = tell_ended(run, err);
     pthread_mutex_unlock(&run->store->mutex);
     free_blocks(blocks);
     return rc;
@@ -457,7 +535,7 @@ static void *flusher(void *context)
             pthread_cond_wait(&run->wake, &run->mutex);
             continue;
         }
-        if (monotonic() < due) {
+        if (store__monotonic() < due) {
             wait_until(run, due);
             continue;
         }
@@ -465,10 +543,10 @@ static void *flusher(void *context)
         rc = flush_when_free(&is_poisoned, run, &err);
         pthread_mutex_lock(&run->mutex);
         if (rc == LX_EBUSY) {
-            wait_until(run, monotonic() + 0.002);
+            wait_until(run, store__monotonic() + 0.002);
         } else if (rc < 0) { /* told by the next call; tried again in a while */
             run->failure = err;
-            run->waits_since = monotonic();
+            run->waits_since = store__monotonic();
         }
     }
     pthread_mutex_unlock(&run->mutex);
@@ -512,7 +590,7 @@ static int end_call(lx_run *run, bool was_waiting, lx_error *err)
     lx_fail_as(err, rc, &run->failure);
     run->failure.code = 0;
     if (!was_waiting) {
-        run->waits_since = monotonic();
+        run->waits_since = store__monotonic();
         pthread_cond_signal(&run->wake);
     }
     return rc < 0 ? rc : start_flusher(run, err);
@@ -558,8 +636,11 @@ int lx_run_console(lx_run *run, const void *bytes, size_t n, lx_error *err)
     if (n && run->text_total < MOST_TEXT) {
         bool was_waiting = has_waiting(run), is_last = n > MOST_TEXT - run->text_total;
         size_t before = run->text_in.len;
-        if (is_last)
-            n = MOST_TEXT - run->text_total;
+        if (is_last) {
+            size_t room = MOST_TEXT - run->text_total,
+                   words = up_to(bytes, room, is_blank);
+            n = words ? words : room; /* no half of a secret at the end */
+        }
         lx_str_append(&run->text_in, bytes, n);
         if (is_last)
             lx_str_puts(&run->text_in, cut);

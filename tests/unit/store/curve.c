@@ -307,10 +307,71 @@ static void test_store_curve__lines_are_written_whole(void **state)
     memset(line, 'x', sizeof line - 1);
     say(line);
     flush();
-    assert_int_equal(strlen(console()), 6 + 10 + 3 + sizeof line - 1);
+    assert_int_equal(strlen(console()), 6 + 10); /* no place to cut it */
+    say(" and");
+    flush();
+    assert_int_equal(strlen(console()), 6 + 10 + 3 + sizeof line - 1 + 1);
     say("end");
     end_run();
-    assert_int_equal(strlen(console()), 6 + 10 + 3 + sizeof line - 1 + 3);
+    assert_int_equal(strlen(console()), 6 + 10 + 3 + sizeof line - 1 + 1 + 6);
+}
+
+/* However much has gathered: what has no end yet waits, or is cut where it can be. */
+static void test_store_curve__no_secret_is_cut_in_two(void **state)
+{
+    static const char token[] = "hf_AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIj";
+    static char noise[70001];
+    const char *const lasts[] = {"", "login ", "HF_TOKEN = ", "{\"api_key\": "};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof lasts / sizeof *lasts; i++) {
+        memset(noise, 'x', sizeof noise - 1);
+        for (size_t k = 9; k < sizeof noise - 1; k += 10)
+            noise[k] = i % 2 ? ' ' : '\n';
+        say(noise);
+        say(lasts[i / 2]);
+        for (size_t k = 0; k < sizeof token - 1; k += 6) {
+            char part[7];
+            snprintf(part, sizeof part, "%.6s", token + k);
+            say(part);
+            flush();
+        }
+        say(" end\n");
+        flush();
+    }
+    assert_null(strstr(console(), "hf_Ab"));
+    assert_null(strstr(console(), "OpQrSt"));
+    end_run();
+    assert_null(strstr(console(), "hf_Ab"));
+    assert_non_null(strstr(console(), "***"));
+}
+
+/* A second process ends the run: what the first had logged is kept, and that it has ended is told. */
+static void test_store_curve__ended_by_someone_else(void **state)
+{
+    lx_store *other;
+    lx_run *again;
+    lx_error err = {0};
+    int64_t seq = lx_run_seq(run);
+    int rc;
+
+    (void)state;
+    log_points("loss", 0, 2);
+    flush();
+    lx_assert_ok(lx_store_open(&other, folder, false, &err), &err);
+    lx_assert_ok(lx_run_open(&again, other, seq, &err), &err);
+    log_points("loss", 2, 1);
+    say("the last words\n");
+    lx_assert_ok(lx_run_end(again, "failed", NULL, &err), &err);
+    lx_store_close(other);
+    rc = lx_run_end(run, "finished", NULL, &err);
+    run = NULL;
+    assert_int_equal(rc, LX_EUSAGE);
+    assert_non_null(strstr(err.text, "ended by someone else meanwhile (failed)"));
+    check_points("loss", 3);
+    assert_string_equal(console(), "the last words\n");
+    assert_int_equal(count("SELECT count(*) FROM tail_point"), 0);
+    assert_int_equal(count("SELECT count(*) FROM run_end WHERE status='failed'"), 1);
 }
 
 static void test_store_curve__a_console_ends_somewhere(void **state)
@@ -361,6 +422,8 @@ int main(void)
         TEST(test_store_curve__the_thread_finds_the_store_taken),
         TEST(test_store_curve__the_thread_ends_with_a_failed_sync),
         TEST(test_store_curve__lines_are_written_whole),
+        TEST(test_store_curve__no_secret_is_cut_in_two),
+        TEST(test_store_curve__ended_by_someone_else),
         TEST(test_store_curve__a_console_ends_somewhere),
         TEST(test_store_curve__a_console_without_memory),
     };
