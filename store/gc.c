@@ -3,13 +3,15 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "store/internal.h"
 
-enum { GRACE_S = 2 * 24 * 3600, MOST_TEXT = 16 << 20 };
+enum { GRACE_S = 2 * 24 * 3600 };
+static const double MOST_LOCKED = 0.5; /* seconds, while files are removed */
 
 typedef struct gc {
     lx_store *store;
@@ -18,6 +20,9 @@ typedef struct gc {
     double now;
     void (*tell)(void *context, const char *line);
     void *context;
+    int64_t last_object; /* when marking began */
+    double locked_at;    /* monotonic */
+    bool is_locked;
 } gc;
 
 /* ---- runs ------------------------------------------------------------------------- */
@@ -25,14 +30,7 @@ typedef struct gc {
 static int find_doomed(gc *g, lx_error *err)
 {
     lx_store *s = g->store;
-    sqlite3_stmt *stmt;
-    int rc =
-        store__exec(s,
-                    "DROP TABLE IF EXISTS temp.doomed; DROP TABLE IF EXISTS temp.reached;"
-                    "CREATE TEMP TABLE doomed(run INTEGER PRIMARY KEY);"
-                    "CREATE TEMP TABLE reached(hash BLOB PRIMARY KEY, is_read INTEGER)"
-                    " WITHOUT ROWID",
-                    err);
+    int rc = store__exec(s, "DELETE FROM temp.doomed", err);
     if (rc == LX_OK)
         rc = store__do(
             s, err,
@@ -45,12 +43,18 @@ static int find_doomed(gc *g, lx_error *err)
             "  (SELECT max(o.seq) FROM remark o WHERE o.run=m.run AND o.kind=m.kind"
             "   AND o.key=m.key))",
             "d", g->now - g->options->keep_days * 86400);
-    if (rc < 0)
-        return rc;
-    rc = store__query(&stmt, s, err,
-                      "SELECT id, coalesce(n.name, run.name, '') FROM run JOIN doomed d"
-                      " ON d.run=seq LEFT JOIN run_now n ON n.run=seq ORDER BY seq",
-                      "");
+    return rc;
+}
+
+static int tell_doomed(gc *g, lx_error *err)
+{
+    lx_store *s = g->store;
+    sqlite3_stmt *stmt;
+    int rc =
+        store__query(&stmt, s, err,
+                     "SELECT id, coalesce(n.name, run.name, '') FROM run JOIN doomed d"
+                     " ON d.run=seq LEFT JOIN run_now n ON n.run=seq ORDER BY seq",
+                     "");
     while (store__row(&rc, s, stmt, err)) {
         char line[512];
         snprintf(line, sizeof line, "run %s %s", sqlite3_column_text(stmt, 0),
@@ -87,65 +91,129 @@ static int mark_roots(gc *g, lx_error *err)
                            "");
 }
 
-/* Names of objects stand in JSON as 64 hexadecimal digits: whatever looks like one and is
- * one is reached, whichever member holds it. */
-static int mark_named(gc *g, const char *text, size_t n, lx_error *err)
+/* A text on its way through, in pieces. */
+typedef struct scan {
+    gc *g;
+    bool has_begun;
+    char digits[LX_HASH_HEX + 1];
+    size_t n_digits; /* in a row up to here */
+} scan;
+
+static int mark_digits(scan *t, lx_error *err)
 {
+    lx_hash hash;
+
+    if (t->n_digits != LX_HASH_HEX || !lx_hash_from_hex(&hash, t->digits))
+        return LX_OK;
+    return store__do(t->g->store, err,
+                     "INSERT OR IGNORE INTO reached SELECT hash, 0 FROM object"
+                     " WHERE hash=?1",
+                     "h", &hash);
+}
+
+/* Only JSON names others. Names of objects stand in it as 64 hexadecimal digits: whatever looks like one and is one is
+ * reached, whichever member holds it. */
+static int mark_named(void *context, const void *bytes, size_t n, lx_error *err)
+{
+    const char *text = bytes;
+    scan *t = context;
     int rc = LX_OK;
-    for (size_t at = 0, length; at < n && rc == LX_OK; at += length ? length : 1) {
-        char hex[LX_HASH_HEX + 1];
-        lx_hash hash;
-        for (length = 0; at + length < n && isxdigit((unsigned char)text[at + length]);)
-            length++;
-        if (length != LX_HASH_HEX)
-            continue;
-        memcpy(hex, text + at, LX_HASH_HEX);
-        hex[LX_HASH_HEX] = '\0';
-        if (lx_hash_from_hex(&hash, hex))
-            rc = store__do(g->store, err,
-                           "INSERT OR IGNORE INTO reached SELECT hash, 0 FROM object"
-                           " WHERE hash=?1",
-                           "h", &hash);
+
+    if (!t->has_begun && *text != '{' && *text != '[')
+        return 1;
+    t->has_begun = true;
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (isxdigit((unsigned char)text[i])) {
+            if (t->n_digits < LX_HASH_HEX)
+                t->digits[t->n_digits] = text[i];
+            t->n_digits++;
+        } else if (t->n_digits) {
+            rc = mark_digits(t, err);
+            t->n_digits = 0;
+        }
     }
     return rc;
 }
 
-/* Only JSON names others; a damaged object names what it still does, that is nothing we
- * know of. */
+/* A damaged object names what it still does, that is nothing we know of. */
 static int read_reached(gc *g, const lx_hash *hash, lx_error *err)
 {
-    lx_str bytes = LX_STR_INIT;
+    scan t = {.g = g};
     int64_t size;
     int rc = store__number(&size, 0, g->store, err,
                            "SELECT size FROM object WHERE hash=?1", "h", hash);
-    if (rc == LX_OK && size && size <= MOST_TEXT) {
-        rc = lx_object_get(&bytes, g->store, hash, err);
-        if (rc == LX_OK && strchr("{[", lx_str_text(&bytes)[0]))
-            rc = mark_named(g, lx_str_text(&bytes), bytes.len, err);
+
+    if (rc == LX_OK && size) {
+        if ((rc = store__object_stream(g->store, hash, mark_named, &t, err)) == LX_OK)
+            rc = mark_digits(&t, err);
         if (store__is_damage(rc))
             lx_within(err, "nothing is removed from a damaged store (lx fsck)");
     }
-    lx_str_release(&bytes);
     return rc < 0 ? rc
                   : store__do(g->store, err, "UPDATE reached SET is_read=1 WHERE hash=?1",
                               "h", hash);
 }
 
-static int mark(gc *g, lx_error *err)
+/* What is reached and has not been read, until nothing is left of it. */
+static int read_all(gc *g, lx_error *err)
 {
-    int rc = mark_roots(g, err);
     bool has_more = true;
+    int rc = LX_OK;
     while (rc == LX_OK && has_more) {
         sqlite3_stmt *stmt;
         lx_hash hash;
         rc = store__query(&stmt, g->store, err,
-                          "SELECT hash FROM reached WHERE NOT is_read LIMIT 1", "");
+                          "SELECT hash FROM reached WHERE is_read=0 LIMIT 1", "");
         has_more = store__row(&rc, g->store, stmt, err) && store__hash(&hash, stmt, 0);
         store__finish(g->store, stmt);
         if (rc == LX_OK && has_more)
             rc = read_reached(g, &hash, err);
     }
     return rc;
+}
+
+/* Once more, under the lock: what came since is few. Marks only ever grow: what is reached no longer goes the next
+ * time. Objects that came count as reached, whatever their age. */
+static int mark_again(gc *g, lx_error *err)
+{
+    int rc = find_doomed(g, err);
+    if (rc == LX_OK && (rc = mark_roots(g, err)) == LX_OK &&
+        (rc = store__do(
+             g->store, err,
+             "INSERT OR IGNORE INTO reached SELECT hash, 0 FROM object WHERE id>?1", "i",
+             g->last_object)) == LX_OK)
+        rc = read_all(g, err);
+    return rc;
+}
+
+static int mark_first(gc *g, lx_error *err)
+{
+    int rc = store__exec(
+        g->store,
+        "DROP TABLE IF EXISTS temp.doomed; DROP TABLE IF EXISTS temp.reached;"
+        "CREATE TEMP TABLE doomed(run INTEGER PRIMARY KEY);"
+        "CREATE TEMP TABLE reached(hash BLOB PRIMARY KEY, is_read INTEGER) WITHOUT ROWID;"
+        "CREATE INDEX temp.unread ON reached(hash) WHERE is_read=0",
+        err);
+    if (rc == LX_OK &&
+        (rc = store__number(&g->last_object, 0, g->store, err,
+                            "SELECT max(id) FROM object", "")) == LX_OK &&
+        (rc = find_doomed(g, err)) == LX_OK && (rc = mark_roots(g, err)) == LX_OK)
+        rc = read_all(g, err);
+    return rc;
+}
+
+/*
+ * Reading all that is reached takes long in a large store, and others that want to write give up after some seconds:
+ * so the most is done before the lock is taken. What another gc takes away meanwhile looks like damage here; what it is
+ * shows under the lock.
+ */
+static int mark_unlocked(gc *g, lx_error *err)
+{
+    lx_error damage = {0};
+    int rc = mark_first(g, &damage);
+
+    return store__is_damage(rc) ? LX_OK : lx_fail_as(err, rc, &damage);
 }
 
 /* ---- objects: sweep --------------------------------------------------------------- */
@@ -211,6 +279,35 @@ static int remove_rows(gc *g, lx_error *err)
 
 /* ---- files ------------------------------------------------------------------------ */
 
+/* Files go under the lock, where those who put objects look a last time; those that only are told need none. */
+static int lock_files(gc *g, lx_error *err)
+{
+    int rc = g->options->prunes ? store__lock(g->store, err) : LX_OK;
+
+    g->is_locked = rc == LX_OK && g->options->prunes;
+    g->locked_at = store__monotonic();
+    return rc;
+}
+
+static void unlock_files(gc *g)
+{
+    if (g->is_locked)
+        store__unlock(g->store);
+    g->is_locked = false;
+}
+
+/* Between two files: others that wait for the lock have it in between. */
+static int breathe(gc *g, lx_error *err)
+{
+    const struct timespec pause = {0, 20 * 1000 * 1000};
+
+    if (!g->is_locked || store__monotonic() - g->locked_at < MOST_LOCKED)
+        return LX_OK;
+    unlock_files(g);
+    nanosleep(&pause, NULL);
+    return lock_files(g, err);
+}
+
 static void remove_file(gc *g, const char *path, bool counts_as_file)
 {
     struct stat st;
@@ -236,6 +333,8 @@ static int remove_object_files(gc *g, const hashes *files, lx_error *err)
             rc = lx_object_exists(&is_there, g->store, &files->items[i], err);
         if (rc == LX_OK && !is_there)
             remove_file(g, path.data, false);
+        if (rc == LX_OK)
+            rc = breathe(g, err);
     }
     lx_str_release(&path);
     return rc;
@@ -282,7 +381,9 @@ static int remove_strays(gc *g, lx_error *err)
         if ((rc = lx_str_check(&folder, err)) == LX_OK && lx_file_is_dir(folder.data) &&
             (rc = lx_dir_list(&dir, folder.data, err)) == LX_OK)
             for (size_t k = 0; k < dir.count && rc == LX_OK; k++)
-                rc = check_stray(g, folder.data, prefix, dir.names[k], err);
+                if ((rc = check_stray(g, folder.data, prefix, dir.names[k], err)) ==
+                    LX_OK)
+                    rc = breathe(g, err);
         lx_dir_free(&dir);
         lx_str_release(&folder);
     }
@@ -335,22 +436,44 @@ static int shrink(lx_store *s, lx_error *err)
  * file; and under the lock, where those who put objects look a last time. */
 static int remove_files(gc *g, const hashes *files, lx_error *err)
 {
-    int rc = store__lock(g->store, err);
-    if (rc < 0)
-        return rc;
-    if ((rc = remove_object_files(g, files, err)) == LX_OK)
+    int rc = lock_files(g, err);
+    if (rc == LX_OK && (rc = remove_object_files(g, files, err)) == LX_OK)
         rc = remove_strays(g, err);
-    store__unlock(g->store);
+    unlock_files(g);
     return rc;
 }
 
 static int collect(gc *g, hashes *files, lx_error *err)
 {
-    int rc = find_doomed(g, err);
-    if (rc == LX_OK && (rc = mark(g, err)) == LX_OK &&
+    int rc = mark_again(g, err);
+    if (rc == LX_OK && (rc = tell_doomed(g, err)) == LX_OK &&
         (rc = find_unreached(g, files, err)) == LX_OK &&
         (rc = pack_tails(g, err)) == LX_OK && g->options->prunes)
         rc = remove_rows(g, err);
+    return rc;
+}
+
+/* One that only tells writes nothing: it wants no more than to see all as of one moment. */
+static int look(gc *g, hashes *files, lx_error *err)
+{
+    lx_store *s = g->store;
+    bool is_ours = false;
+    int rc;
+
+    pthread_mutex_lock(&s->mutex);
+    if ((rc = store__begin_reading(&is_ours, s, err)) == LX_OK)
+        rc = collect(g, files, err);
+    store__end_reading(s, is_ours);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+static int remove_all(gc *g, hashes *files, lx_error *err)
+{
+    int rc = store__begin(g->store, err);
+
+    if (rc == LX_OK)
+        rc = store__end(g->store, collect(g, files, err), err);
     return rc;
 }
 
@@ -358,14 +481,18 @@ int lx_store_gc(lx_gc_report *out, lx_store *store, const lx_gc_options *options
                 void (*tell)(void *context, const char *line), void *context,
                 lx_error *err)
 {
-    gc g = {store, options, out, options->now > 0 ? options->now : store__now(),
-            tell,  context};
+    gc g = {.store = store,
+            .options = options,
+            .report = out,
+            .now = options->now > 0 ? options->now : store__now(),
+            .tell = tell,
+            .context = context};
     hashes files = {0};
     int rc;
 
     *out = (lx_gc_report){0};
-    if ((rc = store__begin(store, err)) == LX_OK)
-        rc = store__end(store, collect(&g, &files, err), err);
+    if ((rc = mark_unlocked(&g, err)) == LX_OK)
+        rc = options->prunes ? remove_all(&g, &files, err) : look(&g, &files, err);
     if (rc == LX_OK)
         rc = remove_files(&g, &files, err);
     if (rc == LX_OK && options->prunes)

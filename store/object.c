@@ -155,10 +155,9 @@ static void append(store__batch *batch, store__object *o)
     batch->last = &o->next;
 }
 
-static int stage_known(store__batch *batch, const lx_hash *hash, size_t size,
-                       lx_error *err)
+int store__batch_known(store__batch *batch, const lx_hash *hash, lx_error *err)
 {
-    store__object *o = new_object(hash, size, 0);
+    store__object *o = new_object(hash, 0, 0);
     if (!o)
         return lx_oom(err);
     o->is_known = true;
@@ -183,7 +182,7 @@ int store__batch_put(lx_hash *out, store__batch *batch, const void *data, size_t
     if ((rc = lx_object_exists(&is_known, s, out, err)) < 0)
         return rc;
     if (is_known)
-        return stage_known(batch, out, n, err);
+        return store__batch_known(batch, out, err);
     if ((rc = encode(&o, out, data, n, err)) < 0)
         return rc;
     /* Invariant (3): the file is durable under its name before the row that names it. */
@@ -289,7 +288,7 @@ int store__batch_put_file(lx_hash *out, int64_t *size, store__batch *batch,
     if ((rc = lx_file_hash(out, path, err)) < 0 ||
         (rc = lx_object_exists(&is_known, batch->store, out, err)) < 0)
         return rc;
-    return is_known ? stage_known(batch, out, (size_t)st.st_size, err)
+    return is_known ? store__batch_known(batch, out, err)
                     : stage_large(batch, out, path, err);
 }
 
@@ -398,20 +397,79 @@ static int unpack(lx_str *out, size_t size, int encoding, const void *data, size
     return store__zstd_is_oom(got) ? lx_oom(err) : lx_str_check(out, err);
 }
 
-static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
-                     const lx_hash *hash, lx_error *err)
+/* The row says how the file is encoded, but two processes that put the same bytes at the same moment by two
+ * ways (whole, or piece by piece) write one row and two files, of which the later stays: the hash decides. */
+static int encoding_of_file(int encoding, size_t size, const void *head, size_t n_head,
+                            size_t n)
+{
+    bool is_frame = ZSTD_getFrameContentSize(head, n_head) == size;
+
+    return encoding == RAW && n != size && is_frame     ? ZSTD
+           : encoding == ZSTD && n == size && !is_frame ? RAW
+                                                        : encoding;
+}
+
+static ssize_t read_piece(int fd, char *to, size_t n)
+{
+    size_t done = 0;
+
+    while (done < n) {
+        ssize_t got = lx_io_get()->read(fd, to + done, n - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+static int open_object(int *fd, size_t *n, const lx_store *s, const lx_hash *hash,
+                       lx_error *err)
 {
     lx_str path = LX_STR_INIT;
-    lx_mapping map;
     int rc;
 
     store__object_path(&path, s, hash);
     if ((rc = lx_str_check(&path, err)) == LX_OK &&
-        (rc = lx_file_map(&map, lx_str_text(&path), err)) == LX_OK) {
-        rc = unpack(out, size, encoding, map.data, map.size, err);
-        lx_file_unmap(&map);
-    }
+        (rc = lx_file_open_regular(fd, n, lx_str_text(&path), err)) < 0)
+        lx_within(err, "%s", lx_str_text(&path));
     lx_str_release(&path);
+    return rc;
+}
+
+/* Read and not mapped: a sector that cannot be read is an error then, and not the end of the process. */
+static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
+                     const lx_hash *hash, lx_error *err)
+{
+    lx_str bytes = LX_STR_INIT;
+    ssize_t got;
+    size_t n;
+    int fd, rc;
+
+    if ((rc = open_object(&fd, &n, s, hash, err)) < 0)
+        return rc;
+    if (!(bytes.data = lx_alloc(n + 1)))
+        rc = lx_oom(err);
+    else if ((got = read_piece(fd, bytes.data, n)) < 0)
+        rc = lx_fail_errno(err, errno, "cannot read its file");
+    else {
+        bytes.len = (size_t)got;
+        bytes.capacity = n + 1;
+        bytes.data[bytes.len] = '\0';
+    }
+    lx_io_get()->close(fd);
+    if (rc == LX_OK &&
+        encoding_of_file(encoding, size, bytes.data, bytes.len, bytes.len) == RAW) {
+        lx_str_release(out);
+        *out = bytes;
+        return LX_OK;
+    }
+    if (rc == LX_OK)
+        rc = unpack(out, size, ZSTD, bytes.data, bytes.len, err);
+    lx_str_release(&bytes);
     return rc;
 }
 
@@ -442,6 +500,21 @@ static int load(lx_str *out, lx_store *s, const lx_hash *hash, lx_error *err)
     return rc;
 }
 
+static int verify(const lx_store *s, const lx_hash *got, const lx_hash *hash,
+                  lx_error *err)
+{
+    char hex[LX_HASH_HEX + 1];
+
+    if (lx_hash_equal(got, hash))
+        return LX_OK;
+    lx_hash_hex(hex, hash);
+    return lx_fail(
+        err, LX_EFORMAT,
+        "%s: object %s is damaged: its bytes hash to another name; lx fsck lists "
+        "all that are",
+        s->path, hex);
+}
+
 int lx_object_get(lx_str *out, lx_store *s, const lx_hash *hash, lx_error *err)
 {
     char hex[LX_HASH_HEX + 1];
@@ -455,13 +528,7 @@ int lx_object_get(lx_str *out, lx_store *s, const lx_hash *hash, lx_error *err)
         return rc;
     }
     got = lx_sha256_of(lx_str_text(out), out->len);
-    if (!lx_hash_equal(&got, hash))
-        return lx_fail(
-            err, LX_EFORMAT,
-            "%s: object %s is damaged: its bytes hash to another name; lx fsck lists "
-            "all that are",
-            s->path, hex);
-    return LX_OK;
+    return verify(s, &got, hash, err);
 }
 
 int lx_object_get_file(lx_store *s, const lx_hash *hash, const char *path, lx_error *err)
@@ -472,6 +539,126 @@ int lx_object_get_file(lx_store *s, const lx_hash *hash, const char *path, lx_er
         rc = lx_file_write(path, lx_str_text(&bytes), bytes.len, err);
     lx_str_release(&bytes);
     return rc;
+}
+
+/* ---- reading piece by piece ------------------------------------------------------- */
+
+typedef struct stream {
+    store__see see;
+    void *context;
+    bool has_seen_enough;
+    lx_sha256 hash;
+} stream;
+
+static int pass(stream *t, const void *bytes, size_t n, lx_error *err)
+{
+    int rc = t->has_seen_enough || !n ? LX_OK : t->see(t->context, bytes, n, err);
+
+    t->has_seen_enough |= rc > 0;
+    lx_sha256_update(&t->hash, bytes, n);
+    return rc < 0 ? rc : LX_OK;
+}
+
+static int stream_raw(stream *t, int fd, char *piece, size_t n, lx_error *err)
+{
+    ssize_t got = (ssize_t)n;
+    int rc = LX_OK;
+
+    while (rc == LX_OK && got > 0 && !t->has_seen_enough)
+        if ((rc = pass(t, piece, (size_t)got, err)) == LX_OK &&
+            (got = read_piece(fd, piece, PIECE)) < 0)
+            rc = lx_fail_errno(err, errno, "cannot read its file");
+    return rc;
+}
+
+static int stream_packed(stream *t, int fd, char *piece, size_t n, lx_error *err)
+{
+    ZSTD_DCtx *unpacker = ZSTD_createDCtx();
+    char *raw = lx_alloc(PIECE);
+    int rc = unpacker && raw ? LX_OK : lx_oom(err);
+    ssize_t got = (ssize_t)n;
+
+    while (rc == LX_OK && got > 0) {
+        ZSTD_inBuffer in = {piece, (size_t)got, 0};
+        ZSTD_outBuffer out = {raw, PIECE, 0};
+        do {
+            size_t left;
+            out.pos = 0;
+            left = ZSTD_decompressStream(unpacker, &out, &in);
+            if (ZSTD_isError(left))
+                rc = store__zstd_is_oom(left)
+                         ? lx_oom(err)
+                         : lx_fail(err, LX_EFORMAT, "its compressed bytes are damaged");
+            else
+                rc = pass(t, raw, out.pos, err);
+        } while (rc == LX_OK && (in.pos < in.size || out.pos == PIECE));
+        if (rc == LX_OK && (got = read_piece(fd, piece, PIECE)) < 0)
+            rc = lx_fail_errno(err, errno, "cannot read its file");
+    }
+    ZSTD_freeDCtx(unpacker);
+    lx_free(raw);
+    return rc;
+}
+
+static int stream_file(stream *t, lx_store *s, const lx_hash *hash, size_t size,
+                       int encoding, lx_error *err)
+{
+    char *piece = lx_alloc(PIECE);
+    ssize_t got;
+    size_t n;
+    int fd, rc;
+
+    if (!piece)
+        return lx_oom(err);
+    if ((rc = open_object(&fd, &n, s, hash, err)) == LX_OK) {
+        if ((got = read_piece(fd, piece, PIECE)) < 0)
+            rc = lx_fail_errno(err, errno, "cannot read its file");
+        else if (encoding_of_file(encoding, size, piece, (size_t)got, n) == RAW)
+            rc = stream_raw(t, fd, piece, (size_t)got, err);
+        else {
+            rc = stream_packed(t, fd, piece, (size_t)got, err);
+            t->has_seen_enough = false; /* all of it was read: it is verified */
+        }
+        lx_io_get()->close(fd);
+    }
+    lx_free(piece);
+    return rc;
+}
+
+int store__object_stream(lx_store *s, const lx_hash *hash, store__see see, void *context,
+                         lx_error *err)
+{
+    stream t = {.see = see, .context = context};
+    char hex[LX_HASH_HEX + 1];
+    lx_hash got;
+    sqlite3_stmt *stmt;
+    int64_t size = -1;
+    int encoding = RAW;
+    int rc = store__query(
+        &stmt, s, err, "SELECT size, encoding FROM object WHERE hash=?1 AND data IS NULL",
+        "h", hash);
+
+    if (store__row(&rc, s, stmt, err)) {
+        size = sqlite3_column_int64(stmt, 0);
+        encoding = sqlite3_column_int(stmt, 1);
+    }
+    store__finish(s, stmt);
+    if (rc < 0)
+        return rc;
+    if (size < 0) { /* in its row, or it cannot be at all */
+        lx_str bytes = LX_STR_INIT;
+        if ((rc = lx_object_get(&bytes, s, hash, err)) == LX_OK && bytes.len)
+            rc = see(context, bytes.data, bytes.len, err);
+        lx_str_release(&bytes);
+        return rc < 0 ? rc : LX_OK;
+    }
+    lx_sha256_init(&t.hash);
+    if ((rc = stream_file(&t, s, hash, (size_t)size, encoding, err)) < 0) {
+        lx_hash_hex(hex, hash);
+        lx_within(err, "object %s", hex);
+    }
+    got = lx_sha256_final(&t.hash);
+    return rc < 0 || t.has_seen_enough ? rc : verify(s, &got, hash, err);
 }
 
 /* ---- in the place of a damaged one ------------------------------------------------ */

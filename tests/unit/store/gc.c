@@ -213,24 +213,85 @@ static void test_store_gc__names_in_texts_keep_what_they_name(void **state)
         assert_int_equal(is_there(&hashes[i]), i == 0 || i == 3);
 }
 
-/* A file of many megabytes is no text that names others. */
-static void test_store_gc__a_large_file_is_not_read(void **state)
+/* `n` bytes of text with a name at its end, in an object and in a file. */
+static char *large_text(const lx_hash *named, size_t n)
 {
-    char path[96], hex[LX_HASH_HEX + 1];
+    char *text = malloc(n + 1);
+
+    assert_non_null(text);
+    memset(text, ' ', n);
+    text[0] = '{';
+    lx_hash_hex(text + n - LX_HASH_HEX, named);
+    return text;
+}
+
+/* A folder of 90,000 captions is a text of 20 MB: what it names stays, whichever way it came. */
+static void test_store_gc__large_texts_keep_what_they_name(void **state)
+{
+    enum { SIZE = 17 << 20 };
+    char path[96], *text;
     lx_artifact a = {.role = "state", .name = "s", .step = -1, .path = path};
-    lx_hash named, large;
+    lx_hash named[2], large;
     lx_error err = {0};
 
     (void)state;
-    lx_assert_ok(lx_object_put(&named, store, "named", 5, &err), &err);
-    lx_hash_hex(hex, &named);
-    snprintf(path, sizeof path, "%s/large.json", folder);
-    lx_assert_shell("printf '[\"%s\"]' >'%s' && truncate -s 17M '%s'", hex, path, path);
     name_in_spec("{}");
-    lx_assert_ok(lx_run_attach(&large, store, 1, &a, &err), &err);
+    snprintf(path, sizeof path, "%s/large.json", folder);
+    for (int i = 0; i < 2; i++) {
+        lx_assert_ok(lx_object_put(&named[i], store, "named" + i, 5 - (size_t)i, &err),
+                     &err);
+        text = large_text(&named[i], SIZE);
+        lx_assert_ok(lx_file_write(path, text, SIZE, &err), &err);
+        a.data = i ? text : NULL; /* compressed, else as it is */
+        a.n = i ? SIZE : 0;
+        lx_assert_ok(lx_run_attach(&large, store, 1, &a, &err), &err);
+        free(text);
+        collect(true, later);
+        assert_true(is_there(&large) && is_there(&named[i]));
+    }
+    assert_true(is_there(&named[0]));
+}
+
+/* A name that lies across two pieces of the reading. */
+static void test_store_gc__names_at_any_place_of_large_texts(void **state)
+{
+    enum { PIECE = 1 << 18, SIZE = 17 << 20 };
+    char path[96], *text;
+    lx_artifact a = {.role = "state", .name = "s", .step = -1, .path = path};
+    lx_hash named;
+    lx_error err = {0};
+
+    (void)state;
+    name_in_spec("{}");
+    lx_assert_ok(lx_object_put(&named, store, "named", 5, &err), &err);
+    snprintf(path, sizeof path, "%s/large.json", folder);
+    text = large_text(&named, SIZE);
+    memmove(text + PIECE - 20, text + SIZE - LX_HASH_HEX, LX_HASH_HEX);
+    memset(text + SIZE - LX_HASH_HEX, ' ', LX_HASH_HEX);
+    lx_assert_ok(lx_file_write(path, text, SIZE, &err), &err);
+    free(text);
+    lx_assert_ok(lx_run_attach(NULL, store, 1, &a, &err), &err);
     collect(true, later);
-    assert_true(is_there(&large));
-    assert_false(is_there(&named));
+    assert_true(is_there(&named));
+}
+
+/* Weights and pictures name nothing, and are not read to their ends. */
+static void test_store_gc__what_is_no_text_is_not_read(void **state)
+{
+    const lx_gc_options options = {.prunes = true, .keep_days = 14, .now = later};
+    lx_str path = LX_STR_INIT;
+    lx_gc_report report;
+    lx_hash weights;
+    lx_error err = {0};
+
+    (void)state;
+    add_run("keep", &weights);
+    store__object_path(&path, store, &weights);
+    lx_assert_shell("printf x | dd of='%s' bs=1 seek=99000 conv=notrunc status=none",
+                    path.data);
+    lx_str_release(&path);
+    lx_assert_ok(lx_store_gc(&report, store, &options, ignore_line, NULL, &err), &err);
+    assert_true(is_there(&weights));
 }
 
 /* A damaged text may have named anything. */
@@ -343,6 +404,73 @@ static void test_store_gc__what_is_put_meanwhile_stays(void **state)
     lx_str_release(&bytes);
 }
 
+/* One that only tells leaves the lock to others. */
+static void test_store_gc__a_look_takes_no_lock(void **state)
+{
+    const lx_gc_options options = {.keep_days = 14, .now = later};
+    lx_io io = lx_io_system;
+    lx_gc_report report;
+    lx_hash hash;
+    lx_error err = {0};
+
+    (void)state;
+    put_noise(&hash);
+    add_run("keep", &hash);
+    io.lock = meddling_lock;
+    n_locks = meddles_at = refuses_at = 0;
+    lx_io_set(&io);
+    lx_assert_ok(lx_store_gc(&report, store, &options, ignore_line, NULL, &err), &err);
+    lx_io_set(NULL);
+    assert_int_equal(report.n_objects, 1);
+    assert_int_equal(n_locks, 0);
+}
+
+static const char *spec_meanwhile;
+
+static int recording_lock(int fd, int exclusive, int wait)
+{
+    const lx_run_start start = {.name = "b", .kind = "train", .spec = spec_meanwhile};
+    lx_store *other;
+    lx_run *run;
+
+    if (n_locks++ == 0) {
+        lx_io_set(NULL);
+        assert_int_equal(lx_store_open(&other, folder, false, NULL), 0);
+        assert_int_equal(lx_run_begin(&run, other, &start, NULL), 0);
+        assert_int_equal(lx_run_end(run, "finished", NULL, NULL), 0);
+        lx_store_close(other);
+    }
+    return lx_io_system.lock(fd, exclusive, wait);
+}
+
+/* Between the reading of all that is reached and the lock a run begins, and names what nobody had named. */
+static void test_store_gc__what_is_named_meanwhile_stays(void **state)
+{
+    const lx_gc_options options = {.prunes = true, .keep_days = 14, .now = later};
+    char hex[LX_HASH_HEX + 1], text[100];
+    lx_io io = lx_io_system;
+    lx_gc_report report;
+    lx_hash old, stray, spec;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_object_put(&old, store, "old", 3, &err), &err);
+    lx_assert_ok(lx_object_put(&stray, store, "stray", 5, &err), &err);
+    lx_hash_hex(hex, &old);
+    snprintf(text, sizeof text, "[\"%s\"]", hex);
+    spec_meanwhile = text;
+    spec = lx_sha256_of(text, strlen(text));
+    io.lock = recording_lock;
+    n_locks = 0;
+    lx_io_set(&io);
+    lx_assert_ok(lx_store_gc(&report, store, &options, ignore_line, NULL, &err), &err);
+    lx_io_set(NULL);
+    assert_true(is_there(&spec) && is_there(&old));
+    assert_false(is_there(&stray));
+    collect(true, later);
+    assert_true(is_there(&spec) && is_there(&old));
+}
+
 /* Each lock of it refused once: an error, and the next try ends it. */
 static void test_store_gc__locks_that_are_refused(void **state)
 {
@@ -395,10 +523,14 @@ int main(void)
         TEST(test_store_gc__what_is_put_again_is_young),
         TEST(test_store_gc__files_of_a_crash_go_when_they_are_old),
         TEST(test_store_gc__names_in_texts_keep_what_they_name),
-        TEST(test_store_gc__a_large_file_is_not_read),
+        TEST(test_store_gc__large_texts_keep_what_they_name),
+        TEST(test_store_gc__names_at_any_place_of_large_texts),
+        TEST(test_store_gc__what_is_no_text_is_not_read),
         TEST(test_store_gc__nothing_goes_from_a_damaged_store),
         TEST(test_store_gc__tails_of_the_living_stay),
         TEST(test_store_gc__what_is_put_meanwhile_stays),
+        TEST(test_store_gc__a_look_takes_no_lock),
+        TEST(test_store_gc__what_is_named_meanwhile_stays),
         TEST(test_store_gc__locks_that_are_refused),
         TEST(test_store_gc__files_that_are_gone_already),
     };

@@ -342,6 +342,60 @@ static void test_store_object__runs_that_have_ended_or_never_were(void **state)
     assert_int_equal(lx_run_attach(&hash, store, 1, &a, &err), LX_ENOTFOUND);
 }
 
+static void ignore_line(void *context, const char *line)
+{
+    (void)context;
+    (void)line;
+}
+
+/* Two processes put the same large text at the same moment, one from memory and one as a file: whichever is first with
+ * its file and with its row, it is sound. */
+static void test_store_object__two_ways_at_the_same_moment(void **state)
+{
+    enum { SIZE = (16 << 20) + 1 };
+    char path[96], *text = malloc(SIZE);
+    lx_str bytes = LX_STR_INIT;
+    lx_check_report report;
+    lx_error err = {0};
+
+    (void)state;
+    assert_non_null(text);
+    snprintf(path, sizeof path, "%s/large.txt", folder);
+    for (int i = 0; i < 4; i++) {
+        store__batch whole = store__batch_of(store), pieces = whole;
+        bool file_last = i & 1, file_wins = i & 2;
+        lx_hash hash, same;
+        int64_t size;
+
+        for (uint32_t k = 0, x = (uint32_t)i; k < SIZE; k++)
+            text[k] = (char)('a' + ((x = x * 1664525 + 1013904223) >> 28));
+        lx_assert_ok(lx_file_write(path, text, SIZE, &err), &err);
+        if (file_last)
+            lx_assert_ok(store__batch_put(&hash, &whole, text, SIZE, &err), &err);
+        lx_assert_ok(store__batch_put_file(&same, &size, &pieces, path, &err), &err);
+        if (!file_last)
+            lx_assert_ok(store__batch_put(&hash, &whole, text, SIZE, &err), &err);
+        for (int k = 0; k < 2; k++) {
+            lx_assert_ok(store__begin(store, &err), &err);
+            lx_assert_ok(store__end(store,
+                                    store__batch_add(
+                                        (k == 0) == file_wins ? &pieces : &whole, &err),
+                                    &err),
+                         &err);
+        }
+        store__batch_release(&whole);
+        store__batch_release(&pieces);
+        assert_true(lx_hash_equal(&hash, &same));
+        lx_assert_ok(lx_object_get(&bytes, store, &hash, &err), &err);
+        assert_int_equal(bytes.len, SIZE);
+        assert_memory_equal(bytes.data, text, SIZE);
+    }
+    lx_assert_ok(lx_store_check(&report, store, ignore_line, NULL, &err), &err);
+    assert_int_equal(report.n_problems, 0);
+    lx_str_release(&bytes);
+    free(text);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -349,6 +403,7 @@ int main(void)
         TEST(test_store_object__a_file_that_changes_while_it_is_read),
         TEST(test_store_object__no_room_is_no_failed_write),
         TEST(test_store_object__gc_at_the_very_moment),
+        TEST(test_store_object__two_ways_at_the_same_moment),
         TEST(test_store_object__known_ones_stay_young),
         TEST(test_store_object__an_origin_is_recorded_once),
         TEST(test_store_object__rows_that_cannot_be),
