@@ -160,7 +160,8 @@ int lx_run_artifact(lx_run *run, const char *role, const char *name, const void 
                     size_t n, int64_t step, lx_error *err);
 
 /* status "finished", "interrupted", "failed" with the error's text. Closes the run in any
- * case: after an error it will be seen as interrupted. */
+ * case: after an error it will be seen as interrupted. LX_EUSAGE: someone else has ended
+ * it meanwhile; that end holds, and what was logged here is durable. */
 int lx_run_end(lx_run *run, const char *status, const char *message, lx_error *err);
 /* The same with the time of the end, seconds since 1970. */
 int lx_run_end_at(lx_run *run, const char *status, const char *message, double ended,
