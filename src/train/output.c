@@ -82,10 +82,8 @@ static int save(lx_output *o, const lx_str *path, int epoch, int64_t step, bool 
     if (o->metadata->failed)
         return lx_oom(err);
     if ((rc = write_file(report.path, o, err)) < 0 ||
-        (rc = lx_file_hash(&hash, report.path, err)) < 0) {
-        lx_within(err, "%s", report.path);
+        (rc = lx_file_hash(&hash, report.path, err)) < 0)
         return rc;
-    }
     lx_hash_hex(hex, &hash);
     report.sha256 = hex;
     if (o->observer->on_checkpoint)
@@ -151,6 +149,17 @@ int lx_output_last(lx_output *o, int epoch, int64_t step, lx_error *err)
     rc = save(o, &path, epoch, step, true, err);
     lx_str_release(&path);
     return rc;
+}
+
+bool lx_output_has_last(const lx_output *o)
+{
+    lx_str path = LX_STR_INIT;
+    bool is_there;
+
+    last_path(&path, o->config);
+    is_there = path.failed || lx_file_exists(lx_str_text(&path));
+    lx_str_release(&path);
+    return is_there;
 }
 
 /* ---- states ----------------------------------------------------------------------- */

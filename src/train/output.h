@@ -39,5 +39,6 @@ int lx_output_autosave_path(lx_str *path, const lx_train_config *config, lx_erro
 
 /* The final file; also what an interrupted training leaves. */
 int lx_output_last(lx_output *output, int epoch, int64_t step, lx_error *err);
+bool lx_output_has_last(const lx_output *output); /* is a file of its name there? */
 
 #endif

@@ -71,6 +71,7 @@ struct lx_train {
 
     lx_train_progress at;
     double autosaved; /* when, by the monotonic clock */
+    int64_t kept_step; /* of the newest of this training's own NAME-autosave; 0 = there is none */
 };
 
 /* Chunks of 75 tokens a caption. */

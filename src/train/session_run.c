@@ -24,6 +24,37 @@ static bool is_time_to_autosave(const lx_train *t)
     return minutes != 0 && lx_train__seconds() - t->autosaved >= minutes * 60;
 }
 
+static int autosave(lx_train *t, lx_error *err)
+{
+    int rc = lx_output_autosave(&t->output, err);
+
+    t->kept_step = rc == LX_OK ? t->at.step : t->kept_step;
+    return rc;
+}
+
+/* After a step something could not be saved or shown, and the training ends: with a state, if there is room
+ * for one, and it is said where the newest one is. Returns rc. */
+static int keep(lx_train *t, int rc, lx_error *err)
+{
+    lx_str state = LX_STR_INIT;
+    lx_error why;
+
+    if (rc == LX_OK)
+        return rc;
+    if (t->kept_step < t->at.step && show_averages(t, false, NULL) == LX_OK)
+        autosave(t, NULL);
+    if (err && t->kept_step &&
+        lx_output_autosave_path(&state, t->config, NULL) == LX_OK) {
+        why = *err;
+        lx_fail(err, rc,
+                "%s; what was trained up to step %lld is kept: once that is mended, lx "
+                "resume goes on from %s",
+                why.text, (long long)t->kept_step, lx_str_text(&state));
+    }
+    lx_str_release(&state);
+    return rc;
+}
+
 /* Does anybody look at the values after this step? */
 static bool is_anything_due(const lx_train *t)
 {
@@ -64,9 +95,9 @@ static int save_step(lx_train *t, lx_error *err)
         rc = lx_output_step_state(&t->output, t->at.step, err);
     if (rc == LX_OK && is_time_to_autosave(t)) {
         t->autosaved = lx_train__seconds();
-        rc = lx_output_autosave(&t->output, err);
+        rc = autosave(t, err);
     }
-    return rc;
+    return keep(t, rc, err);
 }
 
 /* The micro-steps of one update, and the update. Where the device does both, this only queues them, and
@@ -107,14 +138,10 @@ static int one_step(lx_train *t, lx_error *err)
     return save_step(t, err);
 }
 
-static int end_epoch(lx_train *t, lx_error *err)
+static int finish_epoch(lx_train *t, lx_error *err)
 {
-    int rc = lx_train__catch_up(t, err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    t->at.epoch++;
-    t->at.batch = 0;
     if (t->validation && lx_validation_after_epoch(t->config, (int)t->at.epoch) &&
         (rc = validate(t, true, err)) < 0)
         return rc;
@@ -128,6 +155,17 @@ static int end_epoch(lx_train *t, lx_error *err)
             LX_OK)
         rc = show_averages(t, false, err);
     return rc < 0 ? rc : lx_output_epoch_state(&t->output, (int)t->at.epoch, err);
+}
+
+static int end_epoch(lx_train *t, lx_error *err)
+{
+    int rc = lx_train__catch_up(t, err);
+
+    if (rc < 0)
+        return rc;
+    t->at.epoch++;
+    t->at.batch = 0;
+    return keep(t, finish_epoch(t, err), err);
 }
 
 /* To the end of the epoch or of all steps; a wish to stop is looked at between steps. */
@@ -163,12 +201,28 @@ static int start(lx_train *t, lx_error *err)
     rc = t->updater ? lx_updater_send(t->updater, err) : lx_lora_send(t->lora, err);
     if (rc < 0)
         return rc;
-    if (t->at.step >= t->count.total_steps)
+    if (t->at.step > t->count.total_steps ||
+        (t->at.step == t->count.total_steps && lx_output_has_last(&t->output)))
         return lx_fail(
             err, LX_EUSAGE,
             "--resume: the state is at step %lld of %lld: nothing is left to train",
             (long long)t->at.step, (long long)t->count.total_steps);
     return LX_OK;
+}
+
+/* The LoRA, which is smaller than the state that was saved before it (state_rc) and is tried where that failed. */
+static int save_last(lx_train *t, int state_rc, lx_error *err)
+{
+    lx_error why = {0};
+    int rc = show_averages(t, true, &why);
+
+    if (rc == LX_OK && t->at.step > 0)
+        rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, &why);
+    if (state_rc == LX_OK)
+        return keep(t, lx_fail_as(err, rc, &why), err);
+    if (rc == LX_OK && t->at.step > 0)
+        lx_within(err, "the LoRA is saved, but not its state");
+    return keep(t, state_rc, err);
 }
 
 /* What an interrupted training leaves: the LoRA as it is, and the state to go on from. */
@@ -179,13 +233,7 @@ static int stop(lx_train *t, lx_error *err)
 
     if (rc < 0)
         return rc;
-    if (t->at.step > 0) {
-        if ((rc = lx_output_autosave(&t->output, err)) < 0)
-            return rc;
-        if ((rc = show_averages(t, true, err)) == LX_OK)
-            rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err);
-    }
-    if (rc < 0)
+    if (t->at.step > 0 && (rc = save_last(t, autosave(t, err), err)) < 0)
         return rc;
     lx_output_autosave_path(&state, t->config, NULL);
     lx_fail(err, LX_EINTERRUPTED, "stopped after step %lld of %lld%s%s",
@@ -207,11 +255,8 @@ int lx_train_run(lx_train *t, lx_error *err)
         return rc;
     if (is_stopped)
         return stop(t, err);
-    if ((rc = lx_output_last_state(&t->output, err)) < 0 ||
-        (rc = show_averages(t, true, err)) < 0) /* nothing is trained after this */
-        return rc;
-    if (t->at.step > 0 &&
-        (rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, err)) < 0)
+    /* nothing is trained after this */
+    if ((rc = save_last(t, lx_output_last_state(&t->output, err), err)) < 0)
         return rc;
     lx_output_end_autosave(&t->output);
     return LX_OK;

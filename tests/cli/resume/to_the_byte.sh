@@ -33,7 +33,7 @@ $LX train $flags --output_dir x --resume whole/a-step00000008-state --network_di
 echo $?
 $LX train $flags --output_dir x --resume whole
 echo $?
-$LX train $flags --output_dir x --resume whole/a-step00000012-state
+$LX train $flags --output_dir whole --output_name a --resume whole/a-step00000012-state
 echo $?
 mkdir peer && echo '{"current_epoch": 1, "current_step": 4}' >peer/train_state.json
 $LX train $flags --output_dir x --resume peer
@@ -43,3 +43,12 @@ $LX train $flags --output_dir x --resume whole/a-step00000004-state
 echo $?
 $LX resume nothing
 echo $?
+# The last file cannot be written: what was trained is kept, and going on from there writes it.
+mkdir -p blocked/a.safetensors
+$LX train $flags --output_dir blocked --output_name a >/dev/null
+echo $?
+rmdir blocked/a.safetensors
+$LX resume a --quiet >/dev/null
+echo $?
+[ "$(tensors whole/a.safetensors)" = "$(tensors blocked/a.safetensors)" ] && echo "the same tensors"
+[ -e blocked/a-autosave ] || echo "no autosave is left"
