@@ -86,8 +86,9 @@ void lx_message(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
 const char *lx_safe(lx_cli *cli, const char *text);
 
 /*
- * Ctrl-C and SIGTERM: the first sets a flag, the second leaves at once with 130. A command that
- * never installs them dies of the first, as usual.
+ * Ctrl-C and SIGTERM: the first sets a flag, the second leaves at once with 130. SIGHUP (the terminal was closed)
+ * sets the flag, too, and never counts as a second one; who was started with it ignored (nohup) goes on ignoring
+ * it. A command that never installs them dies of the first, as usual.
  */
 void lx_signals_install(void);
 int lx_signals_pending(void); /* 0, or the number of the signal */

@@ -138,12 +138,13 @@ const lx_command lx_cmd_resume = {
     .name = "resume",
     .summary = "go on with an interrupted training",
     .usage = "RUN [-- flags of lx train ...]",
-    .help = "Takes up a training that was stopped by Ctrl-C, a crash or a power cut, "
-            "from the newest\n"
-            "state that it left, and ends with the very bytes it would have ended with. "
-            "Ctrl-C leaves a\n"
-            "state; so does every --autosave_minutes (10) and every save under "
-            "--save_state.\n"
+    .help = "Takes up a training that was stopped by Ctrl-C, a closed terminal, a crash or a "
+            "power cut,\n"
+            "from the newest state that it left, and ends with the very bytes it would have "
+            "ended with.\n"
+            "Ctrl-C and a closed terminal leave a state; so does every --autosave_minutes "
+            "(10) and\n"
+            "every save under --save_state.\n"
             "\n"
             "Examples:\n"
             "  lx resume hifumi\n"

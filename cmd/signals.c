@@ -8,11 +8,14 @@
 static volatile sig_atomic_t pending;
 static volatile sig_atomic_t resized;
 
+/* A closed terminal may hang up twice, by the kernel and by the shell, and what ends a session may ask to stop after
+ * that: nobody is impatient there, and what is being saved has its time. */
 static void on_stop(int number)
 {
-    if (pending)
+    if (pending && pending != SIGHUP && number != SIGHUP)
         _exit(130); /* the store survives this: it survives kill -9 */
-    pending = number;
+    if (!pending || pending == SIGHUP)
+        pending = number;
 }
 
 static void on_resize(int number)
@@ -23,7 +26,7 @@ static void on_resize(int number)
 
 void lx_signals_install(void)
 {
-    struct sigaction action;
+    struct sigaction action, before;
 
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
@@ -32,6 +35,8 @@ void lx_signals_install(void)
     action.sa_handler = on_stop;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* nohup */
+        sigaction(SIGHUP, &action, NULL);
     action.sa_handler = on_resize;
     sigaction(SIGWINCH, &action, NULL);
 }

@@ -32,4 +32,19 @@ for name in stopped killed; do
     "$LX" show --json $name >show || { cat show; exit 1; }
     grep -q '"interrupted"' show && grep -q '"loss"' show || { cat show; exit 1; }
 done
+# A closed terminal stops as Ctrl-C does, though it hang up twice; under nohup it is ignored.
+start hungup
+kill -HUP $pid; kill -HUP $pid
+wait $pid
+[ $? -eq 130 ] && [ -s hungup/hungup.safetensors ] && [ -s hungup/hungup-autosave/state.safetensors ] || { cat hungup.err; exit 1; }
+grep -q 'goes on from hungup/hungup-autosave' hungup.err || { cat hungup.err; exit 1; }
+(
+    trap '' HUP
+    start ignoring
+    kill -HUP $pid
+    sleep 0.3
+    kill -TERM $pid
+    wait $pid
+    [ $? -eq 130 ] && [ -s ignoring/ignoring.safetensors ] && "$LX" show --json ignoring | grep -q '"interrupted"'
+) || { cat ignoring.err; exit 1; }
 "$LX" fsck

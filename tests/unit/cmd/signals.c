@@ -38,6 +38,40 @@ static void two_signals(void)
     raise(SIGINT);
 }
 
+/* By the kernel, by the shell, and by whoever ends the session. */
+static void hung_up(void)
+{
+    lx_signals_install();
+    raise(SIGHUP);
+    raise(SIGHUP);
+    raise(SIGTERM);
+    _exit(lx_signals_pending() == SIGTERM ? 0 : 1);
+}
+
+static void hung_up_while_stopping(void)
+{
+    lx_signals_install();
+    raise(SIGINT);
+    raise(SIGHUP);
+    _exit(lx_signals_pending() == SIGINT ? 0 : 1);
+}
+
+static void impatient_after_all(void)
+{
+    lx_signals_install();
+    raise(SIGHUP);
+    raise(SIGTERM);
+    raise(SIGTERM);
+}
+
+static void without_hangup(void)
+{
+    signal(SIGHUP, SIG_IGN);
+    lx_signals_install();
+    raise(SIGHUP);
+    _exit(lx_signals_pending() == 0 ? 0 : 1);
+}
+
 static void resize(void)
 {
     bool first;
@@ -74,6 +108,18 @@ static void test_signals__the_second_leaves_at_once_with_130(void **state)
     assert_int_equal(WEXITSTATUS(status), 130);
 }
 
+static void test_signals__a_closed_terminal_stops_and_leaves_time_to_save(void **state)
+{
+    assert_int_equal(status_of_child(hung_up), 0);
+    assert_int_equal(status_of_child(hung_up_while_stopping), 0);
+    assert_int_equal(WEXITSTATUS(status_of_child(impatient_after_all)), 130);
+}
+
+static void test_signals__nohup_is_obeyed(void **state)
+{
+    assert_int_equal(status_of_child(without_hangup), 0);
+}
+
 static void test_signals__a_resize_is_told_once_and_stops_nothing(void **state)
 {
     assert_int_equal(WEXITSTATUS(status_of_child(resize)), 0);
@@ -92,6 +138,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signals__the_first_sets_a_flag),
         cmocka_unit_test(test_signals__the_second_leaves_at_once_with_130),
+        cmocka_unit_test(test_signals__a_closed_terminal_stops_and_leaves_time_to_save),
+        cmocka_unit_test(test_signals__nohup_is_obeyed),
         cmocka_unit_test(test_signals__a_resize_is_told_once_and_stops_nothing),
         cmocka_unit_test(test_signals__a_closed_pipe_ends_the_process_only_when_asked),
     };
