@@ -16,6 +16,7 @@
 #include "src/base/io.h"
 #include "src/base/json.h"
 #include "src/base/python.h"
+#include "src/base/scrub.h"
 #include "src/data/npz_latents.h"
 #include "src/lora/hash.h"
 #include "src/train/metadata.h"
@@ -293,17 +294,22 @@ static int list_settings(lx_export_flag **out, size_t *n, job *j, lx_error *err)
     for (const cJSON *item = rc == LX_OK ? root->child : NULL; item && rc == LX_OK;
          item = item->next) {
         lx_export_flag *f = &(*out)[*n];
+        const char *text = cJSON_IsString(item) ? item->valuestring : "";
+        lx_str clean = LX_STR_INIT; /* a comment or a name may hold a token */
+
         if (cJSON_IsNull(item) || cJSON_IsArray(item) ||
             lx_train_flag_is_path(item->string))
             continue;
+        lx_scrub_text(&clean, text, strlen(text));
         *f = (lx_export_flag){
             .key = lx_arena_strdup(j->cli->arena, item->string),
-            .text = lx_arena_strdup(j->cli->arena,
-                                    cJSON_IsString(item) ? item->valuestring : ""),
+            .text = clean.failed ? NULL
+                                 : lx_arena_strdup(j->cli->arena, lx_str_text(&clean)),
             .number = cJSON_IsNumber(item) ? item->valuedouble
                       : cJSON_IsBool(item) ? cJSON_IsTrue(item)
                                            : (double)NAN,
             .is_bool = cJSON_IsBool(item)};
+        lx_str_release(&clean);
         if (!f->key || !f->text)
             rc = lx_oom(err);
         (*n)++;

@@ -21,6 +21,10 @@ last() { "$LX" sql "select round(last_value, 5) from curves where key = '$1'" | 
 [ "$(last loss)" = "$(LX_STORE=other last loss/current)" ] && echo "the same loss"
 grep -a -c -e "$PWD" -e tiny.safetensors logs/*/network_train/*
 grep -a -o 'network_dim' logs/*/network_train/* | sort -u
+train --logging_dir logs4 --log_config --max_train_steps 1 --training_comment 'https://me:hunter2@example.org/x' \
+    --metadata_author 'api_key: 0123456789abcdef' >/dev/null
+grep -a -c -e hunter2 -e 0123456789abcdef logs4/*/network_train/*
+grep -a -o 'https://[^ ]*example.org' logs4/*/network_train/* | sort -u
 train --optimizer_type Prodigy --learning_rate 1 --logging_dir logs2 --log_tracker_name mine >/dev/null
 find logs2 -type f | sed 's/[0-9]\{14\}/STAMP/; s/tfevents\.[0-9]*/tfevents.TIME/'
 LX_STORE=third "$LX" import logs2 >/dev/null && LX_STORE=third "$LX" sql "select key from curves where key like 'lr/%' order by key"
