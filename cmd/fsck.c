@@ -215,7 +215,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 
     if (args->source)
         return repair(cli, args->source, err);
-    if ((rc = lx_store_open(&store, cli->store_path, !args->rebuilds, err)) < 0)
+    if ((rc = args->rebuilds ? lx_store_open_existing(&store, cli->store_path, err)
+                             : lx_store_open(&store, cli->store_path, true, err)) < 0)
         return rc;
     if (args->rebuilds)
         rc = lx_store_rebuild(store, err);

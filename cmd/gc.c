@@ -52,7 +52,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 
     if (args->keep_days < 0)
         return lx_fail(err, LX_EUSAGE, "--keep-days wants a number from 1");
-    if ((rc = lx_store_open(&store, cli->store_path, false, err)) < 0)
+    if ((rc = lx_store_open_existing(&store, cli->store_path, err)) < 0)
         return rc;
     if ((rc = lx_store_gc(&report, store, &gc, tell, cli, err)) == LX_OK)
         show(cli, &report, args->prunes);

@@ -8,6 +8,7 @@
 #include "cmd/cli.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/json.h"
 #include "src/format/point_line.h"
 #include "src/lora/hash.h"
@@ -49,7 +50,8 @@ typedef struct job {
     lx_run *run;
     int64_t next_step;
     bool reads_input;
-    size_t n_bad; /* lines that were not understood */
+    lx_point_line line; /* of the command line */
+    size_t n_bad;       /* lines that were not understood */
 } job;
 
 /* ---- the new run --------------------------------------------------------- */
@@ -147,18 +149,19 @@ static int put_line(job *j, const lx_point_line *line, lx_error *err)
     return rc;
 }
 
-static int put_words(job *j, size_t first, lx_error *err)
+/* The pairs of the command line. */
+static int read_words(job *j, lx_error *err)
 {
-    lx_point_line line = {0};
     int rc = LX_OK;
 
-    for (size_t i = first; i < j->args->words.count && rc == LX_OK; i++) {
+    for (size_t i = j->args->is_new ? 0 : 1; i < j->args->words.count && rc == LX_OK;
+         i++) {
         const char *word = j->args->words.items[i];
-        rc = lx_point_pair_parse(&line, word, strlen(word), j->cli->arena, err);
+        rc = lx_point_pair_parse(&j->line, word, strlen(word), j->cli->arena, err);
     }
     if (rc == LX_EFORMAT && err)
         err->code = LX_EUSAGE;
-    return rc == LX_EFORMAT ? LX_EUSAGE : rc < 0 ? rc : put_line(j, &line, err);
+    return rc == LX_EFORMAT ? LX_EUSAGE : rc;
 }
 
 /* A line that is not understood must not end a recording of hours: it is told and passed
@@ -228,10 +231,26 @@ static int put_file(job *j, const char *path, lx_error *err)
     return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
 }
 
+static int check_files(const struct log_args *args, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < args->files.count && rc == LX_OK; i++) {
+        const char *path = args->files.items[i];
+        size_t size;
+        int fd;
+
+        if ((rc = lx_file_open_regular(&fd, &size, path, err)) == LX_OK)
+            lx_io_get()->close(fd);
+        else
+            lx_within(err, "%s", path);
+    }
+    return rc;
+}
+
 static int put_all(job *j, lx_error *err)
 {
-    size_t first = j->args->is_new ? 0 : 1;
-    int rc = j->reads_input ? read_input(j, err) : put_words(j, first, err);
+    int rc = j->reads_input ? read_input(j, err) : put_line(j, &j->line, err);
 
     for (size_t i = 0; i < j->args->files.count && rc == LX_OK; i++)
         rc = put_file(j, j->args->files.items[i], err);
@@ -297,7 +316,12 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (j.reads_input && words->count != (args->is_new ? 1 : 2))
         return lx_fail(err, LX_EUSAGE,
                        "- reads the points from standard input; no others go with it");
-    if ((rc = lx_store_open(&j.store, cli->store_path, false, err)) < 0)
+    /* All that can be wrong is found before there is a run, and its id is printed. */
+    if ((!j.reads_input && (rc = read_words(&j, err)) < 0) ||
+        (rc = check_files(args, err)) < 0)
+        return rc;
+    if ((rc = args->is_new ? lx_store_open(&j.store, cli->store_path, false, err)
+                           : lx_store_open_existing(&j.store, cli->store_path, err)) < 0)
         return rc;
     if ((rc = args->is_new ? begin(&j, err) : find(&j, err)) == LX_OK)
         rc = finish(&j, put_all(&j, err), err);

@@ -80,7 +80,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return lx_fail(err, LX_EUSAGE, "a run is wanted, then the text of the note");
     if (!is_reading && (rc = gather(&text, &args->words, err)) < 0)
         goto done;
-    if ((rc = lx_store_open(&store, cli->store_path, is_reading, err)) < 0 ||
+    if ((rc = is_reading ? lx_store_open(&store, cli->store_path, true, err)
+                         : lx_store_open_existing(&store, cli->store_path, err)) < 0 ||
         (rc = lx_run_find(&row, cli, store, args->words.items[0], err)) < 0)
         goto done;
     rc = is_reading ? show_notes(cli, store, &row, err)

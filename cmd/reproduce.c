@@ -499,7 +499,7 @@ static int prepare(job *j, lx_error *err)
     lx_arena *arena = j->cli->arena;
     int rc;
 
-    if ((rc = lx_store_open(&j->store, j->cli->store_path, false, err)) < 0)
+    if ((rc = lx_store_open_existing(&j->store, j->cli->store_path, err)) < 0)
         return rc;
     if (!realpath(lx_store_path(j->store), j->store_path))
         return lx_fail_errno(err, errno, "%s", lx_store_path(j->store));

@@ -211,7 +211,7 @@ static int start(lx_sweep *s, const struct sweep_args *a, const lx_sweep_request
         return rc;
     if (a->dry_run)
         return lx_sweep_dry_run(s, err);
-    if ((rc = lx_sweep_open_store(s, false, err)) < 0 ||
+    if ((rc = lx_sweep_open_store(s, LX_SWEEP_BEGINS, err)) < 0 ||
         (!a->name && (rc = choose_name(s, err)) < 0) || (rc = lx_sweep_begin(s, err)) < 0)
         return rc;
     if (!s->cli->is_quiet)
@@ -222,10 +222,11 @@ static int start(lx_sweep *s, const struct sweep_args *a, const lx_sweep_request
 
 static int find_old(lx_sweep *s, const struct sweep_args *a, lx_error *err)
 {
-    const bool is_readonly = a->results || a->dry_run;
+    const lx_sweep_access access =
+        a->results || a->dry_run ? LX_SWEEP_READS : LX_SWEEP_CHANGES;
     int rc;
 
-    if ((rc = lx_sweep_open_store(s, is_readonly, err)) < 0 ||
+    if ((rc = lx_sweep_open_store(s, access, err)) < 0 ||
         (rc = lx_sweep_find(s, a->resume ? a->resume : a->results, err)) < 0)
         return rc;
     s->is_failing_fast = a->fail_fast;

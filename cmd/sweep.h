@@ -83,7 +83,12 @@ const char *lx_sweep_label(const lx_sweep *sweep, const lx_sweep_trial *trial);
 
 /* ---- store: the record --------------------------------------------------------------------- */
 
-int lx_sweep_open_store(lx_sweep *sweep, bool is_readonly, lx_error *err);
+typedef enum lx_sweep_access {
+    LX_SWEEP_READS,
+    LX_SWEEP_CHANGES, /* a store that is there */
+    LX_SWEEP_BEGINS   /* or is made */
+} lx_sweep_access;
+int lx_sweep_open_store(lx_sweep *sweep, lx_sweep_access access, lx_error *err);
 void lx_sweep_close_store(lx_sweep *sweep);
 /* LX_EEXISTS when a sweep of the name is there. */
 int lx_sweep_begin(lx_sweep *sweep, lx_error *err);

@@ -111,7 +111,7 @@ static int run_trial(lx_sweep *s, lx_sweep_trial *t, size_t rung, lx_error *err)
     announce(s, t, rung, state);
     lx_sweep_close_store(s); /* a store does not survive fork */
     rc = run_lx(&exit_status, s, words, err);
-    if (rc < 0 || (rc = lx_sweep_open_store(s, false, err)) < 0 ||
+    if (rc < 0 || (rc = lx_sweep_open_store(s, LX_SWEEP_CHANGES, err)) < 0 ||
         (rc = lx_sweep_refresh(s, err)) < 0)
         return rc;
     if (lx_signals_pending())

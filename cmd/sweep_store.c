@@ -13,16 +13,18 @@
 
 static const char plan_name[] = "sweep.json";
 
-int lx_sweep_open_store(lx_sweep *s, bool is_readonly, lx_error *err)
+int lx_sweep_open_store(lx_sweep *s, lx_sweep_access access, lx_error *err)
 {
+    const char *wanted = s->store_path ? s->store_path : s->cli->store_path;
     char path[PATH_MAX];
     int rc;
 
     if (s->store)
         return LX_OK;
-    if ((rc = lx_store_open(&s->store, s->store_path ? s->store_path : s->cli->store_path,
-                            is_readonly, err)) < 0 ||
-        s->store_path)
+    rc = access == LX_SWEEP_CHANGES
+             ? lx_store_open_existing(&s->store, wanted, err)
+             : lx_store_open(&s->store, wanted, access == LX_SWEEP_READS, err);
+    if (rc < 0 || s->store_path)
         return rc;
     if (!realpath(lx_store_path(s->store), path)) /* the folder may change */
         return lx_fail_errno(err, errno, "%s", lx_store_path(s->store));

@@ -152,7 +152,8 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
         return rc;
     is_reading = args.words.count == 1 && !removals.count && !args.name && !args.group &&
                  !args.pin && !args.unpin && !args.trash && !args.untrash;
-    if ((rc = lx_store_open(&store, cli->store_path, is_reading, err)) < 0)
+    if ((rc = is_reading ? lx_store_open(&store, cli->store_path, true, err)
+                         : lx_store_open_existing(&store, cli->store_path, err)) < 0)
         return rc;
     if ((rc = lx_run_find(&row, cli, store, args.words.items[0], err)) == LX_OK)
         rc = is_reading ? show_tags(cli, store, &row, err)

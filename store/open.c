@@ -573,7 +573,7 @@ static int make_mutex(lx_store *s, lx_error *err)
     return s->has_mutex ? LX_OK : lx_oom(err);
 }
 
-static int open_store(lx_store *s, const char *path, lx_error *err)
+static int open_store(lx_store *s, const char *path, bool must_exist, lx_error *err)
 {
     lx_str found = LX_STR_INIT;
     bool is_there;
@@ -584,14 +584,15 @@ static int open_store(lx_store *s, const char *path, lx_error *err)
     lx_str_release(&found);
     if (rc < 0 || (rc = make_mutex(s, err)) < 0)
         return rc;
-    if (s->is_readonly && !lx_file_is_dir(s->path))
+    if (must_exist && !lx_file_is_dir(s->path))
         return lx_fail(err, LX_ENOTFOUND, "no store at %s: nothing was recorded yet",
                        s->path);
     if ((rc = check_header(&is_there, s, err)) < 0)
         return rc;
+    if (must_exist && !is_there)
+        return lx_fail(err, LX_ENOTFOUND, "%s holds no runs yet", s->path);
     if (s->is_readonly)
-        return is_there ? open_db(s, err)
-                        : lx_fail(err, LX_ENOTFOUND, "%s holds no runs yet", s->path);
+        return open_db(s, err);
     if ((!is_there && (rc = make_folders(s, err)) < 0) ||
         (rc = check_place(s->path, err)) < 0 || (rc = open_lock(s, err)) < 0 ||
         (rc = store__lock(s, err)) < 0)
@@ -601,7 +602,8 @@ static int open_store(lx_store *s, const char *path, lx_error *err)
     return rc;
 }
 
-int lx_store_open(lx_store **out, const char *path, bool is_readonly, lx_error *err)
+static int open_as(lx_store **out, const char *path, bool is_readonly, bool must_exist,
+                   lx_error *err)
 {
     lx_store *s = lx_calloc(1, sizeof *s);
     int rc;
@@ -611,13 +613,23 @@ int lx_store_open(lx_store **out, const char *path, bool is_readonly, lx_error *
         return lx_oom(err);
     s->lock_fd = -1;
     s->is_readonly = is_readonly;
-    if ((rc = open_store(s, path, err)) < 0) {
+    if ((rc = open_store(s, path, must_exist, err)) < 0) {
         lx_store_close(s);
         return rc;
     }
     s->is_ready = true;
     *out = s;
     return LX_OK;
+}
+
+int lx_store_open(lx_store **out, const char *path, bool is_readonly, lx_error *err)
+{
+    return open_as(out, path, is_readonly, is_readonly, err);
+}
+
+int lx_store_open_existing(lx_store **out, const char *path, lx_error *err)
+{
+    return open_as(out, path, false, true, err);
 }
 
 void lx_store_rest(lx_store *s)

@@ -41,6 +41,8 @@ typedef struct lx_store lx_store;
  * nothing was touched), LX_EPLACE (a network file system), LX_EBUSY.
  */
 int lx_store_open(lx_store **out, const char *path, bool is_readonly, lx_error *err);
+/* To change what is there: an absent store is LX_ENOTFOUND, as it is to readers, and none is made. */
+int lx_store_open_existing(lx_store **out, const char *path, lx_error *err);
 /* For those that look again and again, after each look: what SQLite keeps of the pages it read is given back. */
 void lx_store_rest(lx_store *store);
 void lx_store_close(lx_store *store);

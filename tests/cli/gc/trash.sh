@@ -8,4 +8,9 @@ run=$("$LX" log --new a --kind train --flag dim=4)
 "$LX" runs | grep -c " a"
 "$LX" gc --prune
 "$LX" fsck | sed "s/, [0-9]* bytes.*//"
+# A store that is not there is told and not made, by this and by all that change one.
+for words in gc 'gc --prune' 'note a hi' 'tag-run a +x' 'log a loss=1' 'fsck --rebuild' 'reproduce a' 'sweep --resume a'; do
+    "$LX" $words --store typo
+    [ $? -eq 66 ] && [ ! -e typo ] || echo "$words: not 66, or made" >&2
+done
 "$LX" gc --keep-days -1

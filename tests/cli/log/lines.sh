@@ -21,3 +21,11 @@ echo "exit $?"
 "$LX" log --new endless loss=inf --end finished >/dev/null || exit
 "$LX" runs --json | grep '"name"\|"loss"'
 "$LX" sql --json "select min_value from curves where key = 'loss'" | grep '"min_value"'
+# What is wrong on the command line is told before there is a run.
+"$LX" log --new bad loss=abc
+echo "exit $?"
+"$LX" log --new bad loss=1 --file nosuch
+echo "exit $?"
+"$LX" log --new bad loss=1 --file .
+echo "exit $?"
+"$LX" runs --columns name --csv 'name = bad'
