@@ -94,8 +94,8 @@ static int fail_unknown(const char *name, lx_error *err)
     return nearest ? lx_fail(err, LX_EUSAGE, "no run has a \"%s\"; did you mean %s?",
                              name, nearest)
                    : lx_fail(err, LX_EUSAGE,
-                             "no run has a \"%s\": fields are those of lx runs --help, "
-                             "flags of a "
+                             "no run has a \"%s\": fields are those of lx runs "
+                             "--fields, flags of a "
                              "training and names of curves",
                              name);
 }

@@ -11,14 +11,15 @@
 #include "src/report/table.h"
 
 struct runs_args {
-    bool json, csv, all, has_trash, names;
+    bool json, csv, all, has_trash, names, has_limit;
     int64_t limit;
     const char *status, *kind, *name, *group, *sort, *columns;
     lx_words query;
 };
 
 static const lx_option options[] = {
-    LX_INT(struct runs_args, limit, 'n', "limit", "N", "at most N runs (20)"),
+    {LX_OPTION_INT, 'n', "limit", "N", "at most N runs (20)",
+     offsetof(struct runs_args, limit), (int)offsetof(struct runs_args, has_limit)},
     LX_FLAG(struct runs_args, all, 'a', "all", "all of them"),
     LX_DASHED(struct runs_args, sort, 's', "sort", "FIELDS",
               "by these fields, commas between; -FIELD falls (newest first)"),
@@ -306,6 +307,26 @@ static int show(view *v, lx_cli *cli, const struct runs_args *args, lx_error *er
     return show_table(v, cli, args->csv, err);
 }
 
+static int check(const struct runs_args *args, lx_error *err)
+{
+    static const char *const known[] = {"running", "finished", "interrupted", "failed"};
+    bool is_known = !args->status;
+
+    for (size_t i = 0; i < 4 && args->status; i++)
+        is_known = is_known || strcmp(args->status, known[i]) == 0;
+    if (!is_known)
+        return lx_fail(err, LX_EUSAGE,
+                       "--status %s: running, finished, interrupted or failed",
+                       args->status);
+    if (args->has_limit && args->limit < 1)
+        return lx_fail(err, LX_EUSAGE,
+                       "-n %lld: a number of runs from 1 on is wanted (--all lists all)",
+                       (long long)args->limit);
+    if (args->json && args->csv)
+        return lx_fail(err, LX_EUSAGE, "--json or --csv, not both");
+    return LX_OK;
+}
+
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct runs_args *args = args_;
@@ -314,7 +335,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                             .name = args->name,
                             .group = args->group,
                             .has_trashed = args->has_trash};
-    int64_t limit = args->all ? 0 : args->limit ? args->limit : 20;
+    int64_t limit = args->all ? 0 : args->has_limit ? args->limit : 20;
     const char *query = joined(cli, &args->query);
     lx_store *store = NULL;
     view v = {0};
@@ -326,13 +347,10 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     }
     if (!query)
         return lx_oom(err);
+    if ((rc = check(args, err)) < 0)
+        return rc;
     if (!*query && !args->sort) /* the newest need no look at the others */
         filter.limit = limit;
-    if (args->limit < 0)
-        return lx_fail(err, LX_EUSAGE, "-n %lld: a number of runs is wanted",
-                       (long long)args->limit);
-    if (args->json && args->csv)
-        return lx_fail(err, LX_EUSAGE, "--json or --csv, not both");
     if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)
         return rc;
     if ((rc = lx_run_table_open(&v.table, store, &filter, cli->arena, err)) == LX_OK &&

@@ -11,3 +11,10 @@ done
 [ $? -eq 2 ] || echo "columns: not 2" >&2
 "$LX" runs --json --csv
 [ $? -eq 2 ] || echo "both: not 2" >&2
+"$LX" runs --status finshed
+[ $? -eq 2 ] || echo "status: not 2" >&2
+for n in 0 -1; do
+    "$LX" runs -n $n
+    [ $? -eq 2 ] || echo "-n $n: not 2" >&2
+done
+"$LX" runs --columns foo
