@@ -531,6 +531,13 @@ void lx_dataset_free(lx_dataset *d)
     lx_free(d);
 }
 
+static int code_of(const lx_finding *f)
+{
+    return strncmp(f->code, "bad-", 4) == 0    ? LX_EFORMAT
+           : strcmp(f->code, "no-folder") == 0 ? LX_ENOTFOUND
+                                               : LX_ECHECK;
+}
+
 int lx_dataset_check(const lx_dataset *d, lx_error *err)
 {
     const lx_finding *first = NULL;
@@ -542,9 +549,8 @@ int lx_dataset_check(const lx_dataset *d, lx_error *err)
     if (first == NULL)
         return LX_OK;
     if (n == 1)
-        return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK,
-                       "%s", first->text);
-    return lx_fail(err, strncmp(first->code, "bad-", 4) == 0 ? LX_EFORMAT : LX_ECHECK,
+        return lx_fail(err, code_of(first), "%s", first->text);
+    return lx_fail(err, code_of(first),
                    "%s (and %zu more such finding%s: lx plan shows all)", first->text,
                    n - 1, n == 2 ? "" : "s");
 }
