@@ -26,6 +26,33 @@ static int take_word(bool *is_taken, lx_merge_input *in, bool *has_text, const c
     return rc;
 }
 
+/* Is there a file in front of one of the colons? Then what stands behind was meant as a strength. */
+static bool has_file_before_colon(char *path)
+{
+    bool is_there = false;
+
+    for (char *colon = strchr(path, ':'); colon && !is_there;
+         colon = strchr(colon + 1, ':')) {
+        *colon = 0;
+        is_there = lx_file_exists(path);
+        *colon = ':';
+    }
+    return is_there;
+}
+
+static int fail_strength(const char *word, lx_error *err)
+{
+    return strchr(word, ',')
+               ? lx_fail(
+                     err, LX_EUSAGE,
+                     "the strength \"%s\" is no number: a decimal point is wanted, as "
+                     "in 0.5",
+                     word)
+               : lx_fail(
+                     err, LX_EUSAGE,
+                     "\"%s\" is neither a strength, as 0.5 is, nor te= or lbw=", word);
+}
+
 /* "a.safetensors:0.7:te=0.5:lbw=OUTALL", unless a file of that whole name exists. */
 static int split_word(lx_merge_input *in, const char *word, lx_arena *arena,
                       lx_error *err)
@@ -38,7 +65,10 @@ static int split_word(lx_merge_input *in, const char *word, lx_arena *arena,
         return lx_oom(err);
     in->strength = 1;
     while (rc == LX_OK && !lx_file_exists(path) && (colon = strrchr(path, ':'))) {
-        if ((rc = take_word(&is_taken, in, &has_text, colon + 1, err)) < 0 || !is_taken)
+        if ((rc = take_word(&is_taken, in, &has_text, colon + 1, err)) == LX_OK &&
+            !is_taken && has_file_before_colon(path))
+            rc = fail_strength(colon + 1, err);
+        if (rc < 0 || !is_taken)
             break;
         *colon = 0;
     }

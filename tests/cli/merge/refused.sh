@@ -15,6 +15,10 @@ try a.safetensors b.safetensors --ratios 1 -o out.safetensors
 try a.safetensors b.safetensors --lbws OUTALL -o out.safetensors
 try a.safetensors:0.7:lbw=1,2,3 -o out.safetensors
 try a.safetensors:te=x -o out.safetensors
+try odd.safetensors:0,5 ok.safetensors -o out.safetensors
+try odd.safetensors:0,5:te=0.3 -o out.safetensors
+try odd.safetensors:0.5:half -o out.safetensors
+try none.safetensors:0,5 -o out.safetensors
 try a.safetensors --rank 0 -o out.safetensors
 try a.safetensors --rank 4 --error 1% -o out.safetensors
 try a.safetensors --error 200% -o out.safetensors
