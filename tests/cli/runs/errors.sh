@@ -18,3 +18,4 @@ for n in 0 -1; do
     [ $? -eq 2 ] || echo "-n $n: not 2" >&2
 done
 "$LX" runs --columns foo
+[ $? -eq 2 ] || echo "field: not 2" >&2
