@@ -116,7 +116,7 @@ static int pull(lx_sync *s, const struct pull_args *args, size_t *n_found, lx_er
         if ((rc = choose(&wanted, &n, s, args, err)) == LX_OK) {
             *n_found = n;
             if (!args->dry_run)
-                rc = lx_sync_merge(NULL, s, wanted, n, err);
+                rc = lx_sync_merge(s, wanted, n, err);
         }
         if (rc == LX_OK || !lx_sync_again(rc, try))
             return rc;

@@ -40,6 +40,7 @@ typedef struct pushing {
     size_t n_add, n_drop;
     const char **marks; /* of what is in add */
     size_t n_known;
+    size_t n_beside; /* versions that hold what ours lacks, and stay */
 } pushing;
 
 /* ---- which runs -------------------------------------------------------------------- */
@@ -104,105 +105,237 @@ static bool is_settled(pushing *p, const lx_run_row *run, const char *mark)
            strcmp(only->commit, commit) == 0;
 }
 
-/* Versions of a run that came from elsewhere are merged first, so that ours replaces them
- * all. *theirs: the record of a single one, yours; else NULL. */
-static int merge_theirs(pushing *p, const lx_run_row *run, cJSON **theirs, lx_error *err)
+/* The versions of all runs that are not settled, at once: each fetch is a connection. */
+static int fetch_theirs(pushing *p, lx_error *err)
 {
-    const lx_remote_version *only;
-    lx_remote_version *fresh;
-    cJSON **records;
-    size_t n = versions_of(p, run->id, &only);
-    int rc;
+    lx_sync *s = p->sync;
+    lx_remote_version *wanted =
+        lx_arena_calloc(s->cli->arena, p->n_there, sizeof *wanted);
+    size_t n = 0;
 
-    *theirs = NULL;
-    if (!n) /* room for all that is there, for every run of ours, would be their product */
-        return LX_OK;
-    if (!(fresh = lx_arena_calloc(p->sync->cli->arena, n, sizeof *fresh)))
+    if (!wanted)
         return lx_oom(err);
-    n = 0;
-    for (size_t i = 0; i < p->n_there; i++)
-        if (strcmp(p->there[i].run, run->id) == 0 &&
-            !lx_synced_has(p->sync->synced, &p->there[i]))
-            fresh[n++] = p->there[i];
-    if (!n)
-        return LX_OK;
-    if (!(records = lx_calloc(n, sizeof *records)))
-        return lx_oom(err);
-    rc = lx_sync_merge(records, p->sync, fresh, n, err);
-    if (rc == LX_OK && versions_of(p, run->id, &only) == 1) {
-        *theirs = records[0];
-        records[0] = NULL;
+    for (size_t i = 0; i < p->n_runs; i++) {
+        const lx_remote_version *only = NULL;
+        const char *mark;
+        int rc;
+        if (!versions_of(p, p->runs[i].id, &only))
+            continue;
+        if ((rc = lx_transfer_mark(&mark, s->store, &p->runs[i], !p->args->keeps_private,
+                                   s->cli->arena, err)) < 0)
+            return rc;
+        if (is_settled(p, &p->runs[i], mark))
+            continue;
+        for (size_t k = 0; k < p->n_there && n < p->n_there; k++)
+            if (strcmp(p->there[k].run, p->runs[i].id) == 0)
+                wanted[n++] = p->there[k];
     }
-    for (size_t i = 0; i < n; i++)
-        cJSON_Delete(records[i]);
-    lx_free(records);
-    return rc;
+    return lx_remote_fetch(s->remote, wanted, n, err);
 }
 
 /* ---- one run ----------------------------------------------------------------------- */
 
-static int stage(pushing *p, const lx_run_row *run, const char *mark, const cJSON *theirs,
-                 lx_error *err)
-{
-    lx_sync *s = p->sync;
-    const lx_remote_version *only = NULL;
-    lx_arena *arena = lx_arena_new(); /* of this run: its curves need not outlive it */
-    lx_transfer *one = NULL;
-    lx_remote_version v;
-    bool is_covered = false;
-    int rc = arena ? LX_OK : lx_oom(err);
+/* A version of the run that is there. */
+typedef struct other {
+    const lx_remote_version *version;
+    cJSON *record;
+    bool is_merged;  /* in this round */
+    bool is_covered; /* ours has all that it says */
+    bool covers;     /* it has all that ours says */
+} other;
 
-    if (rc < 0 || (rc = lx_transfer_new(&one, s->store, p->privacy, arena, err)) < 0 ||
-        (rc = lx_transfer_add(one, run, err)) < 0)
-        goto done;
-    if (theirs &&
-        (rc = lx_transfer_covers(&is_covered, theirs, lx_transfer_records(one)->child,
-                                 err)) < 0)
-        goto done;
-    if (is_covered) {
-        versions_of(p, run->id, &only);
-        p->n_known++;
-        rc = lx_synced_add(s->synced, only, mark, err);
-        goto done;
+/* One run on its way. */
+typedef struct parcel {
+    pushing *p;
+    const char *mark;
+    other *others;
+    size_t n_others;
+    lx_arena *arena; /* of this run: its curves need not outlive it */
+    lx_transfer *one;
+} parcel;
+
+static const cJSON *ours(const parcel *x)
+{
+    return lx_transfer_records(x->one)->child;
+}
+
+static int merge(parcel *x, other *o, lx_error *err)
+{
+    o->is_merged = true;
+    cJSON_Delete(o->record);
+    return lx_sync_take(&o->record, x->p->sync, o->version, err);
+}
+
+/* Those that came from elsewhere since are merged first. */
+static int read_others(parcel *x, const char *run, lx_error *err)
+{
+    pushing *p = x->p;
+    const lx_remote_version *only = NULL;
+    size_t n = versions_of(p, run, &only);
+    int rc = LX_OK;
+
+    if (n && !(x->others = lx_arena_calloc(x->arena, n, sizeof *x->others)))
+        return lx_oom(err);
+    for (size_t i = 0; i < p->n_there && x->n_others < n && rc == LX_OK; i++) {
+        other *o = &x->others[x->n_others];
+        if (strcmp(p->there[i].run, run) != 0)
+            continue;
+        o->version = &p->there[i];
+        x->n_others++;
+        rc = lx_synced_has(p->sync->synced, o->version)
+                 ? lx_remote_record(&o->record, p->sync->remote, o->version, err)
+                 : merge(x, o, err);
     }
-    if ((rc = lx_remote_stage(&v, s->remote, one, err)) < 0)
-        goto done;
-    if (versions_of(p, run->id, &only) == 1 && strcmp(only->commit, v.commit) == 0) {
-        p->n_known++;
-        rc = lx_synced_add(s->synced, &v, mark, err);
-        goto done;
-    }
-    p->marks[p->n_add] = mark;
-    p->add[p->n_add++] = v;
-    for (size_t i = 0; i < p->n_there; i++)
-        if (strcmp(p->there[i].run, run->id) == 0 &&
-            strcmp(p->there[i].commit, v.commit) != 0)
-            p->drop[p->n_drop++] = p->there[i];
-done:
-    lx_transfer_free(one);
-    lx_arena_free(arena);
     return rc;
+}
+
+/* The run as it is here now. */
+static int describe(parcel *x, int64_t seq, lx_error *err)
+{
+    pushing *p = x->p;
+    lx_store *store = p->sync->store;
+    lx_run_row now;
+    int rc;
+
+    lx_transfer_free(x->one);
+    x->one = NULL;
+    if ((rc = lx_query_run(&now, store, seq, p->sync->cli->arena, err)) < 0 ||
+        (rc = lx_transfer_mark(&x->mark, store, &now, !p->args->keeps_private,
+                               p->sync->cli->arena, err)) < 0 ||
+        (rc = lx_transfer_new(&x->one, store, p->privacy, x->arena, err)) < 0)
+        return rc;
+    return lx_transfer_add(x->one, &now, err);
+}
+
+/* What was merged once may have been lost here (an old copy of the store, a salvage): what ours lacks of it is taken
+ * again, as far as it can be. */
+static int compare(parcel *x, int64_t seq, lx_error *err)
+{
+    bool has_merged = true;
+    int rc = LX_OK;
+
+    while (rc == LX_OK && has_merged && (rc = describe(x, seq, err)) == LX_OK) {
+        has_merged = false;
+        for (size_t i = 0; i < x->n_others && rc == LX_OK; i++) {
+            other *o = &x->others[i];
+            if ((rc = lx_transfer_covers(&o->is_covered, ours(x), o->record, err)) < 0 ||
+                (rc = lx_transfer_covers(&o->covers, o->record, ours(x), err)) < 0 ||
+                o->is_covered || o->is_merged)
+                continue;
+            rc = merge(x, o, err);
+            has_merged = true;
+        }
+    }
+    return rc;
+}
+
+/* Of versions that say the same the one with the least name stays, whoever asks: so two that push at once never drop
+ * both. */
+static bool is_before(const other *a, const other *b)
+{
+    return strcmp(a->version->commit, b->version->commit) < 0;
+}
+
+/* A version that stands for ours: `own` (ours was sent before), or one of another store that has all of ours. Of our
+ * own former ones none does: what is taken out may be another now. NULL: ours must go. */
+static int find_keeper(const other **out, parcel *x, const char *own, lx_error *err)
+{
+    const lx_synced *synced = x->p->sync->synced;
+    const other *best = NULL;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < x->n_others && rc == LX_OK; i++) {
+        const other *o = &x->others[i];
+        bool is_more = true, is_less = false;
+        if (!o->covers || (strcmp(o->version->commit, own) != 0 &&
+                           lx_synced_is_own(synced, o->version)))
+            continue;
+        if (best &&
+            ((rc = lx_transfer_covers(&is_more, o->record, best->record, err)) < 0 ||
+             (rc = lx_transfer_covers(&is_less, best->record, o->record, err)) < 0))
+            break;
+        if (is_more && (!is_less || is_before(o, best)))
+            best = o;
+    }
+    *out = best;
+    return rc;
+}
+
+/* Nothing goes there that is not in what stays: `keeper`, or ours (NULL). */
+static int drop_others(parcel *x, const other *keeper, const char *own, lx_error *err)
+{
+    pushing *p = x->p;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < x->n_others && rc == LX_OK; i++) {
+        const other *o = &x->others[i];
+        bool is_in = o->is_covered, is_equal = false;
+        if (o == keeper)
+            continue;
+        if (keeper &&
+            ((rc = lx_transfer_covers(&is_in, keeper->record, o->record, err)) < 0 ||
+             (rc = lx_transfer_covers(&is_equal, o->record, keeper->record, err)) < 0))
+            break;
+        if (is_in && is_equal && !is_before(keeper, o))
+            is_in = strcmp(keeper->version->commit, own) == 0 &&
+                    lx_synced_is_own(p->sync->synced, o->version);
+        else
+            p->n_beside += !is_in;
+        if (is_in)
+            p->drop[p->n_drop++] = *o->version;
+    }
+    return rc;
+}
+
+static bool is_elsewhere(const parcel *x)
+{
+    for (size_t i = 0; i < x->n_others; i++)
+        if (x->others[i].covers &&
+            !lx_synced_is_own(x->p->sync->synced, x->others[i].version))
+            return true;
+    return false;
+}
+
+static int decide(parcel *x, lx_error *err)
+{
+    pushing *p = x->p;
+    const other *keeper = NULL;
+    lx_remote_version v = {"", ""};
+    int rc = LX_OK;
+
+    if (!is_elsewhere(x) && (rc = lx_remote_stage(&v, p->sync->remote, x->one, err)) < 0)
+        return rc;
+    if ((rc = find_keeper(&keeper, x, v.commit, err)) < 0 ||
+        (rc = drop_others(x, keeper, v.commit, err)) < 0)
+        return rc;
+    if (keeper) {
+        p->n_known++;
+        return lx_synced_add(p->sync->synced, keeper->version, x->mark, err);
+    }
+    p->marks[p->n_add] = x->mark;
+    p->add[p->n_add++] = v;
+    return LX_OK;
 }
 
 static int prepare(pushing *p, const lx_run_row *run, lx_error *err)
 {
-    lx_sync *s = p->sync;
-    lx_run_row now;
-    const char *mark;
-    cJSON *theirs = NULL;
-    bool is_scrubbed = !p->args->keeps_private;
-    int rc = lx_transfer_mark(&mark, s->store, run, is_scrubbed, s->cli->arena, err);
+    parcel x = {.p = p};
+    int rc = lx_transfer_mark(&x.mark, p->sync->store, run, !p->args->keeps_private,
+                              p->sync->cli->arena, err);
 
-    if (rc == LX_OK && is_settled(p, run, mark)) {
+    if (rc == LX_OK && is_settled(p, run, x.mark)) {
         p->n_known++;
         return LX_OK;
     }
-    if (rc == LX_OK && (rc = merge_theirs(p, run, &theirs, err)) == LX_OK &&
-        (rc = lx_query_run(&now, s->store, run->seq, s->cli->arena, err)) == LX_OK &&
-        (rc = lx_transfer_mark(&mark, s->store, &now, is_scrubbed, s->cli->arena, err)) ==
-            LX_OK)
-        rc = stage(p, &now, mark, theirs, err);
-    cJSON_Delete(theirs);
+    if (rc == LX_OK && !(x.arena = lx_arena_new()))
+        rc = lx_oom(err);
+    if (rc == LX_OK && (rc = read_others(&x, run->id, err)) == LX_OK &&
+        (rc = compare(&x, run->seq, err)) == LX_OK)
+        rc = decide(&x, err);
+    for (size_t i = 0; i < x.n_others; i++)
+        cJSON_Delete(x.others[i].record);
+    lx_transfer_free(x.one);
+    lx_arena_free(x.arena);
     return rc;
 }
 
@@ -231,7 +364,7 @@ static int push_once(pushing *p, lx_error *err)
     lx_arena *arena = s->cli->arena;
     int rc;
 
-    p->n_add = p->n_drop = p->n_known = 0;
+    p->n_add = p->n_drop = p->n_known = p->n_beside = 0;
     if ((rc = lx_remote_list(&p->there, &p->n_there, s->remote, err)) < 0)
         return rc;
     p->add = lx_arena_calloc(arena, p->n_runs, sizeof *p->add);
@@ -239,6 +372,7 @@ static int push_once(pushing *p, lx_error *err)
     p->drop = lx_arena_calloc(arena, p->n_there, sizeof *p->drop);
     if (!p->add || !p->marks || !p->drop)
         return lx_oom(err);
+    rc = fetch_theirs(p, err);
     for (size_t i = 0; i < p->n_runs && rc == LX_OK; i++) {
         if (lx_signals_pending())
             return lx_fail(err, LX_EINTERRUPTED, "interrupted; nothing was sent");
@@ -275,6 +409,10 @@ static int tell(pushing *p, lx_error *err)
     lx_print(cli, "%zu run%s %s to %s, %zu there already\n", p->n_add,
              p->n_add == 1 ? "" : "s", p->args->dry_run ? "would go" : "went",
              lx_safe(cli, lx_remote_url(p->sync->remote)), p->n_known);
+    if (p->n_beside)
+        lx_message(cli, "%zu version%s there hold%s what is not here, and stay%s\n",
+                   p->n_beside, p->n_beside == 1 ? "" : "s", p->n_beside == 1 ? "s" : "",
+                   p->n_beside == 1 ? "s" : "");
     for (size_t i = 0; rc == LX_OK && i < n && p->n_add && !cli->is_quiet; i++)
         lx_message(cli, "taken out: %s\n", told[i]);
     return rc;
@@ -319,9 +457,11 @@ const lx_command lx_cmd_push = {
             "an empty bare\n"
             "one, or that of the project. lx pull takes them from there. Several may "
             "push and pull at\n"
-            "once: each run's versions are merged, and nothing is lost or overwritten. "
-            "What is there\n"
-            "already is not sent again; a push that was cut goes on from there.\n"
+            "once: each run's versions are merged, and nothing is lost or overwritten; a "
+            "version that\n"
+            "holds what could not be taken from it stays. What is there already is not "
+            "sent again; a push\n"
+            "that was cut goes on from there.\n"
             "\n"
             "Home folders, user and host names, e-mail addresses and tokens are taken "
             "out unless\n"

@@ -45,21 +45,24 @@ bool lx_sync_again(int rc, int try)
     return true;
 }
 
-static int merge_one(cJSON **kept, lx_sync *s, const lx_remote_version *version,
-                     lx_error *err)
+int lx_sync_take(cJSON **kept, lx_sync *s, const lx_remote_version *version,
+                 lx_error *err)
 {
     cJSON *record = NULL;
     lx_arrival how;
     int64_t seq;
     int rc;
 
+    if (kept)
+        *kept = NULL;
     if ((rc = lx_remote_record(&record, s->remote, version, err)) == LX_OK &&
         (rc = lx_transfer_apply(&how, &seq, s->store, record, lx_remote_object, s->remote,
                                 err)) == LX_OK) {
         s->n_new += how == LX_ARRIVED_NEW;
         s->n_extended += how == LX_ARRIVED_EXTENDED;
         s->n_known += how == LX_ARRIVED_KNOWN;
-        rc = lx_synced_add(s->synced, version, NULL, err);
+        if (!lx_synced_has(s->synced, version))
+            rc = lx_synced_add(s->synced, version, NULL, err);
     }
     if (kept && rc == LX_OK)
         *kept = record;
@@ -68,14 +71,13 @@ static int merge_one(cJSON **kept, lx_sync *s, const lx_remote_version *version,
     return rc;
 }
 
-int lx_sync_merge(cJSON **records, lx_sync *s, const lx_remote_version *versions,
-                  size_t n, lx_error *err)
+int lx_sync_merge(lx_sync *s, const lx_remote_version *versions, size_t n, lx_error *err)
 {
     int rc = n ? lx_remote_fetch(s->remote, versions, n, err) : LX_OK;
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         if (lx_signals_pending())
             return lx_fail(err, LX_EINTERRUPTED, "interrupted; whole runs were taken");
-        rc = merge_one(records ? &records[i] : NULL, s, &versions[i], err);
+        rc = lx_sync_take(NULL, s, &versions[i], err);
     }
     return rc;
 }

@@ -23,9 +23,11 @@ void lx_sync_close(lx_sync *sync);
  */
 bool lx_sync_again(int rc, int try);
 
-/* Fetches versions and merges them into the store, each run whole. *records (may be
- * NULL): n records in the order of the versions, yours. */
-int lx_sync_merge(cJSON **records, lx_sync *sync, const lx_remote_version *versions,
-                  size_t n, lx_error *err);
+/* Merges a version that was fetched into the store. *record (may be NULL): yours. */
+int lx_sync_take(cJSON **record, lx_sync *sync, const lx_remote_version *version,
+                 lx_error *err);
+/* Fetches versions and merges them, each run whole. */
+int lx_sync_merge(lx_sync *sync, const lx_remote_version *versions, size_t n,
+                  lx_error *err);
 
 #endif

@@ -71,6 +71,8 @@ int lx_remote_push(lx_remote *remote, const lx_remote_version *add, size_t n_add
 typedef struct lx_synced lx_synced;
 int lx_synced_open(lx_synced **out, lx_store *store, const char *url, lx_error *err);
 bool lx_synced_has(const lx_synced *synced, const lx_remote_version *version);
+/* Did this store make it, rather than meet it there? */
+bool lx_synced_is_own(const lx_synced *synced, const lx_remote_version *version);
 /* The version a run had when it last was as it is now (`mark`); NULL = it has changed
  * since. */
 const char *lx_synced_pushed(const lx_synced *synced, const char *run, const char *mark);

@@ -85,13 +85,31 @@ void lx_synced_close(lx_synced *s)
     lx_free(s);
 }
 
+static bool is_of(const known *k, const lx_remote_version *v)
+{
+    return strcmp(k->version.commit, v->commit) == 0 &&
+           strcmp(k->version.run, v->run) == 0;
+}
+
 bool lx_synced_has(const lx_synced *s, const lx_remote_version *v)
 {
     for (size_t i = s->n; i-- > 0;)
-        if (strcmp(s->items[i].version.commit, v->commit) == 0 &&
-            strcmp(s->items[i].version.run, v->run) == 0)
+        if (is_of(&s->items[i], v))
             return true;
     return false;
+}
+
+/* One that came from elsewhere was merged before it got a mark. */
+bool lx_synced_is_own(const lx_synced *s, const lx_remote_version *v)
+{
+    bool is_own = false;
+    for (size_t i = 0; i < s->n; i++)
+        if (is_of(&s->items[i], v)) {
+            if (!*s->items[i].mark)
+                return false;
+            is_own = true;
+        }
+    return is_own;
 }
 
 const char *lx_synced_pushed(const lx_synced *s, const char *run, const char *mark)
