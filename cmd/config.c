@@ -7,6 +7,7 @@
 #include "cmd/cli.h"
 #include "cmd/settings.h"
 #include "src/base/file.h"
+#include "src/base/scrub.h"
 #include "src/report/table.h"
 #include "store/store.h"
 
@@ -36,6 +37,23 @@ typedef struct rows {
     row *items;
     size_t count;
 } rows;
+
+/* The remote's address, or any other text, may hold a password, and lists are shown to others. */
+static int hide_secrets(rows *r, lx_cli *cli, lx_error *err)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const char *value = r->items[i].value;
+        lx_str clean = LX_STR_INIT;
+
+        lx_scrub_text(&clean, value, strlen(value));
+        value = clean.failed ? NULL : lx_arena_strdup(cli->arena, lx_str_text(&clean));
+        lx_str_release(&clean);
+        if (!value)
+            return lx_oom(err);
+        r->items[i].value = value;
+    }
+    return LX_OK;
+}
 
 static void add_row(rows *r, const char *key, const char *value, const char *from)
 {
@@ -127,7 +145,7 @@ static int list(lx_cli *cli, const lx_settings *s, bool as_json, lx_error *err)
     if (s->is_foreign && !cli->is_quiet)
         lx_message(cli, "note: %s belongs to another user and is not read\n",
                    lx_safe(cli, s->project_file));
-    if (rc < 0 || as_json)
+    if (rc < 0 || (rc = hide_secrets(&r, cli, err)) < 0 || as_json)
         return rc < 0 ? rc : list_json(cli, &r, err);
     if (!(cells = lx_arena_calloc(cli->arena, 3 * r.count, sizeof *cells)))
         return lx_oom(err);
@@ -204,7 +222,7 @@ static int change(lx_cli *cli, const lx_settings *s, const char *key, const char
               lx_arena_strndup(cli->arena, file, (size_t)(lx_path_base(file) - file))))
         rc = lx_oom(err);
     if (rc == LX_OK && (rc = lx_make_dirs(folder, err)) == LX_OK)
-        rc = lx_file_write(file, lx_str_text(&changed), changed.len, err);
+        rc = lx_file_write_private(file, lx_str_text(&changed), changed.len, err);
 done:
     lx_str_release(&text);
     lx_str_release(&changed);

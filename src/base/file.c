@@ -256,7 +256,7 @@ static char *folder_of(const char *path)
 }
 
 /* The name does not contain the target's, which may already be as long as a name can be. */
-static int open_temporary(lx_new_file *file, lx_error *err)
+static int open_temporary(lx_new_file *file, mode_t mode, lx_error *err)
 {
     static _Atomic unsigned counter;
     size_t room = strlen(file->folder) + 64;
@@ -266,7 +266,7 @@ static int open_temporary(lx_new_file *file, lx_error *err)
     for (int attempt = 0; attempt < 1000; attempt++) {
         snprintf(file->temporary, room, "%s/.lx-%ld-%u.tmp", file->folder, (long)getpid(),
                  atomic_fetch_add(&counter, 1));
-        file->fd = lx_io_get()->open(file->temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        file->fd = lx_io_get()->open(file->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
         if (file->fd >= 0)
             return LX_OK;
         if (errno != EEXIST)
@@ -275,7 +275,7 @@ static int open_temporary(lx_new_file *file, lx_error *err)
     return lx_fail_errno(err, errno, "cannot create a file in %s", file->folder);
 }
 
-int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err)
+static int open_new(lx_new_file **out, const char *path, mode_t mode, lx_error *err)
 {
     lx_new_file *file = lx_calloc(1, sizeof *file);
     int rc;
@@ -289,7 +289,7 @@ int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err)
     else if (lx_file_is_dir(path))
         rc = lx_fail(err, LX_EEXISTS, "is a folder, a file is to be written");
     else
-        rc = open_temporary(file, err);
+        rc = open_temporary(file, mode, err);
     if (rc < 0) {
         lx_within(err, "%s", path);
         lx_new_file_close(file);
@@ -297,6 +297,11 @@ int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err)
     }
     *out = file;
     return LX_OK;
+}
+
+int lx_new_file_open(lx_new_file **out, const char *path, lx_error *err)
+{
+    return open_new(out, path, 0666, err);
 }
 
 enum { BEHIND = -1 }; /* what was written before */
@@ -427,17 +432,31 @@ void lx_new_file_close(lx_new_file *file)
     lx_free(file);
 }
 
-int lx_file_write(const char *path, const void *data, size_t n, lx_error *err)
+static int write_whole(const char *path, const void *data, size_t n, mode_t mode,
+                       lx_error *err)
 {
     lx_new_file *file;
     int rc;
 
-    if ((rc = lx_new_file_open(&file, path, err)) < 0)
+    if ((rc = open_new(&file, path, mode, err)) < 0)
         return rc;
     if ((rc = lx_new_file_write(file, data, n, err)) == LX_OK)
         rc = lx_new_file_commit(file, err);
     lx_new_file_close(file);
     return rc;
+}
+
+int lx_file_write(const char *path, const void *data, size_t n, lx_error *err)
+{
+    return write_whole(path, data, n, 0666, err);
+}
+
+int lx_file_write_private(const char *path, const void *data, size_t n, lx_error *err)
+{
+    struct stat st;
+    const bool is_there = lx_io_get()->stat(path, &st) == 0;
+
+    return write_whole(path, data, n, is_there ? st.st_mode & 0777 : 0600, err);
 }
 
 int lx_file_copy(const char *to, const char *from, lx_error *err)

@@ -57,6 +57,8 @@ int lx_new_file_commit(lx_new_file *file, lx_error *err); /* durable when it ret
 void lx_new_file_close(lx_new_file *file);                /* removes what was not committed */
 
 int lx_file_write(const char *path, const void *data, size_t n, lx_error *err);
+/* A new one is for its owner alone (0600), one that is there lets nobody else in than before. */
+int lx_file_write_private(const char *path, const void *data, size_t n, lx_error *err);
 int lx_file_copy(const char *to, const char *from, lx_error *err); /* regular files; replaces */
 
 /* Sorted (bytewise) names in a folder, "." and ".." left out. Free with lx_dir_free. */

@@ -60,3 +60,14 @@ echo
     HOME='' XDG_CONFIG_HOME='' "$LX" config set train.threads 2
     echo "exit $?"
 )
+# Nobody else reads it, and lists hide passwords.
+rm "$HOME/.config/lx/config"
+umask 022
+try set remote https://me:hunter2@example.com/runs.git
+stat -c %a "$HOME/.config/lx/config"
+try list | sed 's/  */ /g'
+try list --json | grep value | grep -v '"DIR'
+try get remote
+chmod 640 "$HOME/.config/lx/config"
+try set run.strict true
+stat -c %a "$HOME/.config/lx/config"
