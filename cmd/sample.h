@@ -22,6 +22,7 @@ typedef struct lx_sample_args {
     int64_t width, height, steps, seed, clip_skip, ensd, images, batch, threads, preview,
         text_encoder_heads;
     double cfg;
+    bool has_images, has_batch;
     bool has_width, has_height, has_steps, has_seed, has_clip_skip, has_ensd, has_cfg;
     bool is_compat, v_parameterization, zero_terminal_snr, no_record, json;
     bool fp16, bf16, half_vae, no_half_vae;

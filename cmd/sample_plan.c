@@ -398,8 +398,8 @@ static int check_args(lx_sample_args *a, lx_error *err)
 {
     int ignored, rc;
 
-    a->images = a->images ? a->images : 1;
-    a->batch = a->batch ? a->batch : 1;
+    a->images = a->has_images ? a->images : 1;
+    a->batch = a->has_batch ? a->batch : 1;
     if ((rc = in_range(&ignored, a->images, "images", 1, MOST_PICTURES, err)) < 0 ||
         (rc = in_range(&ignored, a->batch, "batch", 1, MOST_BATCH, err)) < 0 ||
         (rc = in_range(&ignored, a->preview, "preview", 0, LX_MAX_STEPS, err)) < 0 ||

@@ -15,7 +15,9 @@ try -p a -W 100
 try -p a --steps 0
 try -p a --steps 5000
 try -p a --cfg nan
-try -p a --seed -1 --images 0 --batch 1000
+try -p a --images 0
+try -p a --batch 0
+try -p a --seed -1 --batch 1000
 try -p a --noise white
 try -p a --grid strength=1
 try -p a --grid nothing=1
