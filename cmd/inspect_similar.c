@@ -7,7 +7,9 @@
 #include "cmd/progress.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/json.h"
+#include "src/base/visited.h"
 #include "src/lora/hash.h"
 #include "src/lora/kinship.h"
 #include "src/lora/sketch.h"
@@ -60,18 +62,32 @@ done:
     return rc;
 }
 
+/* A file that is named and lies in a folder that is named, too, is no copy of itself. */
+static int is_first(bool *out, lx_visited *seen, const char *path, lx_error *err)
+{
+    struct stat st;
+    int rc = lx_io_get()->stat(path, &st) == 0 ? lx_visited_add(seen, &st, err) : 1;
+
+    *out = rc > 0;
+    return rc < 0 ? rc : LX_OK;
+}
+
 static int read_all(similar *s, const lx_file_list *files, lx_error *err)
 {
     lx_progress_view progress;
+    lx_visited seen = {0};
     int rc = LX_OK;
 
     lx_progress_init(&progress, s->cli);
     for (size_t i = 0; i < files->count && rc == LX_OK; i++) {
         lx_error problem;
         item *it = &s->items[s->n];
+        bool is_new = true;
         if (s->cli->is_terminal)
             lx_progress_phase(&progress, "reading files", (int64_t)i,
                               (int64_t)files->count);
+        if ((rc = is_first(&is_new, &seen, files->paths[i], err)) < 0 || !is_new)
+            continue;
         memset(it, 0, sizeof *it);
         rc = read_item(it, s->cli, files->paths[i], &problem);
         if (rc == LX_OK) {
@@ -87,6 +103,7 @@ static int read_all(similar *s, const lx_file_list *files, lx_error *err)
         }
     }
     lx_progress_close(&progress);
+    lx_visited_release(&seen);
     return rc;
 }
 

@@ -1,5 +1,5 @@
 /*
- * base/visited - the folders that a walk has been in, by device and inode
+ * base/visited - the folders that a walk has been in, or the files it has met, by device and inode
  *
  * So that links lead it neither in circles nor to one folder by many ways, of which there may be more than anyone can
  * count.

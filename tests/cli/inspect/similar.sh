@@ -26,3 +26,7 @@ lora h.safetensors '\000\000\000\300\000\000\200\077\000\000\200\077\000\000\200
 echo x >broken.safetensors
 "$LX" inspect . --similar
 "$LX" inspect --similar f.safetensors g.safetensors --json
+# A file that is named beside its folder is no copy of itself.
+"$LX" inspect --similar d.safetensors .
+mkdir sub && cp d.safetensors sub && ln -s d.safetensors sub/link.safetensors
+"$LX" inspect --similar sub/d.safetensors sub
