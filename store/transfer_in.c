@@ -478,68 +478,109 @@ static int take_remarks(arrival *a, lx_error *err)
 
 /* ---- artifacts --------------------------------------------------------------------- */
 
+/* What is here already; `is_met`: it is one of the record's. */
 static int list_artifacts(arrival *a, lx_error *err)
 {
     int rc = store__exec(
         a->store,
-        "CREATE TEMP TABLE IF NOT EXISTS kept(role, step, at, name, object);"
-        "CREATE INDEX IF NOT EXISTS temp.kept_at ON kept(role, step, at);"
-        "CREATE INDEX IF NOT EXISTS temp.kept_name ON kept(role, step, name, object);"
+        "CREATE TEMP TABLE IF NOT EXISTS kept(role, step, at, name, object, size,"
+        " tensors, is_met);"
+        "CREATE INDEX IF NOT EXISTS temp.kept_at"
+        " ON kept(role, step, at, size, tensors, is_met);"
+        "CREATE INDEX IF NOT EXISTS temp.kept_name"
+        " ON kept(role, step, name, object, is_met, at);"
         "DELETE FROM kept",
         err);
-    return rc < 0
-               ? rc
-               : store__do(a->store, err,
-                           "INSERT INTO kept SELECT role, coalesce(step, -1), at, name,"
-                           " object FROM artifact WHERE run=?1",
-                           "i", a->seq);
+    return rc < 0 ? rc
+                  : store__do(a->store, err,
+                              "INSERT INTO kept SELECT role, coalesce(step, -1), at,"
+                              " name, object, size, tensor_hash, 0 FROM artifact"
+                              " WHERE run=?1",
+                              "i", a->seq);
 }
 
-/* The same moment is the same file: name and bytes may have been scrubbed. One that is new is noted. */
-static int has_artifact(bool *out, arrival *a, const lx_artifact *f, const lx_hash *hash,
-                        lx_error *err)
-{
-    int64_t is_here;
-    int rc = store__number(&is_here, 0, a->store, err,
-                           "SELECT 1 FROM kept WHERE role=?1 AND step=?2 AND at=?3"
-                           " UNION ALL SELECT 1 FROM kept WHERE role=?1 AND step=?2"
-                           " AND name=?4 AND object=?5 LIMIT 1",
-                           "tidth", f->role, f->step, f->at, f->name, hash);
-    *out = is_here != 0;
-    return rc < 0 || is_here
-               ? rc
-               : store__do(a->store, err, "INSERT INTO kept VALUES(?1, ?2, ?3, ?4, ?5)",
-                           "tidth", f->role, f->step, f->at, f->name, hash);
-}
-
-static int take_artifact(arrival *a, const cJSON *item, lx_error *err)
-{
-    const char *name = lx_json_text(item, "name");
+/* An artifact of the record. */
+typedef struct item {
+    lx_artifact artifact;
     lx_hash hash, tensors;
-    lx_artifact artifact = {.role = lx_json_text(item, "role"),
-                            .name = name ? name : "",
-                            .path = lx_json_text(item, "path"),
-                            .step = lx_json_integer(item, "step", -1),
-                            .at = lx_json_number(item, "at", 0)};
-    bool is_here;
-    int rc;
+    bool is_kept, is_met; /* met: it is here */
+} item;
 
-    hash_at(&hash, item, "sha256");
-    if (hash_at(&tensors, item, "tensors"))
-        artifact.tensor_hash = &tensors;
-    if ((rc = has_artifact(&is_here, a, &artifact, &hash, err)) < 0 || is_here)
+static void read_item(item *out, const cJSON *o)
+{
+    const char *name = lx_json_text(o, "name");
+
+    out->artifact = (lx_artifact){.role = lx_json_text(o, "role"),
+                                  .name = name ? name : "",
+                                  .path = lx_json_text(o, "path"),
+                                  .step = lx_json_integer(o, "step", -1),
+                                  .size = lx_json_integer(o, "size", 0),
+                                  .at = lx_json_number(o, "at", 0)};
+    hash_at(&out->hash, o, "sha256");
+    if (hash_at(&out->tensors, o, "tensors"))
+        out->artifact.tensor_hash = &out->tensors;
+    out->is_kept = cJSON_IsTrue(member(o, "is_kept"));
+}
+
+/* Each is one of those that are here, once: two files of the same moment are two. */
+static int find_item(arrival *a, item *x, const char *sql, const char *types,
+                     lx_error *err)
+{
+    const lx_artifact *f = &x->artifact;
+    int64_t row;
+    int rc = store__number(&row, 0, a->store, err, sql, types, f->role, f->step, f->at,
+                           f->name, &x->hash, f->size, f->tensor_hash);
+
+    if (rc < 0 || !row)
         return rc;
-    a->is_extended = true;
-    return store__add_artifact(a->store, a->seq, &artifact, &hash,
-                               lx_json_integer(item, "size", 0),
-                               cJSON_IsTrue(member(item, "is_kept")), err);
+    x->is_met = true;
+    return store__do(a->store, err, "UPDATE kept SET is_met=1 WHERE rowid=?1", "i", row);
+}
+
+/* From what is surely the same to what is by its moment: name and bytes may have been scrubbed, the size that is
+ * recorded and the tensors were not. */
+static int find_items(arrival *a, item *items, size_t n, lx_error *err)
+{
+    static const struct {
+        const char *sql, *types;
+    } looks[] = {
+        {"SELECT rowid FROM kept WHERE role=?1 AND step=?2 AND name=?4 AND object=?5"
+         " AND is_met=0 AND at=?3 AND size=?6 AND tensors IS ?7 LIMIT 1",
+         "tidthih"},
+        {"SELECT rowid FROM kept WHERE role=?1 AND step=?2"
+         " AND name=?4 AND object=?5 AND is_met=0 LIMIT 1",
+         "tidth"},
+        {"SELECT rowid FROM kept WHERE role=?1 AND step=?2 AND at=?3 AND size=?6"
+         " AND tensors IS ?7 AND is_met=0 LIMIT 1",
+         "tidthih"}};
+    int rc = LX_OK;
+
+    for (size_t look = 0; look < sizeof looks / sizeof *looks; look++)
+        for (size_t i = 0; i < n && rc == LX_OK; i++)
+            if (!items[i].is_met)
+                rc = find_item(a, &items[i], looks[look].sql, looks[look].types, err);
+    return rc;
 }
 
 static int take_artifacts(arrival *a, lx_error *err)
 {
-    int rc = list_artifacts(a, err);
-    for (const cJSON *f = first(a->record, "artifacts"); f && rc == LX_OK; f = f->next)
-        rc = take_artifact(a, f, err);
+    const cJSON *list = member(a->record, "artifacts");
+    item *items = lx_calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *items);
+    size_t n = 0;
+    int rc = items ? list_artifacts(a, err) : lx_oom(err);
+
+    for (const cJSON *o = list->child; o && rc == LX_OK; o = o->next)
+        read_item(&items[n++], o);
+    if (rc == LX_OK)
+        rc = find_items(a, items, n, err);
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        if (items[i].is_met)
+            continue;
+        a->is_extended = true;
+        rc = store__add_artifact(a->store, a->seq, &items[i].artifact, &items[i].hash,
+                                 items[i].artifact.size, items[i].is_kept, err);
+    }
+    lx_free(items);
     return rc;
 }
 

@@ -236,12 +236,37 @@ static void test_store_transfer__a_record_covers_what_it_holds(void **state)
     check_covers("remarks.0.1", "\"fact\"", true, true);
     check_covers("remarks.0.3", "\"scrubbed\"", false, false);
     check_covers("artifacts.0", NULL, false, true);
-    check_covers("artifacts.0.at", "9", true, true);
     check_covers("artifacts.0.step", "9", true, true);
     check_covers("artifacts.0.role", "\"log\"", true, true);
+    check_covers("artifacts.0.at", "9", false, false); /* the same file */
+    check_covers("artifacts.0.name", "\"scrubbed\"", false, false);
     check_covers("curves.0.n", "3", true, false);
     check_covers("curves.0.key", "\"lr\"", true, true);
     check_covers("curves.0", NULL, false, true);
+}
+
+/* Copies of a file that were saved again have its moment, and may have its size and tensors. */
+static void test_store_transfer__files_of_one_moment_are_as_many(void **state)
+{
+    cJSON *one = parse(sound), *two = parse(sound);
+    cJSON *list = cJSON_GetObjectItem(two, "artifacts");
+
+    (void)state;
+    cJSON_AddItemToArray(list, cJSON_Duplicate(list->child, true));
+    set(two, "artifacts.0.name", "\"b\"");
+    assert_true(covers(two, one));
+    assert_false(covers(one, two));
+    set(two, "artifacts.1.at", "7"); /* each is known by other things */
+    assert_true(covers(two, one));
+    set(one, "artifacts.0.name", "\"scrubbed\"");
+    assert_true(covers(two, one));
+    set(one, "artifacts.0.size", "4");
+    assert_false(covers(two, one));
+    set(one, "artifacts.0.size", "3");
+    set(one, "artifacts.0.tensors", NULL);
+    assert_false(covers(two, one));
+    cJSON_Delete(one);
+    cJSON_Delete(two);
 }
 
 /* A stranger's record may have a curve twice: the longer one counts, in whatever order. */
@@ -316,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_store_transfer__nothing_is_longer_than_it_may_be),
         cmocka_unit_test(test_store_transfer__a_list_has_its_limit),
         cmocka_unit_test(test_store_transfer__a_record_covers_what_it_holds),
+        cmocka_unit_test(test_store_transfer__files_of_one_moment_are_as_many),
         cmocka_unit_test(test_store_transfer__the_longest_of_a_curve_counts),
         cmocka_unit_test(test_store_transfer__no_memory_is_no_answer),
         cmocka_unit_test(test_store_transfer__long_lists_are_compared_at_once),

@@ -288,8 +288,9 @@ static void test_store_transfer_in__files_with_a_name_and_without(void **state)
     check(both, LX_ARRIVED_KNOWN);
     assert_int_equal(lx_query_run(&run, store, 1, arena, NULL), LX_OK);
     assert_int_equal(lx_query_artifacts(&rows, &n, store, &run, arena, NULL), LX_OK);
-    assert_int_equal(n, 1); /* of one moment and role */
+    assert_int_equal(n, 2); /* of one moment and role */
     assert_string_equal(rows[0].name, "a");
+    assert_string_equal(rows[1].name, "");
     n_pieces = 0;
     text = add_text("other");
     check(
@@ -299,10 +300,50 @@ static void test_store_transfer_in__files_with_a_name_and_without(void **state)
                         text->hex, text->hex),
         LX_ARRIVED_EXTENDED);
     assert_int_equal(lx_query_artifacts(&rows, &n, store, &run, arena, NULL), LX_OK);
-    assert_int_equal(n, 2);
-    assert_string_equal(rows[1].name, "");
-    assert_string_equal(rows[1].tensor_hash, text->hex);
+    assert_int_equal(n, 3);
+    assert_string_equal(rows[2].name, "");
+    assert_string_equal(rows[2].tensor_hash, text->hex);
     assert_false(is_here(text));
+}
+
+static void test_store_transfer_in__files_of_one_moment(void **state)
+{
+#define COPY(name, hash, at)                                      \
+    "{\"role\":\"lora\",\"name\":\"" name "\",\"sha256\":\"" hash \
+    "\",\"size\":9,\"step\":5,"                                   \
+    "\"at\":" at ",\"is_kept\":false}"
+#define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+    static const struct {
+        const char *list;
+        lx_arrival how;
+        size_t n;
+    } records[] = {
+        {"\"artifacts\":[" COPY("a", A, "1") "]", LX_ARRIVED_NEW, 1},
+        {"\"artifacts\":[" COPY("b", B, "1") "," COPY("a", A, "1") "," COPY("c", A,
+                                                                            "1") "]",
+         LX_ARRIVED_EXTENDED, 3},
+        {"\"artifacts\":[" COPY("b", B, "1") "," COPY("a", A, "1") "," COPY("c", A,
+                                                                            "1") "]",
+         LX_ARRIVED_KNOWN, 3},
+        /* names and bytes that were scrubbed; the same file at another moment */
+        {"\"artifacts\":[" COPY("x", B, "1") "," COPY("y", A, "1") "," COPY("z", A,
+                                                                            "1") "]",
+         LX_ARRIVED_KNOWN, 3},
+        {"\"artifacts\":[" COPY("c", A, "2") "]", LX_ARRIVED_KNOWN, 3},
+        {"\"artifacts\":[" COPY("c", A, "2") "," COPY("c", A, "1") "]",
+         LX_ARRIVED_EXTENDED, 4}};
+    lx_artifact_row *rows;
+    lx_run_row run;
+    size_t n;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++) {
+        check(records[i].list, records[i].how);
+        assert_int_equal(lx_query_run(&run, store, 1, arena, NULL), LX_OK);
+        assert_int_equal(lx_query_artifacts(&rows, &n, store, &run, arena, NULL), LX_OK);
+        assert_int_equal(n, records[i].n);
+    }
 }
 
 /* ---- curves, the console --------------------------------------------------------------------- */
@@ -375,9 +416,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_folder_of_many_captions),
         TEST(what_was_too_far_away_is_followed_nearer),
-        TEST(a_text_of_many_megabytes_is_not_looked_through),
+        TEST(a_text_of_many_megabytes_is_looked_through),
         TEST(what_the_record_names_and_is_not_there),
         TEST(files_with_a_name_and_without),
+        TEST(files_of_one_moment),
         TEST(points_that_are_not_as_many_as_it_says),
         TEST(a_console_grows),
         TEST(what_is_no_record),
