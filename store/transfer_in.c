@@ -199,6 +199,7 @@ typedef struct arrival {
     int64_t seq;
     bool is_extended;
     store__batch batch; /* objects on their way */
+    store__batch here;  /* those that were here; gc may run until the rows are written */
     size_t batch_bytes;
     followed *followed; /* by hash; a power of two of places, half of them empty */
     size_t n_followed, n_places;
@@ -286,7 +287,9 @@ static int bring(arrival *a, const lx_hash *hash, bool follows, int depth, lx_er
     size_t n;
     int rc = lx_object_exists(&is_here, a->store, hash, err);
 
-    if (rc < 0 || (is_here && !follows) || (follows && was_followed(a, hash, depth)))
+    if (rc < 0 || (follows && was_followed(a, hash, depth)) ||
+        (is_here && (rc = store__batch_known(&a->here, hash, err)) < 0) ||
+        (is_here && !follows))
         return rc;
     if ((rc = a->fetch(a->context, &data, &n, hash, err)) < 0)
         return rc == LX_ENOTFOUND && is_here ? LX_OK : rc;
@@ -689,7 +692,7 @@ static int write_rows(lx_arrival *how, arrival *a, lx_error *err)
 {
     int rc;
     *how = LX_ARRIVED_NEW;
-    if ((rc = find_known(a, err)) < 0)
+    if ((rc = find_known(a, err)) < 0 || (rc = store__batch_add(&a->here, err)) < 0)
         return rc;
     if (a->seq)
         *how = LX_ARRIVED_KNOWN;
@@ -710,7 +713,8 @@ int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSO
                  .record = record,
                  .fetch = fetch,
                  .context = context,
-                 .batch = store__batch_of(store)};
+                 .batch = store__batch_of(store),
+                 .here = store__batch_of(store)};
     const char *id;
     int rc;
 
@@ -720,6 +724,7 @@ int lx_transfer_apply(lx_arrival *how, int64_t *seq, lx_store *store, const cJSO
         (rc = lx_store_group_begin(store, err)) == LX_OK)
         rc = lx_store_group_end(store, write_rows(how, &a, err), err);
     store__batch_release(&a.batch);
+    store__batch_release(&a.here);
     lx_free(a.followed);
     if (rc < 0)
         lx_within(err, "run %s", id);

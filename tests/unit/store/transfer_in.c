@@ -16,6 +16,7 @@
 #include "src/base/alloc.h"
 #include "src/base/io.h"
 #include "src/base/json.h"
+#include "store/gc.h"
 #include "store/query.h"
 #include "store/transfer.h"
 #include "tests/support/expect.h"
@@ -62,6 +63,7 @@ typedef struct piece {
     int code;        /* what comes of asking for it, when it is not LX_OK */
     size_t fails_at; /* the allocation that fails after it was given; 0: none */
     bool ends_locks; /* after it no transaction can begin */
+    bool runs_gc;    /* gc runs while it is asked for */
 } piece;
 
 static piece pieces[64];
@@ -89,6 +91,22 @@ static LX_PRINTF(1, 2) piece *add_text(const char *fmt, ...)
     return add(lx_arena_strdup(arena, text), strlen(text));
 }
 
+static void ignore_line(void *unused, const char *line)
+{
+    (void)unused;
+    (void)line;
+}
+
+/* Long after: nothing that is here is young. */
+static void run_gc(void)
+{
+    const lx_gc_options options = {.prunes = true, .keep_days = 14, .now = 4e9};
+    lx_gc_report report;
+    lx_error err = {0};
+
+    lx_assert_ok(lx_store_gc(&report, store, &options, ignore_line, NULL, &err), &err);
+}
+
 static int give(void *context, const void **data, size_t *n, const lx_hash *hash,
                 lx_error *err)
 {
@@ -103,6 +121,8 @@ static int give(void *context, const void **data, size_t *n, const lx_hash *hash
                 lx_alloc_fail_at(pieces[i].fails_at, false);
             if (pieces[i].ends_locks)
                 lx_io_set(&without_locks);
+            if (pieces[i].runs_gc)
+                run_gc();
             return LX_OK;
         }
     return lx_fail(err, LX_ENOTFOUND, "it did not travel");
@@ -245,6 +265,36 @@ test_store_transfer_in__a_text_of_many_megabytes_is_looked_through(void **state)
     assert_true(is_here(text));
     assert_true(is_here(named));
     lx_free(large);
+}
+
+/* An object that is here, and that nothing names yet, goes before the rows that name it are written. */
+static void test_store_transfer_in__gc_runs_meanwhile(void **state)
+{
+    piece *old = add_text("old"), *file = add_text("file"), *last = add_text("last");
+    const char *all = lx_arena_printf(
+        arena,
+        "\"texts\":{\"spec\":\"%s\",\"dataset\":\"%s\",\"diff\":\"%s\"},\"artifacts\":[{"
+        "\"role\":\"lora\",\"sha256\":\"%s\",\"size\":4,\"step\":-1,\"at\":1,\"is_kept\":"
+        "true}]",
+        old->hex, old->hex, last->hex, file->hex);
+    lx_error err = {0};
+    lx_hash hash;
+    (void)state;
+
+    for (int i = 0; i < 2; i++) {
+        piece *here = i ? file : old;
+        last->runs_gc = true;
+        lx_assert_ok(lx_object_put(&hash, store, here->data, here->n, &err), &err);
+        assert_true(is_here(here));
+        check_refused(all, LX_EBUSY, "try again");
+        assert_false(is_here(here));
+    }
+    last->runs_gc = false;
+    lx_assert_ok(lx_object_put(&hash, store, old->data, old->n, &err), &err);
+    check(all, LX_ARRIVED_NEW);
+    run_gc();
+    for (size_t i = 0; i < n_pieces; i++)
+        assert_true(is_here(&pieces[i]));
 }
 
 /* ---- what does not come -------------------------------------------------------------------- */
@@ -417,6 +467,7 @@ int main(void)
         TEST(a_folder_of_many_captions),
         TEST(what_was_too_far_away_is_followed_nearer),
         TEST(a_text_of_many_megabytes_is_looked_through),
+        TEST(gc_runs_meanwhile),
         TEST(what_the_record_names_and_is_not_there),
         TEST(files_with_a_name_and_without),
         TEST(files_of_one_moment),
