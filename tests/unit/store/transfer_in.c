@@ -267,16 +267,19 @@ test_store_transfer_in__a_text_of_many_megabytes_is_looked_through(void **state)
     lx_free(large);
 }
 
+#define FILE_ITEM(more)                                                             \
+    "{\"role\":\"lora\"," more "\"sha256\":\"%s\",\"size\":5,\"step\":-1,\"at\":1," \
+    "\"is_kept\":true}"
+
 /* An object that is here, and that nothing names yet, goes before the rows that name it are written. */
 static void test_store_transfer_in__gc_runs_meanwhile(void **state)
 {
     piece *old = add_text("old"), *file = add_text("file"), *last = add_text("last");
     const char *all = lx_arena_printf(
         arena,
-        "\"texts\":{\"spec\":\"%s\",\"dataset\":\"%s\",\"diff\":\"%s\"},\"artifacts\":[{"
-        "\"role\":\"lora\",\"sha256\":\"%s\",\"size\":4,\"step\":-1,\"at\":1,\"is_kept\":"
-        "true}]",
-        old->hex, old->hex, last->hex, file->hex);
+        "\"texts\":{\"spec\":\"%s\",\"dataset\":\"%s\"},\"artifacts\":[" FILE_ITEM(
+            "") "," FILE_ITEM("\"name\":\"last\",") "]",
+        old->hex, old->hex, file->hex, last->hex);
     lx_error err = {0};
     lx_hash hash;
     (void)state;
@@ -284,6 +287,7 @@ static void test_store_transfer_in__gc_runs_meanwhile(void **state)
     for (int i = 0; i < 2; i++) {
         piece *here = i ? file : old;
         last->runs_gc = true;
+        run_gc(); /* what came before */
         lx_assert_ok(lx_object_put(&hash, store, here->data, here->n, &err), &err);
         assert_true(is_here(here));
         check_refused(all, LX_EBUSY, "try again");
@@ -298,10 +302,6 @@ static void test_store_transfer_in__gc_runs_meanwhile(void **state)
 }
 
 /* ---- what does not come -------------------------------------------------------------------- */
-
-#define FILE_ITEM(more)                                                             \
-    "{\"role\":\"lora\"," more "\"sha256\":\"%s\",\"size\":5,\"step\":-1,\"at\":1," \
-    "\"is_kept\":true}"
 
 static void test_store_transfer_in__what_the_record_names_and_is_not_there(void **state)
 {
