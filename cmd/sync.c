@@ -49,6 +49,7 @@ int lx_sync_take(cJSON **kept, lx_sync *s, const lx_remote_version *version,
                  lx_error *err)
 {
     cJSON *record = NULL;
+    lx_run_row run;
     lx_arrival how;
     int64_t seq;
     int rc;
@@ -61,8 +62,9 @@ int lx_sync_take(cJSON **kept, lx_sync *s, const lx_remote_version *version,
         s->n_new += how == LX_ARRIVED_NEW;
         s->n_extended += how == LX_ARRIVED_EXTENDED;
         s->n_known += how == LX_ARRIVED_KNOWN;
-        if (!lx_synced_has(s->synced, version))
-            rc = lx_synced_add(s->synced, version, NULL, err);
+        if (!lx_synced_has(s->synced, version) &&
+            (rc = lx_query_run(&run, s->store, seq, s->cli->arena, err)) == LX_OK)
+            rc = lx_synced_add_merged(s->synced, version, run.id, err);
     }
     if (kept && rc == LX_OK)
         *kept = record;

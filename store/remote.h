@@ -67,7 +67,7 @@ int lx_remote_push(lx_remote *remote, const lx_remote_version *add, size_t n_add
 /* ---- what is known to be there already: a cache beside the store, of no other use -- */
 
 /* Versions that were merged from a remote, and what a run was like when it was last
- * pushed. */
+ * pushed. Of runs that are not in the store (any more) nothing is known. */
 typedef struct lx_synced lx_synced;
 int lx_synced_open(lx_synced **out, lx_store *store, const char *url, lx_error *err);
 bool lx_synced_has(const lx_synced *synced, const lx_remote_version *version);
@@ -78,6 +78,9 @@ bool lx_synced_is_own(const lx_synced *synced, const lx_remote_version *version)
 const char *lx_synced_pushed(const lx_synced *synced, const char *run, const char *mark);
 int lx_synced_add(lx_synced *synced, const lx_remote_version *version, const char *mark,
                   lx_error *err);
+/* into: the run's id here, another one where both stores imported the same. */
+int lx_synced_add_merged(lx_synced *synced, const lx_remote_version *version,
+                         const char *into, lx_error *err);
 int lx_synced_save(lx_synced *synced, lx_error *err);
 void lx_synced_close(lx_synced *synced);
 

@@ -10,7 +10,7 @@
 
 typedef struct known {
     lx_remote_version version;
-    char *mark; /* "" = merged from there */
+    char *mark; /* "" = merged from there; "=RUN" = merged into the run of another id */
 } known;
 
 struct lx_synced {
@@ -50,6 +50,32 @@ static int read_lines(lx_synced *s, const char *text, lx_error *err)
     return rc;
 }
 
+static bool is_merged(const char *mark)
+{
+    return !*mark || *mark == '=';
+}
+
+/* What is said of runs that are not here any more does not hold: they may come again. */
+static int forget_absent(lx_synced *s, lx_store *store, lx_error *err)
+{
+    size_t kept = 0;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < s->n; i++) {
+        known *k = &s->items[i];
+        int64_t is_here = 1;
+        if (rc == LX_OK)
+            rc = store__number(&is_here, 0, store, err, "SELECT 1 FROM run WHERE id=?1",
+                               "t", *k->mark == '=' ? k->mark + 1 : k->version.run);
+        if (is_here)
+            s->items[kept++] = *k;
+        else
+            lx_free(k->mark);
+    }
+    s->n = kept;
+    return rc;
+}
+
 int lx_synced_open(lx_synced **out, lx_store *store, const char *url, lx_error *err)
 {
     lx_synced *s = lx_calloc(1, sizeof *s);
@@ -66,6 +92,8 @@ int lx_synced_open(lx_synced **out, lx_store *store, const char *url, lx_error *
     if ((rc = lx_str_check(&s->path, err)) == LX_OK && lx_file_exists(s->path.data) &&
         lx_file_read(&text, s->path.data, 256 << 20, NULL) == LX_OK)
         rc = read_lines(s, lx_str_text(&text), err);
+    if (rc == LX_OK)
+        rc = forget_absent(s, store, err);
     lx_str_release(&text);
     if (rc < 0)
         lx_synced_close(s);
@@ -105,7 +133,7 @@ bool lx_synced_is_own(const lx_synced *s, const lx_remote_version *v)
     bool is_own = false;
     for (size_t i = 0; i < s->n; i++)
         if (is_of(&s->items[i], v)) {
-            if (!*s->items[i].mark)
+            if (is_merged(s->items[i].mark))
                 return false;
             is_own = true;
         }
@@ -115,7 +143,7 @@ bool lx_synced_is_own(const lx_synced *s, const lx_remote_version *v)
 const char *lx_synced_pushed(const lx_synced *s, const char *run, const char *mark)
 {
     for (size_t i = s->n; i-- > 0;) /* the newest is the last */
-        if (*s->items[i].mark && strcmp(s->items[i].version.run, run) == 0)
+        if (!is_merged(s->items[i].mark) && strcmp(s->items[i].version.run, run) == 0)
             return strcmp(s->items[i].mark, mark) == 0 ? s->items[i].version.commit
                                                        : NULL;
     return NULL;
@@ -125,7 +153,17 @@ int lx_synced_add(lx_synced *s, const lx_remote_version *v, const char *mark,
                   lx_error *err)
 {
     s->is_changed = true;
-    return add(s, v, mark ? mark : "", err);
+    return add(s, v, mark, err);
+}
+
+int lx_synced_add_merged(lx_synced *s, const lx_remote_version *v, const char *into,
+                         lx_error *err)
+{
+    char mark[32] = "";
+
+    if (strcmp(into, v->run) != 0)
+        snprintf(mark, sizeof mark, "=%.16s", into);
+    return lx_synced_add(s, v, mark, err);
 }
 
 int lx_synced_save(lx_synced *s, lx_error *err)

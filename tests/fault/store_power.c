@@ -411,7 +411,7 @@ static void push_and_pull(void)
                                        remote, &err),
                      &err);
         cJSON_Delete(record_of);
-        lx_assert_ok(lx_synced_add(synced, &there[i], NULL, &err), &err);
+        lx_assert_ok(lx_synced_add_merged(synced, &there[i], there[i].run, &err), &err);
         lx_assert_ok(lx_synced_save(synced, &err), &err);
         done();
     }

@@ -293,7 +293,7 @@ static int take_versions(lx_remote *remote, lx_synced *synced, lx_store *s, lx_e
             continue;
         DO(lx_remote_record(&record, remote, &there[i], err));
         DO(lx_transfer_apply(&how, &seq, s, record, lx_remote_object, remote, err));
-        DO(lx_synced_add(synced, &there[i], NULL, err));
+        DO(lx_synced_add_merged(synced, &there[i], there[i].run, err));
         cJSON_Delete(record);
         record = NULL;
     }
