@@ -85,6 +85,19 @@ static cJSON *words_value(const char *const *words, size_t n)
     return list;
 }
 
+/* Is a secret among the values of this option, behind its = or the words of these indices? */
+static bool hides_any(const lx_words *words, size_t first, size_t end, const char *option)
+{
+    const size_t n = strcspn(option, "=");
+
+    if (option[n] && lx_hides_option(option, n, option + n + 1))
+        return true;
+    for (size_t i = first; i < end; i++)
+        if (lx_hides_option(option, n, words->items[i]))
+            return true;
+    return false;
+}
+
 /* "--name=value", "--name value value", "--flag": the words from *at up to the next option, and *at
  * moves behind them. Given twice, the last counts, as in argparse. */
 static int add_option(cJSON *flags, lx_arena *arena, const lx_words *words, size_t *at,
@@ -102,7 +115,7 @@ static int add_option(cJSON *flags, lx_arena *arena, const lx_words *words, size
         *p = *p == '-' ? '_' : *p;
     while (*at < words->count && !lx_is_option_word(words->items[*at]))
         ++*at;
-    if (lx_is_secret_name(key) || lx_utf8_check(key, n) != n)
+    if (hides_any(words, first, *at, word) || lx_utf8_check(key, n) != n)
         return LX_OK;
     value = name[n] == '=' ? words_value(&inner, 1) : words_value(words->items + first, *at - first);
     cJSON_DeleteItemFromObjectCaseSensitive(flags, key);

@@ -61,6 +61,38 @@ SHAPES = [
     lambda s: "aws_secret_access_key = " + s(40),
     lambda s: "api_token: " + s(16),
     lambda s: "-----BEGIN PRIVATE KEY-----" + s(64) + "-----END PRIVATE KEY-----",
+    lambda s: "\x1b[32mhf_" + s(34) + "\x1b[0m",
+    lambda s: "-hf_" + s(34),
+    lambda s: "a\nghp_" + s(36),
+    lambda s: "--auth " + s(14),
+    lambda s: "DB_PASS=" + s(12),
+    lambda s: "curl -u me:" + s(12) + " https://example.com",
+    lambda s: 'os.environ["HF_TOKEN"] = "' + s(20) + '"',
+    lambda s: "API_KEY: str = '" + s(20) + "'",
+    lambda s: 'SECRET_KEY = b"' + s(20) + '"',
+    lambda s: 'password = SecretStr("' + s(12) + '")',
+    lambda s: 'api_key = os.getenv("API_KEY", "' + s(20) + '")',
+    lambda s: '"api_keys": ["' + s(12) + '", "' + s(12) + '"]',
+    lambda s: 'ENV API_KEY ' + s(20),
+    lambda s: '#define API_KEY "' + s(20) + '"',
+    lambda s: '<add key="password" value="' + s(12) + '"/>',
+    lambda s: '{"name": "DB_PASSWORD", "value": "' + s(12) + '"}',
+    lambda s: "https://example.com/x?sig=" + s(20) + "&se=1",
+    lambda s: "wandb.key=" + s(20),
+    lambda s: '{"username": "me", "key": "' + s(32, "hex") + '"}',
+    lambda s: "encryptionKey: " + s(12),
+    lambda s: "API key: " + s(16),
+    lambda s: "machine api.wandb.ai\n  login user\n  password " + s(12),
+    lambda s: "passwords:\n  - " + s(12) + "\n  - " + s(12) + "\n",
+    lambda s: "password: |\n  " + s(12) + "\n",
+    lambda s: "GOCSPX-" + s(28),
+    lambda s: "dp.pt." + s(40),
+    lambda s: "glptt-" + s(40),
+    lambda s: "tskey-auth-" + s(30),
+    lambda s: "xoxe-" + s(40),
+    lambda s: "lsv2_pt_" + s(32),
+    lambda s: "https:\\/\\/me:" + s(12) + "@example.com",
+    lambda s: "password=" + s(4) + "&" + s(8),
 ]
 planted = {}
 
@@ -155,7 +187,7 @@ TENSORS = {f"{LAYER}.lora_down.weight": [2, 8], f"{LAYER}.lora_up.weight": [8, 2
 
 
 def way_run():
-    texts = some("console of lx run", 32)
+    texts = some("console of lx run", 64)
     open("console.txt", "w").write("\n".join(texts) + "\n")
     run("run", "--name", "recorded", "--", "cat", "console.txt")
     words = [w for t in some("words of lx run", 12) for w in [t]]
@@ -177,12 +209,12 @@ def way_log():
     flags = [x for i, t in enumerate(some("flags of lx log", 12)) for x in ("--flag", f"f{i}={t}")]
     flags += ["--flag", "api_key=" + drawn_as("flags of lx log")]
     name = run("log", "--new", some("name of a run", 1)[0], *flags).strip()
-    for text in some("notes", 12):
+    for text in some("notes", 40):
         run("note", name, "--", text)
     for text in some("tags", 3):
         run("tag-run", name, "+t=" + text)
     run("log", name, "--step", "1", "loss=1", "hf_" + drawn_as("names of curves") + "abcdefgh=2")
-    open("c.toml", "w").write("\n".join(f'# {t}\nk{i} = "x"' for i, t in enumerate(some("config file", 6))))
+    open("c.toml", "w").write("\n".join(f'# {t}\nk{i} = "x"' for i, t in enumerate(some("config file", 30))))
     run("log", name, "--file", "c.toml", "--role", "config", "--end", "failed", "--message",
         some("message of the end", 1)[0])
 
@@ -196,7 +228,7 @@ def way_import():
             "ss_training_comment": text, "ss_network_args": json.dumps({"note": text}),
             "ss_wandb_api_key": drawn_as("metadata of LoRA files")}, TENSORS)
     run("import", "loras")
-    texts = some("console log", 16)
+    texts = some("console log", 64)
     open("train.log", "w").write("running training / 学習開始\n  num train images * repeats / x: 4\n" + "\n".join(texts) +
                                  "\nsteps:  10%|#  | 1/10 [00:01<00:09, 1.0it/s, avr_loss=0.1]\n"
                                  "Namespace(wandb_api_key='" + drawn_as("console log") + "')\n")
@@ -274,8 +306,8 @@ def wandb():
 def way_git():
     subprocess.run("git init -q repo && cd repo && git config user.name a && git config user.email a@b.c && "
                    "echo x >t.py && git add t.py && git commit -q -m x", shell=True, check=True)
-    open("repo/t.py", "w").write("\n".join(some("git's differences", 8)))
-    open("repo/new.py", "w").write("\n".join(some("sources git does not know", 8)))
+    open("repo/t.py", "w").write("\n".join(some("git's differences", 40)))
+    open("repo/new.py", "w").write("\n".join(some("sources git does not know", 40)))
     subprocess.run(["git", "-C", "repo", "checkout", "-q", "-b", "b_hf_" + "x" * 3], check=True)
     subprocess.run(["git", "-C", "repo", "remote", "add", "origin", some("git's remote", 1)[0].split()[-1]], check=True)
     run("run", "--", "true", cwd="repo")
