@@ -9,6 +9,7 @@
 #include "src/base/file.h"
 #include "store/internal.h"
 #include "store/privacy.h"
+#include "store/transfer.h"
 #include "src/base/scrub.h"
 
 /* ---- memory ----------------------------------------------------------------------- */
@@ -58,6 +59,45 @@ void lx_run_abandon(lx_run *run)
     pthread_cond_destroy(&run->wake);
     pthread_mutex_destroy(&run->mutex);
     lx_free(run);
+}
+
+/* ---- what can leave again ----------------------------------------------------------- */
+
+static int check_word(const char *what, const char *word, lx_error *err)
+{
+    if (lx_transfer_is_word(word))
+        return LX_OK;
+    return lx_fail(err, LX_EUSAGE,
+                   "%s \"%.40s\": it is 1 to 32 lower-case letters, digits, _ and -",
+                   what, word ? word : "");
+}
+
+static int check_length(const char *what, const char *text, size_t most, lx_error *err)
+{
+    return !text || strlen(text) <= most
+               ? LX_OK
+               : lx_fail(err, LX_EUSAGE, "%s \"%.40s...\" has more than %zu bytes", what,
+                         text, most);
+}
+
+static int check_start(const lx_run_start *start, lx_error *err)
+{
+    int rc;
+
+    if ((rc = check_word("the kind", start->kind, err)) < 0 ||
+        (rc = check_length("the name", start->name, LX_TRANSFER_NAME, err)) < 0)
+        return rc;
+    return check_length("the origin", start->origin, LX_TRANSFER_NAME, err);
+}
+
+static int check_artifact(const lx_artifact *a, lx_error *err)
+{
+    int rc;
+
+    if ((rc = check_word("the role", a->role, err)) < 0 ||
+        (rc = check_length("the file's name", a->name, LX_TRANSFER_NAME, err)) < 0)
+        return rc;
+    return check_length("the file's path", a->path, LX_TRANSFER_NAME, err);
 }
 
 /* ---- begin ------------------------------------------------------------------------ */
@@ -175,6 +215,12 @@ static double unset_clock(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* Of an import it may be any number. */
+static bool has_time(double seconds)
+{
+    return seconds > 0 && lx_transfer_is_time(seconds);
+}
+
 static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
                       lx_error *err)
 {
@@ -194,7 +240,7 @@ static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
         " diff, boot_id, pid, pid_start) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
         " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
         "tttttddthhhhhhhhhtii", run->id, start->kind, start->name, start->origin,
-        start->parent, start->started > 0 ? start->started : now, now,
+        start->parent, has_time(start->started) ? start->started : now, now,
         start->has_seed ? seed : NULL, t->present[SPEC], t->present[COMMAND_LINE],
         t->present[FLAGS_GIVEN], t->present[FLAGS], t->present[DATASET],
         t->present[BASE_MODEL], t->present[ENVIRONMENT], t->present[GIT],
@@ -202,7 +248,7 @@ static int insert_run(lx_run *run, const lx_run_start *start, const texts *t,
         process.start);
     if (rc == LX_OK)
         run->seq = sqlite3_last_insert_rowid(s->db);
-    if (rc == LX_OK && !(start->started > 0) && !start->is_historic) {
+    if (rc == LX_OK && !has_time(start->started) && !start->is_historic) {
         run->started = now;
         run->started_clock = unset_clock();
     }
@@ -234,6 +280,8 @@ int lx_run_begin(lx_run **out, lx_store *store, const lx_run_start *given, lx_er
     int rc;
 
     *out = NULL;
+    if ((rc = check_start(given, err)) < 0)
+        return rc;
     if ((rc = make_clean(&clean, given, err)) < 0 ||
         (rc = check_origin(store, start->origin, err)) < 0 ||
         (rc = new_run(&run, store, err)) < 0 || (rc = new_id(run->id, err)) < 0 ||
@@ -304,20 +352,24 @@ const char *lx_run_spec_hash(const lx_run *run)
 int store__add_artifact(lx_store *s, int64_t run, const lx_artifact *a,
                         const lx_hash *hash, int64_t size, bool is_kept, lx_error *err)
 {
-    lx_str name = LX_STR_INIT;
+    lx_str name = LX_STR_INIT, path = LX_STR_INIT;
     int rc;
 
     lx_scrub_text(&name, a->name, strlen(a->name));
-    if ((rc = lx_str_check(&name, err)) == LX_OK)
+    if (a->path)
+        lx_scrub_text(&path, a->path, strlen(a->path));
+    if ((rc = lx_str_check(&name, err)) == LX_OK &&
+        (rc = lx_str_check(&path, err)) == LX_OK)
         rc = store__do(
             s, err,
             "INSERT INTO artifact(run, role, name, step, at, object, size, is_kept, path,"
             " tensor_hash)"
             " VALUES(?1, ?2, ?3, iif(?4<0, NULL, ?4), ?5, ?6, ?7, ?8, ?9, ?10)",
             "ittidhiith", run, a->role, lx_str_text(&name), a->step,
-            a->at > 0 ? a->at : store__now(), hash, size, (int64_t)is_kept, a->path,
-            a->tensor_hash);
+            a->at > 0 ? a->at : store__now(), hash, size, (int64_t)is_kept,
+            a->path ? lx_str_text(&path) : NULL, a->tensor_hash);
     lx_str_release(&name);
+    lx_str_release(&path);
     return rc;
 }
 
@@ -370,15 +422,24 @@ static int require_run(lx_store *s, int64_t run, lx_error *err)
     return rc < 0 || seq ? rc : lx_fail(err, LX_ENOTFOUND, "%s: no such run", s->path);
 }
 
-int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *a,
+int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *given,
                   lx_error *err)
 {
     store__batch batch = store__batch_of(s);
+    const lx_artifact *a = given;
+    lx_artifact timeless;
     bool is_kept = !a->hash;
     lx_hash hash = {0};
     int64_t size = a->hash ? a->size : (int64_t)a->n;
-    int rc = LX_OK;
+    int rc;
 
+    if ((rc = check_artifact(a, err)) < 0)
+        return rc;
+    if (!has_time(a->at)) {
+        timeless = *given;
+        timeless.at = 0;
+        a = &timeless;
+    }
     if (a->hash)
         hash = *a->hash;
     else if (a->data && is_text(a))
@@ -424,7 +485,8 @@ int lx_run_end_at(lx_run *run, const char *status, const char *message, double e
                   lx_error *err)
 {
     lx_str clean = LX_STR_INIT;
-    store__ending ending = {.status = status, .ended = ended};
+    store__ending ending = {.status = status,
+                            .ended = lx_transfer_is_time(ended) ? ended : store__now()};
     int rc = LX_OK;
 
     store__stop_flusher(run);
@@ -496,6 +558,9 @@ static int remark(lx_store *s, int64_t run, const char *kind, const char *key,
     lx_str clean_key = LX_STR_INIT, clean = LX_STR_INIT;
     int rc;
 
+    if ((rc = check_length("the key", key, LX_TRANSFER_NAME, err)) < 0 ||
+        (rc = check_length("the text", value, LX_TRANSFER_NOTE, err)) < 0)
+        return rc;
     lx_scrub_text(&clean_key, key, strlen(key));
     if (is_secret_fact(kind, key, value))
         lx_str_puts(&clean, "***");
