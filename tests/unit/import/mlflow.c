@@ -121,6 +121,27 @@ static void test_import_mlflow__a_file_store(void **state)
     lx_history_free(h);
 }
 
+/* What a stranger's link leads to, a file or a whole disk, is neither read nor walked. */
+static void test_import_mlflow__links_are_not_followed(void **state)
+{
+    static const char *const links[] = {RUN "params/usr", RUN "tags/passwd", "1/run", "3"};
+    static const char *const targets[] = {"/usr", "/etc/passwd", "/", "/"};
+    lx_history *h;
+    lx_error err = {0};
+    char path[512];
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", root, links[i]);
+        assert_int_equal(symlink(targets[i], path), 0);
+    }
+    assert_int_equal(lx_history_new(&h, &err), LX_OK);
+    assert_int_equal(lx_import_mlflow(h, root, &err), LX_OK);
+    check_run(h, false);
+    assert_int_equal(h->n_problems, 2 + 4);
+    lx_history_free(h);
+}
+
 /* ---- the same as SQLite ------------------------------------------------------------ */
 
 static const char *make_db(const char *sql)
@@ -255,6 +276,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_import_mlflow__a_file_store, make_store,
                                         remove_store),
+        cmocka_unit_test_setup_teardown(test_import_mlflow__links_are_not_followed,
+                                        make_store, remove_store),
         cmocka_unit_test_setup_teardown(test_import_mlflow__a_database, make_store,
                                         remove_store),
         cmocka_unit_test_setup_teardown(test_import_mlflow__an_old_database, make_store,
