@@ -135,18 +135,22 @@ static int read_source(lx_str *out, const char *path)
 static bool send_source(bool *is_kept, int fd, const char *work_dir, const char *name)
 {
     lx_str path = LX_STR_INIT, bytes = LX_STR_INIT, clean = LX_STR_INIT;
+    lx_str clean_name = LX_STR_INIT;
     bool is_sent = true;
 
     lx_str_printf(&path, "%s%s", work_dir, name);
     *is_kept = read_source(&bytes, lx_str_text(&path)) == LX_OK;
     if (*is_kept) {
+        lx_scrub_text(&clean_name, name, strlen(name));
         lx_scrub_text(&clean, lx_str_text(&bytes), bytes.len);
-        is_sent = !clean.failed && send_frame(fd, 'n', name, strlen(name)) &&
+        is_sent = !clean_name.failed && !clean.failed &&
+                  send_frame(fd, 'n', lx_str_text(&clean_name), clean_name.len) &&
                   send_frame(fd, 'b', lx_str_text(&clean), clean.len);
     }
     lx_str_release(&path);
     lx_str_release(&bytes);
     lx_str_release(&clean);
+    lx_str_release(&clean_name);
     return is_sent;
 }
 

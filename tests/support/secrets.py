@@ -307,6 +307,7 @@ def way_git():
     subprocess.run("git init -q repo && cd repo && git config user.name a && git config user.email a@b.c && "
                    "echo x >t.py && git add t.py && git commit -q -m x", shell=True, check=True)
     open("repo/t.py", "w").write("\n".join(some("git's differences", 40)))
+    open("repo/hf_" + drawn_as("name of a source") + "abcdefghijk.py", "w").write("x = 1\n")
     open("repo/new.py", "w").write("\n".join(some("sources git does not know", 40)))
     subprocess.run(["git", "-C", "repo", "checkout", "-q", "-b", "b_hf_" + "x" * 3], check=True)
     subprocess.run(["git", "-C", "repo", "remote", "add", "origin", some("git's remote", 1)[0].split()[-1]], check=True)
