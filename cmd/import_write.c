@@ -11,6 +11,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/query.h"
+#include "store/transfer.h"
 
 enum { MOST_IN_GROUP = 200 };
 static const double most_seconds = 0.7; /* that a group may hold the store's lock */
@@ -285,8 +286,13 @@ static int write_new(plan *p, writer *w, lx_error *err)
         return rc;
     p->id = lx_arena_strdup(w->arena, lx_run_id(handle));
     for (size_t i = 0; i < run->n_curves && rc == LX_OK; i++)
-        rc = lx_run_log_many(handle, run->curves[i].key, run->curves[i].steps,
-                             run->curves[i].values, run->curves[i].n, err);
+        if (strlen(run->curves[i].key) > LX_TRANSFER_CURVE)
+            lx_history_problem(w->job->history, "%s: the curve \"%.40s...\" is left out: "
+                               "its name has more than %d bytes", run->from,
+                               run->curves[i].key, LX_TRANSFER_CURVE);
+        else
+            rc = lx_run_log_many(handle, run->curves[i].key, run->curves[i].steps,
+                                 run->curves[i].values, run->curves[i].n, err);
     if (rc < 0 || (rc = attach_missing(w, lx_run_seq(handle), p, err)) < 0 ||
         (rc = remark(w, lx_run_seq(handle), run, err)) < 0) {
         lx_run_abandon(handle);

@@ -40,7 +40,9 @@ typedef struct pushing {
     size_t n_add, n_drop;
     const char **marks; /* of what is in add */
     size_t n_known;
-    size_t n_beside; /* versions that hold what ours lacks, and stay */
+    size_t n_beside;    /* versions that hold what ours lacks, and stay */
+    const char **unfit; /* why runs cannot leave */
+    size_t n_unfit;
 } pushing;
 
 /* ---- which runs -------------------------------------------------------------------- */
@@ -317,9 +319,25 @@ static int decide(parcel *x, lx_error *err)
     return LX_OK;
 }
 
+/* A run that no store would take, as lx recorded it once, keeps only itself here; when it was asked for by name that is
+ * an error. */
+static int pass_unfit(const parcel *x, int rc, const lx_error *why, lx_error *err)
+{
+    pushing *p = x->p;
+
+    if (rc != LX_EFORMAT || !x->one || !lx_transfer_is_unfit(x->one) ||
+        p->args->words.count > 1)
+        return lx_fail_as(err, rc, why);
+    if (!(p->unfit[p->n_unfit] = lx_arena_strdup(p->sync->cli->arena, why->text)))
+        return lx_oom(err);
+    p->n_unfit++;
+    return LX_OK;
+}
+
 static int prepare(pushing *p, const lx_run_row *run, lx_error *err)
 {
     parcel x = {.p = p};
+    lx_error why = {0};
     int rc = lx_transfer_mark(&x.mark, p->sync->store, run, !p->args->keeps_private,
                               p->sync->cli->arena, err);
 
@@ -329,9 +347,12 @@ static int prepare(pushing *p, const lx_run_row *run, lx_error *err)
     }
     if (rc == LX_OK && !(x.arena = lx_arena_new()))
         rc = lx_oom(err);
-    if (rc == LX_OK && (rc = read_others(&x, run->id, err)) == LX_OK &&
-        (rc = compare(&x, run->seq, err)) == LX_OK)
-        rc = decide(&x, err);
+    if (rc == LX_OK && (rc = read_others(&x, run->id, err)) == LX_OK) {
+        if ((rc = compare(&x, run->seq, &why)) == LX_OK)
+            rc = decide(&x, err);
+        else
+            rc = pass_unfit(&x, rc, &why, err);
+    }
     for (size_t i = 0; i < x.n_others; i++)
         cJSON_Delete(x.others[i].record);
     lx_transfer_free(x.one);
@@ -364,13 +385,14 @@ static int push_once(pushing *p, lx_error *err)
     lx_arena *arena = s->cli->arena;
     int rc;
 
-    p->n_add = p->n_drop = p->n_known = p->n_beside = 0;
+    p->n_add = p->n_drop = p->n_known = p->n_beside = p->n_unfit = 0;
     if ((rc = lx_remote_list(&p->there, &p->n_there, s->remote, err)) < 0)
         return rc;
     p->add = lx_arena_calloc(arena, p->n_runs, sizeof *p->add);
     p->marks = lx_arena_calloc(arena, p->n_runs, sizeof *p->marks);
     p->drop = lx_arena_calloc(arena, p->n_there, sizeof *p->drop);
-    if (!p->add || !p->marks || !p->drop)
+    p->unfit = lx_arena_calloc(arena, p->n_runs, sizeof *p->unfit);
+    if (!p->add || !p->marks || !p->drop || !p->unfit)
         return lx_oom(err);
     rc = fetch_theirs(p, err);
     for (size_t i = 0; i < p->n_runs && rc == LX_OK; i++) {
@@ -409,6 +431,8 @@ static int tell(pushing *p, lx_error *err)
     lx_print(cli, "%zu run%s %s to %s, %zu there already\n", p->n_add,
              p->n_add == 1 ? "" : "s", p->args->dry_run ? "would go" : "went",
              lx_safe(cli, lx_remote_url(p->sync->remote)), p->n_known);
+    for (size_t i = 0; i < p->n_unfit; i++)
+        lx_message(cli, "stays here: %s\n", lx_safe(cli, p->unfit[i]));
     if (p->n_beside)
         lx_message(cli, "%zu version%s there hold%s what is not here, and stay%s\n",
                    p->n_beside, p->n_beside == 1 ? "" : "s", p->n_beside == 1 ? "s" : "",

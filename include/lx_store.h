@@ -39,7 +39,7 @@ typedef struct lxs_error {
 
 typedef struct lxs_start {
     const char *name;         /* for people; NULL = none */
-    const char *kind;         /* "train", "run" ...; NULL = "run" */
+    const char *kind;         /* "train", "run" ...: 1 to 32 of a-z, 0-9, _, -; NULL = "run" */
     const char *command_line; /* secrets are scrubbed; NULL = not recorded */
     const char *flags;        /* a JSON object: settings by name, which lx runs can ask for; or NULL */
     const char *work_dir;     /* whose git commit and changes are recorded; NULL = neither */
@@ -54,7 +54,7 @@ int lxs_begin(lxs_run **run, const char *store, const lxs_start *start, lxs_erro
 /* 16 hex digits, by which every lx command finds it; borrowed. */
 const char *lxs_id(const lxs_run *run);
 
-/* A point of a curve: "loss", "lr/unet". Under a microsecond; durable within a second by itself. */
+/* A point of a curve: "loss", "lr/unet", of 256 bytes at most. Under a microsecond; durable within a second by itself. */
 int lxs_log(lxs_run *run, const char *key, int64_t step, double value, lxs_error *err);
 /* n points of one curve at once. */
 int lxs_log_many(lxs_run *run, const char *key, const int64_t *steps, const double *values,
@@ -62,7 +62,7 @@ int lxs_log_many(lxs_run *run, const char *key, const int64_t *steps, const doub
 /* Text as printed, kept as the run's console. */
 int lxs_console(lxs_run *run, const char *bytes, uint64_t n, lxs_error *err);
 
-/* A file is copied into the store under its hash. role: "lora", "sample", "log". step -1: of none. */
+/* A file is copied into the store under its hash. role: "lora", "sample", "log", or another word like a kind. step -1: of none. */
 int lxs_artifact(lxs_run *run, const char *role, const char *path, int64_t step, lxs_error *err);
 
 /*

@@ -36,6 +36,14 @@
 
 typedef struct lx_transfer lx_transfer;
 
+/* What a record may hold; whatever records a run keeps to it, so that the run can leave. Bytes of a name, key or path;
+ * of the name of a curve; of a note. */
+enum { LX_TRANSFER_NAME = 4096, LX_TRANSFER_CURVE = 256, LX_TRANSFER_NOTE = 16 << 20 };
+/* A kind or a role: 1 to 32 lower-case letters, digits, _ and -. */
+bool lx_transfer_is_word(const char *text);
+/* Seconds since 1970, 0 to 1e11. */
+bool lx_transfer_is_time(double seconds);
+
 /* Borrows all three; `privacy` may be off. */
 int lx_transfer_new(lx_transfer **out, lx_store *store, lx_privacy *privacy,
                     lx_arena *arena, lx_error *err);
@@ -44,7 +52,11 @@ void lx_transfer_free(lx_transfer *transfer);
 /* Names in the run's texts, so that they are recognised in all runs. Before the first
  * lx_transfer_add. */
 int lx_transfer_learn(lx_transfer *t, const lx_run_row *run, lx_error *err);
+/* LX_EFORMAT: it cannot leave, or something of it is damaged. */
 int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err);
+/* Did the last lx_transfer_add fail since no store would take such a run? Old versions of lx recorded what they were
+ * given. */
+bool lx_transfer_is_unfit(const lx_transfer *t);
 
 /* One object that must travel. */
 typedef struct lx_transfer_object {

@@ -14,9 +14,7 @@ enum {
     MOST_CURVES = 4096,
     MOST_REMARKS = 100000,
     MOST_ARTIFACTS = 100000,
-    MOST_NAME = 4096,     /* bytes of a name, a key, a path */
     MOST_DEPTH = 4,       /* dataset -> folder -> caption, with room */
-    MOST_TEXT = 16 << 20, /* of a note */
     GROUP_BYTES = 8 << 20 /* of small objects in one transaction */
 };
 
@@ -32,7 +30,7 @@ static const cJSON *member(const cJSON *o, const char *key)
     return cJSON_GetObjectItemCaseSensitive(o, key);
 }
 
-static bool is_word(const char *text)
+bool lx_transfer_is_word(const char *text)
 {
     size_t n = text ? strlen(text) : 0;
     return n && n <= 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n;
@@ -80,9 +78,14 @@ static bool is_number(const cJSON *item, double least, double most)
            item->valuedouble <= most;
 }
 
+bool lx_transfer_is_time(double seconds)
+{
+    return seconds >= 0 && seconds <= 1e11;
+}
+
 static bool is_time(const cJSON *item)
 {
-    return is_number(item, 0, 1e11);
+    return cJSON_IsNumber(item) && lx_transfer_is_time(item->valuedouble);
 }
 
 static bool is_sound_end(const cJSON *end)
@@ -90,7 +93,7 @@ static bool is_sound_end(const cJSON *end)
     const char *status = lx_json_text(end, "status");
     return !end ||
            (is_time(member(end, "ended")) &&
-            is_short(member(end, "message"), MOST_TEXT) && status &&
+            is_short(member(end, "message"), LX_TRANSFER_NOTE) && status &&
             (strcmp(status, "finished") == 0 || strcmp(status, "interrupted") == 0 ||
              strcmp(status, "failed") == 0));
 }
@@ -100,18 +103,19 @@ static bool is_sound_remark(const cJSON *r)
     const cJSON *value = cJSON_GetArrayItem(r, 3);
     const char *kind = cJSON_GetStringValue(cJSON_GetArrayItem(r, 1));
     return cJSON_IsArray(r) && cJSON_GetArraySize(r) == 4 &&
-           is_time(cJSON_GetArrayItem(r, 0)) && is_word(kind) &&
+           is_time(cJSON_GetArrayItem(r, 0)) && lx_transfer_is_word(kind) &&
            strcmp(kind, "pin") != 0 && strcmp(kind, "trash") != 0 &&
            cJSON_IsString(cJSON_GetArrayItem(r, 2)) &&
-           is_short(cJSON_GetArrayItem(r, 2), MOST_NAME) &&
-           (cJSON_IsNull(value) || is_short(value, MOST_TEXT));
+           is_short(cJSON_GetArrayItem(r, 2), LX_TRANSFER_NAME) &&
+           (cJSON_IsNull(value) || is_short(value, LX_TRANSFER_NOTE));
 }
 
 static bool is_sound_artifact(const cJSON *a)
 {
-    return cJSON_IsObject(a) && is_word(lx_json_text(a, "role")) &&
-           is_short(member(a, "name"), MOST_NAME) &&
-           is_short(member(a, "path"), MOST_NAME) && is_hash(member(a, "sha256")) &&
+    return cJSON_IsObject(a) && lx_transfer_is_word(lx_json_text(a, "role")) &&
+           is_short(member(a, "name"), LX_TRANSFER_NAME) &&
+           is_short(member(a, "path"), LX_TRANSFER_NAME) &&
+           is_hash(member(a, "sha256")) &&
            (!member(a, "tensors") || is_hash(member(a, "tensors"))) &&
            is_number(member(a, "size"), 0, 0x1p53) &&
            is_number(member(a, "step"), -1, 0x1p53) && is_time(member(a, "at")) &&
@@ -121,7 +125,7 @@ static bool is_sound_artifact(const cJSON *a)
 static bool is_sound_curve(const cJSON *c)
 {
     const char *key = lx_json_text(c, "key");
-    return cJSON_IsObject(c) && key && *key && strlen(key) <= 256 &&
+    return cJSON_IsObject(c) && key && *key && strlen(key) <= LX_TRANSFER_CURVE &&
            is_hash(member(c, "points")) && is_number(member(c, "n"), 0, 1e10);
 }
 
@@ -157,10 +161,10 @@ int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
     *id = lx_json_text(r, "id");
     if (!cJSON_IsObject(r) || !is_run_id(*id))
         return lx_fail(err, LX_EFORMAT, "a run without an id of 16 hex digits");
-    if (!is_word(lx_json_text(r, "kind")))
+    if (!lx_transfer_is_word(lx_json_text(r, "kind")))
         problem = "its kind";
-    else if (!is_short(member(r, "name"), MOST_NAME) ||
-             !is_short(member(r, "origin"), MOST_NAME))
+    else if (!is_short(member(r, "name"), LX_TRANSFER_NAME) ||
+             !is_short(member(r, "origin"), LX_TRANSFER_NAME))
         problem = "its name or origin (4096 bytes at most)";
     else if (member(r, "parent") && !is_run_id(lx_json_text(r, "parent")))
         problem = "its parent";

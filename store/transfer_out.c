@@ -29,6 +29,7 @@ struct lx_transfer {
     size_t n_left, left_capacity;
     bool has_new_spec;
     bool lacks_memory; /* for a text of a record */
+    bool is_unfit;     /* the last that was added */
 };
 
 int lx_transfer_new(lx_transfer **out, lx_store *store, lx_privacy *privacy,
@@ -474,6 +475,7 @@ int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err)
     const char *name = NULL, *id;
     int rc = record ? first_name(&name, t, run, err) : lx_oom(err);
 
+    t->is_unfit = false;
     if (rc < 0)
         goto done;
     cJSON_AddStringToObject(record, "id", run->id);
@@ -491,9 +493,13 @@ int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err)
         (rc = add_console(t, record, run, err)) < 0)
         goto done;
     /* What could not be added without memory is missing in it. */
-    if ((rc = t->lacks_memory ? lx_oom(err) : lx_json_check(err)) < 0 ||
-        (rc = lx_transfer_check(&id, record, err)) < 0)
+    if ((rc = t->lacks_memory ? lx_oom(err) : lx_json_check(err)) < 0)
         goto done;
+    if ((rc = lx_transfer_check(&id, record, err)) < 0) {
+        t->is_unfit = true;
+        cJSON_Delete(record);
+        return rc; /* which names the run */
+    }
     cJSON_AddItemToArray(t->records, record);
     record = NULL;
 done:
@@ -501,6 +507,11 @@ done:
     if (rc < 0)
         lx_within(err, "run %s", run->id);
     return rc;
+}
+
+bool lx_transfer_is_unfit(const lx_transfer *t)
+{
+    return t->is_unfit;
 }
 
 int lx_transfer_learn(lx_transfer *t, const lx_run_row *run, lx_error *err)

@@ -8,6 +8,7 @@
 #include "src/base/json.h"
 #include "src/base/scrub.h"
 #include "store/store.h"
+#include "store/transfer.h"
 
 #define LXS_PUBLIC __attribute__((visibility("default")))
 
@@ -42,6 +43,14 @@ static int check_word(const char *what, const char *word, lx_error *err)
     return LX_OK;
 }
 
+static int check_key(const char *key, lx_error *err)
+{
+    int rc = check_word("key", key, err);
+    return rc == LX_OK && strlen(key) > LX_TRANSFER_CURVE
+               ? lx_fail(err, LX_EUSAGE, "key: more than %d bytes", LX_TRANSFER_CURVE)
+               : rc;
+}
+
 static int check_status(const char *status, lx_error *err)
 {
     if (status && (!strcmp(status, "finished") || !strcmp(status, "interrupted") ||
@@ -74,8 +83,10 @@ static int begin(lxs_run *r, const char *store, const lxs_start *start, lx_error
                        .work_dir = start->work_dir};
     int rc;
 
-    if ((rc = check_word("kind", in.kind, err)) < 0 ||
-        (rc = check_flags(start->flags, err)) < 0 ||
+    if (!lx_transfer_is_word(in.kind))
+        return lx_fail(err, LX_EUSAGE,
+                       "kind: it is 1 to 32 lower-case letters, digits, _ and -");
+    if ((rc = check_flags(start->flags, err)) < 0 ||
         (rc = lx_store_open(&r->store, store, false, err)) < 0)
         return rc;
     if (start->command_line) {
@@ -115,7 +126,7 @@ LXS_PUBLIC int lxs_log(lxs_run *run, const char *key, int64_t step, double value
                        lxs_error *err)
 {
     lx_error inner = {0};
-    int rc = check_word("key", key, &inner);
+    int rc = check_key(key, &inner);
     if (rc == LX_OK)
         rc = lx_run_log(run->run, key, step, value, &inner);
     return tell(rc, &inner, err);
@@ -125,7 +136,7 @@ LXS_PUBLIC int lxs_log_many(lxs_run *run, const char *key, const int64_t *steps,
                             const double *values, uint64_t n, lxs_error *err)
 {
     lx_error inner = {0};
-    int rc = check_word("key", key, &inner);
+    int rc = check_key(key, &inner);
     if (rc == LX_OK)
         rc = lx_run_log_many(run->run, key, steps, values, n, &inner);
     return tell(rc, &inner, err);

@@ -14,6 +14,8 @@ int main(void)
 {
     const lxs_start start = {.name = "from c", .kind = "train", .flags = "{\"learning_rate\":0.25}"};
     const lxs_start bad = {.name = "bad", .flags = "[1]"};
+    const lxs_start odd = {.kind = "Eval Run"};
+    char long_key[258] = "";
     const char *text = "hello\n";
     lxs_error err;
     lxs_run *run, *other;
@@ -37,6 +39,13 @@ int main(void)
     if (lxs_log(run, NULL, 1, 1, &err) < 0)
         puts(err.text);
     if (lxs_log(run, "two\nlines", 1, 1, &err) < 0)
+        puts(err.text);
+    memset(long_key, 'a', 257);
+    if (lxs_log(run, long_key, 1, 1, &err) < 0)
+        puts(err.text);
+    if (lxs_artifact(run, "My file", "out.bin", 1, &err) < 0)
+        puts(err.text);
+    if (lxs_begin(&other, NULL, &odd, &err) < 0)
         puts(err.text);
     if (lxs_artifact(run, NULL, "out.bin", 1, &err) < 0)
         puts(err.text);

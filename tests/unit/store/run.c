@@ -19,7 +19,9 @@
 #include "src/base/file.h"
 #include "store/chunk.h"
 #include "store/dataset.h"
+#include "store/privacy.h"
 #include "store/query.h"
+#include "store/transfer.h"
 #include "src/base/scrub.h"
 
 static char folder[64];
@@ -353,6 +355,87 @@ static void test_store_scrub__secrets_do_not_pass(void **state)
     lx_str_release(&out);
 }
 
+/* ---- what is recorded can leave ------------------------------------------------------ */
+
+static void check_refused(int rc, const lx_error *err, const char *problem)
+{
+    if (rc != LX_EUSAGE || !strstr(err->text, problem))
+        fail_msg("%s: %d %s", problem, rc, err->text);
+}
+
+static void test_store_run__what_no_store_would_take_is_refused(void **state)
+{
+    static const char *const words[] = {
+        "", "Eval", "eval run", "a/b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL};
+    static char many[4098];
+    lx_store *store = open_store(false);
+    lx_run *run = begin(store, "a"), *other;
+    const int64_t seq = lx_run_seq(run);
+    lx_run_start start = {.kind = "x", .name = many};
+    lx_artifact file = {.role = "x", .name = many, .data = "a", .n = 1};
+    lx_error err = {0};
+
+    (void)state;
+    memset(many, 'a', sizeof many - 1);
+    check_refused(lx_run_begin(&other, store, &start, &err), &err, "the name \"aaa");
+    check_refused(lx_run_attach(NULL, store, seq, &file, &err), &err, "file's name");
+    check_refused(lx_run_tag(store, seq, many, "", &err), &err, "the key");
+    file.name = start.name = many + 1; /* as long as it may be */
+    assert_int_equal(lx_run_begin(&other, store, &start, &err), LX_OK);
+    lx_run_abandon(other);
+    assert_int_equal(lx_run_attach(NULL, store, seq, &file, &err), LX_OK);
+    assert_int_equal(lx_run_tag(store, seq, many + 1, "", &err), LX_OK);
+    file.path = start.origin = many;
+    check_refused(lx_run_begin(&other, store, &start, &err), &err, "the origin");
+    check_refused(lx_run_attach(NULL, store, seq, &file, &err), &err, "file's path");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        start = (lx_run_start){.kind = words[i]};
+        file = (lx_artifact){.role = words[i], .name = "", .data = "a", .n = 1};
+        check_refused(lx_run_begin(&other, store, &start, &err), &err, "the kind");
+        assert_null(other);
+        check_refused(lx_run_attach(NULL, store, seq, &file, &err), &err, "the role");
+    }
+    lx_run_abandon(run);
+    lx_store_close(store);
+}
+
+/* Of an import, in milliseconds or in no unit at all. */
+static void test_store_run__a_time_that_is_none_is_now(void **state)
+{
+    static const double times[] = {1.7e12, 1e300, -5, NAN, INFINITY};
+    lx_store *store = open_store(false);
+    lx_arena *arena = lx_arena_new();
+    lx_privacy *privacy;
+    lx_transfer *t;
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(lx_privacy_new(&privacy, true, &err), LX_OK);
+    assert_int_equal(lx_transfer_new(&t, store, privacy, arena, &err), LX_OK);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        const lx_run_start start = {
+            .kind = "import", .started = times[i], .is_historic = true};
+        const lx_artifact file = {
+            .role = "log", .name = "", .at = times[i], .data = "a", .n = 1};
+        lx_run *run;
+        lx_run_row row;
+        int64_t seq;
+        assert_int_equal(lx_run_begin(&run, store, &start, &err), LX_OK);
+        seq = lx_run_seq(run);
+        assert_int_equal(lx_run_attach(NULL, store, seq, &file, &err), LX_OK);
+        assert_int_equal(lx_run_end_at(run, "finished", NULL, times[i], &err), LX_OK);
+        assert_int_equal(lx_query_run(&row, store, seq, arena, &err), LX_OK);
+        assert_true(row.started > 1.6e9 && row.started < 1e11);
+        assert_true(row.ended > 1.6e9 && row.ended < 1e11);
+        if (lx_transfer_add(t, &row, &err) < 0)
+            fail_msg("%g: %s", times[i], err.text);
+    }
+    lx_transfer_free(t);
+    lx_privacy_free(privacy);
+    lx_arena_free(arena);
+    lx_store_close(store);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_folder, drop_folder)
@@ -367,6 +450,8 @@ int main(void)
         TEST(test_store_check__damaged_object_is_named),
         TEST(test_store_chunk__costs_few_bytes_and_survives_damage),
         TEST(test_store_scrub__secrets_do_not_pass),
+        TEST(test_store_run__what_no_store_would_take_is_refused),
+        TEST(test_store_run__a_time_that_is_none_is_now),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
