@@ -605,6 +605,48 @@ done:
     return rc;
 }
 
+/* The repository, where it is a folder of this machine; else NULL. */
+static git_repository *open_local(lx_remote *r)
+{
+    const char *url = store__git2.remote_url(r->remote);
+    git_repository *repo = NULL;
+
+    url += lx_starts_with(url, "file://") ? strlen("file://") : 0;
+    return lx_file_is_dir(url) && store__git2.repository_open(&repo, url) == 0 ? repo
+                                                                               : NULL;
+}
+
+/* libgit2 syncs what it writes into a repository of this machine only when it is told to. What is staged need not
+ * outlive us, and may be thousands of files. */
+static int push_synced(lx_remote *r, const specs *s, const git_push_options *options)
+{
+    int code;
+
+    store__git2.libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
+    code = store__git2.remote_push(r->remote, &s->array, options);
+    store__git2.libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0);
+    return code;
+}
+
+/* It syncs a ref and its folder, and not the folders above, which may be new. */
+static int sync_folders(lx_remote *r, lx_error *err)
+{
+    static const char *const folders[] = {"refs/lx/runs", "refs/lx", "refs"};
+    git_repository *repo = open_local(r);
+    lx_str path = LX_STR_INIT;
+    int rc = LX_OK;
+
+    for (size_t i = 0; repo && i < sizeof folders / sizeof *folders && rc == LX_OK; i++) {
+        lx_str_clear(&path);
+        lx_str_printf(&path, "%s%s", store__git2.repository_commondir(repo), folders[i]);
+        if ((rc = lx_str_check(&path, err)) == LX_OK && lx_file_is_dir(path.data))
+            rc = store__sync_folder(path.data, err);
+    }
+    lx_str_release(&path);
+    store__git2.repository_free(repo);
+    return rc;
+}
+
 static int push_specs(lx_remote *r, const specs *s, lx_error *err)
 {
     git_push_options options;
@@ -617,7 +659,7 @@ static int push_specs(lx_remote *r, const specs *s, lx_error *err)
     options.pb_parallelism = 1;
     store__credentials_begin(&r->credentials);
     r->rejection[0] = '\0';
-    if ((code = store__git2.remote_push(r->remote, &s->array, &options)) < 0)
+    if ((code = push_synced(r, s, &options)) < 0)
         return fail_git(r, code, "pushing", err);
     if (*r->rejection)
         return lx_fail(err, LX_EBUSY, "%s: it did not take a run: %s", r->shown,
@@ -634,14 +676,10 @@ static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
 {
     enum { MOST_TRIES = 50 }; /* 2.5 s, where a new lock is two seconds old in 2 s */
     const struct timespec pause = {0, 50000000};
-    git_repository *repo = NULL;
+    git_repository *repo = open_local(r);
     lx_str path = LX_STR_INIT;
-    const char *url = store__git2.remote_url(r->remote);
 
-    url += lx_starts_with(url, "file://") ? strlen("file://") : 0;
-    if (!lx_file_is_dir(url) || store__git2.repository_open(&repo, url) < 0)
-        goto done;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; repo && i < n; i++) {
         struct stat st;
         lx_str_clear(&path);
         lx_str_puts(&path, store__git2.repository_commondir(repo));
@@ -657,7 +695,6 @@ static void drop_stale_locks(lx_remote *r, const lx_remote_version *v, size_t n)
             nanosleep(&pause, NULL);
         }
     }
-done:
     store__git2.repository_free(repo);
     lx_str_release(&path);
 }
@@ -683,7 +720,7 @@ int lx_remote_push(lx_remote *r, const lx_remote_version *add, size_t n_add,
 {
     lx_error ignored = {0};
     int rc = push_batches(r, add, n_add, false, err);
-    if (rc < 0)
+    if (rc < 0 || (n_add && (rc = sync_folders(r, err)) < 0))
         return rc;
     /* Another push may have dropped them first: then they are gone as they should be. */
     for (size_t i = 0; i < n_drop; i++)

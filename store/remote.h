@@ -59,8 +59,9 @@ int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *
 /* The one run of a transfer as a commit in the scratch repository. */
 int lx_remote_stage(lx_remote_version *out, lx_remote *remote, lx_transfer *one,
                     lx_error *err);
-/* Sends versions, then drops those that they replace. LX_EBUSY: the other side took none
- * of it now (another push was quicker): list again, merge, try again. */
+/* Sends versions, then drops those that they replace; what went into a repository of this
+ * machine is durable before. LX_EBUSY: the other side took none of it now (another push
+ * was quicker): list again, merge, try again. */
 int lx_remote_push(lx_remote *remote, const lx_remote_version *add, size_t n_add,
                    const lx_remote_version *drop, size_t n_drop, lx_error *err);
 

@@ -321,6 +321,62 @@ static void test_store_remote__locks_of_the_dead_go(void **state)
     check_lock("runs.git", "c", false); /* when it is old enough */
 }
 
+/* libgit2 finds this one before the C library's. */
+static char synced[65536];
+
+int fsync(int fd)
+{
+    char link[64], path[1024];
+    ssize_t n;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if ((n = readlink(link, path, sizeof path - 1)) > 0 &&
+        strlen(synced) + (size_t)n + 2 < sizeof synced) {
+        path[n] = '\0';
+        strcat(strcat(synced, path), "\n");
+    }
+    return fdatasync(fd);
+}
+
+static void check_synced(const char *path, bool is_synced)
+{
+    char line[1100];
+
+    snprintf(line, sizeof line, "%s/%s\n", folder, path);
+    if (strstr(synced, line) ? !is_synced : is_synced)
+        fail_msg("%s of\n%s", path, synced);
+}
+
+/* What was pushed into a folder of this machine is durable before what it replaces goes. */
+static void test_store_remote__what_is_pushed_is_synced(void **state)
+{
+    const lx_remote_version *there;
+    lx_remote_version v;
+    lx_error err = {0};
+    char ref[128];
+    size_t n;
+    (void)state;
+
+    synced[0] = '\0';
+    stage(&v, "a");
+    assert_null(strstr(synced, "/scratch/")); /* what is staged need not be */
+    synced[0] = '\0';
+    lx_assert_ok(lx_remote_push(remote, &v, 1, NULL, 0, &err), &err);
+    assert_null(strstr(synced, "/scratch/"));
+    snprintf(ref, sizeof ref, "runs.git/refs/lx/runs/%s", v.run);
+    check_synced(ref, true);
+    check_synced("runs.git/refs/lx/runs", true);
+    check_synced("runs.git/refs/lx", true);
+    check_synced("runs.git/refs", true);
+    check_synced("runs.git/objects/pack", true);
+    assert_non_null(
+        strstr(synced, "/runs.git/objects/pack/pack")); /* or its temporary name */
+    synced[0] = '\0';
+    lx_assert_ok(lx_remote_list(&there, &n, remote, &err), &err);
+    lx_assert_ok(lx_remote_fetch(remote, there, n, &err), &err);
+    assert_string_equal(synced, "");
+}
+
 static void test_store_remote__names_and_addresses(void **state)
 {
     const lx_remote_version *there;
@@ -786,6 +842,8 @@ int main(void)
             test_store_remote__a_version_goes_before_it_is_fetched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_store_remote__locks_of_the_dead_go, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_store_remote__what_is_pushed_is_synced,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_store_remote__names_and_addresses, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
