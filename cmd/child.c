@@ -334,10 +334,19 @@ static bool write_all(int fd, const char *bytes, size_t n)
     return true;
 }
 
+/* An error of the view does not end the viewing: the next call may well succeed. The first is told at the end. */
+static void note(child *c, int rc, const lx_error *why)
+{
+    if (c->view_rc == LX_OK)
+        c->view_rc = lx_fail_as(&c->view_err, rc, why);
+}
+
 static void show(child *c, const char *bytes, size_t n)
 {
-    if (c->view_rc == LX_OK && c->view->on_output)
-        c->view_rc = c->view->on_output(c->view->context, bytes, n, &c->view_err);
+    lx_error why = {0};
+
+    if (c->view->on_output)
+        note(c, c->view->on_output(c->view->context, bytes, n, &why), &why);
     c->was_quiet = false;
 }
 
@@ -408,12 +417,13 @@ static int64_t now_ms(void)
 static void tick(child *c, int64_t *last)
 {
     int64_t now = now_ms();
+    lx_error why = {0};
 
     if (now - *last < TICK_MS)
         return;
     *last = now;
-    if (c->view_rc == LX_OK && c->view->on_tick)
-        c->view_rc = c->view->on_tick(c->view->context, c->was_quiet, &c->view_err);
+    if (c->view->on_tick)
+        note(c, c->view->on_tick(c->view->context, c->was_quiet, &why), &why);
     c->was_quiet = true;
 }
 

@@ -34,8 +34,8 @@ typedef struct lx_child_view {
     /* Once, before the first of the others; `pid` leads the child's group. May be NULL.
      */
     void (*on_start)(void *context, int pid);
-    /* Called after the bytes were passed on. An error ends the watching, not the child.
-     */
+    /* Called after the bytes were passed on. After an error it is called again all the
+     * same, like the next. */
     int (*on_output)(void *context, const void *bytes, size_t n, lx_error *err);
     /* About every 250 ms; is_quiet: nothing was printed since the last call. */
     int (*on_tick)(void *context, bool is_quiet, lx_error *err);
@@ -57,8 +57,7 @@ int lx_child_prepare(lx_error *err);
 
 /*
  * Runs argv (ends with NULL) to its end. `end` is filled whenever the child was started,
- * whatever is returned: a view that failed is told after the child has ended, during
- * which its output is still passed on.
+ * whatever is returned: the first error of the view is told after the child has ended.
  */
 int lx_child_run(lx_child_end *end, char *const *argv, const lx_child_view *view,
                  lx_error *err);

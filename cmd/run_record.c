@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cmd/gpu.h"
+#include "cmd/later.h"
 #include "cmd/run_follow.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -24,6 +25,8 @@
 
 enum { MOST_FOLDERS = 16, TAIL = 4096 };
 static const double look_seconds = 1, gpu_seconds = 5;
+static const double WATCHING_PATIENCE =
+    0.5; /* seconds: the command may be waiting for us to read */
 static const double patience =
     180; /* for the first loss of an event file: writers flush every 120 s */
 
@@ -53,6 +56,7 @@ struct lx_run_record {
     double held_since;
     bool waits_for_events, has_event_loss;
     size_t n_loras;
+    lx_later later;
     lx_run_result result;
 };
 
@@ -65,7 +69,22 @@ static double now(void)
 
 static int fact(lx_run_record *r, const char *key, const char *value, lx_error *err)
 {
-    return lx_run_fact(r->store, lx_run_seq(r->run), key, value, err);
+    return lx_later_fact(&r->later, key, value, err);
+}
+
+/* Points and text are kept while the store is busy or the disk is full; if they still wait at the end, that says so. */
+static int unless_passing(const lx_run_record *r, int rc, const lx_error *why,
+                          lx_error *err)
+{
+    return lx_later_passes(r->store, rc) ? LX_OK : lx_fail_as(err, rc, why);
+}
+
+static int log_point(lx_run_record *r, const char *key, int64_t step, double value,
+                     lx_error *err)
+{
+    lx_error why = {0};
+
+    return unless_passing(r, lx_run_log(r->run, key, step, value, &why), &why, err);
 }
 
 /* ---- curves ------------------------------------------------------------------------ */
@@ -77,7 +96,7 @@ static int release_held(lx_run_record *r, lx_error *err)
 
     r->waits_for_events = false;
     for (size_t i = 0; i < r->n_held && rc == LX_OK; i++)
-        rc = lx_run_log(r->run, "loss/average", r->held[i].step, r->held[i].value, err);
+        rc = log_point(r, "loss/average", r->held[i].step, r->held[i].value, err);
     r->n_held = 0;
     return rc;
 }
@@ -85,15 +104,15 @@ static int release_held(lx_run_record *r, lx_error *err)
 static int log_bar_loss(lx_run_record *r, int64_t step, double value, lx_error *err)
 {
     if (r->has_event_loss)
-        return lx_run_log(r->run, "loss/bar", step, value, err);
+        return log_point(r, "loss/bar", step, value, err);
     if (!r->waits_for_events)
-        return lx_run_log(r->run, "loss/average", step, value, err);
+        return log_point(r, "loss/average", step, value, err);
     if (lx_grow(&r->held, &r->held_capacity, r->n_held + 1, sizeof *r->held) < 0)
         return lx_oom(err);
     if (r->n_held == 0)
         r->held_since = now();
     r->held[r->n_held++] = (point){step, value};
-    return lx_run_log(r->run, "loss/bar", step, value, err);
+    return log_point(r, "loss/bar", step, value, err);
 }
 
 static int facts_of_training(lx_run_record *r, const lx_console_state *s, lx_error *err)
@@ -128,9 +147,9 @@ static int on_console(void *context, const lx_console_event *e, lx_error *err)
             r->result.loss = e->value;
         return strcmp(e->key, "loss/average") == 0
                    ? log_bar_loss(r, e->step, e->value, err)
-                   : lx_run_log(r->run, e->key, e->step, e->value, err);
+                   : log_point(r, e->key, e->step, e->value, err);
     case LX_CONSOLE_EPOCH:
-        return lx_run_log(r->run, "epoch", e->state->step, (double)e->state->epoch, err);
+        return log_point(r, "epoch", e->state->step, (double)e->state->epoch, err);
     case LX_CONSOLE_OVER:
         return facts_of_training(r, e->state, err);
     default:
@@ -148,7 +167,7 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
         r->waits_for_events = false;
         r->has_event_loss = true;
     }
-    return lx_run_log(r->run, e->tag, e->step, e->value, err);
+    return log_point(r, e->tag, e->step, e->value, err);
 }
 
 /* ---- files ------------------------------------------------------------------------- */
@@ -186,17 +205,34 @@ static int describe_lora(lx_run_record *r, const char *path, lx_error *err)
 }
 
 /* One transaction: what is said of the file is there with it. */
-static int attach_lora(lx_run_record *r, const char *path, const lx_artifact *artifact,
-                       lx_error *err)
+static int attach_lora(lx_run_record *r, const lx_artifact *artifact, lx_error *err)
 {
+    int64_t run = lx_run_seq(r->run);
     int rc = lx_store_group_begin(r->store, err);
 
     if (rc < 0)
         return rc;
-    rc = lx_run_attach(NULL, r->store, lx_run_seq(r->run), artifact, err);
-    if (rc == LX_OK && r->n_loras == 0 && artifact->tensor_hash)
-        rc = describe_lora(r, path, err);
-    return lx_store_group_end(r->store, rc, err);
+    rc = lx_run_attach(NULL, r->store, run, artifact, err);
+    if (rc == LX_OK && r->n_loras == 0 && artifact->tensor_hash &&
+        lx_file_exists(artifact->path))
+        rc = describe_lora(r, artifact->path, err);
+    rc = lx_store_group_end(r->store, rc, err);
+    r->n_loras += rc == LX_OK;
+    return rc;
+}
+
+/* At once, or when the store is free again (cmd/later.h). */
+static int attach(void *context, const lx_artifact *artifact, lx_error *err)
+{
+    lx_run_record *r = context;
+    lx_error why = {0};
+    int rc = strcmp(artifact->role, "lora") == 0
+                 ? attach_lora(r, artifact, &why)
+                 : lx_run_attach(NULL, r->store, lx_run_seq(r->run), artifact, &why);
+
+    if (rc == LX_ENOTFOUND && !artifact->hash)
+        return LX_OK; /* removed meanwhile */
+    return lx_fail_as(err, rc, &why);
 }
 
 static int on_lora(void *context, const char *path, lx_error *err)
@@ -217,9 +253,7 @@ static int on_lora(void *context, const char *path, lx_error *err)
         return rc;
     artifact.hash = r->options->copies_loras ? NULL : &hash;
     artifact.tensor_hash = has_tensors ? &tensors : NULL;
-    rc = attach_lora(r, path, &artifact, err);
-    r->n_loras += rc == LX_OK;
-    return rc;
+    return lx_later_attach(&r->later, &artifact, err);
 }
 
 static int on_sample(void *context, const char *path, lx_error *err)
@@ -230,8 +264,7 @@ static int on_sample(void *context, const char *path, lx_error *err)
         .name = lx_path_base(path),
         .step = r->console.state.has_training ? r->console.state.step : -1,
         .path = path};
-    int rc = lx_run_attach(NULL, r->store, lx_run_seq(r->run), &artifact, err);
-    return rc == LX_ENOTFOUND ? LX_OK : rc;
+    return lx_later_attach(&r->later, &artifact, err);
 }
 
 /* Named by its hash at the end, so that lx import knows it for this run's. */
@@ -250,7 +283,7 @@ static int on_event_file(void *context, const char *path, lx_error *err)
     if (lx_io_get()->stat(path, &st) < 0 || lx_file_hash(&hash, path, NULL) < 0)
         return LX_OK; /* removed meanwhile; its points are kept */
     artifact.size = st.st_size;
-    return lx_run_attach(NULL, r->store, lx_run_seq(r->run), &artifact, err);
+    return lx_later_attach(&r->later, &artifact, err);
 }
 
 static int follow(lx_run_record *r, const char *folder, const char *prefix,
@@ -310,7 +343,7 @@ static int log_gpu(lx_run_record *r, int index, const char *what, double value,
     if (isnan(value))
         return LX_OK;
     snprintf(key, sizeof key, "gpu%d/%s", index, what);
-    return lx_run_log(r->run, key, step, value, err);
+    return log_point(r, key, step, value, err);
 }
 
 static int sample_gpus(lx_run_record *r, lx_error *err)
@@ -355,6 +388,7 @@ static int tell_gpus(lx_run_record *r, bool is_end, lx_error *err)
 static void on_start(void *context, int pid)
 {
     lx_run_record *r = context;
+    lx_store_patience(r->store, WATCHING_PATIENCE);
     lx_follow_events_of(r->events, pid);
 }
 
@@ -377,10 +411,13 @@ static void keep_tail(lx_run_record *r, const char *bytes, size_t n)
 static int on_output(void *context, const void *bytes, size_t n, lx_error *err)
 {
     lx_run_record *r = context;
-    int rc = lx_run_console(r->run, bytes, n, err);
+    lx_error why = {0}, misread = {0};
+    int rc = lx_run_console(r->run, bytes, n, &why), read;
 
+    rc = unless_passing(r, rc, &why, err);
     keep_tail(r, bytes, n);
-    return rc < 0 ? rc : lx_console_feed(&r->console, bytes, n, err);
+    read = lx_console_feed(&r->console, bytes, n, &misread);
+    return rc < 0 ? rc : lx_fail_as(err, read, &misread);
 }
 
 static int on_tick(void *context, bool is_quiet, lx_error *err)
@@ -389,6 +426,8 @@ static int on_tick(void *context, bool is_quiet, lx_error *err)
     double t = now();
     int rc = is_quiet ? lx_console_settle(&r->console, err) : LX_OK;
 
+    if (rc == LX_OK)
+        rc = lx_later_try(&r->later, err);
     if (rc == LX_OK && t - r->looked_at >= look_seconds) {
         rc = look(r, false, err);
         r->looked_at = t;
@@ -495,6 +534,7 @@ static void free_record(lx_run_record *r)
         lx_follow_files_close(r->files[i]);
     lx_follow_events_close(r->events);
     lx_gpus_close(r->gpus);
+    lx_later_release(&r->later);
     lx_free(r->held);
     lx_free(r);
 }
@@ -519,6 +559,8 @@ int lx_run_record_begin(lx_run_record **out, lx_cli *cli, lx_store *store,
     if ((rc = follow_all(r, err)) < 0 ||
         (rc = begin_run(r, dataset, argc, argv, err)) < 0)
         goto done;
+    r->later = (lx_later){
+        .store = store, .run = lx_run_seq(r->run), .attach = attach, .context = r};
     if ((rc = attach_packages(r, argv[0], err)) == LX_OK)
         rc = tell_gpus(r, false, err);
 done:
@@ -585,17 +627,25 @@ static const char *status_of(const lx_child_end *end)
     return end->exit_status == 0 ? "finished" : was_asked ? "interrupted" : "failed";
 }
 
+/* All of it, whatever becomes of the parts; the first error. */
 static int conclude(lx_run_record *r, const lx_child_end *end, lx_error *err)
 {
+    enum { PARTS = 6 };
+    lx_error why[PARTS] = {{0}};
     char status[16];
-    int rc;
+    int rc[PARTS], i = 0;
 
+    lx_store_patience(r->store, LX_STORE_PATIENCE);
     snprintf(status, sizeof status, "%d", end->exit_status);
-    if ((rc = lx_console_finish(&r->console, err)) < 0 || (rc = look(r, true, err)) < 0 ||
-        (rc = lx_follow_events_each(r->events, on_event_file, r, err)) < 0 ||
-        (rc = tell_gpus(r, true, err)) < 0)
-        return rc;
-    return fact(r, "exit_status", status, err);
+    rc[0] = lx_console_finish(&r->console, &why[0]);
+    rc[1] = look(r, true, &why[1]);
+    rc[2] = lx_follow_events_each(r->events, on_event_file, r, &why[2]);
+    rc[3] = tell_gpus(r, true, &why[3]);
+    rc[4] = fact(r, "exit_status", status, &why[4]);
+    rc[5] = lx_later_finish(&r->later, &why[5]);
+    while (i < PARTS - 1 && rc[i] == LX_OK)
+        i++;
+    return lx_fail_as(err, rc[i], &why[i]);
 }
 
 int lx_run_record_end(lx_run_result *out, lx_run_record *r, const lx_child_end *end,

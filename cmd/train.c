@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "cmd/cli.h"
+#include "cmd/later.h"
 #include "cmd/progress.h"
 #include "cmd/record.h"
 #include "cmd/train_flags.h"
@@ -33,8 +34,34 @@ typedef struct job {
     lx_train *train;
     lx_train_log log;
     lx_progress_view progress;
-    int64_t step; /* the last that was done */
+    lx_later later;
+    bool has_told_store; /* that it takes nothing for now */
+    int64_t step;        /* the last that was done */
 } job;
+
+/* A training does not end because another lx writes or the disk is full for a while: points are kept by the run, files
+ * by `later`. */
+static int unless_passing(job *j, int rc, const lx_error *why, lx_error *err)
+{
+    if (!lx_later_passes(j->store, rc))
+        return lx_fail_as(err, rc, why);
+    if (!j->has_told_store) {
+        lx_progress_close(&j->progress);
+        lx_message(j->cli, "warning: %s: what is recorded waits until it can be written\n",
+                   lx_safe(j->cli, why->text));
+    }
+    j->has_told_store = true;
+    return LX_OK;
+}
+
+static int log_point(job *j, const char *key, int64_t step, double value, lx_error *err)
+{
+    lx_error why = {0};
+
+    return unless_passing(j, lx_run_log(j->run, key, step, value, &why), &why, err);
+}
+
+static const double TRAINING_PATIENCE = 0.5; /* seconds: a training does not stand still for the store */
 
 /* Event files are a copy of what is in the store: where they fail, the training goes on without. */
 static void tell_log(job *j, int rc, const lx_error *why)
@@ -83,13 +110,13 @@ static int on_step(void *context, const lx_step_report *r, lx_error *err)
     j->step = r->step;
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
         int rc = points[i].is_there
-                     ? lx_run_log(j->run, points[i].key, r->step, points[i].value, err)
+                     ? log_point(j, points[i].key, r->step, points[i].value, err)
                      : LX_OK;
         if (rc < 0)
             return rc;
     }
     tell_log(j, lx_train_log_step(&j->log, r, &why), &why);
-    return LX_OK;
+    return lx_later_try(&j->later, err);
 }
 
 static int on_epoch(void *context, int epoch, double average_loss, lx_error *err)
@@ -119,8 +146,14 @@ static int keep_validation(job *j, const lx_validation_report *r, lx_error *err)
                       isfinite(r->images[i].loss) ? loss : "null", hex);
     }
     lx_str_printf(&text, "],\"step\":%lld,\"version\":1}\n", (long long)r->step);
-    if ((rc = lx_str_check(&text, err)) == LX_OK)
-        rc = lx_run_artifact(j->run, "validation", name, text.data, text.len, r->step, err);
+    if ((rc = lx_str_check(&text, err)) == LX_OK) {
+        const lx_artifact artifact = {.role = "validation",
+                                      .name = name,
+                                      .step = r->step,
+                                      .data = text.data,
+                                      .n = text.len};
+        rc = lx_later_attach(&j->later, &artifact, err);
+    }
     lx_str_release(&text);
     return rc;
 }
@@ -145,7 +178,7 @@ static int on_validation(void *context, const lx_validation_report *r, lx_error 
         lx_print(j->cli, "%s loss %.5f on %zu image%s %s", i && r->n_held_out ? "," : "",
                  curves[i].value, curves[i].n, curves[i].n == 1 ? "" : "s",
                  curves[i].words);
-        rc = lx_run_log(j->run, curves[i].key, r->step, curves[i].value, err);
+        rc = log_point(j, curves[i].key, r->step, curves[i].value, err);
     }
     lx_print(j->cli, "\n");
     if (rc == LX_OK)
@@ -168,15 +201,18 @@ static int on_checkpoint(void *context, const lx_checkpoint_report *r, lx_error 
              (long long)r->step, r->sha256);
     if (lx_lora_tensor_hash(&tensors, r->path, NULL) == LX_OK) /* not of a .ckpt */
         artifact.tensor_hash = &tensors;
-    return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
+    return lx_later_attach(&j->later, &artifact, err);
 }
 
 static int on_sample(void *context, const lx_sample_report *r, lx_error *err)
 {
     job *j = context;
+    const lx_artifact artifact = {
+        .role = "sample", .name = lx_path_base(r->path), .step = r->step, .path = r->path};
+
     lx_progress_close(&j->progress);
     lx_print(j->cli, "sample %s\n", lx_safe(j->cli, r->path));
-    return lx_run_artifact_file(j->run, "sample", lx_path_base(r->path), r->path, r->step, err);
+    return lx_later_attach(&j->later, &artifact, err);
 }
 
 static void on_note(void *context, const char *text)
@@ -341,7 +377,7 @@ static int keep_log(job *j, lx_error *err)
     artifact.name = lx_path_base(path);
     artifact.path = realpath(path, real) ? real : path;
     artifact.size = st.st_size;
-    return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
+    return lx_later_attach(&j->later, &artifact, err);
 }
 
 static int train_recorded(job *j, lx_error *err)
@@ -365,7 +401,10 @@ static int train_recorded(job *j, lx_error *err)
     show_plan(j);
     if ((rc = open_log(j, err)) < 0)
         return rc;
+    j->later = (lx_later){.store = j->store, .run = lx_run_seq(j->run)};
+    lx_store_patience(j->store, TRAINING_PATIENCE);
     rc = lx_train_run(j->train, err);
+    lx_store_patience(j->store, LX_STORE_PATIENCE);
     lx_progress_close(&j->progress);
     return rc < 0 ? rc : keep_log(j, err);
 }
@@ -378,10 +417,18 @@ static const char *status_of(int rc)
 /* The run ends as the training did; a store that fails now must not hide the training's own error. */
 static int end_run(job *j, int rc, lx_error *err)
 {
-    lx_error ending = {0};
-    int ended = lx_run_end(j->run, status_of(rc), rc < 0 && err ? err->text : NULL, &ending);
+    lx_error waiting = {0}, ending = {0};
+    int waits = lx_later_finish(&j->later, &waiting), ended;
+
+    ended = lx_run_end(j->run, status_of(rc), rc < 0 && err ? err->text : NULL, &ending);
     j->run = NULL;
-    return rc < 0 ? rc : lx_fail_as(err, ended, &ending);
+    lx_later_release(&j->later);
+    if (rc < 0 && waits < 0)
+        lx_message(j->cli, "warning: not all files are recorded: %s\n",
+                   lx_safe(j->cli, waiting.text));
+    return rc < 0      ? rc
+           : waits < 0 ? lx_fail_as(err, waits, &waiting)
+                       : lx_fail_as(err, ended, &ending);
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)

@@ -23,7 +23,7 @@ enum {
     MOST_LINE = 64 << 10,   /* of the console, then it is cut */
     MOST_TEXT = 64 << 20
 };
-static const double FLUSH_AFTER = 0.7;
+static const double FLUSH_AFTER = 0.7, END_PATIENCE = 180; /* seconds */
 
 /* ---- memory ----------------------------------------------------------------------- */
 
@@ -462,7 +462,7 @@ static int write_all(lx_run *run, const store__series *list, const block *blocks
     return rc;
 }
 
-int store__flush(lx_run *run, const store__ending *ending, lx_error *err)
+static int flush_once(lx_run *run, const store__ending *ending, lx_error *err)
 {
     store__series *list;
     block *blocks = NULL, **last = &blocks;
@@ -488,6 +488,19 @@ int store__flush(lx_run *run, const store__ending *ending, lx_error *err)
         rc = tell_ended(run, err);
     pthread_mutex_unlock(&run->store->mutex);
     free_blocks(blocks);
+    return rc;
+}
+
+/* What is not written at the end is lost: another lx that writes for long is waited for. */
+int store__flush(lx_run *run, const store__ending *ending, lx_error *err)
+{
+    const double until = store__monotonic() + END_PATIENCE;
+    const struct timespec pause = {0, 20 * 1000 * 1000};
+    int rc;
+
+    while ((rc = flush_once(run, ending, err)) == LX_EBUSY && ending &&
+           store__monotonic() < until)
+        nanosleep(&pause, NULL);
     return rc;
 }
 

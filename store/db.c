@@ -10,7 +10,7 @@
 #include "src/base/io.h"
 #include "store/internal.h"
 
-enum { CHECKPOINT_PAGES = 1000, LOCK_WAIT_MS = 5000, LOCK_PAUSE_MS = 5 };
+enum { CHECKPOINT_PAGES = 1000, LOCK_PAUSE_MS = 5 };
 
 /* ---- SQLite's memory through base/alloc ------------------------------------------- */
 
@@ -343,7 +343,7 @@ double store__real(sqlite3_stmt *stmt, int column)
 static int wait_for_lock(lx_store *s, lx_error *err)
 {
     const struct timespec pause = {0, LOCK_PAUSE_MS * 1000 * 1000};
-    const double until = store__monotonic() + LOCK_WAIT_MS * 1e-3;
+    const double until = store__monotonic() + s->patience;
 
     for (;;) {
         if (lx_io_get()->lock(s->lock_fd, 1, 0) == 0)
@@ -352,10 +352,22 @@ static int wait_for_lock(lx_store *s, lx_error *err)
             return lx_fail_errno(err, errno, "%s/lock", s->path);
         if (store__monotonic() >= until)
             return lx_fail(err, LX_EBUSY,
-                           "%s: another lx has been writing for %d s; try again", s->path,
-                           LOCK_WAIT_MS / 1000);
+                           "%s: another lx has been writing for %g s; try again", s->path,
+                           s->patience);
         nanosleep(&pause, NULL);
     }
+}
+
+void lx_store_patience(lx_store *s, double seconds)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->patience = seconds;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+bool lx_store_is_usable(const lx_store *s)
+{
+    return !s->is_poisoned;
 }
 
 int store__lock(lx_store *s, lx_error *err)

@@ -22,6 +22,7 @@ struct lx_store {
     /* Held by a transaction and by a statement that is under way; recursive. */
     pthread_mutex_t mutex;
     bool has_mutex, is_readonly, is_poisoned, is_ready, is_in_transaction, is_grouped;
+    double patience;    /* seconds to wait for the lock */
     int wal_pages;      /* since the last checkpoint */
     double last_remark; /* its moment */
     struct {

@@ -612,6 +612,7 @@ static int open_as(lx_store **out, const char *path, bool is_readonly, bool must
     if (!s)
         return lx_oom(err);
     s->lock_fd = -1;
+    s->patience = LX_STORE_PATIENCE;
     s->is_readonly = is_readonly;
     if ((rc = open_store(s, path, must_exist, err)) < 0) {
         lx_store_close(s);

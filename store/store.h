@@ -48,6 +48,12 @@ void lx_store_rest(lx_store *store);
 void lx_store_close(lx_store *store);
 const char *lx_store_path(const lx_store *store);
 
+/* How long a call waits for another lx that writes before it is LX_EBUSY. Ends of runs wait for minutes in any case. */
+#define LX_STORE_PATIENCE 5.0 /* seconds: what is usual */
+void lx_store_patience(lx_store *store, double seconds);
+/* Not after a failed write or sync: then this handle writes nothing any more (4). */
+bool lx_store_is_usable(const lx_store *store);
+
 /*
  * All that is recorded on this handle between the two is one transaction: one sync for a
  * thousand imported runs, and all or nothing of them. Others cannot write meanwhile and

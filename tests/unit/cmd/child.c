@@ -31,9 +31,7 @@ typedef struct fixture {
 static int see(void *context, const void *bytes, size_t n, lx_error *err)
 {
     *(size_t *)context += n;
-    (void)bytes;
-    (void)err;
-    return LX_OK;
+    return memchr(bytes, '!', n) ? lx_fail(err, LX_EIO, "no more of it") : LX_OK;
 }
 
 static void run_inside(const char *script)
@@ -147,6 +145,16 @@ static void test_cmd_child__exit_status_and_output(void **state)
     expect_pipes("test -t 1 || test -t 2 || echo pipes; ps -o pgid= -p $$ | grep -qw $$ "
                  "&& echo group",
                  "pipes\ngroup\n");
+}
+
+/* What the view could not do once is told, and it goes on seeing. */
+static void test_cmd_child__a_view_that_fails_sees_the_rest(void **state)
+{
+    char text[64];
+
+    (void)state;
+    snprintf(text, sizeof text, "[rc %d status 0 signal 0 asked 0 seen 8]", LX_EIO);
+    expect_pipes("printf 'one!'; sleep 0.3; printf 'more'", text);
 }
 
 /* A process that it leaves behind holds the pipe: we end all the same. */
@@ -307,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cmd_child__exit_status_and_output),
+        cmocka_unit_test(test_cmd_child__a_view_that_fails_sees_the_rest),
         cmocka_unit_test(test_cmd_child__does_not_wait_for_grandchildren),
         cmocka_unit_test(test_cmd_child__passes_signals_on),
         cmocka_unit_test(test_cmd_child__a_signal_to_the_group_comes_once),

@@ -137,7 +137,7 @@ static void test_store_curve__masses_are_written_by_the_caller(void **state)
 
 /* ---- what fails and is tried again ---------------------------------------------------------- */
 
-static int lock_error; /* of the next locks; 0: none */
+static volatile int lock_error; /* of the next locks; 0: none */
 
 static int refusing_lock(int fd, int exclusive, int wait)
 {
@@ -346,6 +346,32 @@ static void test_store_curve__no_secret_is_cut_in_two(void **state)
     assert_non_null(strstr(console(), "***"));
 }
 
+static void *let_go(void *unused)
+{
+    (void)unused;
+    nap(0.6);
+    lock_error = 0;
+    return NULL;
+}
+
+/* What is not written at the end is lost: who writes meanwhile is waited for, far longer than else. */
+static void test_store_curve__the_end_waits_for_others(void **state)
+{
+    lx_error err = {0};
+    pthread_t other;
+
+    (void)state;
+    lx_store_patience(store, 0.05);
+    refuse_locks(EAGAIN);
+    log_points("loss", 0, 3);
+    assert_int_equal(lx_run_flush(run, &err), LX_EBUSY);
+    assert_non_null(strstr(err.text, "another lx has been writing for 0.05 s"));
+    assert_int_equal(pthread_create(&other, NULL, let_go, NULL), 0);
+    end_run();
+    pthread_join(other, NULL);
+    check_points("loss", 3);
+}
+
 /* A second process ends the run: what the first had logged is kept, and that it has ended is told. */
 static void test_store_curve__ended_by_someone_else(void **state)
 {
@@ -423,6 +449,7 @@ int main(void)
         TEST(test_store_curve__the_thread_ends_with_a_failed_sync),
         TEST(test_store_curve__lines_are_written_whole),
         TEST(test_store_curve__no_secret_is_cut_in_two),
+        TEST(test_store_curve__the_end_waits_for_others),
         TEST(test_store_curve__ended_by_someone_else),
         TEST(test_store_curve__a_console_ends_somewhere),
         TEST(test_store_curve__a_console_without_memory),
