@@ -1,6 +1,8 @@
 #include "store/remote.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +138,36 @@ static void remove_tree(const char *path)
     rmdir(path);
 }
 
+/* "sync-PID.git" of a process that is gone. */
+static bool is_left_behind(const char *name)
+{
+    char *end;
+    long pid;
+
+    if (!lx_starts_with(name, "sync-"))
+        return false;
+    errno = 0;
+    pid = strtol(name + strlen("sync-"), &end, 10);
+    return !errno && pid > 0 && pid <= INT_MAX && strcmp(end, ".git") == 0 &&
+           kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+/* Those of pushes and pulls that were killed: each may be as large as what it sent. */
+static void remove_left_behind(const char *scratch)
+{
+    lx_dir dir = {0};
+
+    if (lx_dir_list(&dir, scratch, NULL) == LX_OK)
+        for (size_t i = 0; i < dir.count; i++) {
+            lx_str path = LX_STR_INIT;
+            lx_str_printf(&path, "%s/%s", scratch, dir.names[i]);
+            if (is_left_behind(dir.names[i]) && !path.failed)
+                remove_tree(path.data);
+            lx_str_release(&path);
+        }
+    lx_dir_free(&dir);
+}
+
 void lx_remote_close(lx_remote *r)
 {
     if (!r)
@@ -186,6 +218,7 @@ int lx_remote_open(lx_remote **out, const char *url, const char *scratch, lx_err
     if (rc == LX_OK && (!r->shown || !r->scratch))
         rc = lx_oom(err);
     else if (rc == LX_OK && (rc = lx_make_dirs(scratch, err)) == LX_OK) {
+        remove_left_behind(scratch);
         remove_tree(r->scratch); /* of one that was killed and had our number */
         if ((code = store__git2.repository_init(&r->repo, r->scratch, 1)) < 0 ||
             (code = store__git2.remote_create_anonymous(&r->remote, r->repo, address)) <

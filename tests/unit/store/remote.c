@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -375,6 +376,29 @@ static void test_store_remote__what_is_pushed_is_synced(void **state)
     lx_assert_ok(lx_remote_list(&there, &n, remote, &err), &err);
     lx_assert_ok(lx_remote_fetch(remote, there, n, &err), &err);
     assert_string_equal(synced, "");
+}
+
+/* A push that was killed leaves what it had staged, which may be large. */
+static void test_store_remote__what_the_dead_have_staged_goes(void **state)
+{
+    lx_error err = {0};
+    pid_t dead = fork();
+    (void)state;
+
+    if (!dead)
+        _exit(0);
+    assert_int_equal(waitpid(dead, NULL, 0), dead);
+    lx_remote_close(remote);
+    lx_assert_shell("mkdir -p scratch/sync-%ld.git/objects scratch/sync-1.git "
+                    "scratch/sync-%ld.other scratch/sync-.git scratch/sync--7.git "
+                    "scratch/sync-99999999999999999999.git && touch "
+                    "scratch/sync-%ld.git/objects/x",
+                    (long)dead, (long)dead, (long)dead);
+    lx_assert_ok(lx_remote_open(&remote, "runs.git", "scratch", &err), &err);
+    lx_assert_shell("test ! -e scratch/sync-%ld.git && cd scratch && test -e "
+                    "sync-1.git -a -e sync-%ld.other -a -e sync-.git -a -e sync--7.git "
+                    "-a -e sync-99999999999999999999.git -a -e sync-%ld.git",
+                    (long)dead, (long)dead, (long)getpid());
 }
 
 static void test_store_remote__names_and_addresses(void **state)
@@ -843,6 +867,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_store_remote__locks_of_the_dead_go, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_store_remote__what_is_pushed_is_synced,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_store_remote__what_the_dead_have_staged_goes,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_store_remote__names_and_addresses, set_up,
                                         tear_down),
