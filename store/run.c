@@ -1,5 +1,6 @@
 /* A run being recorded: begin, artifacts, end. Its points are in curve.c. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -537,17 +538,40 @@ static bool is_secret_fact(const char *kind, const char *key, const char *value)
            lx_hides_value(key, value);
 }
 
+/* Remarks are put into the order of their moments when those of another store come (transfer_in.c): one that is made
+ * after the clock was set back is later than what it takes back. From 9e10 on (the year 4821, of a stranger) nothing is
+ * followed: what is later than 1e11 could not leave. */
+static int moment_after(double *at, lx_store *s, int64_t run, const char *kind,
+                        const char *key, lx_error *err)
+{
+    double last = NAN;
+    sqlite3_stmt *stmt;
+    int rc = store__query(&stmt, s, err,
+                          "SELECT max(at) FROM remark WHERE run=?1 AND kind=?2 AND key=?3"
+                          " AND at<9e10",
+                          "itt", run, kind, key);
+
+    if (store__row(&rc, s, stmt, err))
+        last = store__real(stmt, 0);
+    store__finish(s, stmt);
+    if (*at <= last)
+        *at = fmax(last + 1e-6, nextafter(last, INFINITY));
+    return rc;
+}
+
 static int write_remark(lx_store *s, int64_t run, const char *kind, const char *key,
                         const char *value, lx_error *err)
 {
+    double at = own_moment(s);
     int rc = store__begin(s, err);
     if (rc < 0)
         return rc;
     if ((rc = require_run(s, run, err)) == LX_OK &&
+        (rc = moment_after(&at, s, run, kind, key, err)) == LX_OK &&
         (rc = store__do(s, err,
                         "INSERT INTO remark(run, at, kind, key, value)"
                         " VALUES(?1, ?2, ?3, ?4, ?5)",
-                        "idttt", run, own_moment(s), kind, key, value)) == LX_OK)
+                        "idttt", run, at, kind, key, value)) == LX_OK)
         rc = store__derive_remark(s, run, kind, err);
     return store__end(s, rc, err);
 }

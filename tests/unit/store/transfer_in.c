@@ -17,6 +17,7 @@
 #include "src/base/io.h"
 #include "src/base/json.h"
 #include "store/gc.h"
+#include "store/internal.h"
 #include "store/query.h"
 #include "store/transfer.h"
 #include "tests/support/expect.h"
@@ -396,6 +397,60 @@ static void test_store_transfer_in__files_of_one_moment(void **state)
     }
 }
 
+/* ---- remarks --------------------------------------------------------------------------------- */
+
+static void check_name(const char *name, bool is_trashed)
+{
+    const lx_run_filter all = {.has_trashed = true};
+    lx_run_list runs;
+
+    assert_int_equal(lx_query_runs(&runs, store, NULL, arena, NULL), 0);
+    assert_int_equal(runs.count, !is_trashed);
+    assert_int_equal(lx_query_runs(&runs, store, &all, arena, NULL), 0);
+    assert_int_equal(runs.count, 1);
+    assert_string_equal(runs.rows[0].name, name);
+}
+
+/* The clock was ahead and has been set back: what was said since is the newest all the same, also after remarks of
+ * others came. */
+static void test_store_transfer_in__what_was_said_last_holds(void **state)
+{
+    lx_error err = {0};
+    int64_t n;
+    (void)state;
+
+    check("\"remarks\":[[5e9,\"name\",\"\",\"theirs\"]]", LX_ARRIVED_NEW);
+    lx_assert_ok(store__do(store, &err,
+                           "INSERT INTO remark(run, at, kind, key, value)"
+                           " VALUES(1, 5e9, 'trash', '', '1')",
+                           ""),
+                 &err);
+    lx_assert_ok(lx_run_name(store, 1, "mine", &err), &err);
+    lx_assert_ok(lx_run_trash(store, 1, false, &err), &err);
+    check_name("mine", false);
+    check("\"remarks\":[[2,\"note\",\"\",\"sorts them\"]]", LX_ARRIVED_EXTENDED);
+    check_name("mine", false);
+    lx_assert_ok(lx_run_name(store, 1, "again", &err), &err);
+    check("\"remarks\":[[3,\"note\",\"\",\"sorts them\"]]", LX_ARRIVED_EXTENDED);
+    check_name("again", false);
+    lx_assert_ok(store__number(&n, 0, store, &err,
+                               "SELECT count(DISTINCT at) FROM remark WHERE kind='name'",
+                               ""),
+                 &err);
+    assert_int_equal(n, 3);
+    /* Nobody can be later than this one, and ours can still leave. */
+    check("\"remarks\":[[1e11,\"name\",\"\",\"last\"],[89999999999.999985,\"name\",\"\","
+          "\"far\"]]",
+          LX_ARRIVED_EXTENDED);
+    for (int i = 0; i < 3; i++)
+        lx_assert_ok(lx_run_name(store, 1, "mine", &err), &err);
+    lx_assert_ok(store__number(&n, 0, store, &err,
+                               "SELECT count(*) FROM remark WHERE at>90000000000.001",
+                               ""),
+                 &err);
+    assert_int_equal(n, 1);
+}
+
 /* ---- curves, the console --------------------------------------------------------------------- */
 
 static const char *curve(const char *hex, int n)
@@ -471,6 +526,7 @@ int main(void)
         TEST(what_the_record_names_and_is_not_there),
         TEST(files_with_a_name_and_without),
         TEST(files_of_one_moment),
+        TEST(what_was_said_last_holds),
         TEST(points_that_are_not_as_many_as_it_says),
         TEST(a_console_grows),
         TEST(what_is_no_record),
