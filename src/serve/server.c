@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -26,6 +27,7 @@
     F(lookup_connection_value)                        \
     F(get_connection_values)                          \
     F(add_response_header)                            \
+    F(get_connection_info)                            \
     F(create_response_from_callback)                  \
     F(create_response_from_buffer)                    \
     F(create_response_from_buffer_with_free_callback) \
@@ -61,6 +63,13 @@ static const char policy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/* A connection, from its beginning to its end. */
+typedef struct peer {
+    struct peer *next;
+    int fd;
+    double waits_since; /* monotonic: for the head of a request; 0 = there is one */
+} peer;
+
 struct lx_serve {
     lx_serve_options options;
     struct MHD_Daemon *daemon;
@@ -69,9 +78,11 @@ struct lx_serve {
     char host[NI_MAXHOST + 3]; /* as in an address: [::1] */
     char address[NI_MAXHOST + 32];
     bool is_local;
-    pthread_mutex_t mutex; /* over is_stopping */
+    pthread_mutex_t mutex; /* over is_stopping and the peers */
     pthread_cond_t stopped;
-    bool is_stopping;
+    bool is_stopping, has_watch;
+    pthread_t watch;
+    peer *peers;
 };
 
 /* ---- listening --------------------------------------------------------------------- */
@@ -190,7 +201,7 @@ static double monotonic(void)
 static bool rest(lx_serve *s)
 {
     struct timespec until;
-    double at = monotonic() + LOOK_AGAIN;
+    const double at = monotonic() + LOOK_AGAIN;
     bool goes_on;
 
     until.tv_sec = (time_t)at;
@@ -383,6 +394,90 @@ int lx_serve_status(int code)
     }
 }
 
+/* ---- those that take their time ---------------------------------------------------- */
+
+/* The library's own limit begins anew with every byte. Invariant (2): the whole head has as long. */
+static void *watch_peers(void *context)
+{
+    lx_serve *s = context;
+
+    while (rest(s)) {
+        const double since = monotonic() - s->options.idle;
+        pthread_mutex_lock(&s->mutex);
+        for (const peer *p = s->peers; p; p = p->next)
+            if (p->waits_since > 0 && p->waits_since < since)
+                shutdown(p->fd, SHUT_RDWR); /* its thread sees the end, and closes it */
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return NULL;
+}
+
+static void set_waiting(lx_serve *s, struct MHD_Connection *c, double since)
+{
+    const union MHD_ConnectionInfo *info =
+        http.get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    peer *p = info ? info->socket_context : NULL;
+
+    if (!p)
+        return;
+    pthread_mutex_lock(&s->mutex);
+    p->waits_since = since;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void begin_peer(lx_serve *s, struct MHD_Connection *c, void **kept)
+{
+    const union MHD_ConnectionInfo *info =
+        http.get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    peer *p = info ? lx_alloc(sizeof *p) : NULL;
+
+    *kept = p;
+    if (!p)
+        return; /* without memory it has the library's limit only */
+    pthread_mutex_lock(&s->mutex);
+    *p = (peer){s->peers, info->connect_fd, monotonic()};
+    s->peers = p;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* Before the descriptor is closed, so that it is never another's that we shut. */
+static void end_peer(lx_serve *s, void **kept)
+{
+    peer *p = *kept, **at = &s->peers;
+
+    pthread_mutex_lock(&s->mutex);
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (p && *at)
+        *at = p->next;
+    pthread_mutex_unlock(&s->mutex);
+    lx_free(p);
+    *kept = NULL;
+}
+
+static void notice_peer(void *context, struct MHD_Connection *c, void **kept,
+                        enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        begin_peer(context, c, kept);
+    else
+        end_peer(context, kept);
+}
+
+/* With all signals blocked: they are the main thread's to answer. */
+static int start_watch(lx_serve *s, lx_error *err)
+{
+    sigset_t all, before;
+    int failed;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&s->watch, NULL, watch_peers, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    s->has_watch = !failed;
+    return failed ? lx_fail_errno(err, failed, "starting a thread") : LX_OK;
+}
+
 /* ---- requests ---------------------------------------------------------------------- */
 
 /* A request from its first line to its last byte. */
@@ -408,9 +503,8 @@ static void *begin_exchange(void *context, const char *target, struct MHD_Connec
 static void end_exchange(void *context, struct MHD_Connection *c, void **kept,
                          enum MHD_RequestTerminationCode how)
 {
-    (void)context;
-    (void)c;
     (void)how;
+    set_waiting(context, c, monotonic());
     lx_free(*kept);
     *kept = NULL;
     malloc_trim(
@@ -501,6 +595,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *c, const cha
     (void)version;
     (void)upload;
     *n_upload = 0;
+    set_waiting(s, c, 0);
     if (!x)
         return refuse(c, s, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     if (!x->was_seen) {
@@ -550,6 +645,8 @@ int lx_serve_start(lx_serve **out, const lx_serve_options *options, lx_error *er
     if (!(s = lx_calloc(1, sizeof *s)))
         return lx_oom(err);
     s->options = *options;
+    if (!s->options.idle)
+        s->options.idle = LX_SERVE_IDLE;
     if ((rc = open_socket(&fd, s, err)) < 0) {
         lx_free(s);
         return rc;
@@ -561,14 +658,19 @@ int lx_serve_start(lx_serve **out, const lx_serve_options *options, lx_error *er
             MHD_USE_ERROR_LOG,
         0, NULL, NULL, answer, s, MHD_OPTION_EXTERNAL_LOGGER, be_quiet, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, most,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)LX_SERVE_IDLE,
+        MHD_OPTION_CONNECTION_TIMEOUT, s->options.idle, MHD_OPTION_NOTIFY_CONNECTION,
+        notice_peer, s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->is_local ? 0 : most / 2,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LX_SERVE_MEMORY,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, begin_exchange,
-        NULL, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, NULL, MHD_OPTION_END);
+        NULL, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, s, MHD_OPTION_END);
     if (!s->daemon) {
         close(fd);
         lx_serve_stop(s);
         return lx_fail(err, LX_EIO, "the web server does not start");
+    }
+    if ((rc = start_watch(s, err)) < 0) {
+        lx_serve_stop(s);
+        return rc;
     }
     *out = s;
     return LX_OK;
@@ -597,6 +699,8 @@ void lx_serve_stop(lx_serve *s)
     s->is_stopping = true;
     pthread_cond_broadcast(&s->stopped);
     pthread_mutex_unlock(&s->mutex);
+    if (s->has_watch)
+        pthread_join(s->watch, NULL);
     if (s->daemon)
         http.stop_daemon(s->daemon);
     pthread_cond_destroy(&s->stopped);

@@ -6,8 +6,11 @@
  *
  * (1) Only GET and HEAD without a body (405, 413); only under our own names (421), of our
  *     own pages or by hand (403): see serve/request.
- * (2) A request has at most LX_SERVE_MEMORY bytes, arrives within LX_SERVE_IDLE seconds,
- *     and there are at most as many connections as was said; more wait.
+ * (2) A request has at most LX_SERVE_MEMORY bytes and arrives within LX_SERVE_IDLE
+ *     seconds, from the beginning of its connection or the end of the request before it
+ *     to the end of its head, however busily it sends; and there are at most as many
+ *     connections as was said (of one address half as many, where others than this
+ *     machine may come); more are refused.
  * (3) Every answer carries a policy under which a browser runs no script and loads
  *     nothing but what this server sends as such, guesses no types, names no referrer,
  *     may not be framed or read by other pages, and keeps no data.
@@ -52,6 +55,7 @@ typedef struct lx_serve_options {
     const char *const *names; /* more names under which we may be called */
     size_t n_names;
     unsigned most_connections; /* 0 = LX_SERVE_CONNECTIONS */
+    unsigned idle;             /* seconds; 0 = LX_SERVE_IDLE */
     lx_serve_handler handle;
     lx_serve_apology apologise;
     void *context;

@@ -70,6 +70,17 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static int connect_to_server(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)lx_serve_port(server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
 /* Sends bytes and gives what comes until the other side closes, or for some seconds: a stream that
  * gives signs of life does not end by itself. */
 static char *ask(const char *request, int seconds)
@@ -77,14 +88,10 @@ static char *ask(const char *request, int seconds)
     static char answer[65536];
     const struct timeval limit = {.tv_sec = seconds};
     const double end = now() + seconds;
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)lx_serve_port(server)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = connect_to_server();
     size_t n = 0;
     ssize_t got;
 
-    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
     while (n < sizeof answer - 1 && now() < end &&
@@ -184,6 +191,40 @@ static void test_serve_server__a_connection_serves_again(void **state)
     assert_null(strstr(answer + 5, "hello"));
 }
 
+/* A byte now and then is no request: it has its time as a whole. */
+static void test_serve_server__a_slow_head_is_not_waited_for(void **state)
+{
+    const lx_serve_options o = {
+        .most_connections = 2, .idle = 2, .handle = handle, .apologise = apologise};
+    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nX: aaaaaaaaaaaaa";
+    lx_serve *usual = server;
+    const double begin = now();
+    bool is_over = false;
+    lx_error err = {0};
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(lx_serve_start(&server, &o, &err), LX_OK);
+    for (int k = 0; k < 2; k++)
+        fds[k] = connect_to_server();
+    for (size_t i = 0; i < sizeof request - 1 && !is_over; i++) {
+        char byte;
+        for (int k = 0; k < 2; k++) {
+            send(fds[k], request + i, 1, MSG_NOSIGNAL);
+            is_over |= recv(fds[k], &byte, 1, MSG_DONTWAIT) == 0;
+        }
+        usleep(250000);
+    }
+    assert_true(is_over);
+    assert_true(now() - begin < 8);
+    sleep(1);
+    assert_true(is_status(get("/", ""), 200)); /* others come in again */
+    for (int k = 0; k < 2; k++)
+        close(fds[k]);
+    lx_serve_stop(server);
+    server = usual;
+}
+
 static void test_serve_server__stopping_ends_the_streams(void **state)
 {
     const lx_serve_options o = {.handle = handle, .apologise = apologise};
@@ -236,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_serve_server__a_file_name_is_no_header),
         cmocka_unit_test(test_serve_server__others_are_refused),
         cmocka_unit_test(test_serve_server__a_connection_serves_again),
+        cmocka_unit_test(test_serve_server__a_slow_head_is_not_waited_for),
         cmocka_unit_test(test_serve_server__stopping_ends_the_streams),
         cmocka_unit_test(test_serve_server__a_port_that_is_taken_is_told),
     };
