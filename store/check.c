@@ -60,11 +60,13 @@ static int check_database(check *c, lx_error *err)
     return rc;
 }
 
+/* A file that cannot be read (a bad sector) does not keep the others from being read; but what it holds nobody knows,
+ * so that this is an error in the end. */
 static int check_objects(check *c, lx_error *err)
 {
     sqlite3_stmt *stmt;
     lx_str bytes = LX_STR_INIT;
-    lx_error why = {0};
+    lx_error why = {0}, unreadable = {0};
     int rc = store__query(&stmt, c->store, &why, "SELECT hash, size FROM object", "");
 
     while (store__row(&rc, c->store, stmt, &why)) {
@@ -75,11 +77,18 @@ static int check_objects(check *c, lx_error *err)
         }
         c->report->n_objects++;
         c->report->n_bytes += (size_t)sqlite3_column_int64(stmt, 1);
-        rc = finding(c, lx_object_get(&bytes, c->store, &hash, &why), &why, err);
+        rc = lx_object_get(&bytes, c->store, &hash, &why);
+        if (rc == LX_EIO) {
+            problem(c, "%s", why.text);
+            unreadable = unreadable.code ? unreadable : why;
+            rc = LX_OK;
+        }
+        rc = finding(c, rc, &why, err);
     }
     store__finish(c->store, stmt);
     lx_str_release(&bytes);
-    return finding(c, rc, &why, err);
+    rc = finding(c, rc, &why, err);
+    return rc < 0 ? rc : lx_fail_as(err, unreadable.code, &unreadable);
 }
 
 /* ---- what is named and not there --------------------------------------------------- */

@@ -138,6 +138,8 @@ int store__each_missing(lx_store *store, store__missing_object found, void *cont
 /* A file in the store's folder `damaged`, whole and durable; one of that name stays. */
 int store__keep_aside(lx_store *store, const char *name, const void *data, size_t n,
                       lx_error *err);
+/* A copy in which the blocks that cannot be read are zeros, *n_lost of them; LX_EIO when that is half of them. */
+int store__copy_readable(int64_t *n_lost, const char *to, const char *from, lx_error *err);
 /* The file that says that rows were lost in a salvage (store/repair.h). */
 void store__lost_path(lx_str *out, const char *folder);
 bool store__has_lost(const char *folder);

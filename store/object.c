@@ -663,19 +663,41 @@ int store__object_stream(lx_store *s, const lx_hash *hash, store__see see, void 
 
 /* ---- in the place of a damaged one ------------------------------------------------ */
 
+/* Where it goes; *out is empty when one of that name is there. */
+static int find_aside(lx_str *out, const lx_store *s, const char *name, lx_error *err)
+{
+    int rc;
+
+    lx_str_printf(out, "%s/damaged", s->path);
+    if ((rc = lx_str_check(out, err)) < 0 || (rc = lx_make_dirs(out->data, err)) < 0)
+        return rc;
+    lx_str_printf(out, "/%s", name);
+    if ((rc = lx_str_check(out, err)) == LX_OK && lx_file_exists(out->data))
+        lx_str_clear(out);
+    return rc;
+}
+
 int store__keep_aside(lx_store *s, const char *name, const void *data, size_t n,
                       lx_error *err)
 {
     lx_str path = LX_STR_INIT;
-    int rc;
+    int rc = find_aside(&path, s, name, err);
 
-    lx_str_printf(&path, "%s/damaged", s->path);
-    if ((rc = lx_str_check(&path, err)) == LX_OK &&
-        (rc = lx_make_dirs(path.data, err)) == LX_OK) {
-        lx_str_printf(&path, "/%s", name);
-        if ((rc = lx_str_check(&path, err)) == LX_OK && !lx_file_exists(path.data))
-            rc = lx_file_write(path.data, data, n, err);
-    }
+    if (rc == LX_OK && path.len)
+        rc = lx_file_write(path.data, data, n, err);
+    lx_str_release(&path);
+    return rc;
+}
+
+/* What cannot be read of it is zeros there. */
+static int keep_file_aside(lx_store *s, const char *name, const char *from, lx_error *err)
+{
+    lx_str path = LX_STR_INIT;
+    int64_t n_lost;
+    int rc = find_aside(&path, s, name, err);
+
+    if (rc == LX_OK && path.len)
+        rc = store__copy_readable(&n_lost, path.data, from, err);
     lx_str_release(&path);
     return rc;
 }
@@ -685,7 +707,6 @@ static int keep_damaged(lx_store *s, const lx_hash *hash, lx_error *err)
 {
     char name[LX_HASH_HEX + 16] = "object-";
     lx_str path = LX_STR_INIT;
-    lx_mapping map;
     sqlite3_stmt *stmt;
     int rc =
         store__query(&stmt, s, err, "SELECT data FROM object WHERE hash=?1", "h", hash);
@@ -697,10 +718,8 @@ static int keep_damaged(lx_store *s, const lx_hash *hash, lx_error *err)
     store__finish(s, stmt);
     store__object_path(&path, s, hash);
     if (rc == LX_OK && (rc = lx_str_check(&path, err)) == LX_OK &&
-        lx_file_exists(path.data) && (rc = lx_file_map(&map, path.data, err)) == LX_OK) {
-        rc = store__keep_aside(s, name, map.data, map.size, err);
-        lx_file_unmap(&map);
-    }
+        lx_file_exists(path.data))
+        rc = keep_file_aside(s, name, path.data, err);
     lx_str_release(&path);
     return rc;
 }

@@ -22,7 +22,7 @@
 #include "store/internal.h"
 #include "store/repair.h"
 
-enum { MOST_PROBES = 1000000, NEW_DB = 0, OLD_DB = 1 };
+enum { MOST_PROBES = 1000000, NEW_DB = 0, OLD_DB = 1, BLOCK = 4096, PIECE = 1 << 18 };
 
 typedef struct salvage {
     lx_salvage_report *report;
@@ -34,9 +34,9 @@ typedef struct salvage {
     lx_str work, fresh; /* paths: a copy of the damaged database; the new one */
 } salvage;
 
-static void say(salvage *s, const char *fmt, ...) LX_PRINTF(2, 3);
+static void say(const salvage *s, const char *fmt, ...) LX_PRINTF(2, 3);
 
-static void say(salvage *s, const char *fmt, ...)
+static void say(const salvage *s, const char *fmt, ...)
 {
     char line[512];
     va_list args;
@@ -467,15 +467,102 @@ static int remember_lost(salvage *s, lx_error *err)
 
 /* ---- files ------------------------------------------------------------------------- */
 
-static int copy_file(const char *from, const char *to, lx_error *err)
+static ssize_t read_at(int fd, char *to, size_t n, int64_t at)
 {
-    lx_mapping map;
-    int rc = lx_file_map(&map, from, err);
+    ssize_t got;
+    do
+        got = lx_io_get()->pread(fd, to, n, (off_t)at);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
 
-    if (rc == LX_OK) {
-        rc = lx_file_write(to, map.data, map.size, err);
-        lx_file_unmap(&map);
+/* A piece of which a part cannot be read, block by block: what cannot is zeros. */
+static int read_blocks(char *piece, ssize_t *got, int64_t *n_lost, int fd, int64_t at,
+                       size_t n, lx_error *err)
+{
+    *got = 0;
+    for (size_t i = 0; i < n; i += BLOCK) {
+        size_t wanted = n - i < BLOCK ? n - i : BLOCK;
+        ssize_t part = read_at(fd, piece + i, wanted, at + (int64_t)i);
+        if (part < 0 && errno != EIO)
+            return lx_fail_errno(err, errno, "cannot read");
+        if (part < 0) {
+            memset(piece + i, 0, wanted);
+            part = (ssize_t)wanted;
+            ++*n_lost;
+        }
+        *got += part;
+        if ((size_t)part < wanted)
+            break;
     }
+    return LX_OK;
+}
+
+static int copy_pieces(lx_new_file *to, int64_t *n_lost, int fd, size_t size,
+                       lx_error *err)
+{
+    char *piece = lx_alloc(PIECE);
+    int rc = piece ? LX_OK : lx_oom(err);
+
+    for (size_t at = 0; at < size && rc == LX_OK;) {
+        size_t n = size - at < PIECE ? size - at : PIECE;
+        ssize_t got = read_at(fd, piece, n, (int64_t)at);
+        if (got < 0 && errno != EIO)
+            rc = lx_fail_errno(err, errno, "cannot read");
+        else if (got < 0)
+            rc = read_blocks(piece, &got, n_lost, fd, (int64_t)at, n, err);
+        if (rc < 0 || got == 0)
+            break;
+        rc = lx_new_file_write(to, piece, (size_t)got, err);
+        at += (size_t)got;
+    }
+    lx_free(piece);
+    return rc;
+}
+
+int store__copy_readable(int64_t *n_lost, const char *to, const char *from, lx_error *err)
+{
+    lx_new_file *file = NULL;
+    size_t size;
+    int fd, rc;
+
+    *n_lost = 0;
+    if ((rc = lx_file_open_regular(&fd, &size, from, err)) < 0) {
+        lx_within(err, "%s", from);
+        return rc;
+    }
+    if ((rc = lx_new_file_open(&file, to, err)) == LX_OK) {
+        int64_t n_blocks = (int64_t)((size + BLOCK - 1) / BLOCK);
+        if ((rc = copy_pieces(file, n_lost, fd, size, err)) == LX_OK && *n_lost &&
+            *n_lost >= (n_blocks + 1) / 2)
+            rc = lx_fail(err, LX_EIO, "%lld of %lld blocks cannot be read",
+                         (long long)*n_lost, (long long)n_blocks);
+        if (rc < 0)
+            lx_within(err, "%s", from);
+        else
+            rc = lx_new_file_commit(file, err);
+    }
+    lx_new_file_close(file);
+    lx_io_get()->close(fd);
+    return rc;
+}
+
+/* What is told, and kept as it is: others may get more out of it. */
+static int keep_unreadable(const salvage *s, const char *from, const char *copy,
+                           int64_t n_lost, lx_error *err)
+{
+    lx_str to = LX_STR_INIT;
+    int rc;
+
+    lx_str_printf(&to, "%s.unread", copy);
+    if ((rc = lx_str_check(&to, err)) == LX_OK && lx_io_get()->link(from, to.data) != 0 &&
+        errno != EEXIST)
+        rc = lx_fail_errno(err, errno, "%s", to.data);
+    if (rc == LX_OK)
+        say(s,
+            "%lld blocks of %s cannot be read and count as empty; the file stays as %s",
+            (long long)n_lost, from, to.data);
+    lx_str_release(&to);
     return rc;
 }
 
@@ -487,6 +574,7 @@ static int copy_aside(salvage *s, lx_error *err)
     time_t now = time(NULL);
     char date[32];
     struct tm utc = {0};
+    int64_t n_lost;
     int rc;
 
     gmtime_r(&now, &utc);
@@ -506,12 +594,14 @@ static int copy_aside(salvage *s, lx_error *err)
         if ((rc = lx_str_check(&from, err)) < 0 || (rc = lx_str_check(&to, err)) < 0 ||
             (i && !lx_file_exists(from.data)))
             continue;
-        if ((rc = copy_file(from.data, to.data, err)) == LX_OK && !i)
+        if ((rc = store__copy_readable(&n_lost, to.data, from.data, err)) == LX_OK && !i)
             say(s, "the database as it was is kept in %s", to.data);
-        lx_str_clear(&to);
-        lx_str_printf(&to, "%s%s", lx_str_text(&s->work), ends[i]);
-        if (rc == LX_OK && (rc = lx_str_check(&to, err)) == LX_OK)
-            rc = copy_file(from.data, to.data, err);
+        if (rc == LX_OK && n_lost)
+            rc = keep_unreadable(s, from.data, to.data, n_lost, err);
+        lx_str_clear(&from);
+        lx_str_printf(&from, "%s%s", lx_str_text(&s->work), ends[i]);
+        if (rc == LX_OK && (rc = lx_str_check(&from, err)) == LX_OK)
+            rc = store__copy_readable(&n_lost, from.data, to.data, err);
     }
     lx_str_release(&from);
     lx_str_release(&to);

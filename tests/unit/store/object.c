@@ -348,6 +348,52 @@ static void ignore_line(void *context, const char *line)
     (void)line;
 }
 
+static ino_t bad_file; /* of a medium that fails */
+
+static ssize_t bad_read(int fd, void *data, size_t n)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && st.st_ino == bad_file) {
+        errno = EIO;
+        return -1;
+    }
+    return lx_io_system.read(fd, data, n);
+}
+
+static void count_line(void *context, const char *line)
+{
+    *(int *)context += strstr(line, "cannot read") || strstr(line, "damaged");
+}
+
+/* A file under a bad sector is an error, and no signal; fsck tells it and looks at the others. */
+static void test_store_object__a_file_that_cannot_be_read(void **state)
+{
+    lx_io io = lx_io_system;
+    lx_str bytes = LX_STR_INIT;
+    lx_check_report report;
+    lx_hash bad, damaged;
+    lx_error err = {0};
+    struct stat st;
+    int n_told = 0;
+
+    (void)state;
+    lx_assert_ok(lx_object_put(&bad, store, noise, sizeof noise, &err), &err);
+    lx_assert_ok(lx_object_put(&damaged, store, "other", 5, &err), &err);
+    lx_assert_ok(store__do(store, &err, "UPDATE object SET data=x'00' WHERE size=5", ""),
+                 &err);
+    assert_int_equal(stat(path_of(&bad), &st), 0);
+    bad_file = st.st_ino;
+    io.read = bad_read;
+    lx_io_set(&io);
+    assert_int_equal(lx_object_get(&bytes, store, &bad, &err), LX_EIO);
+    assert_int_equal(lx_store_check(&report, store, count_line, &n_told, &err), LX_EIO);
+    lx_io_set(NULL);
+    assert_int_equal(n_told, 2);
+    lx_assert_ok(lx_object_get(&bytes, store, &bad, &err), &err);
+    lx_str_release(&bytes);
+}
+
 /* Two processes put the same large text at the same moment, one from memory and one as a file: whichever is first with
  * its file and with its row, it is sound. */
 static void test_store_object__two_ways_at_the_same_moment(void **state)
@@ -404,6 +450,7 @@ int main(void)
         TEST(test_store_object__no_room_is_no_failed_write),
         TEST(test_store_object__gc_at_the_very_moment),
         TEST(test_store_object__two_ways_at_the_same_moment),
+        TEST(test_store_object__a_file_that_cannot_be_read),
         TEST(test_store_object__known_ones_stay_young),
         TEST(test_store_object__an_origin_is_recorded_once),
         TEST(test_store_object__rows_that_cannot_be),

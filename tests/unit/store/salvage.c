@@ -385,6 +385,49 @@ static void test_store_salvage__what_cannot_be_read_and_what_may_not(void **stat
     shim_remove();
 }
 
+static int64_t bad_from, bad_to; /* bytes of a bad sector of the database */
+static struct stat bad_file;
+
+static ssize_t bad_pread(int fd, void *data, size_t n, off_t at)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && st.st_ino == bad_file.st_ino && at < bad_to &&
+        at + (off_t)n > bad_from) {
+        errno = EIO;
+        return -1;
+    }
+    return lx_io_system.pread(fd, data, n, at);
+}
+
+/* A sector of the database that cannot be read is like a damaged page; what was read of it is not all there is. */
+static void test_store_salvage__a_sector_that_cannot_be_read(void **state)
+{
+    int64_t root = root_of("tail_point");
+    lx_io io = lx_io_system;
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(stat("store/store.db", &bad_file), 0);
+    io.pread = bad_pread;
+    lx_io_set(&io);
+    bad_from = (root - 1) * PAGE + 512;
+    bad_to = bad_from + 512;
+    lx_assert_ok(salvage(&err), &err);
+    assert_true(tells("1 blocks of store/store.db cannot be read"));
+    assert_true(report.has_lost);
+    assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
+    lx_assert_shell("ls store/damaged/*.unread >/dev/null");
+    set_up(state);
+    assert_int_equal(stat("store/store.db", &bad_file), 0);
+    bad_from = 0; /* hardly anything of it can be */
+    bad_to = bad_file.st_size;
+    assert_int_equal(salvage(&err), LX_EIO);
+    assert_non_null(strstr(err.text, "blocks cannot be read"));
+    lx_io_set(NULL);
+    assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
+}
+
 static int refusing_lock(int fd, int exclusive, int wait)
 {
     (void)fd;
@@ -442,6 +485,7 @@ int main(void)
         TEST(test_store_salvage__no_place_for_the_new_one),
         TEST(test_store_salvage__another_version_is_left_alone),
         TEST(test_store_salvage__what_cannot_be_read_and_what_may_not),
+        TEST(test_store_salvage__a_sector_that_cannot_be_read),
         TEST(test_store_salvage__someone_is_at_work),
         TEST(test_store_salvage__without_a_place_there_is_none),
     };
