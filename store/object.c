@@ -441,25 +441,32 @@ static int open_object(int *fd, size_t *n, const lx_store *s, const lx_hash *has
 }
 
 /* Read and not mapped: a sector that cannot be read is an error then, and not the end of the process. */
+static int read_object(lx_str *out, int fd, size_t n, lx_error *err)
+{
+    ssize_t got;
+
+    if (!(out->data = lx_alloc(n + 1)))
+        return lx_oom(err);
+    out->capacity = n + 1;
+    if ((got = read_piece(fd, out->data, n)) < 0)
+        return lx_fail_errno(err, errno, "cannot read its file");
+    out->len = (size_t)got;
+    out->data[out->len] = '\0';
+    return LX_OK;
+}
+
 static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
                      const lx_hash *hash, lx_error *err)
 {
     lx_str bytes = LX_STR_INIT;
-    ssize_t got;
     size_t n;
     int fd, rc;
 
     if ((rc = open_object(&fd, &n, s, hash, err)) < 0)
         return rc;
-    if (!(bytes.data = lx_alloc(n + 1)))
-        rc = lx_oom(err);
-    else if ((got = read_piece(fd, bytes.data, n)) < 0)
-        rc = lx_fail_errno(err, errno, "cannot read its file");
-    else {
-        bytes.len = (size_t)got;
-        bytes.capacity = n + 1;
-        bytes.data[bytes.len] = '\0';
-    }
+    rc = n > ZSTD_compressBound(size)
+             ? lx_fail(err, LX_EFORMAT, "its file is larger than all it holds")
+             : read_object(&bytes, fd, n, err);
     lx_io_get()->close(fd);
     if (rc == LX_OK &&
         encoding_of_file(encoding, size, bytes.data, bytes.len, bytes.len) == RAW) {

@@ -394,6 +394,22 @@ static void test_store_object__a_file_that_cannot_be_read(void **state)
     lx_str_release(&bytes);
 }
 
+/* One that grew by a terabyte of nothing is damaged, and not read into memory. */
+static void test_store_object__a_file_that_grew(void **state)
+{
+    lx_str bytes = LX_STR_INIT;
+    lx_error err = {0};
+    lx_hash hash;
+
+    (void)state;
+    lx_assert_ok(lx_object_put(&hash, store, noise, sizeof noise, &err), &err);
+    chmod(path_of(&hash), 0600);
+    assert_int_equal(truncate(path_of(&hash), (off_t)1 << 40), 0);
+    assert_int_equal(lx_object_get(&bytes, store, &hash, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "larger"));
+    lx_str_release(&bytes);
+}
+
 /* Two processes put the same large text at the same moment, one from memory and one as a file: whichever is first with
  * its file and with its row, it is sound. */
 static void test_store_object__two_ways_at_the_same_moment(void **state)
@@ -451,6 +467,7 @@ int main(void)
         TEST(test_store_object__gc_at_the_very_moment),
         TEST(test_store_object__two_ways_at_the_same_moment),
         TEST(test_store_object__a_file_that_cannot_be_read),
+        TEST(test_store_object__a_file_that_grew),
         TEST(test_store_object__known_ones_stay_young),
         TEST(test_store_object__an_origin_is_recorded_once),
         TEST(test_store_object__rows_that_cannot_be),
