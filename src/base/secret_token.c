@@ -209,8 +209,8 @@ static size_t putty_length(size_t *keep, const char *at, const char *end)
 {
     const char *line, *stop;
 
-    if (!starts(at, end, "Private-Lines: ") ||
-        !(line = memchr(at, '\n', (size_t)(end - at))))
+    if (!starts(at, end, "Private-Lines: ") || end - at < 16 ||
+        !isdigit((unsigned char)at[15]) || !(line = memchr(at, '\n', (size_t)(end - at))))
         return 0;
     *keep = (size_t)(++line - at);
     for (stop = line; stop < end && !starts(stop, end, "\nPrivate-MAC"); stop++)

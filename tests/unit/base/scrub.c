@@ -433,7 +433,19 @@ static void test_base_scrub__any_bytes(void **state)
                                          "wandb ",
                                          HEX40,
                                          "{",
-                                         ","};
+                                         ",",
+                                         "[",
+                                         "(\"",
+                                         "|",
+                                         "- ",
+                                         "\\n",
+                                         "value",
+                                         "str",
+                                         "\033[0m",
+                                         "%20",
+                                         ".get(",
+                                         "&",
+                                         "-u "};
     uint64_t seed = 1;
     int n_changed = 0;
 
