@@ -522,6 +522,41 @@ static bool is_told_inside(const struct kept *k)
     return strstr(k->name, ".md") != NULL;
 }
 
+/* A header, and after it as many bytes as its last tensor ends at. */
+static bool is_whole_safetensors(const struct kept *k)
+{
+    static const char word[] = "\"data_offsets\":[";
+    const char *at, *end;
+    uint64_t n_header = 0, last = 0;
+
+    if (k->n < 8)
+        return false;
+    memcpy(&n_header, k->bytes, 8);
+    if (n_header > k->n - 8)
+        return false;
+    at = (const char *)k->bytes + 8;
+    end = at + n_header;
+    while ((at = memmem(at, (size_t)(end - at), word, sizeof word - 1))) {
+        unsigned long long from = 0, to = 0;
+        char numbers[48] = "";
+        at += sizeof word - 1;
+        memcpy(numbers, at,
+               (size_t)(end - at) < sizeof numbers - 1 ? (size_t)(end - at)
+                                                       : sizeof numbers - 1);
+        if (sscanf(numbers, "%llu,%llu", &from, &to) != 2)
+            return false;
+        last = to > last ? to : last;
+    }
+    return 8 + n_header + last == k->n;
+}
+
+/* A training that cannot save leaves a state of its last step, whole, and says so. */
+static bool is_kept_state(const outcome *o, const struct kept *k)
+{
+    return strstr(k->name, "-autosave/state.safetensors") && o && o->err &&
+           strstr(o->err, "lx resume goes on from") && is_whole_safetensors(k);
+}
+
 static void check_files(const outcome *o, bool is_done)
 {
     look(&seen);
@@ -529,7 +564,7 @@ static void check_files(const outcome *o, bool is_done)
         struct kept *k = &seen.items[i], *b = find(&before, k->name);
         struct kept *a = find_alike(&after, k);
 
-        if (grows(k->name) || k->is_folder || k->is_borrowed)
+        if (grows(k->name) || k->is_folder || k->is_borrowed || is_kept_state(o, k))
             continue;
         if (!a && !b && now.kind == FAULT_MEMORY)
             complain(o, "left %s behind", k->name);
