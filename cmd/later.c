@@ -22,7 +22,7 @@ static double seconds(clockid_t clock)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-bool lx_later_passes(const lx_store *store, int rc)
+bool lx_later_passes(lx_store *store, int rc)
 {
     return rc == LX_EBUSY || (rc == LX_EIO && lx_store_is_usable(store));
 }

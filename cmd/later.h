@@ -26,7 +26,7 @@ typedef struct lx_later {
 
 /* Is this an error that passes by itself: the store is busy, or there is no room? Not one after which the handle writes
  * nothing any more. */
-bool lx_later_passes(const lx_store *store, int rc);
+bool lx_later_passes(lx_store *store, int rc);
 
 /* At once, or else later. What they return is an error that does not pass. */
 int lx_later_attach(lx_later *later, const lx_artifact *artifact, lx_error *err);

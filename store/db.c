@@ -365,9 +365,13 @@ void lx_store_patience(lx_store *s, double seconds)
     pthread_mutex_unlock(&s->mutex);
 }
 
-bool lx_store_is_usable(const lx_store *s)
+bool lx_store_is_usable(lx_store *s)
 {
-    return !s->is_poisoned;
+    bool is;
+    pthread_mutex_lock(&s->mutex);
+    is = !s->is_poisoned;
+    pthread_mutex_unlock(&s->mutex);
+    return is;
 }
 
 int store__lock(lx_store *s, lx_error *err)

@@ -7,7 +7,8 @@
  * Files without a row (of a crash) are removed at that age as well. Tails of interrupted
  * runs are packed.
  *
- * Nothing is removed but with `prunes`.
+ * Nothing is removed but with `prunes`; without, no lock is taken. What is reached is read before
+ * the lock is, and under it only what came since: others write meanwhile.
  */
 #ifndef LX_STORE_GC_H
 #define LX_STORE_GC_H

@@ -52,7 +52,7 @@ const char *lx_store_path(const lx_store *store);
 #define LX_STORE_PATIENCE 5.0 /* seconds: what is usual */
 void lx_store_patience(lx_store *store, double seconds);
 /* Not after a failed write or sync: then this handle writes nothing any more (4). */
-bool lx_store_is_usable(const lx_store *store);
+bool lx_store_is_usable(lx_store *store);
 
 /*
  * All that is recorded on this handle between the two is one transaction: one sync for a
