@@ -151,7 +151,7 @@ int lx_state_save(const char *folder, const lx_train_state *state, lx_error *err
         rc = path ? write_file(path, &p, state, err) : lx_oom(err);
     }
     if (rc < 0)
-        lx_within(err, "%s", folder);
+        rmdir(folder); /* only when it is empty */
     release(&p);
     return rc;
 }
