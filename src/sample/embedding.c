@@ -8,7 +8,9 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/sha256.h"
+#include "src/base/visited.h"
 
 static const char prefix[] = "embedding:";
 static const char not_in_names[] = " \t\r\n,:()[]|<>\\";
@@ -107,14 +109,18 @@ static bool is_embedding_file(const char *path)
            strcasecmp(ext, ".bin") == 0;
 }
 
-/* The files of the folder, and of those in it, that the text names. */
+/* The files of the folder, and of those in it, that the text names. A link may lead back to where the search was. */
 static int scan(lx_embeddings *words, lx_arena *arena, const char *text, const char *dir,
-                int depth, lx_error *err)
+                int depth, lx_visited *visited, lx_error *err)
 {
-    enum { MAX_DEPTH = 8 };
+    enum { MAX_DEPTH = 64 };
     lx_dir list = {0};
-    int rc = lx_dir_list(&list, dir, err);
+    struct stat st;
+    int rc = lx_io_get()->stat(dir, &st) == 0 ? lx_visited_add(visited, &st, err) : 1;
 
+    if (rc <= 0)
+        return rc;
+    rc = lx_dir_list(&list, dir, err);
     for (size_t i = 0; i < list.count && rc == LX_OK; i++) {
         const char *path = lx_arena_printf(arena, "%s/%s", dir, list.names[i]);
         const size_t stem = strlen(list.names[i]) - strlen(lx_path_ext(list.names[i]));
@@ -123,12 +129,23 @@ static int scan(lx_embeddings *words, lx_arena *arena, const char *text, const c
         if (!path || !name)
             rc = lx_oom(err);
         else if (lx_file_is_dir(path))
-            rc = depth < MAX_DEPTH ? scan(words, arena, text, path, depth + 1, err)
-                                   : LX_OK;
+            rc = depth < MAX_DEPTH
+                     ? scan(words, arena, text, path, depth + 1, visited, err)
+                     : LX_OK;
         else if (stem && is_embedding_file(path) && is_in(name, text))
             rc = add(words, arena, name, path, err);
     }
     lx_dir_free(&list);
+    return rc;
+}
+
+static int scan_from(lx_embeddings *words, lx_arena *arena, const char *text,
+                     const char *dir, lx_error *err)
+{
+    lx_visited visited = {0};
+    int rc = scan(words, arena, text, dir, 0, &visited, err);
+
+    lx_visited_release(&visited);
     return rc;
 }
 
@@ -156,7 +173,7 @@ int lx_embeddings_find(lx_embeddings *words, lx_arena *arena, const char *text,
 {
     int rc;
 
-    if (dir && (rc = scan(words, arena, text, dir, 0, err)) < 0)
+    if (dir && (rc = scan_from(words, arena, text, dir, err)) < 0)
         return rc;
     for (const char *at = text; (at = strstr(at, prefix));) {
         const char *name;

@@ -6,7 +6,9 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/str.h"
+#include "src/base/visited.h"
 #include "src/lora/block_weights.h"
 
 struct lx_lora_stack {
@@ -34,30 +36,53 @@ static const char *with_ending(lx_arena *arena, const char *dir, const char *nam
     return NULL;
 }
 
-static const char *search_dir(lx_arena *arena, const char *dir, const char *name,
-                              int depth)
+/* 1: a folder that the search was not in, for a link may lead back. */
+static int is_new_folder(lx_visited *visited, const char *path, lx_error *err)
 {
-    enum { MAX_DEPTH = 8 };
-    const char *found = with_ending(arena, dir, name);
-    lx_dir list = {0};
+    struct stat st;
 
-    if (found || depth == MAX_DEPTH || lx_dir_list(&list, dir, NULL) < 0)
-        return found;
-    for (size_t i = 0; i < list.count && !found; i++) {
+    return lx_io_get()->stat(path, &st) == 0 && S_ISDIR(st.st_mode)
+               ? lx_visited_add(visited, &st, err)
+               : 0;
+}
+
+/* *found stays NULL where nothing is. */
+static int search_dir(const char **found, lx_arena *arena, const char *dir,
+                      const char *name, int depth, lx_visited *visited, lx_error *err)
+{
+    enum { MAX_DEPTH = 64 };
+    lx_dir list = {0};
+    int rc = is_new_folder(visited, dir, err);
+
+    if (rc <= 0)
+        return rc;
+    *found = with_ending(arena, dir, name);
+    if (*found || depth == MAX_DEPTH || lx_dir_list(&list, dir, NULL) < 0)
+        return LX_OK;
+    rc = LX_OK;
+    for (size_t i = 0; i < list.count && rc == LX_OK && !*found; i++) {
         const char *path = lx_arena_printf(arena, "%s/%s", dir, list.names[i]);
-        if (path && lx_file_is_dir(path))
-            found = search_dir(arena, path, name, depth + 1);
+        rc = path ? search_dir(found, arena, path, name, depth + 1, visited, err)
+                  : lx_oom(err);
     }
     lx_dir_free(&list);
-    return found;
+    return rc;
 }
 
 int lx_lora_locate(const char **path, lx_arena *arena, const char *name, const char *dir,
                    lx_error *err)
 {
+    lx_visited visited = {0};
+    int rc = LX_OK;
+
+    *path = NULL;
     if (strlen(name) > 1024)
         return lx_fail(err, LX_EFORMAT, "a LoRA's name of %zu bytes", strlen(name));
-    *path = dir && !strchr(name, '/') ? search_dir(arena, dir, name, 0) : NULL;
+    if (dir && !strchr(name, '/'))
+        rc = search_dir(path, arena, dir, name, 0, &visited, err);
+    lx_visited_release(&visited);
+    if (rc < 0)
+        return rc;
     if (!*path)
         *path = with_ending(arena, "", name);
     if (!*path && dir)

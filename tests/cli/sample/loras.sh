@@ -4,6 +4,7 @@ model="$LX_GOLDENS/model/tiny.safetensors"
 cp "$LX_GOLDENS/train/lora_init_a.safetensors" a.safetensors
 mkdir -p loras/deep
 cp "$LX_GOLDENS/train/lora_init_a.safetensors" loras/deep/b.safetensors
+for x in u v w x y z; do ln -s . "loras/$x"; done # in circles
 draw() {
     "$LX" sample --base "$model" --text_encoder_heads 4 --no_record --seed 1 -W 64 -H 64 --steps 2 \
         --lora_dir loras "$@"
@@ -21,3 +22,5 @@ pixels() { tail -c +"$(($(grep -abo IDAT "$1" | head -1 | cut -d: -f1) + 1))" "$
 [ "$(pixels zero.png)" = "$(pixels none.png)" ] && echo "strength 0 = none"
 [ "$(pixels blocks.png)" = "$(pixels none.png)" ] && echo "lbw=NONE = none"
 [ "$(pixels tag.png)" != "$(pixels none.png)" ] && echo "0.7 is something"
+draw -p 'halo, <lora:nope:1>' -o nope.png 2>nope.txt || echo "no nope: $?"
+grep -c 'there is no LoRA "nope" in the current folder or loras' nope.txt

@@ -20,6 +20,9 @@
 enum { WIDTH = 40 };
 
 static const char folder[] = "embeddings.test/deep";
+static const char *const circles[] = {"embeddings.test/a", "embeddings.test/b",
+                                      "embeddings.test/c", "embeddings.test/d",
+                                      "embeddings.test/e", "embeddings.test/f"};
 
 static void write_as(const char *path, const char *name, const float *x, int64_t n,
                      int64_t width)
@@ -171,6 +174,24 @@ static void test_sample_embedding__stays_in_one_chunk(void **state)
     lx_arena_free(arena);
 }
 
+/* Six links that lead to where they are would make a million folders. */
+static void test_sample_embedding__links_in_circles(void **state)
+{
+    static const float x[WIDTH];
+    lx_arena *arena = lx_arena_new();
+    lx_embeddings words = {.count = 0};
+    lx_error err = {0};
+
+    (void)state;
+    write_as("embeddings.test/deep/good.safetensors", "emb_params", x, 1, WIDTH);
+    for (size_t i = 0; i < sizeof circles / sizeof *circles; i++)
+        assert_int_equal(symlink(".", circles[i]), 0);
+    lx_assert_ok(lx_embeddings_find(&words, arena, "good", "embeddings.test", &err), &err);
+    assert_int_equal(words.count, 1);
+    assert_string_equal(words.items[0].name, "good");
+    lx_arena_free(arena);
+}
+
 static void check_refused(const lx_model_fixture *f, int want, const char *sentence,
                           int64_t n, int64_t width, float value)
 {
@@ -220,7 +241,10 @@ static int remove_files(void **state)
     (void)state;
     remove("embeddings.test/deep/Word.safetensors");
     remove("embeddings.test/deep/bad.safetensors");
+    remove("embeddings.test/deep/good.safetensors");
     remove("embeddings.test/unused.safetensors");
+    for (size_t i = 0; i < sizeof circles / sizeof *circles; i++)
+        unlink(circles[i]);
     rmdir(folder);
     return rmdir("embeddings.test");
 }
@@ -231,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_sample_embedding__words),
         cmocka_unit_test(test_sample_embedding__vectors_of_words),
         cmocka_unit_test(test_sample_embedding__stays_in_one_chunk),
+        cmocka_unit_test(test_sample_embedding__links_in_circles),
         cmocka_unit_test(test_sample_embedding__refused),
     };
 
