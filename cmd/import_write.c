@@ -53,6 +53,8 @@ typedef struct writer {
     plan *plans;
     hash_job *hashes;
     size_t n_hashes, hash_capacity;
+    const lx_history_file *last; /* that was copied in, and became: */
+    lx_hash last_hash;
 } writer;
 
 static double now(void)
@@ -184,21 +186,40 @@ static int conclude_plan(plan *p, writer *w, lx_error *err)
 
 /* ---- writing ----------------------------------------------------------------------- */
 
+/* Of one log with many trainings each has the whole: it is read, scrubbed and packed once. */
+static bool is_last(const writer *w, const lx_history_file *file)
+{
+    const lx_history_file *last = w->last;
+
+    return last && last->path && file->path && !file->data && !file->is_named &&
+           strcmp(last->path, file->path) == 0 && strcmp(last->role, file->role) == 0;
+}
+
 static int attach(writer *w, int64_t seq, const lx_history_file *file, lx_error *err)
 {
-    const bool is_named = file->is_named && !w->copies_loras;
+    const bool is_named = file->is_named && !w->copies_loras, is_stored = is_last(w, file);
     const lx_artifact artifact = {.role = file->role,
                                   .name = file->name,
                                   .step = file->step,
                                   .data = file->data,
                                   .n = file->n,
                                   .path = file->path,
-                                  .hash = is_named ? &file->hash : NULL,
+                                  .hash = is_named    ? &file->hash
+                                          : is_stored ? &w->last_hash
+                                                      : NULL,
+                                  .is_stored = is_stored,
                                   .size = file->size,
                                   .tensor_hash =
                                       file->has_tensor_hash ? &file->tensor_hash : NULL,
                                   .at = file->at};
-    return lx_run_attach(NULL, w->job->store, seq, &artifact, err);
+    lx_hash hash;
+    int rc = lx_run_attach(&hash, w->job->store, seq, &artifact, err);
+
+    if (rc == LX_OK && !is_named && !file->data) {
+        w->last = file;
+        w->last_hash = hash;
+    }
+    return rc;
 }
 
 /* One file by two paths of the command: once is enough. */
@@ -325,9 +346,13 @@ static int write_plan(plan *p, writer *w, lx_error *err)
 static int write_group(size_t *to, writer *w, size_t from, size_t end, lx_error *err)
 {
     double started = now();
-    int rc = lx_store_group_begin(w->job->store, err);
+    int rc;
 
     *to = from;
+    if (lx_signals_pending())
+        return lx_fail(err, LX_EINTERRUPTED, "interrupted; import again to go on");
+    w->last = NULL; /* what a group put is there when it ends well */
+    rc = lx_store_group_begin(w->job->store, err);
     if (rc < 0)
         return rc;
     for (; *to < end && rc == LX_OK && (*to == from || now() - started < most_seconds);

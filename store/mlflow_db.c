@@ -8,6 +8,8 @@
 #include "src/base/file.h"
 #include "src/base/str.h"
 
+enum { MOST_TEXT = 4 << 20 }; /* of a value; MLflow's own limits are thousands of characters */
+
 static int fail(sqlite3 *db, lx_error *err)
 {
     int code = sqlite3_errcode(db) & 0xff;
@@ -30,6 +32,7 @@ static int open_db(sqlite3 **db, const char *path, lx_error *err)
     sqlite3_db_config(*db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
     sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_limit(*db, SQLITE_LIMIT_LENGTH, MOST_TEXT);
     sqlite3_busy_timeout(*db, 2000); /* MLflow may be at work on it */
     return LX_OK;
 }
@@ -72,10 +75,28 @@ static int has_column(bool *yes, sqlite3 *db, const char *table, const char *nam
                err);
 }
 
+static const char *const tables[] = {"experiments", "runs", "params", "tags", "metrics"};
+
+/* What a column computes costs nothing to keep, and as much as one likes to read. */
+static int refuse_computed(sqlite3 *db, lx_error *err)
+{
+    bool is_computed = false;
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && rc == LX_OK; i++) {
+        rc = ask(&is_computed, db,
+                 "SELECT 1 FROM pragma_table_xinfo(?1) WHERE hidden<>0 AND ?2=''", tables[i],
+                 "", err);
+        if (rc == LX_OK && is_computed)
+            rc = lx_fail(err, LX_EFORMAT,
+                         "table %s has a computed column, which is none of MLflow's",
+                         tables[i]);
+    }
+    return rc;
+}
+
 static int is_mlflow(bool *yes, sqlite3 *db, lx_error *err)
 {
-    static const char *const tables[] = {"experiments", "runs", "params", "tags",
-                                         "metrics"};
     int rc = LX_OK;
 
     *yes = true;
@@ -206,9 +227,10 @@ int lx_mlflow_db_read(const char *path, const lx_mlflow_sink *sink, lx_error *er
     bool is_one;
     int rc = open_db(&db, path, err);
 
-    if (rc == LX_OK && (rc = is_mlflow(&is_one, db, err)) == LX_OK)
-        rc = is_one ? read_runs(db, sink, err)
-                    : lx_fail(err, LX_EFORMAT, "not a store of MLflow's");
+    if (rc == LX_OK && (rc = is_mlflow(&is_one, db, err)) == LX_OK && !is_one)
+        rc = lx_fail(err, LX_EFORMAT, "not a store of MLflow's");
+    if (rc == LX_OK && (rc = refuse_computed(db, err)) == LX_OK)
+        rc = read_runs(db, sink, err);
     if (rc < 0)
         lx_within(err, "%s", path);
     sqlite3_close(db);

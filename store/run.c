@@ -423,13 +423,25 @@ static int require_run(lx_store *s, int64_t run, lx_error *err)
     return rc < 0 || seq ? rc : lx_fail(err, LX_ENOTFOUND, "%s: no such run", s->path);
 }
 
+/* Of an object that is here already. */
+static int stage_stored(int64_t *size, store__batch *batch, const lx_hash *hash,
+                        lx_error *err)
+{
+    int rc = store__number(size, -1, batch->store, err,
+                           "SELECT size FROM object WHERE hash=?1", "h", hash);
+
+    if (rc == LX_OK && *size < 0)
+        rc = lx_fail(err, LX_ENOTFOUND, "%s holds no such object", batch->store->path);
+    return rc < 0 ? rc : store__batch_known(batch, hash, err);
+}
+
 int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *given,
                   lx_error *err)
 {
     store__batch batch = store__batch_of(s);
     const lx_artifact *a = given;
     lx_artifact timeless;
-    bool is_kept = !a->hash;
+    bool is_kept = !a->hash || a->is_stored;
     lx_hash hash = {0};
     int64_t size = a->hash ? a->size : (int64_t)a->n;
     int rc;
@@ -443,6 +455,10 @@ int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *giv
     }
     if (a->hash)
         hash = *a->hash;
+    if (a->hash && a->is_stored)
+        rc = stage_stored(&size, &batch, a->hash, err);
+    else if (a->hash)
+        ; /* only named */
     else if (a->data && is_text(a))
         rc = put_text(&hash, &size, &batch, a->data, a->n, err);
     else if (!a->data && a->path && is_text(a))

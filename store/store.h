@@ -152,6 +152,7 @@ typedef struct lx_artifact {
     size_t n;
     const char *path; /* without data and hash: copied in; else where it lies, or NULL */
     const lx_hash *hash; /* with size: only named */
+    bool is_stored;      /* and its bytes are in the store already, and kept */
     int64_t size;
     const lx_hash *tensor_hash; /* of a LoRA: SHA-256 of its tensors' bytes, as
                                    sshs_model_hash; or NULL */

@@ -81,6 +81,7 @@ static int read_file(reader *r, const char *path, lx_error *err)
     lx_mapping map;
     lx_error damage = {0};
     size_t used;
+    bool is_cut;
     int rc = lx_file_map(&map, path, err);
 
     if (rc < 0)
@@ -94,6 +95,7 @@ static int read_file(reader *r, const char *path, lx_error *err)
         lx_sha256_update(&r->origin, map.data, used < 40 ? used : 40);
         r->has_start = true;
     }
+    is_cut = used < map.size;
     lx_file_unmap(&map);
     if (rc == LX_EFORMAT) {
         lx_history_problem(r->history, "%s: %s; what is before it was read", path,
@@ -103,7 +105,7 @@ static int read_file(reader *r, const char *path, lx_error *err)
     if (rc < 0) {
         lx_within(&damage, "%s", path);
         lx_fail_as(err, rc, &damage);
-    } else if (used < map.size && !r->takes_parameters_only) {
+    } else if (is_cut && !r->takes_parameters_only) {
         lx_history_problem(r->history,
                            "%s: cut short at byte %zu; what is before it was read", path,
                            used);
