@@ -122,6 +122,7 @@ static void exec_child(const child *c, int slave, int out, int err, char *const 
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
         signal(SIGTTOU, SIG_DFL);
         execvp(argv[0], argv);
     }

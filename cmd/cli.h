@@ -96,9 +96,9 @@ int lx_signals_pending(void); /* 0, or the number of the signal */
 bool lx_signals_resized(void);
 int lx_cli_columns(const lx_cli *cli);
 bool lx_cli_is_utf8(void); /* the locale of the environment: LC_ALL, LC_CTYPE, LANG */
-/* A write to a closed pipe is an error to report, not a death in the middle of a transaction; main
- * ends the process by SIGPIPE after the command has cleaned up. */
-void lx_signals_ignore_pipe(void);
+/* A write to a closed pipe, or beyond the size a file may have (ulimit -f), is an error to report, not a death in the
+ * middle of a transaction; main ends the process by SIGPIPE after the command has cleaned up. */
+void lx_signals_ignore_writing(void);
 void lx_signals_die_of_pipe(void);
 
 #endif

@@ -197,7 +197,7 @@ int main(int argc, char **argv)
                          argv)) /* one that reads the state of a git repository */
         return rc;
     arena = lx_arena_new();
-    lx_signals_ignore_pipe();
+    lx_signals_ignore_writing();
     lx_cli_init(&cli, arena, stdout, stderr);
     rc = arena ? run(&cli, argc - 1, argv + 1, &err) : lx_oom(&err);
     rc = flush_output(&cli, stdout, own_up(&cli, rc, &err), &err);

@@ -53,9 +53,10 @@ bool lx_signals_resized(void)
     return was;
 }
 
-void lx_signals_ignore_pipe(void)
+void lx_signals_ignore_writing(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 void lx_signals_die_of_pipe(void)

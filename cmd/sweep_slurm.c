@@ -103,6 +103,7 @@ static int call_sbatch(lx_str *out, char *const *argv, lx_error *err)
         return lx_fail_errno(err, errno, "a pipe");
     if ((child = fork()) == 0) {
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
         dup2(ends[1], STDOUT_FILENO);
         execvp(argv[0], argv);
         _exit(127);

@@ -86,7 +86,7 @@ static void broken_pipe(void)
 {
     int ends[2];
 
-    lx_signals_ignore_pipe();
+    lx_signals_ignore_writing();
     if (pipe(ends) < 0)
         _exit(1);
     close(ends[0]);
