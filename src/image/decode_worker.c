@@ -8,11 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "src/base/alloc.h"
 #include "src/base/proc.h"
 #include "src/base/sandbox.h"
 #include "src/image/bmp.h"
 #include "src/image/decode.h"
 #include "src/image/decode_protocol.h"
+#include "src/image/png_text.h"
 #include "src/image/vips_late.h"
 
 enum { CPU_S = 20, ROWS = 64 };
@@ -106,11 +108,18 @@ static int fail_vips(lx_error *err)
     return lx_fail(err, LX_EFORMAT, "%s", n ? text : "the image cannot be decoded");
 }
 
-static int load(VipsImage **out, int fd, lx_image_kind kind, lx_error *err)
+/* *bytes are those that the image is read from where they are not the file's; the caller's to free after the image. */
+static int load(VipsImage **out, uint8_t **bytes, int fd, lx_image_kind kind,
+                lx_error *err)
 {
-    VipsSource *source = vips->vips_source_new_from_descriptor(fd);
+    VipsSource *source;
+    size_t n;
     int failed;
 
+    if (kind == LX_IMAGE_PNG && lx_png_without_text(bytes, &n, fd))
+        source = vips->vips_source_new_from_memory(*bytes, n);
+    else
+        source = vips->vips_source_new_from_descriptor(fd);
     if (!source)
         return fail_vips(err);
     switch (kind) {
@@ -155,12 +164,13 @@ static int decode_with_vips(uint8_t *out, int *channels, int fd, const lx_image_
 {
     VipsImage *image = NULL;
     VipsRegion *region = NULL;
+    uint8_t *bytes = NULL;
     bool has_alpha;
     int rc;
 
     if (!vips)
         return lx_fail(err, vips_missing.code, "%s", vips_missing.text);
-    if ((rc = load(&image, fd, h->kind, err)) < 0 ||
+    if ((rc = load(&image, &bytes, fd, h->kind, err)) < 0 ||
         (rc = check_image(image, h, err)) < 0)
         goto done;
     has_alpha = !h->is_cmyk && (image->Bands == 2 || image->Bands == 4);
@@ -183,6 +193,7 @@ done:
         vips->g_object_unref(region);
     if (image)
         vips->g_object_unref(image);
+    lx_free(bytes);
     return rc;
 }
 

@@ -18,6 +18,7 @@
     F(vips_error_buffer)                                                                 \
     F(vips_error_clear)                                                                  \
     F(vips_source_new_from_descriptor)                                                   \
+    F(vips_source_new_from_memory)                                                       \
     F(vips_pngload_source)                                                               \
     F(vips_jpegload_source)                                                              \
     F(vips_webpload_source)                                                              \

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "src/base/file.h"
 #include "src/image/decode.h"
@@ -184,6 +185,118 @@ static void test_image_decode__cut_files_are_errors(void **state)
     unlink(path);
 }
 
+static void put_chunk(lx_str *out, const char *type, const void *data, size_t n)
+{
+    const size_t at = out->len;
+    uint32_t crc;
+
+    for (int shift = 24; shift >= 0; shift -= 8)
+        lx_str_putc(out, (char)(n >> shift & 0xFF));
+    lx_str_append(out, type, 4);
+    lx_str_append(out, data, n);
+    assert_false(out->failed);
+    crc = (uint32_t)crc32(0, (const Bytef *)out->data + at + 4, (uInt)(n + 4));
+    for (int shift = 24; shift >= 0; shift -= 8)
+        lx_str_putc(out, (char)(crc >> shift & 0xFF));
+}
+
+/* n texts, each of which 30 MB come out of. */
+static void put_packed_texts(lx_str *out, const char *type, int n)
+{
+    enum { BYTES = 30 << 20 };
+    char *plain = lx_alloc(BYTES), *packed;
+    uLongf size = compressBound(BYTES);
+
+    packed = lx_alloc(size);
+    memset(plain, 'a', BYTES);
+    assert_int_equal(
+        compress2((Bytef *)packed, &size, (const Bytef *)plain, BYTES, 9), Z_OK);
+    for (int i = 0; i < n; i++) {
+        const bool is_international = *type == 'i';
+        lx_str chunk = LX_STR_INIT;
+        lx_str_printf(&chunk, "k%d", i);
+        lx_str_append(&chunk, is_international ? "\0\1\0\0" : "\0", is_international ? 5 : 2);
+        lx_str_append(&chunk, packed, size);
+        put_chunk(out, type, chunk.data, chunk.len);
+        lx_str_release(&chunk);
+    }
+    lx_free(plain);
+    lx_free(packed);
+}
+
+/* The file with more behind its first n bytes. */
+static int decode_with(lx_pixels *pixels, const lx_str *png, size_t n, const lx_str *more,
+                       lx_error *err)
+{
+    lx_decode_options options = LX_DECODE_DEFAULT;
+    char path[] = "/tmp/lx-text-XXXXXX";
+    int fd = mkstemp(path), rc;
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, png->data, n), (ssize_t)n);
+    assert_int_equal(write(fd, more->data, more->len), (ssize_t)more->len);
+    assert_int_equal(write(fd, png->data + n, png->len - n), (ssize_t)(png->len - n));
+    close(fd);
+    rc = lx_decode(pixels, NULL, decoder, path, &options, err);
+    unlink(path);
+    return rc;
+}
+
+/* As many as would take a minute and a few gigabytes, before the data and behind it. */
+static void test_image_decode__packed_texts_are_not_unpacked(void **state)
+{
+    enum { BEHIND_IHDR = 33, IEND = 12 };
+    lx_str png = LX_STR_INIT, more = LX_STR_INIT;
+    lx_pixels want, got;
+    lx_error err = {0};
+
+    assert_int_equal(
+        lx_file_read(&png, lx_golden_need("data/images/in/rgb.png"), 1 << 24, &err), 0);
+    assert_int_equal(decode_with(&want, &png, BEHIND_IHDR, &more, &err), 0);
+    put_packed_texts(&more, "zTXt", 50);
+    put_packed_texts(&more, "iTXt", 50);
+    for (int i = 0; i < 2; i++) {
+        if (decode_with(&got, &png, i ? png.len - IEND : BEHIND_IHDR, &more, &err) < 0)
+            fail_msg("%s", err.text);
+        compare_pixels("rgb.png with texts", &got, &want, 0, 0);
+        lx_pixels_release(&got);
+    }
+    /* A file that is cut behind them is as bad as one that has none. */
+    png.len -= png.len / 2;
+    assert_int_equal(decode_with(&got, &png, BEHIND_IHDR, &more, &err), LX_EFORMAT);
+    lx_pixels_release(&want);
+    lx_str_release(&more);
+    lx_str_release(&png);
+}
+
+/* Data in two parts is no PNG, whatever parts them. */
+static void test_image_decode__a_text_does_not_join_data(void **state)
+{
+    static const unsigned char ihdr[13] = {0, 0, 0, 8, 0, 0, 0, 8, 8, 0, 0, 0, 0};
+    static const unsigned char rows[8 * 9];
+    unsigned char data[128];
+    uLongf n = sizeof data;
+    lx_str png = LX_STR_INIT, more = LX_STR_INIT;
+    lx_pixels got;
+    lx_error err = {0};
+
+    assert_int_equal(compress2(data, &n, rows, sizeof rows, 9), Z_OK);
+    for (int i = 0; i < 2; i++) {
+        lx_str_clear(&png);
+        lx_str_append(&png, "\x89PNG\r\n\x1a\n", 8);
+        put_chunk(&png, "IHDR", ihdr, sizeof ihdr);
+        put_chunk(&png, "tEXt", "a\0b", 3);
+        put_chunk(&png, "IDAT", data, 4);
+        if (i)
+            put_chunk(&png, "tEXt", "a\0b", 3);
+        put_chunk(&png, "IDAT", data + 4, n - 4);
+        put_chunk(&png, "IEND", "", 0);
+        assert_int_equal(decode_with(&got, &png, 33, &more, &err), i ? LX_EFORMAT : 0);
+        lx_pixels_release(&got);
+    }
+    lx_str_release(&png);
+}
+
 /* The one child this program has. */
 static pid_t worker(void)
 {
@@ -232,6 +345,8 @@ int main(void)
         cmocka_unit_test(test_image_decode__alpha_is_composited_on_the_background),
         cmocka_unit_test(test_image_decode__bad_files_are_errors_and_the_next_image_is_not),
         cmocka_unit_test(test_image_decode__cut_files_are_errors),
+        cmocka_unit_test(test_image_decode__packed_texts_are_not_unpacked),
+        cmocka_unit_test(test_image_decode__a_text_does_not_join_data),
         cmocka_unit_test(test_image_decode__a_dead_worker_is_replaced),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
