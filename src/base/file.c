@@ -30,6 +30,18 @@ bool lx_file_was_refused(void)
     return atomic_load(&was_refused);
 }
 
+/* What the name stands for is told apart from what a disk refuses: a socket cannot be opened as a FIFO can. */
+static int fail_open(int error, lx_error *err)
+{
+    if (error == ENXIO || error == ENODEV)
+        return lx_fail(err, LX_EFORMAT, "is not a regular file");
+    if (error == ELOOP)
+        return lx_fail(err, LX_EFORMAT, "cannot open: %s", strerror(error));
+    if (error == ENAMETOOLONG) /* so there is none */
+        return lx_fail(err, LX_ENOTFOUND, "cannot open: %s", strerror(error));
+    return lx_fail_errno(err, noted(error), "cannot open");
+}
+
 /* O_NONBLOCK so that a FIFO in place of a file is refused and does not hang us. */
 int lx_file_open_regular(int *out, size_t *size, const char *path, lx_error *err)
 {
@@ -38,7 +50,7 @@ int lx_file_open_regular(int *out, size_t *size, const char *path, lx_error *err
     int fd = io->open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0), rc;
 
     if (fd < 0)
-        return lx_fail_errno(err, noted(errno), "cannot open");
+        return fail_open(errno, err);
     if (io->fstat(fd, &st) < 0)
         rc = lx_fail_errno(err, noted(errno), "cannot examine");
     else if (S_ISDIR(st.st_mode))
@@ -186,7 +198,7 @@ bool lx_file_exists(const char *path)
 {
     struct stat st;
     return lx_io_get()->stat(path, &st) == 0 ||
-           (noted(errno) != ENOENT && errno != ENOTDIR);
+           (noted(errno) != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG);
 }
 
 bool lx_file_is_dir(const char *path)

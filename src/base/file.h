@@ -30,13 +30,15 @@ void lx_file_unmap(lx_mapping *map);
 /* Bytes of a mapping that are not wanted for now: they leave memory and are read again if they are. */
 void lx_file_let_go(const void *data, size_t size);
 
-/* The two halves of lx_file_map, for those whose callers name the path. Folders, FIFOs and devices
- * are refused; *fd is to be closed with lx_io_get()->close. */
+/* The two halves of lx_file_map, for those whose callers name the path. LX_EFORMAT: a folder, FIFO, socket, device, or a
+ * link that leads to itself; LX_ENOTFOUND: also where the name is too long for a file. *fd is to be closed with
+ * lx_io_get()->close. */
 int lx_file_open_regular(int *fd, size_t *size, const char *path, lx_error *err);
 int lx_file_map_fd(lx_mapping *out, int fd, size_t size, lx_error *err);
 
 int lx_file_hash(lx_hash *out, const char *path, lx_error *err);
-/* What cannot be looked at counts as there: whoever opens it then says why it cannot be read. */
+/* What cannot be looked at counts as there: whoever opens it then says why it cannot be read. Under a name that is too
+ * long nothing is. */
 bool lx_file_exists(const char *path);
 bool lx_file_is_dir(const char *path);
 /* Did the system ever fail (EIO) to read a file or folder here, or to look whether one is there? A command that goes on

@@ -358,6 +358,16 @@ int lx_image_header_parse(lx_image_header *out, const void *bytes, size_t n, uin
     return lx_fail(err, LX_EFORMAT, "byte 0: no PNG, JPEG, WebP or BMP");
 }
 
+/* A socket or a link to itself is as little of an image as a FIFO, and no fault of the disk. */
+static int fail_open(int error, lx_error *err)
+{
+    if (error == ENXIO || error == ENODEV)
+        return lx_fail(err, LX_EFORMAT, "not a regular file");
+    if (error == ELOOP)
+        return lx_fail(err, LX_EFORMAT, "open: %s", strerror(error));
+    return lx_fail_errno(err, error, "open");
+}
+
 int lx_image_header_read(lx_image_header *out, const char *path, lx_error *err)
 {
     const lx_io *io = lx_io_get();
@@ -367,8 +377,8 @@ int lx_image_header_read(lx_image_header *out, const char *path, lx_error *err)
     ssize_t got = 0;
     int fd, rc;
 
-    if ((fd = io->open(path, O_RDONLY | O_NONBLOCK, 0)) < 0)
-        return lx_fail_errno(err, errno, "open");
+    if ((fd = io->open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)) < 0)
+        return fail_open(errno, err);
     if (io->fstat(fd, &info) < 0) {
         rc = lx_fail_errno(err, errno, "stat");
         goto done;

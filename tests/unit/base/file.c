@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,6 +79,30 @@ static void test_base_file__an_empty_file_is_a_file(void **state)
     lx_str_release(&text);
 }
 
+static void make_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_true(fd >= 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+}
+
+/* 256 bytes are more than a name may have. */
+static void test_base_file__under_a_name_that_is_too_long_is_nothing(void **state)
+{
+    char path[400];
+    lx_error err;
+    lx_str text;
+
+    snprintf(path, sizeof path, "%s/%0256d", folder, 0);
+    assert_false(lx_file_exists(path));
+    assert_int_equal(lx_file_read(&text, path, 9, &err), LX_ENOTFOUND);
+    assert_int_equal(lx_file_write(path, "", 0, &err), LX_EIO);
+}
+
 static void test_base_file__errors_name_the_path(void **state)
 {
     lx_error err;
@@ -89,6 +115,13 @@ static void test_base_file__errors_name_the_path(void **state)
     assert_non_null(strstr(err.text, "is a folder"));
     assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
     assert_int_equal(lx_file_map(&map, in_folder("fifo"), &err), LX_EFORMAT); /* and no hang */
+    assert_int_equal(symlink("self", in_folder("self")), 0);
+    assert_int_equal(lx_file_read(&text, in_folder("self"), 9, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "self: cannot open: Too many levels"));
+    assert_true(lx_file_exists(in_folder("self")));
+    make_socket(in_folder("socket"));
+    assert_int_equal(lx_file_read(&text, in_folder("socket"), 9, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "socket: is not a regular file"));
     assert_int_equal(lx_file_write(in_folder("no/such"), "", 0, &err), LX_ENOTFOUND);
     assert_int_equal(lx_file_write(folder, "", 0, &err), LX_EEXISTS);
 }
@@ -303,6 +336,7 @@ int main(void)
         IN_FOLDER(test_base_file__written_then_read_mapped_and_hashed),
         IN_FOLDER(test_base_file__an_empty_file_is_a_file),
         IN_FOLDER(test_base_file__errors_name_the_path),
+        IN_FOLDER(test_base_file__under_a_name_that_is_too_long_is_nothing),
         IN_FOLDER(test_base_file__old_bytes_stay_until_the_commit),
         IN_FOLDER(test_base_file__writes_of_all_sizes_keep_their_order),
         IN_FOLDER(test_base_file__the_beginning_may_be_written_last),

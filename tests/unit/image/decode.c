@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -96,6 +98,30 @@ static void test_image_decode__headers_tell_what_needs_care(void **state)
     assert_true(h.bits == 16 && h.is_grey);
     assert_int_equal(lx_image_header_read(&h, "/nowhere/at/all.png", &err), LX_ENOTFOUND);
     assert_int_equal(lx_image_header_read(&h, "/", &err), LX_EFORMAT);
+}
+
+/* What is no file is a bad image, and not a disk that fails. */
+static void test_image_decode__sockets_and_circles_are_no_images(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char folder[] = "/tmp/lx-odd-XXXXXX", link[64];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    lx_image_header h;
+    lx_error err;
+
+    assert_true(fd >= 0 && mkdtemp(folder));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/s.png", folder);
+    snprintf(link, sizeof link, "%s/self.png", folder);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(symlink("self.png", link), 0);
+    assert_int_equal(lx_image_header_read(&h, address.sun_path, &err), LX_EFORMAT);
+    assert_string_equal(err.text, "not a regular file");
+    assert_int_equal(lx_image_header_read(&h, link, &err), LX_EFORMAT);
+    assert_string_equal(err.text, "open: Too many levels of symbolic links");
+    close(fd);
+    unlink(address.sun_path);
+    unlink(link);
+    rmdir(folder);
 }
 
 static void test_image_decode__alpha_is_composited_on_the_background(void **state)
@@ -342,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image_decode__pixels_are_those_of_the_peer),
         cmocka_unit_test(test_image_decode__headers_tell_what_needs_care),
+        cmocka_unit_test(test_image_decode__sockets_and_circles_are_no_images),
         cmocka_unit_test(test_image_decode__alpha_is_composited_on_the_background),
         cmocka_unit_test(test_image_decode__bad_files_are_errors_and_the_next_image_is_not),
         cmocka_unit_test(test_image_decode__cut_files_are_errors),
