@@ -190,7 +190,7 @@ static int add_values(work *w)
                  100 * b->share_subnormal);
     if (rc < 0)
         return rc;
-    w->r->facts.is_untrained = s->n_modules > 0 && s->n_untrained == s->n_modules;
+    w->r->facts.is_untrained = s->n_modules > 0 && !w->in->file->n_problems && s->n_untrained == s->n_modules;
     if (s->n_untrained)
         rc = ADD(w, "B2", "Q2", LX_PROVES, rc,
                  "%zu of %zu modules are still where training starts: they add nothing",
@@ -248,11 +248,28 @@ static int add_weights(work *w)
     return rc;
 }
 
+static const lx_lora_entry *first_damaged(const lx_lora_file *f)
+{
+    for (size_t i = 0; i < f->n_modules; i++)
+        if (f->modules[i].problem)
+            return &f->modules[i];
+    return NULL;
+}
+
 static int answer_moved(work *w)
 {
     const lx_lora_summary *s = w->in->summary;
+    const lx_lora_weights *b = w->in->weights;
+    const lx_lora_entry *damaged = first_damaged(w->in->file);
     char *text;
 
+    if (damaged) {
+        text = lx_arena_printf(w->in->arena,
+                               "%zu of %zu modules cannot be used, the first is %s: %s",
+                               w->in->file->n_problems, s->n_modules, damaged->name,
+                               damaged->problem);
+        return answer(w, LX_Q_MOVED, "DAMAGED", text);
+    }
     if (w->r->facts.is_untrained)
         return answer(w, LX_Q_MOVED, "NO", "every module is still where training starts");
     if (s->n_not_finite)
@@ -263,8 +280,19 @@ static int answer_moved(work *w)
                                s->n_untrained, s->n_modules);
         return answer(w, LX_Q_MOVED, "IN PART", text);
     }
-    text = lx_arena_printf(w->in->arena, "all %zu modules moved; norm of the update %.3g",
-                           s->n_modules, w->in->weights->frobenius);
+    if (!b->n_spectra)
+        text = lx_arena_printf(w->in->arena,
+                               "all %zu modules moved; by how much is not weighed",
+                               s->n_modules);
+    else if (b->n_spectra < s->n_modules)
+        text = lx_arena_printf(w->in->arena,
+                               "all %zu modules moved; norm of the update %.3g, without %zu "
+                               "that are not weighed",
+                               s->n_modules, b->frobenius, s->n_modules - b->n_spectra);
+    else
+        text = lx_arena_printf(w->in->arena,
+                               "all %zu modules moved; norm of the update %.3g",
+                               s->n_modules, b->frobenius);
     return answer(w, LX_Q_MOVED, "YES", text);
 }
 
