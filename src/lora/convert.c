@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/lora/base.h"
 #include "src/lora/convert_internal.h"
+#include "src/lora/delta.h"
 
 int lx_convert_new(lx_convert **out, lx_error *err)
 {
@@ -292,8 +293,7 @@ static int cast_key(cast_sums *sums, lx_convert *c, lx_convert_key *key,
 
 bool lx_convert__is_number(lx_dtype d)
 {
-    return d == LX_F64 || d == LX_F32 || d == LX_F16 || d == LX_BF16 || d == LX_F8_E4M3 ||
-           d == LX_F8_E5M2;
+    return lx_delta_is_number(d);
 }
 
 static int cast_all(lx_convert_result *out, lx_convert *c, const lx_convert_options *o,

@@ -82,17 +82,14 @@ static const char *suffix_of(lx_lora_role r, lx_spelling s, const lx_module_plac
     return is_down ? ".lora_A.weight" : ".lora_B.weight";
 }
 
-/* Factors are numbers that can be multiplied and rounded. */
-static int check_dtypes(const lx_lora_entry *e, lx_error *err)
+/* What stands beside factors is numbers that can be multiplied and rounded. */
+static int check_bias(const lx_lora_entry *e, lx_error *err)
 {
-    static const lx_lora_role roles[] = {LX_ROLE_UP, LX_ROLE_DOWN, LX_ROLE_UP_BIAS};
+    const lx_tensor_view *t = e->tensors[LX_ROLE_UP_BIAS]; /* the factors' own are in `problem` */
 
-    for (int i = 0; i < 3; i++) {
-        const lx_tensor_view *t = e->tensors[roles[i]];
-        if (t && !lx_convert__is_number(t->dtype))
-            return lx_fail(err, LX_EUNSUPPORTED, "%s: values of type %s are no factors",
-                           t->name, lx_dtype_name(t->dtype));
-    }
+    if (t && !lx_convert__is_number(t->dtype))
+        return lx_fail(err, LX_EUNSUPPORTED, "%s: values of type %s are no factors",
+                       t->name, lx_dtype_name(t->dtype));
     return LX_OK;
 }
 
@@ -103,7 +100,7 @@ static int check_kind(const lx_lora_entry *e, lx_spelling s, lx_error *err)
 
     if (e->problem)
         return lx_fail(err, LX_EFORMAT, "%s: %s", e->name, e->problem);
-    if ((rc = check_dtypes(e, err)) < 0)
+    if ((rc = check_bias(e, err)) < 0)
         return rc;
     if (has_alphas(s) || e->kind == LX_KIND_LORA) {
         if (!e->has_dora || s != LX_SPELL_DIFFUSERS_OLD)

@@ -1,6 +1,7 @@
 #include "src/lora/delta.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -85,13 +86,52 @@ typedef struct half_shape {
         *dims; /* whose dimensions behind the second are the window's; or NULL */
 } half_shape;
 
+typedef struct shape_text {
+    char text[24 * LX_MAX_DIMS + 3];
+} shape_text;
+
+static shape_text say_shape(const lx_tensor_view *t)
+{
+    shape_text s = {"["};
+    size_t n = 1;
+
+    for (int i = 0; i < t->n_dims; i++)
+        n += (size_t)snprintf(s.text + n, sizeof s.text - n, "%s%lld", i ? ", " : "",
+                              (long long)t->shape[i]);
+    snprintf(s.text + n, sizeof s.text - n, "]");
+    return s;
+}
+
 static int misfit(const lx_lora_entry *e, const lx_tensor_view *a,
                   const lx_tensor_view *b, lx_error *err)
 {
-    return lx_fail(err, LX_EFORMAT, "%s: %s [%lld, %lld] and %s [%lld, %lld] do not fit",
-                   e->name, a->name, (long long)lx_delta__dim(a, 0),
-                   (long long)lx_delta__dim(a, 1), b->name,
-                   (long long)lx_delta__dim(b, 0), (long long)lx_delta__dim(b, 1));
+    return lx_fail(err, LX_EFORMAT, "%s: %s %s and %s %s do not fit", e->name, a->name,
+                   say_shape(a).text, b->name, say_shape(b).text);
+}
+
+bool lx_delta_is_number(lx_dtype d)
+{
+    return d == LX_F64 || d == LX_F32 || d == LX_F16 || d == LX_BF16 ||
+           d == LX_F8_E4M3 || d == LX_F8_E5M2;
+}
+
+/* Factors are numbers that can be multiplied and rounded. */
+static int check_dtype(const lx_tensor_view *t, lx_error *err)
+{
+    if (!t || lx_delta_is_number(t->dtype))
+        return LX_OK;
+    return lx_fail(err, LX_EFORMAT, "%s: values of type %s are no factors", t->name,
+                   lx_dtype_name(t->dtype));
+}
+
+static int check_dtypes(const half *h, lx_error *err)
+{
+    const lx_tensor_view *const all[] = {h->whole, h->a, h->b, h->core};
+    int rc = LX_OK;
+
+    for (int i = 0; i < 4 && rc == LX_OK; i++)
+        rc = check_dtype(all[i], err);
+    return rc;
 }
 
 static size_t window_of(const lx_tensor_view *t)
@@ -142,6 +182,10 @@ static int measure_core(half_shape *s, const half *h, const lx_lora_entry *e,
 static int measure(half_shape *s, const half *h, const lx_lora_entry *e, bool is_turned,
                    lx_error *err)
 {
+    int rc = check_dtypes(h, err);
+
+    if (rc < 0)
+        return rc;
     if (h->whole)
         return measure_whole(s, h, e, err);
     if (!h->a || !h->b)
@@ -267,6 +311,27 @@ static int find_halves(halves *h, const lx_lora_entry *e, lx_error *err)
     return LX_OK;
 }
 
+/* LoHa and LoKr stand for more values than they have: a file of a few kB would fill the memory. The largest layers
+ * that are trained have 2^27. */
+static int check_expanded(const lx_lora_entry *e, size_t out, size_t in, lx_error *err)
+{
+    const size_t most = (size_t)1 << 28;
+    size_t all;
+
+    if (lx_mul_size(&all, out, in) && all <= most)
+        return LX_OK;
+    return lx_fail(err, LX_ELIMIT,
+                   "%s: it stands for a layer of %zu x %zu, and no model that is known here has "
+                   "one of more than %zu values: the file is damaged or made to fill the memory; "
+                   "lx convert --drop '%s.*' leaves it out",
+                   e->name, out, in, most, e->name);
+}
+
+int lx_delta_check_dense(const lx_lora_entry *e, const lx_delta_shape *shape, lx_error *err)
+{
+    return check_expanded(e, shape->out, shape->in, err);
+}
+
 static int set_shape(lx_delta_shape *shape, const lx_lora_entry *e, size_t out, size_t in,
                      const half_shape *window, size_t rank, lx_error *err)
 {
@@ -292,7 +357,7 @@ static int shape_of_halves(lx_delta_shape *shape, const lx_lora_entry *e, lx_err
 {
     halves h;
     const half_shape *a = &h.shape[0], *b = &h.shape[1];
-    size_t rank, out, in;
+    size_t rank, out, in, wide;
     int rc = find_halves(&h, e, err);
 
     if (rc < 0)
@@ -306,6 +371,8 @@ static int shape_of_halves(lx_delta_shape *shape, const lx_lora_entry *e, lx_err
                            a->out, a->in * a->window, b->out, b->in * b->window);
         if (!lx_mul_size(&rank, a->rank, b->rank))
             rank = SIZE_MAX; /* refused below */
+        if ((rc = check_expanded(e, a->out, a->in * a->window, err)) < 0)
+            return rc;
         return set_shape(shape, e, a->out, a->in, a, rank, err);
     }
     if (a->window != 1 || !lx_mul_size(&out, a->out, b->out) ||
@@ -313,6 +380,10 @@ static int shape_of_halves(lx_delta_shape *shape, const lx_lora_entry *e, lx_err
         return lx_fail(err, LX_EFORMAT,
                        "%s: lokr_w1 must be a matrix and the product fit memory",
                        e->name);
+    if (!lx_mul_size(&wide, in, b->window))
+        wide = SIZE_MAX; /* refused below */
+    if ((rc = check_expanded(e, out, wide, err)) < 0)
+        return rc;
     return set_shape(shape, e, out, in, b, rank, err);
 }
 
@@ -320,11 +391,14 @@ static int shape_of_tensor(lx_delta_shape *shape, const lx_lora_entry *e, lx_err
 {
     const lx_tensor_view *t =
         tensor(e, e->kind == LX_KIND_FULL ? LX_ROLE_DIFF : LX_ROLE_W_NORM);
+    int rc;
 
     if (!t)
         return LX_OK; /* only a bias */
     if (!t->n_elements)
         return lx_fail(err, LX_EFORMAT, "%s is empty", t->name);
+    if ((rc = check_dtype(t, err)) < 0)
+        return rc;
     shape->n_dims = t->n_dims;
     memcpy(shape->shape, t->shape, sizeof shape->shape);
     shape->out = (size_t)lx_delta__dim(t, 0);
@@ -338,6 +412,24 @@ bool lx_delta_needs_base(const lx_lora_entry *e)
 {
     return e->has_dora || e->kind == LX_KIND_GLORA || e->kind == LX_KIND_IA3 ||
            e->kind == LX_KIND_OFT;
+}
+
+int lx_delta_check_shape(const lx_lora_entry *e, lx_error *err)
+{
+    lx_delta_shape shape = {0};
+
+    switch (e->kind) {
+    case LX_KIND_LORA:
+    case LX_KIND_TUCKER:
+    case LX_KIND_LOHA:
+    case LX_KIND_LOKR:
+        return shape_of_halves(&shape, e, err);
+    case LX_KIND_FULL:
+    case LX_KIND_NORM:
+        return shape_of_tensor(&shape, e, err);
+    default:
+        return LX_OK;
+    }
 }
 
 int lx_delta_shape_of(lx_delta_shape *shape, const lx_lora_entry *e, lx_error *err)

@@ -46,10 +46,18 @@ typedef struct lx_delta_shape {
 } lx_delta_shape;
 
 /*
- * LX_EFORMAT       the module's own problem, or tensors that do not fit
- *   LX_EUNSUPPORTED  a kind whose change is not defined here (oft_R), or a dtype without values
+ * LX_EFORMAT       the module's own problem, tensors that do not fit, or a dtype that is no number
+ *   LX_EUNSUPPORTED  a kind whose change is not defined here (oft_R)
+ *   LX_ELIMIT        a layer that is larger than any
  */
 int lx_delta_shape_of(lx_delta_shape *shape, const lx_lora_entry *module, lx_error *err);
+/* Of the kinds that do not read the base: whether the tensors fit, by their headers alone. lora/file asks it. */
+int lx_delta_check_shape(const lx_lora_entry *module, lx_error *err);
+/* LX_ELIMIT when [out, in] is more than any layer has (2^28 values): who writes it out must ask first. */
+int lx_delta_check_dense(const lx_lora_entry *module, const lx_delta_shape *shape,
+                         lx_error *err);
+/* Floats of any width: what can be multiplied and rounded. */
+bool lx_delta_is_number(lx_dtype dtype);
 bool lx_delta_needs_base(const lx_lora_entry *module);
 
 /*

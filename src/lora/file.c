@@ -7,6 +7,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/str.h"
+#include "src/lora/delta.h"
 #include "src/lora/peft_config.h"
 
 #define ENDING(text) text, sizeof text - 1
@@ -413,6 +414,21 @@ static void reject(lx_lora_file *f, const lx_lora_entry *e)
             f->unknown[f->n_unknown++] = e->tensors[r];
 }
 
+/* The sizes of all its tensors against each other, by who computes with them. */
+static void check_shape(lx_lora_file *f, lx_lora_entry *e)
+{
+    const size_t n = strlen(e->name);
+    lx_error err;
+
+    if (e->problem || lx_delta_check_shape(e, &err) == LX_OK)
+        return;
+    /* Whoever tells a problem tells the module's name before it. */
+    if (strncmp(err.text, e->name, n) == 0 && strncmp(err.text + n, ": ", 2) == 0)
+        set_problem(f, e, "%s", err.text + n + 2);
+    else
+        set_problem(f, e, "%s", err.text);
+}
+
 static void understand(lx_lora_file *f)
 {
     size_t n = 0;
@@ -424,6 +440,7 @@ static void understand(lx_lora_file *f)
         }
         find_rank(f, e);
         find_alpha(f, e);
+        check_shape(f, e);
         e->part = part_of(e->name);
         f->modules[n++] = *e;
     }

@@ -52,6 +52,11 @@ try st_lora_rank_mismatch.safetensors --to kohya -o out.safetensors
 try st_ok_minimal.safetensors --to kohya -o out.safetensors
 try st_trunc_data.safetensors --to kohya -o out.safetensors
 try ckpt_posix_system_zip.ckpt --to kohya -o out.safetensors
+make_tensors misfit.safetensors '' "$p.hada_w1_a=F32[8,4]" "$p.hada_w1_b=F32[4,8]" "$p.hada_w2_a=F32[8,3]" \
+    "$p.hada_w2_b=F32[4,8]"
+make_tensors one.safetensors '' "$p.lokr_w1=F32[2,2]"
+try misfit.safetensors --to kohya -o out.safetensors
+try one.safetensors --to comfyui -o out.safetensors
 [ ! -e out ] && [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
 "$LX" convert odd.safetensors --to kohya --drop 'something.*' -o out.safetensors --no_record
 for base in flux hunyuan-video; do

@@ -24,3 +24,21 @@ done
 "$LX" inspect . --sort rnak; echo "= $?"
 "$LX" inspect . --where 'date > 2024-01-01 and rank >= 8' --columns file,date --csv | tr -d '\r'
 "$LX" inspect . --where 'rank_min < 8 or what = broken' --columns file --csv | tr -d '\r'
+# What cannot be used is told, and no norm of what is not weighed.
+p=lora_unet_mid_block_attentions_0_proj_in
+make_tensors d_loha.safetensors '' "$p.hada_w1_a=F32[8,4]" "$p.hada_w1_b=F32[4,8]" "$p.hada_w2_a=F32[8,3]" "$p.hada_w2_b=F32[4,8]"
+make_tensors d_products.safetensors '' "$p.hada_w1_a=F32[8,4]" "$p.hada_w1_b=F32[4,8]" "$p.hada_w2_a=F32[9,4]" "$p.hada_w2_b=F32[4,8]"
+make_tensors d_lokr.safetensors '' "$p.lokr_w1=F32[2,2]"
+make_tensors d_mid.safetensors '' "$p.lora_down.weight=F32[4,8,1,1]" "$p.lora_up.weight=F32[8,4,1,1]" "$p.lora_mid.weight=F32[4,5,3,3]"
+make_tensors d_up.safetensors '' "$p.lora_down.weight=F32[4,8,1,1]" "$p.lora_up.weight=F32[8,4,3,3]"
+make_tensors d_in.safetensors '' "$p.lora_down.weight=F32[4,0]" "$p.lora_up.weight=F32[8,4]"
+make_tensors d_out.safetensors '' "$p.lora_down.weight=F32[4,8]" "$p.lora_up.weight=F32[0,4]"
+for file in d_*.safetensors; do
+    "$LX" inspect "$file" | grep damaged
+    "$LX" verify "$file" | grep 'Q2 weights'
+done
+# A full difference of ones
+make_tensors diff.safetensors '' "$p.diff=F32[1,2]"
+size=$(($(wc -c <diff.safetensors) - 8))
+head -c $size diff.safetensors >t && printf '\0\0\200\077\0\0\200\077' >>t && mv t diff.safetensors
+"$LX" verify diff.safetensors | grep 'Q2 weights'

@@ -43,4 +43,9 @@ try st_lora_alpha_nan.safetensors --rank 1 -o out.safetensors
 try st_lora_rank_mismatch.safetensors --rank 1 -o out.safetensors
 try st_ok_minimal.safetensors --rank 1 -o out.safetensors
 try st_trunc_data.safetensors --rank 1 -o out.safetensors
+p=lora_unet_mid_block_attentions_0_proj_in
+make_tensors int.safetensors '' "$p.lora_down.weight=I8[1,2]" "$p.lora_up.weight=I8[2,1]"
+make_tensors huge.safetensors '' "$p.lokr_w1=F32[200,200]" "$p.lokr_w2=F32[100,100]"
+try int.safetensors --rank 1 -o out.safetensors
+try huge.safetensors --rank 1 -o out.safetensors
 [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"

@@ -361,6 +361,42 @@ static void test_delta__refuses(void **state)
     free(m);
 }
 
+/* A file of a few kB that stands for more than any layer; all dimensions of what does not fit; whole numbers. */
+static void test_delta__refuses_shapes(void **state)
+{
+    made *m = begin(LX_KIND_LOKR, 0, 1);
+    lx_delta_shape s;
+    lx_error err;
+
+    (void)state;
+    put(m, LX_ROLE_LOKR_W1, 2, 4, 4);
+    put(m, LX_ROLE_LOKR_W2, 2, 4, 4);
+    m->views[0].shape[0] = m->views[0].shape[1] = 128; /* 2^14 x 2^14: the limit itself */
+    m->views[1].shape[0] = m->views[1].shape[1] = 128;
+    lx_assert_ok(lx_delta_shape_of(&s, &m->entry, &err), &err);
+    assert_int_equal(s.out, 1 << 14);
+    m->views[1].shape[1] = 129;
+    assert_int_equal(lx_delta_shape_of(&s, &m->entry, &err), LX_ELIMIT);
+    assert_non_null(strstr(err.text, "16384 x 16512"));
+    assert_non_null(strstr(err.text, "--drop 'm.*'"));
+    assert_int_equal(lx_delta_check_shape(&m->entry, &err), LX_ELIMIT);
+    free(m);
+    m = begin(LX_KIND_LORA, 4, 4);
+    put(m, LX_ROLE_UP, 4, 8, 4, 3, 3);
+    put(m, LX_ROLE_DOWN, 4, 4, 8, 1, 1);
+    assert_int_equal(lx_delta_check_shape(&m->entry, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "[8, 4, 3, 3]"));
+    assert_non_null(strstr(err.text, "[4, 8, 1, 1]"));
+    free(m);
+    m = begin(LX_KIND_LORA, 2, 2);
+    put(m, LX_ROLE_UP, 2, 4, 2);
+    put(m, LX_ROLE_DOWN, 2, 2, 3);
+    m->views[1].dtype = LX_I8;
+    assert_int_equal(lx_delta_shape_of(&s, &m->entry, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "I8 are no factors"));
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_delta__oft_known_angle),
         cmocka_unit_test(test_delta__ia3),
         cmocka_unit_test(test_delta__refuses),
+        cmocka_unit_test(test_delta__refuses_shapes),
     };
 
     return cmocka_run_group_tests_name("lora/delta", tests, NULL, NULL);
