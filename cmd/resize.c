@@ -450,7 +450,7 @@ static int begin_record(void *context, lx_error *err)
 
 static int resize_file(resize_job *j, lx_merge *merge, lx_error *err)
 {
-    const lx_merge_source source = {j->file, j->input, 1, 1, NULL};
+    const lx_merge_source source = {j->file, NULL, 1, 1, NULL}; /* named below */
     int rc;
 
     if (!j->args->save_precision)

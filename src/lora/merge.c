@@ -101,6 +101,31 @@ static int find_target(lx_merge_target **out, lx_merge *m, const char *layer,
     return LX_OK;
 }
 
+bool lx_merge__is_excessive(const lx_merge_target *t)
+{
+    bool is_expanded = false;
+
+    for (const lx_merge_part *p = t->first; p; p = p->next)
+        is_expanded |= p->entry->kind == LX_KIND_LOHA || p->entry->kind == LX_KIND_LOKR;
+    return is_expanded && t->shape.in &&
+           t->rank > (t->shape.out < t->shape.in ? t->shape.out : t->shape.in);
+}
+
+size_t lx_merge__exact_rank(const lx_merge_target *t)
+{
+    return t->is_dense                      ? 0
+           : !lx_merge__is_excessive(t)     ? t->rank
+           : t->shape.out < t->shape.in     ? t->shape.out
+                                            : t->shape.in;
+}
+
+int lx_merge__within(int rc, const lx_merge_part *p, lx_error *err)
+{
+    if (rc < 0 && rc != LX_ENOMEM && p->source->label)
+        lx_within(err, "%s", p->source->label);
+    return rc;
+}
+
 /* ---- adding ------------------------------------------------------------------------------ */
 
 static int check_fit(const lx_merge_target *t, const lx_merge_part *p, lx_error *err)
@@ -109,6 +134,9 @@ static int check_fit(const lx_merge_target *t, const lx_merge_part *p, lx_error 
 
     if (!a->in || !b->in || (a->out == b->out && a->in == b->in))
         return LX_OK;
+    if (t->first->source == p->source)
+        return lx_fail(err, LX_EFORMAT, "%s and %s are the same layer, of %zu x %zu and %zu x %zu",
+                       t->first->entry->name, p->entry->name, a->out, a->in, b->out, b->in);
     return lx_fail(
         err, LX_EMISMATCH,
         "%s: the layer is %zu x %zu in %s and %zu x %zu in %s: the LoRAs are for "
@@ -250,7 +278,7 @@ static int refuse_ranks(const lx_merge_target *t, const lx_merge_part *p, lx_err
                    "them without "
                    "loss at rank %zu, or --rank N or --error 1%% for a smaller file",
                    t->first->source->label, t->first->shape.rank, p->source->label,
-                   p->shape.rank, p->entry->name, t->rank);
+                   p->shape.rank, p->entry->name, lx_merge__exact_rank(t));
 }
 
 static int check_targets(const lx_merge *m, const lx_merge_options *o, lx_error *err)
@@ -344,6 +372,7 @@ int lx_merge__shape_view(lx_tensor_view *view, lx_dtype dtype, int n_dims,
 static bool is_stacked(const lx_merge_target *t, const lx_merge_options *o)
 {
     return o->method == LX_MERGE_LINEAR && t->rank && !t->is_dense &&
+           !lx_merge__is_excessive(t) &&
            (o->rank_rule == LX_RANK_EQUAL || o->rank_rule == LX_RANK_EXACT);
 }
 
@@ -412,7 +441,7 @@ int lx_merge__prepare(lx_merge_result *r, lx_merge_output **outs, lx_merge *m,
         r->modules[i] =
             (lx_merge_module){.name = t->name,
                               .sources = t->n_parts,
-                              .exact_rank = t->is_dense ? 0 : (int64_t)t->rank};
+                              .exact_rank = (int64_t)lx_merge__exact_rank(t)};
         *out = (lx_merge_output){.target = &m->targets[i],
                                  .module = &r->modules[i],
                                  .views = views + i * LX_MERGE_VIEWS};

@@ -70,7 +70,7 @@ typedef struct lx_merge_options {
 /* One file and how much of it. */
 typedef struct lx_merge_source {
     const lx_lora_file *file;       /* outlives the merge */
-    const char *label;              /* for messages; outlives the merge */
+    const char *label;              /* for messages; outlives the merge. NULL: who calls names the file */
     double unet, text;              /* strengths of the UNet and of the text encoders */
     const lx_block_weights *blocks; /* or NULL */
 } lx_merge_source;

@@ -24,8 +24,9 @@ int lx_merge__factors(double **up, double **down, const lx_merge_target *t, lx_e
         const size_t rank = p->shape.rank;
         if (!rank)
             continue; /* only a bias */
-        rc = lx_delta_factors(part_up, *down + column * t->shape.in, p->entry, &p->shape,
-                              err);
+        rc = lx_merge__within(lx_delta_factors(part_up, *down + column * t->shape.in,
+                                               p->entry, &p->shape, err),
+                              p, err);
         for (size_t o = 0; o < t->shape.out; o++)
             for (size_t r = 0; r < rank; r++)
                 (*up)[o * t->rank + column + r] = p->strength * part_up[o * rank + r];
@@ -62,7 +63,7 @@ int lx_merge__sum(double *sum, const lx_merge_target *t, const lx_delta_base *ba
 
     for (const lx_merge_part *p = t->first; p; p = p->next)
         has_factors &= !lx_delta_needs_base(p->entry) && (p->shape.rank || !p->shape.in);
-    if (has_factors && t->rank)
+    if (has_factors && t->rank && !lx_merge__is_excessive(t))
         return sum_factors(sum, t, err);
     if (!(delta = lx_calloc(n, sizeof *delta)))
         return lx_oom(err);
@@ -70,7 +71,9 @@ int lx_merge__sum(double *sum, const lx_merge_target *t, const lx_delta_base *ba
     for (const lx_merge_part *p = t->first; p && rc == LX_OK; p = p->next) {
         if (!p->shape.in && !lx_delta_needs_base(p->entry))
             continue;
-        if ((rc = lx_delta_dense(delta, p->entry, &p->shape, base, err)) == LX_OK)
+        rc = lx_merge__within(lx_delta_dense(delta, p->entry, &p->shape, base, err), p,
+                              err);
+        if (rc == LX_OK)
             lx_matrix_add(sum, p->strength, delta, n);
     }
     lx_free(delta);
@@ -84,7 +87,7 @@ int lx_merge__sum_bias(double **sum, size_t *n, const lx_merge_target *t, lx_err
     for (const lx_merge_part *p = t->first; p; p = p->next) {
         double *bias;
         size_t count;
-        int rc = lx_delta_bias(&bias, &count, p->entry, err);
+        int rc = lx_merge__within(lx_delta_bias(&bias, &count, p->entry, err), p, err);
         if (rc == LX_OK && bias && !*sum) {
             *n = count;
             if (!(*sum = lx_calloc(count, sizeof **sum)))
@@ -157,6 +160,37 @@ int lx_merge__put_dense(lx_merge_output *out, const double *sum, lx_dtype dtype,
         lx_merge__shape_view(&out->views[LX_VIEW_DENSE], dtype, s->n_dims, s->shape, err);
 
     return rc < 0 ? rc : put_values(&out->views[LX_VIEW_DENSE], sum, err);
+}
+
+/* Ones on the diagonal of a view [n, n]. */
+static int put_unit(lx_tensor_view *view, size_t n, lx_error *err)
+{
+    const size_t width = n * (size_t)lx_dtype_bits(view->dtype) / 8;
+    float *row = lx_calloc(n, sizeof *row);
+
+    if (!row)
+        return lx_oom(err);
+    for (size_t i = 0; i < n; i++) {
+        row[i] = 1;
+        lx_from_f32((char *)view->data + i * width, view->dtype, row, n);
+        row[i] = 0;
+    }
+    lx_free(row);
+    return LX_OK;
+}
+
+/* Factors of the layer's shorter side: the sum and a unit matrix, which is as exact as the sum. */
+static int put_sum_as_factors(lx_merge_output *out, const lx_merge *m, const double *sum,
+                              lx_dtype dtype, lx_error *err)
+{
+    const size_t rank = lx_merge__exact_rank(out->target);
+    const bool is_up_unit = rank == out->target->shape.out;
+    lx_tensor_view *up = &out->views[LX_VIEW_UP], *down = &out->views[LX_VIEW_DOWN];
+    int rc = lx_merge__shape_factors(out, m, rank, (float)rank, dtype, err);
+
+    if (rc < 0 || (rc = put_values(is_up_unit ? down : up, sum, err)) < 0)
+        return rc;
+    return put_unit(is_up_unit ? up : down, rank, err);
 }
 
 static int put_floats(lx_tensor_view *view, const float *values, lx_error *err)
@@ -366,13 +400,17 @@ static int read_parts(double **xs, double **weights, const lx_merge_target *t,
     int rc = LX_OK;
 
     *xs = NULL;
+    *weights = NULL;
+    if (!t->is_dense && (rc = lx_delta_check_dense(t->first->entry, &t->shape, err)) < 0)
+        return lx_merge__within(rc, t->first, err);
     if (!(*weights = lx_calloc(t->n_parts, sizeof **weights)) ||
         !lx_mul_size(&total, n, t->n_parts) || !(*xs = lx_calloc(total, sizeof **xs)))
         rc = lx_oom(err);
     for (const lx_merge_part *p = t->first; p && rc == LX_OK; p = p->next, f++) {
         (*weights)[f] = p->strength;
         if (p->shape.in)
-            rc = lx_delta_dense(*xs + f * n, p->entry, &p->shape, NULL, err);
+            rc = lx_merge__within(
+                lx_delta_dense(*xs + f * n, p->entry, &p->shape, NULL, err), p, err);
     }
     if (rc < 0) {
         lx_free(*xs);
@@ -442,7 +480,8 @@ static int decompose_side_by_side(lx_svd *svd, const lx_merge_target *t, lx_erro
         double *own = up + out * t->rank;
         if (!rank)
             continue;
-        rc = lx_delta_factors(own, down, p->entry, &p->shape, err);
+        rc = lx_merge__within(
+            lx_delta_factors(own, down, p->entry, &p->shape, err), p, err);
         for (size_t o = 0; o < out; o++)
             memcpy(up + o * t->rank + column, own + o * rank, rank * sizeof *up);
         for (size_t r = 0; r < rank; r++)
@@ -499,6 +538,8 @@ done:
     return rc;
 }
 
+enum { SMALL = 256 }; /* as in resize */
+
 /* ---- linear ------------------------------------------------------------------------------ */
 
 static int run_linear(lx_merge_output *out, const lx_merge *m, const lx_merge_options *o,
@@ -506,10 +547,14 @@ static int run_linear(lx_merge_output *out, const lx_merge *m, const lx_merge_op
 {
     const lx_merge_target *t = out->target;
     const bool is_cut = o->rank_rule == LX_RANK_FIXED || o->rank_rule == LX_RANK_ERROR;
+    const size_t shorter = t->shape.out < t->shape.in ? t->shape.out : t->shape.in;
+    /* All values of a small matrix are soon known; of a larger one a sketch knows those that are kept. */
+    const bool is_summed = lx_merge__is_excessive(t) &&
+                           (!is_cut || shorter > SMALL || t->rank > 4 * shorter);
     double *up, *down, *sum;
     int rc;
 
-    if (!t->is_dense) {
+    if (!t->is_dense && !is_summed) {
         if ((rc = lx_merge__factors(&up, &down, t, err)) < 0)
             return rc;
         rc = cut_product(out, m, o, up, down, t->rank, err);
@@ -521,6 +566,7 @@ static int run_linear(lx_merge_output *out, const lx_merge *m, const lx_merge_op
         return lx_oom(err);
     if ((rc = lx_merge__sum(sum, t, NULL, err)) == LX_OK)
         rc = is_cut && !t->is_norm ? cut_dense(out, m, o, sum, err)
+             : !t->is_dense        ? put_sum_as_factors(out, m, sum, o->dtype, err)
                                    : lx_merge__put_dense(out, sum, o->dtype, err);
     lx_free(sum);
     return rc;

@@ -70,6 +70,17 @@ void lx_merge__keep(lx_merge *merge, lx_merge_output *outs);
 void lx_merge__gather(lx_merge_result *result, const lx_merge *merge,
                       const lx_merge_output *outs);
 
+/*
+ * With LoHa or LoKr in it: are the exact ranks together more than the layer's shorter side? Then the factors side by
+ * side would be larger than what they stand for, from a few kB on: the sum itself is made, and beside it a unit matrix
+ * where factors are wanted. LoRAs alone have their factors in the file, and keep their bits.
+ */
+bool lx_merge__is_excessive(const lx_merge_target *target);
+/* The rank that holds the sum without loss; 0 of a dense one. */
+size_t lx_merge__exact_rank(const lx_merge_target *target);
+/* Puts the file's name before the error of one of its modules, where it has a label; returns rc. */
+int lx_merge__within(int rc, const lx_merge_part *part, lx_error *err);
+
 /* Names of all views that the target may have, made before threads start. Suffixes by family. */
 int lx_merge__name_views(lx_merge *merge, lx_merge_output *out, lx_error *err);
 bool lx_merge__has_alphas(const lx_merge *merge);

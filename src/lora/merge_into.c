@@ -187,6 +187,16 @@ static int put_rounded(void *to, lx_dtype dtype, const double *values,
     return LX_OK;
 }
 
+/* What is added to NaN is lost. */
+static int check_finite(const double *values, const lx_tensor_view *from, lx_error *err)
+{
+    for (size_t i = 0; i < from->n_elements; i++)
+        if (!isfinite(values[i]))
+            return lx_fail(err, LX_EFORMAT, "the base model: %s: element %zu is %g",
+                           from->name, i, values[i]);
+    return LX_OK;
+}
+
 /* The bytes of a tensor: the base's own, cast, or changed. lx_tensor_bytes of format/safetensors. */
 static int tensor_bytes(const void **data, void *context, const lx_tensor_view *view,
                         lx_error *err)
@@ -212,6 +222,8 @@ static int tensor_bytes(const void **data, void *context, const lx_tensor_view *
              0)
         rc = lx_fail(err, LX_EUNSUPPORTED, "%s: cannot be read as numbers",
                      row->from->name);
+    if (rc == LX_OK && is_changed)
+        rc = check_finite(values, row->from, err);
     for (int k = 0; k < row->n && rc == LX_OK; k++)
         if (row->parts[k])
             rc = add_share(values + (size_t)k * share, row, row->parts[k], err);

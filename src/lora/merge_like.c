@@ -133,10 +133,12 @@ static int run_like(lx_merge_output *o, const lx_merge *m, lx_dtype dtype,
             sqrt(alpha_of(e, like->merge_dtype) / base_alpha) * p->source->unet;
         const size_t r = p->shape.rank;
         const bool is_added = p != t->first && !like->is_concat;
-        if ((rc = load(x, e->tensors[LX_ROLE_UP], like->merge_dtype, err)) < 0)
+        if ((rc = lx_merge__within(
+                 load(x, e->tensors[LX_ROLE_UP], like->merge_dtype, err), p, err)) < 0)
             break;
         put(up + column, rank, x, out, r, (float)fabs(s), is_added, like->merge_dtype);
-        if ((rc = load(x, e->tensors[LX_ROLE_DOWN], like->merge_dtype, err)) < 0)
+        if ((rc = lx_merge__within(
+                 load(x, e->tensors[LX_ROLE_DOWN], like->merge_dtype, err), p, err)) < 0)
             break;
         put(down + column * in, in, x, r, in, (float)s, is_added, like->merge_dtype);
         column += like->is_concat ? r : 0;

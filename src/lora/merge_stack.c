@@ -158,12 +158,12 @@ static double weight_of(const lx_merge_part *p)
            (p->entry->kind == LX_KIND_LORA ? lx_lora_entry_scale(p->entry) : 1);
 }
 
-static double largest_weight(const lx_merge_target *t)
+static const lx_merge_part *heaviest_part(const lx_merge_target *t)
 {
-    double most = 0;
+    const lx_merge_part *most = t->first;
 
-    for (const lx_merge_part *p = t->first; p; p = p->next)
-        most = fmax(most, fabs(weight_of(p)));
+    for (const lx_merge_part *p = t->first->next; p; p = p->next)
+        most = fabs(weight_of(p)) > fabs(weight_of(most)) ? p : most;
     return most;
 }
 
@@ -237,7 +237,7 @@ int lx_merge__describe_stack(lx_merge_output *out, const lx_merge *m, lx_dtype d
                              lx_error *err)
 {
     const lx_merge_target *t = out->target;
-    const double most = largest_weight(t);
+    const double most = fabs(weight_of(heaviest_part(t)));
     /* Rounded first, so that the factors make up for what the file's alpha cannot say. A family
      * that stores no alpha is read with alpha = rank. */
     const float alpha = lx_merge__has_alphas(m) && most > 0
@@ -245,8 +245,10 @@ int lx_merge__describe_stack(lx_merge_output *out, const lx_merge *m, lx_dtype d
                             : (float)t->rank;
 
     if (!isfinite(alpha) || !(alpha > 0))
-        return lx_fail(err, LX_ELIMIT, "%s: a strength of %g has no alpha in f32",
-                       t->name, most);
+        return lx_merge__within(
+            lx_fail(err, LX_ELIMIT, "%s: a strength of %g has no alpha in f32", t->name,
+                    most),
+            heaviest_part(t), err);
     return describe_factors(out, m, t->rank, alpha, dtype, err);
 }
 
@@ -258,7 +260,8 @@ int lx_merge__stack(lx_merge_output *out, lx_dtype dtype, lx_error *err)
 
     for (const lx_merge_part *p = t->first; p && rc == LX_OK;
          column += p->shape.rank, p = p->next)
-        rc = put_part(out, p, column, (double)t->rank / (double)out->alpha, err);
+        rc = lx_merge__within(
+            put_part(out, p, column, (double)t->rank / (double)out->alpha, err), p, err);
     if (rc == LX_OK)
         rc = lx_merge__put_bias(out, dtype, err);
     return rc;

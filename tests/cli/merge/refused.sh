@@ -38,4 +38,26 @@ try st_lora_alpha_nan.safetensors -o out.safetensors
 try st_lora_rank_mismatch.safetensors -o out.safetensors
 try st_ok_minimal.safetensors -o out.safetensors
 try st_trunc_data.safetensors -o out.safetensors
+# Values that are none are told with their file's name; so are those of a base model that something is added to.
+p=lora_unet_mid_block_attentions_0_proj_in
+w=model.diffusion_model.middle_block.1.proj_in.weight
+make_tensors good.safetensors '' "$p.lora_down.weight=F32[1,2]" "$p.lora_up.weight=F32[2,1]"
+make_tensors nan.safetensors '' "$p.lora_down.weight=F32[1,2]" "$p.lora_up.weight=F32[2,1]"
+make_tensors base.safetensors '' "$w=F32[2,2]"
+for name in nan base; do # the last value becomes NaN
+    size=$(($(wc -c <$name.safetensors) - 4))
+    head -c $size $name.safetensors >t && printf '\377\377\377\177' >>t && mv t $name.safetensors
+done
+try nan.safetensors good.safetensors -o out.safetensors
+try good.safetensors nan.safetensors -o out.safetensors
+try good.safetensors nan.safetensors --rank 1 -o out.safetensors
+try good.safetensors:1e39 -o out.safetensors
+try good.safetensors --into base.safetensors -o out.safetensors
+# Factors that do not fit or are whole numbers; LoKr that would fill the memory.
+make_tensors window.safetensors '' "$p.lora_down.weight=F32[1,2,1,1]" "$p.lora_up.weight=F32[2,1,3,3]"
+make_tensors int.safetensors '' "$p.lora_down.weight=I8[1,2]" "$p.lora_up.weight=I8[2,1]"
+make_tensors huge.safetensors '' "$p.lokr_w1=F32[200,200]" "$p.lokr_w2=F32[100,100]"
+for name in window int huge; do
+    try $name.safetensors -o out.safetensors
+done
 [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
