@@ -639,6 +639,12 @@ int lx_extract_run(lx_extract_result *out, lx_extract *x, const lx_model_files *
             "no layer that this would take differs, but %zu other tensors do, the "
             "first is %s",
             out->n_left_out, out->first_left_out);
+    if (!out->n_modules && out->n_alone)
+        return lx_fail(err, LX_EMISMATCH,
+                       "no layer that both models have differs, but %zu in only one of them may, "
+                       "the first is %s: in the other it is missing, empty or of "
+                       "whole numbers",
+                       out->n_alone, out->first_alone);
     if (!out->n_modules)
         return lx_fail(err, LX_EMISMATCH,
                        "the two models are the same: nothing to extract");

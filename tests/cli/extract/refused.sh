@@ -39,4 +39,8 @@ try base.safetensors st_trunc_data.safetensors --rank 4 -o out.safetensors
 try st_ok_minimal.safetensors base.safetensors --rank 4 -o out.safetensors
 try ckpt_os_system_raw.ckpt base.safetensors --rank 4 -o out.safetensors
 try base.safetensors ckpt_storage_short.ckpt --rank 4 -o out.safetensors
+# What only one of them has as numbers.
+make_tensors whole.safetensors '' "$key=I64[8,8]" 'model.diffusion_model.middle_block.1.proj_out.weight=F32[8,8]'
+make_tensors both.safetensors '' "$key=F32[8,8]" 'model.diffusion_model.middle_block.1.proj_out.weight=F32[8,8]'
+try both.safetensors whole.safetensors --rank 4 -o out.safetensors
 [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
