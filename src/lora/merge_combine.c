@@ -57,13 +57,17 @@ int lx_merge__sum(double *sum, const lx_merge_target *t, const lx_delta_base *ba
                   lx_error *err)
 {
     const size_t n = base ? base->out * base->in : t->shape.out * t->shape.in;
+    const size_t shorter = t->shape.out < t->shape.in ? t->shape.out : t->shape.in;
     double *delta;
     int rc = LX_OK;
-    bool has_factors = true;
+    bool has_factors = true, is_expanded = false;
 
-    for (const lx_merge_part *p = t->first; p; p = p->next)
+    for (const lx_merge_part *p = t->first; p; p = p->next) {
         has_factors &= !lx_delta_needs_base(p->entry) && (p->shape.rank || !p->shape.in);
-    if (has_factors && t->rank && !lx_merge__is_excessive(t))
+        is_expanded |= p->entry->kind == LX_KIND_LOHA || p->entry->kind == LX_KIND_LOKR;
+    }
+    /* From such a rank on LoHa and LoKr are written out sooner than their factors are multiplied. */
+    if (has_factors && t->rank && !(is_expanded && t->rank >= shorter))
         return sum_factors(sum, t, err);
     if (!(delta = lx_calloc(n, sizeof *delta)))
         return lx_oom(err);
