@@ -7,6 +7,7 @@
 #include "src/base/alloc.h"
 #include "src/lora/delta_internal.h"
 #include "src/lora/matrix.h"
+#include "src/lora/module.h"
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
@@ -63,11 +64,15 @@ static void release(pair *p)
 /* Where a half of LoHa or LoKr, or a LoRA, has its tensors. is_first_turned: a is [rank, out]. */
 typedef struct half {
     const lx_tensor_view *whole, *a, *b, *core;
+    lx_lora_role a_role, b_role;
 } half;
 
 static half half_of(const lx_lora_entry *e, int whole, int a, int b, int core)
 {
-    half h = {.a = tensor(e, (lx_lora_role)a), .b = tensor(e, (lx_lora_role)b)};
+    half h = {.a = tensor(e, (lx_lora_role)a),
+              .b = tensor(e, (lx_lora_role)b),
+              .a_role = (lx_lora_role)a,
+              .b_role = (lx_lora_role)b};
 
     h.whole = whole < 0 ? NULL : tensor(e, (lx_lora_role)whole);
     h.core = core < 0 ? NULL : tensor(e, (lx_lora_role)core);
@@ -188,9 +193,12 @@ static int measure(half_shape *s, const half *h, const lx_lora_entry *e, bool is
         return rc;
     if (h->whole)
         return measure_whole(s, h, e, err);
-    if (!h->a || !h->b)
+    if (!h->a && !h->b)
         return lx_fail(err, LX_EFORMAT, "%s: a factor of %s is missing", e->name,
                        lx_lora_kind_name(e->kind));
+    if (!h->a || !h->b)
+        return lx_fail(err, LX_EFORMAT, "%s: %s is missing", e->name,
+                       lx_lora__suffix(h->a ? h->b_role : h->a_role) + 1);
     if (!h->a->n_elements || !h->b->n_elements)
         return lx_fail(err, LX_EFORMAT, "%s: a factor is empty", e->name);
     if (h->core)
