@@ -1,9 +1,12 @@
 /* A model with LoRAs in it: one checkpoint, or a diffusers folder with all that is in it. */
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cmd/merge.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 #include "src/base/str.h"
 
 int lx_merge_check_folder(const lx_merge_job *j, lx_error *err)
@@ -37,6 +40,7 @@ typedef struct copying {
     lx_merge_job *job;
     const char *path; /* "" at the top */
     int depth;
+    bool is_trial; /* nothing is made yet: can all be copied? */
 } copying;
 
 static bool is_weights(const char *name)
@@ -84,6 +88,26 @@ static fate fate_of(const copying *c, const char *name)
 
 static int copy_folder(const copying *c, lx_error *err);
 
+/* A file, and none of the system's: a link of a stranger's model may name the environment of this process. */
+static int check_entry(const char *from, lx_error *err)
+{
+    static const char *const systems[] = {"/proc/", "/sys/", "/dev/"};
+    char real[PATH_MAX];
+    size_t size;
+    int fd, rc = lx_file_open_regular(&fd, &size, from, err);
+
+    if (rc == LX_OK) {
+        lx_io_get()->close(fd);
+        for (size_t i = 0; i < 3 && rc == LX_OK && realpath(from, real); i++)
+            if (lx_starts_with(real, systems[i]))
+                rc = lx_fail(err, LX_EFORMAT, "leads to %s, which is no part of a model",
+                             real);
+    }
+    if (rc < 0)
+        lx_within(err, "%s", from);
+    return rc;
+}
+
 static int copy_entry(const copying *c, const char *name, lx_error *err)
 {
     lx_merge_job *j = c->job;
@@ -92,7 +116,7 @@ static int copy_entry(const copying *c, const char *name, lx_error *err)
         lx_arena_printf(arena, "%s%s%s", c->path, *c->path ? "/" : "", name);
     const char *from = inner ? lx_arena_printf(arena, "%s/%s", j->into, inner) : NULL;
     const char *to = inner ? lx_arena_printf(arena, "%s/%s", j->output, inner) : NULL;
-    const copying deeper = {j, inner, c->depth + 1};
+    const copying deeper = {j, inner, c->depth + 1, c->is_trial};
 
     if (!from || !to)
         return lx_oom(err);
@@ -100,9 +124,9 @@ static int copy_entry(const copying *c, const char *name, lx_error *err)
         return copy_folder(&deeper, err);
     switch (fate_of(c, name)) {
     case COPY:
-        return lx_file_copy(to, from, err);
+        return c->is_trial ? check_entry(from, err) : lx_file_copy(to, from, err);
     case LEFT_OUT:
-        if (!j->n_left_out++)
+        if (!c->is_trial && !j->n_left_out++)
             j->first_left_out = inner;
         return LX_OK;
     default:
@@ -130,7 +154,7 @@ static int copy_folder(const copying *c, lx_error *err)
         return LX_OK;
     if ((rc = lx_dir_list(&dir, from, err)) < 0)
         return rc;
-    if ((rc = lx_make_dirs(to, err)) == LX_OK)
+    if (c->is_trial || (rc = lx_make_dirs(to, err)) == LX_OK)
         for (size_t i = 0; i < dir.count && rc == LX_OK; i++)
             rc = copy_entry(c, dir.names[i], err);
     lx_dir_free(&dir);
@@ -216,7 +240,7 @@ int lx_merge_write_model(lx_merge_job *j, lx_merge *merge, lx_merge_into_result 
                          lx_error *err)
 {
     lx_merge_into *files = lx_arena_calloc(j->cli->arena, j->model.n, sizeof *files);
-    const copying all = {j, "", 0};
+    const copying trial = {j, "", 0, true}, all = {j, "", 0, false};
     size_t n = 0;
     lx_error own;
     int rc = files ? LX_OK : lx_oom(err);
@@ -226,7 +250,8 @@ int lx_merge_write_model(lx_merge_job *j, lx_merge *merge, lx_merge_into_result 
         if (strcmp(j->model.items[i].prefix, "vae.") != 0)
             rc = plan_output(&files[n++], j, &j->model.items[i], err);
     if (rc == LX_OK && j->model.is_folder &&
-        (rc = lx_merge_check_files(r, merge, files, n, err)) == LX_OK)
+        (rc = lx_merge_check_files(r, merge, files, n, err)) == LX_OK &&
+        (rc = copy_folder(&trial, err)) == LX_OK)
         rc = copy_folder(&all, err);
     if (rc == LX_OK)
         rc = lx_merge_write_files(r, merge, files, n, err);
