@@ -42,6 +42,7 @@ static bool is_worker(int *status, int argc, char **argv);
 #include <unistd.h>
 
 #include "tests/support/faults.h"
+#include "tests/support/forked_exec.h"
 
 enum { SECONDS_A_ROUND = 60, MAX_FILES = 512, MAX_WORDS = 64 };
 
@@ -59,7 +60,8 @@ static enum { ALL, SAMPLES, PLACES, ONE } mode = SAMPLES;
 static long n_samples = 2, part = 1, n_parts = 1;
 
 /* Where every call is tried, images are decoded in a forked process that has libvips from here, as in a program that
- * uses liblx: starting lx anew and loading the library is a third of a round. */
+ * uses liblx: starting lx anew and loading the library is a third of a round. The trials of lx sweep are forked as well
+ * (support/forked_exec). */
 static bool is_worker(int *status, int argc, char **argv)
 {
     return mode != ALL && lx_decode_is_worker(status, argc, argv);
@@ -893,6 +895,8 @@ int main(int argc, char **argv)
         setenv("LX_TEST_AS_LX", "1", 1);
         load_libraries();
         faults_prepare();
+        if (mode == ALL)
+            forked_exec_start(lx_main);
         for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
             if (is_asked(scenarios[i].name, argc, argv))
                 try_command(&scenarios[i], getenv("LX_TEST_KIND"));
