@@ -147,6 +147,30 @@ int lx_later_try(lx_later *l, lx_error *err)
                                                                        : LX_OK;
 }
 
+/* Each once, whatever became of those before it: a file that cannot be read is no reason to lose the next. Those that must
+ * wait on stay. The first error counts. */
+static int try_each(lx_later *l, lx_error *err)
+{
+    lx_error first = {0};
+    int rc = LX_OK;
+
+    for (lx_later_item **at = &l->first; *at;) {
+        lx_later_item *item = *at;
+        lx_error problem = {0};
+        int other = put_item(l, item, &problem);
+
+        if (other < 0 && rc == LX_OK)
+            rc = lx_fail_as(&first, other, &problem);
+        if (lx_later_passes(l->store, other)) {
+            at = &item->next;
+            continue;
+        }
+        *at = item->next;
+        free_item(item);
+    }
+    return lx_fail_as(err, rc, &first);
+}
+
 int lx_later_finish(lx_later *l, lx_error *err)
 {
     const struct timespec pause = {0, 100 * 1000 * 1000};
@@ -166,8 +190,12 @@ int lx_later_finish(lx_later *l, lx_error *err)
             break;
         nanosleep(&pause, NULL);
     }
-    if (rc == LX_OK && l->first)
-        rc = lx_fail_as(&problem, l->why.code, &l->why);
+    if (l->first) {
+        lx_error another = l->why;
+        int other = another.code == LX_EBUSY ? LX_EBUSY : try_each(l, &another);
+        if (rc == LX_OK)
+            rc = lx_fail_as(&problem, other, &another);
+    }
     return lx_fail_as(err, rc, &problem);
 }
 
