@@ -216,6 +216,11 @@ static int take_inputs(lx_report_run *out, lx_collector *c, const lx_collected *
 
 /* ---- curves ------------------------------------------------------------------------ */
 
+bool lx_report_shows(const char *curve)
+{
+    return strcmp(curve, "epoch") != 0; /* stairs that tell nobody anything */
+}
+
 static int take_curves(lx_report_run *out, lx_collector *c, const lx_run_row *row,
                        lx_error *err)
 {
@@ -235,7 +240,7 @@ static int take_curves(lx_report_run *out, lx_collector *c, const lx_run_row *ro
             return lx_oom(err);
         for (size_t k = 0; k < read[i].n; k++)
             steps[k] = (double)read[i].steps[k];
-        if (strcmp(read[i].key, "epoch") != 0) /* stairs that tell nobody anything */
+        if (lx_report_shows(read[i].key))
             curves[out->n_curves++] =
                 (lx_report_curve){read[i].key, steps, read[i].values, read[i].n};
     }

@@ -49,6 +49,8 @@ int lx_report_find(lx_collected *out, lx_collector *c, const char *name, lx_erro
 void lx_report_learn(lx_collector *c, const lx_collected *run);
 int lx_report_collect(lx_report_run *out, lx_collector *c, const lx_collected *run,
                       lx_error *err);
+/* Is the curve among those of a report? */
+bool lx_report_shows(const char *curve);
 
 /* Settings in which the runs differ, names and places left out. */
 int lx_report_compare(lx_report *report, lx_collector *c, lx_error *err);

@@ -59,7 +59,8 @@ int lx_serve_live(lx_serve_reply *reply, lx_serve_view *view,
 int lx_serve_changes(lx_serve_reply *reply, lx_serve_view *view,
                      const lx_serve_request *request, lx_arena *arena, lx_error *err);
 /* What a page tells of a live run, as ?seen= takes it: bytes of the console and, in the
- * order of their keys, points of the curves: "8192:120,120,40". In the arena. */
+ * order of their keys, points of the curves: "8192:120,120,40"; "8192:-": there are none
+ * yet. "8192:", which only others say: any curves, from their beginning. In the arena. */
 const char *lx_serve_seen(size_t console, const lx_report_run *run, lx_arena *arena);
 
 /* ?run= twice or more. */

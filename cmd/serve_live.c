@@ -29,6 +29,8 @@ typedef struct live {
     size_t printed;                       /* bytes of the console */
     size_t points[MOST_SERIES], n_series; /* by key */
     lx_serve_console console;
+    bool takes_any; /* it knows no curves yet, and takes those that there are */
+    bool has_more;  /* than went into one event */
     bool is_over;
 } live;
 
@@ -41,9 +43,12 @@ static double monotonic(void)
 
 /* ---- what was seen ----------------------------------------------------------------- */
 
-static void put_seen(lx_str *out, size_t printed, const size_t *points, size_t n)
+/* A page of a run without curves has no figure for the first one ("0:-"); who has seen
+ * nothing at all takes every curve ("0:"). */
+static void put_seen(lx_str *out, size_t printed, const size_t *points, size_t n,
+                     bool takes_any)
 {
-    lx_str_printf(out, "%zu:", printed);
+    lx_str_printf(out, n || takes_any ? "%zu:" : "%zu:-", printed);
     for (size_t i = 0; i < n; i++)
         lx_str_printf(out, "%s%zu", i ? "," : "", points[i]);
 }
@@ -58,7 +63,7 @@ const char *lx_serve_seen(size_t printed, const lx_report_run *run, lx_arena *ar
     for (size_t i = 0; points && i < n; i++)
         points[i] = run->curves[i].n;
     if (points)
-        put_seen(&text, printed, points, n);
+        put_seen(&text, printed, points, n, false);
     if (points && !text.failed)
         kept = lx_arena_strdup(arena, lx_str_text(&text));
     lx_str_release(&text);
@@ -79,6 +84,9 @@ static int parse_seen(live *l, const char *text, lx_error *err)
 {
     bool is_sound = take_number(&l->printed, &text) && *text++ == ':';
 
+    l->takes_any = is_sound && !*text;
+    if (is_sound && strcmp(text, "-") == 0)
+        return LX_OK;
     while (is_sound && *text && l->n_series < MOST_SERIES) {
         is_sound = take_number(&l->points[l->n_series++], &text) &&
                    (!*text || (*text == ',' && text[1]));
@@ -93,7 +101,7 @@ static int parse_seen(live *l, const char *text, lx_error *err)
 static void send_event(lx_str *out, live *l, const char *name, const lx_str *data)
 {
     lx_str seen = LX_STR_INIT;
-    put_seen(&seen, l->printed, l->points, l->n_series);
+    put_seen(&seen, l->printed, l->points, l->n_series, l->takes_any);
     lx_serve_event(out, name, lx_str_text(&seen), data ? lx_str_text(data) : "{}");
     out->failed |= seen.failed || (data && data->failed);
     lx_str_release(&seen);
@@ -122,6 +130,23 @@ static void put_curve(lx_str *out, const lx_curve *c)
     lx_str_puts(out, "]}");
 }
 
+/* The curves that a page of the run shows, as lx_serve_seen counts them. */
+static int list_series(lx_series_row **out, size_t *count, live *l, lx_error *err)
+{
+    lx_series_row *rows;
+    size_t all, n = 0;
+    int rc = lx_query_series(&rows, &all, l->view->store, l->seq, NULL, l->arena, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < all && n < MOST_SERIES; i++)
+        if (lx_report_shows(rows[i].key))
+            rows[n++] = rows[i];
+    *out = rows;
+    *count = n;
+    return LX_OK;
+}
+
 /* New points by key. *is_other: another curve has begun, so the page has no figure for
  * it. */
 static int tell_points(lx_str *out, bool *is_other, live *l, lx_error *err)
@@ -130,11 +155,15 @@ static int tell_points(lx_str *out, bool *is_other, live *l, lx_error *err)
     lx_str data = LX_STR_INIT;
     lx_series_row *rows;
     size_t n;
-    int rc = lx_query_series(&rows, &n, store, l->seq, NULL, l->arena, err);
+    int rc = list_series(&rows, &n, l, err);
 
     if (rc < 0)
         return rc;
-    n = n < MOST_SERIES ? n : MOST_SERIES;
+    if (l->takes_any && n) {
+        l->n_series = n;
+        l->takes_any = false;
+    }
+    l->has_more = false;
     *is_other = n != l->n_series;
     lx_str_puts(&data, "{");
     for (size_t i = 0; i < n && !*is_other && rc == LX_OK; i++) {
@@ -144,6 +173,7 @@ static int tell_points(lx_str *out, bool *is_other, live *l, lx_error *err)
         if ((rc = lx_query_curve(&c, store, l->seq, rows[i].key, l->points[i], l->arena,
                                  err)) < 0)
             break;
+        l->has_more |= c.n > MOST_POINTS;
         c.n = c.n < MOST_POINTS ? c.n : MOST_POINTS;
         l->points[i] += c.n;
         put_curve(&data, &c);
@@ -217,7 +247,7 @@ static int look(lx_str *out, live *l, lx_error *err)
         (rc = tell_console(out, l, err)) < 0)
         return rc;
     tell_state(out, l, &row);
-    if (is_other || strcmp(row.status, "running") != 0) {
+    if (is_other || (!l->has_more && strcmp(row.status, "running") != 0)) {
         send_event(out, l, "reload", NULL);
         l->is_over = true;
     }
@@ -234,7 +264,7 @@ static int next_of_run(lx_str *out, void *stream)
         return LX_ENOTFOUND;
     if ((rc = lx_query_version(&version, l->view->store, NULL)) < 0)
         return rc;
-    if (version == l->version && monotonic() - l->looked < LOOK_ANYWAY)
+    if (version == l->version && !l->has_more && monotonic() - l->looked < LOOK_ANYWAY)
         return LX_OK;
     l->version = version;
     l->looked = monotonic();
