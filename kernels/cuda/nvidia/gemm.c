@@ -72,19 +72,37 @@ static int lay_out(lx_nvidia *lib, lx_cuda_plan *plan, lx_error *err)
     return check(lib, status, "a matrix", err);
 }
 
-static cublasStatus_t prefer(const lx_blaslt_api *api, cublasLtMatmulPreference_t wish,
-                             cublasLtMatmulPreferenceAttributes_t what, uint32_t value)
+/* Partial sums, where a product is cut along k, stay f32 and are added in a fixed order: the other schemes keep them in the
+ * result's type, which rounds each of them and in 16 bits may overflow. */
+static cublasStatus_t wish_for(const lx_blaslt_api *api, cublasLtMatmulPreference_t wish,
+                               const lx_gemm_spec *s)
 {
-    return api->cublasLtMatmulPreferenceSetAttribute(wish, what, &value, sizeof value);
+    const uint64_t most = LX_CUDA_GEMM_WORKSPACE;
+    const uint32_t left = s->is_b_loose ? 4 : 16, result = s->is_d_loose ? 4 : 16;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t what;
+        uint32_t value;
+    } all[] = {
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+         CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, left},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 16},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, result},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, result},
+    };
+    cublasStatus_t status = api->cublasLtMatmulPreferenceSetAttribute(
+        wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
+
+    for (size_t i = 0; !status && i < sizeof all / sizeof *all; i++)
+        status = api->cublasLtMatmulPreferenceSetAttribute(
+            wish, all[i].what, &all[i].value, sizeof all[i].value);
+    return status;
 }
 
-/* The first of the library's advice. Partial sums are added in a fixed order by all schemes but the
- * one with atomics, which cuBLASLt has none of. */
+/* The first of the library's advice. */
 static int choose(lx_nvidia *lib, lx_cuda_plan *plan, lx_error *err)
 {
     const lx_blaslt_api *api = &lib->blaslt;
-    const lx_gemm_spec *s = &plan->gemm;
-    const uint64_t most = LX_CUDA_GEMM_WORKSPACE;
     cublasLtMatmulPreference_t wish = NULL;
     cublasLtMatmulHeuristicResult_t advice;
     cublasStatus_t status = api->cublasLtMatmulPreferenceCreate(&wish);
@@ -92,19 +110,7 @@ static int choose(lx_nvidia *lib, lx_cuda_plan *plan, lx_error *err)
 
     memset(&advice, 0, sizeof advice);
     if (!status)
-        status = api->cublasLtMatmulPreferenceSetAttribute(
-            wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
-    if (!status)
-        status = prefer(api, wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-                        s->is_b_loose ? 4 : 16);
-    if (!status)
-        status = prefer(api, wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 16);
-    if (!status)
-        status = prefer(api, wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-                        s->is_d_loose ? 4 : 16);
-    if (!status)
-        status = prefer(api, wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
-                        s->is_d_loose ? 4 : 16);
+        status = wish_for(api, wish, &plan->gemm);
     if (!status)
         status = api->cublasLtMatmulAlgoGetHeuristic(
             lib->blaslt_handle, plan->product, plan->left, plan->right, plan->result,
