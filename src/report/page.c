@@ -156,6 +156,27 @@ static void put_steps(lx_str *out, const double *x, size_t n)
         put_numbers(out, "x", x, n);
 }
 
+/* For each point that was kept, the mean of those behind the one before, up to it: the least
+ * and the greatest of a stretch alone are nothing to smooth a line by. Overwrites y. */
+static void put_means(lx_str *out, const double *x, double *y, size_t n,
+                      const lx_svg_line *l)
+{
+    size_t at = 0;
+
+    for (size_t k = 0; k < n; k++) {
+        double sum = 0;
+        size_t n_finite = 0;
+        bool is_kept = false;
+        while (at < l->n && !is_kept) {
+            is_kept = l->x[at] == x[k] && memcmp(&l->y[at], &y[k], sizeof *y) == 0;
+            sum += isfinite(l->y[at]) ? l->y[at] : 0;
+            n_finite += isfinite(l->y[at++]);
+        }
+        y[k] = n_finite ? sum / (double)n_finite : (double)NAN;
+    }
+    put_numbers(out, "means", y, n);
+}
+
 /* The points of a line; a smoothed one whose source is there whole is left to the script.
  */
 static int put_points(lx_str *out, const lx_svg_line *l, bool has_source, lx_error *err)
@@ -176,6 +197,9 @@ static int put_points(lx_str *out, const lx_svg_line *l, bool has_source, lx_err
         lx_curve_thin(x, y, &n, l->x, l->y, l->n, MOST_POINTS);
         put_steps(out, x, n);
         put_numbers(out, "y", y, n);
+        lx_str_printf(out, ",\"all\":%zu", l->n);
+        if (l->is_faint)
+            put_means(out, x, y, n, l);
     }
     n = x && y;
     lx_free(x);

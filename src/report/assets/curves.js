@@ -14,15 +14,26 @@
     return e;
   }
 
-  /* Exponential mean with its start corrected, as src/stats/smooth.c computes it. */
-  function smooth(y, weight) {
-    var mean = 0, share = 0;
-    return y.map(function (v) {
+  /* Exponential mean with its start corrected, as src/stats/smooth.c computes it. Of a line of `all` points only
+   * some came: each then stands for those since the one before, whose mean came with it. */
+  function smooth(line, weight) {
+    var mean = 0, share = 0, x = line.x, each = line.all ? (x[x.length - 1] - x[0]) / (line.all - 1) : 0;
+    return (line.means || line.y).map(function (v, k) {
+      var kept = each && k ? Math.pow(weight, (x[k] - x[k - 1]) / each) : weight;
       if (v !== null && isFinite(v)) {
-        mean = weight * mean + (1 - weight) * v;
-        share = weight * share + (1 - weight);
+        mean = kept * mean + (1 - kept) * v;
+        share = kept * share + (1 - kept);
       }
       return share ? mean / share : null;
+    });
+  }
+
+  /* What a smoothed line is made of has the steps, too: the two may have been thinned apart. */
+  function resmooth(lines, weight) {
+    lines.forEach(function (l) {
+      if (l.of < 0) return;
+      l.x = lines[l.of].x;
+      l.y = smooth(lines[l.of], weight);
     });
   }
 
@@ -38,7 +49,7 @@
     data.lines.forEach(function (l) {
       if (!l.y) {
         l.x = data.lines[l.of].x;
-        l.y = smooth(data.lines[l.of].y, data.smoothing);
+        l.y = smooth(data.lines[l.of], data.smoothing);
       }
     });
     return data;
@@ -153,7 +164,7 @@
       slider.min = 0; slider.max = 0.995; slider.step = 0.005;
       slider.value = data.smoothing;
       slider.addEventListener('input', function () {
-        lines.forEach(function (l) { if (l.of >= 0) l.y = smooth(lines[l.of].y, +slider.value); });
+        resmooth(lines, +slider.value);
         graph.updateOptions({ file: rows(lines) });
       });
     }
@@ -184,14 +195,11 @@
       var grown = lines.filter(function (l) {
         var more = l.key !== undefined && Object.prototype.hasOwnProperty.call(event.detail, l.key) && event.detail[l.key];
         if (more) { l.x = l.x.concat(more.x); l.y = l.y.concat(more.y); }
+        if (more && l.all) { l.all += more.x.length; l.means = l.means.concat(more.y); }
         return more;
       });
       if (!grown.length) return;
-      lines.forEach(function (l) {
-        if (l.of < 0) return;
-        l.x = lines[l.of].x;
-        l.y = smooth(lines[l.of].y, slider ? +slider.value : data.smoothing);
-      });
+      resmooth(lines, slider ? +slider.value : data.smoothing);
       graph.updateOptions({ file: rows(lines) });
     });
   }
