@@ -267,6 +267,7 @@ static int make_metadata(lx_metadata_table *t, const resize_job *j, lx_error *er
                         j->result.merge.is_plain ? "networks.lora" : "lycoris.kohya");
         lx_metadata_drop(t, "ss_network_args");
     }
+    lx_metadata_drop(t, "lora_adapter_metadata"); /* ranks and alphas that were */
     lx_metadata_put(t, "lx.resize", sources);
     lx_metadata_put(t, "lx.version", LX_VERSION);
     return lx_metadata_check(t, err);

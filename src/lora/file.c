@@ -319,8 +319,8 @@ static void find_rank(lx_lora_file *f, lx_lora_entry *e)
     case LX_KIND_LOHA:
         e->rank = dim(e->tensors[LX_ROLE_HADA_W1_B], 0);
         break;
-    case LX_KIND_LOKR:
-        e->rank = dim(e->tensors[LX_ROLE_LOKR_W2_A], 1);
+    case LX_KIND_LOKR: /* beside a core w2_a is [rank, out] */
+        e->rank = dim(e->tensors[LX_ROLE_LOKR_W2_A], has(e, LX_ROLE_LOKR_T2) ? 0 : 1);
         if (!e->rank)
             e->rank = dim(e->tensors[LX_ROLE_LOKR_W1_A], 1);
         break;
@@ -593,7 +593,7 @@ static int read_config(lx_lora_file *f, const char *path, lx_error *err)
 
     if (!lacks_alphas(f))
         return LX_OK;
-    rc = lx_peft_config_read(&config, &f->config_problem, f->file, path, err);
+    rc = lx_peft_config_read(&config, &f->config_problem, f->file, path, f->family, err);
     if (rc < 0 || !config)
         return rc;
     for (size_t i = 0; i < f->n_modules; i++) {

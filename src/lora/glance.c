@@ -102,14 +102,10 @@ static int read_alphas(lx_glance *g, const shapes *s, const lx_tensor_file *file
 static int read_config(lx_glance *g, const shapes *s, const lx_tensor_file *file,
                        const char *path, lx_error *err)
 {
-    const bool is_peft = strcmp(g->family, "PEFT") == 0;
     const char *problem;
     lx_peft_config *config;
-    int rc;
+    int rc = lx_peft_config_read(&config, &problem, file, path, g->family, err);
 
-    if (!is_peft && !lx_tensor_file_metadata(file, "lora_adapter_metadata"))
-        return LX_OK;
-    rc = lx_peft_config_read(&config, &problem, file, is_peft ? path : NULL, err);
     for (int p = 0; p < LX_LORA_PART_COUNT && config; p++) {
         lx_part_summary *part = &g->summary.parts[p];
         double alpha;

@@ -39,11 +39,60 @@ static int read_beside(lx_peft_config *c, const char **problem, const char *path
     return rc;
 }
 
+static bool is_named_adapter(const char *path)
+{
+    return lx_starts_with(lx_path_base(path), "adapter_model.");
+}
+
+/* Is there a file that PEFT itself would read with the config of the folder? */
+static int has_adapter(bool *out, const char *path, lx_error *err)
+{
+    static const char *const names[] = {"adapter_model.safetensors", "adapter_model.bin"};
+    const char *base = lx_path_base(path);
+    int rc = LX_OK;
+
+    *out = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && rc == LX_OK; i++) {
+        lx_str name = LX_STR_INIT;
+        lx_str_append(&name, path, (size_t)(base - path));
+        lx_str_puts(&name, names[i]);
+        if ((rc = lx_str_check(&name, err)) == LX_OK)
+            *out |= lx_file_exists(lx_str_text(&name));
+        lx_str_release(&name);
+    }
+    return rc;
+}
+
+/*
+ * Whose is an adapter_config.json? That of the folder's adapter_model.*, in whatever spelling that has no alphas of its
+ * own; where there is none, that of files in PEFT's spelling, which were renamed. Not of what lx merged or resized: the
+ * scale is in its factors already.
+ */
+static int is_of_folder(bool *out, const lx_tensor_file *file, const char *path,
+                        const char *family, lx_error *err)
+{
+    bool has_other;
+    int rc = LX_OK;
+
+    *out = false;
+    if (is_named_adapter(path)) {
+        *out = !lx_starts_with(family, "kohya") && strcmp(family, "LyCORIS") != 0;
+    } else if (strcmp(family, "PEFT") == 0 &&
+               !lx_tensor_file_metadata(file, "lx.merge") &&
+               !lx_tensor_file_metadata(file, "lx.resize")) {
+        rc = has_adapter(&has_other, path, err);
+        *out = rc == LX_OK && !has_other;
+    }
+    return rc;
+}
+
 int lx_peft_config_read(lx_peft_config **out, const char **problem,
-                        const lx_tensor_file *file, const char *path, lx_error *err)
+                        const lx_tensor_file *file, const char *path, const char *family,
+                        lx_error *err)
 {
     const char *text = lx_tensor_file_metadata(file, "lora_adapter_metadata");
     lx_peft_config *c;
+    bool is_beside;
     int rc = LX_OK;
 
     *out = NULL;
@@ -56,7 +105,9 @@ int lx_peft_config_read(lx_peft_config **out, const char **problem,
         if (rc < 0 && rc != LX_ENOMEM)
             *problem = "lora_adapter_metadata is damaged: alphas may be missing";
         rc = rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
-    } else if (path) {
+    } else if (path &&
+               (rc = is_of_folder(&is_beside, file, path, family, err)) == LX_OK &&
+               is_beside) {
         rc = read_beside(c, problem, path, err);
     }
     if (rc < 0 || !cJSON_IsObject(c->root)) {

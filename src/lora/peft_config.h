@@ -8,6 +8,9 @@
  * whose key is the module's path or its end comes before lora_alpha. Patterns that are more than
  * a path are not followed, and said.
  *
+ * A folder's config is that of adapter_model.safetensors or .bin in it. Other files there have nothing to do with it, but
+ * where there is no such file: then it is of those that PEFT spelled and somebody renamed.
+ *
  * Source: PEFT's LoraConfig (tuners/lora/config.py), diffusers' save_lora_weights.
  */
 #ifndef LX_LORA_PEFT_CONFIG_H
@@ -20,10 +23,11 @@
 
 typedef struct lx_peft_config lx_peft_config;
 
-/* path: of the file, for the one beside it; NULL = only the header. *out is NULL when there is
- * neither. LX_ENOMEM, LX_EIO, LX_EPERM; a damaged one is none, with *problem told (a literal). */
+/* path: of the file, for the one beside it, if that is the file's (family: lora/file's); NULL = only the header. *out
+ * is NULL when there is neither. LX_ENOMEM, LX_EIO, LX_EPERM; a damaged one is none, with *problem told (a literal). */
 int lx_peft_config_read(lx_peft_config **out, const char **problem,
-                        const lx_tensor_file *file, const char *path, lx_error *err);
+                        const lx_tensor_file *file, const char *path, const char *family,
+                        lx_error *err);
 void lx_peft_config_free(lx_peft_config *config);
 
 /* As an alpha of which alpha / rank is the scale. False when the config does not speak of the

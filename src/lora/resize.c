@@ -294,7 +294,6 @@ int lx_lora_resize(lx_resize_result *out, lx_merge *m, const lx_resize_options *
     for (size_t i = 0; i < m->n_targets && rc == LX_OK; i++) {
         rc = check_target(&m->targets[i], err);
         has_dense |= m->targets[i].is_dense;
-        m->writes_alphas |= m->targets[i].first->source->file->config != NULL;
     }
     if (rc < 0)
         return rc;
