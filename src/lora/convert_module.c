@@ -180,9 +180,9 @@ static int shape_magnitude(lx_tensor_view *view, const lx_lora_entry *e, lx_spel
                            lx_error *err)
 {
     const lx_tensor_view *up = e->tensors[LX_ROLE_UP];
-    const bool is_per_row = up && view->n_elements == (size_t)up->shape[0] &&
-                            (view->n_dims < 2 || view->shape[0] == up->shape[0] ||
-                             (view->n_dims == 4 && view->shape[0] == 1));
+    const bool is_per_row =
+        up && view->n_elements == (size_t)up->shape[0] &&
+        (view->n_dims < 2 || lx_delta_has_row_magnitudes(view, (size_t)up->shape[0]));
     const int64_t out = up ? up->shape[0] : 0;
 
     if (has_alphas(s) && (!is_per_row || (view->n_dims >= 2 && view->shape[0] == out)))
@@ -275,44 +275,66 @@ static scale_plan plan_scale(lx_convert_result *out, const lx_convert_source *s,
 }
 
 /* Half precision that cannot hold the product exactly is widened, unless a precision is asked for anyway. */
+static int fold_tensor(lx_tensor_view *view, bool *is_exact, lx_convert *c, double scale,
+                       bool may_widen, lx_error *err)
+{
+    const lx_tensor_view old = *view;
+    int rc = scale_tensor(view, is_exact, c, old.dtype, scale, false, err);
+
+    if (rc < 0 || *is_exact || !may_widen ||
+        (old.dtype != LX_F16 && old.dtype != LX_BF16))
+        return rc;
+    *view = old;
+    *is_exact = true;
+    return scale_tensor(view, is_exact, c, LX_F32, scale, false, err);
+}
+
 static int fold_scale(lx_convert_result *out, lx_tensor_view *view, lx_convert *c,
                       const scale_plan *plan, bool may_widen, lx_error *err)
 {
-    const lx_tensor_view old = *view;
+    const lx_dtype old = view->dtype;
     bool is_exact = true;
-    int rc = scale_tensor(view, &is_exact, c, old.dtype, plan->scale, false, err);
+    int rc = fold_tensor(view, &is_exact, c, plan->scale, may_widen, err);
 
-    if (rc == LX_OK && !is_exact && may_widen &&
-        (old.dtype == LX_F16 || old.dtype == LX_BF16)) {
-        *view = old;
-        is_exact = true;
-        rc = scale_tensor(view, &is_exact, c, LX_F32, plan->scale, false, err);
-        out->n_widened++;
-    }
+    out->n_widened += view->dtype != old;
     out->n_folded++;
     out->n_inexact += !is_exact;
     return rc;
 }
 
-/* In the precision of down, which up had before it was widened, else in its own; otherwise nothing is done. */
-static int restore_scale(lx_convert_result *out, lx_tensor_view *view, lx_convert *c,
-                         const lx_lora_entry *e, scale_plan *plan, lx_error *err)
+/* In the precision of down, which it had before it was widened, else in its own; otherwise nothing is done. */
+static int restore_tensor(bool *is_exact, lx_tensor_view *view, lx_convert *c,
+                          const lx_lora_entry *e, double scale, lx_error *err)
 {
     const lx_tensor_view old = *view;
     const lx_dtype tries[2] = {e->tensors[LX_ROLE_DOWN]->dtype, old.dtype};
 
     for (int i = 0; i < 2; i++) {
-        bool is_exact = true;
-        const int rc = scale_tensor(view, &is_exact, c, tries[i], plan->scale, true, err);
+        *is_exact = true;
+        const int rc = scale_tensor(view, is_exact, c, tries[i], scale, true, err);
         if (rc < 0 && rc != LX_ELIMIT)
             return rc;
-        if (rc == LX_OK && is_exact) {
-            out->n_restored++;
+        if (rc == LX_OK && *is_exact)
             return LX_OK;
-        }
         *view = old;
     }
-    plan->alpha = (double)e->rank;
+    *is_exact = false;
+    return LX_OK;
+}
+
+static int restore_scale(lx_convert_result *out, lx_tensor_view *view, lx_convert *c,
+                         const lx_lora_entry *e, scale_plan *plan, lx_error *err)
+{
+    bool is_exact;
+    int rc = restore_tensor(&is_exact, view, c, e, plan->scale, err);
+
+    if (rc < 0)
+        return rc;
+    out->n_restored += is_exact;
+    if (!is_exact) {
+        plan->alpha = (double)e->rank;
+        plan->is_restore = false;
+    }
     return LX_OK;
 }
 
@@ -332,20 +354,40 @@ static int put_up(lx_convert_result *out, lx_convert *c, int part, const lx_lora
 
 /* ---- the module ----------------------------------------------------------------------------------- */
 
-static int put_tensor(lx_convert *c, int part, const lx_lora_entry *e, lx_lora_role r,
-                      const char *module, const char *suffix, lx_spelling to,
-                      lx_error *err)
+/*
+ * A bias behind up is scaled with it, `.diff_b` is not: so what goes into up, or out of it, goes into the bias. up comes
+ * first and knows whether it does. A bias that cannot be divided without loss is divided as well as it can be.
+ */
+static int scale_bias(lx_tensor_view *view, lx_convert *c, const lx_lora_entry *e,
+                      const scale_plan *plan, const lx_convert_options *o, lx_error *err)
 {
-    lx_tensor_view view = *e->tensors[r];
     bool is_exact = true;
     int rc = LX_OK;
 
+    if (has_alphas(o->to) && lx_lora_entry_scale(e) != 1)
+        return scale_tensor(view, &is_exact, c, view->dtype, lx_lora_entry_scale(e),
+                            false, err);
+    if (plan->is_fold)
+        return fold_tensor(view, &is_exact, c, plan->scale, !o->has_dtype, err);
+    if (!plan->is_restore || has_alphas(o->to))
+        return LX_OK;
+    rc = restore_tensor(&is_exact, view, c, e, plan->scale, err);
+    if (rc == LX_OK && !is_exact)
+        rc = scale_tensor(view, &is_exact, c, view->dtype, plan->scale, true, err);
+    return rc;
+}
+
+static int put_tensor(lx_convert *c, int part, const lx_lora_entry *e, lx_lora_role r,
+                      const char *module, const char *suffix, const scale_plan *plan,
+                      const lx_convert_options *o, lx_error *err)
+{
+    lx_tensor_view view = *e->tensors[r];
+    int rc = LX_OK;
+
     if (r == LX_ROLE_DORA)
-        rc = shape_magnitude(&view, e, to, err);
-    /* A bias behind up is scaled with it, `.diff_b` is not. */
-    if (r == LX_ROLE_UP_BIAS && has_alphas(to) && lx_lora_entry_scale(e) != 1)
-        rc = scale_tensor(&view, &is_exact, c, view.dtype, lx_lora_entry_scale(e), false,
-                          err);
+        rc = shape_magnitude(&view, e, o->to, err);
+    else if (r == LX_ROLE_UP_BIAS)
+        rc = scale_bias(&view, c, e, plan, o, err);
     return rc < 0 ? rc : lx_convert__put(c, part, view.name, module, suffix, &view, err);
 }
 
@@ -369,7 +411,7 @@ static int put_module(lx_convert_result *out, lx_convert *c, const lx_convert_so
         else if (r == LX_ROLE_UP && e->kind == LX_KIND_LORA)
             rc = put_up(out, c, part, e, module, suffix, &plan, !o->has_dtype, err);
         else
-            rc = put_tensor(c, part, e, (lx_lora_role)r, module, suffix, to, err);
+            rc = put_tensor(c, part, e, (lx_lora_role)r, module, suffix, &plan, o, err);
     }
     if (rc < 0)
         return rc;

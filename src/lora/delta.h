@@ -83,6 +83,12 @@ int lx_delta_dense(double *delta, const lx_lora_entry *module,
 /* The change of the layer's bias (lx_free): diff_b, b_norm, s lora_B.bias; *values is NULL without one. */
 int lx_delta_bias(double **values, size_t *n, const lx_lora_entry *module, lx_error *err);
 
+/*
+ * Are DoRA's magnitudes one an output row, or one an input channel? PEFT's are by rows, [out] or of a convolution
+ * [1, out, 1, 1]; LyCORIS' `.dora_scale` is [out, 1, ...] or [1, in, ...].
+ */
+bool lx_delta_has_row_magnitudes(const lx_tensor_view *magnitudes, size_t out);
+
 /* A tensor as doubles (lx_free); what is not finite is LX_EFORMAT with its place. */
 int lx_delta_read(double **values, const lx_tensor_view *tensor, lx_error *err);
 

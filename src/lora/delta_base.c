@@ -334,11 +334,17 @@ static void group_squares(double *squares, const double *v, const lx_delta_base 
         }
 }
 
+bool lx_delta_has_row_magnitudes(const lx_tensor_view *t, size_t out)
+{
+    return strstr(t->name, ".lora_magnitude_vector") ||
+           (size_t)lx_delta__dim(t, 0) == out;
+}
+
 int lx_delta__decompose(double *delta, const lx_lora_entry *e, const lx_delta_base *base,
                         lx_error *err)
 {
     const lx_tensor_view *t = e->tensors[LX_ROLE_DORA];
-    const bool by_row = (size_t)lx_delta__dim(t, 0) == base->out;
+    const bool by_row = lx_delta_has_row_magnitudes(t, base->out);
     const size_t groups = by_row ? base->out : base->in / base->window;
     double *m = NULL, *squares = NULL;
     int rc;

@@ -245,6 +245,78 @@ static void test_convert__scale_goes_into_up(void **state)
     lx_conversion_drop(&d);
 }
 
+/* What goes into up goes into the bias behind it. */
+static void test_convert__scale_goes_into_the_bias(void **state)
+{
+#define LAYER "transformer.some_new.thing_0.to_q"
+    const lx_small_tensor tensors[] = {
+        {LAYER ".lora_A.weight", LX_F16, {2, 2}, 2, {1, 2, 3, 4}},
+        {LAYER ".lora_B.weight", LX_F16, {2, 2}, 2, {1, 2, 3, 4}},
+        {LAYER ".lora_B.bias", LX_F16, {2}, 1, {3, 0.1f}},
+        {LAYER ".alpha", LX_F32, {0}, 0, {6}},
+    };
+    const lx_convert_options o = {.to = LX_SPELL_DIFFUSERS};
+    const double tenth = (double)lx_f32_from_f16(lx_f16_from_f32(0.1f));
+    const lx_tensor_view *bias;
+    double values[2];
+    lx_error err;
+    lx_conversion d;
+
+    (void)state;
+    lx_assert_ok(lx_conversion_of(&d, tensors, 4, &o, &err), &err);
+    assert_non_null(bias = lx_conversion_find(&d.r, LAYER ".lora_B.bias"));
+    assert_int_equal(lx_to_f64(values, bias->data, bias->dtype, 2), 0);
+    assert_true(values[0] == 9);
+    assert_true(fabs(values[1] - 3 * tenth) < 1e-7); /* no half has it */
+    lx_conversion_drop(&d);
+#undef LAYER
+}
+
+/* DoRA of a convolution that has as many inputs as outputs: whose magnitudes are by rows is told by their name. */
+static void test_convert__magnitudes_of_a_convolution(void **state)
+{
+#define LAYER "lora_unet_mid_block_resnets_0_conv1"
+#define PEFT_LAYER "base_model.model.mid_block.resnets.0.conv1"
+    const lx_small_tensor peft[] = {
+        {PEFT_LAYER ".lora_A.weight", LX_F16, {1, 2, 1, 1}, 4, {1, 2}},
+        {PEFT_LAYER ".lora_B.weight", LX_F16, {2, 1, 1, 1}, 4, {1, 2}},
+        {PEFT_LAYER ".lora_magnitude_vector", LX_F16, {1, 2, 1, 1}, 4, {5, 6}},
+    };
+    lx_small_tensor kohya[] = {
+        {LAYER ".lora_down.weight", LX_F16, {1, 2, 1, 1}, 4, {1, 2}},
+        {LAYER ".lora_up.weight", LX_F16, {2, 1, 1, 1}, 4, {1, 2}},
+        {LAYER ".dora_scale", LX_F16, {2, 1, 1, 1}, 4, {5, 6}},
+    };
+    const lx_convert_options to_kohya = {.to = LX_SPELL_KOHYA},
+                             to_peft = {.to = LX_SPELL_PEFT};
+    const lx_tensor_view *t;
+    lx_error err;
+    lx_conversion d;
+
+    (void)state;
+    lx_assert_ok(lx_conversion_of(&d, peft, 3, &to_kohya, &err), &err);
+    assert_non_null(t = lx_conversion_find(&d.r, LAYER ".dora_scale"));
+    assert_int_equal(t->shape[0], 2);
+    assert_int_equal(t->shape[1], 1);
+    lx_conversion_drop(&d);
+    lx_assert_ok(lx_conversion_of(&d, kohya, 3, &to_peft, &err), &err);
+    assert_non_null(t = lx_conversion_find(&d.r, PEFT_LAYER ".lora_magnitude_vector"));
+    assert_int_equal(t->n_dims, 4);
+    assert_int_equal(t->shape[0], 1);
+    assert_int_equal(t->shape[1], 2);
+    lx_conversion_drop(&d);
+    kohya[2].shape[0] = 1; /* LyCORIS' by input channels, which PEFT does not have */
+    kohya[2].shape[1] = 2;
+    assert_int_equal(lx_conversion_of(&d, kohya, 3, &to_peft, &err), LX_EUNSUPPORTED);
+    lx_conversion_drop(&d);
+    lx_assert_ok(lx_conversion_of(&d, kohya, 3, &to_kohya, &err), &err);
+    assert_non_null(t = lx_conversion_find(&d.r, LAYER ".dora_scale"));
+    assert_int_equal(t->shape[0], 1);
+    lx_conversion_drop(&d);
+#undef LAYER
+#undef PEFT_LAYER
+}
+
 static void test_convert__alphas_that_are_not_there_or_0(void **state)
 {
     const lx_small_tensor tensors[] = {
@@ -432,6 +504,8 @@ int main(void)
         cmocka_unit_test(test_convert__file_of_diffusers),
         cmocka_unit_test(test_convert__comfyui_finds_the_weights),
         cmocka_unit_test(test_convert__scale_goes_into_up),
+        cmocka_unit_test(test_convert__scale_goes_into_the_bias),
+        cmocka_unit_test(test_convert__magnitudes_of_a_convolution),
         cmocka_unit_test(test_convert__alphas_that_are_not_there_or_0),
         cmocka_unit_test(test_convert__config_of_peft),
         cmocka_unit_test(test_convert__damaged_names_are_repaired),

@@ -256,6 +256,37 @@ static void test_delta__lokr_of_two_products(void **state)
     free(m);
 }
 
+/* PEFT's magnitudes of a convolution, [1, out, 1, 1], are by rows also where it has as many inputs. */
+static void test_delta__dora_of_a_convolution(void **state)
+{
+    enum { N = 3, K = 4 };
+    static double w[N * N * K];
+    const lx_delta_base base = {w, N, N * K, K};
+    lx_rng rng = lx_rng_stream(5, LX_RNG_TEST, 0, 0);
+
+    (void)state;
+    for (int i = 0; i < N * N * K; i++)
+        w[i] = 2 * lx_rng_uniform(&rng) - 1;
+    for (int by_row = 0; by_row < 2; by_row++) {
+        made *m = begin(LX_KIND_LORA, 2, 2);
+        double squares[N] = {0};
+        lx_delta_shape s;
+        put(m, LX_ROLE_UP, 4, N, 2, 1, 1);
+        put(m, LX_ROLE_DOWN, 4, 2, N, 2, 2);
+        put(m, LX_ROLE_DORA, 4, 1, N, 1, 1);
+        m->views[2].name = by_row ? "m.lora_magnitude_vector" : "m.dora_scale";
+        m->entry.has_dora = true;
+        double *delta = dense(m, &s, &base);
+        for (int i = 0; i < N * N * K; i++)
+            squares[by_row ? i / (N * K) : i / K % N] +=
+                (w[i] + delta[i]) * (w[i] + delta[i]);
+        for (int i = 0; i < N; i++)
+            assert_true(fabs(sqrt(squares[i]) - fabs(m->values[2][i])) < 1e-12);
+        lx_free(delta);
+        free(m);
+    }
+}
+
 /* A rotation keeps lengths; the older and the newer rotate the other way round. */
 static void test_delta__rotations(void **state)
 {
@@ -404,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_delta__tucker),
         cmocka_unit_test(test_delta__loha_with_cores),
         cmocka_unit_test(test_delta__lokr_of_two_products),
+        cmocka_unit_test(test_delta__dora_of_a_convolution),
         cmocka_unit_test(test_delta__rotations),
         cmocka_unit_test(test_delta__oft_known_angle),
         cmocka_unit_test(test_delta__ia3),
