@@ -202,13 +202,20 @@ static int read_args(lx_merge_job *j, lx_error *err)
 
 /* ---- the work ---------------------------------------------------------------------------- */
 
-/* The type of a module's first tensor of numbers. */
+/* The type that a module's tensors of numbers have, F32 where they differ: lx convert may have widened the up alone. */
 static lx_dtype dtype_of(const lx_lora_entry *e)
 {
-    for (int r = 0; r < LX_ROLE_COUNT; r++)
-        if (e->tensors[r] && r != LX_ROLE_ALPHA)
-            return e->tensors[r]->dtype;
-    return LX_F32;
+    const lx_tensor_view *first = NULL;
+
+    for (int r = 0; r < LX_ROLE_COUNT; r++) {
+        const lx_tensor_view *t = e->tensors[r];
+        if (!t || r == LX_ROLE_ALPHA || r == LX_ROLE_SCALE || r == LX_ROLE_IA3_ON_INPUT)
+            continue;
+        if (first && t->dtype != first->dtype)
+            return LX_F32;
+        first = t;
+    }
+    return first ? first->dtype : LX_F32;
 }
 
 /* All of one half type: that; else f32. As sd-scripts: what it merges in. */

@@ -10,6 +10,7 @@
 #include "src/format/tensor_file_build.h"
 #include "src/lora/layer.h"
 #include "src/lora/merge_internal.h"
+#include "src/lora/spell.h"
 
 const char *const lx_merge_method_names[LX_MERGE_METHODS] = {
     "linear", "magnitude_prune", "ties", "dare", "dare_ties", "knots",
@@ -203,6 +204,7 @@ int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
                    (m->n_sources &&
                     strcmp(m->targets[0].first->source->file->family, file->family) != 0);
     m->n_sources++;
+    m->is_sdxl |= lx_spell_model_of(file, m->arena).is_sdxl;
     for (size_t i = 0; i < file->n_modules; i++)
         if ((rc = add_module(m, s, &file->modules[i], err)) < 0)
             return rc;
@@ -245,20 +247,40 @@ static void complete_shape(lx_merge_target *t)
     t->shape.shape[2] = t->shape.shape[3] = side;
 }
 
+/* sd-scripts has the original paths for SDXL's UNet and numbers both encoders. A layer without such a name keeps its. */
+static int name_as_sdxl(lx_merge_target *t, lx_merge *m, lx_error *err)
+{
+    const lx_spell_model model = {.is_sdxl = true, .numbers_encoders = true};
+    lx_module_place place;
+    lx_str name = LX_STR_INIT;
+    int rc = lx_module_place_of(&place, t->layer, err);
+
+    if (rc == LX_OK)
+        rc = lx_lora_spell(&name, LX_SPELL_KOHYA, &place, &model, t->layer, err);
+    if (rc == LX_OK && !(t->name = lx_arena_strdup(m->arena, lx_str_text(&name))))
+        rc = lx_oom(err);
+    lx_str_release(&place.path);
+    lx_str_release(&name);
+    return rc == LX_EUNSUPPORTED ? LX_OK : rc;
+}
+
 static int name_targets(lx_merge *m, lx_error *err)
 {
     const bool is_numbered = m->is_mixed && has_many_encoders(m);
+    int rc = LX_OK;
 
-    for (size_t i = 0; i < m->n_targets; i++) {
+    for (size_t i = 0; i < m->n_targets && rc == LX_OK; i++) {
         lx_merge_target *t = &m->targets[i];
         complete_shape(t);
         t->name = m->is_mixed ? t->layer : t->first->entry->name;
-        if (is_numbered && lx_starts_with(t->layer, "lora_te_") &&
-            !(t->name = lx_arena_printf(m->arena, "lora_te1_%s",
-                                        t->layer + strlen("lora_te_"))))
-            return lx_oom(err);
+        if (m->is_mixed && m->is_sdxl)
+            rc = name_as_sdxl(t, m, err);
+        else if (is_numbered && lx_starts_with(t->layer, "lora_te_") &&
+                 !(t->name = lx_arena_printf(m->arena, "lora_te1_%s",
+                                             t->layer + strlen("lora_te_"))))
+            rc = lx_oom(err);
     }
-    return LX_OK;
+    return rc;
 }
 
 static int refuse_base(const lx_merge_part *p, lx_error *err)
@@ -303,29 +325,49 @@ bool lx_merge__has_alphas(const lx_merge *m)
 {
     const char *family = m->targets[0].first->source->file->family;
 
-    return m->is_mixed || m->writes_alphas || strcmp(family, "kohya") == 0 ||
-           strcmp(family, "LyCORIS") == 0;
+    return m->is_mixed || strcmp(family, "kohya") == 0 || strcmp(family, "LyCORIS") == 0;
 }
 
-/* The suffix with which any of the files spells a role, else sd-scripts' or the family's own. */
-static const char *suffix_of(const lx_merge *m, lx_lora_role role, const char *otherwise)
+static const char *suffix_in(const lx_merge_target *t, lx_lora_role role)
 {
-    for (size_t i = 0; !m->is_mixed && i < m->n_targets; i++) {
-        const lx_lora_entry *e = m->targets[i].first->entry;
-        if (e->tensors[role])
-            return e->tensors[role]->name + strlen(e->name);
+    for (const lx_merge_part *p = t->first; p; p = p->next)
+        if (p->entry->tensors[role])
+            return p->entry->tensors[role]->name + strlen(p->entry->name);
+    return NULL;
+}
+
+/*
+ * The suffix with which the layer's own modules spell a role, else others of its network (diffusers has one suffix for
+ * UNets and another for text encoders), else any; else sd-scripts' or the family's own.
+ */
+static const char *suffix_of(const lx_merge *m, const lx_merge_target *of,
+                             lx_lora_role role, const char *otherwise)
+{
+    const lx_lora_part part = lx_lora_layer_part(of->layer);
+    const char *found, *other = NULL;
+
+    if (m->is_mixed)
+        return otherwise;
+    found = suffix_in(of, role);
+    for (size_t i = 0; !found && i < m->n_targets; i++) {
+        const lx_merge_target *t = &m->targets[i];
+        const char *suffix = suffix_in(t, role);
+        if (lx_lora_layer_part(t->layer) == part)
+            found = suffix;
+        else if (!other)
+            other = suffix;
     }
-    return otherwise;
+    return found ? found : other ? other : otherwise;
 }
 
 int lx_merge__name_views(lx_merge *m, lx_merge_output *out, lx_error *err)
 {
     const lx_merge_target *t = out->target;
     const char *const down =
-        suffix_of(m, LX_ROLE_DOWN,
+        suffix_of(m, t, LX_ROLE_DOWN,
                   lx_merge__has_alphas(m) ? ".lora_down.weight" : ".lora_A.weight");
     const char *const up = suffix_of(
-        m, LX_ROLE_UP, lx_merge__has_alphas(m) ? ".lora_up.weight" : ".lora_B.weight");
+        m, t, LX_ROLE_UP, lx_merge__has_alphas(m) ? ".lora_up.weight" : ".lora_B.weight");
     const char *const suffixes[LX_MERGE_VIEWS] = {
         [LX_VIEW_DOWN] = down,
         [LX_VIEW_UP] = up,

@@ -40,7 +40,7 @@ struct lx_merge {
     uint32_t *slots; /* open addressing over layers; index + 1 */
     size_t n_slots;
     bool is_mixed; /* files of different spellings, or one that has to be respelled */
-    bool writes_alphas; /* also where the family's readers look for none */
+    bool is_sdxl;  /* one of the files is for it */
     void **buffers;     /* of the result; one a tensor that is not in the block */
     size_t n_buffers;
     char *block; /* factors side by side, whose sizes are known beforehand: lx_free_aligned */
