@@ -85,11 +85,19 @@ static int decide(lx_verdict *v, lx_caption_verdict captions, const char *streng
     return LX_OK;
 }
 
+static char *lower_case(lx_arena *arena, const char *text)
+{
+    char *words = lx_arena_strdup(arena, text);
+
+    for (char *p = words; p && *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return words;
+}
+
 /* "10_nhh 1girl" -> "nhh 1girl", lower-cased; NULL if it has no N_ form. */
-static char *folder_words(lx_arena *arena, const char *folder)
+static const char *folder_words(lx_arena *arena, const char *folder)
 {
     const char *at = folder;
-    char *words;
     while (*at == ' ' || *at == '+')
         at++;
     if (!isdigit((unsigned char)*at))
@@ -98,11 +106,110 @@ static char *folder_words(lx_arena *arena, const char *folder)
         at++;
     if (*at != '_')
         return NULL;
-    words = lx_arena_strdup(arena, at + 1);
-    for (char *p = words; p && *p; p++)
-        *p = (char)tolower((unsigned char)*p);
-    return words;
+    return lower_case(arena, at + 1);
 }
+
+/* ---- class tokens ------------------------------------------------------------------------ */
+
+/* What a configured folder's images without a caption were trained on, whatever the folder is called. */
+typedef struct class_tokens {
+    const char *folder;
+    char *words; /* lower-cased */
+} class_tokens;
+
+typedef struct class_list {
+    class_tokens *items; /* by folder */
+    size_t n;
+} class_list;
+
+/* Most have `null` there: a caption for every image. */
+static bool has_class_tokens(const char *text)
+{
+    static const char key[] = "\"class_tokens\"";
+
+    while (text && (text = strstr(text, key))) {
+        text += sizeof key - 1;
+        text += strspn(text, " :");
+        if (*text == '"')
+            return true;
+    }
+    return false;
+}
+
+static int by_folder(const void *a, const void *b)
+{
+    const class_tokens *x = a, *y = b;
+    const int order = strcmp(x->folder, y->folder);
+
+    return order ? order : strcmp(x->words, y->words);
+}
+
+static int add_subset(class_list *list, const cJSON *subset, lx_arena *arena,
+                      lx_error *err)
+{
+    const cJSON *folder = cJSON_GetObjectItemCaseSensitive(subset, "image_dir");
+    const cJSON *words = cJSON_GetObjectItemCaseSensitive(subset, "class_tokens");
+    class_tokens *t = &list->items[list->n];
+
+    if (!cJSON_IsString(folder) || !cJSON_IsString(words) ||
+        cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(subset, "is_reg")))
+        return LX_OK;
+    t->folder = lx_arena_strdup(arena, folder->valuestring);
+    t->words = lower_case(arena, words->valuestring);
+    list->n++;
+    return t->folder && t->words ? LX_OK : lx_oom(err);
+}
+
+/* Of sd-scripts' ss_datasets: [{"subsets": [{"image_dir": ..., "class_tokens": ...}]}]. What is no such text tells none. */
+static int read_class_tokens(class_list *list, const lx_tensor_file *file,
+                             lx_arena *arena, lx_error *err)
+{
+    const char *text = lx_tensor_file_metadata(file, "ss_datasets");
+    const cJSON *dataset, *subset;
+    cJSON *root = NULL;
+    size_t n = 0;
+    int rc;
+
+    *list = (class_list){0};
+    if (!has_class_tokens(text))
+        return LX_OK;
+    if ((rc = lx_json_parse(&root, text, strlen(text), NULL)) < 0)
+        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    cJSON_ArrayForEach(dataset, root) n +=
+        (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(dataset, "subsets"));
+    rc = (list->items = lx_arena_calloc(arena, n + 1, sizeof *list->items)) ? LX_OK
+                                                                            : lx_oom(err);
+    cJSON_ArrayForEach(dataset, root)
+    {
+        cJSON_ArrayForEach(subset, cJSON_GetObjectItemCaseSensitive(dataset, "subsets"))
+        {
+            if (rc == LX_OK)
+                rc = add_subset(list, subset, arena, err);
+        }
+    }
+    if (rc == LX_OK && list->n)
+        qsort(list->items, list->n, sizeof *list->items, by_folder);
+    cJSON_Delete(root);
+    return rc;
+}
+
+static const char *find_class_tokens(const class_list *list, const char *folder)
+{
+    size_t low = 0, high = list->n;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(list->items[middle].folder, folder) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < list->n && strcmp(list->items[low].folder, folder) == 0
+               ? list->items[low].words
+               : NULL;
+}
+
+/* ---- one folder -------------------------------------------------------------------------- */
 
 /* Does the comma part at *rest equal the tag? Parts are stripped. */
 static bool next_part(const char **rest, const char **part, size_t *n)
@@ -188,27 +295,32 @@ static folder_state look_at_folder(const lx_count_group *tags, const char *words
 
 typedef struct census {
     size_t n_folders, n_words_only, n_empty, n_partly, n_captions;
+    size_t n_metadata_files; /* among the empty */
     double n_images, n_lost;
     const char *example, *words; /* of a folder with words only */
+    bool is_class;               /* the words are its class tokens */
 } census;
 
 static void add_folder(census *c, folder_state state, const char *folder,
-                       const char *words, double lost)
+                       const char *words, bool is_class, double lost)
 {
     switch (state) {
     case FOLDER_WORDS_ONLY:
         c->n_words_only++;
         c->example = folder;
         c->words = words;
+        c->is_class = is_class;
         break;
     case FOLDER_WORDS_PARTLY:
         c->n_partly++;
         c->n_lost += lost;
         c->example = folder;
         c->words = words;
+        c->is_class = is_class;
         break;
     case FOLDER_EMPTY:
         c->n_empty++;
+        c->n_metadata_files += lx_ends_with(folder, ".json");
         break;
     case FOLDER_CAPTIONS:
         c->n_captions++;
@@ -219,24 +331,25 @@ static void add_folder(census *c, folder_state state, const char *folder,
 }
 
 static void look_at_all(census *c, const lx_counts *frequency, const lx_counts *dirs,
-                        const lx_counts *reg, lx_arena *arena)
+                        const lx_counts *reg, const class_list *classes, lx_arena *arena)
 {
     for (size_t i = 0; i < frequency->n_groups; i++) {
         const lx_count_group *folder = &frequency->groups[i], *facts;
         folder_state state;
         double n_images, lost;
-        char *words;
+        const char *words, *class_words;
         if (lx_counts_find(reg, folder->name))
             continue;
         facts = lx_counts_find(dirs, folder->name);
         n_images = lx_counted_get(facts, "img_count", 0);
-        words = folder_words(arena, folder->name);
+        class_words = find_class_tokens(classes, folder->name);
+        words = class_words ? class_words : folder_words(arena, folder->name);
         if (facts && n_images == 0)
             continue; /* a folder without images says nothing */
         c->n_folders++;
         c->n_images += n_images;
         state = look_at_folder(folder, words, n_images, &lost);
-        add_folder(c, state, folder->name, words, lost);
+        add_folder(c, state, folder->name, words, class_words != NULL, lost);
     }
 }
 
@@ -254,9 +367,9 @@ static int decide_from_tags(lx_verdict *v, const census *c, lx_arena *arena,
             v, LX_CAPTIONS_FOLDER_WORDS, "proves", "A1",
             lx_arena_printf(arena,
                             "no caption was read: every image was trained on the "
-                            "folder's words \"%s\" alone. If there were caption files, "
+                            "%s \"%s\" alone. If there were caption files, "
                             "train again with --caption_extension (.txt)",
-                            c->words),
+                            c->is_class ? "class tokens" : "folder's words", c->words),
             err);
     if (c->n_words_only || c->n_partly)
         return decide(
@@ -301,8 +414,7 @@ static int decide_dropped(lx_verdict *v, const lx_tensor_file *file, lx_arena *a
                   err);
 }
 
-/* Trained from a metadata file (sd-scripts' fine-tuning data sets), where {} means nothing. */
-static bool is_fine_tuning(const lx_tensor_file *file)
+bool lx_lora_is_fine_tuning(const lx_tensor_file *file)
 {
     const char *text = lx_tensor_file_metadata(file, "ss_datasets");
     return text && strstr(text, "\"is_dreambooth\": false");
@@ -341,6 +453,7 @@ int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena,
 {
     const char *problem = NULL;
     lx_counts frequency, dirs, reg;
+    class_list classes;
     census c = {0};
     int rc;
 
@@ -358,7 +471,8 @@ int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena,
     if ((rc = read_counts(&frequency, &problem, file, "ss_tag_frequency", arena, err)) <
             0 ||
         (rc = read_counts(&dirs, NULL, file, "ss_dataset_dirs", arena, err)) < 0 ||
-        (rc = read_counts(&reg, NULL, file, "ss_reg_dataset_dirs", arena, err)) < 0)
+        (rc = read_counts(&reg, NULL, file, "ss_reg_dataset_dirs", arena, err)) < 0 ||
+        (rc = read_class_tokens(&classes, file, arena, err)) < 0)
         return rc;
     if (problem || !lx_tensor_file_metadata(file, "ss_tag_frequency"))
         return decide(v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
@@ -366,8 +480,10 @@ int lx_lora_verdict(lx_verdict *v, const lx_tensor_file *file, lx_arena *arena,
                                                  ? problem
                                                  : "the file carries no tag frequencies"),
                       err);
-    look_at_all(&c, &frequency, &dirs, &reg, arena);
-    if (c.n_empty && c.n_empty == c.n_folders && is_fine_tuning(file))
+    look_at_all(&c, &frequency, &dirs, &reg, &classes, arena);
+    /* A merge does not say ss_datasets, but the file's name. */
+    if (c.n_empty && c.n_empty == c.n_folders &&
+        (c.n_metadata_files || lx_lora_is_fine_tuning(file)))
         return decide(
             v, LX_CAPTIONS_UNKNOWN, "silent", "A4",
             lx_arena_strdup(arena, "of metadata files only tags are counted: captions in "

@@ -50,6 +50,9 @@ int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena, 
 int lx_lora_verdict(lx_verdict *out, const lx_tensor_file *file, lx_arena *arena,
                     lx_error *err);
 
+/* Trained from a metadata file (sd-scripts' fine-tuning data sets), for which {} in ss_tag_frequency means nothing. */
+bool lx_lora_is_fine_tuning(const lx_tensor_file *file);
+
 const char *lx_caption_verdict_name(lx_caption_verdict verdict);
 
 #endif

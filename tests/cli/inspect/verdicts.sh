@@ -18,6 +18,15 @@ two='"ss_dataset_dirs":"{\"10_a b\": {\"n_repeats\": 10, \"img_count\": 4}, \"1_
     make_tensors i_made_up.safetensors '"software":"{}","ss_tag_frequency":"{\"1_x\": {\"x\": 1}}"' $(module $u 320 768 4)
     make_tensors j_no_counts.safetensors '"ss_steps":"5"' $(module $u 320 768 4)
     make_tensors k_damaged.safetensors '"ss_tag_frequency":"{\"1_x\": {"' $(module $u 320 768 4)
+    config() {
+        printf '"ss_dataset_dirs":"{\\"10_foo\\": {\\"n_repeats\\": 10, \\"img_count\\": 12}}","ss_tag_frequency":"{\\"10_foo\\": {%s}}","ss_datasets":"[{\\"is_dreambooth\\": true, \\"subsets\\": [{\\"img_count\\": 12, \\"image_dir\\": \\"%s\\", \\"class_tokens\\": %s, \\"is_reg\\": false}]}]"' "$1" "$2" "$3"
+    }
+    only='\"nhh girl\": 12'
+    make_tensors m_class_tokens.safetensors "$(config "$only" 10_foo '\"NHH girl\"')" $(module $u 320 768 4)
+    make_tensors n_of_another_folder.safetensors "$(config "$only" 10_bar '\"nhh girl\"')" $(module $u 320 768 4)
+    make_tensors o_none.safetensors "$(config "$only" 10_foo null)" $(module $u 320 768 4)
+    make_tensors p_with_captions.safetensors "$(config "$only, \\\"red hair\\\": 12" 10_foo '\"nhh girl\"')" $(module $u 320 768 4)
+    make_tensors q_merged.safetensors '"lx.merge":"[]","ss_v2":"False","ss_tag_frequency":"{\"meta.json\":{}}"' $(module $u 320 768 4)
     make_tensors l_nothing.safetensors '' $(module $u 320 768 4)
 }
 "$LX" inspect . --columns name,rule,strength,captions,proof
