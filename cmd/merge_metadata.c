@@ -9,7 +9,10 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
+#include "src/lora/base.h"
 #include "src/lora/counts.h"
+#include "src/lora/verdict.h"
+#include "src/model/kind.h"
 
 static const char *said(const lx_merge_job *j, size_t i, const char *key)
 {
@@ -52,20 +55,23 @@ static const char *lineage(const lx_merge_job *j)
 
 /* ---- tags -------------------------------------------------------------------------------- */
 
-/* A tag of a folder in one of the files. Of each folder there is one without a name, lest a folder without tags be lost. */
+/* A tag of a folder in one of the files. Of each folder there is one without a name, lest a folder without tags be lost;
+ * but where one of the files was trained from metadata files, whose {} means nothing: without ss_datasets nobody could
+ * tell it from empty captions. */
 typedef struct tag {
     const char *folder, *name;
     size_t n;
     double count;
 } tag;
 
-static size_t add_tags(tag *tags, const lx_counts *counts)
+static size_t add_tags(tag *tags, const lx_counts *counts, bool keeps_empty)
 {
     size_t n = 0;
 
     for (size_t g = 0; g < counts->n_groups; g++) {
         const lx_count_group *group = &counts->groups[g];
-        tags[n++] = (tag){.folder = group->name};
+        if (keeps_empty || group->n_items)
+            tags[n++] = (tag){.folder = group->name};
         for (size_t i = 0; i < group->n_items; i++) {
             const lx_counted *c = &group->items[i];
             if (fabs(c->count) < 1e300) /* so that a sum is a number, too */
@@ -123,17 +129,21 @@ static const char *tag_frequency(const lx_merge_job *j)
     lx_str text = LX_STR_INIT;
     const char *out = NULL;
     size_t n = 0, room = 0;
+    bool keeps_empty = true;
     tag *tags;
 
     for (size_t i = 0; counts && i < j->n; i++) {
         (void)lx_counts_parse(&counts[i], said(j, i, "ss_tag_frequency"), arena, NULL);
         for (size_t g = 0; g < counts[i].n_groups; g++)
             room += 1 + counts[i].groups[g].n_items;
+        keeps_empty &= !lx_lora_is_fine_tuning(j->inputs[i].file->file);
     }
     if (!room || !(tags = lx_arena_calloc(arena, room, sizeof *tags)))
         return NULL;
     for (size_t i = 0; i < j->n; i++)
-        n += add_tags(tags + n, &counts[i]);
+        n += add_tags(tags + n, &counts[i], keeps_empty);
+    if (!n)
+        return NULL;
     qsort(tags, n, sizeof *tags, by_folder_and_name);
     put_tags(&text, tags, n);
     out = text.failed ? NULL : lx_arena_strdup(arena, lx_str_text(&text));
@@ -183,14 +193,45 @@ const char *lx_merge_describe(const lx_merge_job *j)
     return text ? text : "";
 }
 
+/* What sd-scripts and modelspec call the models that shapes tell. */
+typedef struct model_name {
+    const char *base, *architecture, *version, *v2;
+} model_name;
+
+static const model_name *name_of(const char *base)
+{
+    static const model_name names[] = {
+        {"SD 1.x", "stable-diffusion-v1", "sd_v1", "False"},
+        {"SD 2.x", "stable-diffusion-v2-512", "sd_v2", "True"},
+        {"SDXL", "stable-diffusion-xl-v1-base", "sdxl_base_v1-0", "False"},
+    };
+    static const model_name other = {.v2 = "False"};
+
+    for (size_t i = 0; base && i < sizeof names / sizeof *names; i++)
+        if (strcmp(base, names[i].base) == 0)
+            return &names[i];
+    return &other;
+}
+
+static const model_name *name_of_inputs(const lx_merge_job *j)
+{
+    const model_name *name = name_of(NULL);
+
+    for (size_t i = 0; i < j->n && !name->base; i++)
+        name = name_of(lx_lora_base(j->inputs[i].file, j->cli->arena));
+    return name;
+}
+
 static void put_lora(lx_metadata_table *t, const lx_merge_job *j,
                      const lx_merge_result *r)
 {
     lx_arena *arena = j->cli->arena;
-    const char *v2 = first_said(j, "ss_v2");
+    const model_name *name = name_of_inputs(j);
+    const char *v2 = first_said(j, "ss_v2"),
+               *version = first_said(j, "ss_base_model_version");
 
-    lx_metadata_put(t, "ss_v2", v2 ? v2 : "False");
-    lx_metadata_put(t, "ss_base_model_version", first_said(j, "ss_base_model_version"));
+    lx_metadata_put(t, "ss_v2", v2 ? v2 : name->v2);
+    lx_metadata_put(t, "ss_base_model_version", version ? version : name->version);
     lx_metadata_put(t, "ss_network_module",
                     r->is_plain ? "networks.lora" : "lycoris.kohya");
     lx_metadata_put(t, "ss_network_dim", number_text(arena, (double)r->rank));
@@ -199,26 +240,40 @@ static void put_lora(lx_metadata_table *t, const lx_merge_job *j,
         lx_metadata_put(t, "ss_tag_frequency", tag_frequency(j));
 }
 
-static void put_modelspec(lx_metadata_table *t, const lx_merge_job *j)
+/* Of a checkpoint what it says itself, else what its tensors tell, else what the LoRAs in it say or tell; of a LoRA the
+ * latter two. NULL: nobody knows. */
+static const char *architecture_of(const lx_merge_job *j, const lx_tensor_file *base)
+{
+    lx_arena *arena = j->cli->arena;
+    const char *said = base ? lx_tensor_file_metadata(base, "modelspec.architecture")
+                            : first_said(j, "modelspec.architecture");
+    const char *name = base ? name_of(lx_model_kind(base))->architecture : NULL;
+
+    if (said)
+        return said;
+    if (!name && base && (said = first_said(j, "modelspec.architecture")))
+        return lx_arena_strndup(arena, said, strcspn(said, "/"));
+    if (!name)
+        name = name_of_inputs(j)->architecture;
+    return base || !name ? name : lx_arena_printf(arena, "%s/lora", name);
+}
+
+static void put_modelspec(lx_metadata_table *t, const lx_merge_job *j,
+                          const lx_tensor_file *base)
 {
     static const char *const kept[] = {"modelspec.resolution",
                                        "modelspec.prediction_type"};
-    const char *architecture = first_said(j, "modelspec.architecture");
 
-    if (!architecture)
-        architecture = "stable-diffusion-v1/lora";
-    if (j->into) /* the model's own */
-        architecture =
-            lx_arena_strndup(j->cli->arena, architecture, strcspn(architecture, "/"));
     lx_metadata_put(t, "modelspec.sai_model_spec", "1.0.1");
-    lx_metadata_put(t, "modelspec.architecture", architecture);
+    lx_metadata_put(t, "modelspec.architecture", architecture_of(j, base));
     lx_metadata_put(t, "modelspec.implementation",
                     j->into ? "https://github.com/Stability-AI/generative-models"
                             : "diffusers");
     lx_metadata_put(t, "modelspec.title", lx_path_title(j->output, j->cli->arena));
     lx_metadata_put(t, "modelspec.date", lx_now_text(j->cli->arena));
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        lx_metadata_put(t, kept[i], first_said(j, kept[i]));
+        if (!lx_metadata_find(t, kept[i])) /* a base model's own stays */
+            lx_metadata_put(t, kept[i], first_said(j, kept[i]));
     lx_metadata_put(t, "modelspec.merged_from", merged_from(j));
 }
 
@@ -240,7 +295,7 @@ int lx_merge_metadata(lx_metadata_entry **out, size_t *n, const lx_merge_job *j,
     if (j->model.is_folder) /* transformers asks for it */
         lx_metadata_put(&t, "format", "pt");
     else if (!j->args->no_metadata)
-        put_modelspec(&t, j);
+        put_modelspec(&t, j, base);
     *out = t.entries;
     *n = t.n;
     return lx_metadata_check(&t, err);

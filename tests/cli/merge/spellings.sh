@@ -59,3 +59,31 @@ make_tensors told.safetensors '"lora_adapter_metadata":"{\"unet.r\":2,\"unet.lor
     unet.mid_block.attentions.0.proj_in.lora_A.weight=F32[2,8] unet.mid_block.attentions.0.proj_in.lora_B.weight=F32[8,2]
 "$LX" resize told.safetensors --rank 1 -o out.safetensors --no_record >/dev/null
 names 'told, resized' out.safetensors
+
+# What a merge says of its model is what the files say, or else what their shapes tell; in a checkpoint the model's own.
+said() {
+    "$LX" inspect --metadata "$1" | grep -o '^ *\(modelspec.architecture\|ss_v2\|ss_base_model_version\).*'
+}
+# shellcheck disable=SC2046
+{
+    make_tensors sd2.safetensors '' $(module lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k 320 1024 2)
+    make_tensors sd1.safetensors '' $(module lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k 320 768 2)
+    make_tensors unknown.safetensors '' $(module lora_unet_x_to_k 8 8 2)
+    make_tensors told.safetensors '"modelspec.architecture":"Flux.1-dev/lora","modelspec.resolution":"512x512"' \
+        $(module lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k 320 768 2)
+}
+for file in sd1 sd2 xl_kohya unknown told; do
+    echo "$file"
+    merge $file.safetensors -o out.safetensors
+    said out.safetensors
+done
+layer=model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight
+make_tensors base.safetensors '"modelspec.architecture":"stable-diffusion-v1/inpainting","modelspec.resolution":"768x768"' \
+    "$layer=F16[320,768]"
+make_tensors silent_base.safetensors '' "$layer=F16[320,768]"
+for base in base silent_base; do
+    echo "into $base"
+    rm -f out.safetensors
+    "$LX" merge told.safetensors --into $base.safetensors -o out.safetensors --no_record >/dev/null || echo "exit $?"
+    "$LX" inspect --metadata out.safetensors | grep -o 'modelspec.[ar][er][cs].*'
+done

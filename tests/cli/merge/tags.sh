@@ -14,3 +14,14 @@ tags() {
 }
 tags a.safetensors b.safetensors c.safetensors
 tags c.safetensors || echo none
+# A metadata file's {} is no proof of empty captions; without ss_datasets it would read as one. But other folders' is.
+make_meta() {
+    # shellcheck disable=SC2086
+    make_tensors "$1" "\"ss_datasets\":\"[{\\\"is_dreambooth\\\": $3}]\",\"ss_tag_frequency\":\"{\\\"$2\\\": {}}\"" $factors
+}
+make_meta d.safetensors meta.txt false
+make_meta e.safetensors 5_y true
+for of in d e; do
+    tags $of.safetensors $of.safetensors || echo none
+    "$LX" inspect out.safetensors --columns rule,strength | sed -n 2p
+done
