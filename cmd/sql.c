@@ -181,9 +181,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (!values)
         return lx_oom(err);
     for (size_t i = 0; i < n_args; i++)
-        values[i] = (lx_sql_value){.type = LX_SQL_TEXT,
-                                   .bytes = args->words.items[i + 1],
-                                   .n = strlen(args->words.items[i + 1])};
+        values[i] = lx_sql_word(args->words.items[i + 1]);
     if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)
         return rc;
     a.list = args->json ? cJSON_CreateArray() : NULL;
@@ -206,11 +204,15 @@ const lx_command lx_cmd_sql = {
         "views are described in docs/sql.md: runs, flags, curves, tail, artifacts, tags, "
         "notes,\n"
         "facts, remarks. Words behind the statement fill ?1, ?2 ..., so that no text "
-        "needs quoting.\n"
+        "needs quoting:\n"
+        "4, -1 and 0.06 as numbers, all else (007, 1e5, 1.10) as texts, which ?1 + 0 "
+        "makes numbers.\n"
         "\n"
         "Examples:\n"
         "  lx sql 'select id, name, loss from runs order by loss limit 5'\n"
-        "  lx sql 'select key, value from flags where run = ?1' 4fa3b2c1d0e9f887 --csv\n",
+        "  lx sql 'select key, value from flags where run = ?1' 4fa3b2c1d0e9f887 --csv\n"
+        "  lx sql \"select run from flags where key = 'learning_rate' and value < ?1 + "
+        "0\" 1e-4\n",
     .options = options,
     .args_size = sizeof(struct sql_args),
     .run = run,

@@ -175,6 +175,11 @@ typedef struct lx_sql_value {
     size_t n;
 } lx_sql_value;
 
+/* A word of a user's as a value: a number where SQLite prints that number just so (4, -1,
+ * 0.06), else a text (007, 1e5, 1.10): a column of texts holds it as it stands either way.
+ * Borrows the word. */
+lx_sql_value lx_sql_word(const char *word);
+
 /* Called once with values NULL before the first row (the columns are known then), then
  * per row. All is borrowed until it returns; a negative LX_E code ends the query and is
  * returned. */

@@ -1,4 +1,7 @@
 /* `lx sql`: one statement that reads, on a connection that can do nothing else. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -30,6 +33,16 @@ static int allow(void *context, int action, const char *a, const char *b,
     }
 }
 
+/* In the store's view, name and loss are coalesce(): SQLite compares such a column with a
+ * word as it is, and every number is less than any text. */
+static const char typed_views[] =
+    "PRAGMA query_only=0;"
+    "CREATE TEMP VIEW runs AS"
+    " SELECT seq, id, kind, CAST(name AS TEXT) AS name, grp, started, ended, status,"
+    " message, seed, spec, origin, parent, is_pinned, is_trashed, n_points, last_step,"
+    " CAST(loss AS REAL) AS loss FROM main.runs;"
+    "PRAGMA query_only=1";
+
 /* What is neither the machine's nor the store's fault is the statement's. */
 static int fail_sql(lx_store *s, lx_error *err)
 {
@@ -45,6 +58,24 @@ static int fail_sql(lx_store *s, lx_error *err)
     default:
         return lx_fail(err, LX_EUSAGE, "%s", sqlite3_errmsg(s->db));
     }
+}
+
+lx_sql_value lx_sql_word(const char *word)
+{
+    lx_sql_value text = {.type = LX_SQL_TEXT, .bytes = word, .n = strlen(word)};
+    lx_sql_value integer = {.type = LX_SQL_INTEGER}, real = {.type = LX_SQL_REAL};
+    char printed[40], *end;
+
+    if (!text.n || strspn(word, "-0123456789.e+") != text.n)
+        return text;
+    errno = 0;
+    integer.integer = strtoll(word, &end, 10);
+    sqlite3_snprintf(sizeof printed, printed, "%lld", (long long)integer.integer);
+    if (!errno && strcmp(printed, word) == 0)
+        return integer;
+    real.real = strtod(word, &end);
+    sqlite3_snprintf(sizeof printed, printed, "%!.15g", real.real);
+    return !*end && isfinite(real.real) && strcmp(printed, word) == 0 ? real : text;
 }
 
 static int bind_values(lx_store *s, sqlite3_stmt *stmt, const lx_sql_value *args, int n,
@@ -174,8 +205,10 @@ int lx_store_sql(lx_store *store, const char *sql, const lx_sql_value *args, int
     int rc = lx_store_open(&reader, store->path, true, err);
     if (rc < 0)
         return rc;
-    sqlite3_set_authorizer(reader->db, allow, NULL);
-    rc = run_sql(reader, sql, args, n_args, row, context, err);
+    if ((rc = store__exec(reader, typed_views, err)) == LX_OK) {
+        sqlite3_set_authorizer(reader->db, allow, NULL);
+        rc = run_sql(reader, sql, args, n_args, row, context, err);
+    }
     lx_store_close(reader);
     return rc;
 }

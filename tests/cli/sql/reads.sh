@@ -3,6 +3,15 @@
 "$LX" sql 'select name, kind, last_step, loss from runs' || exit
 "$LX" sql 'select key, value from flags where run = ?1' "$(cat id)" --csv || exit
 "$LX" sql "select 1 as a, 2.5 as b, 'x' as c, null as d, x'00ff' as e, 9007199254740993 as f" --json || exit
+# A word is a number or a text as what it is compared with has it.
+"$LX" log --new 7 --flag dim=8 --flag learning_rate=1e-4 loss=0.05 >/dev/null || exit
+"$LX" log --new 1.10 --flag 'scheduler=007 or so' loss=0.25 >/dev/null || exit
+ask() { "$LX" sql "$@" --csv | tail -n +2 | paste -sd' ' | sed "s/^/$2: /"; }
+for bound in 0.06 0.10 1e-1 6; do ask "select name from runs where loss < ?1 order by seq" "$bound"; done
+for name in 7 1.10 1.1 1e5 007; do ask "select loss from runs where name = ?1" "$name"; done
+for value in 4 8 0.0001 1e-4 '007 or so'; do ask "select key from flags where value = ?1" "$value"; done
+ask "select key from flags where value = ?1 + 0" 1e-4
+"$LX" sql "select typeof(?1), typeof(?2), typeof(?3), typeof(?4), typeof(?5)" -- 9223372036854775807 9223372036854775808 -1 -0.5 ''
 for statement in 'delete from run' "attach 'x.db' as x" 'select 1; select 2' 'select nosuch from runs' \
     'pragma journal_mode=delete' 'create temp table t(a)' '' 'select ?1'; do
     "$LX" sql "$statement" >out
