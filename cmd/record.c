@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/train_spec.h"
+
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -10,9 +12,6 @@
 #include "src/train/state.h"
 #include "store/dataset.h"
 #include "store/query.h"
-
-/* Raised when lx's arithmetic changes so that an old spec gives another result. */
-enum { ARITHMETIC_VERSION = 1 };
 
 /* ---- the dataset's tree ------------------------------------------------------------------ */
 
@@ -71,126 +70,37 @@ static int describe_base(cJSON **out, const char *path, lx_error *err)
     return *out ? LX_OK : lx_oom(err);
 }
 
-/* Names, places and remarks change nothing of the result; content stands for paths. */
-static bool is_beside_the_result(const char *flag)
+/* Why the state's run is not gone on with. */
+static int tell_difference(lx_str *note, lx_store *store, const char *id,
+                           const char *spec, lx_arena *arena, lx_error *err)
 {
-    static const char *const names[] = {"pretrained_model_name_or_path",
-                                        "vae",
-                                        "train_data_dir",
-                                        "reg_data_dir",
-                                        "output_dir",
-                                        "in_json",
-                                        "base_weights",
-                                        "cache_latents_to_disk",
-                                        "latent_cache_dir",
-                                        "latents_npz",
-                                        "output_name",
-                                        "training_comment",
-                                        "config_file",
-                                        "dataset_config",
-                                        "output_config",
-                                        "logging_dir",
-                                        "log_prefix",
-                                        "log_with",
-                                        "log_tracker_name",
-                                        "log_tracker_config",
-                                        "log_config",
-                                        "tokenizer_cache_dir",
-                                        "no_metadata",
-                                        "name",
-                                        "store",
-                                        "path_map",
-                                        "path-map",
-                                        "group",
-                                        "fact",
-                                        "stop_after_steps",
-                                        "threads",
-                                        "encode_ahead",
-                                        "max_memory",
-                                        "device",
-                                        "save_every_n_epochs",
-                                        "save_every_n_steps",
-                                        "save_n_epoch_ratio",
-                                        "save_last_n_epochs",
-                                        "save_last_n_steps",
-                                        "save_last_n_epochs_state",
-                                        "save_last_n_steps_state",
-                                        "save_state",
-                                        "save_state_on_train_end",
-                                        "autosave_minutes",
-                                        "resume",
-                                        "skip_until_initial_step",
-                                        "console_log_level",
-                                        "console_log_file",
-                                        "console_log_simple",
-                                        "xformers",
-                                        "sdpa",
-                                        "mem_eff_attn",
-                                        "gradient_checkpointing",
-                                        "lowram",
-                                        "highvram",
-                                        "validate_every_n_steps",
-                                        "validate_every_n_epochs",
-                                        "max_validation_steps",
-                                        "max_data_loader_n_workers",
-                                        "persistent_data_loader_workers"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(flag, names[i]) == 0)
-            return true;
-    return strncmp(flag, "metadata_", 9) == 0 || strncmp(flag, "sample_", 7) == 0;
-}
+    lx_run_texts texts;
+    lx_run_row row;
+    char *differs;
+    int rc = *id ? lx_query_find(&row, store, id, arena, err) : LX_ENOTFOUND;
 
-/* What the spec is made of. */
-typedef struct ingredients {
-    const char *flags, *dataset; /* JSON: as resolved; the tree's root */
-    const cJSON *base, *vae;     /* vae may be NULL */
-    const cJSON *merged;         /* hashes of base_weights; NULL = none */
-    const char *resumed;         /* hash of a state of another spec; NULL = none */
-} ingredients;
-
-static int make_spec(char **out, const ingredients *of, lx_error *err)
-{
-    cJSON *root = cJSON_CreateObject(), *flags = NULL, *item, *next;
-    lx_str text = LX_STR_INIT;
-    char hex[LX_HASH_HEX + 1];
-    lx_hash hash = lx_sha256_of(of->dataset, strlen(of->dataset));
-    int rc;
-
-    if ((rc = lx_json_parse(&flags, of->flags, strlen(of->flags), err)) < 0)
-        goto done;
-    for (item = flags->child; item; item = next) {
-        next = item->next;
-        if (cJSON_IsNull(item) || is_beside_the_result(item->string))
-            cJSON_Delete(cJSON_DetachItemViaPointer(flags, item));
-    }
-    lx_hash_hex(hex, &hash);
-    cJSON_AddItemToObject(root, "flags", flags);
-    flags = NULL;
-    cJSON_AddStringToObject(root, "dataset", hex);
-    cJSON_AddStringToObject(root, "base_model", lx_json_text(of->base, "sha256"));
-    if (of->vae)
-        cJSON_AddStringToObject(root, "vae", lx_json_text(of->vae, "sha256"));
-    if (of->merged)
-        cJSON_AddItemToObject(root, "base_weights", cJSON_Duplicate(of->merged, true));
-    if (of->resumed)
-        cJSON_AddStringToObject(root, "resumed", of->resumed);
-    cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
-    if ((rc = lx_json_canonical(&text, root, err)) == LX_OK &&
-        !(*out = lx_str_detach(&text)))
-        rc = lx_oom(err);
-done:
-    lx_str_release(&text);
-    cJSON_Delete(flags);
-    cJSON_Delete(root);
-    return rc;
+    if (rc == LX_ENOTFOUND)
+        return LX_OK; /* a state from another store */
+    if (rc < 0 || (rc = lx_query_texts(&texts, store, &row, arena, err)) < 0 ||
+        !texts.spec)
+        return rc;
+    if ((rc = lx_train_spec_difference(&differs, texts.spec, spec, err)) < 0 || !differs)
+        return rc;
+    lx_str_printf(note,
+                  "the state is of run %.10s, from which this training differs in %s: it "
+                  "begins with that state and is a run of its own",
+                  row.id, differs);
+    lx_free(differs);
+    return lx_str_check(note, err);
 }
 
 /*
  * A state of this very spec changes nothing of the result: the run goes on from its run. Any other is
  * a start of its own and becomes part of the spec.
  */
-static int make_resumed_spec(char **spec, const char **parent, ingredients *of,
-                             const char *resume, lx_arena *arena, lx_error *err)
+static int make_resumed_spec(char **spec, const char **parent, lx_str *note,
+                             lx_train_spec *of, lx_store *store, const char *resume,
+                             lx_arena *arena, lx_error *err)
 {
     lx_state_facts facts;
     char hex[LX_HASH_HEX + 1];
@@ -198,7 +108,7 @@ static int make_resumed_spec(char **spec, const char **parent, ingredients *of,
     lx_str file = LX_STR_INIT;
     int rc;
 
-    if ((rc = make_spec(spec, of, err)) < 0 || !resume)
+    if ((rc = lx_train_spec_make(spec, of, err)) < 0 || !resume)
         return rc;
     if ((rc = lx_state_read(&facts, resume, arena, err)) < 0) {
         lx_within(err, "--resume");
@@ -210,13 +120,15 @@ static int make_resumed_spec(char **spec, const char **parent, ingredients *of,
         *parent = *facts.run_id ? facts.run_id : NULL;
         return LX_OK;
     }
+    if ((rc = tell_difference(note, store, facts.run_id, *spec, arena, err)) < 0)
+        return rc;
     lx_free(*spec);
     *spec = NULL;
     if ((rc = lx_state_find(&file, resume, err)) == LX_OK &&
         (rc = lx_file_hash(&hash, lx_str_text(&file), err)) == LX_OK) {
         lx_hash_hex(hex, &hash);
         of->resumed = hex;
-        rc = make_spec(spec, of, err);
+        rc = lx_train_spec_make(spec, of, err);
         of->resumed = NULL;
     }
     lx_str_release(&file);
@@ -326,11 +238,38 @@ static int describe_merged(cJSON **out, const lx_train_config *config, lx_error 
     return *out ? LX_OK : lx_oom(err);
 }
 
-int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
-                    const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err)
+/* The other files that a result depends on; the texts are in hex, [0] the LoRA it begins with, [1] the masks. */
+static int hash_files(lx_train_spec *of, char hex[2][LX_HASH_HEX + 1],
+                      const lx_train_config *config, const lx_dataset *dataset,
+                      lx_error *err)
+{
+    bool has_masks;
+    lx_hash hash;
+    int rc = config->network_weights ? lx_file_hash(&hash, config->network_weights, err)
+                                     : LX_OK;
+
+    if (rc < 0) {
+        lx_within(err, "--network_weights");
+        return rc;
+    }
+    if (config->network_weights) {
+        lx_hash_hex(hex[0], &hash);
+        of->network_weights = hex[0];
+    }
+    if ((rc = lx_train_spec_masks(&has_masks, &hash, dataset, err)) == LX_OK &&
+        has_masks) {
+        lx_hash_hex(hex[1], &hash);
+        of->masks = hex[1];
+    }
+    return rc;
+}
+
+int lx_record_begin(lx_run **out, lx_str *note, lx_store *store,
+                    const lx_train_config *config, const lx_train_flags *flags,
+                    const lx_dataset *dataset, lx_error *err)
 {
     lx_arena *arena = lx_arena_new();
-    char *tree = NULL, *spec = NULL, folder[4096];
+    char *tree = NULL, *spec = NULL, folder[4096], hex[2][LX_HASH_HEX + 1];
     cJSON *base = NULL, *vae = NULL, *merged = NULL;
     lx_str base_text = LX_STR_INIT;
     lx_run_start start = {.kind = "train",
@@ -340,20 +279,21 @@ int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config
                           .flags = flags->resolved,
                           .seed = config->seed,
                           .has_seed = true};
-    ingredients of = {.flags = flags->resolved};
+    lx_train_spec of = {.flags = flags->resolved};
     int rc = arena ? LX_OK : lx_oom(err);
 
     if (rc < 0 || (rc = lx_record_dataset(&tree, store, dataset, err)) < 0 ||
         (rc = describe_base(&base, config->pretrained_model_name_or_path, err)) < 0 ||
         (config->vae && (rc = describe_base(&vae, config->vae, err)) < 0) ||
-        (rc = describe_merged(&merged, config, err)) < 0)
+        (rc = describe_merged(&merged, config, err)) < 0 ||
+        (rc = hash_files(&of, hex, config, dataset, err)) < 0)
         goto done;
     of.merged = merged;
     of.dataset = tree;
     of.base = base;
     of.vae = vae;
-    if ((rc = make_resumed_spec(&spec, &start.parent, &of, config->resume, arena, err)) <
-        0)
+    if ((rc = make_resumed_spec(&spec, &start.parent, note, &of, store, config->resume,
+                                arena, err)) < 0)
         goto done;
     if (vae) {
         cJSON_AddItemToObject(base, "vae", vae);

@@ -1,9 +1,7 @@
 /*
  * cmd/record - what of a training goes into the store before it starts
  *
- * The spec is the canonical JSON of all that determines the result: the resolved flags without names,
- * paths and remarks, the root of the dataset's tree, the base model's hash, and the version of lx's
- * arithmetic. Its hash is the identity of the experiment.
+ * The run's texts, its dataset and its spec (cmd/train_spec), whose hash is the identity of the experiment.
  */
 #ifndef LX_CMD_RECORD_H
 #define LX_CMD_RECORD_H
@@ -11,8 +9,9 @@
 #include "cmd/train_flags.h"
 #include "store/store.h"
 
-/* The dataset must have been hashed. The run's texts need not outlive the call. */
-int lx_record_begin(lx_run **out, lx_store *store, const lx_train_config *config,
+/* The dataset must have been hashed. The run's texts need not outlive the call. note: what the user is to be told of the
+ * state that it begins with, appended. */
+int lx_record_begin(lx_run **out, lx_str *note, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err);
 
 /* KEY=VALUE, with a key. */

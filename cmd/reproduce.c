@@ -173,6 +173,8 @@ static int check_data(job *j, lx_error *err)
         rc = (text = lx_arena_strdup(j->cli->arena, problem.text)) ? LX_OK : lx_oom(err);
         if (text)
             lx_reproduce_tell_change(j, text);
+        if (rc == LX_OK && !j->is_command)
+            rc = lx_reproduce_check_files(j, NULL, err);
         goto done;
     }
     if ((rc = lx_record_dataset(&tree, j->store, d, err)) < 0)
@@ -185,6 +187,8 @@ static int check_data(job *j, lx_error *err)
             lx_arena_printf(j->cli->arena, "%zu image%s with captions", d->n_images,
                             d->n_images == 1 ? "" : "s"),
             err);
+    if (rc == LX_OK && !j->is_command)
+        rc = lx_reproduce_check_files(j, d, err);
 done:
     lx_free(tree);
     lx_dataset_free(d);
@@ -516,7 +520,7 @@ static int prepare(job *j, lx_error *err)
     if (!j->output_dir &&
         !(j->output_dir = lx_arena_printf(arena, "reproduce-%.10s", j->run.id)))
         return lx_oom(err);
-    if ((rc = lx_run_enter_folder(j->cli, j->store, &j->run, err)) < 0 ||
+    if ((rc = lx_run_enter_folder(j->cli, &j->output_dir, j->store, &j->run, err)) < 0 ||
         (rc = lx_query_texts(&j->texts, j->store, &j->run, arena, err)) < 0)
         return rc;
     j->cli->store_path = j->store_path;

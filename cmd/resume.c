@@ -8,6 +8,7 @@
 #include "cmd/run_find.h"
 #include "cmd/run_folder.h"
 #include "cmd/train_state.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
 #include "store/query.h"
 
@@ -103,6 +104,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct resume_args *args = args_;
     const char *state = args->from;
+    const bool is_here = state && lx_file_exists(state); /* else from the run's folder */
     lx_store *store = NULL;
     char store_path[PATH_MAX];
     lx_run_texts texts;
@@ -119,7 +121,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     }
     if ((rc = lx_run_find(&row, cli, store, args->words.items[0], err)) < 0 ||
         (rc = check_status(&row, err)) < 0 ||
-        (rc = lx_run_enter_folder(cli, store, &row, err)) < 0 ||
+        (rc = lx_run_enter_folder(cli, is_here ? &state : NULL, store, &row, err)) < 0 ||
         (rc = lx_query_texts(&texts, store, &row, cli->arena, err)) < 0)
         goto done;
     if (!state && (rc = find_state(&state, cli, texts.flags, &row, err)) < 0)
@@ -138,18 +140,19 @@ const lx_command lx_cmd_resume = {
     .name = "resume",
     .summary = "go on with an interrupted training",
     .usage = "RUN [-- flags of lx train ...]",
-    .help = "Takes up a training that was stopped by Ctrl-C, a closed terminal, a crash or a "
-            "power cut,\n"
-            "from the newest state that it left, and ends with the very bytes it would have "
-            "ended with.\n"
-            "Ctrl-C and a closed terminal leave a state; so does every --autosave_minutes "
-            "(10) and\n"
-            "every save under --save_state.\n"
-            "\n"
-            "Examples:\n"
-            "  lx resume hifumi\n"
-            "  lx resume 81b1e9e598 -- --threads 8\n"
-            "  lx resume hifumi --from out/hifumi-000004-state\n",
+    .help =
+        "Takes up a training that was stopped by Ctrl-C, a closed terminal, a crash or a "
+        "power cut,\n"
+        "from the newest state that it left, and ends with the very bytes it would have "
+        "ended with.\n"
+        "Ctrl-C and a closed terminal leave a state; so does every --autosave_minutes "
+        "(10) and\n"
+        "every save under --save_state.\n"
+        "\n"
+        "Examples:\n"
+        "  lx resume hifumi\n"
+        "  lx resume 81b1e9e598 -- --threads 8\n"
+        "  lx resume hifumi --from out/hifumi-000004-state\n",
     .options = options,
     .args_size = sizeof(struct resume_args),
     .computes = true,

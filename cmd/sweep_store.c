@@ -304,7 +304,7 @@ int lx_sweep_find(lx_sweep *s, const char *name, lx_error *err)
         lx_within(err, "sweep %s", name);
         return rc;
     }
-    return lx_run_enter_folder(s->cli, s->store, &row, err);
+    return lx_run_enter_folder(s->cli, NULL, s->store, &row, err);
 }
 
 /* ---- trials ------------------------------------------------------------------------------ */

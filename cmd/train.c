@@ -431,6 +431,18 @@ static int end_run(job *j, int rc, lx_error *err)
                        : lx_fail_as(err, ended, &ending);
 }
 
+static int begin_record(job *j, lx_error *err)
+{
+    lx_str note = LX_STR_INIT;
+    int rc = lx_record_begin(&j->run, &note, j->store, &j->config, &j->flags, j->dataset,
+                             err);
+
+    if (rc == LX_OK && note.len && !j->cli->is_quiet)
+        lx_message(j->cli, "note: --resume: %s\n", lx_safe(j->cli, lx_str_text(&note)));
+    lx_str_release(&note);
+    return rc;
+}
+
 static int run(lx_cli *cli, void *args, lx_error *err)
 {
     job j = {.cli = cli};
@@ -445,7 +457,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     lx_signals_install();
     if ((rc = read_data(&j, err)) < 0 ||
         (rc = lx_store_open(&j.store, cli->store_path, false, err)) < 0 ||
-        (rc = lx_record_begin(&j.run, j.store, &j.config, &j.flags, j.dataset, err)) < 0)
+        (rc = begin_record(&j, err)) < 0)
         goto done;
     rc = train_recorded(&j, err);
     lx_train_close(j.train);

@@ -22,8 +22,11 @@ static cJSON *value_json(const lx_flag *flag, const lx_flag_value *v)
     case LX_TYPE_INT:
     case LX_TYPE_SIZE:
         return cJSON_CreateNumber((double)v->whole);
-    case LX_TYPE_NUMBER:
     case LX_TYPE_SHARE:
+        if (v->number < 0) /* LX_ALL_STEPS */
+            return cJSON_CreateString("100%");
+        return cJSON_CreateNumber(v->number);
+    case LX_TYPE_NUMBER:
         return cJSON_CreateNumber(v->number);
     case LX_TYPE_NUMBERS:
         return cJSON_CreateDoubleArray(v->numbers, (int)v->words.count);
@@ -358,7 +361,9 @@ static void put_toml_value(lx_str *out, const lx_flag *flag, const lx_flag_value
         put_toml_number(out, v->number);
         break;
     case LX_TYPE_SHARE:
-        if (v->number >= 1 || v->number == 0)
+        if (v->number < 0) /* LX_ALL_STEPS */
+            put_toml_text(out, "100%");
+        else if (v->number >= 1 || v->number == 0)
             lx_str_printf(out, "%lld", (long long)v->number);
         else
             put_toml_number(out, v->number);

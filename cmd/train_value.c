@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/train_flag.h"
+#include "src/train/schedule.h"
 
 static int read_choice(const lx_flag *flag, const char *text, lx_error *err)
 {
@@ -45,6 +46,8 @@ static int read_share(double *out, const char *text, lx_error *err)
         return lx_fail(err, LX_EUSAGE,
                        "'%s' is neither a whole number, nor a share below 1, nor a percentage",
                        text);
+    if (is_percent && *out >= 1)
+        *out = LX_ALL_STEPS;
     return LX_OK;
 }
 

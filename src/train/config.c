@@ -209,7 +209,8 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
 
 bool lx_train_has_integer_alpha(const lx_train_config *c)
 {
-    return !c->network_alpha_given && !c->save_dtype_given && !c->network.is_lycoris;
+    return !c->network_alpha_given && !c->save_dtype_given && !c->network.is_lycoris &&
+           !c->dim_from_weights;
 }
 
 lx_schedule lx_train_schedule(const lx_train_config *c, int64_t total)

@@ -69,7 +69,7 @@ typedef struct lx_train_config {
     lx_optimizer_config optimizer;
     double max_grad_norm;
     lx_lr_scheduler lr_scheduler;
-    double lr_warmup_steps, lr_decay_steps; /* < 1: fraction of all steps */
+    double lr_warmup_steps, lr_decay_steps; /* < 1: fraction of all steps; LX_ALL_STEPS */
     int lr_scheduler_num_cycles;
     double lr_scheduler_power;
     int lr_scheduler_timescale;       /* inverse_sqrt; 0 = not given */

@@ -40,6 +40,11 @@ static void drop_plans(lx_latents *l)
     l->n_plans = 0;
 }
 
+void lx_latents_rest(lx_latents *l)
+{
+    drop_plans(l);
+}
+
 void lx_latents_free(lx_latents *l)
 {
     if (!l)

@@ -26,6 +26,9 @@ int lx_latents_memory(lx_plan_memory *out, lx_latents *latents, int width, int h
 /* The time that encoding one image takes; budget as lx_plan_measure's. */
 int lx_latents_time(lx_plan_timing *out, lx_latents *latents, int width, int height,
                     double budget, lx_error *err);
+/* Gives back what the plans hold, which includes parameters of the VAE: before others unload it. They are made anew when
+ * an image comes. */
+void lx_latents_rest(lx_latents *latents);
 void lx_latents_free(lx_latents *latents);
 
 /* An lx_encode_image (data/loader.h); context is the lx_latents.

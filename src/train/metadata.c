@@ -107,7 +107,7 @@ static void set_steps_or_share(lx_metadata *m, const char *key, double x)
     if (x >= 1 || x == 0)
         set_int(m, key, (int64_t)x);
     else
-        set_float(m, key, x);
+        set_float(m, key, x < 0 ? 1.0 : x); /* LX_ALL_STEPS */
 }
 
 /* Features lx does not have: the peer writes their defaults, and readers expect the keys.

@@ -6,6 +6,7 @@
 #include "src/base/file.h"
 #include "src/base/io.h"
 #include "src/base/str.h"
+#include "src/lora/hash.h"
 #include "src/lora/lora.h"
 
 int lx_output_epoch_period(const lx_output *o)
@@ -151,15 +152,41 @@ int lx_output_last(lx_output *o, int epoch, int64_t step, lx_error *err)
     return rc;
 }
 
-bool lx_output_has_last(const lx_output *o)
+/* Of a file that cannot be read it is false: it is written anew, or that says why. */
+static int holds_lora(bool *out, const char *path, const lx_output *o, lx_error *err)
+{
+    char expected[LX_HASH_HEX + 1], legacy[9], found[LX_HASH_HEX + 1];
+    lx_lora_tensors *tensors;
+    lx_hash hash;
+    int rc = lx_lora_tensors_new(&tensors, o->lora, o->config->save_dtype,
+                                 lx_train_has_integer_alpha(o->config), err);
+
+    if (rc < 0)
+        return rc;
+    rc = lx_lora_hashes(expected, legacy, tensors, NULL, 0, err);
+    lx_lora_tensors_free(tensors);
+    if (rc < 0)
+        return rc;
+    if ((*out = lx_lora_tensor_hash(&hash, path, NULL) == LX_OK)) {
+        lx_hash_hex(found, &hash);
+        *out = strcmp(expected, found) == 0;
+    }
+    return LX_OK;
+}
+
+int lx_output_has_last(bool *out, const lx_output *o, lx_error *err)
 {
     lx_str path = LX_STR_INIT;
-    bool is_there;
+    int rc;
 
     last_path(&path, o->config);
-    is_there = path.failed || lx_file_exists(lx_str_text(&path));
+    if ((rc = lx_str_check(&path, err)) == LX_OK) {
+        *out = lx_file_exists(lx_str_text(&path));
+        if (*out && strcmp(o->config->save_model_as, "safetensors") == 0)
+            rc = holds_lora(out, lx_str_text(&path), o, err);
+    }
     lx_str_release(&path);
-    return is_there;
+    return rc;
 }
 
 /* ---- states ----------------------------------------------------------------------- */

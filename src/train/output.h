@@ -39,6 +39,7 @@ int lx_output_autosave_path(lx_str *path, const lx_train_config *config, lx_erro
 
 /* The final file; also what an interrupted training leaves. */
 int lx_output_last(lx_output *output, int epoch, int64_t step, lx_error *err);
-bool lx_output_has_last(const lx_output *output); /* is a file of its name there? */
+/* Is it there, with the LoRA's present values? (.ckpt and .pt: is one of its name there?) */
+int lx_output_has_last(bool *out, const lx_output *output, lx_error *err);
 
 #endif

@@ -128,6 +128,8 @@ double lx_schedule_factor(const lx_schedule *s, int64_t k)
 
 int64_t lx_schedule_steps(double steps_or_share, int64_t total)
 {
+    if (steps_or_share < 0)
+        return total;
     if (steps_or_share < 1.0)
         return (int64_t)(steps_or_share * (double)total);
     return (int64_t)steps_or_share;

@@ -57,7 +57,9 @@ int lx_schedule_check(const lx_schedule *schedule, lx_error *err);
 
 double lx_schedule_factor(const lx_schedule *schedule, int64_t step);
 
-/* "10%", 0.1 and 100 are all understood by the parser; a value below 1 is a share of all steps. */
+/* "10%", 0.1 and 100 are all understood by the parser; a value below 1 is a share of all steps, and "100%", which 1 cannot
+ * say, is LX_ALL_STEPS. */
+#define LX_ALL_STEPS (-1.0)
 int64_t lx_schedule_steps(double steps_or_share, int64_t total);
 
 #endif

@@ -70,6 +70,7 @@ struct lx_train {
     size_t ids_capacity, weights_capacity;
 
     lx_train_progress at;
+    bool is_cut_short; /* the last epoch was, by the number of steps */
     double autosaved; /* when, by the monotonic clock */
     int64_t kept_step; /* of the newest of this training's own NAME-autosave; 0 = there is none */
 };

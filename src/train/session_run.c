@@ -66,11 +66,11 @@ static bool is_anything_due(const lx_train *t)
            lx_samples_is_due(c, false, 0, step) || is_time_to_autosave(t);
 }
 
-/* Of the LoRA that would be saved now. */
-static int validate(lx_train *t, bool is_epoch, lx_error *err)
+/* Of the LoRA that would be saved now. epoch: from 1. */
+static int validate(lx_train *t, int epoch, bool is_epoch, lx_error *err)
 {
     lx_validation_report report = {.step = t->at.step,
-                                   .epoch = (int)t->at.epoch + !is_epoch,
+                                   .epoch = epoch,
                                    .is_epoch = is_epoch,
                                    .average_loss = t->average_loss};
     int rc;
@@ -83,13 +83,23 @@ static int validate(lx_train *t, bool is_epoch, lx_error *err)
     return rc;
 }
 
+/* The pictures that are due. They end with the VAE unloaded where they were drawn; the encoder may work there as well. */
+static int draw_samples(lx_train *t, bool is_first, int epoch, lx_error *err)
+{
+    const int64_t step = is_first ? 0 : t->at.step;
+
+    if (t->latents && !t->encoder_dev &&
+        lx_samples_is_due(t->config, is_first, epoch, step))
+        lx_latents_rest(t->latents);
+    return lx_samples_draw(&t->samples, is_first, epoch, step, err);
+}
+
 /* The files and states that are due after a step. */
 static int save_step(lx_train *t, lx_error *err)
 {
     int rc = show_averages(t, true, err);
 
-    if (rc == LX_OK &&
-        (rc = lx_samples_draw(&t->samples, false, 0, t->at.step, err)) == LX_OK)
+    if (rc == LX_OK && (rc = draw_samples(t, false, 0, err)) == LX_OK)
         rc = lx_output_step(&t->output, (int)t->at.epoch, t->at.step, err);
     if (rc == LX_OK && (rc = show_averages(t, false, err)) == LX_OK)
         rc = lx_output_step_state(&t->output, t->at.step, err);
@@ -133,39 +143,49 @@ static int one_step(lx_train *t, lx_error *err)
                              : lx_train__settle(t, now, err)) < 0)
         return rc;
     if (t->validation && lx_validation_after_step(t->config, at->step) &&
-        (rc = validate(t, false, err)) < 0)
+        (rc = validate(t, (int)at->epoch + 1, false, err)) < 0)
         return rc;
     return save_step(t, err);
 }
 
-static int finish_epoch(lx_train *t, lx_error *err)
+/* What is due after an epoch, the last of which may have been cut short. */
+static int finish_epoch(lx_train *t, int epoch, lx_error *err)
 {
     int rc;
 
-    if (t->validation && lx_validation_after_epoch(t->config, (int)t->at.epoch) &&
-        (rc = validate(t, true, err)) < 0)
+    if (t->validation && lx_validation_after_epoch(t->config, epoch) &&
+        (rc = validate(t, epoch, true, err)) < 0)
         return rc;
-    if (t->observer->on_epoch &&
-        (rc = t->observer->on_epoch(t->observer->context, (int)t->at.epoch,
-                                    t->average_loss, err)) < 0)
+    if (t->observer->on_epoch && (rc = t->observer->on_epoch(t->observer->context, epoch,
+                                                             t->average_loss, err)) < 0)
         return rc;
     if ((rc = show_averages(t, true, err)) == LX_OK &&
-        (rc = lx_output_epoch(&t->output, (int)t->at.epoch, t->at.step, err)) == LX_OK &&
-        (rc = lx_samples_draw(&t->samples, false, (int)t->at.epoch, t->at.step, err)) ==
-            LX_OK)
+        (rc = lx_output_epoch(&t->output, epoch, t->at.step, err)) == LX_OK &&
+        (rc = draw_samples(t, false, epoch, err)) == LX_OK)
         rc = show_averages(t, false, err);
-    return rc < 0 ? rc : lx_output_epoch_state(&t->output, (int)t->at.epoch, err);
+    return rc < 0 ? rc : lx_output_epoch_state(&t->output, epoch, err);
 }
 
+/* A state says where the next step begins: in an epoch that was cut short, in its middle, so that more steps can follow;
+ * after an epoch whose files could not be saved, at its end, so that they are made when it goes on. */
 static int end_epoch(lx_train *t, lx_error *err)
 {
+    lx_train_progress *at = &t->at;
+    const int64_t epoch = at->epoch, batch = at->batch;
     int rc = lx_train__catch_up(t, err);
 
     if (rc < 0)
         return rc;
-    t->at.epoch++;
-    t->at.batch = 0;
-    return keep(t, finish_epoch(t, err), err);
+    t->is_cut_short = batch < at->batches;
+    if (!t->is_cut_short) {
+        at->epoch++;
+        at->batch = 0;
+    }
+    if ((rc = finish_epoch(t, (int)epoch + 1, err)) < 0) {
+        at->epoch = epoch;
+        at->batch = batch;
+    }
+    return keep(t, rc, err);
 }
 
 /* To the end of the epoch or of all steps; a wish to stop is looked at between steps. */
@@ -183,6 +203,24 @@ static int one_epoch(lx_train *t, bool *is_stopped, lx_error *err)
     return end_epoch(t, err);
 }
 
+/* Of a state of the last step the file may still be to write. */
+static int check_what_is_left(lx_train *t, lx_error *err)
+{
+    bool is_done = t->at.step > t->count.total_steps;
+    int rc;
+
+    if (t->at.step == t->count.total_steps &&
+        ((rc = show_averages(t, true, err)) < 0 ||
+         (rc = lx_output_has_last(&is_done, &t->output, err)) < 0 ||
+         (rc = show_averages(t, false, err)) < 0))
+        return rc;
+    return is_done ? lx_fail(err, LX_EUSAGE,
+                             "--resume: the state is at step %lld of %lld: nothing is "
+                             "left to train",
+                             (long long)t->at.step, (long long)t->count.total_steps)
+                   : LX_OK;
+}
+
 static int start(lx_train *t, lx_error *err)
 {
     int rc;
@@ -190,9 +228,9 @@ static int start(lx_train *t, lx_error *err)
     lx_step_zero_gradients(t->step);
     t->autosaved = lx_train__seconds();
     if (!t->config->resume) {
-        if (t->validation && (rc = validate(t, false, err)) < 0)
+        if (t->validation && (rc = validate(t, 1, false, err)) < 0)
             return rc;
-        return lx_samples_draw(&t->samples, true, 0, 0, err);
+        return draw_samples(t, true, 0, err);
     }
     if ((rc = lx_state_load(&t->output.state, t->config->resume, err)) < 0) {
         lx_within(err, "--resume");
@@ -201,13 +239,9 @@ static int start(lx_train *t, lx_error *err)
     rc = t->updater ? lx_updater_send(t->updater, err) : lx_lora_send(t->lora, err);
     if (rc < 0)
         return rc;
-    if (t->at.step > t->count.total_steps ||
-        (t->at.step == t->count.total_steps && lx_output_has_last(&t->output)))
-        return lx_fail(
-            err, LX_EUSAGE,
-            "--resume: the state is at step %lld of %lld: nothing is left to train",
-            (long long)t->at.step, (long long)t->count.total_steps);
-    return LX_OK;
+    if (t->at.n_recent)
+        t->average_loss = t->at.recent_sum / (double)t->at.n_recent;
+    return check_what_is_left(t, err);
 }
 
 /* The LoRA, which is smaller than the state that was saved before it (state_rc) and is tried where that failed. */
@@ -217,7 +251,8 @@ static int save_last(lx_train *t, int state_rc, lx_error *err)
     int rc = show_averages(t, true, &why);
 
     if (rc == LX_OK && t->at.step > 0)
-        rc = lx_output_last(&t->output, (int)t->at.epoch, t->at.step, &why);
+        rc = lx_output_last(&t->output, (int)t->at.epoch + t->is_cut_short, t->at.step,
+                            &why);
     if (state_rc == LX_OK)
         return keep(t, lx_fail_as(err, rc, &why), err);
     if (rc == LX_OK && t->at.step > 0)
@@ -249,7 +284,8 @@ int lx_train_run(lx_train *t, lx_error *err)
     bool is_stopped = false;
     int rc = start(t, err);
 
-    while (rc == LX_OK && !is_stopped && t->at.epoch < t->count.epochs)
+    while (rc == LX_OK && !is_stopped && !t->is_cut_short &&
+           t->at.epoch < t->count.epochs)
         rc = one_epoch(t, &is_stopped, err);
     if (rc < 0)
         return rc;

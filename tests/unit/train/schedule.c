@@ -110,6 +110,7 @@ static void test_train_schedule__steps_or_a_share_of_them(void **state)
     assert_int_equal(lx_schedule_steps(0.05, 1000), 50);
     assert_int_equal(lx_schedule_steps(1, 100), 1);
     assert_int_equal(lx_schedule_steps(150, 100), 150);
+    assert_int_equal(lx_schedule_steps(LX_ALL_STEPS, 100), 100);
 }
 
 int main(void)
