@@ -308,12 +308,20 @@ static void show_sweep(const job *j)
                  lx_safe(j->cli, lx_path_base(r->path)), lx_label_name(r->verdict.label),
                  gain, held, j->sweep.p[i], cosine, step);
     }
-    lx_print(
-        j->cli,
-        "best: %s - the first whose gain on %s images is not below the highest (%s)\n\n",
-        lx_safe(j->cli, lx_path_base(j->results[j->sweep.best]->path)),
-        j->sweep.is_held_out ? "held-out" : "training",
-        lx_safe(j->cli, lx_path_base(j->results[j->sweep.highest]->path)));
+    const char *best = lx_safe(j->cli, lx_path_base(j->results[j->sweep.best]->path)),
+               *images = j->sweep.is_held_out ? "held-out" : "training";
+    if (j->sweep.is_few)
+        lx_print(
+            j->cli,
+            "best: %s - the highest gain on %s images; fewer than 5 (here %zu) cannot "
+            "tell whether another file is as good\n\n",
+            best, images, j->sweep.n_images);
+    else
+        lx_print(j->cli,
+                 "best: %s - the first whose gain on %s images is not below the highest "
+                 "(%s)\n\n",
+                 best, images,
+                 lx_safe(j->cli, lx_path_base(j->results[j->sweep.highest]->path)));
 }
 
 static void show_words(const job *j)

@@ -148,12 +148,19 @@ static int answer_memorised(work *w)
         return say(w, LX_Q_MEMORISED, "not tested",
                    "give --held-out DIR: images of the same "
                    "source that were not trained on");
-    if (held->estimate.high < 0.2 * w->r->facts.gain.value && w->r->facts.gain_p <= 0.05)
+    if (!(w->r->facts.gain_p <= 0.05)) /* of which a share could be lacking */
+        return say(
+            w, LX_Q_MEMORISED, "NOT DECIDED",
+            "held-out images gain %s; that the training images gain is not certain "
+            "(p = %.2g)",
+            percent(gain, held->estimate), w->r->facts.gain_p);
+    const bool is_memorised = held->estimate.high < 0.2 * w->r->facts.gain.value;
+    if (is_memorised)
         flag(w, "MEMORISED");
     return say(w, LX_Q_MEMORISED,
-               held->estimate.high < 0.2 * w->r->facts.gain.value ? "MEMORISED"
-               : lost->p <= 0.05                                  ? "IN PART"
-                                                                  : "GENERALISES",
+               is_memorised      ? "MEMORISED"
+               : lost->p <= 0.05 ? "IN PART"
+                                 : "GENERALISES",
                "held-out images gain %s; %.0f%% of the training images' gain is lacking "
                "(p = %.2g)",
                percent(gain, held->estimate), 100 * lost->estimate.value, lost->p);

@@ -63,6 +63,11 @@ static int upload(lx_dose *d, lx_error *err)
     return lx_lora_send(d->lora, err);
 }
 
+double lx_dose_unit(double strength, double te_strength)
+{
+    return strength != 0 ? strength : te_strength;
+}
+
 int lx_dose_set(lx_dose *d, double strength, double te_strength, lx_error *err)
 {
     memcpy(d->now, d->loaded, d->lora->n_values * sizeof(float));

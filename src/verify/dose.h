@@ -21,6 +21,10 @@ typedef struct lx_dose lx_dose;
 int lx_dose_new(lx_dose **out, lx_lora *lora, lx_error *err);
 void lx_dose_free(lx_dose *dose);
 
+/* Which of the two is "the strength", that an axis shows and that a multiple of both is told by: the UNet's, unless only
+ * the text encoder's is applied. */
+double lx_dose_unit(double strength, double te_strength);
+
 /* te_strength: of the text encoder's modules. */
 int lx_dose_set(lx_dose *dose, double strength, double te_strength, lx_error *err);
 int lx_dose_scramble(lx_dose *dose, uint64_t seed, uint64_t pattern, lx_error *err);

@@ -77,14 +77,22 @@ static void put_point(lx_verify_result *r, double x, lx_estimate y)
     r->strengths[at] = (lx_verify_point){x, y};
 }
 
+static double unit_of(const work *w)
+{
+    return lx_dose_unit(w->in->strength, w->in->te_strength);
+}
+
+/* Both networks as far along as the UNet: the line from the base through what the cells ran with. */
 static int try_strength(work *w, double strength, const char *text)
 {
     const size_t n = w->in->trial->plan->n_strength_images;
+    const double share = strength / unit_of(w);
     lx_estimate y;
     lx_evidence *row;
     int rc;
 
-    if ((rc = lx_dose_set(w->in->dose, strength, strength, w->err)) < 0 ||
+    if ((rc = lx_dose_set(w->in->dose, share * w->in->strength,
+                          share * w->in->te_strength, w->err)) < 0 ||
         (rc = gains(w->x, w, n)) < 0 ||
         (rc = lx_estimate_mean(&y, w->x, n, rng_of(w, w->r->n_strengths), w->err)) < 0)
         return rc;
@@ -105,18 +113,18 @@ static int find_strengths(work *w)
 {
     static const double others[] = {0.5, 1.5, 2};
     const size_t n = w->in->trial->plan->n_strength_images;
-    const double best = w->r->best_strength;
+    const double best = w->r->best_strength, unit = unit_of(w);
     lx_estimate y;
     int rc = LX_OK;
 
     put_point(w->r, 0, (lx_estimate){0, 0, 0});
     if ((rc = lx_estimate_mean(&y, w->r->image_gain, n, rng_of(w, 100), w->err)) < 0)
         return rc;
-    put_point(w->r, w->in->strength, y);
+    put_point(w->r, unit, y);
     for (size_t i = 0; i < 3 && rc == LX_OK; i++)
-        if (others[i] != w->in->strength)
+        if (others[i] != unit)
             rc = try_strength(w, others[i], NULL);
-    if (rc == LX_OK && best > 0.05 && best < 10 && fabs(best - w->in->strength) > 0.02)
+    if (rc == LX_OK && best > 0.05 && best < 10 && fabs(best - unit) > 0.02)
         rc = try_strength(w, best,
                           "the gain when run at the best strength, to confirm it");
     return rc;

@@ -181,9 +181,10 @@ static int find_gain(work *w)
     return LX_OK;
 }
 
-/* s* and, linearised at it, its spread over images. */
+/* s* and, linearised at it, its spread over images; both in units of the dose that moved the predictions at first. */
 static int find_best_strength(work *w)
 {
+    const double unit = w->in->strength;
     double sum_moved = 0, best;
     lx_evidence *row;
     int rc;
@@ -195,9 +196,10 @@ static int find_best_strength(work *w)
     best = (w->total + sum_moved) / (2 * sum_moved);
     for (size_t i = 0; i < w->n; i++) {
         double m = moved(w->t, cell_of(w, LX_ARM_CAPTION, i, -1, 0));
-        w->x[i] = best + (w->gain[i] + m - 2 * best * m) / (2 * sum_moved / (double)w->n);
+        w->x[i] = unit * (best + (w->gain[i] + m - 2 * best * m) /
+                                     (2 * sum_moved / (double)w->n));
     }
-    w->r->best_strength = best;
+    w->r->best_strength = unit * best;
     if (!(row = lx_ledger_add(
               &w->r->ledger, "D3", "Q8", LX_MEASURED, &rc, w->err,
               "the strength at which the training images are denoised best")))

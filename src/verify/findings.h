@@ -6,8 +6,9 @@
  *
  *     G_i(c)  = l_base(c) - l_lora(c)                    gain
  *     M_i     = mean (pred_lora - pred_base)^2           movement
- *     s*      = (G + M) / 2 M                            best strength: the loss is a
- *                                                        parabola in the strength
+ *     s*      = S (G + M) / 2 M                          best strength: the loss is a
+ *                                                        parabola in the strength, of
+ *                                                        which the cells ran with S
  *     dU_i    = G_i(c) - G_i("")                         what the caption adds
  *     S_i     = G_i(c_i) - mean_j G_i(c_j)               the own over another's caption
  *     a_it    = G_i(c_i) - mean_v G_i(c_i, t replaced)   what tag t adds
@@ -29,6 +30,7 @@ typedef struct lx_findings_input {
     const int *
         candidates; /* tags to list: those swapped, those alone, then the frequent ones */
     size_t n_candidates;
+    double strength; /* that the cells ran with, lx_dose_unit */
     uint64_t seed;
     lx_arena *arena;
 } lx_findings_input;

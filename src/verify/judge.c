@@ -156,6 +156,8 @@ static int judge_on_base(lx_verify_result *r, lx_verify *v, const char *path,
                                       .subjects = &v->subjects,
                                       .candidates = v->candidates,
                                       .n_candidates = v->n_candidates,
+                                      .strength =
+                                          lx_dose_unit(o->strength, o->te_strength),
                                       .seed = o->seed,
                                       .arena = v->arena};
         const lx_extras_input more = {.trial = v->trial,

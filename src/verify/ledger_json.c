@@ -200,6 +200,8 @@ cJSON *lx_verify_json(const lx_verify *v, const lx_verify_options *options,
         cJSON *o = cJSON_AddObjectToObject(out, "sweep"), *p, *cosine, *step;
         cJSON_AddStringToObject(o, "compared_by",
                                 sweep->is_held_out ? "held_out" : "training");
+        cJSON_AddNumberToObject(o, "images", (double)sweep->n_images);
+        cJSON_AddBoolToObject(o, "too_few_images", sweep->is_few);
         add_text(o, "best", results[sweep->best]->path);
         add_text(o, "highest", results[sweep->highest]->path);
         p = cJSON_AddArrayToObject(o, "p_as_good");

@@ -332,11 +332,14 @@ static int put_sweep(writer *w, const lx_verify_result *const *results, size_t n
     lx_html_leaf(&w->h, "h2", "Which file is best", NULL);
     lx_html_open(&w->h, "p", "class", "lead", NULL);
     lx_html_textf(&w->h,
-                  "%s: the first whose gain on %s images is not below the highest. "
+                  "%s: the %s gain on %s images%s. "
                   "Cosine: of the update with the last file's; step: from the file "
                   "before, in units of the update.",
                   lx_path_base(results[sweep->best]->path),
-                  sweep->is_held_out ? "held-out" : "training");
+                  sweep->is_few ? "highest" : "first whose",
+                  sweep->is_held_out ? "held-out" : "training",
+                  sweep->is_few ? "; fewer than 5 cannot tell whether another is as good"
+                                : " is not below the highest");
     lx_html_close(&w->h);
     open_table(w, names, "tttnnnnnn");
     for (size_t i = 0; i < n; i++) {

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-enum { STREAM_SWEEP = 1 << 18 };
+enum { STREAM_SWEEP = 1 << 18, FEWEST_IMAGES = 5 };
 
 static const double *gains_of(const lx_verify_result *r, bool is_held_out, size_t *n)
 {
@@ -51,5 +51,9 @@ int lx_sweep_of(lx_sweep *out, const lx_verify_result *const *results, size_t n,
         if (out->best == n && (i == out->highest || out->p[i] > 0.05))
             out->best = i;
     }
+    out->n_images = n_images;
+    out->is_few = n_images < FEWEST_IMAGES;
+    if (out->is_few)
+        out->best = out->highest;
     return LX_OK;
 }

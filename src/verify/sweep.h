@@ -6,6 +6,8 @@
  * (which goes on rising while a LoRA memorises: the result says which was used). The best
  * is the file of the highest mean; the one to take is the first that is not significantly
  * below it (sign flips, p > 0.05): an earlier epoch that is as good is the better choice.
+ * Fewer than 5 images cannot tell any two files apart so (p is at least 2^-n): then the
+ * one to take is that of the highest mean, and the result says that it was not tested.
  */
 #ifndef LX_VERIFY_SWEEP_H
 #define LX_VERIFY_SWEEP_H
@@ -15,7 +17,9 @@
 typedef struct lx_sweep {
     bool is_held_out; /* what was compared */
     size_t highest;   /* file of the highest mean gain */
-    size_t best;      /* the first that is as good */
+    size_t best;      /* the first that is as good; the highest itself if the images are few */
+    size_t n_images;  /* compared */
+    bool is_few;      /* too few for any difference to be significant */
     double *p;        /* per file: of being as good as the highest; in the arena */
 } lx_sweep;
 

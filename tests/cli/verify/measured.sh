@@ -48,3 +48,19 @@ cmp -s threads1.json other.json && echo "the seed changes nothing"
     out/captioned.safetensors 2>err
 echo $?
 grep -c 'identifier nobody: no caption of .* has this tag' err
+
+# Strengths are strengths, whatever the cells ran with: the best one, and the text encoder's share along the axis.
+for way in '1 0' '0.5 0' '1 1' '0.5 0.5'; do
+    verify --threads 1 --images 6 --tags 0 --strength "${way% *}" --te-strength "${way#* }" --json \
+        out/captioned.safetensors >"strength ${way}.json"
+done
+point() { # the gain at that strength
+    tr -d ' \n' <"$1" | grep -o "{\"strength\":$2,\"estimate\":[^,]*" || echo "none in $1"
+}
+[ "$(point 'strength 1 0.json' 0.5)" = "$(point 'strength 0.5 0.json' 0.5)" ] || echo "the text encoder is not along"
+[ "$(point 'strength 1 1.json' 0.5)" = "$(point 'strength 0.5 0.5.json' 0.5)" ] || echo "not the same at 0.5"
+best() {
+    grep -A8 '"id": "D3"' "$1" | sed -n 's/.*"estimate": \([0-9.]*\).*/\1/p'
+}
+awk -v a="$(best 'strength 1 1.json')" -v b="$(best 'strength 0.5 0.5.json')" \
+    'BEGIN { print (a > 0 && b / a > 0.9 && b / a < 1.1) ? "one best strength" : a " and " b }'
