@@ -45,6 +45,7 @@ static const lx_option options[] = {
     LX_OPTION_END,
 };
 
+enum { MOST_CONFIG = 4 << 20 };
 enum { MOST_TAGS = 40, MOST_TRIGGERS = 6, MOST_PAIRS = 24 };
 
 typedef struct sharing {
@@ -54,7 +55,8 @@ typedef struct sharing {
     lx_collector c; /* store NULL: there is none */
     bool has_run;
     lx_report_run run;
-    const char *name; /* of the LoRA in the folder */
+    const char *name;   /* of the LoRA in the folder */
+    const char *config; /* PEFT's beside it, if that tells its alphas; or NULL */
     lx_model_hashes hashes;
     lx_card card;
 } sharing;
@@ -69,6 +71,30 @@ static const char *get(const sharing *s, const char *key)
 static const char *safe(sharing *s, const char *text)
 {
     return lx_privacy_text(s->c.privacy, text, s->cli->arena);
+}
+
+/* ---- PEFT's config ----------------------------------------------------------------- */
+
+/* The alphas of PEFT's adapters are in no tensor: without its config the file would be another LoRA. */
+static int read_config(sharing *s, const char *path, lx_error *err)
+{
+    const char *base = lx_path_base(path);
+    lx_str name = LX_STR_INIT, text = LX_STR_INIT;
+    int rc;
+
+    if (!s->x.file->config || strcmp(s->x.file->config, "adapter_config.json") != 0)
+        return LX_OK;
+    lx_str_append(&name, path, (size_t)(base - path));
+    lx_str_puts(&name, s->x.file->config);
+    if ((rc = lx_str_check(&name, err)) == LX_OK &&
+        (rc = lx_file_read(&text, lx_str_text(&name), MOST_CONFIG, err)) == LX_OK) {
+        lx_privacy_learn(s->c.privacy, text.data, text.len);
+        s->config = lx_arena_strndup(s->cli->arena, text.data, text.len);
+        rc = s->config ? LX_OK : lx_oom(err);
+    }
+    lx_str_release(&text);
+    lx_str_release(&name);
+    return rc;
 }
 
 /* ---- the run --------------------------------------------------------------------- */
@@ -341,7 +367,7 @@ static int add_findings(sharing *s, lx_error *err)
 {
     const lx_lora_summary *m = &s->x.summary;
     const lx_caption_verdict captions = m->verdict.captions;
-    lx_report_finding *list = lx_arena_calloc(s->cli->arena, 6, sizeof *list);
+    lx_report_finding *list = lx_arena_calloc(s->cli->arena, 7, sizeof *list);
     lx_arena *arena = s->cli->arena;
     size_t n = 0;
 
@@ -352,6 +378,9 @@ static int add_findings(sharing *s, lx_error *err)
                 : captions == LX_CAPTIONS_UNKNOWN ? LX_TONE_PLAIN
                                                   : LX_TONE_WARN,
                 lx_arena_printf(arena, "Captions: %s.", safe(s, m->verdict.text)));
+    if (s->config)
+        add_finding(list, &n, LX_TONE_PLAIN,
+                    "Its alphas are in adapter_config.json, which belongs beside it.");
     if (m->n_not_finite)
         add_finding(
             list, &n, LX_TONE_BAD,
@@ -451,6 +480,13 @@ static int write_lora(sharing *s, const char *path, lx_error *err)
     lx_file_unmap(&map);
     lx_str_release(&changed);
     return rc < 0 ? rc : lx_model_hashes_of(&s->hashes, out, err);
+}
+
+static int write_config(sharing *s, lx_error *err)
+{
+    const char *text = safe(s, s->config);
+
+    return text ? write_into(s, "adapter_config.json", text, strlen(text), err) : LX_OK;
 }
 
 /* The last ones: those of the finished LoRA. */
@@ -629,14 +665,16 @@ static int share(sharing *s, const char *path, lx_error *err)
     if (!s->name)
         return lx_oom(err);
     learn_metadata(s);
+    if ((rc = read_config(s, path, err)) < 0)
+        return rc;
     if ((rc = read_run(s, path, err)) == LX_OK && lx_file_was_refused())
         rc = lx_fail(
             err, LX_EIO,
             "%s: not all that is to be said of it could be read: Input/output error",
             path);
     if (rc < 0 || (rc = make_folder(s->args->output, err)) < 0 ||
-        (rc = write_lora(s, path, err)) < 0 || (rc = describe(s, err)) < 0 ||
-        (rc = write_samples(s, err)) < 0 ||
+        (rc = write_lora(s, path, err)) < 0 || (rc = write_config(s, err)) < 0 ||
+        (rc = describe(s, err)) < 0 || (rc = write_samples(s, err)) < 0 ||
         (rc = lx_privacy_told(&s->card.scrubbed.items, &s->card.scrubbed.count,
                               s->c.privacy, s->cli->arena, err)) < 0)
         return rc;
@@ -651,7 +689,8 @@ static void tell(const sharing *s)
     lx_print(cli, "%s/\n", lx_safe(cli, s->args->output));
     lx_print(cli, "  %s  AutoV2 %s%s%s\n", lx_safe(cli, s->name), s->hashes.autov2,
              *s->hashes.autov3 ? ", AutoV3 " : "", s->hashes.autov3);
-    lx_print(cli, "  README.md, card.html, share.json\n");
+    lx_print(cli, "  README.md, card.html, share.json%s\n",
+             s->config ? ", adapter_config.json" : "");
     if (c->n_samples)
         lx_print(cli, "  samples/  %zu picture%s of run %.10s\n", c->n_samples,
                  c->n_samples == 1 ? "" : "s", s->run.id);
