@@ -260,21 +260,38 @@ static int take_files(lx_export_file **out, size_t *n, lx_export_job *job,
 
 /* ---- TensorBoard ------------------------------------------------------------------- */
 
-/* A run's folder: its name, with the id where two runs share one. */
-static void put_folder(lx_str *out, const gathered *all, size_t n, size_t at)
+/* Each run's folder: its name as one, with the id where two runs share that. In the arena.
+ */
+static int name_folders(const char ***out, lx_export_job *job, const gathered *all,
+                        lx_error *err)
 {
-    const lx_export_run *run = &all[at].run;
-    bool is_shared = false;
-    for (size_t i = 0; i < n; i++)
-        is_shared |= i != at && strcmp(all[i].run.name, run->name) == 0;
-    lx_export_name(out, *run->name ? run->name : run->id);
-    if (is_shared && *run->name)
-        lx_str_printf(out, "-%.10s", run->id);
+    lx_arena *arena = job->cli->arena;
+    const char **plain = lx_arena_calloc(arena, job->n_runs, sizeof *plain),
+               **folders = lx_arena_calloc(arena, job->n_runs, sizeof *folders);
+    lx_str name = LX_STR_INIT;
+
+    for (size_t i = 0; plain && folders && i < job->n_runs; i++) {
+        const lx_export_run *run = &all[i].run;
+        lx_str_clear(&name);
+        lx_export_name(&name, *run->name ? run->name : run->id);
+        folders[i] = plain[i] = lx_arena_strdup(arena, lx_str_text(&name));
+        if (name.failed || !plain[i])
+            plain = NULL;
+    }
+    lx_str_release(&name);
+    for (size_t i = 0; plain && folders && i < job->n_runs; i++)
+        for (size_t k = 0; k < job->n_runs && folders[i] == plain[i]; k++)
+            if (k != i && strcmp(plain[k], plain[i]) == 0 &&
+                !(folders[i] =
+                      lx_arena_printf(arena, "%s-%.10s", plain[i], all[i].run.id)))
+                return lx_oom(err);
+    *out = folders;
+    return plain && folders ? LX_OK : lx_oom(err);
 }
 
 static int write_events(lx_export_job *job, const gathered *all, size_t at,
-                        const lx_tensorboard_param *params, size_t n_params,
-                        lx_error *err)
+                        const char *folder, const lx_tensorboard_param *params,
+                        size_t n_params, lx_error *err)
 {
     lx_export_file *images = NULL;
     lx_str bytes = LX_STR_INIT, path = LX_STR_INIT;
@@ -284,8 +301,7 @@ static int write_events(lx_export_job *job, const gathered *all, size_t at,
 
     if ((rc = take_files(&images, &n_images, job, &all[at], "sample", err)) < 0)
         return rc;
-    lx_str_printf(&path, "%s/", job->output);
-    put_folder(&path, all, job->n_runs, at);
+    lx_str_printf(&path, "%s/%s", job->output, folder);
     if ((rc = lx_str_check(&path, err)) == LX_OK &&
         (rc = lx_make_dirs(lx_str_text(&path), err)) == LX_OK &&
         (rc = lx_tensorboard_file(&bytes, &all[at].run, params, n_params, images,
@@ -314,6 +330,7 @@ static int tell_done(lx_export_job *job, const char *what, lx_error *err)
 int lx_export_tensorboard(lx_export_job *job, lx_error *err)
 {
     lx_tensorboard_param *params = NULL;
+    const char **folders = NULL;
     lx_export_run *runs;
     gathered *all;
     size_t n_params = 0;
@@ -322,7 +339,8 @@ int lx_export_tensorboard(lx_export_job *job, lx_error *err)
     if (!job->output)
         return lx_fail(err, LX_EUSAGE,
                        "where to? -o FOLDER, the --logdir of tensorboard");
-    if ((rc = gather(&all, job, err)) < 0)
+    if ((rc = gather(&all, job, err)) < 0 ||
+        (rc = name_folders(&folders, job, all, err)) < 0)
         return rc;
     if (!(runs = lx_arena_calloc(job->cli->arena, job->n_runs, sizeof *runs)))
         return lx_oom(err);
@@ -330,7 +348,7 @@ int lx_export_tensorboard(lx_export_job *job, lx_error *err)
         runs[i] = all[i].run;
     rc = lx_tensorboard_params(&params, &n_params, runs, job->n_runs, err);
     for (size_t i = 0; i < job->n_runs && rc == LX_OK; i++)
-        rc = write_events(job, all, i, params, n_params, err);
+        rc = write_events(job, all, i, folders[i], params, n_params, err);
     lx_free(params);
     return rc == LX_OK ? tell_done(job, ": tensorboard --logdir shows them", err) : rc;
 }

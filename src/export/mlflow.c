@@ -9,11 +9,17 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/arena.h"
 #include "src/base/file.h"
 #include "src/base/python.h"
 #include "src/base/sha256.h"
 
 enum { MOST_PARAM = 6000, MOST_TAG = 8000, MOST_KEY = 250 };
+
+/* A file that was written, and the name that it was made of. */
+typedef struct written {
+    const char *path, *name;
+} written;
 
 /* One run's folder being written. */
 typedef struct writer {
@@ -21,6 +27,9 @@ typedef struct writer {
     lx_str root; /* mlruns, absolute */
     char experiment[19], id[33];
     lx_str path; /* reused */
+    lx_arena *arena;
+    written *files;
+    size_t n_files, capacity;
 } writer;
 
 /* ---- ids --------------------------------------------------------------------------- */
@@ -106,18 +115,57 @@ static long long milliseconds(double seconds)
 
 /* ---- files ------------------------------------------------------------------------- */
 
-/* mlruns/<experiment>[/<run>]/<kind>/<key>, its folders made. */
-static int write_at(writer *w, const char *kind, const char *key, const void *data,
-                    size_t n, lx_error *err)
+static bool is_of_another(const writer *w, const char *name)
 {
+    for (size_t i = 0; i < w->n_files; i++)
+        if (strcmp(w->files[i].path, lx_str_text(&w->path)) == 0)
+            return strcmp(w->files[i].name, name) != 0;
+    return false;
+}
+
+/* Two names may become one key, as all of as many signs that are not ASCII: the second one
+ * is "key-2". A file's name keeps its ending. `from`: where the key begins. */
+static int make_unique(writer *w, size_t from, const char *name, bool is_file,
+                       lx_error *err)
+{
+    char ending[16] = "";
+    const char *ext = lx_path_ext(lx_str_text(&w->path));
+    size_t most = from + MOST_KEY - 32, stem = w->path.len;
+
+    if (is_file && strlen(ext) < sizeof ending) {
+        snprintf(ending, sizeof ending, "%s", ext);
+        stem -= strlen(ext);
+    }
+    stem = stem < most ? stem : most;
+    for (int i = 2; !w->path.failed && is_of_another(w, name); i++) {
+        w->path.len = stem;
+        lx_str_printf(&w->path, "-%d%s", i, ending);
+    }
+    if (lx_arena_grow(w->arena, &w->files, &w->capacity, w->n_files + 1,
+                      sizeof *w->files) < 0)
+        return lx_oom(err);
+    w->files[w->n_files++] = (written){lx_arena_strdup(w->arena, lx_str_text(&w->path)),
+                                       lx_arena_strdup(w->arena, name)};
+    if (!w->files[w->n_files - 1].path || !w->files[w->n_files - 1].name)
+        return lx_oom(err);
+    return lx_str_check(&w->path, err);
+}
+
+/* mlruns/<experiment>[/<run>]/<kind>/<key>, its folders made. name: what the key is of. */
+static int write_at(writer *w, const char *kind, const char *key, const char *name,
+                    const void *data, size_t n, lx_error *err)
+{
+    size_t from;
     char *slash;
     int rc;
 
     lx_str_clear(&w->path);
     lx_str_printf(&w->path, "%s/%s/%s/%s/", lx_str_text(&w->root), w->experiment, w->id,
                   kind);
+    from = w->path.len;
     put_key(&w->path, key);
-    if ((rc = lx_str_check(&w->path, err)) < 0)
+    if ((rc = lx_str_check(&w->path, err)) < 0 ||
+        (rc = make_unique(w, from, name, key != name, err)) < 0)
         return rc;
     slash = strrchr(w->path.data, '/');
     *slash = '\0';
@@ -133,7 +181,7 @@ static int write_text(writer *w, const char *kind, const char *key, const char *
     if (n > most)
         for (n = most; n && ((unsigned char)text[n] & 0xC0) == 0x80; n--) {
         }
-    return write_at(w, kind, key, text, n, err);
+    return write_at(w, kind, key, key, text, n, err);
 }
 
 static int write_meta(const char *folder, const char *text, size_t n, lx_error *err)
@@ -252,7 +300,8 @@ static int write_metric(writer *w, const lx_export_curve *c, lx_error *err)
     }
     if ((rc = lx_str_check(&text, err)) == LX_OK &&
         (rc = lx_str_check(&key, err)) == LX_OK && c->n)
-        rc = write_at(w, "metrics", lx_str_text(&key), lx_str_text(&text), text.len, err);
+        rc = write_at(w, "metrics", lx_str_text(&key), lx_str_text(&key),
+                      lx_str_text(&text), text.len, err);
     lx_str_release(&text);
     lx_str_release(&key);
     return rc;
@@ -291,13 +340,17 @@ static int write_tags(writer *w, lx_error *err)
 
 static int write_artifact(writer *w, const lx_export_file *file, lx_error *err)
 {
-    lx_str name = LX_STR_INIT;
+    lx_str key = LX_STR_INIT, name = LX_STR_INIT;
     int rc;
-    lx_export_name(&name, file->role);
-    lx_str_putc(&name, '/');
-    lx_export_name(&name, file->name);
-    if ((rc = lx_str_check(&name, err)) == LX_OK)
-        rc = write_at(w, "artifacts", lx_str_text(&name), file->data, file->n, err);
+    lx_export_name(&key, file->role);
+    lx_str_putc(&key, '/');
+    lx_export_name(&key, file->name);
+    lx_str_printf(&name, "%s/%s", file->role, file->name);
+    if ((rc = lx_str_check(&key, err)) == LX_OK &&
+        (rc = lx_str_check(&name, err)) == LX_OK)
+        rc = write_at(w, "artifacts", lx_str_text(&key), lx_str_text(&name), file->data,
+                      file->n, err);
+    lx_str_release(&key);
     lx_str_release(&name);
     return rc;
 }
@@ -327,9 +380,9 @@ static int write_run(writer *w, const lx_export_file *files, size_t n_files,
 int lx_mlflow_write(const char *folder, const lx_export_run *run,
                     const lx_export_file *files, size_t n_files, lx_error *err)
 {
-    writer w = {.run = run};
+    writer w = {.run = run, .arena = lx_arena_new()};
     char *absolute = NULL;
-    int rc = lx_make_dirs(folder, err);
+    int rc = w.arena ? lx_make_dirs(folder, err) : lx_oom(err);
 
     if (rc == LX_OK && !(absolute = realpath(folder, NULL)))
         rc = lx_fail_errno(err, errno, "%s", folder);
@@ -338,6 +391,7 @@ int lx_mlflow_write(const char *folder, const lx_export_run *run,
         rc = write_run(&w, files, n_files, err);
     }
     free(absolute);
+    lx_arena_free(w.arena);
     lx_str_release(&w.root);
     lx_str_release(&w.path);
     return rc;

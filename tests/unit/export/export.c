@@ -209,6 +209,48 @@ static void test_export_mlflow__a_curve_that_is_a_folder_gets_another_name(void 
     assert_int_equal(system(command), 0);
 }
 
+/* Keys of other alphabets, and long ones, lose what tells them apart. */
+static void test_export_mlflow__no_key_takes_the_place_of_another(void **state)
+{
+    char a[300], b[300], folder[] = "/tmp/lx-mlflow-XXXXXX", command[80];
+    const lx_export_flag flags[] = {
+        {"\xE8\x89\xAF\xE3\x81\x84", "good", (double)NAN, false},
+        {"\xE6\x82\xAA\xE3\x81\x84", "bad", (double)NAN, false},
+        {"\xE6\x9A\x97\xE3\x81\x84", "dark", (double)NAN, false},
+        {a, "a", (double)NAN, false},
+        {b, "b", (double)NAN, false}};
+    const lx_export_pair tags[] = {{"f(x)", "round"}, {"f[x]", "square"}};
+    const lx_export_file files[] = {{"sample", "\xC3\xA9.png", 1, (char[]){"e"}, 1},
+                                    {"sample", "\xC3\xA8.png", 1, (char[]){"g"}, 1}};
+    lx_export_run run = plain_run();
+    lx_error err = {0};
+
+    (void)state;
+    memset(a, 'k', sizeof a);
+    memset(b, 'k', sizeof b);
+    a[299] = b[299] = '\0';
+    b[298] = 'l';
+    assert_non_null(mkdtemp(folder));
+    run.flags = flags;
+    run.n_flags = 5;
+    run.tags = tags;
+    run.n_tags = 2;
+    for (int twice = 0; twice < 2; twice++)
+        if (lx_mlflow_write(folder, &run, files, 2, &err) < 0)
+            fail_msg("%s", err.text);
+    assert_file(folder, "*/*/params/______", "good");
+    assert_file(folder, "*/*/params/______-2", "bad");
+    assert_file(folder, "*/*/params/______-3", "dark");
+    assert_file(folder, "*/*/params/kk*[!2]", "a");
+    assert_file(folder, "*/*/params/kk*-2", "b");
+    assert_file(folder, "*/*/tags/f_x_", "round");
+    assert_file(folder, "*/*/tags/f_x_-2", "square");
+    assert_file(folder, "*/*/artifacts/sample/__.png", "e");
+    assert_file(folder, "*/*/artifacts/sample/__-2.png", "g");
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- tables ------------------------------------------------------------------------ */
 
 static void test_export_csv__is_exact_and_acts_nowhere(void **state)
@@ -255,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_export_tensorboard__the_bytes_are_those_that_were_tried),
         cmocka_unit_test(test_export_tensorboard__reads_back),
         cmocka_unit_test(test_export_mlflow__a_curve_that_is_a_folder_gets_another_name),
+        cmocka_unit_test(test_export_mlflow__no_key_takes_the_place_of_another),
         cmocka_unit_test(test_export_csv__is_exact_and_acts_nowhere),
         cmocka_unit_test(test_export_name__stays_inside_its_folder),
         cmocka_unit_test(test_export_tensorboard__memory_failures_are_told), /* the last: what failed once is remembered */
