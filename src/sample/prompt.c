@@ -174,7 +174,7 @@ enum { MAX_NESTING = 64 };
 typedef struct scheduler {
     const char *text;
     const size_t *match; /* of '[': where its ']' is, or the text's length */
-    int step, n_steps;
+    int step, n_steps;   /* step: from 1 */
     lx_str out;
 } scheduler;
 
@@ -270,7 +270,7 @@ static void expand_brackets(scheduler *s, size_t from, size_t to, int depth)
     double when;
 
     if (in.bars > 0) {
-        size_t turn = (size_t)((s->step > 1 ? s->step : 1) - 1) % (in.bars + 1);
+        size_t turn = (size_t)(s->step - 1) % (in.bars + 1);
         in = look_inside(s, from, to, turn);
         expand(s, in.bar, in.bar_end, depth);
     } else if (in.n_colons > 0 && read_when(&when, s, in.last + 1, to)) {
@@ -308,7 +308,11 @@ int lx_prompt_at_step(const char **out, lx_arena *arena, const char *text, int s
                       int n_steps, lx_error *err)
 {
     const size_t n = strlen(text);
-    scheduler s = {.text = text, .step = step, .n_steps = n_steps, .out = LX_STR_INIT};
+    /* What ends before step 1 never holds, and the first of [a|b] holds in both: as in the web UI. */
+    scheduler s = {.text = text,
+                   .step = step > 1 ? step : 1,
+                   .n_steps = n_steps,
+                   .out = LX_STR_INIT};
     size_t *match;
     int rc;
 

@@ -5,7 +5,7 @@
  *     <lora:NAME:0.8:0.6>                      text encoder, UNet
  *     <lora:NAME:te=0.8:unet=0.6:lbw=OUTALL>   lbw: src/sample/lora_stack.h
  *     [from:to:0.5]  [to:5]  [from::5]         another text from a share of the steps, or
- *                                              from a step, on
+ *                                              from a step, on; from 0: at once
  *     [a|b]                                    by turns
  *     BREAK                                    begin the next chunk of 75 tokens here
  *     (more:1.2) [less] \( \)                  src/text/prompt.h
@@ -16,8 +16,8 @@
  * after a comma, moves what follows the comma to the next one; the peer's way
  * (sd-scripts' sample images) fills up to three chunks straight and drops the rest.
  *
- * Source: AUTOMATIC1111's web UI, "Features" in its wiki; [a:b:5] holds through step 5
- * counted from 0, as there. sd-scripts library/custom_train_functions.py. Goldens:
+ * Source: AUTOMATIC1111's web UI, "Features" in its wiki and modules/prompt_parser.py;
+ * [a:b:5] holds through step 5 counted from 0, as there. sd-scripts library/custom_train_functions.py. Goldens:
  * text/weighted.
  */
 #ifndef LX_SAMPLE_PROMPT_H
