@@ -108,7 +108,7 @@ static int encode_side(job *j, int side, const char *text, int n_chunks, lx_erro
     return rc;
 }
 
-/* The contexts that hold at a step. */
+/* The contexts that hold at a step. DDIM may take more steps than were asked for. */
 static int prepare_contexts(job *j, int step, lx_error *err)
 {
     const int n_sides = j->is_guided ? N_SIDES : 1;
@@ -116,6 +116,8 @@ static int prepare_contexts(job *j, int step, lx_error *err)
 
     if (j->given)
         return LX_OK;
+    if (step > j->settings->steps)
+        step = j->settings->steps;
     for (int side = 0; side < n_sides; side++)
         if (j->sides[side].text != j->texts[side][step] &&
             (rc = encode_side(j, side, j->texts[side][step], 0, err)) < 0)

@@ -143,15 +143,17 @@ const char *lx_sampler_names(bool is_peer)
 int lx_sampler_sigmas(float *out, int *n_sigmas, const lx_sampler *sampler,
                       const lx_sigma_table *table, int n_steps, lx_error *err)
 {
-    int n = n_steps + (sampler->skips_one ? 1 : 0), rc;
+    int n, rc;
 
     if (n_steps > LX_MAX_STEPS - 1)
         return lx_fail(err, LX_EUSAGE, "%d steps: 1 to %d are possible", n_steps,
                        LX_MAX_STEPS - 1);
     if (sampler->method == LX_METHOD_PNDM && n_steps < 4)
         return lx_fail(err, LX_EUSAGE, "PNDM needs at least 4 steps");
-    if ((rc = lx_sigma_schedule(out, table, sampler->schedule, n, err)) < 0)
+    if ((rc = lx_sigma_schedule(out, n_sigmas, table, sampler->schedule,
+                                n_steps + (sampler->skips_one ? 1 : 0), err)) < 0)
         return rc;
+    n = *n_sigmas - 1;
     if (sampler->skips_one) {
         out[n - 1] = out[n];
         n--;

@@ -70,8 +70,23 @@ static double ramp(int i, int n)
     return n < 2 ? 1.0 : 1.0 - (double)i / (double)(n - 1);
 }
 
-int lx_sigma_schedule(float *out, const lx_sigma_table *table, lx_sigma_kind kind, int n,
-                      lx_error *err)
+/* As many levels as there are, which may be more than n. */
+static int ddim_levels(float *out, const lx_sigma_table *table, int n)
+{
+    const int width = LX_SIGMAS / n, n_levels = (LX_SIGMAS + width - 1) / width;
+
+    for (int i = 0; i < n_levels; i++) {
+        const int t = 1 + (n_levels - 1 - i) * width;
+        out[i] = table->sigmas[t < LX_SIGMAS ? t : LX_SIGMAS - 1];
+    }
+    if (n_levels > n)
+        return n_levels;
+    out[n_levels] = table->sigmas[0];
+    return n_levels + 1;
+}
+
+int lx_sigma_schedule(float *out, int *n_sigmas, const lx_sigma_table *table,
+                      lx_sigma_kind kind, int n, lx_error *err)
 {
     const double least = (double)table->sigmas[0],
                  most = (double)table->sigmas[LX_SIGMAS - 1];
@@ -79,6 +94,10 @@ int lx_sigma_schedule(float *out, const lx_sigma_table *table, lx_sigma_kind kin
 
     if (n < 1 || n > LX_MAX_STEPS)
         return lx_fail(err, LX_EUSAGE, "%d steps: 1 to %d are possible", n, LX_MAX_STEPS);
+    if (kind == LX_SIGMA_DDIM) {
+        *n_sigmas = ddim_levels(out, table, n);
+        return LX_OK;
+    }
     for (int i = 0; i < n; i++) {
         double down = ramp(i, n);
 
@@ -91,11 +110,6 @@ int lx_sigma_schedule(float *out, const lx_sigma_table *table, lx_sigma_kind kin
         case LX_SIGMA_EXPONENTIAL:
             out[i] = (float)exp(log(least) + down * (log(most) - log(least)));
             break;
-        case LX_SIGMA_DDIM: {
-            int t = 1 + (n - 1 - i) * (LX_SIGMAS / n);
-            out[i] = table->sigmas[t < LX_SIGMAS ? t : LX_SIGMAS - 1];
-            break;
-        }
         case LX_SIGMA_LEADING:
             out[i] = table->sigmas[(n - 1 - i) * (LX_SIGMAS / n)];
             break;
@@ -106,11 +120,13 @@ int lx_sigma_schedule(float *out, const lx_sigma_table *table, lx_sigma_kind kin
             out[i] = table->sigmas[(int)nearbyint((LX_SIGMAS - 1) * ramp(i, n + 1))];
             break;
         case LX_SIGMA_NORMAL:
+        case LX_SIGMA_DDIM: /* above */
         case LX_SIGMA_KIND_COUNT:
             out[i] = lx_sigma_at(table, (LX_SIGMAS - 1) * down);
             break;
         }
     }
-    out[n] = kind == LX_SIGMA_DDIM ? table->sigmas[0] : 0;
+    out[n] = 0;
+    *n_sigmas = n + 1;
     return LX_OK;
 }

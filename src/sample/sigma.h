@@ -11,15 +11,17 @@
  *     normal       t = linspace(999, 0, n), then 0 (web UI's "Normal" and "Automatic")
  *     karras       (max^(1/7) + i/(n-1) (min^(1/7) - max^(1/7)))^7, then 0
  *     exponential  exp(linspace(log max, log min, n)), then 0
- *     ddim         t = 1 + i (1000 / n), descending; ends at sigma_0 and not at 0 (web UI's
- *                  DDIM)
+ *     ddim         t = 1 + i (1000 / n), all of them below 1000, descending (web UI's DDIM).
+ *                  Where n divides 1000 they are n, and it ends at sigma_0; else they are
+ *                  more, and it ends at the last, sigma_1, as the web UI does since 1.6
  *     leading      t = i (1000 / n), descending; ends at 0 (sd-scripts' DDIM and PNDM)
  *     linspace     normal, but sigma itself interpolated (diffusers' Euler, Heun, DPM2, LMS)
  *     midpoints    t = round(linspace(999, 0, n + 1)) without its last, then 0 (diffusers'
  *                  DPM-Solver and UniPC)
  *
  * Sources: Karras et al. 2022, arXiv:2206.00364, section 3 and equation 5; k-diffusion
- * external.py and sampling.py; diffusers 0.32 schedulers. Goldens: sample/.
+ * external.py and sampling.py; diffusers 0.32 schedulers; latent-diffusion's
+ * make_ddim_timesteps and the web UI's get_timesteps. Goldens: sample/.
  */
 #ifndef LX_SAMPLE_SIGMA_H
 #define LX_SAMPLE_SIGMA_H
@@ -55,8 +57,9 @@ typedef enum lx_sigma_kind {
 /* "Karras", as infotexts write it; "" for normal. */
 const char *lx_sigma_kind_name(lx_sigma_kind kind);
 
-/* out[n_steps + 1], descending. LX_EUSAGE unless 1 <= n_steps <= LX_MAX_STEPS. */
-int lx_sigma_schedule(float *out, const lx_sigma_table *table, lx_sigma_kind kind,
-                      int n_steps, lx_error *err);
+/* *n_sigmas levels, descending: n_steps + 1, of ddim perhaps more. out has room for
+ * LX_MAX_STEPS + 1. LX_EUSAGE unless 1 <= n_steps <= LX_MAX_STEPS. */
+int lx_sigma_schedule(float *out, int *n_sigmas, const lx_sigma_table *table,
+                      lx_sigma_kind kind, int n_steps, lx_error *err);
 
 #endif

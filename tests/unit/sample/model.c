@@ -549,11 +549,13 @@ static void test_sample_model__levels_of_k_diffusion(void **state)
     lx_sigma_table_init(&table, false);
     for (size_t i = 0; i < 4; i++) {
         float got[LX_MAX_STEPS + 1];
+        int n_got;
         size_t n;
         float *want = lx_golden_f32(&n, golden, "karras.%d", counts[i]);
         lx_error err = {0};
-        lx_assert_ok(lx_sigma_schedule(got, &table, LX_SIGMA_KARRAS, counts[i], &err),
-                     &err);
+        lx_assert_ok(
+            lx_sigma_schedule(got, &n_got, &table, LX_SIGMA_KARRAS, counts[i], &err),
+            &err);
         lx_assert_close("karras", got, want, n, 1e-6);
         free(want);
     }

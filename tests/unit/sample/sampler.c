@@ -220,10 +220,40 @@ static void test_sample_sampler__levels_descend_for_every_sampler(void **state)
             }
             lx_assert_ok(rc, &err);
             assert_int_equal(n, counts[k] + 1);
-            for (int i = 1; i < n; i++)
-                assert_true(sigmas[i] < sigmas[i - 1] ||
-                            sampler.method == LX_METHOD_PNDM);
+            for (int i = 1; i < n; i++) /* DDIM's t = 1000 is 999, too */
+                assert_true(
+                    sigmas[i] < sigmas[i - 1] || sampler.method == LX_METHOD_PNDM ||
+                    (sampler.method == LX_METHOD_DDIM && counts[k] == 999 && i == 1));
         }
+}
+
+/* The web UI's range(0, 1000, 1000 // steps) + 1 from its end: as many as that are. */
+static void test_sample_sampler__ddim_begins_at_the_top(void **state)
+{
+    static const struct {
+        int n_steps, n_taken, first, second, last, end;
+    } cases[] = {{20, 20, 951, 901, 1, 0},  {30, 30, 991, 958, 34, 1},
+                 {28, 28, 981, 946, 36, 1}, {60, 62, 993, 977, 17, 1},
+                 {9, 9, 999, 889, 112, 1},  {1, 1, 1, 0, 1, 0}};
+    lx_sigma_table table;
+    lx_sampler sampler;
+    lx_error err = {0};
+
+    lx_sigma_table_init(&table, false);
+    lx_assert_ok(lx_sampler_find(&sampler, "DDIM", false, &err), &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float sigmas[LX_MAX_STEPS + 2];
+        int n;
+
+        lx_assert_ok(
+            lx_sampler_sigmas(sigmas, &n, &sampler, &table, cases[i].n_steps, &err),
+            &err);
+        assert_int_equal(n, cases[i].n_taken + 1);
+        assert_true(sigmas[0] == table.sigmas[cases[i].first]);
+        assert_true(sigmas[1] == table.sigmas[cases[i].second]);
+        assert_true(sigmas[n - 2] == table.sigmas[cases[i].last]);
+        assert_true(sigmas[n - 1] == table.sigmas[cases[i].end]);
+    }
 }
 
 int main(void)
@@ -233,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_sample_sampler__ddim_of_the_peer_clips),
         cmocka_unit_test(test_sample_sampler__names_people_write),
         cmocka_unit_test(test_sample_sampler__levels_descend_for_every_sampler),
+        cmocka_unit_test(test_sample_sampler__ddim_begins_at_the_top),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
