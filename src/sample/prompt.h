@@ -45,8 +45,8 @@ int lx_prompt_take_tags(const char **text, lx_lora_tag **tags, size_t *n_tags,
 /* LX_EUNSUPPORTED when the prompt has AND. */
 int lx_prompt_check(const char *text, lx_error *err);
 
-/* The text that holds at a step (from 0) of n_steps. Nesting beyond 64 brackets is left
- * as it is. */
+/* The text that holds at a step (from 0) of n_steps; of a sampler that asks twice a step,
+ * at a question of twice as many. Nesting beyond 64 brackets is left as it is. */
 int lx_prompt_at_step(const char **out, lx_arena *arena, const char *text, int step,
                       int n_steps, lx_error *err);
 

@@ -28,7 +28,10 @@ typedef struct job {
     size_t cells; /* of one picture: 4 h w */
     bool is_guided;
 
-    const char **texts[N_SIDES]; /* by step */
+    /* By step; of a sampler that asks twice a step, by question. [n_texts + 1] */
+    const char **texts[N_SIDES];
+    int n_texts, n_asked;
+    bool asks_twice;
     context sides[N_SIDES];
     float *x_in, *eps; /* [2n, 4, h, w] */
     size_t n_cut;
@@ -64,16 +67,16 @@ int lx_sample_check(const lx_sample_settings *s, lx_error *err)
 /* The text of every step; the same pointer while it does not change. */
 static int schedule_text(job *j, int side, const char *text, lx_error *err)
 {
-    const int n_steps = j->settings->steps;
-    const char **texts = lx_arena_calloc(j->arena, (size_t)n_steps + 1, sizeof *texts);
+    const int n = j->n_texts;
+    const char **texts = lx_arena_calloc(j->arena, (size_t)n + 1, sizeof *texts);
     int rc;
 
     if (!texts)
         return lx_oom(err);
-    for (int i = 0; i < n_steps + 1; i++) {
+    for (int i = 0; i < n + 1; i++) {
         if (j->settings->is_peer)
             texts[i] = text;
-        else if ((rc = lx_prompt_at_step(&texts[i], j->arena, text, i, n_steps, err)) < 0)
+        else if ((rc = lx_prompt_at_step(&texts[i], j->arena, text, i, n, err)) < 0)
             return rc;
         if (i > 0 && strcmp(texts[i], texts[i - 1]) == 0)
             texts[i] = texts[i - 1];
@@ -116,8 +119,10 @@ static int prepare_contexts(job *j, int step, lx_error *err)
 
     if (j->given)
         return LX_OK;
-    if (step > j->settings->steps)
-        step = j->settings->steps;
+    if (j->asks_twice)
+        step = j->n_asked++;
+    if (step > j->n_texts)
+        step = j->n_texts;
     for (int side = 0; side < n_sides; side++)
         if (j->sides[side].text != j->texts[side][step] &&
             (rc = encode_side(j, side, j->texts[side][step], 0, err)) < 0)
@@ -318,6 +323,8 @@ int lx_sample_run(float *latents, const lx_sample_settings *s, const uint64_t *s
     j.cells = 4 * (size_t)(j.h * j.w);
     if ((rc = lx_sample_check(s, err)) < 0)
         return rc;
+    j.asks_twice = lx_sampler_asks_twice(&s->sampler);
+    j.n_texts = s->steps * (j.asks_twice ? 2 : 1);
     if ((rc = open_job(&j, err)) < 0 ||
         (!s->is_peer && (rc = lx_prompt_check(s->prompt, err)) < 0) ||
         (rc = schedule_text(&j, COND, s->prompt, err)) < 0 ||

@@ -71,6 +71,9 @@ const char *lx_sampler_text(char text[LX_SAMPLER_NAME], const lx_sampler *sample
 /* Every name, comma-separated. */
 const char *lx_sampler_names(bool is_peer);
 
+/* Does it ask the denoiser twice a step, but for the last? */
+bool lx_sampler_asks_twice(const lx_sampler *sampler);
+
 /* The levels of n_steps: *n_sigmas of them, the steps taken and one more. out has room
  * for LX_MAX_STEPS + 2. */
 int lx_sampler_sigmas(float *out, int *n_sigmas, const lx_sampler *sampler,

@@ -140,6 +140,20 @@ const char *lx_sampler_names(bool is_peer)
                  "PNDM";
 }
 
+bool lx_sampler_asks_twice(const lx_sampler *sampler)
+{
+    switch (sampler->method) {
+    case LX_METHOD_HEUN:
+    case LX_METHOD_DPM2:
+    case LX_METHOD_DPM2_A:
+    case LX_METHOD_DPMPP_2S_A:
+    case LX_METHOD_DPMPP_SDE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int lx_sampler_sigmas(float *out, int *n_sigmas, const lx_sampler *sampler,
                       const lx_sigma_table *table, int n_steps, lx_error *err)
 {

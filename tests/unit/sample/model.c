@@ -562,6 +562,50 @@ static void test_sample_model__levels_of_k_diffusion(void **state)
     lx_tensor_file_close(golden);
 }
 
+/* latents [4, 8, 8] of two steps of a sampler under a prompt. */
+static void draw_by(float *latents, fixture *f, const char *sampler, const char *prompt)
+{
+    const uint64_t seed = 3;
+    lx_sample_settings settings = {.prompt = prompt,
+                                   .width = 64,
+                                   .height = 64,
+                                   .steps = 2,
+                                   .clip_skip = 1,
+                                   .cfg = 5};
+    lx_error err = {0};
+
+    lx_assert_ok(lx_sampler_find(&settings.sampler, sampler, false, &err), &err);
+    lx_assert_ok(lx_sample_run(latents, &settings, &seed, 1, f->pipeline, f->tokenizer,
+                               NULL, NULL, &err),
+                 &err);
+}
+
+/* Heun asks at 0 and 1 in its first of two steps and at 2 in the last; Euler at 0 and 1. */
+static void test_sample_model__texts_change_by_question(void **state)
+{
+    static const struct {
+        const char *sampler, *prompt;
+        bool is_a, is_b; /* throughout */
+    } cases[] = {{"Euler", "[1girl:halo:1]", true, false},
+                 {"Euler", "[1girl:halo:0]", false, true},
+                 {"Heun", "[1girl:halo:1]", false, false},
+                 {"Heun", "[1girl:halo:2]", true, false},
+                 {"Heun", "[1girl:halo:0.5]", true, false},
+                 {"Heun", "[1girl:halo:0.2]", false, true}};
+    float got[4 * 64], a[4 * 64], b[4 * 64];
+    fixture f;
+
+    open_fixture(&f, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        draw_by(got, &f, cases[i].sampler, cases[i].prompt);
+        draw_by(a, &f, cases[i].sampler, "1girl");
+        draw_by(b, &f, cases[i].sampler, "halo");
+        assert_true((memcmp(got, a, sizeof got) == 0) == cases[i].is_a);
+        assert_true((memcmp(got, b, sizeof got) == 0) == cases[i].is_b);
+    }
+    close_fixture(&f);
+}
+
 /* Two strengths at once, and the file that `lx merge` makes of them. */
 static void test_sample_model__merged_file_is_the_stack(void **state)
 {
@@ -755,6 +799,7 @@ int main(void)
         cmocka_unit_test(test_sample_model__batches_and_repetition),
         cmocka_unit_test(test_sample_model__pictures_of_the_peers),
         cmocka_unit_test(test_sample_model__levels_of_k_diffusion),
+        cmocka_unit_test(test_sample_model__texts_change_by_question),
         cmocka_unit_test(test_sample_model__merged_file_is_the_stack),
         cmocka_unit_test(test_sample_model__merged_checkpoint_is_the_lora_in_the_prompt),
         cmocka_unit_test(test_sample_model__weights_by_block),

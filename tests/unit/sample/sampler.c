@@ -256,6 +256,52 @@ static void test_sample_sampler__ddim_begins_at_the_top(void **state)
     }
 }
 
+/* Of every sampler: lx_sampler_asks_twice is what it does, which the texts of a prompt go by. */
+static int count_question(void *context, float *denoised, const float *x, double sigma,
+                          int step, lx_error *err)
+{
+    (void)sigma, (void)step, (void)err;
+    ++*(int *)context;
+    memset(denoised, 0, N * sizeof *x);
+    return LX_OK;
+}
+
+static int draw_nothing(void *context, float *out, double from, double to, lx_error *err)
+{
+    (void)context, (void)from, (void)to, (void)err;
+    memset(out, 0, N * sizeof *out);
+    return LX_OK;
+}
+
+static void test_sample_sampler__two_questions_a_step(void **state)
+{
+    static const struct {
+        const char *name;
+        bool asks_twice;
+    } cases[] = {{"DDIM", false},        {"Euler", false},     {"Euler a", false},
+                 {"Heun", true},         {"LMS", false},       {"DPM2", true},
+                 {"DPM2 a", true},       {"DPM++ 2S a", true}, {"DPM++ 2M", false},
+                 {"DPM++ SDE", true},    {"DPM++ 2S", false},  {"UniPC", false},
+                 {"DPM++ 2M SDE", false}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float sigmas[LX_MAX_STEPS + 2], x[N] = {0};
+        int n_asked = 0, n;
+        const lx_denoiser denoiser = {&n_asked, count_question, draw_nothing, NULL};
+        lx_sigma_table table;
+        lx_sampler sampler;
+        lx_error err = {0};
+
+        lx_sigma_table_init(&table, false);
+        lx_assert_ok(lx_sampler_find(&sampler, cases[i].name, false, &err), &err);
+        lx_assert_ok(lx_sampler_sigmas(sigmas, &n, &sampler, &table, 5, &err), &err);
+        lx_assert_ok(lx_sampler_run(&sampler, &table, sigmas, n, x, N, &denoiser, &err),
+                     &err);
+        assert_int_equal(n_asked, cases[i].asks_twice ? 9 : 5);
+        assert_true(lx_sampler_asks_twice(&sampler) == cases[i].asks_twice);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -264,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_sample_sampler__names_people_write),
         cmocka_unit_test(test_sample_sampler__levels_descend_for_every_sampler),
         cmocka_unit_test(test_sample_sampler__ddim_begins_at_the_top),
+        cmocka_unit_test(test_sample_sampler__two_questions_a_step),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
