@@ -302,7 +302,7 @@ int lx_flags_notes(lx_flags *f, lx_error *err)
             "--learning_rate is left at %g, sd-scripts' default for whole models; "
             "a LoRA usually takes 1e-4",
             c->learning_rate);
-    if (rc == 0 && !c->network_alpha_given && net->rank > 1)
+    if (rc == 0 && !c->network_alpha_given && net->rank > 1 && !c->network_weights)
         rc = lx_flags_note(
             f,
             "--network_alpha is left at 1: the LoRA is scaled by alpha / rank = "

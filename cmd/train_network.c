@@ -170,6 +170,7 @@ static int set_block_ranks(lx_lora_spec *s, const network_args *a, lx_error *err
         return within(rc, "block_dims", err);
     if (a->block_alphas && (rc = read_blocks(s->block_alpha, a->block_alphas, err)) < 0)
         return within(rc, "block_alphas", err);
+    s->has_block_alphas = a->block_alphas != NULL;
     if (a->conv_block_dims &&
         (rc = read_block_ranks(s->conv_block_rank, a->conv_block_dims, err)) < 0)
         return within(rc, "conv_block_dims", err);

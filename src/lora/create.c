@@ -5,9 +5,8 @@
 #include "src/base/rng.h"
 #include "src/lora/lycoris.h"
 
-/* The rank and alpha that the spec gives to a layer; false = no module. */
-static bool choose(int *rank, double *alpha, const lx_lora_spec *spec,
-                   const lx_lora_target *target)
+bool lx_lora__choose(int *rank, double *alpha, const lx_lora_spec *spec,
+                     const lx_lora_target *target)
 {
     const bool has_part =
         target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder;
@@ -34,18 +33,17 @@ static int add(lx_lora *lora, const lx_lora_target *target, const lx_lora_spec *
                lx_error *err)
 {
     double alpha;
-    int rank;
+    int rank, rc;
 
-    return choose(&rank, &alpha, spec, target)
-               ? lx_lora__add(lora, target, rank, (float)alpha, err)
-               : LX_OK;
+    if (!lx_lora__choose(&rank, &alpha, spec, target))
+        return LX_OK;
+    rc = lx_lora__add(lora, target, rank, (float)alpha, err);
+    if (rc == LX_OK && spec->has_block_alphas && target->part == LX_UNET)
+        lora->modules[lora->count - 1].is_alpha_whole = false;
+    return rc;
 }
 
-/*
- * down: PyTorch's kaiming_uniform_(a = sqrt 5), which is uniform +-1/sqrt(fan in). The stream is
- * named after the module, so a module begins the same whichever others there are.
- */
-static void draw_down(float *out, const lx_lora_module *module, uint64_t seed)
+void lx_lora__draw_down(float *out, const lx_lora_module *module, uint64_t seed)
 {
     lx_rng rng = lx_rng_stream(seed, LX_RNG_INIT, 0, lx_hash_name(module->name));
     size_t n = lx_lora__size(&module->down);
@@ -62,7 +60,7 @@ static int initialise(lx_lora *lora, uint64_t seed, lx_error *err)
         lx_lora_module *m = &lora->modules[i];
 
         if (m->kind == LX_KIND_LORA)
-            draw_down(lx_lora_host_value(lora, &m->down), m, seed);
+            lx_lora__draw_down(lx_lora_host_value(lora, &m->down), m, seed);
         else
             lx_lycoris__initialise(lora, m, seed);
     }

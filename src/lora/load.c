@@ -8,6 +8,8 @@
 /* What a file holds for one target. */
 typedef struct found_module {
     const lx_tensor_view *down, *up, *alpha;
+    bool is_left_out; /* there is to be none */
+    bool is_new;      /* nothing, and yet there is to be one */
 } found_module;
 
 /* "NAME.lora_down.weight" -> the slot for it; NULL when the suffix is not one of kohya's. */
@@ -142,29 +144,100 @@ static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *vi
     return rc;
 }
 
-static int add_found(lx_lora *lora, const lx_lora_targets *targets,
-                     const found_module *found, lx_error *err)
+/* A layer that the file has and that is not trained. */
+static bool is_left_out(const lx_lora_start *start, const lx_lora_target *target)
 {
+    const lx_lora_spec *spec = start->spec;
+    double alpha;
+    int rank;
+
+    if (!(target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder))
+        return true;
+    return spec->has_block_ranks && target->part == LX_UNET &&
+           target->kind == LX_TARGET_LINEAR &&
+           !lx_lora__choose(&rank, &alpha, spec, target);
+}
+
+/* One that it has not and that is. first: a module of the file. */
+static int add_new(lx_lora *lora, found_module *found, lx_lora_start *start,
+                   const lx_lora_target *target, const found_module *first, lx_error *err)
+{
+    double alpha;
+    float first_alpha;
+    int rank, rc = LX_OK;
+
+    if (start->has_no_more || !lx_lora__choose(&rank, &alpha, start->spec, target))
+        return LX_OK;
+    if (!start->has_rank && target->kind != LX_TARGET_CONV &&
+        !start->spec->has_block_ranks) {
+        if ((rc = read_alpha(&first_alpha, first, "the first module", err)) < 0)
+            return rc;
+        rank = (int)first->down->shape[0];
+        alpha = (double)first_alpha;
+    }
+    found->is_new = true;
+    start->n_new++;
+    return lx_lora__add(lora, target, rank, (float)alpha, err);
+}
+
+/* start NULL: what the file has and nothing else. */
+static int add_found(lx_lora *lora, const lx_lora_targets *targets, found_module *found,
+                     lx_lora_start *start, lx_error *err)
+{
+    const found_module *first = NULL;
+
     for (size_t i = 0; i < targets->count; i++) {
         const lx_lora_target *target = &targets->items[i];
-        float alpha;
         int rc;
 
         if (!found[i].down && !found[i].up && !found[i].alpha)
             continue;
-        if ((rc = check_shapes(&found[i], target, err)) < 0 ||
-            (rc = read_alpha(&alpha, &found[i], target->name, err)) < 0 ||
-            (rc = lx_lora__add(lora, target, (int)found[i].down->shape[0], alpha, err)) <
-                0)
+        if ((rc = check_shapes(&found[i], target, err)) < 0)
+            return rc;
+        if (!first && target->kind != LX_TARGET_CONV)
+            first = &found[i];
+    }
+    for (size_t i = 0; i < targets->count; i++) {
+        const lx_lora_target *target = &targets->items[i];
+        float alpha;
+        int rc = LX_OK;
+
+        if (!found[i].down) {
+            if (start && first)
+                rc = add_new(lora, &found[i], start, target, first, err);
+        } else if (start && is_left_out(start, target)) {
+            found[i].is_left_out = true;
+            start->n_left_out++;
+        } else if ((rc = read_alpha(&alpha, &found[i], target->name, err)) == LX_OK) {
+            rc = lx_lora__add(lora, target, (int)found[i].down->shape[0], alpha, err);
+        }
+        if (rc < 0)
             return rc;
     }
     if (lora->count == 0)
-        return lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
+        return lx_fail(err, LX_EFORMAT,
+                       first ? "none of its modules is trained"
+                             : "no LoRA modules in it");
     return 0;
 }
 
+static int upload_new(lx_lora *lora, const lx_lora_module *module, uint64_t seed,
+                      lx_error *err)
+{
+    float *values = lx_alloc(lx_lora__size(&module->down) * sizeof *values);
+    int rc;
+
+    if (!values)
+        return lx_oom(err);
+    lx_lora__draw_down(values, module, seed);
+    rc = lx_lora__put(lora, &module->down, values, err);
+    lx_free(values);
+    return rc;
+}
+
 static int upload_found(lx_lora *lora, const lx_lora_targets *targets,
-                        const found_module *found, lx_error *err)
+                        const found_module *found, const lx_lora_start *start,
+                        lx_error *err)
 {
     size_t next = 0;
     int rc;
@@ -172,10 +245,13 @@ static int upload_found(lx_lora *lora, const lx_lora_targets *targets,
     for (size_t i = 0; i < targets->count; i++) {
         lx_lora_module *module = &lora->modules[next];
 
-        if (!found[i].down)
+        if (found[i].is_left_out || (!found[i].down && !found[i].is_new))
             continue;
-        if ((rc = upload(lora, &module->down, found[i].down, err)) < 0 ||
-            (rc = upload(lora, &module->up, found[i].up, err)) < 0)
+        if (found[i].is_new)
+            rc = upload_new(lora, module, start->seed, err);
+        else if ((rc = upload(lora, &module->down, found[i].down, err)) == LX_OK)
+            rc = upload(lora, &module->up, found[i].up, err);
+        if (rc < 0)
             return rc;
         next++;
     }
@@ -207,9 +283,22 @@ static int open_lycoris(lx_lora **out, lx_device *dev, const lx_lora_targets *ta
     return rc;
 }
 
-int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
-                 const lx_sd_config *config, const char *path, bool is_trainable,
-                 lx_error *err)
+/* Modules of LoHa and LoKr are all trained or none. */
+static int check_parts(const lx_lora *lora, const lx_lora_spec *spec, lx_error *err)
+{
+    for (size_t i = 0; i < lora->count; i++)
+        if (!(lora->modules[i].part == LX_UNET ? spec->has_unet : spec->has_text_encoder))
+            return lx_fail(err, LX_EUNSUPPORTED,
+                           "it has modules of the %s, which is not trained: those of a "
+                           "LoHa or LoKr cannot be left out",
+                           lora->modules[i].part == LX_UNET ? "UNet" : "text encoder");
+    return LX_OK;
+}
+
+/* start NULL: all of it. */
+static int open_file(lx_lora **out, lx_lora_start *start, lx_device *dev,
+                     lx_checkpoint *ckpt, const lx_sd_config *config, const char *path,
+                     bool is_trainable, lx_error *err)
 {
     const lx_lora_targets *targets;
     found_module *found;
@@ -224,7 +313,8 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
     found = opening.found;
     targets = &opening.targets;
     if ((rc = lx_tensor_file_open(&file, path, err)) == LX_OK && is_of_lycoris(file)) {
-        if ((rc = open_lycoris(&lora, dev, targets, &file, is_trainable, err)) == LX_OK) {
+        if ((rc = open_lycoris(&lora, dev, targets, &file, is_trainable, err)) == LX_OK &&
+            (!start || (rc = check_parts(lora, start->spec, err)) == LX_OK)) {
             *out = lora;
             lora = NULL;
         } else {
@@ -234,9 +324,9 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
     }
     if (rc < 0 || (rc = sort_tensors(found, targets, file, err)) < 0 ||
         (rc = lx_lora__new(&lora, dev, targets->count, err)) < 0 ||
-        (rc = add_found(lora, targets, found, err)) < 0 ||
+        (rc = add_found(lora, targets, found, start, err)) < 0 ||
         (rc = lx_lora__place(lora, is_trainable, err)) < 0 ||
-        (rc = upload_found(lora, targets, found, err)) < 0) {
+        (rc = upload_found(lora, targets, found, start, err)) < 0) {
         lx_within(err, "%s", path);
         goto done;
     }
@@ -247,4 +337,19 @@ done:
     lx_tensor_file_close(file);
     lx_lora__end(&opening);
     return rc;
+}
+
+int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
+                 const lx_sd_config *config, const char *path, bool is_trainable,
+                 lx_error *err)
+{
+    return open_file(out, NULL, dev, ckpt, config, path, is_trainable, err);
+}
+
+int lx_lora_open_on(lx_lora **out, lx_lora_start *start, lx_device *dev,
+                    lx_checkpoint *ckpt, const lx_sd_config *config, const char *path,
+                    lx_error *err)
+{
+    start->n_left_out = start->n_new = 0;
+    return open_file(out, start, dev, ckpt, config, path, true, err);
 }

@@ -30,6 +30,7 @@ typedef struct lx_lora_module {
     lx_lora_kind kind; /* LX_KIND_LORA, LX_KIND_LOHA or LX_KIND_LOKR */
     int rank;
     float alpha;
+    bool is_alpha_whole; /* the peer has it as an integer where network_alpha is (lx_lora_save) */
     union { /* f32; gradient buffers when trainable */
         struct {
             lx_param down, up; /* of a plain LoRA */
@@ -101,6 +102,7 @@ typedef struct lx_lora_spec {
     bool has_block_ranks; /* then these rule the UNet; rank 0 = no module */
     int block_rank[LX_LORA_BLOCKS], conv_block_rank[LX_LORA_BLOCKS];
     double block_alpha[LX_LORA_BLOCKS], conv_block_alpha[LX_LORA_BLOCKS];
+    bool has_block_alphas; /* they were given, and are not network_alpha's */
     bool has_block_lr;
     double block_lr[LX_LORA_BLOCKS]; /* factors of unet_lr */
     double unet_plus, text_plus;     /* LoRA+: the up's rate over the down's; 0 = off */
@@ -136,6 +138,20 @@ int lx_lora_create(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
 int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
                  const lx_sd_config *config, const char *path, bool is_trainable,
                  lx_error *err);
+/*
+ * The LoRA of a file, to be trained on by a spec: with modules of the parts and blocks that it trains alone, and with new ones
+ * (as by lx_lora_create) for layers that it trains and the file has not, unless has_no_more. Of LoHa and LoKr all modules are
+ * taken, and there must be none of a part that is not trained.
+ */
+typedef struct lx_lora_start {
+    const lx_lora_spec *spec;
+    bool has_rank;    /* the spec's rank was asked for; else new modules have that of the file's first */
+    bool has_no_more; /* sd-scripts' dim_from_weights */
+    uint64_t seed;
+    size_t n_left_out, n_new; /* of modules; set */
+} lx_lora_start;
+int lx_lora_open_on(lx_lora **out, lx_lora_start *start, lx_device *dev, lx_checkpoint *ckpt,
+                    const lx_sd_config *config, const char *path, lx_error *err);
 /*
  * From a file of any spelling and family, for sampling and verifying: what is no plain LoRA becomes one
  * that makes the same change, of the rank that it takes (LoHa: the square of its own; what is dense or
@@ -220,7 +236,8 @@ typedef struct lx_lora_tensors {
 
 /*
  * dtype: of the factors and alphas. has_integer_alpha: alphas as I64, which is what the peer writes
- * when network_alpha was left at its default (a Python int) and no save_precision casts it.
+ * when network_alpha was left at its default (a Python int) and no save_precision casts it; but for those of
+ * convolutions and blocks, which are numbers with a point there, and those that are not whole.
  */
 int lx_lora_tensors_new(lx_lora_tensors **out, const lx_lora *lora, lx_dtype dtype,
                         bool has_integer_alpha, lx_error *err);

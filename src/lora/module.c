@@ -1,5 +1,6 @@
 #include "src/lora/module.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -384,9 +385,11 @@ int lx_lora__add_kind(lx_lora *lora, const lx_lora_target *target, lx_lora_kind 
         .kind = kind,
         .rank = rank,
         .alpha = alpha,
+        .is_alpha_whole = fabsf(alpha) < 0x1p24f && alpha == floorf(alpha),
         .first = lora->n_params,
         .is_conv = w->n_dims == 4 && (w->shape[2] > 1 || w->shape[3] > 1),
     };
+    module->is_alpha_whole &= !module->is_conv;
     module->window[0] = module->is_conv ? w->shape[2] : 1;
     module->window[1] = module->is_conv ? w->shape[3] : 1;
     if (!module->name || !module->layer)

@@ -58,6 +58,14 @@ void lx_lora__end(lx_lora_opening *opening);
 int lx_lora__new(lx_lora **out, lx_device *dev, size_t capacity, lx_error *err);
 int lx_lora__add(lx_lora *lora, const lx_lora_target *target, int rank, float alpha,
                  lx_error *err);
+/* The rank and alpha that a spec of a plain LoRA gives to a layer; false = no module. */
+bool lx_lora__choose(int *rank, double *alpha, const lx_lora_spec *spec,
+                     const lx_lora_target *target);
+/*
+ * out: a new down. PyTorch's kaiming_uniform_(a = sqrt 5), which is uniform +-1/sqrt(fan in). The stream is
+ * named after the module, so a module begins the same whichever others there are.
+ */
+void lx_lora__draw_down(float *out, const lx_lora_module *module, uint64_t seed);
 /* The two matrices w1 [a, c] and w2 [b, d] of a LoKr of a layer [a*b, c*d(, kh, kw)], and which are products. */
 typedef struct lx_lokr_shape {
     int64_t a, b, c, d;

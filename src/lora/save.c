@@ -29,7 +29,7 @@ static void describe(lx_tensor_view *view, const lx_lora_module *module, int fac
 static int describe_alpha(lx_tensor_view *view, lx_lora_tensors *tensors,
                           const lx_lora_module *module, lx_dtype dtype, lx_error *err)
 {
-    int64_t whole = (int64_t)module->alpha;
+    const int64_t whole = dtype == LX_I64 ? (int64_t)module->alpha : 0;
     void *data = lx_arena_alloc(tensors->arena, sizeof(whole));
     int rc = 0;
 
@@ -111,8 +111,8 @@ static int describe_all(lx_lora_tensors *tensors, float *scratch, const lx_lora 
             n += view->n_elements;
             at = at ? at + view->bytes : NULL;
         }
-        if ((rc = describe_alpha(&tensors->views[tensors->count++], tensors,
-                                 &lora->modules[i], alpha_dtype, err)) < 0)
+        if ((rc = describe_alpha(&tensors->views[tensors->count++], tensors, m,
+                                 m->is_alpha_whole ? alpha_dtype : dtype, err)) < 0)
             return rc;
     }
     return 0;

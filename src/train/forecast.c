@@ -257,6 +257,7 @@ static int describe(lx_metadata *m, const estimating *e, lx_error *err)
         lx_metadata_set(m, "ss_vae_hash", "00000000");
         lx_metadata_set(m, "ss_new_vae_hash", digits);
     }
+    lx_metadata_of_weights(m, c, e->model.lora);
     lx_metadata_of_save(m, c, (int)e->count.epochs, e->count.total_steps,
                         1700000000.123456);
     if (c->no_metadata)

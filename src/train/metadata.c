@@ -423,6 +423,31 @@ int lx_metadata_of_training(lx_metadata *m, const lx_train_config *c,
     return m->failed ? lx_oom(err) : LX_OK;
 }
 
+void lx_metadata_of_weights(lx_metadata *m, const lx_train_config *c, const lx_lora *lora)
+{
+    const lx_lora_module *first = NULL;
+    bool is_one_rank = true, is_one_alpha = true;
+
+    for (size_t i = 0; i < lora->count; i++) {
+        const lx_lora_module *module = &lora->modules[i];
+        if (module->is_conv)
+            continue;
+        first = first ? first : module;
+        is_one_rank &= module->rank == first->rank;
+        is_one_alpha &= module->alpha == first->alpha;
+    }
+    if (!c->network_weights || !first)
+        return;
+    if (is_one_rank)
+        set_int(m, "ss_network_dim", first->rank);
+    else
+        lx_metadata_set(m, "ss_network_dim", "Dynamic");
+    if (is_one_alpha)
+        set_float(m, "ss_network_alpha", (double)first->alpha);
+    else
+        lx_metadata_set(m, "ss_network_alpha", "Dynamic");
+}
+
 double lx_metadata_time(void)
 {
     struct timespec t;

@@ -36,6 +36,10 @@ int lx_metadata_of_settings(lx_metadata *metadata, const lx_train_config *config
 int lx_metadata_of_training(lx_metadata *metadata, const lx_train_config *config,
                             const lx_dataset *dataset, const lx_step_count *steps,
                             const lx_train_identity *identity, lx_error *err);
+/* A LoRA that goes on from a file's (--network_weights) has ranks and alphas of its own: those that all its linear modules
+ * have, or "Dynamic". */
+void lx_metadata_of_weights(lx_metadata *metadata, const lx_train_config *config,
+                            const lx_lora *lora);
 /* Now, in seconds since 1970 with six decimals of which the last is not 0: written as Python does, all such times
  * have as many digits, so that the size of a file is known before it is written (lx_forecast). */
 double lx_metadata_time(void);

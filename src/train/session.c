@@ -1,6 +1,8 @@
 /* A training opened and closed, and what is asked of it. */
 #include "src/train/session_internal.h"
 
+#include <stdio.h>
+
 #include "src/base/alloc.h"
 
 static const char *algo_of(lx_lora_kind kind)
@@ -25,24 +27,60 @@ static int check_kind(const lx_train *t, lx_error *err)
     return LX_OK;
 }
 
-/* A rank that was asked for and is not the file's; --dim_from_weights asks for the file's. */
-static int check_rank(const lx_train *t, lx_error *err)
+static int check_module(const lx_lora_module *m, const lx_train_config *c, lx_error *err)
+{
+    const bool is_whole = m->kind == LX_KIND_LOKR && lx_lokr_is_whole(m);
+    const int rank =
+        m->is_conv ? c->network.conv_rank : (c->network_dim_given ? c->network.rank : 0);
+
+    if (rank && !is_whole && m->rank != rank)
+        return lx_fail(err, LX_EMISMATCH,
+                       "%s has rank %d, %s asks for %d: leave it out, or add "
+                       "--dim_from_weights",
+                       m->name, m->rank, m->is_conv ? "conv_dim" : "--network_dim", rank);
+    if (c->network_alpha_given && !c->network.is_lycoris && !m->is_conv &&
+        m->alpha != (float)(c->network.alpha != 0 ? c->network.alpha : m->rank))
+        return lx_fail(err, LX_EMISMATCH,
+                       "%s has alpha %g, --network_alpha asks for %g: leave it out, or "
+                       "add --dim_from_weights",
+                       m->name, (double)m->alpha, c->network.alpha);
+    return LX_OK;
+}
+
+/* A rank or alpha that was asked for and is not the file's; --dim_from_weights asks for the file's. */
+static int check_modules(const lx_train *t, lx_error *err)
 {
     const lx_train_config *c = t->config;
+    int rc = LX_OK;
 
-    for (size_t i = 0; i < t->lora->count && c->network_dim_given && !c->dim_from_weights;
-         i++) {
-        const lx_lora_module *m = &t->lora->modules[i];
-        const bool is_whole = m->kind == LX_KIND_LOKR && lx_lokr_is_whole(m);
-        if (!is_whole && !m->is_conv && !c->network.has_block_ranks &&
-            m->rank != c->network.rank)
-            return lx_fail(
-                err, LX_EMISMATCH,
-                "%s has rank %d, --network_dim asks for %d: leave it out, or add "
-                "--dim_from_weights",
-                m->name, m->rank, c->network.rank);
+    if (c->dim_from_weights || c->network.has_block_ranks)
+        return LX_OK;
+    for (size_t i = 0; i < t->lora->count && rc == LX_OK; i++)
+        rc = check_module(&t->lora->modules[i], c, err);
+    return rc;
+}
+
+static void tell_start(const lx_train *t, const lx_lora_start *start)
+{
+    char text[512];
+
+    if (!t->observer->on_note)
+        return;
+    if (start->n_left_out) {
+        snprintf(
+            text, sizeof text,
+            "--network_weights: %zu of its modules are of what is not trained, and are "
+            "left out",
+            start->n_left_out);
+        t->observer->on_note(t->observer->context, text);
     }
-    return LX_OK;
+    if (start->n_new) {
+        snprintf(text, sizeof text,
+                 "--network_weights: it has no modules for %zu layers that are trained; "
+                 "these begin anew (--dim_from_weights leaves them out)",
+                 start->n_new);
+        t->observer->on_note(t->observer->context, text);
+    }
 }
 
 static int merge_base(lx_train *t, lx_error *err)
@@ -62,6 +100,10 @@ static int merge_base(lx_train *t, lx_error *err)
 static int read_lora(lx_train *t, lx_error *err)
 {
     const lx_train_config *c = t->config;
+    lx_lora_start start = {.spec = &c->network,
+                           .has_rank = c->network_dim_given,
+                           .has_no_more = c->dim_from_weights || c->network.is_lycoris,
+                           .seed = c->seed};
     int rc;
 
     if (!c->network_weights) {
@@ -71,12 +113,14 @@ static int read_lora(lx_train *t, lx_error *err)
             lx_within(err, "%s", c->pretrained_model_name_or_path);
         return rc;
     }
-    rc = lx_lora_open(&t->lora, t->dev, t->checkpoint, &t->sd, c->network_weights, true,
-                      err);
+    rc = lx_lora_open_on(&t->lora, &start, t->dev, t->checkpoint, &t->sd,
+                         c->network_weights, err);
     if (rc == LX_OK && (rc = check_kind(t, err)) == LX_OK)
-        rc = check_rank(t, err);
+        rc = check_modules(t, err);
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
+    else
+        tell_start(t, &start);
     return rc;
 }
 

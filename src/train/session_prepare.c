@@ -183,6 +183,7 @@ static int prepare_output(lx_train *t, lx_error *err)
     if ((rc = lx_metadata_of_training(&t->metadata, c, t->dataset, &t->count, t->identity,
                                       err)) < 0)
         return rc;
+    lx_metadata_of_weights(&t->metadata, c, t->lora);
     t->output = (lx_output){.config = c,
                             .lora = t->lora,
                             .metadata = &t->metadata,

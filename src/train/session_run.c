@@ -153,7 +153,7 @@ static int finish_epoch(lx_train *t, int epoch, lx_error *err)
 {
     int rc;
 
-    if (t->validation && lx_validation_after_epoch(t->config, epoch) &&
+    if (t->validation && lx_validation_after_epoch(t->config, t->dataset, epoch) &&
         (rc = validate(t, epoch, true, err)) < 0)
         return rc;
     if (t->observer->on_epoch && (rc = t->observer->on_epoch(t->observer->context, epoch,

@@ -310,9 +310,9 @@ bool lx_validation_after_step(const lx_train_config *c, int64_t step)
     return c->validate_every_n_steps > 0 && step % c->validate_every_n_steps == 0;
 }
 
-bool lx_validation_after_epoch(const lx_train_config *c, int epoch)
+bool lx_validation_after_epoch(const lx_train_config *c, const lx_dataset *d, int epoch)
 {
     if (c->validate_every_n_epochs > 0)
         return epoch % c->validate_every_n_epochs == 0;
-    return c->data.validation_split > 0 || c->validate_every_n_steps == 0;
+    return d->n_held_out || c->validate_every_n_steps == 0;
 }

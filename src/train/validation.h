@@ -49,8 +49,8 @@ void lx_validation_free(lx_validation *validation);
 int lx_validation_run(lx_validation_report *out, lx_validation *validation,
                       lx_error *err);
 
-/* Is one due after this step, and after this epoch (from 1)? */
+/* Is one due after this step, and after this epoch (from 1)? Without a period in epochs after each if images are held out. */
 bool lx_validation_after_step(const lx_train_config *config, int64_t step);
-bool lx_validation_after_epoch(const lx_train_config *config, int epoch);
+bool lx_validation_after_epoch(const lx_train_config *config, const lx_dataset *dataset, int epoch);
 
 #endif
