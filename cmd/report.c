@@ -15,6 +15,7 @@
 struct report_args {
     const char *output, *format, *title;
     int64_t n_images, n_tags;
+    bool has_n_images, has_n_tags;
     bool keeps_private, is_inline, has_no_images;
     lx_words runs;
 };
@@ -25,11 +26,14 @@ static const lx_option options[] = {
     LX_TEXT(struct report_args, format, 0, "format", "FORMAT", "html, md or json"),
     LX_TEXT(struct report_args, title, 0, "title", "TEXT",
             "the heading (the names of the runs)"),
-    LX_INT(struct report_args, n_images, 0, "images", "N",
-           "at most N training images a run on the contact sheet (48)"),
+    {LX_OPTION_INT, 0, "images", "N",
+     "at most N training images a run on the contact sheet (48); 0: none",
+     offsetof(struct report_args, n_images),
+     (int)offsetof(struct report_args, has_n_images)},
     LX_FLAG(struct report_args, has_no_images, 0, "no-images",
             "no pictures at all, no samples"),
-    LX_INT(struct report_args, n_tags, 0, "tags", "N", "the N most frequent tags (60)"),
+    {LX_OPTION_INT, 0, "tags", "N", "the N most frequent tags (60); 0: none",
+     offsetof(struct report_args, n_tags), (int)offsetof(struct report_args, has_n_tags)},
     LX_FLAG(struct report_args, is_inline, 0, "inline",
             "md: pictures inside the text instead of in a folder beside it"),
     LX_FLAG(struct report_args, keeps_private, 0, "no-scrub",
@@ -135,6 +139,16 @@ static int write_report(lx_cli *cli, const lx_report *report,
     return rc;
 }
 
+static lx_report_options options_of(const struct report_args *args, format how)
+{
+    return (lx_report_options){.n_images = args->has_no_images  ? 0
+                                           : args->has_n_images ? (size_t)args->n_images
+                                                                : 48,
+                               .n_tags = args->has_n_tags ? (size_t)args->n_tags : 60,
+                               .n_samples = args->has_no_images ? 0 : 200,
+                               .most_text = how == JSON ? 0 : 4000};
+}
+
 /* ---- the command ------------------------------------------------------------------- */
 
 static void tell(void *context, const char *what, size_t done, size_t total)
@@ -205,12 +219,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return rc;
     lx_progress_init(&progress, cli);
     c.context = &progress;
-    c.options = (lx_report_options){.n_images = args->has_no_images ? 0
-                                                : args->n_images ? (size_t)args->n_images
-                                                                 : 48,
-                                    .n_tags = args->n_tags ? (size_t)args->n_tags : 60,
-                                    .n_samples = args->has_no_images ? 0 : 200,
-                                    .most_text = how == JSON ? 0 : 4000};
+    c.options = options_of(args, how);
     if ((rc = lx_privacy_new(&c.privacy, args->keeps_private, err)) == LX_OK)
         lx_settings_learn(cli->settings, c.privacy);
     if (rc < 0 || (rc = lx_decoder_new(&c.decoder, err)) < 0 ||

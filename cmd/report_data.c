@@ -71,7 +71,7 @@ static int count_tags(lx_report_run *out, gatherer *g, lx_error *err)
         qsort(counted, n, sizeof *counted, by_count);
     out->frequencies = counted;
     out->n_frequencies = n < g->c->options.n_tags ? n : g->c->options.n_tags;
-    out->n_more_frequencies = n - out->n_frequencies;
+    out->n_more_frequencies = g->c->options.n_tags ? n - out->n_frequencies : 0;
     return LX_OK;
 }
 

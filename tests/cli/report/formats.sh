@@ -20,4 +20,10 @@ grep -c '<h2' a.html b.html
 grep '](<a b.files/loss.svg>)' "a b.md"
 sed -n 3,5p "a b.md"
 "$LX" report hifumi --no-images --format md | grep -c 'jpeg'
+# 0 is none, and not what comes without it.
+for of in '--images 0' '--images 3' '--tags 0' '--tags 2'; do
+    "$LX" report hifumi --inline --format md $of >few.md || exit 1 # two words
+    echo "$of: $(grep -c '^- !\[img' few.md) images, $(sed -n '/^| tag |/,/^$/p' few.md | grep -c '^| [^-t]') tags"
+    grep 'more tags' few.md
+done
 exit 0
