@@ -128,23 +128,30 @@ static void lay_turned(const shape *s, float *dst, float *wide, const float *x, 
     }
 }
 
-/* n tokens of one head as panels of nr channels: [panels][n in whole units][nr]. */
+/* n tokens of one head as panel p of nr channels: [n in whole units][nr]. */
+static void lay_panel(const shape *s, float *dst, float *wide, const float *x, int64_t n,
+                      int64_t p)
+{
+    const int64_t nr = s->isa->nr, panel = round_up(n, s->unit) * nr, c = p * nr;
+
+    for (int64_t t = 0; t < n; t += LAID) {
+        const int64_t cols = min64(nr, s->d - c), rows = min64(LAID, n - t);
+        float *to = s->is_bf16 ? wide : dst + p * panel + t * nr;
+        for (int64_t i = 0; i < rows; i++) {
+            memcpy(to + i * nr, x + (t + i) * s->row + c, (size_t)cols * sizeof *to);
+            memset(to + i * nr + cols, 0, (size_t)(nr - cols) * sizeof *to);
+        }
+        if (s->is_bf16)
+            s->isa->pair_bf16(term(s, dst, p * panel + t * nr), wide, nr, rows);
+    }
+}
+
+/* All of its panels. */
 static void lay_straight(const shape *s, float *dst, float *wide, const float *x,
                          int64_t n)
 {
-    const int64_t nr = s->isa->nr, panel = round_up(n, s->unit) * nr;
-
-    for (int64_t c = 0, p = 0; c < s->d; c += nr, p++)
-        for (int64_t t = 0; t < n; t += LAID) {
-            const int64_t cols = min64(nr, s->d - c), rows = min64(LAID, n - t);
-            float *to = s->is_bf16 ? wide : dst + p * panel + t * nr;
-            for (int64_t i = 0; i < rows; i++) {
-                memcpy(to + i * nr, x + (t + i) * s->row + c, (size_t)cols * sizeof *to);
-                memset(to + i * nr + cols, 0, (size_t)(nr - cols) * sizeof *to);
-            }
-            if (s->is_bf16)
-                s->isa->pair_bf16(term(s, dst, p * panel + t * nr), wide, nr, rows);
-        }
+    for (int64_t p = 0; p < s->panels; p++)
+        lay_panel(s, dst, wide, x, n, p);
 }
 
 /* n tokens as rows of d_laid, zeros up to ROWS. */
@@ -190,7 +197,7 @@ static void scores(const shape *s, float *tile, int64_t tile_step, float *a, int
 
 /* ---- forward ------------------------------------------------------------------------------ */
 
-/* One thread's memory: the keys and values of the head at hand, and a tile of queries. */
+/* One thread's memory: a tile of queries; and where the keys and values of the head at hand are. */
 typedef struct forward {
     const lx_isa *isa;
     const shape *s;
@@ -207,8 +214,6 @@ static int64_t forward_place(forward *f, float *memory)
         float **place;
         int64_t n;
     } parts[] = {
-        {&f->k, round_up(s->S, f->isa->nr) * d},
-        {&f->v, s->S_laid * wide},
         {&f->q, ROWS * d},
         {&f->p, LX_MR_MAX * FORWARD_STEP},
         {&f->o, ROWS * wide},
@@ -222,6 +227,24 @@ static int64_t forward_place(forward *f, float *memory)
         n += round_up(parts[i].n, 16);
     }
     return n;
+}
+
+/* Floats of a head's keys, laid out. */
+static int64_t key_floats(const shape *s)
+{
+    return round_up(round_up(s->S, s->isa->nr) * round_up(s->d, 16), 16);
+}
+
+/* Of its keys and values. */
+static int64_t head_floats(const shape *s)
+{
+    return key_floats(s) + round_up(s->S_laid * s->panels * s->isa->nr, 16);
+}
+
+/* Heads whose keys and values are laid out at a time: one for each thread, or all of them, which threads share. */
+static int64_t count_laid(const shape *s, int threads)
+{
+    return min64(s->B * s->N, threads);
 }
 
 /* Row i's running maximum over n more scores p; what was summed before is scaled to it. */
@@ -304,38 +327,114 @@ static int prepare_attention(lx_device *dev, lx_call *call, bool is_sizing, lx_e
     const shape s = shape_of(dev, call);
     forward f = {.isa = s.isa, .s = &s};
 
-    call->scratch_bytes =
-        (size_t)(lx_cpu_threads(dev) * forward_place(&f, NULL)) * sizeof(float);
+    const int threads = lx_cpu_threads(dev);
+
+    call->scratch_bytes = (size_t)(count_laid(&s, threads) * head_floats(&s) +
+                                   threads * forward_place(&f, NULL)) *
+                          sizeof(float);
     return LX_OK;
 }
 
+/* Of a run: what every thread knows. */
+typedef struct forward_run {
+    const lx_call *call;
+    const shape *s;
+    int threads;
+    float *laid, *memory; /* heads that are laid out; behind them the threads' */
+    bool is_shared;       /* head i is at i, else that of thread i */
+} forward_run;
+
+/* The first key or value of a head. */
+static const float *keys_of(const forward_run *r, int operand, int64_t head)
+{
+    const shape *s = r->s;
+
+    return lx_in_f32(r->call, operand) + head / s->N * s->S * s->row + head % s->N * s->d;
+}
+
+static forward forward_of(const forward_run *r, int thread)
+{
+    forward f = {.isa = r->s->isa, .s = r->s};
+
+    forward_place(&f, r->memory + thread * forward_place(&f, NULL));
+    return f;
+}
+
+static void point_at(forward *f, const forward_run *r, int64_t i)
+{
+    f->k = r->laid + i * head_floats(r->s);
+    f->v = f->k + key_floats(r->s);
+}
+
+/* A thread's share of the panels of all heads. */
+static void lay_share(const forward_run *r, int thread)
+{
+    const shape *s = r->s;
+    const int64_t nr = s->isa->nr, heads = s->B * s->N, panels = (s->S + nr - 1) / nr;
+    const int64_t n_k = heads * panels, n_v = heads * s->panels;
+    forward f = forward_of(r, thread);
+
+    for (int64_t i = n_k * thread / r->threads; i < n_k * (thread + 1) / r->threads;
+         i++) {
+        const int64_t t = i % panels * nr;
+        point_at(&f, r, i / panels);
+        lay_turned(s, term(s, f.k, t * s->d_laid), f.wide,
+                   keys_of(r, 1, i / panels) + t * s->row, min64(nr, s->S - t));
+    }
+    for (int64_t i = n_v * thread / r->threads; i < n_v * (thread + 1) / r->threads;
+         i++) {
+        point_at(&f, r, i / s->panels);
+        lay_panel(s, f.v, f.wide, keys_of(r, 2, i / s->panels), s->S, i % s->panels);
+    }
+}
+
+/* A thread's share of the tiles of all heads. */
+static void forward_share(const forward_run *r, int thread)
+{
+    const shape *s = r->s;
+    const int64_t tiles = (s->T + ROWS - 1) / ROWS, n = s->B * s->N * tiles;
+    const float *q = lx_in_f32(r->call, 0);
+    float *o = lx_out_f32(r->call, 0), *lse = lx_out_f32(r->call, 1);
+    forward f = forward_of(r, thread);
+    int64_t laid = -1; /* the head at hand */
+
+    for (int64_t i = n * thread / r->threads; i < n * (thread + 1) / r->threads; i++) {
+        const int64_t head = i / tiles, t = i % tiles * ROWS;
+        const int64_t at = (head / s->N * s->T + t) * s->row + head % s->N * s->d;
+        if (head != laid) {
+            point_at(&f, r, r->is_shared ? head : thread);
+            if (!r->is_shared) {
+                lay_turned(s, f.k, f.wide, keys_of(r, 1, head), s->S);
+                lay_straight(s, f.v, f.wide, keys_of(r, 2, head), s->S);
+            }
+            laid = head;
+        }
+        forward_tile(&f, o + at, lse ? lse + head * s->T + t : NULL, q + at, t,
+                     min64(ROWS, s->T - t));
+    }
+}
+
+/* Where there are fewer heads than threads, all lay them out together. */
 static void run_attention(lx_device *dev, const lx_call *call)
 {
     const shape s = shape_of(dev, call);
-    const int64_t tiles = (s.T + ROWS - 1) / ROWS, n = s.B * s.N * tiles;
     const int threads = lx_cpu_threads_for(dev, flops_of(&s, 2));
-    const float *q = lx_in_f32(call, 0), *k = lx_in_f32(call, 1), *v = lx_in_f32(call, 2);
-    float *o = lx_out_f32(call, 0), *lse = lx_out_f32(call, 1);
+    const int64_t n_laid = count_laid(&s, threads);
+    const forward_run r = {.call = call,
+                           .s = &s,
+                           .threads = threads,
+                           .laid = call->scratch,
+                           .memory = (float *)call->scratch + n_laid * head_floats(&s),
+                           .is_shared = n_laid < threads};
 
+    if (r.is_shared) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int thread = 0; thread < threads; thread++) {
-        forward f = {.isa = s.isa, .s = &s};
-        int64_t laid = -1; /* the head whose keys and values are laid out */
-
-        forward_place(&f, (float *)call->scratch + thread * forward_place(&f, NULL));
-        for (int64_t i = n * thread / threads; i < n * (thread + 1) / threads; i++) {
-            const int64_t head = i / tiles, t = i % tiles * ROWS;
-            const int64_t b = head / s.N, at = head % s.N * s.d;
-            if (head != laid) {
-                lay_turned(&s, f.k, f.wide, k + b * s.S * s.row + at, s.S);
-                lay_straight(&s, f.v, f.wide, v + b * s.S * s.row + at, s.S);
-                laid = head;
-            }
-            forward_tile(&f, o + (b * s.T + t) * s.row + at,
-                         lse ? lse + head * s.T + t : NULL,
-                         q + (b * s.T + t) * s.row + at, t, min64(ROWS, s.T - t));
-        }
+        for (int thread = 0; thread < threads; thread++)
+            lay_share(&r, thread);
     }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; thread++)
+        forward_share(&r, thread);
 }
 
 /* ---- backward ----------------------------------------------------------------------------- */
@@ -359,6 +458,14 @@ typedef struct backward {
 static int64_t dq_step(const shape *s)
 {
     return round_up(s->T, s->isa->nr) + 16;
+}
+
+/* A thread does whole heads. */
+static int backward_threads(const shape *s, int threads)
+{
+    const int64_t heads = s->B * s->N;
+
+    return heads < 1 ? 1 : (int)min64(heads, threads);
 }
 
 /* Places every buffer from `memory` on, or only counts with memory NULL. */
@@ -554,14 +661,15 @@ static int prepare_attention_bwd(lx_device *dev, lx_call *call, bool is_sizing,
     backward w = {.isa = lx_cpu_isa(dev), .s = &s};
 
     call->scratch_bytes =
-        (size_t)(lx_cpu_threads(dev) * backward_place(&w, NULL)) * sizeof(float);
+        (size_t)(backward_threads(&s, lx_cpu_threads(dev)) * backward_place(&w, NULL)) *
+        sizeof(float);
     return LX_OK;
 }
 
 static void run_attention_bwd(lx_device *dev, const lx_call *call)
 {
     const shape s = shape_of(dev, call);
-    const int threads = lx_cpu_threads_for(dev, flops_of(&s, 5));
+    const int threads = backward_threads(&s, lx_cpu_threads_for(dev, flops_of(&s, 5)));
 
     if (s.S == 1) {
         backward_one_key(&s, call);

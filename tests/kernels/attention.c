@@ -167,11 +167,34 @@ static void test_attention_bwd__agrees_with_differences(void **state)
     check_differences(true);
 }
 
+/* The VAE's attention has one head, of a megapixel's 16384 cells: its keys and values are laid out once. */
+static void test_attention__threads_share_what_they_read(void **state)
+{
+    const int64_t floats = 16384 * 512;
+    lx_call call = {.op = LX_OP_attention, .n_in = 3, .n_out = 1};
+    size_t bytes[2];
+
+    for (int i = 0; i < 3; i++)
+        call.in[i] = (lx_arg){.n_dims = 3, .shape = {1, 16384, 512}};
+    call.attrs.attention.n_heads = 1;
+    for (int many = 0; many < 2; many++) {
+        lx_device *dev;
+        lx_error err = {0};
+        assert_int_equal(lx_device_open_cpu(&dev, many ? 64 : 1, &err), 0);
+        assert_int_equal(dev->kernels[LX_OP_attention].prepare(dev, &call, true, &err), 0);
+        bytes[many] = call.scratch_bytes;
+        lx_device_close(dev);
+    }
+    assert_true(bytes[0] > 2 * floats * sizeof(float));
+    assert_true(bytes[1] < 3 * floats * sizeof(float));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention__agrees_with_plain),
         cmocka_unit_test(test_attention_bwd__agrees_with_plain),
+        cmocka_unit_test(test_attention__threads_share_what_they_read),
         cmocka_unit_test(test_attention_bwd__agrees_with_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
