@@ -440,7 +440,7 @@ template <class T>
 LX_DEVICE part_of_dx<T> part_at(const lx_cuda_norm_parts &parts, int C, int c)
 {
     if (c < parts.width)
-        return {static_cast<T *>(parts.a) + c, parts.width};
+        return {parts.a ? static_cast<T *>(parts.a) + c : nullptr, parts.width};
     return {parts.b ? static_cast<T *>(parts.b) + c - parts.width : nullptr,
             C - parts.width};
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "kernels/cuda/join.h"
+#include "kernels/cuda/norms.h"
 #include "src/base/rng.h"
 #include "src/graph/node.h"
 #include "src/graph/op.h"
@@ -513,6 +514,70 @@ static void test_joined__what_is_around_a_group_norm(void **state)
     }
 }
 
+/* Of a GroupNorm over x [2, rows, K] in 4 groups: sum = dx + more, and dx too if `keeps`. */
+static uint16_t *sum_of_gradients(lx_device *dev, const sizes *s, bool keeps)
+{
+    const size_t n = (size_t)(2 * s->rows * s->K), bytes = n * sizeof(uint16_t);
+    lx_call call = {.op = LX_OP_group_norm_dx,
+                    .n_in = 6,
+                    .n_out = 1,
+                    .attrs.norm = {.n_groups = 4, .eps = 1e-5f}};
+    lx_cuda_norm_parts parts = {.width = (int)s->K};
+    world w = {.dev = dev, .dtype = LX_F16};
+    lx_param vectors[3] = {make_param(&w, 1, s->K, 1, 3), make_param(&w, 1, s->K, 1, 4),
+                           make_param(&w, 1, 16, 1, 5)};
+    void *tensors[5], *scratch;
+    uint16_t *sum = malloc(bytes);
+    lx_error err = {0};
+
+    assert_non_null(sum);
+    for (int i = 0; i < 5; i++) { /* dy, x, more, sum, dx */
+        float *values = normals(n, 1, (uint64_t)i);
+        lx_from_f32(sum, LX_F16, values, n);
+        tensors[i] = to_device(&w, sum, bytes);
+        free(values);
+    }
+    for (int i = 0; i < 6; i++)
+        call.in[i] =
+            i < 2   ? (lx_arg){.data = tensors[i], .dtype = LX_F16, .n_dims = 3}
+            : i < 5 ? (lx_arg){.data = vectors[i - 2].value, .dtype = LX_F32, .n_dims = 1}
+                    : (lx_arg){.n_dims = -1};
+    call.in[0].shape[0] = call.in[1].shape[0] = 2;
+    call.in[0].shape[1] = call.in[1].shape[1] = s->rows;
+    call.in[0].shape[2] = call.in[1].shape[2] = s->K;
+    parts.more = tensors[2];
+    parts.sum = tensors[3];
+    parts.a = keeps ? tensors[4] : NULL;
+    assert_int_equal(dev->alloc(dev, &scratch, 1 << 16, &err), 0);
+    lx_cuda_group_norm_dx_to(dev, &call, scratch, &parts);
+    assert_int_equal(dev->download(dev, sum, tensors[3], bytes, &err), 0);
+    for (int i = 0; i < 5; i++)
+        dev->free(dev, tensors[i]);
+    for (int i = 0; i < 3; i++)
+        dev->free(dev, vectors[i].value);
+    dev->free(dev, scratch);
+    return sum;
+}
+
+/* Small groups and large ones. */
+static void test_joined__a_gradient_that_only_its_sum_reads(void **state)
+{
+    static const sizes some[] = {{.rows = 5, .K = 24}, {.rows = 1100, .K = 64}};
+    lx_device *dev;
+    lx_error err = {0};
+
+    assert_int_equal(lx_case_device_used->open(&dev, 1, &err), 0);
+    for (size_t i = 0; i < 2; i++) {
+        uint16_t *with = sum_of_gradients(dev, &some[i], true),
+                 *without = sum_of_gradients(dev, &some[i], false);
+        assert_memory_equal(with, without,
+                            (size_t)(2 * some[i].rows * some[i].K) * sizeof *with);
+        free(with);
+        free(without);
+    }
+    lx_device_close(dev);
+}
+
 /* All sizes of heads, both ranks of the kernel, the rows of a sample that are no whole tiles, samples apart. */
 static void test_joined__queries_go_with_their_attention(void **state)
 {
@@ -675,6 +740,7 @@ int main(void)
         cmocka_unit_test(test_joined__products_are_those_one_by_one),
         cmocka_unit_test(test_joined__norms_and_activations_go_with_products),
         cmocka_unit_test(test_joined__what_is_around_a_group_norm),
+        cmocka_unit_test(test_joined__a_gradient_that_only_its_sum_reads),
         cmocka_unit_test(test_joined__queries_go_with_their_attention),
         cmocka_unit_test(test_joined__the_sum_of_gradients_goes_with_the_product),
         cmocka_unit_test(test_joined__begin_and_end_of_a_step),
