@@ -8,6 +8,15 @@
 
 #include "kernels/cuda/library.h"
 
+/*
+ * Read where it lies, perhaps at a multiple of 4 bytes only: the factors of a LoRA, trained or not, stand back to
+ * back. Weights of the model, which have a source, each have memory of their own.
+ */
+static bool is_loose(const lx_arg *w, lx_dtype dtype)
+{
+    return w->dtype == dtype && !w->source;
+}
+
 static int set_up(lx_device *dev, lx_call *call, bool is_sizing, const lx_gemm_spec *spec,
                   lx_cuda_product product, lx_error *err)
 {
@@ -39,7 +48,7 @@ static int prepare_linear(lx_device *dev, lx_call *call, bool is_sizing, lx_erro
         .has_bias = has_bias && !s.begins_with_bias,
         .in = x->dtype,
         .out = x->dtype,
-        .is_b_loose = !call->in[1].is_frozen && call->in[1].dtype == x->dtype,
+        .is_b_loose = is_loose(&call->in[1], x->dtype),
     };
 
     return set_up(dev, call, is_sizing, &spec, s, err);
@@ -76,7 +85,7 @@ static int prepare_linear_dx(lx_device *dev, lx_call *call, bool is_sizing, lx_e
         .has_add = lx_in_present(call, 2),
         .in = dy->dtype,
         .out = dy->dtype,
-        .is_b_loose = !call->in[1].is_frozen && call->in[1].dtype == dy->dtype,
+        .is_b_loose = is_loose(&call->in[1], dy->dtype),
     };
 
     return set_up(dev, call, is_sizing, &spec, (lx_cuda_product){.has_weight = true},

@@ -734,6 +734,52 @@ static void test_joined__every_kernel_can_be_launched(void **state)
     lx_device_close(dev);
 }
 
+/* Factors stand back to back in the memory of a LoRA: a part that is not trained as one that is. */
+static void test_joined__factors_lie_anywhere(void **state)
+{
+    enum { M = 5, K = 7, N = 9 };
+    float *values = normals(M * K + N * K + 1, 1, 1);
+
+    for (int is_frozen = 0; is_frozen < 2; is_frozen++) {
+        const int64_t shape[3] = {1, M, K}, out[3] = {1, M, N};
+        world w = {.dtype = LX_F32};
+        lx_param *p = w.params[0];
+        lx_tensor *x, *y;
+        float got[M * N], grad[M * K];
+        lx_error err = {0};
+
+        assert_int_equal(lx_case_device_used->open(&w.dev, 1, &err), 0);
+        p[0] = (lx_param){.name = "base", .dtype = LX_F32, .n_dims = 2, .shape = {N, K}};
+        p[0].value = to_device(&w, values, (N * K + 1) * sizeof *values);
+        p[1] = p[0];
+        p[1].value = (float *)p[0].value + 1;
+        if (!is_frozen)
+            p[1].gradient = to_device(&w, values, N * K * sizeof *values);
+        w.graph = lx_graph_new();
+        x = lx_graph_input(w.graph, "x", LX_F32, 3, shape);
+        lx_graph_want_gradient(w.graph, x);
+        y = lx_op_linear(w.graph, x, lx_graph_param(w.graph, &p[1]), NULL, 1);
+        lx_graph_output(w.graph, "y", y);
+        assert_int_equal(
+            lx_graph_backward_from(w.graph, y,
+                                   lx_graph_input(w.graph, "seed", LX_F32, 3, out), &err),
+            0);
+        lx_assert_ok(lx_plan_new(&w.plan, w.graph, w.dev, &(lx_plan_options){0}, &err),
+                     &err);
+        set(&w, "x", 1, 1);
+        set(&w, "seed", 1, 2);
+        lx_assert_ok(lx_plan_run(w.plan, &err), &err);
+        assert_int_equal(lx_plan_get(w.plan, "y", got, sizeof got, &err), 0);
+        assert_int_equal(lx_plan_get(w.plan, "grad.x", grad, sizeof grad, &err), 0);
+        lx_plan_free(w.plan);
+        lx_graph_free(w.graph);
+        w.dev->free(w.dev, p[0].value);
+        w.dev->free(w.dev, p[1].gradient);
+        lx_device_close(w.dev);
+    }
+    free(values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -750,6 +796,7 @@ int main(void)
         cmocka_unit_test(test_joined__thirteen_calls_of_a_residual_block),
         cmocka_unit_test(test_joined__three_launches_where_there_were_twenty_four),
         cmocka_unit_test(test_joined__every_kernel_can_be_launched),
+        cmocka_unit_test(test_joined__factors_lie_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

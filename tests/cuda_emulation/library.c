@@ -227,10 +227,29 @@ static void queue_job(lx_cuda_library *lib, lx_cuda_queue *queue, job what)
     }
 }
 
+static bool is_at(const void *p, uintptr_t multiple)
+{
+    return (uintptr_t)p % multiple == 0;
+}
+
+/* Where the spec says that operands are: the real library loads 16 bytes at once if it may. */
+static void check_addresses(const lx_gemm_spec *s, lx_cuda_queue *queue, const void *d,
+                            const void *a, const void *b, const void *add)
+{
+    const uintptr_t left = s->is_b_loose ? 4 : 16, result = s->is_d_loose ? 4 : 16;
+
+    if (queue->error ||
+        (is_at(a, 16) && is_at(b, left) && is_at(d, result) && is_at(add, result)))
+        return;
+    queue->error = cudaErrorInvalidValue;
+    queue->where = "a product's operand";
+}
+
 static void queue_gemm(lx_cuda_library *lib, lx_cuda_plan *plan, lx_cuda_queue *queue,
                        void *d, const void *a, const void *b, const void *add,
                        const void *bias, float scale, void *workspace)
 {
+    check_addresses(&plan->gemm, queue, d, a, b, add);
     queue_job(lib, queue, (job){plan, d, a, b, add, bias, scale, NULL});
 }
 
