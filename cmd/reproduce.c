@@ -520,7 +520,8 @@ static int prepare(job *j, lx_error *err)
     if (!j->output_dir &&
         !(j->output_dir = lx_arena_printf(arena, "reproduce-%.10s", j->run.id)))
         return lx_oom(err);
-    if ((rc = lx_run_enter_folder(j->cli, &j->output_dir, j->store, &j->run, err)) < 0 ||
+    if ((rc = lx_run_enter_folder(j->cli, j->args->output_dir ? &j->output_dir : NULL,
+                                  j->store, &j->run, err)) < 0 ||
         (rc = lx_query_texts(&j->texts, j->store, &j->run, arena, err)) < 0)
         return rc;
     j->cli->store_path = j->store_path;
