@@ -282,19 +282,22 @@ static void run_scale(lx_device *dev, const lx_call *call)
     });
 }
 
-/* Sample blockIdx.y of x, y [B, n]; a, b [B] f32. Both products and the sum are rounded, as on the
+/* Samples blockIdx.y.. of x, y [B, n]; a, b [B] f32. Both products and the sum are rounded, as on the
  * CPU: noisy latents are the same bits. */
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    mul_add(T *z, const float *a, const T *x, const float *b, const T *y, int64_t n)
+    mul_add(T *z, const float *a, const T *x, const float *b, const T *y, int64_t B,
+            int64_t n)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    const int64_t at = blockIdx.y * n + i;
 
-    if (i < n) {
-        float v = __fmul_rn(a[blockIdx.y], lx_widen(x[at]));
+    if (i >= n)
+        return;
+    for (int64_t s = blockIdx.y; s < B; s += gridDim.y) {
+        const int64_t at = s * n + i;
+        float v = __fmul_rn(a[s], lx_widen(x[at]));
         if (y)
-            v = __fadd_rn(v, __fmul_rn(b ? b[blockIdx.y] : 1, lx_widen(y[at])));
+            v = __fadd_rn(v, __fmul_rn(b ? b[s] : 1, lx_widen(y[at])));
         z[at] = lx_narrow<T>(v);
     }
 }
@@ -307,9 +310,9 @@ static void run_mul_add(lx_device *dev, const lx_call *call)
         return;
     lx_with_type(call->in[1].dtype, [&](auto t) {
         typedef decltype(t) T;
-        LX_LAUNCH(dev, mul_add<T>, dim3(lx_blocks(n / B, THREADS), (unsigned)B), THREADS,
-                  0, lx_out<T>(call, 0), lx_in<float>(call, 0), lx_in<T>(call, 1),
-                  lx_in<float>(call, 2), lx_in<T>(call, 3), n / B);
+        LX_LAUNCH(dev, mul_add<T>, row_grid(n / B, B), THREADS, 0, lx_out<T>(call, 0),
+                  lx_in<float>(call, 0), lx_in<T>(call, 1), lx_in<float>(call, 2),
+                  lx_in<T>(call, 3), B, n / B);
     });
 }
 

@@ -43,16 +43,18 @@ void lx_cuda_make_noisy(lx_device *dev, const lx_cuda_noisy *n, const lx_arg *ca
 /* positions repeat after `period` elements. */
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    embed(T *y, const int64_t *ids, lx_weight table, lx_weight positions, int64_t V,
-          int D, int64_t period)
+    embed(T *y, const int64_t *ids, lx_weight table, lx_weight positions, int64_t n,
+          int64_t V, int D, int64_t period)
 {
-    const int64_t id = ids[blockIdx.y];
     const int c = blockIdx.x * THREADS + threadIdx.x;
-    const int64_t at = (int64_t)blockIdx.y * D + c;
 
-    if (c < D)
+    if (c >= D)
+        return;
+    for (int64_t i = blockIdx.y; i < n; i += gridDim.y) {
+        const int64_t id = ids[i], at = i * D + c;
         y[at] = lx_narrow<T>((id >= 0 && id < V ? lx_weight_at(table, id * D + c) : NAN) +
                              lx_weight_at(positions, at % period));
+    }
 }
 
 void lx_cuda_embed(lx_device *dev, const lx_call *embedding, const lx_call *add,
@@ -65,10 +67,11 @@ void lx_cuda_embed(lx_device *dev, const lx_call *embedding, const lx_call *add,
         return;
     lx_with_type(y->dtype, [&](auto t) {
         typedef decltype(t) T;
-        LX_LAUNCH(dev, embed<T>, dim3(lx_blocks(D, THREADS), (unsigned)n), THREADS, 0,
-                  static_cast<T *>(y->data), lx_in<int64_t>(embedding, 0),
-                  lx_weight_of(embedding, 1), lx_weight_of(add, 1),
-                  embedding->in[1].shape[0], D, period);
+        /* Rows in the grid's y, which CUDA limits. */
+        const dim3 grid(lx_blocks(D, THREADS), (unsigned)(n < 32768 ? n : 32768));
+        LX_LAUNCH(dev, embed<T>, grid, THREADS, 0, static_cast<T *>(y->data),
+                  lx_in<int64_t>(embedding, 0), lx_weight_of(embedding, 1),
+                  lx_weight_of(add, 1), n, embedding->in[1].shape[0], D, period);
     });
 }
 

@@ -84,6 +84,7 @@ __global__ void __launch_bounds__(THREADS)
                                               : lx_pack<U, 1>());
 }
 
+/* Rows in the grid's y, which CUDA limits. */
 static dim3 row_grid(int64_t units, int64_t rows)
 {
     return dim3(lx_blocks(units, THREADS), (unsigned)(rows < 32768 ? rows : 32768));
@@ -298,14 +299,17 @@ const lx_kernel lx_cuda_upsample_nearest_dx = {lx_check_types, run_upsample_near
 
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    embedding(T *y, const int64_t *ids, lx_weight table, int64_t V, int D)
+    embedding(T *y, const int64_t *ids, lx_weight table, int64_t n, int64_t V, int D)
 {
-    const int64_t id = ids[blockIdx.y];
     const int c = blockIdx.x * THREADS + threadIdx.x;
 
-    if (c < D)
-        y[(int64_t)blockIdx.y * D + c] =
+    if (c >= D)
+        return;
+    for (int64_t i = blockIdx.y; i < n; i += gridDim.y) {
+        const int64_t id = ids[i];
+        y[i * D + c] =
             lx_narrow<T>(id >= 0 && id < V ? lx_weight_at(table, id * D + c) : NAN);
+    }
 }
 
 static void run_embedding(lx_device *dev, const lx_call *call)
@@ -317,9 +321,9 @@ static void run_embedding(lx_device *dev, const lx_call *call)
         return;
     lx_with_type(call->out[0].dtype, [&](auto t) {
         typedef decltype(t) T;
-        LX_LAUNCH(dev, embedding<T>, dim3(lx_blocks(D, THREADS), (unsigned)n), THREADS, 0,
-                  lx_out<T>(call, 0), lx_in<int64_t>(call, 0), lx_weight_of(call, 1),
-                  call->in[1].shape[0], D);
+        LX_LAUNCH(dev, embedding<T>, row_grid(D, n), THREADS, 0, lx_out<T>(call, 0),
+                  lx_in<int64_t>(call, 0), lx_weight_of(call, 1), n, call->in[1].shape[0],
+                  D);
     });
 }
 

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/cuda/ends.h"
 #include "kernels/cuda/join.h"
 #include "kernels/cuda/norms.h"
 #include "src/base/rng.h"
@@ -734,6 +735,33 @@ static void test_joined__every_kernel_can_be_launched(void **state)
     lx_device_close(dev);
 }
 
+/* A grid's y ends at 65535: longer batches of tokens and samples go in turns. */
+static void test_joined__rows_beyond_a_grid(void **state)
+{
+    enum { ROWS = 70000 };
+    lx_call embedding = {.op = LX_OP_embedding,
+                         .in[0] = {.dtype = LX_I64, .n_dims = 1, .shape = {ROWS}},
+                         .in[1] = {.n_dims = 2, .shape = {5, 3}},
+                         .out[0] = {.n_dims = 2, .shape = {ROWS, 3}}},
+            add = {.op = LX_OP_add, .in[1] = {.n_dims = 1, .shape = {3}}},
+            mul_add = {.op = LX_OP_mul_add,
+                       .in[1] = {.n_dims = 2, .shape = {ROWS, 4}},
+                       .out[0] = {.n_dims = 2, .shape = {ROWS, 4}}};
+    lx_device *dev;
+    lx_error err = {0};
+
+    assert_int_equal(lx_case_device_used->open(&dev, 1, &err), 0);
+    lx_emu_options_get()->dry = 1;
+    dev->kernels[LX_OP_embedding].run(dev, &embedding);
+    lx_assert_ok(dev->sync(dev, &err), &err);
+    lx_cuda_embed(dev, &embedding, &add, &embedding.out[0]);
+    lx_assert_ok(dev->sync(dev, &err), &err);
+    dev->kernels[LX_OP_mul_add].run(dev, &mul_add);
+    lx_assert_ok(dev->sync(dev, &err), &err);
+    lx_emu_options_get()->dry = 0;
+    lx_device_close(dev);
+}
+
 /* Factors stand back to back in the memory of a LoRA: a part that is not trained as one that is. */
 static void test_joined__factors_lie_anywhere(void **state)
 {
@@ -796,6 +824,7 @@ int main(void)
         cmocka_unit_test(test_joined__thirteen_calls_of_a_residual_block),
         cmocka_unit_test(test_joined__three_launches_where_there_were_twenty_four),
         cmocka_unit_test(test_joined__every_kernel_can_be_launched),
+        cmocka_unit_test(test_joined__rows_beyond_a_grid),
         cmocka_unit_test(test_joined__factors_lie_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
