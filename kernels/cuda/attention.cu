@@ -11,10 +11,13 @@
 
 enum { LANES = 8 }; /* threads of a row */
 
-/* Tiles for heads of at most D: rows, columns, and elements of a row that a thread owns. */
-template <int D> struct tiles_of {
+/* Tiles for heads of at most D: rows, columns, and elements of a row that a thread owns. The gradient holds two tiles
+ * of rows and two of columns. */
+template <int D, bool IS_GRADIENT = false> struct tiles_of {
     enum {
-        ROWS = D > 160 ? 8 : 16,
+        ROWS = D <= 160      ? 16
+               : IS_GRADIENT ? 4
+                             : 8,
         COLUMNS = D > 160  ? 8
                   : D > 80 ? 24
                            : 32, /* what 64 KiB of sm_75 hold */
@@ -191,11 +194,11 @@ LX_DEVICE void score_gradient(float *p, float *ds, const attention_shape &s, flo
 
 /* Rows are queries. */
 template <class T, int D>
-__global__ void __launch_bounds__(tiles_of<D>::THREADS)
+__global__ void __launch_bounds__(tiles_of<D, true>::THREADS)
     attend_dq(T *dq, const T *q, const T *k, const T *v, const float *lse, const T *g,
               const float *row_D, attention_shape s)
 {
-    typedef tiles_of<D> S;
+    typedef tiles_of<D, true> S;
     LX_DYNAMIC_SHARED(float, queries);
     float *grads = queries + S::ROWS * S::PITCH, *keys = grads + S::ROWS * S::PITCH;
     float *values = keys + S::COLUMNS * S::PITCH, *ds = values + S::COLUMNS * S::PITCH;
@@ -240,11 +243,11 @@ __global__ void __launch_bounds__(tiles_of<D>::THREADS)
 
 /* Rows are keys. */
 template <class T, int D>
-__global__ void __launch_bounds__(tiles_of<D>::THREADS, D > 80 ? 2 : 4)
+__global__ void __launch_bounds__(tiles_of<D, true>::THREADS, D > 80 ? 2 : 4)
     attend_dkv(T *dk, T *dv, const T *q, const T *k, const T *v, const float *lse,
                const T *g, const float *row_D, attention_shape s)
 {
-    typedef tiles_of<D> S;
+    typedef tiles_of<D, true> S;
     LX_DYNAMIC_SHARED(float, keys);
     float *values = keys + S::ROWS * S::PITCH, *queries = values + S::ROWS * S::PITCH;
     float *grads = queries + S::COLUMNS * S::PITCH, *p = grads + S::COLUMNS * S::PITCH;
@@ -295,13 +298,20 @@ __global__ void __launch_bounds__(tiles_of<D>::THREADS, D > 80 ? 2 : 4)
 /* ---- host -------------------------------------------------------------------------------- */
 
 /* Shared memory of `rows` and `columns` tensors' tiles and `scores` tiles of scores. */
-template <int D> static size_t shared_bytes(int rows, int columns, int scores)
+template <class S> static constexpr size_t shared_bytes(int rows, int columns, int scores)
 {
-    typedef tiles_of<D> S;
     return (size_t)((rows * S::ROWS + columns * S::COLUMNS) * S::PITCH +
                     scores * S::ROWS * S::COLUMNS) *
            sizeof(float);
 }
+
+enum { LEAST_SHARED = 64 << 10 /* of a block that asks for it: sm_75 */ };
+static_assert(shared_bytes<tiles_of<160>>(1, 2, 1) <= LEAST_SHARED &&
+                  shared_bytes<tiles_of<512>>(1, 2, 1) <= LEAST_SHARED &&
+                  shared_bytes<tiles_of<80, true>>(2, 2, 2) <= LEAST_SHARED &&
+                  shared_bytes<tiles_of<160, true>>(2, 2, 2) <= LEAST_SHARED &&
+                  shared_bytes<tiles_of<512, true>>(2, 2, 2) <= LEAST_SHARED,
+              "a tile is larger than a multiprocessor's memory");
 
 /* f with the smallest tiles that hold a head of d. */
 template <class F> static void with_width(int d, F f)
@@ -316,9 +326,9 @@ template <class F> static void with_width(int d, F f)
         f(std::integral_constant<int, 512>());
 }
 
-template <int D> static dim3 grid_of(const attention_shape &s, int rows)
+template <class S> static dim3 grid_of(const attention_shape &s, int rows)
 {
-    return dim3(lx_blocks(rows, tiles_of<D>::ROWS), (unsigned)s.heads, (unsigned)s.B);
+    return dim3(lx_blocks(rows, S::ROWS), (unsigned)s.heads, (unsigned)s.B);
 }
 
 static int check_width(const lx_call *call, lx_error *err)
@@ -357,10 +367,11 @@ static void run_attention(lx_device *dev, const lx_call *call)
         with_width(s.d, [&](auto width) {
             typedef decltype(t) T;
             constexpr int D = decltype(width)::value;
-            LX_LAUNCH_SHARED(dev, (attend<T, D>), grid_of<D>(s, s.T),
-                             tiles_of<D>::THREADS, shared_bytes<D>(1, 2, 1),
-                             lx_out<T>(call, 0), lx_out<float>(call, 1),
-                             lx_in<T>(call, 0), lx_in<T>(call, 1), lx_in<T>(call, 2), s);
+            typedef tiles_of<D> S;
+            LX_LAUNCH_SHARED(dev, (attend<T, D>), grid_of<S>(s, s.T), S::THREADS,
+                             shared_bytes<S>(1, 2, 1), lx_out<T>(call, 0),
+                             lx_out<float>(call, 1), lx_in<T>(call, 0), lx_in<T>(call, 1),
+                             lx_in<T>(call, 2), s);
         });
     });
 }
@@ -368,6 +379,7 @@ static void run_attention(lx_device *dev, const lx_call *call)
 template <class T, int D>
 static void launch_bwd(lx_device *dev, const lx_call *call, const attention_shape &s)
 {
+    typedef tiles_of<D, true> S;
     const T *q = lx_in<T>(call, 0), *k = lx_in<T>(call, 1), *v = lx_in<T>(call, 2);
     const float *lse = lx_in<float>(call, 4),
                 *row_D = static_cast<float *>(call->scratch);
@@ -375,12 +387,11 @@ static void launch_bwd(lx_device *dev, const lx_call *call, const attention_shap
     T *dq = lx_out<T>(call, 0), *dk = lx_out<T>(call, 1), *dv = lx_out<T>(call, 2);
 
     if (dq)
-        LX_LAUNCH_SHARED(dev, (attend_dq<T, D>), grid_of<D>(s, s.T), tiles_of<D>::THREADS,
-                         shared_bytes<D>(2, 2, 1), dq, q, k, v, lse, g, row_D, s);
+        LX_LAUNCH_SHARED(dev, (attend_dq<T, D>), grid_of<S>(s, s.T), S::THREADS,
+                         shared_bytes<S>(2, 2, 1), dq, q, k, v, lse, g, row_D, s);
     if (dk || dv)
-        LX_LAUNCH_SHARED(dev, (attend_dkv<T, D>), grid_of<D>(s, s.S),
-                         tiles_of<D>::THREADS, shared_bytes<D>(2, 2, 2), dk, dv, q, k, v,
-                         lse, g, row_D, s);
+        LX_LAUNCH_SHARED(dev, (attend_dkv<T, D>), grid_of<S>(s, s.S), S::THREADS,
+                         shared_bytes<S>(2, 2, 2), dk, dv, q, k, v, lse, g, row_D, s);
 }
 
 static void run_attention_bwd(lx_device *dev, const lx_call *call)
