@@ -277,7 +277,7 @@ static bool read_pairs(lx_console_drawing *d, const bar *b)
     return has_loss;
 }
 
-int lx_console_settle(lx_console *c, lx_error *err)
+static int settle(lx_console *c, lx_error *err)
 {
     int rc = LX_OK;
 
@@ -294,9 +294,25 @@ int lx_console_settle(lx_console *c, lx_error *err)
     return rc;
 }
 
+static bool is_like(const lx_console_drawing *a, const lx_console_drawing *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->pairs[i].key, b->pairs[i].key) != 0 ||
+            memcmp(&a->pairs[i].value, &b->pairs[i].value, sizeof a->pairs[i].value) != 0)
+            return false;
+    return true;
+}
+
+int lx_console_settle(lx_console *c, lx_error *err)
+{
+    return is_like(&c->pending, &c->before) ? LX_OK : settle(c, err);
+}
+
 static int end_training(lx_console *c, lx_error *err)
 {
-    int rc = lx_console_settle(c, err);
+    int rc = settle(c, err);
 
     if (rc == LX_OK && c->state.has_training)
         rc = tell(c, (lx_console_event){.kind = LX_CONSOLE_OVER}, err);
@@ -339,29 +355,26 @@ static void note_step(lx_console *c, const bar *b)
 static int take_validation(lx_console *c, const bar *b, lx_console_drawing *d,
                            lx_error *err)
 {
+    lx_console_drawing training;
     int rc;
 
     if (b->n < b->total)
         return LX_OK;
-    if ((rc = lx_console_settle(c, err)) < 0)
+    if ((rc = settle(c, err)) < 0)
         return rc;
+    training = c->pending;
     c->pending = *d;
     c->pending.step = c->state.step;
     c->pending.is_open = true;
-    return lx_console_settle(c, err);
+    rc = settle(c, err);
+    c->pending = training;
+    return rc;
 }
 
 /* tqdm draws its bar once more when it closes it, long after the step was told. */
 static bool was_told(const lx_console_drawing *told, const lx_console_drawing *d)
 {
-    if (told->is_open || told->step != d->step || told->n != d->n)
-        return false;
-    for (size_t i = 0; i < d->n; i++)
-        if (strcmp(told->pairs[i].key, d->pairs[i].key) != 0 ||
-            memcmp(&told->pairs[i].value, &d->pairs[i].value, sizeof d->pairs[i].value) !=
-                0)
-            return false;
-    return true;
+    return !told->is_open && told->step == d->step && is_like(told, d);
 }
 
 static int take_bar(lx_console *c, const bar *b, lx_error *err)
@@ -376,8 +389,11 @@ static int take_bar(lx_console *c, const bar *b, lx_error *err)
      */
     if (!is_training(b) && !has_loss)
         return LX_OK;
-    if (c->pending.step != b->n && (rc = lx_console_settle(c, err)) < 0)
-        return rc;
+    if (c->pending.step != b->n) {
+        if ((rc = settle(c, err)) < 0)
+            return rc;
+        c->before = c->pending;
+    }
     /* One that begins anew after the end is another training, whose header was cut off.
      */
     if ((!c->state.has_training || (c->state.is_finished && b->n < c->state.step)) &&
@@ -473,7 +489,8 @@ static int take_epoch(lx_console *c, const char *p, const char *end, lx_error *e
 
 static int take_path(lx_console *c, lx_console_kind kind, const char *path, lx_error *err)
 {
-    int rc = lx_console_settle(c, err);
+    /* What is saved within a step comes before the step's own loss is drawn. */
+    int rc = kind == LX_CONSOLE_SAVED ? LX_OK : settle(c, err);
     return rc < 0 ? rc : tell(c, (lx_console_event){.kind = kind, .path = path}, err);
 }
 
@@ -498,7 +515,7 @@ static int take_line(lx_console *c, char *text, size_t n, lx_error *err)
     if (lx_starts_with(line, last))
         return take_path(c, LX_CONSOLE_LAST, line + strlen(last), err);
     if (strstr(line, "model saved.") && c->state.has_training && !c->state.is_finished) {
-        int rc = lx_console_settle(c, err);
+        int rc = settle(c, err);
         c->state.is_finished = true;
         return rc < 0 ? rc
                       : tell(c, (lx_console_event){.kind = LX_CONSOLE_FINISHED}, err);

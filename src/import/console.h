@@ -9,7 +9,8 @@
  *
  * Bars end in a carriage return, a line end, or other text that follows at once. A step
  * is drawn more than once, first with the loss of the step before; the last drawing
- * counts, so a point is told when the next step is drawn, or by lx_console_settle.
+ * counts, so a point is told when the next step is drawn, or by lx_console_settle. Between
+ * the two sd-scripts saves and samples.
  *
  * What sd-scripts calls `loss` (before 0.7) or `avr_loss` on its bar "steps" is a moving
  * average: both become "loss/average". On another trainer's bar `loss` is the loss.
@@ -102,13 +103,14 @@ typedef struct lx_console {
     unsigned char half[4]; /* of an unfinished UTF-16 unit, or of a byte order mark */
     size_t n_half;
     uint32_t high; /* surrogate */
-    lx_console_drawing pending;
+    lx_console_drawing pending, before; /* before: the last one of the step before */
 } lx_console;
 
 /* Holds no memory of its own: nothing is to be released. */
 void lx_console_init(lx_console *console, lx_console_sink sink, void *context);
 int lx_console_feed(lx_console *console, const void *bytes, size_t n, lx_error *err);
-/* The drawing that stands is the last of its step: nothing came for a while. */
+/* Nothing came for a while: the drawing that stands is the last of its step, but where it
+ * says what the step before said. */
 int lx_console_settle(lx_console *console, lx_error *err);
 /* The end of the output: an unfinished line is a line. */
 int lx_console_finish(lx_console *console, lx_error *err);

@@ -238,6 +238,58 @@ static void test_import_console__a_closed_bar_tells_nothing_new(void **state)
     assert_int_equal(s.trainings[0].n_points, 1);
 }
 
+/* sd-scripts counts the step, saves and samples, and only then draws the step's loss: what
+ * comes in between, or nothing for a while, makes the loss of the step before no point of
+ * this one. */
+static void test_import_console__what_is_saved_within_a_step(void **state)
+{
+    static const char before[] =
+        "\rsteps:  33%|###  | 1/3 [00:36<01:12, 36.41s/it, avr_loss=1.08]"
+        "\rsteps:  67%|####  | 2/3 [01:12<00:36, 36.4s/it, avr_loss=1.08]",
+                      saved[] = "\nsaving checkpoint: out/a-step00000002.safetensors\n",
+                      sampled[] =
+                          "\rgenerating:  50%|#  | 1/2 [00:01<00:01,  1.00it/s]\n",
+                      own[] = "\rsteps:  67%|###   | 2/3 [01:12<00:36, 36.4s/it, "
+                              "avr_loss=0.5]";
+    static lx_console console;
+    static seen s;
+    const training *t = &s.trainings[0];
+    lx_error err = {0};
+
+    (void)state;
+    memset(&s, 0, sizeof s);
+    lx_console_init(&console, on_event, &s);
+    lx_console_feed(&console, before, sizeof before - 1, &err);
+    assert_int_equal(lx_console_settle(&console, &err), LX_OK);
+    lx_console_feed(&console, saved, sizeof saved - 1, &err);
+    lx_console_feed(&console, sampled, sizeof sampled - 1, &err);
+    assert_int_equal(lx_console_settle(&console, &err), LX_OK);
+    assert_true(t->n_saved == 1 && t->saved[0].step == 2);
+    assert_int_equal(t->n_points, 1);
+    lx_console_feed(&console, own, sizeof own - 1, &err);
+    assert_int_equal(lx_console_settle(&console, &err), LX_OK);
+    assert_int_equal(t->n_points, 2);
+    assert_true(t->steps[1] == 2 && t->values[1] == 0.5);
+    assert_int_equal(lx_console_finish(&console, &err), LX_OK);
+    assert_int_equal(t->n_points, 2);
+}
+
+/* A bar drawn again after a validation tells nothing new either. */
+static void test_import_console__a_validation_between_two_drawings(void **state)
+{
+    const training *t =
+        read_text("\rsteps:  50%|#####     | 4/8 [00:01<00:01,  1.00it/s, avr_loss=0.1]"
+                  "\rvalidation steps: 100%|####| 2/2 [00:00<00:00, 3it/s, "
+                  "val_avg_loss=0.3]\n"
+                  "\rsteps:  50%|#####     | 4/8 [00:01<00:01,  1.00it/s, avr_loss=0.1]"
+                  "\rsteps:  62%|#####     | 5/8 [00:01<00:01,  1.00it/s, avr_loss=0.1]");
+
+    (void)state;
+    assert_non_null(t);
+    assert_int_equal(t->n_points, 3);
+    assert_true(t->steps[2] == 5 && t->values[2] == 0.1);
+}
+
 /* rich writes colours, moves and its own columns around the same words. */
 static void test_import_console__terminal_escapes_are_dropped(void **state)
 {
@@ -331,6 +383,8 @@ int main(void)
         cmocka_unit_test(test_import_console__recorded_logs),
         cmocka_unit_test(test_import_console__the_last_drawing_of_a_step_counts),
         cmocka_unit_test(test_import_console__a_closed_bar_tells_nothing_new),
+        cmocka_unit_test(test_import_console__what_is_saved_within_a_step),
+        cmocka_unit_test(test_import_console__a_validation_between_two_drawings),
         cmocka_unit_test(test_import_console__terminal_escapes_are_dropped),
         cmocka_unit_test(test_import_console__other_bars),
         cmocka_unit_test(test_import_console__hostile_bytes),
