@@ -64,6 +64,18 @@ static const char *base_of(const char *path)
     return base;
 }
 
+/* What sd-scripts saves as; any other dot is the name's: hifumi-v1.5. */
+static size_t stem_of(const char *base)
+{
+    static const char *const endings[] = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
+    const char *ext = lx_path_ext(base);
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcmp(ext, endings[i]) == 0)
+            return strlen(base) - strlen(ext);
+    return strlen(base);
+}
+
 static int begin(reader *r, lx_error *err)
 {
     lx_history *h = r->history;
@@ -100,8 +112,8 @@ static int on_event(void *context, const lx_console_event *e, lx_error *err)
                         lx_history_printf(h, "saved %s at step %lld", base_of(e->path),
                                           (long long)e->state->step));
         if (e->kind == LX_CONSOLE_LAST && !lx_starts_with(base_of(e->path), "last."))
-            r->run->name = lx_history_printf(
-                h, "%.*s", (int)strcspn(base_of(e->path), "."), base_of(e->path));
+            r->run->name = lx_history_printf(h, "%.*s", (int)stem_of(base_of(e->path)),
+                                             base_of(e->path));
         return LX_OK;
     default:
         return LX_OK;
