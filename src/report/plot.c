@@ -143,14 +143,20 @@ static void put_row(lx_str *out, const canvas *c, int row)
     lx_str_printf(out, "%s\n", color >= 0 ? lx_plot_color(-1, c->plot->has_color) : "");
 }
 
+/* Steps are whole, and stay so beyond what %g shows. */
+static void put_x(char out[32], double x)
+{
+    snprintf(out, 32, x == floor(x) && fabs(x) < 1e15 ? "%.0f" : "%.4g", x);
+}
+
 static void put_x_axis(lx_str *out, const canvas *c)
 {
     char first[32], last[32];
     const char *label = c->plot->x_label ? c->plot->x_label : "";
     int room;
 
-    snprintf(first, sizeof first, "%.4g", c->first);
-    snprintf(last, sizeof last, "%.6g", c->last);
+    put_x(first, c->first);
+    put_x(last, c->last);
     lx_str_printf(out, "%*s +", LABEL, "");
     for (int x = 0; x < c->columns; x++)
         lx_str_putc(out, '-');

@@ -135,6 +135,24 @@ static void test_report_plot__letters_where_there_are_no_colours(void **state)
     lx_str_release(&out);
 }
 
+/* A run that went on from another begins at a large step. */
+static void test_report_plot__steps_are_written_whole(void **state)
+{
+    const double late[] = {12001, 1234567}, parts[] = {0.015625, 1.5}, y[] = {1, 2};
+    const lx_plot_line whole = {NULL, late, y, 2}, share = {NULL, parts, y, 2};
+    lx_str out = LX_STR_INIT;
+
+    (void)state;
+    plot(&out, &whole, 1, 60, false, false);
+    assert_non_null(strstr(lx_str_text(&out), " 12001 "));
+    assert_non_null(strstr(lx_str_text(&out), " 1234567\n"));
+    lx_str_clear(&out);
+    plot(&out, &share, 1, 60, false, false);
+    assert_non_null(strstr(lx_str_text(&out), " 0.01562 "));
+    assert_non_null(strstr(lx_str_text(&out), " 1.5\n"));
+    lx_str_release(&out);
+}
+
 static void test_report_plot__dots_and_colours(void **state)
 {
     const lx_plot_line lines[] = {{"one", steps, down, 8}, {"two", steps, up, 8}};
@@ -198,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_report_table__csv_numbers_are_numbers_or_defused),
         cmocka_unit_test(test_report_table__lives_through_want_of_memory),
         cmocka_unit_test(test_report_plot__letters_where_there_are_no_colours),
+        cmocka_unit_test(test_report_plot__steps_are_written_whole),
         cmocka_unit_test(test_report_plot__dots_and_colours),
         cmocka_unit_test(test_report_table__no_column_that_may_shrink_is_wider_than_said),
         cmocka_unit_test(test_report_plot__odd_curves),
