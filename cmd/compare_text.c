@@ -555,6 +555,14 @@ static void show_ranks(lx_comparison *c)
 
 /* ---- the whole ----------------------------------------------------------- */
 
+static bool has_code_changes(const lx_comparison *c)
+{
+    for (size_t i = 1; i < c->n; i++)
+        if (c->pairs[i].n_code)
+            return true;
+    return false;
+}
+
 static void show_same(const lx_comparison *c)
 {
     const struct {
@@ -564,7 +572,7 @@ static void show_same(const lx_comparison *c)
         {"flags", c->flags.is_known && !c->flags.count},
         {"data", c->folders.is_known && !c->folders.count && !has_data_changes(c)},
         {"base model", c->base.is_known && !c->base.count},
-        {"code", c->code.is_known && !c->code.count && !c->pairs[1].n_code},
+        {"code", c->code.is_known && !c->code.count && !has_code_changes(c)},
         {"environment", c->environment.is_known && !c->environment.count}};
     bool has_any = false;
 

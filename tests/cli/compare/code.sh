@@ -15,6 +15,8 @@ compare() {
 compare clean dirty
 compare dirty more --code
 compare clean clean
+# ... of the third run, too: the same is what all share
+compare dirty dirty more | grep -c '^the same:.*code'
 # The page and JSON tell it as well, the lines of it escaped.
 "$LX" compare clean dirty more -o page.html >/dev/null
 grep -c '<pre class="diff">' page.html
