@@ -47,7 +47,11 @@ typedef struct lx_compare_fact {
     const char *name;
     const char *texts[LX_COMPARE_RUNS];
     double numbers[LX_COMPARE_RUNS]; /* NaN = none */
+    bool is_text; /* 1.10 is not 1.1 there, while 1e-4 is 0.0001 elsewhere */
 } lx_compare_fact;
+
+/* Does it have the same value in runs i and k? */
+bool lx_compare_same(const lx_compare_fact *fact, size_t i, size_t k);
 
 typedef struct lx_compare_facts {
     lx_compare_fact *items; /* only those that differ */

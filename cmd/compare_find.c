@@ -37,12 +37,15 @@ static const char *value_text(lx_comparison *c, const cJSON *value)
     return text;
 }
 
-static bool is_equal(const char *a, const char *b)
+bool lx_compare_same(const lx_compare_fact *fact, size_t i, size_t k)
 {
+    const char *a = fact->texts[i], *b = fact->texts[k];
     double x, y;
 
     if (!a || !b || strcmp(a, b) == 0)
         return a == b || (a && b);
+    if (fact->is_text)
+        return false;
     x = lx_text_number(a);
     y = lx_text_number(b);
     return !isnan(x) && x == y; /* 1e-4 and 0.0001 */
@@ -54,7 +57,7 @@ static int add_fact(lx_compare_facts *out, const lx_compare_fact *fact, size_t n
     bool differs = false, is_known = false;
 
     for (size_t i = 0; i < n; i++) {
-        differs = differs || !is_equal(fact->texts[0], fact->texts[i]);
+        differs = differs || !lx_compare_same(fact, 0, i);
         is_known = is_known || fact->texts[i];
     }
     out->is_known = out->is_known || is_known;
@@ -91,7 +94,7 @@ static const cJSON *at_path(const cJSON *object, const char *path)
 static int add_path(lx_compare_facts *out, lx_comparison *c, cJSON *const *objects,
                     const char *name, const char *path, size_t most, lx_error *err)
 {
-    lx_compare_fact fact = {.name = name};
+    lx_compare_fact fact = {.name = name, .is_text = true};
 
     for (size_t i = 0; i < c->n; i++) {
         fact.texts[i] = value_text(c, at_path(objects[i], path));
@@ -124,10 +127,21 @@ static const char *flag_text(lx_comparison *c, size_t run, const cJSON *flags,
     return value_text(c, item);
 }
 
+/* Is the flag's value a text, whatever it looks like? */
+static bool is_text_flag(const char *name)
+{
+    for (size_t i = 0; i < LX_FLAG_COUNT; i++)
+        if (strcmp(lx_flag_table[i].name, name) == 0)
+            return lx_flag_table[i].type == LX_TYPE_TEXT ||
+                   lx_flag_table[i].type == LX_TYPE_PATH;
+    return false;
+}
+
 static int add_flag(lx_comparison *c, cJSON *const *flags, const char *name,
                     lx_error *err)
 {
-    lx_compare_fact fact = {.name = lx_arena_strdup(c->arena, name)};
+    lx_compare_fact fact = {.name = lx_arena_strdup(c->arena, name),
+                            .is_text = is_text_flag(name)};
     bool is_place = lx_run_flag_weight(name) == INT_MAX;
 
     if (!fact.name)
@@ -291,7 +305,7 @@ static const lx_dataset_folder_row *find_folder(const lx_compared *r, const char
 
 static int add_folder_fact(lx_comparison *c, const char *folder, lx_error *err)
 {
-    lx_compare_fact fact = {.name = folder};
+    lx_compare_fact fact = {.name = folder, .is_text = true};
 
     for (size_t i = 0; i < c->n; i++) {
         const lx_dataset_folder_row *f = find_folder(&c->runs[i], folder);
@@ -345,8 +359,8 @@ static bool share_images(const lx_comparison *c, const lx_compare_pair *p,
                          const lx_compared *a, const lx_compared *b)
 {
     for (size_t i = 0; i < c->folders.count; i++)
-        if (!is_equal(c->folders.items[i].texts[a - c->runs],
-                      c->folders.items[i].texts[b - c->runs]))
+        if (!lx_compare_same(&c->folders.items[i], (size_t)(a - c->runs),
+                             (size_t)(b - c->runs)))
             return false;
     for (size_t i = 0; i < p->data.count; i++)
         if (p->data.items[i].kind != LX_DATA_CAPTION)
@@ -386,8 +400,8 @@ static bool share_draws(const lx_comparison *c, const lx_compare_pair *p,
     for (size_t i = 0; i < c->flags.count; i++)
         for (size_t k = 0; k < sizeof flags / sizeof *flags; k++)
             if (strcmp(c->flags.items[i].name, flags[k]) == 0 &&
-                !is_equal(c->flags.items[i].texts[a - c->runs],
-                          c->flags.items[i].texts[b - c->runs]))
+                !lx_compare_same(&c->flags.items[i], (size_t)(a - c->runs),
+                                 (size_t)(b - c->runs)))
                 return false;
     return true;
 }

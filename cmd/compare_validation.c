@@ -56,15 +56,16 @@ double lx_compare_validation_best(const lx_compared *r)
     return r->validation.n ? r->validation.values[least(&r->validation)] : (double)NAN;
 }
 
-static bool differs(const lx_compare_facts *facts, const char *name)
+/* Between the first run and run k. */
+static bool differs(const lx_compare_facts *facts, const char *name, size_t k)
 {
     for (size_t i = 0; i < facts->count; i++)
         if (strcmp(facts->items[i].name, name) == 0)
-            return true;
+            return !lx_compare_same(&facts->items[i], 0, k);
     return false;
 }
 
-/* Do two runs measure the same images on the same draws? Without validation_seed the training's seed
+/* Do the first run and run k measure the same images on the same draws? Without validation_seed the training's seed
  * chooses the images. */
 static bool is_same_measure(const lx_comparison *c, size_t k)
 {
@@ -79,16 +80,17 @@ static bool is_same_measure(const lx_comparison *c, size_t k)
     cJSON *flags;
     bool is_chosen_by_seed;
 
-    if (!c->pairs[k].has_data || !c->pairs[k].is_same_data || differs(&c->base, "sha256"))
+    if (!c->pairs[k].has_data || !c->pairs[k].is_same_data ||
+        differs(&c->base, "sha256", k))
         return false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (differs(&c->flags, names[i]))
+        if (differs(&c->flags, names[i], k))
             return false;
     flags = cJSON_Parse(c->runs[0].texts.flags ? c->runs[0].texts.flags : "{}");
     seed = cJSON_GetObjectItemCaseSensitive(flags, "validation_seed");
     is_chosen_by_seed = !seed || cJSON_IsNull(seed);
     cJSON_Delete(flags);
-    return !(is_chosen_by_seed && differs(&c->flags, "seed"));
+    return !(is_chosen_by_seed && differs(&c->flags, "seed", k));
 }
 
 /* ---- image by image ------------------------------------------------------------------- */

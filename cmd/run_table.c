@@ -241,11 +241,11 @@ static bool are_few(const lx_run_table *t)
     return t->n_selected <= 40 || t->n_selected * 20 < t->all.count;
 }
 
-/* SQLite's text of a number is "5.0e-05": such are numbers again, while "007" stays a
- * text. */
+/* SQLite's text of a number is "5.0e-05": such are numbers again, while what was recorded
+ * as a text, "007" or "1.10", is shown as it stands. */
 static lx_cell flag_cell(const lx_flag_row *row)
 {
-    return !isnan(row->number) && strpbrk(row->text, ".eE")
+    return !row->is_text && !isnan(row->number) && strpbrk(row->text, ".eE")
                ? lx_cell_number(row->number)
                : (lx_cell){
                      .kind = LX_CELL_TEXT, .number = row->number, .text = row->text};
@@ -762,13 +762,21 @@ static int vary_few(varied **out, size_t *n_found, const lx_run_table *t, lx_err
     return rc;
 }
 
+/* "1.10" and "1.1" are two names. */
+static bool is_other(const lx_cell *a, const lx_cell *b)
+{
+    return a->kind == LX_CELL_TEXT && b->kind == LX_CELL_TEXT
+               ? strcmp(a->text, b->text) != 0
+               : !lx_cell_equal(a, b);
+}
+
 static bool differs(const lx_run_table *t, const field_column *c)
 {
     const lx_cell *first = NULL;
 
     for (size_t i = 0; i < t->n_selected; i++) {
         const lx_cell *cell = &c->cells[t->selected[i]];
-        if (cell->kind != LX_CELL_NONE && first && !lx_cell_equal(first, cell))
+        if (cell->kind != LX_CELL_NONE && first && is_other(first, cell))
             return true;
         first = cell->kind != LX_CELL_NONE ? cell : first;
     }

@@ -271,11 +271,12 @@ int lx_query_version(int64_t *out, lx_store *s, lx_error *err)
 
 static double number_of(sqlite3_stmt *stmt, int column)
 {
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    const char *text;
     char *end = NULL;
     double x;
     if (sqlite3_column_type(stmt, column) != SQLITE_TEXT)
         return sqlite3_column_double(stmt, column);
+    text = (const char *)sqlite3_column_text(stmt, column);
     if (!text || !*text)
         return (double)NAN;
     x = strtod(text, &end);
@@ -292,6 +293,7 @@ static int read_flag(lx_flag_row *row, int64_t *id, sqlite3_stmt *stmt, lx_arena
     *id = sqlite3_column_int64(stmt, 3);
     if (row->key && *id == last)
         return LX_OK;
+    row->is_text = sqlite3_column_type(stmt, 2) == SQLITE_TEXT;
     row->number = number_of(stmt, 2);
     row->key = store__text(arena, stmt, 1);
     row->text = store__text(arena, stmt, 2);

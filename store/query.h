@@ -109,6 +109,7 @@ typedef struct lx_flag_row {
     const char *key;
     const char *text; /* as text in any case: "0.0001", "true" is "1" */
     double number;    /* NaN when it is none */
+    bool is_text;     /* as recorded, though it may look like a number */
 } lx_flag_row;
 /* Of a run, by key (key NULL = all keys); run 0: one key of all runs, in no order. */
 int lx_query_flags(lx_flag_row **out, size_t *count, lx_store *store, int64_t run,

@@ -75,10 +75,9 @@ static void record(const char *name, const char *spec, uint64_t seed, int odd,
     assert_int_equal(lx_run_end(run, "finished", NULL, &err), 0);
 }
 
-static lx_comparison *compare(const char *a, const char *b)
+static lx_comparison *compare_all(const char **names, size_t n)
 {
-    const char *names[] = {a, b};
-    const lx_words runs = {names, 2};
+    const lx_words runs = {names, n};
     lx_comparison *c = lx_arena_calloc(cli.arena, 1, sizeof *c);
     lx_error err = {0};
 
@@ -90,6 +89,13 @@ static lx_comparison *compare(const char *a, const char *b)
         lx_compare_json(c, &err) < 0)
         fail_msg("%s", err.text);
     return c;
+}
+
+static lx_comparison *compare(const char *a, const char *b)
+{
+    const char *names[] = {a, b};
+
+    return compare_all(names, 2);
 }
 
 static void test_cmd_compare__one_spec_must_give_one_result(void **state)
@@ -139,6 +145,64 @@ static void test_cmd_compare__pairs_only_what_shares_its_draws(void **state)
 
 /* Wherever memory runs out, the command ends; what it printed until then is nobody's
  * harm. */
+/* ---- what is asked of two is no matter of a third ------------------------------------- */
+
+/* A run with four steps; epochs NULL = it does not say. */
+static void record_flags(const char *name, const char *flags, const char *environment,
+                         const double *epochs)
+{
+    const lx_run_start start = {.name = name,
+                                .kind = "train",
+                                .dataset = "{\"folders\":[],\"images\":0}",
+                                .environment = environment,
+                                .flags = flags};
+    lx_error err = {0};
+    lx_run *run;
+
+    assert_int_equal(lx_run_begin(&run, store, &start, &err), 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(lx_run_log(run, "loss", i + 1, 4 - i, &err), 0);
+        assert_int_equal(lx_run_log(run, "loss/validation", i + 1, 1.0 / (i + 1), &err),
+                         0);
+        if (epochs)
+            assert_int_equal(lx_run_log(run, "epoch", i + 1, epochs[i], &err), 0);
+    }
+    assert_int_equal(lx_run_end(run, "finished", NULL, &err), 0);
+}
+
+static void test_cmd_compare__each_is_measured_with_the_first(void **state)
+{
+    const char *names[] = {"small", "small too", "large"}, *words;
+    lx_comparison *c;
+
+    (void)state;
+    record_flags("small", "{\"resolution\":\"512\",\"seed\":1}", NULL, NULL);
+    record_flags("small too", "{\"resolution\":\"512\",\"seed\":1}", NULL, NULL);
+    record_flags("large", "{\"resolution\":\"768\",\"seed\":1}", NULL, NULL);
+    c = compare_all(names, 3);
+    assert_int_equal(lx_compare_validation_words(&words, c, 1, "b", NULL), 0);
+    assert_string_equal(words, "a and b are equal at their best");
+    assert_int_equal(lx_compare_validation_words(&words, c, 2, "c", NULL), 0);
+    assert_non_null(strstr(words, "other images"));
+}
+
+static void test_cmd_compare__texts_that_look_like_numbers(void **state)
+{
+    const lx_comparison *c;
+
+    (void)state;
+    record_flags("v1.10", "{\"output_name\":\"1.10\",\"learning_rate\":0.0001}",
+                 "{\"versions\":{\"torch\":\"2.10\"}}", NULL);
+    record_flags("v1.1", "{\"output_name\":\"1.1\",\"learning_rate\":\"1e-4\"}",
+                 "{\"versions\":{\"torch\":\"2.1\"}}", NULL);
+    c = compare("v1.10", "v1.1");
+    assert_int_equal(c->flags.count, 0);
+    assert_int_equal(c->places.count, 1);
+    assert_string_equal(c->places.items[0].texts[0], "1.10");
+    assert_int_equal(c->environment.count, 1);
+    assert_string_equal(c->environment.items[0].texts[1], "2.1");
+}
+
 static void test_cmd_compare__lives_through_want_of_memory(void **state)
 {
     static const lx_command *const commands[] = {&lx_cmd_compare, &lx_cmd_runs,
@@ -181,6 +245,8 @@ int main(void)
         cmocka_unit_test(test_cmd_compare__one_spec_must_give_one_result),
         cmocka_unit_test(test_cmd_compare__check_is_the_exit_status),
         cmocka_unit_test(test_cmd_compare__pairs_only_what_shares_its_draws),
+        cmocka_unit_test(test_cmd_compare__each_is_measured_with_the_first),
+        cmocka_unit_test(test_cmd_compare__texts_that_look_like_numbers),
         cmocka_unit_test(test_cmd_compare__lives_through_want_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
