@@ -74,6 +74,36 @@ cJSON *lx_compare_parse(lx_comparison *c, const char *text)
     return rc < 0 ? NULL : value;
 }
 
+enum { MOST_EPOCHS = 100000 };
+
+/* From 1, as lx and sd-scripts count; others count from 0, or log the share that is done,
+ * of which any in (0, 1] is the first epoch. */
+static int number_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
+{
+    double least = MOST_EPOCHS;
+    bool are_whole = true;
+
+    for (size_t i = 0; r->epochs && i < r->loss.n; i++) {
+        if (!(r->epochs[i] >= 0 && r->epochs[i] <= MOST_EPOCHS)) {
+            r->epochs = NULL;
+            return LX_OK;
+        }
+        least = fmin(least, r->epochs[i]);
+        are_whole = are_whole && r->epochs[i] == floor(r->epochs[i]);
+    }
+    if (!r->epochs || (are_whole && least >= 1))
+        return LX_OK;
+    if (!are_whole) {
+        if (!(r->epoch_axis =
+                  lx_arena_calloc(c->arena, r->loss.n, sizeof *r->epoch_axis)))
+            return lx_oom(err);
+        memcpy(r->epoch_axis, r->epochs, r->loss.n * sizeof *r->epoch_axis);
+    }
+    for (size_t i = 0; i < r->loss.n; i++)
+        r->epochs[i] = are_whole ? r->epochs[i] + 1 : fmax(1, ceil(r->epochs[i]));
+    return LX_OK;
+}
+
 /* What the curves do not say follows from the flags, as other trainers count: images from
  * the batch, epochs from their number in a run that went to its end. */
 static int derive_axes(lx_compared *r, lx_comparison *c, lx_error *err)
@@ -98,7 +128,7 @@ static int derive_axes(lx_compared *r, lx_comparison *c, lx_error *err)
         if (!(r->epochs = lx_arena_calloc(c->arena, n, sizeof *r->epochs)))
             return lx_oom(err);
         for (size_t i = 0; i < n; i++)
-            r->epochs[i] = floor((r->loss.steps[i] - 1) / (last / epochs)) + 1;
+            r->epochs[i] = fmax(1, floor((r->loss.steps[i] - 1) / (last / epochs)) + 1);
     }
     return LX_OK;
 }
@@ -109,7 +139,7 @@ static int spread_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
 {
     size_t n = r->loss.n;
 
-    if (!r->epochs)
+    if (!r->epochs || r->epoch_axis)
         return LX_OK;
     if (!(r->epoch_axis = lx_arena_calloc(c->arena, n + 1, sizeof *r->epoch_axis)))
         return lx_oom(err);
@@ -129,17 +159,15 @@ const double *lx_compare_axis(const lx_comparison *c, const lx_compared *r)
                                                        : r->loss.steps;
 }
 
-enum { MOST_EPOCHS = 100000 };
-
 static int read_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
 {
     size_t *counts, most = 0;
 
     for (size_t i = 0; r->epochs && i < r->loss.n; i++) {
-        if (!(r->epochs[i] >= 0 && r->epochs[i] <= MOST_EPOCHS))
-            r->epochs = NULL;
+        if (!(r->epochs[i] >= 1 && r->epochs[i] <= MOST_EPOCHS + 1))
+            r->epochs = NULL; /* derived from a flag that is no number of epochs */
         else
-            most = fmax((double)most, r->epochs[i]);
+            most = (size_t)fmax((double)most, r->epochs[i]);
     }
     if (!r->epochs || !most)
         return LX_OK;
@@ -148,7 +176,7 @@ static int read_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
     if (!counts || !r->epoch_means)
         return lx_oom(err);
     for (size_t i = 0; i < r->loss.n; i++) {
-        size_t epoch = (size_t)(r->epochs[i] < 1 ? 1 : r->epochs[i]) - 1;
+        size_t epoch = (size_t)r->epochs[i] - 1;
         r->epoch_means[epoch] += r->loss.values[i];
         counts[epoch]++;
     }
@@ -175,8 +203,8 @@ int lx_compare_run(lx_compared *r, lx_comparison *c, lx_error *err)
         (rc = lx_compare_read_validation(r, c, err)) < 0 ||
         (rc = read_axis(&r->images, c, r, "images", err)) < 0 ||
         (rc = read_axis(&r->epochs, c, r, "epoch", err)) < 0 ||
-        (rc = derive_axes(r, c, err)) < 0 || (rc = read_epochs(r, c, err)) < 0 ||
-        (rc = spread_epochs(r, c, err)) < 0)
+        (rc = number_epochs(r, c, err)) < 0 || (rc = derive_axes(r, c, err)) < 0 ||
+        (rc = read_epochs(r, c, err)) < 0 || (rc = spread_epochs(r, c, err)) < 0)
         return rc;
     if (r->loss.n && !lx_compare_axis(c, r))
         return lx_fail(err, LX_EUSAGE, "run %.10s does not say its %s: --axis steps",

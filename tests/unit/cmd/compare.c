@@ -203,6 +203,33 @@ static void test_cmd_compare__texts_that_look_like_numbers(void **state)
     assert_string_equal(c->environment.items[0].texts[1], "2.1");
 }
 
+/* The loss falls from 4 to 1. */
+static void test_cmd_compare__epochs_are_counted_from_one(void **state)
+{
+    static const struct {
+        double epochs[4], means[4];
+        size_t n;
+    } cases[] = {{{1, 1, 2, 2}, {3.5, 1.5}, 2},
+                 {{0, 0, 1, 1}, {3.5, 1.5}, 2},
+                 {{0, 1, 2, 3}, {4, 3, 2, 1}, 4},
+                 {{0.5, 1, 1.5, 2}, {3.5, 1.5}, 2},
+                 {{0, 0.5, 1, 1.5}, {3, 1}, 2}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[] = "epochs 0";
+        const lx_comparison *c;
+        name[7] = (char)('0' + i);
+        record_flags(name, "{}", NULL, cases[i].epochs);
+        c = compare(name, name);
+        assert_int_equal(c->runs[0].n_epochs, cases[i].n);
+        assert_int_equal(c->runs[0].best_epoch, cases[i].n);
+        for (size_t k = 0; k < cases[i].n; k++)
+            assert_true(c->runs[0].epoch_means[k] == cases[i].means[k]);
+        assert_true(c->runs[0].epoch_axis[0] >= 0 && c->runs[0].epoch_axis[3] <= 4);
+    }
+}
+
 static void test_cmd_compare__lives_through_want_of_memory(void **state)
 {
     static const lx_command *const commands[] = {&lx_cmd_compare, &lx_cmd_runs,
@@ -247,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_cmd_compare__pairs_only_what_shares_its_draws),
         cmocka_unit_test(test_cmd_compare__each_is_measured_with_the_first),
         cmocka_unit_test(test_cmd_compare__texts_that_look_like_numbers),
+        cmocka_unit_test(test_cmd_compare__epochs_are_counted_from_one),
         cmocka_unit_test(test_cmd_compare__lives_through_want_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
