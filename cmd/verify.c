@@ -258,8 +258,7 @@ static void show_tags(lx_cli *cli, const lx_verify_result *r)
         const lx_verify_tag *t = &r->tags[i];
         char effect[64] = "", q[16] = "", alone[16] = "", reach[16] = "";
         if (!isnan(t->effect.value))
-            snprintf(effect, sizeof effect, "%.2f%% [%.2f, %.2f]", 100 * t->effect.value,
-                     100 * t->effect.low, 100 * t->effect.high);
+            lx_estimate_percent(effect, t->effect);
         if (!isnan(t->q))
             snprintf(q, sizeof q, "%.2g", t->q);
         if (!isnan(t->alone))
@@ -295,8 +294,7 @@ static void show_sweep(const job *j)
     for (size_t i = 0; i < j->n; i++) {
         const lx_verify_result *r = j->results[i];
         char gain[64], held[16] = "", cosine[16] = "", step[16] = "";
-        snprintf(gain, sizeof gain, "%.2f%% [%.2f, %.2f]", 100 * r->facts.gain.value,
-                 100 * r->facts.gain.low, 100 * r->facts.gain.high);
+        lx_estimate_percent(gain, r->facts.gain);
         if (r->n_held)
             snprintf(held, sizeof held, "%.2f%%",
                      100 * lx_mean(r->held_gains, r->n_held));

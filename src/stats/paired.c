@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,16 @@
 #include "src/stats/bootstrap.h"
 
 enum { EXACT_UP_TO = 16, N_DRAWN = 20000, N_RESAMPLES = 2000, FEW = 8, FEWEST = 7 };
+
+const char *lx_estimate_percent(char out[64], lx_estimate e)
+{
+    if (isfinite(e.low) && isfinite(e.high))
+        snprintf(out, 64, "%.2f%% [%.2f, %.2f]", 100 * e.value, 100 * e.low,
+                 100 * e.high);
+    else
+        snprintf(out, 64, "%.2f%%", 100 * e.value);
+    return out;
+}
 
 double lx_mean(const double *x, size_t n)
 {

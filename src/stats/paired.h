@@ -31,6 +31,9 @@ typedef struct lx_estimate {
     double value, low, high; /* and its 95 % interval */
 } lx_estimate;
 
+/* "1.23% [0.50, 2.00]"; without an interval where that is not finite, as of one value alone. Returns out. */
+const char *lx_estimate_percent(char out[64], lx_estimate e);
+
 double lx_mean(const double *x, size_t n);  /* 0 of none */
 double lx_stdev(const double *x, size_t n); /* n - 1 below; 0 of less than two */
 

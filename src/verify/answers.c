@@ -36,13 +36,13 @@ static void flag(work *w, const char *name)
 }
 
 /* "3.1% [2.2, 4.0]" */
-static const char *percent(char out[64], lx_estimate e)
+/* Of nothing there is no share. */
+static const char *share(char out[32], double x)
 {
-    if (isfinite(e.low) && isfinite(e.high))
-        snprintf(out, 64, "%.2f%% [%.2f, %.2f]", 100 * e.value, 100 * e.low,
-                 100 * e.high);
+    if (isfinite(x))
+        snprintf(out, 32, "%.0f%%", 100 * x);
     else
-        snprintf(out, 64, "%.2f%%", 100 * e.value);
+        snprintf(out, 32, "an unknown share");
     return out;
 }
 
@@ -65,7 +65,7 @@ static int answer_learned(work *w)
     char gain[64];
 
     return say(w, LX_Q_LEARNED, word, "gain %s, p = %.2g (sign flips over %zu images)%s",
-               percent(gain, f->gain), d1->p, f->n_images,
+               lx_estimate_percent(gain, f->gain), d1->p, f->n_images,
                d1->noise_share > 0.2 ? "; more draws (--draws) would sharpen it" : "");
 }
 
@@ -73,7 +73,7 @@ static int answer_caption(work *w)
 {
     const lx_label_facts *f = &w->r->facts;
     const lx_evidence *own = lx_ledger_find(&w->r->ledger, "D4b");
-    char adds[64], binding[64] = "", words[64] = "";
+    char adds[64], kept[32], binding[64] = "", words[64] = "";
 
     if (own && !isnan(own->estimate.value))
         snprintf(binding, sizeof binding, "; own over another's caption %.2f%%, p = %.2g",
@@ -85,9 +85,10 @@ static int answer_caption(work *w)
                lx_label_uses_caption(f)         ? "YES"
                : lx_label_is_free_of_caption(f) ? "NO"
                                                 : "NOT DECIDED",
-               "the caption adds %s to the empty prompt's gain, of which %.0f%% stays "
+               "the caption adds %s to the empty prompt's gain, of which %s stays "
                "without%s%s",
-               percent(adds, f->caption_gain), 100 * f->share_without, words, binding);
+               lx_estimate_percent(adds, f->caption_gain), share(kept, f->share_without),
+               words, binding);
 }
 
 /* Another tag that has most of the gain alone. */
@@ -112,7 +113,7 @@ static int answer_identifier(work *w, size_t n_constant)
     const lx_verify_tag *other = carrier(w);
     const double alone = value_of(w, "D5s"), gain = w->r->facts.even_gain;
     const char *word;
-    char effect[64], more[400] = "";
+    char effect[64], more[400] = "", of_it[32], of_none[32];
 
     if (!row)
         return say(w, LX_Q_IDENTIFIER, "not tested",
@@ -128,14 +129,14 @@ static int answer_identifier(work *w, size_t n_constant)
         if (strcmp(word, "NO EFFECT") == 0)
             word = "CARRIED BY ANOTHER TAG";
     }
-    return say(
-        w, LX_Q_IDENTIFIER, word,
-        "replacing \"%.200s\" costs %s; alone it has %.0f%% of the gain, the empty "
-        "prompt %.0f%%%s%s",
-        row->subject, percent(effect, row->estimate), 100 * alone,
-        100 * w->r->facts.share_without, more,
-        n_constant > 1 ? "; in the data it is never without the other constant tags"
-                       : "");
+    return say(w, LX_Q_IDENTIFIER, word,
+               "replacing \"%.200s\" costs %s; alone it has %s of the gain, the empty "
+               "prompt %s%s%s",
+               row->subject, lx_estimate_percent(effect, row->estimate),
+               share(of_it, alone), share(of_none, w->r->facts.share_without), more,
+               n_constant > 1
+                   ? "; in the data it is never without the other constant tags"
+                   : "");
 }
 
 static int answer_memorised(work *w)
@@ -153,7 +154,7 @@ static int answer_memorised(work *w)
             w, LX_Q_MEMORISED, "NOT DECIDED",
             "held-out images gain %s; that the training images gain is not certain "
             "(p = %.2g)",
-            percent(gain, held->estimate), w->r->facts.gain_p);
+            lx_estimate_percent(gain, held->estimate), w->r->facts.gain_p);
     const bool is_memorised = held->estimate.high < 0.2 * w->r->facts.gain.value;
     if (is_memorised)
         flag(w, "MEMORISED");
@@ -163,7 +164,8 @@ static int answer_memorised(work *w)
                                  : "GENERALISES",
                "held-out images gain %s; %.0f%% of the training images' gain is lacking "
                "(p = %.2g)",
-               percent(gain, held->estimate), 100 * lost->estimate.value, lost->p);
+               lx_estimate_percent(gain, held->estimate), 100 * lost->estimate.value,
+               lost->p);
 }
 
 static int answer_damage(work *w)
@@ -190,12 +192,13 @@ static int answer_damage(work *w)
                                                  : "LITTLE",
         "class images gain %s; their predictions move %.2f times as far as the training "
         "images'",
-        percent(gain, row->estimate), local);
+        lx_estimate_percent(gain, row->estimate), local);
 }
 
 static int answer_strength(work *w)
 {
     const lx_evidence *row = lx_ledger_find(&w->r->ledger, "D3");
+    char interval[64] = "";
     double best;
 
     if (!row)
@@ -203,13 +206,16 @@ static int answer_strength(work *w)
     best = row->estimate.value;
     if (best >= 0.5 && best < 0.8)
         flag(w, "OVER-STRENGTH");
+    if (isfinite(row->estimate.low) && isfinite(row->estimate.high))
+        snprintf(interval, sizeof interval, " [%.2f, %.2f]", row->estimate.low,
+                 row->estimate.high);
     return say(w, LX_Q_STRENGTH,
                best > 1.5   ? "UNDERTRAINED"
                : best < 0.5 ? "HARMFUL AT 1"
                : best < 0.8 ? "TOO STRONG AT 1"
                             : "GOOD AT 1",
-               "best strength %.2f [%.2f, %.2f]%s", best, row->estimate.low,
-               row->estimate.high, best > 1.5 ? ": train on, or use it stronger" : "");
+               "best strength %.2f%s%s", best, interval,
+               best > 1.5 ? ": train on, or use it stronger" : "");
 }
 
 static int answer_unmeasured(work *w)
