@@ -9,8 +9,8 @@
 #include "cmd/train_flags.h"
 #include "store/store.h"
 
-/* The dataset must have been hashed. The run's texts need not outlive the call. note: what the user is to be told of the
- * state that it begins with, appended. */
+/* The dataset must have been hashed. The run's texts need not outlive the call. note: what the user is to be told of
+ * the state that it begins with, appended. */
 int lx_record_begin(lx_run **out, lx_str *note, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err);
 

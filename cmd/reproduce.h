@@ -46,8 +46,8 @@ void lx_reproduce_tell_change(lx_reproduction *r, const char *what);
 /* The text is made of parts that the caller has not checked; NULL is out of memory. */
 int lx_reproduce_tell_same(lx_reproduction *r, const char *what, lx_error *err);
 
-/* Of a training of lx: the files of base_weights and network_weights and the masks. dataset: as scanned now; NULL where it
- * cannot be. */
+/* Of a training of lx: the files of base_weights and network_weights and the masks. dataset: as scanned now; NULL where
+ * it cannot be. */
 int lx_reproduce_check_files(lx_reproduction *r, const lx_dataset *dataset, lx_error *err);
 /* The command's words, and from them config (data, base model). LX_EUSAGE: a secret was
  * taken out of them. */

@@ -5,8 +5,8 @@
 #include "cmd/cli.h"
 #include "store/query.h"
 
-/* Goes there, where it is known and still is one; says so when it cannot be entered. path: one that the user gave here, made
- * absolute where it would be another there; NULL, or one of NULL. */
+/* Goes there, where it is known and still is one; says so when it cannot be entered. path: one that the user gave here,
+ * made absolute where it would be another there; NULL, or one of NULL. */
 int lx_run_enter_folder(lx_cli *cli, const char **path, lx_store *store, const lx_run_row *run,
                         lx_error *err);
 

@@ -163,14 +163,14 @@ static void compare(naming *to, const cJSON *a, const cJSON *b,
 {
     const cJSON *item, *other;
 
-    cJSON_ArrayForEach(item, a)
-    {
+    for (item = a ? a->child : NULL; item; item = item->next) {
         other = cJSON_GetObjectItemCaseSensitive(b, item->string);
         if (!cJSON_Compare(item, other, true) && word(item->string))
             name_one(to, word(item->string));
     }
-    cJSON_ArrayForEach(item, b) if (!cJSON_GetObjectItemCaseSensitive(a, item->string) &&
-                                    word(item->string)) name_one(to, word(item->string));
+    for (item = b ? b->child : NULL; item; item = item->next)
+        if (!cJSON_GetObjectItemCaseSensitive(a, item->string) && word(item->string))
+            name_one(to, word(item->string));
 }
 
 static const char *flag_word(const char *key)

@@ -1,8 +1,8 @@
 /*
  * cmd/train_spec - what of a training decides its result
  *
- * The canonical JSON of the resolved flags without names, paths and remarks, of the root of the dataset's tree, the hashes
- * of all other files that are read, and the version of lx's arithmetic. Its hash is the identity of the experiment.
+ * The canonical JSON of the resolved flags without names, paths and remarks, of the root of the dataset's tree, the
+ * hashes of all other files that are read, and the version of lx's arithmetic. Its hash is the identity of the experiment.
  */
 #ifndef LX_CMD_TRAIN_SPEC_H
 #define LX_CMD_TRAIN_SPEC_H

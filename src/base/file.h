@@ -30,8 +30,8 @@ void lx_file_unmap(lx_mapping *map);
 /* Bytes of a mapping that are not wanted for now: they leave memory and are read again if they are. */
 void lx_file_let_go(const void *data, size_t size);
 
-/* The two halves of lx_file_map, for those whose callers name the path. LX_EFORMAT: a folder, FIFO, socket, device, or a
- * link that leads to itself; LX_ENOTFOUND: also where the name is too long for a file. *fd is to be closed with
+/* The two halves of lx_file_map, for those whose callers name the path. LX_EFORMAT: a folder, FIFO, socket, device, or
+ * a link that leads to itself; LX_ENOTFOUND: also where the name is too long for a file. *fd is to be closed with
  * lx_io_get()->close. */
 int lx_file_open_regular(int *fd, size_t *size, const char *path, lx_error *err);
 int lx_file_map_fd(lx_mapping *out, int fd, size_t size, lx_error *err);

@@ -139,9 +139,9 @@ int lx_lora_open(lx_lora **out, lx_device *dev, lx_checkpoint *ckpt,
                  const lx_sd_config *config, const char *path, bool is_trainable,
                  lx_error *err);
 /*
- * The LoRA of a file, to be trained on by a spec: with modules of the parts and blocks that it trains alone, and with new ones
- * (as by lx_lora_create) for layers that it trains and the file has not, unless has_no_more. Of LoHa and LoKr all modules are
- * taken, and there must be none of a part that is not trained.
+ * The LoRA of a file, to be trained on by a spec: with modules of the parts and blocks that it trains alone, and with
+ * new ones (as by lx_lora_create) for layers that it trains and the file has not, unless has_no_more. Of LoHa and LoKr
+ * all modules are taken, and there must be none of a part that is not trained.
  */
 typedef struct lx_lora_start {
     const lx_lora_spec *spec;
