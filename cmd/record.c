@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "cmd/train_spec.h"
-
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"

@@ -20,6 +20,7 @@ static bool is_beside_the_result(const char *flag)
                                         "output_dir",
                                         "in_json",
                                         "base_weights",
+                                        "network_weights",
                                         "cache_latents_to_disk",
                                         "latent_cache_dir",
                                         "latents_npz",
