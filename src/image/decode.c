@@ -19,7 +19,7 @@
 #include "src/base/io.h"
 #include "src/image/decode_protocol.h"
 
-enum { WATCHDOG_S = 20 };
+enum { WATCHDOG_S = 20, START_S = 5 /* doubled at each try */, MAX_STARTS = 4 };
 
 struct lx_decoder {
     pid_t pid; /* 0: no worker */
@@ -102,26 +102,6 @@ static void become_worker(int socket, const char *program)
     _exit(lx_decode_serve(LX_DECODE_FD));
 }
 
-static int start_worker(lx_decoder *d, lx_error *err)
-{
-    const char *program = atomic_load(&is_lx) ? "/proc/self/exe" : getenv("LX_HELPER");
-    int pair[2];
-
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return lx_fail_errno(err, errno, "socketpair for the image decoder");
-    d->pid = fork();
-    if (d->pid == 0)
-        become_worker(pair[1], program);
-    close(pair[1]);
-    if (d->pid < 0) {
-        d->pid = 0;
-        close(pair[0]);
-        return lx_fail_errno(err, errno, "fork for the image decoder");
-    }
-    d->socket = pair[0];
-    return 0;
-}
-
 static int make_memory(lx_decoder *d, uint64_t bytes, lx_error *err)
 {
     if (d->memory >= 0 && d->memory_size >= bytes)
@@ -166,9 +146,9 @@ static int64_t now_ms(void)
 }
 
 /* 1: an answer; 0: the worker is gone; -1: it takes too long. */
-static int receive_answer(const lx_decoder *d, lx_decode_answer *answer)
+static int receive_answer(const lx_decoder *d, lx_decode_answer *answer, int seconds)
 {
-    const int64_t end = now_ms() + WATCHDOG_S * 1000;
+    const int64_t end = now_ms() + seconds * 1000;
     struct pollfd p = {d->socket, POLLIN, 0};
 
     for (;;) {
@@ -204,6 +184,48 @@ static int fail_by_status(int status, lx_error *err)
                    WIFEXITED(status) ? WEXITSTATUS(status) : 0);
 }
 
+static int fork_worker(lx_decoder *d, lx_error *err)
+{
+    const char *program = atomic_load(&is_lx) ? "/proc/self/exe" : getenv("LX_HELPER");
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return lx_fail_errno(err, errno, "socketpair for the image decoder");
+    d->pid = fork();
+    if (d->pid == 0)
+        become_worker(pair[1], program);
+    close(pair[1]);
+    if (d->pid < 0) {
+        d->pid = 0;
+        close(pair[0]);
+        return lx_fail_errno(err, errno, "fork for the image decoder");
+    }
+    d->socket = pair[0];
+    return 0;
+}
+
+/*
+ * Until the worker has said that it is ready. One that is a fork of a program with threads may find a
+ * lock held for ever by a thread that it has not inherited: another fork has another chance.
+ */
+static int start_worker(lx_decoder *d, lx_error *err)
+{
+    lx_decode_answer ready;
+    int status, got, rc;
+
+    for (int i = 0; i < MAX_STARTS; i++) {
+        if ((rc = fork_worker(d, err)) < 0)
+            return rc;
+        if ((got = receive_answer(d, &ready, START_S << i)) == 1)
+            return 0;
+        stop_worker(d, &status, got < 0);
+        if (got == 0)
+            return fail_by_status(status, err);
+    }
+    return lx_fail(err, LX_ELIMIT, "the image decoder did not start within %d s",
+                   (int)(START_S << (MAX_STARTS - 1)));
+}
+
 /*
  * One request and its answer. A worker that has served before may have been ended by others since, or
  * be ended while it works: its image gets a second try with a fresh one. A fresh worker that dies dies
@@ -219,7 +241,7 @@ static int ask(lx_decoder *d, lx_decode_answer *answer, const lx_decode_request 
         is_fresh = d->pid == 0;
         if (is_fresh && (rc = start_worker(d, err)) < 0)
             return rc;
-        got = send_request(d, request, image) ? receive_answer(d, answer) : 0;
+        got = send_request(d, request, image) ? receive_answer(d, answer, WATCHDOG_S) : 0;
         if (got == 1)
             return answer->code < 0 ? lx_fail(err, answer->code, "%s", answer->text) : 0;
         stop_worker(d, &status, got < 0);

@@ -50,7 +50,8 @@ typedef struct lx_decoder lx_decoder;
  * thread at a time; several decoders are independent.
  *
  * The worker is this same binary started with the hidden command `__decode` (LX_HELPER names
- * another lx); where neither is to be had, as in a test program, it is a fork of the caller.
+ * another lx); where neither is to be had, as in a test program, it is a fork of the caller, and is
+ * forked again where it does not begin (another thread may have held a lock).
  */
 int lx_decoder_new(lx_decoder **out, lx_error *err);
 void lx_decoder_free(lx_decoder *d);

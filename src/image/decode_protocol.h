@@ -3,7 +3,8 @@
  *
  * Over one SOCK_SEQPACKET pair, both ends on this machine and of one binary. The request carries
  * two descriptors: the image, open for reading, and the shared memory for the pixels. The worker
- * opens no file itself. The answer is one message.
+ * opens no file itself. The answer is one message. A worker's first message is an answer that nobody
+ * asked for: it is ready.
  */
 #ifndef LX_IMAGE_DECODE_PROTOCOL_H
 #define LX_IMAGE_DECODE_PROTOCOL_H

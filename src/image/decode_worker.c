@@ -241,8 +241,14 @@ static bool receive(int socket, lx_decode_request *request, int fds[2])
     return true;
 }
 
+static bool answer_with(int socket, const lx_decode_answer *answer)
+{
+    return send(socket, answer, sizeof *answer, MSG_NOSIGNAL) == (ssize_t)sizeof *answer;
+}
+
 int lx_decode_serve(int socket)
 {
+    const lx_decode_answer ready = {0};
     lx_decode_request request;
     lx_sandbox_state sandbox;
     int fds[2];
@@ -254,6 +260,8 @@ int lx_decode_serve(int socket)
     limit_memory();
     /* The image comes as a descriptor; nothing else is needed any more. */
     lx_sandbox_enter(&sandbox, &(lx_sandbox){.has_no_files = true}, NULL);
+    if (!answer_with(socket, &ready))
+        return 0;
     while (receive(socket, &request, fds)) {
         lx_decode_answer answer = {0};
         lx_error err = {0};
@@ -263,8 +271,7 @@ int lx_decode_serve(int socket)
                  err.text);
         close(fds[0]);
         close(fds[1]);
-        if (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) !=
-            (ssize_t)sizeof(answer))
+        if (!answer_with(socket, &answer))
             break;
     }
     if (vips)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 #include "src/base/file.h"
 #include "src/image/decode.h"
+#include "src/image/decode_protocol.h"
 #include "tests/support/golden.h"
 #include "tests/unit/image/npy.h"
 
@@ -363,8 +365,41 @@ static void test_image_decode__a_dead_worker_is_replaced(void **state)
     assert_int_not_equal(worker(), first);
 }
 
-int main(void)
+/* LX_HELPER is a script that sleeps the first time, and is this program as a worker the second. */
+static void test_image_decode__a_worker_that_does_not_begin_is_started_again(void **state)
 {
+    char script[] = "/tmp/lx-sleeper-XXXXXX", mark[64], self[4096];
+    lx_decode_options options = LX_DECODE_DEFAULT;
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    lx_decoder *fresh = NULL;
+    lx_pixels pixels;
+    lx_error err;
+    int fd = mkstemp(script), rc;
+
+    assert_true(fd >= 0 && n > 0);
+    self[n] = '\0';
+    snprintf(mark, sizeof mark, "%s.slept", script);
+    assert_true(dprintf(fd, "#!/bin/sh\n[ -e '%s' ] && exec '%s' __decode\n: >'%s'\nexec sleep 60\n",
+                        mark, self, mark) > 0);
+    assert_int_equal(fchmod(fd, 0700), 0);
+    close(fd);
+    assert_int_equal(setenv("LX_HELPER", script, 1), 0);
+    assert_int_equal(lx_decoder_new(&fresh, &err), 0);
+    rc = lx_decode(&pixels, NULL, fresh, lx_golden_need("data/images/in/rgb.png"), &options, &err);
+    unsetenv("LX_HELPER");
+    lx_decoder_free(fresh);
+    unlink(script);
+    assert_int_equal(unlink(mark), 0);
+    if (rc < 0)
+        fail_msg("%s", err.text);
+    lx_pixels_release(&pixels);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "__decode") == 0)
+        return lx_decode_serve(LX_DECODE_FD);
+
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image_decode__pixels_are_those_of_the_peer),
         cmocka_unit_test(test_image_decode__headers_tell_what_needs_care),
@@ -375,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_image_decode__packed_texts_are_not_unpacked),
         cmocka_unit_test(test_image_decode__a_text_does_not_join_data),
         cmocka_unit_test(test_image_decode__a_dead_worker_is_replaced),
+        cmocka_unit_test(test_image_decode__a_worker_that_does_not_begin_is_started_again),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
