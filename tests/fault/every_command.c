@@ -28,7 +28,6 @@ static bool is_worker(int *status, int argc, char **argv);
 #undef lx_decode_is_worker
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -41,10 +40,12 @@ static bool is_worker(int *status, int argc, char **argv);
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/alike.h"
 #include "tests/support/faults.h"
 #include "tests/support/forked_exec.h"
+#include "tests/support/snapshot.h"
 
-enum { SECONDS_A_ROUND = 60, MAX_FILES = 512, MAX_WORDS = 64 };
+enum { SECONDS_A_ROUND = 60, MAX_WORDS = 64 };
 
 typedef struct scenario {
     const char *name;        /* a command, with more behind it: "merge_into" */
@@ -80,165 +81,24 @@ static void load_libraries(void)
     globfree(&modules);
 }
 
-/* ---- files and folders ------------------------------------------------------------- */
-
 static void die(const char *what)
 {
     perror(what);
     exit(1);
 }
 
-static char *slurp(size_t *n, const char *path)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *bytes;
-
-    *n = 0;
-    if (fd < 0 || fstat(fd, &st) < 0 || !(bytes = malloc((size_t)st.st_size + 1)))
-        die(path);
-    for (ssize_t k; *n < (size_t)st.st_size; *n += (size_t)k)
-        if ((k = read(fd, bytes + *n, (size_t)st.st_size - *n)) < 0)
-            die(path);
-        else if (k == 0)
-            break; /* it became shorter */
-    bytes[*n] = '\0';
-    close(fd);
-    return bytes;
-}
-
-static void spill(const char *path, const char *bytes, size_t n)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-
-    if (fd < 0 || write(fd, bytes, n) != (ssize_t)n)
-        die(path);
-    close(fd);
-}
-
-/* Calls `each` for all that is below `folder`, folders after what they hold. */
-static void walk(const char *folder, const char *under, void (*each)(const char *, bool))
-{
-    char path[600];
-    DIR *dir;
-
-    snprintf(path, sizeof path, "%s%s%s", folder, *under ? "/" : "", under);
-    if (!(dir = opendir(path)))
-        die(path);
-    for (const struct dirent *e; (e = readdir(dir));) {
-        char name[512];
-        bool is_folder = e->d_type == DT_DIR;
-
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-            continue;
-        snprintf(name, sizeof name, "%s%s%s", under, *under ? "/" : "", e->d_name);
-        if (is_folder)
-            walk(folder, name, each);
-        each(name, is_folder);
-    }
-    closedir(dir);
-}
-
-/* A folder, with the bytes of its files. */
-typedef struct tree {
-    struct kept {
-        char name[256];
-        bool is_folder, is_there,
-            is_borrowed; /* borrowed: the bytes are those of `before` */
-        struct stat st;
-        char *bytes;
-        size_t n;
-    } items[4096];
-    size_t count, next; /* next: where the one asked for may well stand */
-} tree;
-
 /* The work folder as it is put back before every round, as the command makes it when nothing fails,
  * and as it is after a round. */
-static tree before, after, seen;
-static tree *into;
+static lx_snapshot before, after, seen;
 
-static struct kept *find(tree *t, const char *name)
+static void look(lx_snapshot *out)
 {
-    for (size_t n = 0, i = t->next; n < t->count; n++, i++) {
-        i = i < t->count ? i : 0;
-        if (strcmp(t->items[i].name, name) == 0) {
-            t->next = i + 1;
-            return &t->items[i];
-        }
-    }
-    return NULL;
+    lx_snapshot_take(out, "work", &before);
 }
 
-static bool is_untouched(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mode == b->st_mode &&
-           memcmp(&a->st_mtim, &b->st_mtim, sizeof a->st_mtim) == 0 &&
-           memcmp(&a->st_ctim, &b->st_ctim, sizeof a->st_ctim) == 0;
-}
-
-static void keep(const char *name, bool is_folder)
-{
-    struct kept *k = &into->items[into->count++], *old = NULL;
-    char path[600];
-
-    if (into->count >= sizeof into->items / sizeof *into->items)
-        die("too many files");
-    *k = (struct kept){.is_folder = is_folder};
-    snprintf(k->name, sizeof k->name, "%.255s", name);
-    snprintf(path, sizeof path, "work/%s", name);
-    if (lstat(path, &k->st) < 0)
-        die(path);
-    if (into != &before && (old = find(&before, k->name)))
-        old->is_there = true;
-    if (is_folder)
-        return;
-    if (old && is_untouched(&old->st, &k->st)) {
-        k->is_borrowed = true;
-        k->bytes = old->bytes;
-        k->n = old->n;
-    } else {
-        k->bytes = slurp(&k->n, path);
-    }
-}
-
-static void look(tree *t)
-{
-    for (size_t i = 0; i < t->count; i++)
-        if (!t->items[i].is_borrowed)
-            free(t->items[i].bytes);
-    for (size_t i = 0; i < before.count; i++)
-        before.items[i].is_there = false;
-    t->count = 0;
-    into = t;
-    walk("work", "", keep);
-}
-
-/* The work folder as `before` has it. */
 static void put_back(void)
 {
-    char path[600];
-
-    look(&seen);
-    for (size_t i = 0; i < seen.count; i++) { /* folders stand behind what they hold */
-        struct kept *k = &seen.items[i], *old = find(&before, k->name);
-        snprintf(path, sizeof path, "work/%s", k->name);
-        if (!old && (k->is_folder ? rmdir(path) : unlink(path)) < 0)
-            die(path);
-    }
-    for (size_t i = before.count; i-- > 0;) {
-        struct kept *k = &before.items[i], *now = find(&seen, k->name);
-        snprintf(path, sizeof path, "work/%s", k->name);
-        if (k->is_folder && !now && mkdir(path, k->st.st_mode & 07777) < 0)
-            die(path);
-        if (k->is_folder || (now && now->is_borrowed))
-            continue;
-        unlink(path); /* it may be a link to an object */
-        spill(path, k->bytes, k->n);
-        chmod(path, k->st.st_mode & 07777);
-        if (lstat(path, &k->st) < 0)
-            die(path);
-    }
+    lx_snapshot_put_back(&before, "work", &seen);
 }
 
 /* ---- a round ----------------------------------------------------------------------- */
@@ -331,7 +191,7 @@ static outcome play(const char *words, void (*meet)(pid_t), fault_kind kind, lon
     pid_t pid;
 
     fflush(NULL);
-    spill("out", "", 0); /* what the last one said is not this one's address */
+    lx_test_write("out", "", 0); /* what the last one said is not this one's address */
     if ((pid = fork()) < 0)
         die("fork");
     if (pid == 0)
@@ -340,8 +200,8 @@ static outcome play(const char *words, void (*meet)(pid_t), fault_kind kind, lon
         meet(pid);
     o.status = wait_for(pid);
     o.n_calls = faults_count();
-    o.out = slurp(&o.n_out, "out");
-    o.err = slurp(&o.n_err, "err");
+    o.out = lx_test_read(&o.n_out, "out");
+    o.err = lx_test_read(&o.n_err, "err");
     return o;
 }
 
@@ -351,7 +211,7 @@ static int find_port(pid_t pid)
 {
     for (int i = 0; i < 1000; i++) {
         size_t n;
-        char *out = slurp(&n, "out"), *at = strstr(out, "http://127.0.0.1:");
+        char *out = lx_test_read(&n, "out"), *at = strstr(out, "http://127.0.0.1:");
         int port = at && strchr(at, '\n') ? atoi(at + 17) : 0;
         siginfo_t info = {0};
 
@@ -408,63 +268,6 @@ static void meet_server(pid_t pid)
 
 /* ---- what must hold ---------------------------------------------------------------- */
 
-/* Numbers and hashes differ from run to run; what stands around them does not. */
-static size_t mask(char *bytes, size_t n)
-{
-    size_t to = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        bool is_digit = strchr("0123456789abcdef.", bytes[i]) && bytes[i];
-        char c = is_digit ? '0' : bytes[i];
-        if (c == '0' && to && bytes[to - 1] == '0')
-            continue;
-        bytes[to++] = c;
-    }
-    return to;
-}
-
-static bool is_same(const char *a, size_t na, const char *b, size_t nb)
-{
-    char *ma, *mb;
-    bool same;
-
-    if (na == nb && memcmp(a, b, na) == 0)
-        return true;
-    ma = memcpy(malloc(na + 1), a, na);
-    mb = memcpy(malloc(nb + 1), b, nb);
-    na = mask(ma, na);
-    nb = mask(mb, nb);
-    same = na == nb && memcmp(ma, mb, na) == 0;
-    free(ma);
-    free(mb);
-    return same;
-}
-
-static size_t without_padding(const char *bytes, size_t n)
-{
-    while (n && bytes[n - 1] == ' ')
-        n--;
-    return n;
-}
-
-/* Of a LoRA the metadata tell when it was made, so that its header may be longer; the tensors are those they were. */
-static bool is_same_file(const struct kept *a, const struct kept *b)
-{
-    uint64_t head_a, head_b;
-
-    if (is_same(a->bytes, a->n, b->bytes, b->n))
-        return true;
-    if (!strstr(a->name, ".safetensors") || a->n < 8 || b->n < 8)
-        return false;
-    memcpy(&head_a, a->bytes, 8);
-    memcpy(&head_b, b->bytes, 8);
-    if (head_a > a->n - 8 || head_b > b->n - 8 || a->n - head_a != b->n - head_b)
-        return false;
-    return is_same(a->bytes + 8, without_padding(a->bytes + 8, head_a), b->bytes + 8,
-                   without_padding(b->bytes + 8, head_b)) &&
-           memcmp(a->bytes + 8 + head_a, b->bytes + 8 + head_b, a->n - 8 - head_a) == 0;
-}
-
 static struct round {
     const scenario *s;
     fault_kind kind;
@@ -495,18 +298,6 @@ static void complain(const outcome *o, const char *fmt, ...)
     fflush(stdout);
 }
 
-/* A file whose name holds what differs from run to run has the name masked. */
-static struct kept *find_alike(tree *t, const struct kept *k)
-{
-    struct kept *same = find(t, k->name);
-
-    for (size_t i = 0; !same && i < t->count; i++)
-        if (t->items[i].is_folder == k->is_folder &&
-            is_same(t->items[i].name, strlen(t->items[i].name), k->name, strlen(k->name)))
-            same = &t->items[i];
-    return same;
-}
-
 /* What grows while a command goes on, or has rules of its own: the store, a repository, event files. */
 static bool grows(const char *name)
 {
@@ -515,7 +306,7 @@ static bool grows(const char *name)
 }
 
 /* A page about files or pictures shows in their place that they could not be read. */
-static bool is_told_inside(const struct kept *k)
+static bool is_told_inside(const lx_kept *k)
 {
     if (now.kind != FAULT_IO)
         return false;
@@ -524,47 +315,19 @@ static bool is_told_inside(const struct kept *k)
     return strstr(k->name, ".md") != NULL;
 }
 
-/* A header, and after it as many bytes as its last tensor ends at. */
-static bool is_whole_safetensors(const struct kept *k)
-{
-    static const char word[] = "\"data_offsets\":[";
-    const char *at, *end;
-    uint64_t n_header = 0, last = 0;
-
-    if (k->n < 8)
-        return false;
-    memcpy(&n_header, k->bytes, 8);
-    if (n_header > k->n - 8)
-        return false;
-    at = (const char *)k->bytes + 8;
-    end = at + n_header;
-    while ((at = memmem(at, (size_t)(end - at), word, sizeof word - 1))) {
-        unsigned long long from = 0, to = 0;
-        char numbers[48] = "";
-        at += sizeof word - 1;
-        memcpy(numbers, at,
-               (size_t)(end - at) < sizeof numbers - 1 ? (size_t)(end - at)
-                                                       : sizeof numbers - 1);
-        if (sscanf(numbers, "%llu,%llu", &from, &to) != 2)
-            return false;
-        last = to > last ? to : last;
-    }
-    return 8 + n_header + last == k->n;
-}
-
 /* A training that cannot save leaves a state of its last step, whole, and says so. */
-static bool is_kept_state(const outcome *o, const struct kept *k)
+static bool is_kept_state(const outcome *o, const lx_kept *k)
 {
     return strstr(k->name, "-autosave/state.safetensors") && o && o->err &&
-           strstr(o->err, "lx resume goes on from") && is_whole_safetensors(k);
+           strstr(o->err, "lx resume goes on from") && lx_is_whole_safetensors(k);
 }
 
 static void check_files(const outcome *o, bool is_done)
 {
     look(&seen);
     for (size_t i = 0; i < seen.count; i++) {
-        struct kept *k = &seen.items[i], *b = find(&before, k->name);
-        struct kept *a = find_alike(&after, k);
+        lx_kept *k = &seen.items[i], *b = lx_snapshot_find(&before, k->name);
+        lx_kept *a = lx_find_alike(&after, k);
 
         if (grows(k->name) || k->is_folder || k->is_borrowed || is_kept_state(o, k))
             continue;
@@ -572,16 +335,18 @@ static void check_files(const outcome *o, bool is_done)
             complain(o, "left %s behind", k->name);
         else if (is_told_inside(k))
             continue;
-        else if ((a || b) && !(a && is_same_file(a, k)) && !(b && is_same_file(b, k)))
+        else if ((a || b) && !(a && lx_is_alike_file(a, k)) &&
+                 !(b && lx_is_alike_file(b, k)))
             complain(o, "%s is half made: %zu of %zu bytes", k->name, k->n,
                      a ? a->n : b->n);
     }
     for (size_t i = 0; i < before.count; i++)
-        if (!find(&seen, before.items[i].name) && find(&after, before.items[i].name) &&
+        if (!lx_snapshot_find(&seen, before.items[i].name) &&
+            lx_snapshot_find(&after, before.items[i].name) &&
             !grows(before.items[i].name))
             complain(o, "%s is gone", before.items[i].name);
     for (size_t i = 0; is_done && i < after.count; i++)
-        if (!grows(after.items[i].name) && !find_alike(&seen, &after.items[i]))
+        if (!grows(after.items[i].name) && !lx_find_alike(&seen, &after.items[i]))
             complain(o, "%s was not made, and nothing said so", after.items[i].name);
 }
 
@@ -613,7 +378,7 @@ static bool is_touched(const char *store)
     for (size_t i = 0; i < before.count; i++)
         n_before += strncmp(before.items[i].name, store, n) == 0;
     for (size_t i = 0; i < seen.count; i++) {
-        const struct kept *k = &seen.items[i];
+        const lx_kept *k = &seen.items[i];
         if (strncmp(k->name, store, n) != 0)
             continue;
         n_seen++;
@@ -631,7 +396,7 @@ static void check_stores(const outcome *o, char *const *wanted, bool is_done)
             continue;
         said = look_at_store(stores[i], o);
         if (is_done && wanted[i] &&
-            (!said || !is_same(said, strlen(said), wanted[i], strlen(wanted[i]))))
+            (!said || !lx_is_alike(said, strlen(said), wanted[i], strlen(wanted[i]))))
             complain(o, "the store holds %s    and not %s", said ? said : "nothing\n",
                      wanted[i]);
         free(said);
@@ -652,7 +417,7 @@ static bool is_right_code(fault_kind kind, int code)
 
 static bool printed_the_same(const outcome *o)
 {
-    return is_same(o->out, o->n_out, now.wanted->out, now.wanted->n_out);
+    return lx_is_alike(o->out, o->n_out, now.wanted->out, now.wanted->n_out);
 }
 
 /* What it ended with: true when it is what it would have ended with without the fault. */
@@ -827,7 +592,7 @@ static int set_up(const char *self)
     status = system(command);
     if (status != 0)
         return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-    id = slurp(&n, "id");
+    id = lx_test_read(&n, "id");
     snprintf(run_id, sizeof run_id, "%.*s", (int)strcspn(id, "\n"), id);
     free(id);
     look(&before);
