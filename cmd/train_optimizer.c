@@ -59,6 +59,35 @@ static void put_added(lx_str *all, const lx_optimizer_config *o, bool has_moment
         lx_str_printf(all, "%srelative_step=True", comma);
 }
 
+/* Adafactor with relative_step: the peer refuses a warm-up, and goes on without the others. */
+static int tell_own_rate(lx_flags *f, lx_error *err)
+{
+    static const int without_effect[] = {LX_AT_lr_scheduler, LX_AT_learning_rate,
+                                         LX_AT_unet_lr, LX_AT_text_encoder_lr};
+    lx_str names = LX_STR_INIT;
+    int rc = LX_OK;
+
+    if (f->config->lr_warmup_steps != 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "--lr_warmup_steps has no effect on Adafactor, which finds its rate "
+                       "itself: leave it out, or give --optimizer_args relative_step=False");
+    for (size_t i = 0; i < sizeof without_effect / sizeof *without_effect; i++) {
+        const int at = without_effect[i];
+        if (f->values[at].given &&
+            !(at == LX_AT_lr_scheduler &&
+              lx_starts_with(f->values[at].text, "adafactor")))
+            lx_str_printf(&names, "%s--%s", names.len ? ", " : "", lx_flag_table[at].name);
+    }
+    if (names.len && (rc = lx_str_check(&names, err)) == LX_OK &&
+        lx_flags_note(f,
+                      "Adafactor finds its rate itself: %s without effect; --optimizer_args "
+                      "relative_step=False takes rates",
+                      lx_str_text(&names)) < 0)
+        rc = lx_oom(err);
+    lx_str_release(&names);
+    return rc;
+}
+
 /* What has no effect, or an unlikely one, is said. */
 static int tell_rate(lx_flags *f)
 {
@@ -119,5 +148,8 @@ int lx_flags_resolve_optimizer(lx_flags *f, lx_error *err)
         rc = lx_fail(err, LX_EUSAGE,
                      "--lr_scheduler adafactor belongs to --optimizer_type Adafactor "
                      "with relative_step");
+    if (rc == LX_OK && lx_optimizer_has_own_rate(o))
+        rc = tell_own_rate(f, err);
+    o->initial_lr = f->config->learning_rate;
     return rc == LX_OK && tell_rate(f) < 0 ? lx_oom(err) : rc;
 }

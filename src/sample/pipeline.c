@@ -158,13 +158,14 @@ static double mean_of(const float *x, size_t n)
     return sum / (double)n;
 }
 
-/* x[T][D] times the tokens' weights, its mean as it was. */
-static void weigh(float *x, const float *weights, size_t T, size_t D, bool restores)
+/* x[T][D], of which the first n tokens have weights and the others 1; its mean as it was. */
+static void weigh(float *x, const float *weights, size_t n, size_t T, size_t D,
+                  bool restores)
 {
     const double before = mean_of(x, T * D);
     double after;
 
-    for (size_t t = 0; t < T; t++)
+    for (size_t t = 0; t < n; t++)
         for (size_t d = 0; d < D; d++)
             x[t * D + d] *= weights[t];
     after = mean_of(x, T * D);
@@ -215,9 +216,9 @@ int lx_pipeline_encode(float **out, int *n_tokens, lx_pipeline *p,
     if (chunks->has_weights && emphasis == LX_EMPHASIS_WEB_UI)
         for (int i = 0; i < chunks->n; i++)
             weigh(context + (size_t)i * LX_CHUNK * D,
-                  chunks->weights + (size_t)i * LX_CHUNK, LX_CHUNK, D, true);
+                  chunks->weights + (size_t)i * LX_CHUNK, LX_CHUNK, LX_CHUNK, D, true);
     else if (chunks->has_weights)
-        weigh(context, chunks->weights, (size_t)chunks->n * LX_CHUNK, D,
+        weigh(context, chunks->weights, (size_t)chunks->n * LX_CHUNK, T, D,
               emphasis == LX_EMPHASIS_PEER);
     *out = context;
     *n_tokens = (int)T;

@@ -1,6 +1,7 @@
 #include "src/sample/prompt_file.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,7 @@
 
 enum { LIMIT = 64 << 20, LEAST_SIDE = 64, MOST_STEPS = 1000 };
 
-/* Whole numbers beyond an int are held, as a size or a seed that large is refused later.
- */
+/* Of a size or of steps, which are held far below where this stops. */
 static int64_t read_digits(const char *s)
 {
     int64_t x = 0;
@@ -48,6 +48,31 @@ static bool is_number(const char *v)
     return isdigit((unsigned char)*v);
 }
 
+/* As the peer's pattern has it: digits, whatever follows them. */
+static int take_seed(lx_prompt_line *out, const char *digits, lx_error *err)
+{
+    errno = 0;
+    out->seed = strtoull(digits, NULL, 10);
+    out->has_seed = true;
+    if (errno == ERANGE)
+        return lx_fail(err, LX_EFORMAT,
+                       "--d %.40s: a seed is at most 18446744073709551615", digits);
+    return LX_OK;
+}
+
+/* "--n" with nothing behind it, as tools write it, and "--d -1" ask for nothing. */
+static bool is_unsaid(const char *option)
+{
+    static const char *const names[] = {"w", "h", "d", "s", "l", "n", "ss", "cn"};
+    const char *v;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcasecmp(option, names[i]) == 0 ||
+            ((v = value_of(option, names[i])) && !*v))
+            return true;
+    return (v = value_of(option, "d")) && *v == '-' && is_number(v + 1);
+}
+
 /* Of other models: said once, as "--g --fs". */
 static int note_ignored(lx_prompt_line *out, lx_arena *arena, const char *name,
                         lx_error *err)
@@ -64,14 +89,15 @@ static int take_option(lx_prompt_line *out, lx_arena *arena, const char *option,
     const char *v;
 
     *is_taken = true;
+    if (is_unsaid(option))
+        return LX_OK;
     if ((v = value_of(option, "w")) && is_number(v))
         out->width = side(read_digits(v));
     else if ((v = value_of(option, "h")) && is_number(v))
         out->height = side(read_digits(v));
-    else if ((v = value_of(option, "d")) && is_number(v)) {
-        out->seed = (uint64_t)read_digits(v);
-        out->has_seed = true;
-    } else if ((v = value_of(option, "s")) && is_number(v))
+    else if ((v = value_of(option, "d")) && is_number(v))
+        return take_seed(out, v, err);
+    else if ((v = value_of(option, "s")) && is_number(v))
         out->steps = steps(read_digits(v));
     else if ((v = value_of(option, "l")) && (is_number(v) || *v == '.')) {
         out->cfg = strtod(v, NULL);
@@ -174,7 +200,7 @@ static const cJSON *member(const cJSON *object, const cJSON *defaults, const cha
 static int copy_text(const char **out, lx_arena *arena, const cJSON *value,
                      const char *key, lx_error *err)
 {
-    if (!value)
+    if (!value || cJSON_IsNull(value))
         return LX_OK;
     if (!cJSON_IsString(value))
         return lx_fail(err, LX_EFORMAT, "%s must be a text", key);
@@ -184,8 +210,8 @@ static int copy_text(const char **out, lx_arena *arena, const cJSON *value,
 static int copy_number(double *out, bool *is_there, const cJSON *value, const char *key,
                        lx_error *err)
 {
-    *is_there = value != NULL;
-    if (!value)
+    *is_there = value && !cJSON_IsNull(value);
+    if (!*is_there)
         return LX_OK;
     if (!cJSON_IsNumber(value) || !isfinite(value->valuedouble) || value->valuedouble < 0)
         return lx_fail(err, LX_EFORMAT, "%s must be a number, not negative", key);
@@ -203,10 +229,11 @@ static int from_object(lx_prompt_line *out, lx_arena *arena, const cJSON *o,
 {
     double width = 0, height = 0, n_steps = 0, seed = 0;
     bool has_width, has_height, has_steps;
+    const cJSON *control = member(o, d, "controlnet_image");
     int rc;
 
     *out = (lx_prompt_line){.prompt = ""};
-    if (member(o, d, "controlnet_image"))
+    if (control && !cJSON_IsNull(control))
         return lx_fail(err, LX_EUNSUPPORTED,
                        "controlnet_image: ControlNet is not supported");
     if ((rc = copy_text(&out->prompt, arena, member(o, d, "prompt"), "prompt", err)) <
@@ -224,6 +251,10 @@ static int from_object(lx_prompt_line *out, lx_arena *arena, const cJSON *o,
                           err)) < 0 ||
         (rc = copy_number(&seed, &out->has_seed, member(o, d, "seed"), "seed", err)) < 0)
         return rc;
+    if (seed > 0x1p53)
+        return lx_fail(err, LX_EFORMAT,
+                       "seed must be at most 2^53 here; a line \"PROMPT --d SEED\" takes "
+                       "larger ones");
     out->width = has_width ? side(whole(width)) : 0;
     out->height = has_height ? side(whole(height)) : 0;
     out->steps = has_steps ? steps(whole(n_steps)) : 0;

@@ -105,6 +105,9 @@ static int check_numbers(const lx_train_config *c, lx_error *err)
         {c->unet_lr >= 0, "--unet_lr must not be negative"},
         {c->text_encoder_lr >= 0, "--text_encoder_lr must not be negative"},
         {c->min_snr_gamma >= 0, "--min_snr_gamma must not be negative (0 turns it off)"},
+        {c->ip_noise_gamma >= 0, "--ip_noise_gamma must not be negative (0 turns it off)"},
+        {c->v_pred_like_loss >= 0,
+         "--v_pred_like_loss must not be negative (0 turns it off)"},
         {c->huber_c > 0, "--huber_c must be above 0"},
         {c->scale_weight_norms >= 0,
          "--scale_weight_norms must not be negative (0 turns it off)"},
@@ -158,6 +161,33 @@ static int check_name(const lx_train_config *c, lx_error *err)
     return LX_OK;
 }
 
+/* A rate after all others that are not 0: they must be one. */
+static bool is_one_rate(double *rate, double other)
+{
+    if (*rate == 0)
+        *rate = other;
+    return other == 0 || other == *rate;
+}
+
+/* LoRA+ and weights of blocks make several rates of one. */
+static bool has_one_rate(const lx_train_config *c)
+{
+    const lx_lora_spec *s = &c->network;
+    const double text_plus = s->text_plus != 0 ? s->text_plus : 1;
+    const double unet_plus = s->unet_plus != 0 ? s->unet_plus : 1;
+    double rate = 0;
+    bool is_one = true;
+
+    if (s->has_text_encoder)
+        is_one = is_one_rate(&rate, c->text_encoder_lr) &&
+                 is_one_rate(&rate, c->text_encoder_lr * text_plus);
+    for (int i = 0; s->has_unet && i < LX_LORA_BLOCKS; i++) {
+        const double lr = c->unet_lr * (s->has_block_lr ? s->block_lr[i] : 1);
+        is_one = is_one && is_one_rate(&rate, lr) && is_one_rate(&rate, lr * unet_plus);
+    }
+    return is_one;
+}
+
 /* Adaptive optimizers have one distance for all tensors, and so one rate. */
 static int check_optimizer(const lx_train_config *c, lx_error *err)
 {
@@ -170,6 +200,15 @@ static int check_optimizer(const lx_train_config *c, lx_error *err)
                        "--optimizer_type %s finds one rate for all: --unet_lr %g and "
                        "--text_encoder_lr %g must be equal, or one of them 0",
                        lx_optimizer_name(o->type), c->unet_lr, c->text_encoder_lr);
+    if (lx_optimizer_is_adaptive(o->type) && !has_one_rate(c))
+        return lx_fail(err, LX_EUSAGE,
+                       "--optimizer_type %s finds one rate for all: leave out LoRA+ and "
+                       "weights of blocks (--network_args) that make several of it",
+                       lx_optimizer_name(o->type));
+    if (o->decoupled_weight_decay && !(o->initial_lr > 0))
+        return lx_fail(err, LX_EUSAGE,
+                       "--optimizer_args decoupled_weight_decay divides by "
+                       "--learning_rate, which must be above 0");
     if (o->type == LX_OPTIMIZER_SGD_SCHEDULE_FREE && !(o->momentum > 0))
         return lx_fail(err, LX_EUSAGE,
                        "--optimizer_args momentum must be above 0 for SGDScheduleFree");

@@ -79,7 +79,6 @@ int lx_optimizer_new(lx_optimizer **out, const lx_optimizer_config *config,
     o->config = *config;
     o->rule = rules[config->type];
     o->count = count;
-    o->first_lr = count ? tensors[0].lr : 0;
     if (!(o->arena = lx_arena_new()) || open_states(o, tensors) < 0) {
         lx_optimizer_free(o);
         return lx_oom(err);

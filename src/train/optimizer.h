@@ -76,8 +76,8 @@ typedef struct lx_optimizer_config {
     double r, weight_lr_power;
     int64_t warmup_steps;
     bool silent_sgd_phase; /* RAdam: nothing moves until its variance is known */
-    bool
-        decoupled_weight_decay; /* lion_pytorch: the decay is divided by the first rate */
+    bool decoupled_weight_decay; /* lion_pytorch: the decay is divided by initial_lr */
+    double initial_lr;           /* --learning_rate, whatever rates the tensors have */
 } lx_optimizer_config;
 
 /* The peer's spelling, and the Python class it stands for, as ss_optimizer names it. */

@@ -66,7 +66,8 @@ static int settings_of(lx_sample_settings *out, const lx_train_config *c,
         .emphasis = c->sample_compat ? LX_EMPHASIS_PEER : LX_EMPHASIS_WEB_UI,
         .is_peer = c->sample_compat,
         .v_parameterization = c->v_parameterization,
-        .zero_terminal_snr = c->zero_terminal_snr,
+        /* The peer's own samples are drawn on levels that are not changed (train_util.py, get_my_scheduler). */
+        .zero_terminal_snr = c->zero_terminal_snr && !c->sample_compat,
     };
     out->steps = out->steps < LX_MAX_STEPS ? out->steps : LX_MAX_STEPS - 1;
     if ((rc = lx_sampler_find(&out->sampler, sampler, c->sample_compat, err)) < 0 ||

@@ -176,7 +176,7 @@ static lx_update_rates rates_of(const lx_optimizer *o, double lr, int64_t update
 {
     const lx_optimizer_config *c = &o->config;
     const bool divides = c->type == LX_OPTIMIZER_LION && c->decoupled_weight_decay;
-    const double decay = divides ? c->weight_decay / o->first_lr : c->weight_decay;
+    const double decay = divides ? c->weight_decay / c->initial_lr : c->weight_decay;
 
     if (is_lion(c->type))
         return (lx_update_rates){.keep = (float)(1 - lr * decay), .step = (float)lr};

@@ -379,6 +379,13 @@ static void move_adan(const part *p)
     }
 }
 
+/* Nothing has moved, and `before` has no gradient yet: the next update is the first still. */
+static void take_back(lx_optimizer *o, const lx_trainable *tensors)
+{
+    for (size_t i = 0; i < o->count; i++)
+        o->updates[i] -= tensors[i].has_gradient;
+}
+
 static void step_adan(lx_optimizer *o, const lx_trainable *tensors, double factor)
 {
     const double lr = lx_optimizer__rate(tensors, o->count, factor),
@@ -386,8 +393,10 @@ static void step_adan(lx_optimizer *o, const lx_trainable *tensors, double facto
     sums total;
 
     gather_all(&total, o, tensors, rate, gather_adan);
-    if (total.s_l1 == 0)
+    if (total.s_l1 == 0) {
+        take_back(o, tensors);
         return;
+    }
     grow_weighted(o, &total, o->config.betas[2], rate, lr);
     move_all(o, tensors, rate, move_adan);
 }
@@ -400,8 +409,10 @@ static void step_adan_ip(lx_optimizer *o, const lx_trainable *tensors, double fa
     sums total;
 
     gather_all(&total, o, tensors, rate, gather_adan_ip);
-    if (total.s_l1 == 0)
+    if (total.s_l1 == 0) {
+        take_back(o, tensors);
         return;
+    }
     o->number[NUMERATOR] = b3 * o->number[NUMERATOR] + (1 - b3) * total.numerator;
     grow(o, 2 * (b3 / (1 - b3)) * o->number[NUMERATOR] / total.s_l1, lr);
     move_all(o, tensors, rate, move_adan);

@@ -39,7 +39,7 @@ static void step_lion(lx_optimizer *o, const lx_trainable *tensors, double facto
 {
     const lx_optimizer_config *c = &o->config;
     const double decay =
-        c->decoupled_weight_decay ? c->weight_decay / o->first_lr : c->weight_decay;
+        c->decoupled_weight_decay ? c->weight_decay / c->initial_lr : c->weight_decay;
 
     for (size_t i = 0; i < o->count; i++)
         if (tensors[i].has_gradient)

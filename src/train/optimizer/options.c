@@ -424,12 +424,14 @@ static int set_switch(bool *field, const char *value, lx_error *err)
 
 static int set_number(lx_optimizer_config *c, size_t i, const char *value, lx_error *err)
 {
+    const size_t field = numbers[i].field;
     double number[2];
     int n, rc;
 
-    if (strcmp(value, "None") == 0 && numbers[i].range == UNIT) {
-        number[0] = -1; /* beta1, beta3: the package's own way */
-    } else if (strcmp(value, "float('inf')") == 0 || strcmp(value, "inf") == 0) {
+    if (strcmp(value, "None") == 0 && (field == FIELD(beta1) || field == FIELD(beta3))) {
+        number[0] = -1; /* the package's own way */
+    } else if (field == FIELD(growth_rate) &&
+               (strcmp(value, "float('inf')") == 0 || strcmp(value, "inf") == 0)) {
         number[0] = INFINITY;
     } else {
         if (!read_numbers(number, &n, 2, value) || n != 1)
@@ -437,7 +439,7 @@ static int set_number(lx_optimizer_config *c, size_t i, const char *value, lx_er
         if ((rc = check_range(number[0], numbers[i].range, value, err)) < 0)
             return rc;
     }
-    *(double *)((char *)c + numbers[i].field) = number[0];
+    *(double *)((char *)c + field) = number[0];
     return LX_OK;
 }
 

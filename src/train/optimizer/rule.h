@@ -30,7 +30,6 @@ struct lx_optimizer {
     int64_t *updates;                            /* per tensor */
     void *(*states)[LX_OPTIMIZER_TENSOR_STATES]; /* per tensor */
     double number[LX_OPTIMIZER_NUMBERS]; /* of the whole; meanings are the rule's */
-    double first_lr;                     /* of the first group */
     bool shows_averages;
 
     lx_optimizer_state *list;

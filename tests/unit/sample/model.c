@@ -200,6 +200,38 @@ static void check_context(fixture *f, const char *text, bool is_peer,
     lx_arena_free(arena);
 }
 
+/* The peer fills up the shorter of prompt and negative before it takes the mean: what is filled up moves along. */
+static void check_filled_up(fixture *f)
+{
+    enum { CHUNK = 77 * 40 };
+    lx_arena *arena = lx_arena_new();
+    lx_prompt_chunks chunks;
+    lx_error err = {0};
+    float *plain, *got;
+    double before = 0, after = 0;
+    int n;
+
+    lx_assert_ok(
+        lx_prompt_chunk(&chunks, arena, f->tokenizer, NULL, "a (red:1.4) cat", true, &err), &err);
+    lx_assert_ok(lx_pipeline_encode(&plain, &n, f->pipeline, &chunks, 2, 2,
+                                    LX_EMPHASIS_PLAIN, &err),
+                 &err);
+    lx_assert_ok(
+        lx_pipeline_encode(&got, &n, f->pipeline, &chunks, 2, 2, LX_EMPHASIS_PEER, &err),
+        &err);
+    assert_int_equal(n, 2 * 77);
+    for (int i = 0; i < 2 * CHUNK; i++) /* PLAIN leaves the mean as the weights make it */
+        after += (double)plain[i];
+    for (int i = 0; i < 2 * CHUNK; i++)
+        before += (double)got[i];
+    for (int i = CHUNK; i < 2 * CHUNK; i++)
+        assert_true(fabs((double)got[i] - (double)plain[i] * (before / after)) <= 1e-5);
+    assert_true(fabs(before / after - 1) > 1e-6);
+    lx_free(plain);
+    lx_free(got);
+    lx_arena_free(arena);
+}
+
 /* latents of the sampler `name` after its first steps, which the first n_sigmas levels are (0: all of settings.steps). */
 static void begin(float *latents, fixture *f, const char *name, int steps,
                   const float *sigmas, int n_sigmas)
@@ -411,6 +443,7 @@ static void test_sample_model__prompts_and_their_weights(void **state)
     check_context(&f, "iwl, 1girl, white hair, halo, smile", false, LX_EMPHASIS_WEB_UI,
                   f.golden, "cond");
     check_context(&f, "lowres, bad anatomy", true, LX_EMPHASIS_PEER, f.golden, "uncond");
+    check_filled_up(&f);
     for (cJSON *c = captions->child; c; c = c->next) {
         int i = cJSON_GetObjectItem(c, "i")->valueint;
         const char *text = cJSON_GetObjectItem(c, "text")->valuestring;

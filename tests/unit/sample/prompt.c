@@ -166,6 +166,14 @@ static void test_sample_prompt__lines_of_the_peer(void **state)
     assert_int_equal(line.height, 64);
     assert_int_equal(line.steps, 1);
     assert_true(line.has_seed && line.seed == 7 && line.has_cfg && line.cfg == 3.5);
+    /* What tools leave empty asks for nothing. */
+    lx_assert_ok(lx_prompt_line_parse(&line, arena, "a --n  --w 64 --d -1 --ss --cn", &err),
+                 &err);
+    assert_true(!line.negative && !line.has_seed && !line.sampler && line.width == 64);
+    lx_assert_ok(lx_prompt_line_parse(&line, arena, "a --d 13868245678901234567", &err), &err);
+    assert_true(line.seed == 13868245678901234567u);
+    assert_int_equal(lx_prompt_line_parse(&line, arena, "a --d 18446744073709551616", NULL),
+                     LX_EFORMAT);
     assert_int_equal(lx_prompt_line_parse(&line, arena, "a --cn x.png", NULL),
                      LX_EUNSUPPORTED);
     assert_int_equal(lx_prompt_line_parse(&line, arena, "a --nope", NULL), LX_EFORMAT);
@@ -214,6 +222,12 @@ static void test_sample_prompt__files_of_the_peer(void **state)
     check_file(".toml", "[prompt]\nx = 1\n", LX_EFORMAT, 0, &line);
     check_file(".json", "{}", LX_EFORMAT, 0, &line);
     check_file(".json", "[1]", LX_EFORMAT, 0, &line);
+    check_file(".json",
+               "[{\"prompt\":\"cat\",\"negative_prompt\":null,\"seed\":null,"
+               "\"controlnet_image\":null}]",
+               LX_OK, 1, &line);
+    assert_true(!line.negative && !line.has_seed);
+    check_file(".json", "[{\"seed\":13868245678901234567}]", LX_EFORMAT, 0, &line);
     check_file(".json", "[{\"seed\":-1}]", LX_EFORMAT, 0, &line);
     check_file(".json", "[{\"controlnet_image\":\"x\"}]", LX_EUNSUPPORTED, 0, &line);
 }

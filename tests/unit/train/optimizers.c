@@ -81,6 +81,7 @@ static void check_case(const cJSON *c, int updates)
     model m;
 
     configure(&config, c);
+    config.initial_lr = lr;
     start(&m, lr);
     if (lx_optimizer_new(&o, &config, m.tensors, N_TENSORS, &err) < 0)
         fail_msg("%s", err.text);
@@ -334,6 +335,68 @@ static void test_train_optimizers__no_memory_is_an_error(void **state)
     }
 }
 
+/* Adan knows no change of the gradient until something has moved, in a warm-up that begins with a rate of 0, too. */
+static void test_train_optimizers__adan_begins_behind_a_rate_of_zero(void **state)
+{
+    static const lx_optimizer_type types[] = {LX_OPTIMIZER_DADAPT_ADAN,
+                                              LX_OPTIMIZER_DADAPT_ADAN_IP};
+
+    for (size_t t = 0; t < 2; t++) {
+        const lx_optimizer_state *states;
+        lx_optimizer_config config;
+        lx_optimizer *o;
+        lx_error err = {0};
+        size_t n, n_seen = 0;
+        model m;
+
+        lx_optimizer_defaults(&config, types[t]);
+        start(&m, 1);
+        assert_int_equal(lx_optimizer_new(&o, &config, m.tensors, N_TENSORS, &err),
+                         LX_OK);
+        for (int k = 0; k < 2; k++) {
+            set_gradients(&m, k);
+            lx_optimizer_step(o, m.tensors, k);
+        }
+        states = lx_optimizer_states(o, &n);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0;
+                 strcmp(states[i].name, "exp_avg_diff") == 0 && j < states[i].n;
+                 j++, n_seen++)
+                assert_true(((const float *)states[i].data)[j] == 0);
+        assert_true(n_seen > 0);
+        lx_optimizer_free(o);
+    }
+}
+
+/* The text encoder's tensors come first. */
+static void
+test_train_optimizers__lion_divides_its_decay_by_the_rate_of_the_whole(void **state)
+{
+    lx_optimizer_config config;
+    lx_optimizer *o;
+    lx_error err = {0};
+    model m, other;
+
+    lx_optimizer_defaults(&config, LX_OPTIMIZER_LION);
+    config.decoupled_weight_decay = true;
+    config.weight_decay = 0.01;
+    config.initial_lr = 1e-3;
+    start(&m, 1e-3);
+    start(&other, 1e-3);
+    m.tensors[0].lr = 0;
+    set_gradients(&m, 1);
+    set_gradients(&other, 1);
+    assert_int_equal(lx_optimizer_new(&o, &config, m.tensors, N_TENSORS, &err), LX_OK);
+    lx_optimizer_step(o, m.tensors, 1);
+    lx_optimizer_free(o);
+    assert_int_equal(lx_optimizer_new(&o, &config, other.tensors, N_TENSORS, &err),
+                     LX_OK);
+    lx_optimizer_step(o, other.tensors, 1);
+    lx_optimizer_free(o);
+    assert_true(m.value[0][1] == (float)sin(1.3)); /* not a number before */
+    assert_memory_equal(m.value[1], other.value[1], (size_t)sizes[1] * sizeof(float));
+}
+
 /* ---- options ---------------------------------------------------------------------- */
 
 static void refuse(lx_optimizer_type type, const char *key, const char *value,
@@ -359,6 +422,8 @@ static void test_train_optimizers__an_option_of_another_is_refused(void **state)
     refuse(LX_OPTIMIZER_ADAMW, "eps", "0", "above 0");
     refuse(LX_OPTIMIZER_ADAMW, "weight_decay", "nan", "not a number");
     refuse(LX_OPTIMIZER_ADAMW, "weight_decay", "0.1)", "not a number");
+    refuse(LX_OPTIMIZER_ADAMW, "eps", "inf", "not a number");
+    refuse(LX_OPTIMIZER_SGD_NESTEROV, "momentum", "None", "not a number");
     refuse(LX_OPTIMIZER_PRODIGY, "decouple", "1", "neither True nor False");
     refuse(LX_OPTIMIZER_ADAFACTOR, "eps", "1e-3", "two numbers");
 }
@@ -414,6 +479,9 @@ int main(void)
         cmocka_unit_test(test_train_optimizers__8_bit_updates_are_those_of_bitsandbytes),
         cmocka_unit_test(test_train_optimizers__go_on_from_their_states_to_the_bit),
         cmocka_unit_test(test_train_optimizers__no_memory_is_an_error),
+        cmocka_unit_test(test_train_optimizers__adan_begins_behind_a_rate_of_zero),
+        cmocka_unit_test(
+            test_train_optimizers__lion_divides_its_decay_by_the_rate_of_the_whole),
         cmocka_unit_test(test_train_optimizers__an_option_of_another_is_refused),
         cmocka_unit_test(test_train_optimizers__values_are_told_as_python_tells_them),
         cmocka_unit_test(test_train_optimizers__names_in_any_case),
