@@ -27,6 +27,16 @@ static const char *iconv_name(const char *guess)
     return NULL;
 }
 
+/* A letter that a mark may follow (CP1258, TCVN) is kept back until what comes next: here nothing. */
+static void flush(lx_str *out, iconv_t cd)
+{
+    char part[64], *to = part;
+    size_t room = sizeof part;
+
+    iconv(cd, NULL, NULL, &to, &room);
+    lx_str_append(out, part, sizeof part - room);
+}
+
 static int convert(lx_str *out, iconv_t cd, const char *bytes, size_t n, lx_error *err)
 {
     char *in = (char *)(uintptr_t)bytes, part[4096];
@@ -41,6 +51,7 @@ static int convert(lx_str *out, iconv_t cd, const char *bytes, size_t n, lx_erro
             return lx_fail(err, LX_EFORMAT, "the bytes at offset %zu are no text of it",
                            n - left);
     }
+    flush(out, cd);
     return lx_str_check(out, err);
 }
 

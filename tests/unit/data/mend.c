@@ -42,6 +42,15 @@ static void test_data_mend__captions_become_utf8(void **state)
     mended("\xC9\xD9\xC5\xAE", 4, "GBK", "\xE5\xB0\x91\xE5\xA5\xB3");
 }
 
+/* Of Vietnamese a vowel may get its tone by the next byte: iconv keeps the last one back. */
+static void test_data_mend__the_last_letter_is_kept(void **state)
+{
+    mended("c\xF4 g\xE1i", 7, "CP1258", "c\xC3\xB4 g\xC3\xA1i");
+    mended("c\xF4", 2, "CP1258", "c\xC3\xB4");
+    mended("a\xEC", 2, "CP1258", "\xC3\xA1");
+    mended("", 0, "CP1258", "");
+}
+
 static void test_data_mend__no_guess_and_no_half_text(void **state)
 {
     lx_str out = LX_STR_INIT;
@@ -97,6 +106,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data_mend__captions_become_utf8),
+        cmocka_unit_test(test_data_mend__the_last_letter_is_kept),
         cmocka_unit_test(test_data_mend__no_guess_and_no_half_text),
         cmocka_unit_test(test_data_mend__images_keep_their_pixels),
     };
