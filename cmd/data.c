@@ -3,7 +3,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "src/base/alloc.h"
 #include "src/data/check.h"
 
 int lx_data_open(lx_dataset **out, lx_cli *cli, const char *dir, const char *extension,
@@ -43,6 +45,64 @@ void lx_data_say(lx_cli *cli, const char *fmt, ...)
     if (!cli->is_quiet)
         lx_message(cli, "%s", text);
 }
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+/* Where it stands, or would. There is room. */
+static const char **slot_of(const lx_data_names *names, const char *name)
+{
+    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
+    size_t at;
+
+    for (const char *p = name; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 0x100000001B3u;
+    at = hash % names->n_slots;
+    while (names->slots[at] && strcmp(names->slots[at], name) != 0)
+        at = (at + 1) % names->n_slots;
+    return &names->slots[at];
+}
+
+static int make_room(lx_data_names *names, lx_error *err)
+{
+    lx_data_names wider = {.n = names->n,
+                           .n_slots = names->n_slots ? 2 * names->n_slots : 64};
+
+    if (!(wider.slots = lx_calloc(wider.n_slots, sizeof *wider.slots)))
+        return lx_oom(err);
+    for (size_t i = 0; i < names->n_slots; i++)
+        if (names->slots[i])
+            *slot_of(&wider, names->slots[i]) = names->slots[i];
+    lx_data_names_release(names);
+    *names = wider;
+    return LX_OK;
+}
+
+bool lx_data_names_has(const lx_data_names *names, const char *name)
+{
+    return names->n_slots && *slot_of(names, name);
+}
+
+int lx_data_names_add(lx_data_names *names, const char *name, lx_error *err)
+{
+    const char **slot;
+    int rc;
+
+    if (2 * names->n >= names->n_slots && (rc = make_room(names, err)) < 0)
+        return rc;
+    if (*(slot = slot_of(names, name)))
+        return 0;
+    *slot = name;
+    names->n++;
+    return 1;
+}
+
+void lx_data_names_release(lx_data_names *names)
+{
+    lx_free(names->slots);
+    *names = (lx_data_names){0};
+}
+
+/* ---- the command -------------------------------------------------------------------------- */
 
 static const lx_command *const subcommands[] = {&lx_cmd_data_check, &lx_cmd_data_tags,
                                                 &lx_cmd_data_sheet, &lx_cmd_data_move,

@@ -23,6 +23,17 @@ int lx_data_open(lx_dataset **out, lx_cli *cli, const char *dir, const char *ext
 /* lx_message, but not with --quiet. */
 void lx_data_say(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
 
+/* Names met before. Zeros are an empty set; names are borrowed. */
+typedef struct lx_data_names {
+    const char **slots; /* open addressing; NULL is free */
+    size_t n, n_slots;
+} lx_data_names;
+
+bool lx_data_names_has(const lx_data_names *names, const char *name);
+/* 1: it is new, and remembered. 0: it was met. LX_ENOMEM. */
+int lx_data_names_add(lx_data_names *names, const char *name, lx_error *err);
+void lx_data_names_release(lx_data_names *names);
+
 /* ---- changes ------------------------------------------------------------------------------
  *
  * Gathered first, then applied: all files are looked at again, what they were is put into the store, and
@@ -40,7 +51,8 @@ void lx_change_free(lx_change *change);
 size_t lx_change_count(const lx_change *change);
 
 /* Bytes are copied. `path` as the caller has it. Each refuses what does not fit with LX_EEXISTS,
- * LX_ENOTFOUND, LX_EUNSUPPORTED. */
+ * LX_ENOTFOUND, LX_EUNSUPPORTED, and is left out of the change then. No path is in a change twice: LX_EEXISTS, but
+ * for an edit that is in it already. */
 /* before NULL: whatever it holds now */
 int lx_change_edit(lx_change *change, const char *path, const lx_str *before,
                    const void *bytes, size_t n, lx_error *err);

@@ -41,6 +41,7 @@ struct lx_change {
     const char *undoes; /* a run's id, or NULL */
     change_item *items;
     size_t count, capacity;
+    lx_data_names taken; /* whole paths of the items, before and after */
 };
 
 enum { CHANGE_VERSION = 1, RECORD_BYTES = 64 << 20, FILE_BYTES = 1 << 30 };
@@ -90,6 +91,7 @@ void lx_change_free(lx_change *c)
         return;
     for (size_t i = 0; i < c->count; i++)
         lx_str_release(&c->items[i].bytes);
+    lx_data_names_release(&c->taken);
     lx_free(c->items);
     lx_free(c);
 }
@@ -149,21 +151,16 @@ static int place(const char **relative, const char **absolute, const lx_change *
     return LX_OK;
 }
 
-static int add(change_item **out, lx_change *c, change_kind kind, const char *path,
-               lx_error *err)
+static int begin(change_item *out, lx_change *c, change_kind kind, const char *path,
+                 lx_error *err)
 {
-    change_item *item;
-    int rc;
+    *out = (change_item){.kind = kind};
+    return place(&out->path, &out->absolute, c, c->root, path, err);
+}
 
-    if (lx_grow(&c->items, &c->capacity, c->count + 1, sizeof *c->items) < 0)
-        return lx_oom(err);
-    item = &c->items[c->count];
-    *item = (change_item){.kind = kind};
-    if ((rc = place(&item->path, &item->absolute, c, c->root, path, err)) < 0)
-        return rc;
-    c->count++;
-    *out = item;
-    return LX_OK;
+static int twice(const char *path, lx_error *err)
+{
+    return lx_fail(err, LX_EEXISTS, "%s: two files would become this one", path);
 }
 
 static int take_bytes(change_item *item, const void *bytes, size_t n, lx_error *err)
@@ -173,59 +170,100 @@ static int take_bytes(change_item *item, const void *bytes, size_t n, lx_error *
     return lx_str_check(&item->bytes, err);
 }
 
+/* An edit of a file that is edited already: of one that two folders lead to. */
+static bool is_edited_so(const lx_change *c, const change_item *item)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const change_item *other = &c->items[i];
+        if (other->kind == CHANGE_EDIT && strcmp(other->absolute, item->absolute) == 0)
+            return lx_hash_equal(&other->before, &item->before) &&
+                   lx_hash_equal(&other->after, &item->after);
+    }
+    return false;
+}
+
+/* The item, whole, into the change; its bytes are the change's then. */
+static int add(lx_change *c, change_item *item, const char *path, lx_error *err)
+{
+    int rc;
+
+    if (lx_data_names_has(&c->taken, item->absolute)) {
+        const bool is_done = item->kind == CHANGE_EDIT && is_edited_so(c, item);
+        lx_str_release(&item->bytes);
+        return is_done ? LX_OK : twice(path, err);
+    }
+    if (lx_grow(&c->items, &c->capacity, c->count + 1, sizeof *c->items) < 0)
+        rc = lx_oom(err);
+    else if ((rc = lx_data_names_add(&c->taken, item->absolute, err)) > 0 &&
+             item->kind == CHANGE_MOVE)
+        rc = lx_data_names_add(&c->taken, item->absolute_to, err);
+    if (rc < 0) {
+        lx_str_release(&item->bytes);
+        return rc;
+    }
+    c->items[c->count++] = *item;
+    return LX_OK;
+}
+
 int lx_change_edit(lx_change *c, const char *path, const lx_str *before,
                    const void *bytes, size_t n, lx_error *err)
 {
-    change_item *item;
-    int rc = add(&item, c, CHANGE_EDIT, path, err);
+    change_item item;
+    int rc = begin(&item, c, CHANGE_EDIT, path, err);
 
     if (rc < 0)
         return rc;
     if (before)
-        item->before = lx_sha256_of(lx_str_text(before), before->len);
-    else if ((rc = lx_file_hash(&item->before, item->absolute, err)) < 0)
+        item.before = lx_sha256_of(lx_str_text(before), before->len);
+    else if ((rc = lx_file_hash(&item.before, item.absolute, err)) < 0)
         return rc;
-    return take_bytes(item, bytes, n, err);
+    if ((rc = take_bytes(&item, bytes, n, err)) == LX_OK)
+        return add(c, &item, path, err);
+    lx_str_release(&item.bytes);
+    return rc;
 }
 
 int lx_change_create(lx_change *c, const char *path, const void *bytes, size_t n,
                      lx_error *err)
 {
-    change_item *item;
-    int rc = add(&item, c, CHANGE_CREATE, path, err);
+    change_item item;
+    int rc = begin(&item, c, CHANGE_CREATE, path, err);
 
     if (rc < 0)
         return rc;
-    if (lx_file_exists(item->absolute))
+    if (lx_file_exists(item.absolute))
         return lx_fail(err, LX_EEXISTS, "%s: is there already", path);
-    return take_bytes(item, bytes, n, err);
+    if ((rc = take_bytes(&item, bytes, n, err)) == LX_OK)
+        return add(c, &item, path, err);
+    lx_str_release(&item.bytes);
+    return rc;
 }
 
 int lx_change_remove(lx_change *c, const char *path, lx_error *err)
 {
-    change_item *item;
-    int rc = add(&item, c, CHANGE_REMOVE, path, err);
+    change_item item;
+    int rc = begin(&item, c, CHANGE_REMOVE, path, err);
 
-    return rc < 0 ? rc : lx_file_hash(&item->before, item->absolute, err);
+    if (rc < 0 || (rc = lx_file_hash(&item.before, item.absolute, err)) < 0)
+        return rc;
+    return add(c, &item, path, err);
 }
 
 int lx_change_move(lx_change *c, const char *from, const char *to, lx_error *err)
 {
-    change_item *item;
-    int rc = add(&item, c, CHANGE_MOVE, from, err);
+    change_item item;
+    int rc = begin(&item, c, CHANGE_MOVE, from, err);
 
-    if (rc < 0 || (rc = place(&item->to, &item->absolute_to, c, c->target, to, err)) < 0)
+    if (rc < 0 || (rc = place(&item.to, &item.absolute_to, c, c->target, to, err)) < 0)
         return rc;
-    if (lx_file_exists(item->absolute_to))
+    if (lx_file_exists(item.absolute_to))
         return lx_fail(err, LX_EEXISTS, "%s: is there already", to);
-    for (size_t i = 0; i + 1 < c->count; i++)
-        if (c->items[i].kind == CHANGE_MOVE &&
-            strcmp(c->items[i].absolute_to, item->absolute_to) == 0)
-            return lx_fail(err, LX_EEXISTS, "%s: two files would become this one", to);
-    if ((rc = lx_file_hash(&item->before, item->absolute, err)) < 0)
+    if (lx_data_names_has(&c->taken, item.absolute_to))
+        return twice(to, err);
+    if ((rc = lx_file_hash(&item.before, item.absolute, err)) < 0)
         return rc;
-    item->after = item->before;
-    return LX_OK;
+    item.after = item.before;
+    return add(c, &item, from, err);
 }
 
 void lx_change_show(const lx_change *c, size_t most)
@@ -629,6 +667,24 @@ static int invert_item(lx_change *c, lx_store *store, const cJSON *object, lx_er
                       : lx_change_remove(c, path, err);
 }
 
+/* Of records that have a path more than once (lx made such) the last item says what is there now. */
+static int drop_repeated(cJSON *items, lx_error *err)
+{
+    lx_data_names met = {0};
+    cJSON *item = items && items->child ? items->child->prev : NULL; /* the last */
+    int rc = LX_OK;
+
+    while (item && rc >= 0) {
+        cJSON *before = item == items->child ? NULL : item->prev;
+        const char *path = lx_json_text(item, "path");
+        if (path && (rc = lx_data_names_add(&met, path, err)) == 0)
+            cJSON_Delete(cJSON_DetachItemViaPointer(items, item));
+        item = before;
+    }
+    lx_data_names_release(&met);
+    return rc < 0 ? rc : LX_OK;
+}
+
 static int invert(lx_change **out, lx_cli *cli, lx_store *store, const lx_run_row *run,
                   lx_error *err)
 {
@@ -645,6 +701,8 @@ static int invert(lx_change **out, lx_cli *cli, lx_store *store, const lx_run_ro
     if (rc == LX_OK && (rc = get_name(&root, record, "root", cli->arena, err)) == LX_OK &&
         (rc = get_name(&target, record, "target", cli->arena, err)) == LX_OK)
         rc = lx_change_new(out, cli, target, root, "undo", err);
+    if (rc == LX_OK)
+        rc = drop_repeated(cJSON_GetObjectItemCaseSensitive(record, "items"), err);
     cJSON_ArrayForEach(object, cJSON_GetObjectItemCaseSensitive(record, "items"))
     {
         if (rc == LX_OK)

@@ -8,12 +8,25 @@
 #include "src/base/file.h"
 #include "src/data/caption_file.h"
 
+/* Of the output: a copy of `from`, or what it is mended. */
+typedef struct output_file {
+    const char *from, *folder;
+    bool is_image, is_wrong;
+} output_file;
+
+typedef struct output_files {
+    output_file *items;
+    size_t count, n_images;
+} output_files;
+
 typedef struct fixing {
     lx_cli *cli;
     const lx_data_check *check;
     const lx_fix_options *options;
     lx_decoder *decoder;
-    lx_change *change; /* in place */
+    lx_change *change;  /* in place */
+    lx_data_names done; /* what was visited, for a set may have a folder more than once */
+    lx_data_names targets; /* names in the output */
     size_t n_captions, n_images, n_left;
 } fixing;
 
@@ -51,7 +64,7 @@ static faults *find_faults(const lx_data_check *c)
 /* A file that stays as it is because it cannot be mended: said, and no error. */
 static int leave(fixing *x, const char *path, int rc, const lx_error *why, lx_error *err)
 {
-    if (rc != LX_EFORMAT && rc != LX_EUNSUPPORTED && rc != LX_ELIMIT)
+    if (rc != LX_EFORMAT && rc != LX_EUNSUPPORTED && rc != LX_ELIMIT && rc != LX_EEXISTS)
         return lx_fail_as(err, rc, why);
     x->n_left++;
     lx_data_say(x->cli, "left as it is: %s: %s\n", lx_safe(x->cli, path),
@@ -64,6 +77,25 @@ static char *as_png(lx_arena *arena, const char *path)
 {
     const size_t stem = strlen(path) - strlen(lx_path_ext(path));
     return lx_arena_printf(arena, "%.*s.png", (int)stem, path);
+}
+
+/* Its own name in the real folder that it lies in: one, whichever way leads to the folder. */
+static int place_of(const char **out, fixing *x, const char *path, lx_error *err)
+{
+    lx_arena *arena = x->cli->arena;
+    const char *name = lx_path_base(path);
+    const char *folder = name == path
+                             ? "."
+                             : lx_arena_strndup(arena, path, (size_t)(name - path));
+    char *real = folder ? realpath(folder, NULL) : NULL;
+
+    if (!folder)
+        return lx_oom(err);
+    if (!real)
+        return lx_fail_errno(err, errno, "%s", folder);
+    *out = lx_arena_printf(arena, "%s/%s", real, name);
+    free(real);
+    return *out ? LX_OK : lx_oom(err);
 }
 
 static int mend_caption(lx_str *before, lx_str *after, fixing *x, const char *path,
@@ -104,27 +136,61 @@ static int caption_in_place(fixing *x, const char *path, lx_error *err)
 }
 
 /* A JPEG or WebP becomes a PNG of its name: written again as what it was, it would lose. */
-static int image_in_place(fixing *x, const char *path, lx_error *err)
+static int put_in_place(fixing *x, const char *path, const lx_str *png, lx_error *err)
 {
-    lx_str png = LX_STR_INIT;
-    lx_error why = {0};
-    char *name = as_png(x->cli->arena, path);
+    const char *name = as_png(x->cli->arena, path);
     int rc;
 
     if (!name)
         return lx_oom(err);
+    if (strcmp(name, path) == 0)
+        return lx_change_edit(x->change, path, NULL, png->data, png->len, err);
+    if ((rc = lx_change_create(x->change, name, png->data, png->len, err)) < 0)
+        return rc;
+    return lx_change_remove(x->change, path, err);
+}
+
+static int image_in_place(fixing *x, const char *path, lx_error *err)
+{
+    lx_str png = LX_STR_INIT;
+    lx_error why = {0};
+    int rc;
+
     if ((rc = lx_mend_image(&png, x->decoder, path, &why)) < 0) {
         rc = leave(x, path, rc, &why, err);
-    } else {
+    } else if ((rc = put_in_place(x, path, &png, &why)) == LX_OK) {
         x->n_images++;
-        if (strcmp(name, path) == 0)
-            rc = lx_change_edit(x->change, path, NULL, png.data, png.len, err);
-        else if ((rc = lx_change_create(x->change, name, png.data, png.len, err)) ==
-                 LX_OK)
-            rc = lx_change_remove(x->change, path, err);
+    } else if (rc == LX_EEXISTS) { /* "a.png" of another */
+        rc = leave(x, path, rc, &why, err);
+    } else {
+        lx_fail_as(err, rc, &why);
     }
     lx_str_release(&png);
     return rc;
+}
+
+/* 1: to be visited; 0: it was. */
+static int is_first(fixing *x, const char *path, lx_error *err)
+{
+    const char *place;
+    int rc = place_of(&place, x, path, err);
+
+    return rc < 0 ? rc : lx_data_names_add(&x->done, place, err);
+}
+
+static int fix_one(fixing *x, const lx_image *image, faults wrong, lx_error *err)
+{
+    int rc;
+
+    if (wrong.caption && image->caption_path) {
+        if ((rc = is_first(x, image->caption_path, err)) < 0 ||
+            (rc && (rc = caption_in_place(x, image->caption_path, err)) < 0))
+            return rc;
+    }
+    if (!wrong.image)
+        return LX_OK;
+    rc = is_first(x, image->path, err);
+    return rc > 0 ? image_in_place(x, image->path, err) : rc;
 }
 
 /* The deepest folder that all files of the set lie in. */
@@ -164,12 +230,8 @@ static int fix_in_place(fixing *x, const faults *wrong, lx_error *err)
     if ((rc = root_of(&root, d, x->cli->arena, err)) < 0 ||
         (rc = lx_change_new(&x->change, x->cli, root, NULL, "fix", err)) < 0)
         return rc;
-    for (size_t i = 0; i < d->n_images && rc == LX_OK; i++) {
-        if (wrong[i].caption && d->images[i].caption_path)
-            rc = caption_in_place(x, d->images[i].caption_path, err);
-        if (rc == LX_OK && wrong[i].image)
-            rc = image_in_place(x, d->images[i].path, err);
-    }
+    for (size_t i = 0; i < d->n_images && rc == LX_OK; i++)
+        rc = fix_one(x, &d->images[i], wrong[i], err);
     if (rc == LX_OK && lx_change_count(x->change) == 0) {
         lx_data_say(x->cli, "nothing to mend\n");
         return LX_OK;
@@ -206,9 +268,6 @@ static int copy_into(const char *to, const char *from, lx_error *err)
     lx_mapping map;
     int rc;
 
-    if (lx_file_exists(to))
-        return lx_fail(err, LX_EEXISTS, "%s: two files of the set would become this one",
-                       to);
     if ((rc = lx_file_map(&map, from, err)) < 0)
         return rc;
     rc = lx_file_write(to, map.data, map.size, err);
@@ -216,100 +275,198 @@ static int copy_into(const char *to, const char *from, lx_error *err)
     return rc;
 }
 
-static int put_caption(fixing *x, const char *folder, const char *path, bool is_wrong,
-                       lx_error *err)
+static int put_caption(fixing *x, const output_file *file, const char *to, lx_error *err)
 {
-    const char *to = lx_arena_printf(x->cli->arena, "%s/%s", folder, lx_path_base(path));
     lx_str before = LX_STR_INIT, after = LX_STR_INIT;
     lx_error why = {0};
-    int rc = LX_OK;
+    int rc = file->is_wrong ? mend_caption(&before, &after, x, file->from, &why) : LX_OK;
 
-    if (!to)
-        return lx_oom(err);
-    if (lx_file_exists(to)) /* that of two images */
-        return LX_OK;
-    if (is_wrong && (rc = mend_caption(&before, &after, x, path, &why)) < 0) {
-        rc = leave(x, path, rc, &why, err);
-        is_wrong = false;
-    }
-    if (rc == LX_OK && is_wrong) {
+    if (!file->is_wrong) {
+        rc = copy_into(to, file->from, err);
+    } else if (rc == LX_OK) {
         x->n_captions++;
         rc = lx_file_write(to, lx_str_text(&after), after.len, err);
-    } else if (rc == LX_OK) {
-        rc = copy_into(to, path, err);
+    } else if ((rc = leave(x, file->from, rc, &why, err)) == LX_OK) {
+        rc = copy_into(to, file->from, err);
     }
     lx_str_release(&before);
     lx_str_release(&after);
     return rc;
 }
 
-static int put_image(fixing *x, const char *folder, const char *path, bool is_wrong,
-                     lx_error *err)
+/* 1: "a.png" is this one's. */
+static int take_png(fixing *x, const char *to, const char *png_to, lx_error *why)
 {
-    lx_arena *arena = x->cli->arena;
-    const char *to = lx_arena_printf(arena, "%s/%s", folder, lx_path_base(path));
-    const char *png_to = to ? as_png(arena, to) : NULL;
+    int rc = strcmp(to, png_to) == 0 ? 1 : lx_data_names_add(&x->targets, png_to, why);
+
+    return rc ? rc : lx_fail(why, LX_EEXISTS, "%s: is another's name already", png_to);
+}
+
+static int put_image(fixing *x, const output_file *file, const char *to, lx_error *err)
+{
+    const char *png_to = as_png(x->cli->arena, to);
     lx_str png = LX_STR_INIT;
     lx_error why = {0};
-    int rc = LX_OK;
+    int rc;
 
     if (!png_to)
         return lx_oom(err);
-    if (is_wrong && (rc = lx_mend_image(&png, x->decoder, path, &why)) < 0) {
-        rc = leave(x, path, rc, &why, err);
-        is_wrong = false;
-    }
-    if (rc == LX_OK && is_wrong) {
+    if (!file->is_wrong) {
+        rc = copy_into(to, file->from, err);
+    } else if ((rc = lx_mend_image(&png, x->decoder, file->from, &why)) == LX_OK &&
+               (rc = take_png(x, to, png_to, &why)) > 0) {
         x->n_images++;
-        rc = lx_file_exists(png_to)
-                 ? lx_fail(err, LX_EEXISTS,
-                           "%s: two files of the set would become this one", png_to)
-                 : lx_file_write(png_to, png.data, png.len, err);
-    } else if (rc == LX_OK) {
-        rc = copy_into(to, path, err);
+        rc = lx_file_write(png_to, png.data, png.len, err);
+    } else if ((rc = leave(x, file->from, rc, &why, err)) == LX_OK) {
+        rc = copy_into(to, file->from, err);
     }
     lx_str_release(&png);
     return rc;
 }
 
-/* OUTPUT/10_iwl 1girl; with regularisation images OUTPUT/train/... and OUTPUT/reg/... */
-static const char *folder_for(fixing *x, const lx_folder *f, bool has_reg)
+/* "10_iwl 1girl"; what has no name of its own is "images". */
+static const char *name_of(const lx_folder *f)
 {
-    const char *name = f->is_metadata ? "images" : f->name;
+    const bool is_none = f->is_metadata || !*f->name || strcmp(f->name, ".") == 0 ||
+                         strcmp(f->name, "..") == 0;
+    return is_none ? "images" : f->name;
+}
 
-    return lx_arena_printf(x->cli->arena, "%s/%s%s", x->options->output,
-                           !has_reg    ? ""
-                           : f->is_reg ? "reg/"
-                                       : "train/",
-                           strcmp(name, ".") == 0 ? "images" : name);
+static bool are_one(const lx_folder *a, const lx_folder *b)
+{
+    char *x = realpath(a->path, NULL), *y = realpath(b->path, NULL);
+    const bool is_one = a->is_metadata == b->is_metadata &&
+                        (a->is_metadata || (x && y && strcmp(x, y) == 0));
+
+    free(x);
+    free(y);
+    return is_one;
+}
+
+/*
+ * By folder: OUTPUT/10_iwl 1girl; with regularisation images OUTPUT/train/... and OUTPUT/reg/... Another folder
+ * of the same name is "name (2)", and one that is there twice has one place. Images of metadata files share theirs.
+ */
+static int name_folders(const char ***out, fixing *x, lx_error *err)
+{
+    const lx_dataset *d = x->check->dataset;
+    lx_arena *arena = x->cli->arena;
+    const char **to = lx_arena_calloc(arena, d->n_folders + 1, sizeof *to);
+    lx_data_names taken = {0};
+    bool has_reg = false;
+    int rc = LX_OK;
+
+    if (!to)
+        return lx_oom(err);
+    for (size_t i = 0; i < d->n_folders; i++)
+        has_reg |= d->folders[i].is_reg;
+    for (size_t i = 0; i < d->n_folders && rc >= 0; i++) {
+        const lx_folder *f = &d->folders[i];
+        const char *kind = !has_reg ? "" : f->is_reg ? "reg/" : "train/";
+        for (size_t k = 0; k < i && !to[i]; k++)
+            if (d->folders[k].is_reg == f->is_reg &&
+                strcmp(name_of(&d->folders[k]), name_of(f)) == 0 &&
+                are_one(&d->folders[k], f))
+                to[i] = to[k];
+        for (int n = 1; !to[i] && rc >= 0; n++) {
+            const char *name =
+                n == 1 ? lx_arena_printf(arena, "%s/%s%s", x->options->output, kind,
+                                         name_of(f))
+                       : lx_arena_printf(arena, "%s/%s%s (%d)", x->options->output, kind,
+                                         name_of(f), n);
+            rc = name ? lx_data_names_add(&taken, name, err) : lx_oom(err);
+            if (rc > 0)
+                to[i] = name;
+        }
+    }
+    lx_data_names_release(&taken);
+    *out = to;
+    return rc < 0 ? rc : LX_OK;
+}
+
+/* Once, and refused where it would take another's name. */
+static int add_output(output_files *files, fixing *x, const output_file *file,
+                      lx_error *err)
+{
+    lx_arena *arena = x->cli->arena;
+    const char *to =
+        lx_arena_printf(arena, "%s/%s", file->folder, lx_path_base(file->from));
+    const char *place, *pair;
+    int rc = place_of(&place, x, file->from, err);
+
+    if (rc < 0)
+        return rc;
+    pair = to ? lx_arena_printf(arena, "%s\n%s", place, to) : NULL;
+    if (!pair)
+        return lx_oom(err);
+    if ((rc = lx_data_names_add(&x->done, pair, err)) <= 0)
+        return rc;
+    if ((rc = lx_data_names_add(&x->targets, to, err)) < 0)
+        return rc;
+    if (rc == 0)
+        return lx_fail(err, LX_EEXISTS,
+                       "%s: two files of the set would become this one; nothing is "
+                       "written",
+                       to);
+    files->items[files->count++] = *file;
+    files->n_images += file->is_image;
+    return LX_OK;
+}
+
+static int list_output(output_files *files, fixing *x, const faults *wrong,
+                       lx_error *err)
+{
+    const lx_dataset *d = x->check->dataset;
+    const char **folders = NULL;
+    int rc = name_folders(&folders, x, err);
+
+    for (size_t i = 0; i < d->n_images && rc == LX_OK; i++) {
+        const lx_image *image = &d->images[i];
+        output_file picture = {image->path, folders[image->folder], true, wrong[i].image};
+        output_file caption = {image->caption_path, picture.folder, false,
+                               wrong[i].caption};
+        rc = add_output(files, x, &picture, err);
+        if (rc == LX_OK && caption.from)
+            rc = add_output(files, x, &caption, err);
+    }
+    return rc;
+}
+
+static int put_all(fixing *x, const output_files *files, lx_error *err)
+{
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < files->count && rc == LX_OK; i++) {
+        const output_file *file = &files->items[i];
+        const char *to = lx_arena_printf(x->cli->arena, "%s/%s", file->folder,
+                                         lx_path_base(file->from));
+        if (!to)
+            return lx_oom(err);
+        if ((rc = lx_make_dirs(file->folder, err)) == LX_OK)
+            rc = file->is_image ? put_image(x, file, to, err)
+                                : put_caption(x, file, to, err);
+    }
+    return rc;
 }
 
 static int fix_beside(fixing *x, const faults *wrong, lx_error *err)
 {
-    const lx_dataset *d = x->check->dataset;
-    bool has_reg = false;
+    output_files files = {0};
     int rc;
 
     if ((rc = check_output(x->options->output, err)) < 0)
         return rc;
-    for (size_t i = 0; i < d->n_folders; i++)
-        has_reg |= d->folders[i].is_reg;
-    for (size_t i = 0; i < d->n_images && rc == LX_OK; i++) {
-        const lx_image *image = &d->images[i];
-        const char *folder = folder_for(x, &d->folders[image->folder], has_reg);
-        if (!folder)
-            return lx_oom(err);
-        if ((rc = lx_make_dirs(folder, err)) == LX_OK &&
-            (rc = put_image(x, folder, image->path, wrong[i].image, err)) == LX_OK &&
-            image->caption_path)
-            rc = put_caption(x, folder, image->caption_path, wrong[i].caption, err);
-    }
-    if (rc == LX_OK)
+    files.items = lx_calloc(2 * x->check->dataset->n_images + 1, sizeof *files.items);
+    if (!files.items)
+        return lx_oom(err);
+    if ((rc = list_output(&files, x, wrong, err)) == LX_OK &&
+        (rc = put_all(x, &files, err)) == LX_OK)
         lx_data_say(x->cli,
                     "%s: the whole set, %zu images, of them %zu mended, and %zu captions "
                     "mended\n",
-                    lx_safe(x->cli, x->options->output), d->n_images, x->n_images,
+                    lx_safe(x->cli, x->options->output), files.n_images, x->n_images,
                     x->n_captions);
+    lx_free(files.items);
     return rc;
 }
 
@@ -325,6 +482,8 @@ int lx_data_fix(lx_cli *cli, const lx_data_check *check, const lx_fix_options *o
                                   : fix_beside(&x, wrong, err);
     lx_decoder_free(x.decoder);
     lx_change_free(x.change);
+    lx_data_names_release(&x.done);
+    lx_data_names_release(&x.targets);
     lx_free(wrong);
     return rc;
 }
