@@ -103,6 +103,11 @@ int lx_data_check_words(lx_data_check **out, const char **given, lx_check_option
                        "\"%s\" and flags that name other folders: give one of them", dir);
     if (dir && (rc = lx_dataset_config_dir(&config->data, dir, cli->arena, err)) < 0)
         return rc;
+    if (dir && config->data.n_subsets && config->data.reg_data_dir)
+        return lx_fail(err, LX_EUSAGE,
+                       "\"%s\" is a folder of images: --reg_data_dir belongs to one that "
+                       "holds folders (10_name)",
+                       dir);
     if (!config->data.train_data_dir && !config->data.n_subsets)
         return lx_fail(err, LX_EUSAGE, "name the folder, or --dataset_config FILE");
     if (config->data.width < 1 && !config->data.has_dataset_config) {

@@ -237,8 +237,8 @@ static int describe_merged(cJSON **out, const lx_train_config *config, lx_error 
     return *out ? LX_OK : lx_oom(err);
 }
 
-/* The other files that a result depends on; the texts are in hex, [0] the LoRA it begins with, [1] the masks. */
-static int hash_files(lx_train_spec *of, char hex[2][LX_HASH_HEX + 1],
+/* The other files that a result depends on; the texts are in hex, [0] the LoRA it begins with, [1] the masks, [2] the order. */
+static int hash_files(lx_train_spec *of, char hex[3][LX_HASH_HEX + 1],
                       const lx_train_config *config, const lx_dataset *dataset,
                       lx_error *err)
 {
@@ -260,6 +260,10 @@ static int hash_files(lx_train_spec *of, char hex[2][LX_HASH_HEX + 1],
         lx_hash_hex(hex[1], &hash);
         of->masks = hex[1];
     }
+    if (rc == LX_OK && lx_train_spec_order(&hash, dataset)) {
+        lx_hash_hex(hex[2], &hash);
+        of->order = hex[2];
+    }
     return rc;
 }
 
@@ -268,7 +272,7 @@ int lx_record_begin(lx_run **out, lx_str *note, lx_store *store,
                     const lx_dataset *dataset, lx_error *err)
 {
     lx_arena *arena = lx_arena_new();
-    char *tree = NULL, *spec = NULL, folder[4096], hex[2][LX_HASH_HEX + 1];
+    char *tree = NULL, *spec = NULL, folder[4096], hex[3][LX_HASH_HEX + 1];
     cJSON *base = NULL, *vae = NULL, *merged = NULL;
     lx_str base_text = LX_STR_INIT;
     lx_run_start start = {.kind = "train",

@@ -54,11 +54,25 @@ static int check_masks(lx_reproduction *r, const char *wanted, const lx_dataset 
     return LX_OK;
 }
 
+static int check_order(lx_reproduction *r, const char *wanted, const lx_dataset *d,
+                       lx_error *err)
+{
+    char hex[LX_HASH_HEX + 1] = "";
+    lx_hash hash;
+
+    if (lx_train_spec_order(&hash, d))
+        lx_hash_hex(hex, &hash);
+    if (strcmp(hex, wanted) == 0)
+        return lx_reproduce_tell_same(r, "order of the images", err);
+    lx_reproduce_tell_change(r, "the order of folders or images is another");
+    return LX_OK;
+}
+
 int lx_reproduce_check_files(lx_reproduction *r, const lx_dataset *d, lx_error *err)
 {
     const lx_train_config *c = &r->config;
     cJSON *spec = NULL, *merged;
-    const char *masks;
+    const char *masks, *order;
     int rc;
 
     if (!r->texts.spec)
@@ -74,6 +88,8 @@ int lx_reproduce_check_files(lx_reproduction *r, const lx_dataset *d, lx_error *
                         "network_weights", err);
     if (rc == LX_OK && d && (masks = lx_json_text(spec, "masks")))
         rc = check_masks(r, masks, d, err);
+    if (rc == LX_OK && d && (order = lx_json_text(spec, "order")))
+        rc = check_order(r, order, d, err);
     cJSON_Delete(spec);
     return rc;
 }

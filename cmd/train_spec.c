@@ -108,6 +108,8 @@ int lx_train_spec_make(char **out, const lx_train_spec *of, lx_error *err)
         cJSON_AddStringToObject(root, "network_weights", of->network_weights);
     if (of->masks)
         cJSON_AddStringToObject(root, "masks", of->masks);
+    if (of->order)
+        cJSON_AddStringToObject(root, "order", of->order);
     if (of->resumed)
         cJSON_AddStringToObject(root, "resumed", of->resumed);
     cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
@@ -140,6 +142,27 @@ int lx_train_spec_masks(bool *has_any, lx_hash *out, const lx_dataset *d, lx_err
     }
     *out = lx_sha256_final(&all);
     return rc;
+}
+
+bool lx_train_spec_order(lx_hash *out, const lx_dataset *d)
+{
+    lx_sha256 all;
+
+    if (!d->config.n_subsets)
+        return false;
+    lx_sha256_init(&all);
+    for (size_t i = 0; i < d->n_images; i++) {
+        const char *name = lx_path_base(d->images[i].path);
+        const uint8_t folder[4] = {(uint8_t)d->images[i].folder,
+                                   (uint8_t)(d->images[i].folder >> 8),
+                                   (uint8_t)(d->images[i].folder >> 16),
+                                   (uint8_t)(d->images[i].folder >> 24)};
+        lx_sha256_update(&all, folder, sizeof folder);
+        lx_sha256_update(&all, name, strlen(name) + 1);
+        lx_sha256_update(&all, d->images[i].hash.bytes, sizeof d->images[i].hash.bytes);
+    }
+    *out = lx_sha256_final(&all);
+    return true;
 }
 
 /* ---- differences ------------------------------------------------------------------------- */
@@ -188,6 +211,7 @@ static const char *part_word(const char *key)
         {"base_weights", "the files of base_weights"},
         {"network_weights", "the file of network_weights"},
         {"masks", "the masks"},
+        {"order", "the order of folders or images"},
         {"resumed", "the state it began with"},
         {"arithmetic", "lx's arithmetic"}};
 

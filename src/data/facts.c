@@ -176,15 +176,23 @@ static void drop_tags(tag_table *t)
     lx_free(t->slots);
 }
 
+/* The peer counts by the names of folders, in each dataset apart (set_tag_frequency). */
+static bool is_one_name(const lx_dataset *d, size_t a, size_t b)
+{
+    return d->folders[a].part == d->folders[b].part &&
+           strcmp(d->folders[a].name, d->folders[b].name) == 0;
+}
+
 static int put_folder_tags(lx_str *out, const lx_dataset *d, size_t folder)
 {
     tag_table t = {0};
     int rc = LX_OK;
 
-    for (size_t i = 0; i < d->n_images && rc == LX_OK; i++)
-        if ((size_t)d->images[i].folder == folder && !d->images[i].is_held_out)
-            rc = count_caption(&t, d->images[i].tags ? d->images[i].tags
-                                                     : d->images[i].caption);
+    for (size_t i = 0; i < d->n_images && rc == LX_OK; i++) {
+        const lx_image *image = &d->images[i];
+        if (is_one_name(d, (size_t)image->folder, folder) && !image->is_held_out)
+            rc = count_caption(&t, image->tags ? image->tags : image->caption);
+    }
     put_string(out, d->folders[folder].name, strlen(d->folders[folder].name));
     lx_str_puts(out, ": {");
     for (size_t i = 0; i < t.n_tags; i++) {
@@ -202,11 +210,11 @@ static bool is_in(const lx_dataset *d, size_t folder, int part)
     return part < 0 || d->folders[folder].part == part;
 }
 
-/* Of all parts (-1) a folder's name counts once, the first time, as the peer counts it. */
-static bool is_counted(const lx_dataset *d, size_t folder)
+/* Its name has stood there: one of the same part was counted with it, and one of another part does not count. */
+static bool is_counted(const lx_dataset *d, size_t folder, int part)
 {
-    for (size_t i = 0; d->n_parts > 1 && i < folder; i++)
-        if (strcmp(d->folders[i].name, d->folders[folder].name) == 0)
+    for (size_t i = 0; i < folder; i++)
+        if (is_in(d, i, part) && strcmp(d->folders[i].name, d->folders[folder].name) == 0)
             return true;
     return false;
 }
@@ -217,7 +225,7 @@ static void put_tags(lx_str *out, const lx_dataset *d, int part)
 
     lx_str_putc(out, '{');
     for (size_t i = 0; i < d->n_folders; i++) {
-        if (!is_in(d, i, part) || (part < 0 && is_counted(d, i)))
+        if (!is_in(d, i, part) || is_counted(d, i, part))
             continue;
         lx_str_puts(out, n++ ? ", " : "");
         if (put_folder_tags(out, d, i) < 0)

@@ -1,5 +1,6 @@
 #include "src/data/metadata_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -100,6 +101,40 @@ static int read_lines(reader *r, const char *text, size_t n, lx_error *err)
     return rc;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const lx_metadata_image *const *x = a, *const *y = b;
+    const int order = strcmp((*x)->key, (*y)->key);
+
+    return order ? order : (*x > *y) - (*x < *y);
+}
+
+/* What is said again of an image takes the place of what was, as in the peer. */
+static int settle_repeats(reader *r, lx_error *err)
+{
+    lx_metadata_image **sorted = lx_calloc(r->count, sizeof *sorted);
+    size_t n = 0, end;
+
+    if (!sorted)
+        return lx_oom(err);
+    for (size_t i = 0; i < r->count; i++)
+        sorted[i] = &r->images[i];
+    qsort(sorted, r->count, sizeof *sorted, by_key);
+    for (size_t i = 0; i < r->count; i = end) {
+        for (end = i + 1; end < r->count && strcmp(sorted[end]->key, sorted[i]->key) == 0; end++)
+            ;
+        *sorted[i] = *sorted[end - 1];
+        for (size_t k = i + 1; k < end; k++)
+            sorted[k]->key = NULL;
+    }
+    for (size_t i = 0; i < r->count; i++)
+        if (r->images[i].key)
+            r->images[n++] = r->images[i];
+    r->count = n;
+    lx_free(sorted);
+    return LX_OK;
+}
+
 int lx_metadata_file_read(lx_metadata_file *out, const char *path, lx_arena *arena,
                           lx_error *err)
 {
@@ -115,6 +150,8 @@ int lx_metadata_file_read(lx_metadata_file *out, const char *path, lx_arena *are
              : read_object(&r, lx_str_text(&text), text.len, err);
     if (rc == LX_OK && !r.count)
         rc = lx_fail(err, LX_EFORMAT, "no images in it");
+    if (rc == LX_OK)
+        rc = settle_repeats(&r, err);
     if (rc < 0) {
         lx_within(err, "%s", path);
         goto done;

@@ -7,7 +7,7 @@
  * Names that do not begin with '/' are looked for in the image folder; one without an ending takes the
  * first of the endings of images (as older versions of the peer did and the present one does not).
  * The text that is trained is the caption, caption_separator and the tags; with wildcards the tags come
- * after every line of the caption. "image_size" is not read: the image's header knows.
+ * after every line of the caption. Of lines about one image the last holds. "image_size" is not read: the image's header knows.
  * Source: sd-scripts library/train_util.py (FineTuningDataset).
  */
 #ifndef LX_DATA_METADATA_FILE_H

@@ -224,8 +224,9 @@ static int try_file(lx_hash *hash, search *s, const lx_image *image, lx_error *e
     if (rc < 0)
         return rc;
     if (lx_io_get()->stat(s->path.data, &of) < 0)
-        return errno == ENOENT ? LX_ENOTFOUND
-                               : lx_fail_errno(err, errno, "%s", s->path.data);
+        return errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG
+                   ? LX_ENOTFOUND
+                   : lx_fail_errno(err, errno, "%s", s->path.data);
     if ((rc = check_image(s->dataset, image, err)) < 0 ||
         (rc = check_age(&of, image->path, err)) < 0 ||
         (rc = lx_tensor_file_open(&file, s->path.data, err)) < 0)

@@ -65,6 +65,14 @@ static int fit_face(lx_pixels *pixels, const lx_dataset_config *c, const lx_imag
                   : lx_crop(pixels, crop.left, crop.top, bucket->width, bucket->height, err);
 }
 
+/* Without buckets the peer crops at random what is large enough as it is (train_util.py, __getitem__). */
+static bool is_cropped_unscaled(const lx_pixels *pixels, const lx_dataset_config *c,
+                                const lx_bucket *bucket)
+{
+    return c->random_crop && !c->enable_bucket && pixels->width >= bucket->width &&
+           pixels->height >= bucket->height;
+}
+
 /* Resized to cover the bucket, and cropped. */
 static int fit(lx_pixels *pixels, const lx_dataset_config *c, const lx_image *image,
                const lx_bucket *bucket, const lx_augment *a, lx_error *err)
@@ -73,7 +81,8 @@ static int fit(lx_pixels *pixels, const lx_dataset_config *c, const lx_image *im
 
     if (a->has_face)
         return fit_face(pixels, c, image, bucket, a, err);
-    if ((rc = resize_to(pixels, image->resized_w, image->resized_h, c->resize, err)) < 0 ||
+    if ((!is_cropped_unscaled(pixels, c, bucket) &&
+         (rc = resize_to(pixels, image->resized_w, image->resized_h, c->resize, err)) < 0) ||
         (rc = cut(pixels, bucket, a, err)) < 0)
         return rc;
     if (pixels->width != bucket->width || pixels->height != bucket->height)

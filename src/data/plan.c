@@ -278,10 +278,11 @@ static int tell_sizes(lx_dataset *d, int part, lx_error *err)
     if (rc == LX_OK && n_other > 0 && !c->enable_bucket)
         rc = lx_dataset__find(
             d, LX_FINDING_WARNING, "no-bucket", err,
-            "%zu image%s not %dx%d and cropped to it in the middle, for example "
-            "\"%s\" of %dx%d: --enable_bucket keeps their shape",
-            n_other, n_other == 1 ? " is" : "s are", c->width, c->height, other->path,
-            other->width, other->height);
+            "%zu image%s not %dx%d and cropped to it %s, for example \"%s\" of %dx%d: "
+            "--enable_bucket keeps their shape",
+            n_other, n_other == 1 ? " is" : "s are", c->width, c->height,
+            c->random_crop ? "at random, unscaled where large enough" : "in the middle",
+            other->path, other->width, other->height);
     return rc;
 }
 

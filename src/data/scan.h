@@ -30,7 +30,7 @@ typedef struct lx_scan_tallies {
      * and where they are the exception. */
     lx_tally trap[LX_N_CAPTION_ENDINGS], stray[LX_N_CAPTION_ENDINGS];
     lx_tally doubled; /* a.png.txt */
-    lx_tally missing, missing_reg;
+    lx_tally missing, missing_reg, wordless; /* wordless: no class tokens either */
     lx_tally empty, bom, cr, lines, odd, bad_caption;
     lx_tally alpha, palette, rotated, bad_image;
     lx_tally faceless;   /* to be cropped around a face that their names do not give */

@@ -82,16 +82,18 @@ static int look_for_unread(folder_scan *f, const char *path, size_t stem, lx_err
 {
     lx_arena *arena = f->scan->dataset->arena;
     lx_scan_tallies *seen = &f->scan->seen;
+    const size_t stems[2] = {stem, short_stem(path, stem)};
 
-    for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++) {
-        char *name = with_ending(arena, path, stem, lx_scan__caption_endings[i]);
-        if (!name)
-            return lx_oom(err);
-        if (is_file(name)) {
-            note(&f->unread[i], name);
-            return LX_OK;
+    for (int k = 0; k < 2 && stems[k]; k++)
+        for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++) {
+            char *name = with_ending(arena, path, stems[k], lx_scan__caption_endings[i]);
+            if (!name)
+                return lx_oom(err);
+            if (is_file(name)) {
+                note(&f->unread[i], name);
+                return LX_OK;
+            }
         }
-    }
     for (int i = 0; i < LX_N_CAPTION_ENDINGS; i++) {
         char *name = with_ending(arena, path, strlen(path), lx_scan__caption_endings[i]);
         if (!name)
@@ -101,7 +103,10 @@ static int look_for_unread(folder_scan *f, const char *path, size_t stem, lx_err
             break;
         }
     }
-    note(f->folder->is_reg ? &seen->missing_reg : &seen->missing, path);
+    note(!*f->folder->class_tokens ? &seen->wordless
+         : f->folder->is_reg       ? &seen->missing_reg
+                                   : &seen->missing,
+         path);
     return LX_OK;
 }
 
@@ -244,7 +249,8 @@ static int read_header(lx_image *image, folder_scan *f, lx_error *err)
 /* The picture of an image's name in conditioning_data_dir, which says where its loss counts. */
 static int find_mask(folder_scan *f, lx_image *image, lx_error *err)
 {
-    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".webp", ".bmp"};
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".webp", ".bmp",
+                                          ".PNG", ".JPG", ".JPEG", ".WEBP", ".BMP"};
     const lx_dataset_config *c = f->folder->config;
     const char *name = lx_path_base(image->path);
     const int stem = (int)(strlen(name) - strlen(lx_path_ext(name)));
@@ -310,7 +316,8 @@ static int add_image(folder_scan *f, size_t folder, const char *name, lx_error *
 /* The file that a name of the metadata stands for; NULL when there is none. */
 static const char *find_image(folder_scan *f, const char *key, lx_error *err)
 {
-    static const char *const endings[] = {"", ".png", ".jpg", ".jpeg", ".webp", ".bmp"};
+    static const char *const endings[] = {"",     ".png", ".jpg",  ".jpeg", ".webp", ".bmp",
+                                          ".PNG", ".JPG", ".JPEG", ".WEBP", ".BMP"};
     lx_arena *arena = f->scan->dataset->arena;
     const char *dir = key[0] == '/' || !f->folder->image_dir ? "" : f->folder->image_dir;
     const char *between = !*dir || lx_ends_with(dir, "/") ? "" : "/";

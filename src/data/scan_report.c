@@ -89,6 +89,15 @@ static int report_missing(lx_scan *scan, lx_error *err)
                            "folder's name, for example \"%s\"",
                            s->missing.n, plural(s->missing.n), s->missing.n == 1 ? "has" : "have",
                            is_or_are(s->missing.n), s->missing.example);
+    scan->about = s->wordless.example;
+    if (rc == LX_OK && s->wordless.n > 0)
+        rc = lx_scan__find(scan, LX_FINDING_WARNING, "no-caption", err,
+                           "%zu image%s %s no caption file, %s folder no class tokens, and %s "
+                           "trained without words, for example \"%s\"",
+                           s->wordless.n, plural(s->wordless.n),
+                           s->wordless.n == 1 ? "has" : "have",
+                           s->wordless.n == 1 ? "its" : "their", is_or_are(s->wordless.n),
+                           s->wordless.example);
     scan->about = s->missing_reg.example;
     if (rc == LX_OK && s->missing_reg.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_NOTE, "no-caption", err,
@@ -181,7 +190,7 @@ static int report_left_out(lx_scan *scan, lx_error *err)
                            s->other_kind.n, s->other_kind.n == 1 ? " is" : "s are",
                            s->other_kind.example);
     scan->about = s->table.example;
-    if (rc == LX_OK && s->table.n > 0 && s->missing.n + s->missing_reg.n > 0)
+    if (rc == LX_OK && s->table.n > 0 && s->missing.n + s->missing_reg.n + s->wordless.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-table", err,
                            "\"%s\" is not read: it looks like the captions of a Hugging Face dataset, "
                            "and a training takes each image's from a text file of its name beside it",

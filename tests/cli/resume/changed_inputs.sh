@@ -41,3 +41,14 @@ train --output_name e --network_weights out/d.safetensors
 cp out/c.safetensors out/d.safetensors
 printf 'x' >>masks/a.png
 "$LX" reproduce e --check 2>/dev/null | grep "^changed" | cut -d: -f1
+# The same folders and settings, and which has which is another.
+mkdir -p img/8_smile
+cp "$picture" img/8_smile/b.png
+subset() { printf '[[datasets.subsets]]\nimage_dir = "img/%s"\nkeep_tokens = %s\nclass_tokens = "x"\nconditioning_data_dir = "%s"\n' "$@"; }
+mkdir -p masks2
+cp "$picture" masks/a.png
+cp "$picture" masks2/b.png
+{ printf '[[datasets]]\nresolution = 64\ncaption_extension = ".txt"\n' && subset 8_iwl 1 masks && subset 8_smile 0 masks2; } >data.toml
+train --output_name f --stop_after_steps 2
+{ printf '[[datasets]]\nresolution = 64\ncaption_extension = ".txt"\n' && subset 8_smile 1 masks2 && subset 8_iwl 0 masks; } >data.toml
+resume f

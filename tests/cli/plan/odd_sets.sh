@@ -1,0 +1,22 @@
+# Lines that say an image twice, folders without words, names of cropped faces, endings in capitals, random crops of
+# what has no bucket.
+picture=$LX_GOLDENS/e2e/data/reg/1_1girl/reg00.png
+[ -e "$picture" ] || { echo "skip: no $picture" >&2; exit 77; }
+mkdir -p img/1_x nt/x m faces/1_x
+cp "$picture" img/1_x/a.png
+cp "$picture" nt/x/a.png
+cp "$picture" m/a.PNG
+cp "$picture" faces/1_x/a_10_10_20_20.png
+echo smile >faces/1_x/a.txt
+plan() { "$LX" plan --resolution 64 --learning_rate 1e-4 --network_alpha 4 "$@" | grep '^[a-z]*:'; }
+printf '{"image_path":"a.png","caption":"one"}\n{"image_path":"a.png","caption":"two"}\n' >twice.jsonl
+"$LX" plan --resolution 64 --json --in_json twice.jsonl --train_data_dir img/1_x | grep '"images"' | head -1
+cat >words.toml <<'END'
+[[datasets]]
+[[datasets.subsets]]
+image_dir = "nt/x"
+END
+plan --dataset_config words.toml | grep words
+plan --train_data_dir faces | grep 'not be read'
+plan --train_data_dir img --masked_loss --conditioning_data_dir m | grep mask
+plan --train_data_dir img --random_crop | grep cropped
