@@ -260,6 +260,19 @@ static void tell_same(lx_checking *k, size_t i, size_t first)
             a->path, strcmp(a->caption, b->caption) ? ", with another caption" : "");
 }
 
+/* A folder may be in several datasets, at several sizes: the file that has been told, and no copy of it. As both
+ * training and regularisation image it is worth a word. all[first, at): of the same bytes, before it. */
+static bool is_known(const lx_checking *k, const seen_hash *all, size_t first, size_t at)
+{
+    const lx_image *images = k->dataset->images, *image = &images[all[at].image];
+
+    for (size_t i = first; i < at; i++)
+        if (images[all[i].image].is_reg == image->is_reg &&
+            strcmp(images[all[i].image].path, image->path) == 0)
+            return true;
+    return false;
+}
+
 /* *is_copy[i]: its bytes are those of an earlier image. */
 static int find_same(lx_checking *k, bool *is_copy, lx_error *err)
 {
@@ -278,7 +291,8 @@ static int find_same(lx_checking *k, bool *is_copy, lx_error *err)
             continue;
         }
         is_copy[all[i].image] = true;
-        tell_same(k, all[i].image, all[first].image);
+        if (!is_known(k, all, first, i))
+            tell_same(k, all[i].image, all[first].image);
     }
     lx_free(all);
     return LX_OK;

@@ -14,6 +14,7 @@ enum { FEWEST_TOGETHER = 3, MOST_NAMED = 12 };
 typedef struct use {
     const char *fold,
         *lower; /* what is the same to people; what is the same to the text encoder */
+    lx_tag tag; /* as it is spelled; borrowed from the caption */
     size_t image;
 } use;
 
@@ -27,6 +28,7 @@ typedef struct word {
     const char *fold, *lower;
     size_t first, n;
     uint64_t images; /* hash of the list */
+    bool has_capitals; /* somewhere it is not spelled as `lower` */
 } word;
 
 static int add_uses(uses *all, lx_checking *k, size_t i, lx_error *err)
@@ -47,7 +49,8 @@ static int add_uses(uses *all, lx_checking *k, size_t i, lx_error *err)
         } else {
             u = &all->items[all->count++];
             *u = (use){lx_tag_fold(&tags.items[t], arena),
-                       lx_arena_strndup(arena, lx_str_text(&lower), lower.len), i};
+                       lx_arena_strndup(arena, lx_str_text(&lower), lower.len),
+                       tags.items[t], i};
             rc = u->fold && u->lower && !lower.failed ? LX_OK : lx_oom(err);
         }
         lx_str_release(&lower);
@@ -82,13 +85,21 @@ static void drop_doubles(uses *all, lx_checking *k)
         if (n && by_text(&all->items[n - 1], u) == 0)
             lx_check__find(
                 k, LX_SEVERITY_NOTE, "double-tag", (int64_t)u->image,
-                file_of(k, u->image), "lx data tags DIR dedupe --write",
+                file_of(k, u->image),
+                lx_tag_equal(&all->items[n - 1].tag, &u->tag, false)
+                    ? "lx data tags DIR dedupe --write"
+                    : "lx data tags DIR dedupe --ignore-case --write",
                 "it has \"%s\" more than once: it weighs more then, and takes room",
                 u->lower);
         else
             all->items[n++] = *u;
     }
     all->count = n;
+}
+
+static bool has_capitals(const use *u)
+{
+    return strlen(u->lower) != u->tag.n || memcmp(u->lower, u->tag.text, u->tag.n) != 0;
 }
 
 static size_t count_words(word *words, const uses *all)
@@ -98,8 +109,9 @@ static size_t count_words(word *words, const uses *all)
     for (size_t i = 0; i < all->count; i++) {
         const use *u = &all->items[i];
         if (!n || strcmp(words[n - 1].lower, u->lower) != 0)
-            words[n++] = (word){u->fold, u->lower, i, 0, 0xcbf29ce484222325u};
+            words[n++] = (word){u->fold, u->lower, i, 0, 0xcbf29ce484222325u, false};
         words[n - 1].n++;
+        words[n - 1].has_capitals |= has_capitals(u);
         for (size_t byte = 0; byte < sizeof u->image; byte++) /* FNV-1a */
             words[n - 1].images =
                 (words[n - 1].images ^ (u->image >> (8 * byte) & 255)) * 0x100000001b3u;
@@ -121,8 +133,9 @@ static void tell_variants(lx_checking *k, const word *words, size_t n, const use
             least = &words[i];
     }
     remedy =
-        lx_arena_printf(k->out->arena, "lx data tags DIR replace \"%s\" \"%s\" --write",
-                        least->lower, most->lower);
+        lx_arena_printf(k->out->arena, "lx data tags DIR replace \"%s\" \"%s\"%s --write",
+                        least->lower, most->lower,
+                        least->has_capitals ? " --ignore-case" : "");
     k->failed |= !remedy;
     lx_check__find(
         k, LX_SEVERITY_WARNING, "variants", (int64_t)all->items[least->first].image,
@@ -208,16 +221,78 @@ static void check_together(lx_checking *k, word *words, size_t n, size_t n_image
     }
 }
 
+/* ---- a folder in several datasets --------------------------------------------------------- */
+
+static int by_path(const void *a, const void *b)
+{
+    const lx_image *x = *(const lx_image *const *)a, *y = *(const lx_image *const *)b;
+    int order = strcmp(x->path, y->path);
+
+    return order ? order : (x > y) - (x < y);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : !a && !b;
+}
+
+/* The same file with the same caption, of which a prefix may be another's. */
+static bool is_same_image(const lx_image *a, const lx_image *b)
+{
+    if (a->is_reg != b->is_reg || strcmp(a->path, b->path) != 0)
+        return false;
+    if (a->caption_path || b->caption_path)
+        return is_same_text(a->caption_path, b->caption_path);
+    return is_same_text(a->tags, b->tags) && is_same_text(a->caption, b->caption);
+}
+
+/* (*out)[i]: image i is an earlier one again. Released by lx_free. */
+static int find_again(bool **out, const lx_dataset *d, lx_error *err)
+{
+    const lx_image **sorted = lx_calloc(d->n_images + 1, sizeof *sorted);
+
+    *out = lx_calloc(d->n_images + 1, sizeof **out);
+    if (!sorted || !*out) {
+        lx_free(sorted);
+        return lx_oom(err);
+    }
+    for (size_t i = 0; i < d->n_images; i++)
+        sorted[i] = &d->images[i];
+    if (d->n_images)
+        qsort(sorted, d->n_images, sizeof *sorted, by_path);
+    for (size_t i = 1; i < d->n_images; i++)
+        for (size_t j = i; j-- > 0 && strcmp(sorted[j]->path, sorted[i]->path) == 0;)
+            (*out)[sorted[i] - d->images] |= is_same_image(sorted[j], sorted[i]);
+    lx_free(sorted);
+    return LX_OK;
+}
+
+/* Folder `index` is an earlier one again, with the same captions. */
+static bool is_folder_again(const lx_dataset *d, size_t index)
+{
+    const lx_folder *f = &d->folders[index];
+
+    for (size_t i = 0; i < index; i++) {
+        const lx_folder *other = &d->folders[i];
+        if (other->is_reg == f->is_reg && strcmp(other->path, f->path) == 0 &&
+            is_same_text(other->config->caption_extension, f->config->caption_extension) &&
+            is_same_text(other->class_tokens, f->class_tokens))
+            return true;
+    }
+    return false;
+}
+
 int lx_check__tags(lx_checking *k, lx_error *err)
 {
     const lx_dataset *d = k->dataset;
     size_t n_images = 0, n;
     word *words = NULL;
+    bool *is_again;
     uses all = {0};
-    int rc = LX_OK;
+    int rc = find_again(&is_again, d, err);
 
     for (size_t i = 0; i < d->n_images && rc == LX_OK; i++)
-        if (d->images[i].has_caption_file && !d->images[i].is_reg) {
+        if (d->images[i].has_caption_file && !d->images[i].is_reg && !is_again[i]) {
             rc = add_uses(&all, k, i, err);
             n_images++;
         }
@@ -230,6 +305,7 @@ int lx_check__tags(lx_checking *k, lx_error *err)
         check_variants(k, words, n, &all);
         check_together(k, words, n, n_images, &all);
     }
+    lx_free(is_again);
     lx_free(words);
     lx_free(all.items);
     return rc;
@@ -355,7 +431,7 @@ int lx_check__identifiers(lx_checking *k, lx_error *err)
         const lx_folder *f = &d->folders[i];
         const char *identifier = identifier_of(k, f);
         bool is_told = false;
-        if (f->is_reg || f->n_images == 0 || !identifier)
+        if (f->is_reg || f->n_images == 0 || !identifier || is_folder_again(d, i))
             continue;
         for (size_t j = 0; j < i && !is_told; j++) {
             const char *other = identifier_of(k, &d->folders[j]);
