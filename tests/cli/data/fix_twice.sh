@@ -65,3 +65,12 @@ fix --dataset_config names.toml --fix --output names.out
 (cd names.out && find . -type f | LC_ALL=C sort)
 cat names.out/img/1.txt "names.out/img (2)/1.txt"
 
+
+echo '== images of one name, of a metadata file: refused before anything is written'
+cat >meta.json <<END
+{"$PWD/sa/img/2.png": {"caption": "a"}, "$PWD/sc/2.png": {"caption": "b"}}
+END
+mkdir sc && cp "$pictures/rgb.png" sc/2.png
+printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nmetadata_file = "meta.json"\n' >meta.toml
+fix --dataset_config meta.toml --fix --output meta.out
+[ -e meta.out ] || echo "no meta.out"
