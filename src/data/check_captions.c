@@ -259,7 +259,7 @@ static void check_shared(lx_checking *k)
 
     for (size_t i = 1; i < d->n_images; i++) {
         const char *a = d->images[i - 1].caption_path, *b = d->images[i].caption_path;
-        if (a && b && strcmp(a, b) == 0)
+        if (d->images[i].folder == d->images[i - 1].folder && a && b && strcmp(a, b) == 0)
             lx_check__find(
                 k, LX_SEVERITY_WARNING, "shared-caption", (int64_t)i, d->images[i].path,
                 "rename one image and give it its own caption",
