@@ -509,11 +509,32 @@ static int resolve_masks(lx_flags *f, lx_error *err)
     return LX_OK;
 }
 
+static const char *map_name(const void *maps, const char *name, lx_arena *arena)
+{
+    const char *mapped;
+
+    return lx_path_map(&mapped, name, maps, arena, NULL) == LX_OK ? mapped : NULL;
+}
+
+static int resolve_maps(lx_flags *f, lx_error *err)
+{
+    lx_words *maps = lx_arena_alloc(f->arena, sizeof *maps);
+
+    if (!maps)
+        return lx_oom(err);
+    *maps = f->given[LX_AT_path_map].words;
+    f->config->data.map_path = map_name;
+    f->config->data.maps = maps;
+    return LX_OK;
+}
+
 int lx_flags_resolve_dataset(lx_flags *f, lx_error *err)
 {
     lx_dataset_config *data = &f->config->data;
-    int rc;
+    int rc = resolve_maps(f, err);
 
+    if (rc < 0)
+        return rc;
     if (data->in_json && !data->n_subsets && (rc = make_json_subset(f, err)) < 0)
         return rc;
     if (data->dataset_repeats != 1 && !data->n_subsets)

@@ -92,6 +92,10 @@ typedef struct lx_dataset_config {
     bool check_pixels;             /* decode every image while scanning; else only with
                                       skip_bad_images, or when latents are not cached */
     const char *background;        /* colour under transparency, "white" */
+    /* Names of metadata files are those of another machine, perhaps; NULL = as they stand. The result is the name itself or
+     * lives in the arena; NULL = out of memory or none. */
+    const char *(*map_path)(const void *maps, const char *name, lx_arena *arena);
+    const void *maps;
 } lx_dataset_config;
 
 void lx_dataset_config_defaults(lx_dataset_config *config);

@@ -318,7 +318,11 @@ static const char *find_image(folder_scan *f, const char *key, lx_error *err)
 {
     static const char *const endings[] = {"",     ".png", ".jpg",  ".jpeg", ".webp", ".bmp",
                                           ".PNG", ".JPG", ".JPEG", ".WEBP", ".BMP"};
+    const lx_dataset_config *c = &f->scan->dataset->config;
     lx_arena *arena = f->scan->dataset->arena;
+    const char *mapped = c->map_path ? c->map_path(c->maps, key, arena) : NULL;
+
+    key = mapped ? mapped : key;
     const char *dir = key[0] == '/' || !f->folder->image_dir ? "" : f->folder->image_dir;
     const char *between = !*dir || lx_ends_with(dir, "/") ? "" : "/";
 

@@ -1,4 +1,4 @@
-# Lines that say an image twice, folders without words, names of cropped faces, endings in capitals, random crops of
+# Lines that say an image twice, names of another machine, folders without words, names of cropped faces, endings in capitals, random crops of
 # what has no bucket.
 picture=$LX_GOLDENS/e2e/data/reg/1_1girl/reg00.png
 [ -e "$picture" ] || { echo "skip: no $picture" >&2; exit 77; }
@@ -11,6 +11,11 @@ echo smile >faces/1_x/a.txt
 plan() { "$LX" plan --resolution 64 --learning_rate 1e-4 --network_alpha 4 "$@" | grep '^[a-z]*:'; }
 printf '{"image_path":"a.png","caption":"one"}\n{"image_path":"a.png","caption":"two"}\n' >twice.jsonl
 "$LX" plan --resolution 64 --json --in_json twice.jsonl --train_data_dir img/1_x | grep '"images"' | head -1
+printf '{"H:\\\\sd\\\\a.png":{"caption":"one"}}' >windows.json
+printf '{"1_x\\\\a.png":{"caption":"one"}}' >relative.json
+plan --in_json windows.json --train_data_dir img/1_x | grep windows
+plan --in_json windows.json --train_data_dir img/1_x --path-map "H:\\sd=$PWD/img/1_x" | grep windows
+plan --in_json relative.json --train_data_dir img | grep relative
 cat >words.toml <<'END'
 [[datasets]]
 [[datasets.subsets]]
