@@ -426,17 +426,35 @@ static int tell_losses(job *j, const lx_run_row *run, const lx_curve *x,
     return LX_ECHECK;
 }
 
-/* The newest run but the old one that wrote into our folder. */
+static int is_ours(bool *out, job *j, const lx_run_row *run, lx_error *err)
+{
+    lx_remark_row *facts;
+    size_t n;
+    int rc = lx_query_remarks(&facts, &n, j->store, run->seq, "fact", j->cli->arena, err);
+
+    *out = false;
+    for (size_t i = 0; rc == LX_OK && i < n; i++)
+        *out |= strcmp(facts[i].key, "reproduces") == 0 &&
+                strcmp(facts[i].value, j->run.id) == 0;
+    return rc;
+}
+
+/* The newest that says of itself that it reproduces the old one; others may train meanwhile. */
 static int find_new_run(lx_run_row *out, job *j, lx_error *err)
 {
-    const lx_run_filter filter = {.kind = j->run.kind, .limit = 1};
+    const lx_run_filter filter = {.kind = j->run.kind};
     lx_run_list list;
+    bool is_found = false;
     int rc = lx_query_runs(&list, j->store, &filter, j->cli->arena, err);
 
-    if (rc == LX_OK && (!list.count || list.rows[0].seq == j->run.seq))
+    for (size_t i = 0; rc == LX_OK && !is_found && i < list.count; i++) {
+        *out = list.rows[i];
+        if (out->seq == j->run.seq)
+            break;
+        rc = is_ours(&is_found, j, out, err);
+    }
+    if (rc == LX_OK && !is_found)
         rc = lx_fail(err, LX_ENOTFOUND, "the new run is not in the store");
-    if (rc == LX_OK)
-        *out = list.rows[0];
     return rc;
 }
 
@@ -487,10 +505,16 @@ static void add_word(job *j, const char *word)
 
 static int read_flags(job *j, lx_error *err)
 {
+    const char *fact = lx_arena_printf(j->cli->arena, "reproduces=%s", j->run.id);
+
+    if (!fact)
+        return lx_oom(err);
     add_word(j, "--like");
     add_word(j, j->run.id);
     add_word(j, "--output_dir");
     add_word(j, j->output_dir);
+    add_word(j, "--fact");
+    add_word(j, fact);
     if (*j->run.seed) {
         add_word(j, "--seed");
         add_word(j, j->run.seed);

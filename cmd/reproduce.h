@@ -29,7 +29,7 @@ typedef struct lx_reproduction {
     lx_run_row run;
     lx_run_texts texts;
     const char *output_dir;
-    char *words[8]; /* of `lx train` */
+    char *words[10]; /* of `lx train` */
     int n_words;
     lx_train_config config;
     lx_train_flags flags;

@@ -392,6 +392,7 @@ static int train_recorded(job *j, lx_error *err)
                                   .on_note = on_note,
                                   .should_stop = should_stop};
     lx_train_identity identity;
+    lx_error keeping = {0};
     int rc;
 
     if ((rc = identify(&identity, j, err)) < 0 ||
@@ -406,7 +407,10 @@ static int train_recorded(job *j, lx_error *err)
     rc = lx_train_run(j->train, err);
     lx_store_patience(j->store, LX_STORE_PATIENCE);
     lx_progress_close(&j->progress);
-    return rc < 0 ? rc : keep_log(j, err);
+    if (rc == LX_OK)
+        return keep_log(j, err);
+    keep_log(j, &keeping); /* what there is of it; the training's own error counts */
+    return rc;
 }
 
 static const char *status_of(int rc)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/run_find.h"
+#include "cmd/path_map.h"
 #include "cmd/train_flag.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -39,13 +40,14 @@ static int find_flag(const char *name)
     return -1;
 }
 
-/* Files whose flags are recorded already, and what names that run and not the next one.
- */
-static bool is_left_behind(int index)
+/* Files whose flags are recorded already, and what names that run and not the next one, unless that goes on from it. */
+static bool is_left_behind(const lx_flags *f, int index)
 {
+    if (index == LX_AT_name || index == LX_AT_fact)
+        return !f->given[LX_AT_resume].given;
     return index == LX_AT_config_file || index == LX_AT_output_config ||
-           index == LX_AT_like || index == LX_AT_name || index == LX_AT_group ||
-           index == LX_AT_fact || index == LX_AT_resume || index == LX_AT_stop_after_steps;
+           index == LX_AT_like || index == LX_AT_group || index == LX_AT_resume ||
+           index == LX_AT_stop_after_steps;
 }
 
 static void put_flag(lx_str *out, int index, const lx_flag_words *given)
@@ -77,7 +79,7 @@ static int take_flag(lx_flags *f, taken *t, const cJSON *item, const char *place
     int index = find_flag(item->string), rc;
     lx_flag_words words;
 
-    if (cJSON_IsNull(item) || (index >= 0 && is_left_behind(index)))
+    if (cJSON_IsNull(item) || (index >= 0 && is_left_behind(f, index)))
         return LX_OK;
     if (index < 0) {
         lx_str_printf(&t->unknown, "%s--%s", t->unknown.len ? " " : "", item->string);
@@ -131,14 +133,21 @@ static const char *word(const lx_flags *f, int index)
 static int check_overwriting(lx_flags *f, const char *place, lx_error *err)
 {
     const char *folder = word(f, LX_AT_output_dir), *name = word(f, LX_AT_output_name),
-               *path;
+               *ending = word(f, LX_AT_save_model_as), *path;
+    int rc;
 
     if (f->given[LX_AT_resume].given) /* that is what is wanted then */
         return LX_OK;
     if (!folder || f->given[LX_AT_output_dir].place != place ||
         (name && f->given[LX_AT_output_name].place != place))
         return LX_OK;
-    path = lx_arena_printf(f->arena, "%s/%s.safetensors", folder, name ? name : "last");
+    if ((rc = lx_path_map(&folder, folder, &f->given[LX_AT_path_map].words, f->arena,
+                          err)) < 0) {
+        lx_within(err, "--output_dir");
+        return rc;
+    }
+    path = lx_arena_printf(f->arena, "%s/%s.%s", folder, name ? name : "last",
+                           ending ? ending : "safetensors");
     if (!path)
         return lx_oom(err);
     return lx_file_exists(path)

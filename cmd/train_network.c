@@ -194,7 +194,10 @@ static bool read_curve(double out[SIDE], const char *text)
     static const char *const names[] = {"cosine", "sine", "linear", "reverse_linear",
                                         "zeros"};
     const size_t n = strcspn(text, "+");
-    const double base = text[n] ? strtod(text + n + 1, NULL) : 0;
+    double base = 0;
+
+    if (text[n] && lx_parse_number(&base, text + n + 1, NULL) < 0)
+        return false;
 
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         if (strlen(names[k]) != n || strncmp(text, names[k], n) != 0)
@@ -361,7 +364,7 @@ int lx_flags_resolve_network(lx_flags *f, lx_error *err)
         lx_escape_json(&text, value, strlen(value));
     }
     if (rc == LX_OK && words->count > 0) {
-        if (!has_dropout) { /* the peer fills it in */
+        if (!has_dropout && !f->config->dim_from_weights) { /* the peer fills it in */
             char share[40] = "null";
             if (f->config->network.neuron_dropout != 0)
                 lx_python_float(share, f->config->network.neuron_dropout);

@@ -1,7 +1,9 @@
 #include "cmd/train_spec.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "cmd/train_flag.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -80,6 +82,25 @@ static bool is_beside_the_result(const char *flag)
     return strncmp(flag, "metadata_", 9) == 0 || strncmp(flag, "sample_", 7) == 0;
 }
 
+/* What lx has nothing to do with stands there as when it is not given. */
+static int reset_idle(cJSON *item, lx_error *err)
+{
+    for (int i = 0; i < LX_FLAG_COUNT; i++) {
+        const lx_flag *flag = &lx_flag_table[i];
+        if (strcmp(flag->name, item->string) != 0 || flag->action != LX_ACTION_IDLE)
+            continue;
+        if (cJSON_IsBool(item))
+            item->type = cJSON_False;
+        else if (!flag->otherwise)
+            item->type = cJSON_NULL;
+        else if (cJSON_IsNumber(item))
+            cJSON_SetNumberValue(item, strtod(flag->otherwise, NULL));
+        else if (!cJSON_SetValuestring(item, flag->otherwise))
+            return lx_oom(err);
+    }
+    return LX_OK;
+}
+
 int lx_train_spec_make(char **out, const lx_train_spec *of, lx_error *err)
 {
     cJSON *root = cJSON_CreateObject(), *flags = NULL, *item, *next;
@@ -92,6 +113,8 @@ int lx_train_spec_make(char **out, const lx_train_spec *of, lx_error *err)
         goto done;
     for (item = flags->child; item; item = next) {
         next = item->next;
+        if ((rc = reset_idle(item, err)) < 0)
+            goto done;
         if (cJSON_IsNull(item) || is_beside_the_result(item->string))
             cJSON_Delete(cJSON_DetachItemViaPointer(flags, item));
     }

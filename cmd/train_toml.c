@@ -178,8 +178,9 @@ static int find_flag(int *index, const char *key, lx_error *err)
                    nearest ? nearest : "", nearest ? "?" : " (docs/flags.md lists all)");
 }
 
-static int take_key(lx_flags *f, const lx_config_tree *tree, const cJSON *item,
-                    lx_error *err)
+/* Of a key that several tables have the last holds, as in the peer (read_config_from_file). */
+static int take_key(lx_flags *f, bool *is_ours, const lx_config_tree *tree,
+                    const cJSON *item, lx_error *err)
 {
     lx_flag_words words;
     int index = 0, rc;
@@ -192,8 +193,10 @@ static int take_key(lx_flags *f, const lx_config_tree *tree, const cJSON *item,
         goto done;
     }
     words.place = lx_config_place(tree, item, f->arena);
-    if (!f->given[index].given)
+    if (!f->given[index].given || is_ours[index]) {
         f->given[index] = words;
+        is_ours[index] = true;
+    }
 done:
     if (rc < 0 && f->is_observed) /* the trainer knows it, or will say so itself */
         return cJSON_AddItemToObject(f->others, item->string, cJSON_Duplicate(item, true))
@@ -206,6 +209,7 @@ done:
 
 int lx_flags_read_toml(lx_flags *f, const char *path, lx_error *err)
 {
+    bool is_ours[LX_FLAG_COUNT] = {false};
     lx_config_tree tree;
     int rc = lx_config_read(&tree, path, err);
 
@@ -214,14 +218,14 @@ int lx_flags_read_toml(lx_flags *f, const char *path, lx_error *err)
     for (const cJSON *item = tree.root->child; item && rc == 0; item = item->next) {
         if (cJSON_IsObject(item)) { /* a table: its name means nothing */
             for (const cJSON *key = item->child; key && rc == 0; key = key->next)
-                rc = take_key(f, &tree, key, err);
+                rc = take_key(f, is_ours, &tree, key, err);
         } else if (strcmp(item->string, "datasets") == 0) {
             rc = lx_fail(err, LX_EFORMAT,
                          "%s: datasets belong into the file that --dataset_config "
                          "names",
                          lx_config_place(&tree, item, f->arena));
         } else {
-            rc = take_key(f, &tree, item, err);
+            rc = take_key(f, is_ours, &tree, item, err);
         }
     }
     lx_config_release(&tree);

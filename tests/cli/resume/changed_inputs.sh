@@ -34,7 +34,7 @@ train --output_name c --stop_after_steps 2
 resume c -- --learning_rate 1e-4 --noise_offset 0.1
 # Nothing changed: nothing is said, and the state is found from another folder.
 train --output_name d --stop_after_steps 2
-(cd sub && resume d --from ../out/d-autosave)
+(cd sub && resume d --from ../out/d-autosave -- --wandb_run_name other --vae_batch_size 4)
 # The result of reproducing lies where one is; a LoRA that was begun with, and masks, are looked at.
 train --output_name e --network_weights out/d.safetensors
 (cd sub && "$LX" reproduce e -o again 2>&1 | grep -v sha256 | grep "same" | cut -c1-40 && ls again)
@@ -52,3 +52,7 @@ cp "$picture" masks2/b.png
 train --output_name f --stop_after_steps 2
 { printf '[[datasets]]\nresolution = 64\ncaption_extension = ".txt"\n' && subset 8_smile 1 masks2 && subset 8_iwl 0 masks; } >data.toml
 resume f
+# A run that goes on keeps its name and what was said of it.
+train --output_name g --name big --fact who=me --stop_after_steps 2
+"$LX" resume big -q >log 2>&1 || cat log
+"$LX" show --json big | grep -o '"status": *"[a-z]*"\|"who": *"me"' | sort -u

@@ -1,7 +1,7 @@
 for words in '--network_dim many' '--learning_rate fast' '--save_precision fp8' '--network_dim' \
     '--resolution 512x512' '--lr_warmup_steps 1.5' '--max_memory lots' '--seed -1' \
     '--network_args conv_dim' '--network_args conv_dmi=4' '--network_args block_dims=1,2' \
-    '--network_args down_lr_weight=sinus' '--network_args loraplus_lr_ratio=0' '--optimizer_args betas=2,3' '--optimizer_args d0=1e-6' \
+    '--network_args down_lr_weight=sinus' '--network_args down_lr_weight=cosine+abc' '--network_args loraplus_lr_ratio=0' '--optimizer_args betas=2,3' '--optimizer_args d0=1e-6' \
     '--optimizer_type Prodigy --unet_lr 1 --text_encoder_lr 0.5' \
     '--optimizer_type Prodigy --learning_rate 1 --network_args loraplus_lr_ratio=16' \
     '--optimizer_type DAdaptAdam --learning_rate 1 --network_args down_lr_weight=0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1' \

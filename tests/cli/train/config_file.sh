@@ -18,4 +18,8 @@ lr_warmup_steps = "10%"
 EOF
 "$LX" debug flags --config_file run --network_dim 16 --path-map 'H:\=/mnt/h' |
     grep -v '^"resolved"'
+# The last table that has a key wins, as in sd-scripts; the command line wins over all.
+printf '[one]\nnetwork_dim = 8\n[two]\nnetwork_dim = 16\n' >tables.toml
+"$LX" debug flags --config_file tables.toml 2>/dev/null | grep -o '^"resolved".*' | grep -o '"network_dim":[0-9]*'
+"$LX" debug flags --config_file tables.toml --network_dim 2 2>/dev/null | grep -o '^"resolved".*' | grep -o '"network_dim":[0-9]*'
 "$LX" debug flags --config_file missing

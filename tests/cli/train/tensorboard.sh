@@ -37,3 +37,6 @@ echo $?
 : >file
 train --logging_dir file
 echo $?
+# A training that was stopped has its log, too.
+train --logging_dir logs5 --stop_after_steps 2 --output_name stopped >/dev/null
+"$LX" import logs5 | tail -1
