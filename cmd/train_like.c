@@ -43,11 +43,11 @@ static int find_flag(const char *name)
 /* Files whose flags are recorded already, and what names that run and not the next one, unless that goes on from it. */
 static bool is_left_behind(const lx_flags *f, int index)
 {
-    if (index == LX_AT_name || index == LX_AT_fact)
+    if (index == LX_AT_name)
         return !f->given[LX_AT_resume].given;
     return index == LX_AT_config_file || index == LX_AT_output_config ||
-           index == LX_AT_like || index == LX_AT_group || index == LX_AT_resume ||
-           index == LX_AT_stop_after_steps;
+           index == LX_AT_like || index == LX_AT_group || index == LX_AT_fact ||
+           index == LX_AT_resume || index == LX_AT_stop_after_steps;
 }
 
 static void put_flag(lx_str *out, int index, const lx_flag_words *given)

@@ -52,7 +52,7 @@ cp "$picture" masks2/b.png
 train --output_name f --stop_after_steps 2
 { printf '[[datasets]]\nresolution = 64\ncaption_extension = ".txt"\n' && subset 8_smile 1 masks2 && subset 8_iwl 0 masks; } >data.toml
 resume f
-# A run that goes on keeps its name and what was said of it.
-train --output_name g --name big --fact who=me --stop_after_steps 2
+# A run that goes on keeps its name.
+train --output_name g --name big --stop_after_steps 2
 "$LX" resume big -q >log 2>&1 || cat log
-"$LX" show --json big | grep -o '"status": *"[a-z]*"\|"who": *"me"' | sort -u
+"$LX" show --json big | grep -o '"status": *"[a-z]*"' | sort -u
