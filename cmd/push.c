@@ -47,6 +47,15 @@ typedef struct pushing {
 
 /* ---- which runs -------------------------------------------------------------------- */
 
+static bool is_listed(const pushing *p, int64_t seq)
+{
+    for (size_t i = 0; i < p->n_runs; i++)
+        if (p->runs[i].seq == seq)
+            return true;
+    return false;
+}
+
+/* Each once, also one that is named by its name and by its id: what is there of it is dropped once. */
 static int find_named(pushing *p, lx_error *err)
 {
     lx_arena *arena = p->sync->cli->arena;
@@ -54,10 +63,14 @@ static int find_named(pushing *p, lx_error *err)
     int rc = LX_OK;
     if (!(p->runs = lx_arena_calloc(arena, n, sizeof *p->runs)))
         return lx_oom(err);
-    for (size_t i = 0; i < n && rc == LX_OK; i++)
-        rc = lx_run_find(&p->runs[i], p->sync->cli, p->sync->store,
-                         p->args->words.items[i + 1], err);
-    p->n_runs = n;
+    p->n_runs = 0;
+    for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        lx_run_row *run = &p->runs[p->n_runs];
+        if ((rc = lx_run_find(run, p->sync->cli, p->sync->store,
+                              p->args->words.items[i + 1], err)) == LX_OK &&
+            !is_listed(p, run->seq))
+            p->n_runs++;
+    }
     return rc;
 }
 
