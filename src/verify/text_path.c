@@ -163,6 +163,7 @@ static int add_layer(work *w, const lx_lora_module *m)
     const size_t depth = (size_t)w->in->sd->text_width, rank = (size_t)m->rank;
     const size_t out = lx_lora__size(&m->up) / rank;
     const double scale = m->alpha / (double)m->rank;
+    const float *down = lx_lora_host_value(w->in->lora, &m->down), *up = lx_lora_host_value(w->in->lora, &m->up);
     const lx_tensor_view *view;
     char name[LX_LAYER_NAME + 16];
     float *base, *inner;
@@ -180,8 +181,8 @@ static int add_layer(work *w, const lx_lora_module *m)
     for (size_t i = 0; i < w->n_words && rc == LX_OK; i++) {
         word *x = &w->words[i];
         double own = squared_response(base, x->mean, out, depth, NULL), added;
-        squared_response(m->down.value, x->mean, rank, depth, inner);
-        added = scale * scale * squared_response(m->up.value, inner, out, rank, NULL);
+        squared_response(down, x->mean, rank, depth, inner);
+        added = scale * scale * squared_response(up, inner, out, rank, NULL);
         x->reach += own > 0 ? added / own : 0;
     }
     lx_free(base);
