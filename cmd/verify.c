@@ -18,7 +18,7 @@ struct verify_args {
         *device, *mixed_precision;
     int64_t text_encoder_heads, seed, budget, images, draws, tags, threads;
     double strength, te_strength, delta;
-    bool has_strength, has_te_strength, has_delta, has_tags, has_seed;
+    bool has_strength, has_te_strength, has_delta, has_tags, has_seed, has_budget, has_images, has_draws;
     bool ignore_metadata, json;
     lx_words files;
 };
@@ -58,13 +58,13 @@ static const lx_option options[] = {
           "strength in the text encoder (as --strength)"),
     GIVEN(LX_OPTION_NUMBER, delta, has_delta, "delta", "PERCENT",
           "smallest gain that counts, in percent of the loss (0.5)"),
-    LX_INT(struct verify_args, budget, 0, "budget", "N",
-           "UNet forwards to spend on the first file"),
+    GIVEN(LX_OPTION_INT, budget, has_budget, "budget", "N",
+          "UNet forwards to spend on the first file"),
     LX_TEXT(struct verify_args, time, 0, "time", "TIME",
             "time to spend (90s, 10m, 1h): becomes a budget by timing this machine"),
-    LX_INT(struct verify_args, images, 0, "images", "N", "training images to use (20)"),
-    LX_INT(struct verify_args, draws, 0, "draws", "N",
-           "draws of noise for each image, even (8)"),
+    GIVEN(LX_OPTION_INT, images, has_images, "images", "N", "training images to use (20)"),
+    GIVEN(LX_OPTION_INT, draws, has_draws, "draws", "N",
+          "draws of noise for each image, even (8)"),
     GIVEN(LX_OPTION_INT, tags, has_tags, "tags", "N", "tags to replace one by one (10)"),
     GIVEN(LX_OPTION_INT, seed, has_seed, "seed", "N", "seed of all draws (0)"),
     LX_FLAG(struct verify_args, ignore_metadata, 0, "ignore-metadata",
@@ -144,6 +144,12 @@ static int check_ranges(const struct verify_args *a, lx_error *err)
         if (ranges[i].value < 0 || ranges[i].value > ranges[i].most)
             return lx_fail(err, LX_EUSAGE, "--%s: %lld is out of range", ranges[i].name,
                            (long long)ranges[i].value);
+    if (a->has_budget && !a->budget)
+        return lx_fail(err, LX_EUSAGE, "--budget 0: give 1 or more UNet forwards, or leave it out");
+    if (a->has_images && !a->images)
+        return lx_fail(err, LX_EUSAGE, "--images 0: give 1 or more training images, or leave it out");
+    if (a->has_draws && !a->draws)
+        return lx_fail(err, LX_EUSAGE, "--draws 0: give 2 or more, or leave it out");
     if (a->draws % 2)
         return lx_fail(err, LX_EUSAGE,
                        "--draws: %lld is odd; draws come in pairs of opposite noise",

@@ -8,6 +8,9 @@ try a.safetensors --data img
 try a.safetensors --held-out img
 try a.safetensors b.safetensors
 try a.safetensors --draws 3
+for option in images draws budget; do
+    try a.safetensors --$option 0
+done
 try a.safetensors --time soon
 try a.safetensors --time 5m --budget 100
 try a.safetensors --delta 0
