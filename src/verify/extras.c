@@ -6,17 +6,15 @@
 #include "src/base/alloc.h"
 #include "src/verify/findings.h"
 
-enum { STREAM_EXTRAS = 1 << 19, NEUTRAL_DRAWS = 4 };
+enum { STREAM_EXTRAS = 1 << 19 };
 
 /* Everyday prompts of several kinds; none names a trained character. */
-static const char *const neutral[] = {
+static const char *const neutral[LX_N_NEUTRAL] = {
     "a landscape with mountains and a lake",
     "portrait of an old man with a beard",
     "1girl, solo, school uniform, classroom",
     "a red car on a city street at night",
 };
-
-enum { N_NEUTRAL = sizeof neutral / sizeof *neutral };
 
 typedef struct work {
     lx_verify_result *r;
@@ -197,11 +195,11 @@ static int check_scrambled(work *w)
 static int movement_of(double *out, work *w, lx_ids ids, const lx_probe_case *like)
 {
     const lx_prompts *p = w->in->trial->prompts;
-    const size_t n = NEUTRAL_DRAWS * 4 * (size_t)(like->h * like->w);
+    const size_t n = LX_NEUTRAL_DRAWS * 4 * (size_t)(like->h * like->w);
     const size_t n_context = lx_probe_context_size(w->in->probe);
     int64_t *chunks = lx_alloc((size_t)(p->max_length / 75) * LX_CHUNK * sizeof *chunks);
     float *memory = lx_alloc((2 * n + n_context) * sizeof *memory);
-    double moved[NEUTRAL_DRAWS];
+    double moved[LX_NEUTRAL_DRAWS];
     lx_probe_case what = *like;
     int rc = chunks && memory ? LX_OK : lx_oom(w->err);
 
@@ -214,11 +212,11 @@ static int movement_of(double *out, work *w, lx_ids ids, const lx_probe_case *li
                 LX_OK)
             rc =
                 lx_probe_run(NULL, memory + (size_t)arm * n, w->in->probe, &what, w->err);
-        w->in->trial->n_forwards += NEUTRAL_DRAWS;
+        w->in->trial->n_forwards += LX_NEUTRAL_DRAWS;
     }
     if (rc == LX_OK) {
         lx_probe_movement(moved, w->in->probe, memory, memory + n, &what);
-        *out = lx_mean(moved, NEUTRAL_DRAWS);
+        *out = lx_mean(moved, LX_NEUTRAL_DRAWS);
     }
     lx_free(chunks);
     lx_free(memory);
@@ -230,11 +228,11 @@ static int find_neutral(work *w)
     const lx_trial *t = w->in->trial;
     const lx_verify_image *image = &t->images->items[w->own[0]->image];
     const size_t cells = 4 * (size_t)(image->h * image->w);
-    const size_t n_own = w->n < N_NEUTRAL ? w->n : N_NEUTRAL;
-    int64_t timesteps[NEUTRAL_DRAWS] = {912, 937, 962, 987};
-    float *noise = lx_arena_alloc(w->in->arena, NEUTRAL_DRAWS * cells * sizeof *noise);
+    const size_t n_own = w->n < LX_N_NEUTRAL ? w->n : LX_N_NEUTRAL;
+    int64_t timesteps[LX_NEUTRAL_DRAWS] = {912, 937, 962, 987};
+    float *noise = lx_arena_alloc(w->in->arena, LX_NEUTRAL_DRAWS * cells * sizeof *noise);
     lx_rng rng = rng_of(w, 300);
-    lx_probe_case what = {.n_draws = NEUTRAL_DRAWS,
+    lx_probe_case what = {.n_draws = LX_NEUTRAL_DRAWS,
                           .h = image->h,
                           .w = image->w,
                           .noise = noise,
@@ -244,16 +242,16 @@ static int find_neutral(work *w)
     int rc = noise ? LX_OK : lx_oom(w->err);
 
     if (rc == LX_OK)
-        lx_rng_normal(noise, NEUTRAL_DRAWS * cells, 0, &rng);
-    for (size_t i = 0; i < N_NEUTRAL + n_own && rc == LX_OK; i++) {
+        lx_rng_normal(noise, LX_NEUTRAL_DRAWS * cells, 0, &rng);
+    for (size_t i = 0; i < LX_N_NEUTRAL + n_own && rc == LX_OK; i++) {
         lx_ids ids;
-        if (i < N_NEUTRAL)
+        if (i < LX_N_NEUTRAL)
             rc = lx_prompt_ids(&ids, t->prompts, neutral[i], w->err);
         else
-            ids = t->prompts->captions[w->own[i - N_NEUTRAL]->image].ids;
+            ids = t->prompts->captions[w->own[i - LX_N_NEUTRAL]->image].ids;
         if (rc == LX_OK && (rc = movement_of(&one, w, ids, &what)) == LX_OK)
-            *(i < N_NEUTRAL ? &others : &own) +=
-                one / (double)(i < N_NEUTRAL ? N_NEUTRAL : n_own);
+            *(i < LX_N_NEUTRAL ? &others : &own) +=
+                one / (double)(i < LX_N_NEUTRAL ? LX_N_NEUTRAL : n_own);
     }
     if (rc < 0 || own <= 0)
         return rc;
@@ -263,9 +261,9 @@ static int find_neutral(work *w)
               "noise), in units of what the training captions' moves")))
         return rc;
     row->unit = "ratio";
-    row->n = N_NEUTRAL;
+    row->n = LX_N_NEUTRAL;
     row->estimate.value = others / own;
-    row->cost = 2 * NEUTRAL_DRAWS * (int64_t)(N_NEUTRAL + n_own);
+    row->cost = 2 * LX_NEUTRAL_DRAWS * (int64_t)(LX_N_NEUTRAL + n_own);
     return LX_OK;
 }
 

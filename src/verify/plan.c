@@ -11,10 +11,22 @@ static int64_t cost_of_core(const lx_verify_plan *p, const lx_verify_request *r)
 {
     const int64_t k = p->n_draws,
                   n_prompts = 2 + p->n_others + p->n_controls + 1 + r->has_class;
+    const int64_t n_neutral = LX_N_NEUTRAL + (int64_t)least(p->n_images, LX_N_NEUTRAL);
 
     return 2 * k * n_prompts * (int64_t)p->n_images + 2 * k * (int64_t)r->n_others +
            k * LX_N_STRENGTHS * (int64_t)p->n_strength_images +
-           k * (int64_t)p->n_control_images + 2 * k;
+           k * (int64_t)p->n_control_images + 2 * k + 2 * LX_NEUTRAL_DRAWS * n_neutral;
+}
+
+static int64_t cost_of_tag(const lx_verify_plan *p)
+{
+    return 2 * p->n_draws * (int64_t)least(p->n_images, 10);
+}
+
+/* Of those that were asked for. */
+static int64_t cost_of_tags(const lx_verify_plan *p, const lx_verify_request *r)
+{
+    return r->tags == SIZE_MAX ? 0 : cost_of_tag(p) * (int64_t)r->tags;
 }
 
 static void settle(lx_verify_plan *p)
@@ -52,9 +64,16 @@ static bool enrich(lx_verify_plan *p, const lx_verify_request *r)
     return true;
 }
 
+/* A fifth of the budget is kept for tags; all that they take where they were asked for. */
+static bool is_within(const lx_verify_plan *p, const lx_verify_request *r)
+{
+    const int64_t tags = cost_of_tags(p, r), fifth = r->budget / 5;
+
+    return cost_of_core(p, r) <= r->budget - (tags > fifth ? tags : fifth);
+}
+
 static int spend(lx_verify_plan *p, const lx_verify_request *r, lx_error *err)
 {
-    const int64_t core = r->budget - r->budget / 5; /* a fifth is kept for tags */
     lx_verify_plan richer;
 
     *p = (lx_verify_plan){.n_images = least(r->n_found, FEWEST_IMAGES),
@@ -62,15 +81,16 @@ static int spend(lx_verify_plan *p, const lx_verify_request *r, lx_error *err)
                           .n_others = 1,
                           .n_controls = 1};
     ask(p, r);
-    if (cost_of_core(p, r) > r->budget)
+    if (cost_of_core(p, r) + cost_of_tags(p, r) > r->budget)
         return lx_fail(err, LX_EUSAGE,
                        "--budget %lld: the smallest plan takes %lld UNet forwards",
-                       (long long)r->budget, (long long)cost_of_core(p, r));
+                       (long long)r->budget,
+                       (long long)(cost_of_core(p, r) + cost_of_tags(p, r)));
     for (richer = *p; !r->images && richer.n_images < r->n_found;) {
         richer.n_images++;
         richer.n_others = 1;
         settle(&richer);
-        if (cost_of_core(&richer, r) > core)
+        if (!is_within(&richer, r))
             break;
         *p = richer;
     }
@@ -78,26 +98,34 @@ static int spend(lx_verify_plan *p, const lx_verify_request *r, lx_error *err)
         if (!enrich(&richer, r))
             break;
         ask(&richer, r);
-        if (cost_of_core(&richer, r) > core)
+        if (!is_within(&richer, r))
             break;
         *p = richer;
     }
     return LX_OK;
 }
 
-static void buy_tags(lx_verify_plan *p, const lx_verify_request *r)
+/* Tags alone get half of what is left over, unless the others were asked for by number. */
+void lx_verify_plan_tags(lx_verify_plan *p, const lx_verify_request *r)
 {
-    const int64_t one = 2 * p->n_draws * (int64_t)least(p->n_images, 10);
+    const int64_t alone = 2 * p->n_draws * (int64_t)p->n_images;
+    int64_t spare;
 
     p->n_tag_images = least(p->n_images, 10);
     p->cost = cost_of_core(p, r);
-    p->n_tags = 10;
-    if (r->tags != SIZE_MAX)
-        p->n_tags = r->tags;
-    else if (r->budget)
-        p->n_tags = least(
-            10, r->budget > p->cost && one ? (size_t)((r->budget - p->cost) / one) : 0);
-    p->cost += one * (int64_t)p->n_tags;
+    spare = r->budget - p->cost - cost_of_tags(p, r);
+    if (r->tags == SIZE_MAX)
+        spare /= 2;
+    for (p->n_alone = 1; p->n_alone < r->n_alone; p->n_alone++) {
+        if (r->budget && spare < alone)
+            break;
+        spare -= alone;
+        p->cost += alone;
+    }
+    p->n_tags = r->tags != SIZE_MAX ? r->tags : 10;
+    if (r->tags == SIZE_MAX && r->budget)
+        p->n_tags = r->budget > p->cost ? least(10, (size_t)((r->budget - p->cost) / cost_of_tag(p))) : 0;
+    p->cost += cost_of_tag(p) * (int64_t)p->n_tags;
 }
 
 int lx_verify_plan_make(lx_verify_plan *p, const lx_verify_request *r, lx_error *err)
@@ -114,6 +142,6 @@ int lx_verify_plan_make(lx_verify_plan *p, const lx_verify_request *r, lx_error 
         ask(p, r);
     }
     if (rc == LX_OK)
-        buy_tags(p, r);
+        lx_verify_plan_tags(p, r);
     return rc;
 }

@@ -23,6 +23,7 @@ struct lx_verify {
     lx_noise_schedule noise;
     float weight[LX_TIMESTEPS]; /* of the training's loss */
     float even[LX_TIMESTEPS];   /* makes of that the error of the velocity */
+    lx_verify_request request;
     lx_verify_plan plan;
     lx_verify_images images;
     lx_prompts *prompts;

@@ -190,23 +190,25 @@ static size_t count_pictures(const char *folder, const lx_dataset_config *config
 static int make_plan(lx_verify *v, const char *lora, lx_error *err)
 {
     const lx_verify_options *o = v->options;
-    lx_verify_request request = {.has_class = v->subjects.has_class,
-                                 .budget = o->budget,
-                                 .images = o->images,
-                                 .draws = o->draws,
-                                 .tags = o->tags};
+    lx_verify_request *request = &v->request;
     int rc = LX_OK;
 
-    request.n_found = count_pictures(lx_verify__data(v), &v->training.data, err, &rc);
+    *request = (lx_verify_request){.has_class = v->subjects.has_class,
+                                    .budget = o->budget,
+                                    .images = o->images,
+                                    .draws = o->draws,
+                                    .tags = o->tags};
+
+    request->n_found = count_pictures(lx_verify__data(v), &v->training.data, err, &rc);
     for (int role = LX_IMAGES_HELD_OUT; role < LX_IMAGE_ROLE_COUNT; role++) {
         size_t n = count_pictures(o->folders[role], &v->training.data, err, &rc);
-        request.n_others += n < MOST_OTHERS ? n : MOST_OTHERS;
+        request->n_others += n < MOST_OTHERS ? n : MOST_OTHERS;
     }
-    if (rc == LX_OK && request.n_found == 0)
+    if (rc == LX_OK && request->n_found == 0)
         rc = lx_fail(err, LX_ENOTFOUND, "%s: no pictures in it", lx_verify__data(v));
     if (rc == LX_OK && o->seconds > 0)
-        rc = budget_of_time(&request.budget, v, lora, err);
-    if (rc == LX_OK && (rc = lx_verify_plan_make(&v->plan, &request, err)) < 0 &&
+        rc = budget_of_time(&request->budget, v, lora, err);
+    if (rc == LX_OK && (rc = lx_verify_plan_make(&v->plan, request, err)) < 0 &&
         o->seconds > 0)
         lx_within(err, "--time %g s", o->seconds);
     return rc;
@@ -307,21 +309,25 @@ static int most_frequent(const lx_verify *v, const int *list, size_t n_list, siz
     return found;
 }
 
-/* Constant tags alone; then, to be swapped, constant ones and those that some images
- * lack; then others for the list. */
+/* Constant tags alone, as many as the plan buys; then, to be swapped, constant ones and those
+ * that some images lack; then others for the list. */
 static void choose_subjects(lx_verify *v)
 {
     const size_t n = count_training(v, -1);
     lx_trial_subjects *s = &v->subjects;
+    size_t n_constant = 0;
     int tag;
 
     s->identifier = find_identifier(v);
     if (s->identifier >= 0)
-        v->alone[s->n_alone++] = v->candidates[v->n_candidates++] = s->identifier;
-    while (s->n_alone < LX_VERIFY_ALONE &&
+        v->alone[n_constant++] = v->candidates[v->n_candidates++] = s->identifier;
+    while (n_constant < LX_VERIFY_ALONE &&
            (tag = most_frequent(v, v->candidates, v->n_candidates, n, n)) >= 0)
-        v->alone[s->n_alone++] = v->candidates[v->n_candidates++] = tag;
-    for (size_t i = 0; i < s->n_alone && s->n_tags < v->plan.n_tags; i++)
+        v->alone[n_constant++] = v->candidates[v->n_candidates++] = tag;
+    v->request.n_alone = n_constant;
+    lx_verify_plan_tags(&v->plan, &v->request);
+    s->n_alone = n_constant < v->plan.n_alone ? n_constant : v->plan.n_alone;
+    for (size_t i = 0; i < n_constant && s->n_tags < v->plan.n_tags; i++)
         if (v->alone[i] != s->identifier)
             v->tags[s->n_tags++] = v->alone[i];
     while (s->n_tags < v->plan.n_tags && v->n_candidates < LX_VERIFY_LISTED && n > 5 &&

@@ -27,10 +27,10 @@ static void test_plan__standard(void **state)
     assert_int_equal(plan.n_images, 20);
     assert_int_equal(plan.n_draws, 8);
     assert_int_equal(plan.n_others, 4);
-    /* 8 prompts on 20 images, 4 strengths on 8, 6 scrambled, the two ends, 10 tags on 10
-     * images */
-    assert_int_equal(plan.cost,
-                     2 * 8 * 8 * 20 + 8 * 4 * 8 + 8 * 6 + 16 + 2 * 8 * 10 * 10);
+    /* 8 prompts on 20 images, 4 strengths on 8, 6 scrambled, the two ends, 4 everyday prompts and
+     * captions with 4 draws, 10 tags on 10 images */
+    assert_int_equal(plan.cost, 2 * 8 * 8 * 20 + 8 * 4 * 8 + 8 * 6 + 16 + 2 * 4 * 8 +
+                                    2 * 8 * 10 * 10);
 }
 
 /* More budget buys images first, then draws, then tags, and is never exceeded. */
@@ -51,6 +51,51 @@ static void test_plan__budget_is_kept(void **state)
     }
     assert_int_equal(before.n_draws, 32);
     assert_int_equal(before.n_tags, 10);
+}
+
+/* Constant tags are bought alone from what is left over; without a budget all of them are. */
+static void test_plan__tags_alone(void **state)
+{
+    lx_verify_request request = {.n_found = 20, .tags = SIZE_MAX};
+    lx_verify_plan plan, before;
+
+    (void)state;
+    assert_int_equal(lx_verify_plan_make(&plan, &request, NULL), 0);
+    before = plan;
+    request.n_alone = 4;
+    lx_verify_plan_tags(&plan, &request);
+    assert_int_equal(plan.n_alone, 4);
+    assert_int_equal(plan.cost, before.cost + 3 * 2 * 8 * 20);
+    for (request.budget = 600; request.budget < 40000; request.budget += 300)
+        for (request.tags = 0; request.tags < 4; request.tags++) {
+            if (request.tags == 3)
+                request.tags = SIZE_MAX;
+            request.n_alone = 0;
+            if (lx_verify_plan_make(&plan, &request, NULL) < 0)
+                assert_true(request.budget < 1000);
+            else {
+                assert_int_equal(plan.n_alone, 1);
+                request.n_alone = 4;
+                lx_verify_plan_tags(&plan, &request);
+                assert_true(plan.cost <= request.budget);
+                assert_true(plan.n_alone >= 1 && plan.n_alone <= 4);
+            }
+            if (request.tags == SIZE_MAX)
+                break;
+        }
+    assert_int_equal(plan.n_alone, 4);
+}
+
+/* Tags asked for by number are part of the smallest plan. */
+static void test_plan__tags_asked_for(void **state)
+{
+    const lx_verify_request request = {.n_found = 10, .budget = 600, .tags = 10};
+    lx_verify_plan plan;
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(lx_verify_plan_make(&plan, &request, &err), LX_EUSAGE);
+    assert_non_null(strstr(err.text, "smallest plan"));
 }
 
 static void test_plan__too_small(void **state)
@@ -120,6 +165,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan__standard),
         cmocka_unit_test(test_plan__budget_is_kept),
+        cmocka_unit_test(test_plan__tags_alone),
+        cmocka_unit_test(test_plan__tags_asked_for),
         cmocka_unit_test(test_plan__too_small),
         cmocka_unit_test(test_plan__few_images),
         cmocka_unit_test(test_plan__budget_is_not_used_up),
