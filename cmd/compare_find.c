@@ -369,30 +369,23 @@ static bool share_images(const lx_comparison *c, const lx_compare_pair *p,
 }
 
 /* lx draws noise, timesteps and the order of images from the seed by step and sample: two
- * trainings that agree in these drew the same. */
+ * trainings that agree in these drew the same, and their losses are of the same measure. */
 static bool share_draws(const lx_comparison *c, const lx_compare_pair *p,
                         const lx_compared *a, const lx_compared *b)
 {
-    static const char *const flags[] = {"train_batch_size",
-                                        "gradient_accumulation_steps",
-                                        "resolution",
-                                        "enable_bucket",
-                                        "min_bucket_reso",
-                                        "max_bucket_reso",
-                                        "bucket_reso_steps",
-                                        "bucket_no_upscale",
-                                        "min_timestep",
-                                        "max_timestep",
-                                        "noise_offset",
-                                        "multires_noise_iterations",
-                                        "multires_noise_discount",
-                                        "ip_noise_gamma",
-                                        "prior_loss_weight",
-                                        "loss_type",
-                                        "min_snr_gamma",
-                                        "v_parameterization",
-                                        "debiased_estimation_loss",
-                                        "seed"};
+    static const char *const flags[] = {
+        /* which images come when, and as what; "datasets": what each of a --dataset_config has of its own */
+        "train_batch_size", "gradient_accumulation_steps", "datasets", "validation_split", "validation_seed",
+        "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale",
+        "cache_latents", "flip_aug", "color_aug", "random_crop", "face_crop_aug_range",
+        /* timesteps and noise */
+        "seed", "min_timestep", "max_timestep", "noise_offset", "noise_offset_random_strength", "adaptive_noise_scale",
+        "multires_noise_iterations", "multires_noise_discount", "ip_noise_gamma", "ip_noise_gamma_random_strength",
+        "zero_terminal_snr",
+        /* how the loss counts */
+        "v_parameterization", "loss_type", "huber_schedule", "huber_c", "huber_scale", "min_snr_gamma",
+        "debiased_estimation_loss", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "prior_loss_weight",
+        "masked_loss", "alpha_mask"};
 
     if (strcmp(a->row.kind, "train") || strcmp(b->row.kind, "train") || !*a->row.seed ||
         strcmp(a->row.seed, b->row.seed) || !share_images(c, p, a, b))

@@ -65,20 +65,18 @@ static bool differs(const lx_compare_facts *facts, const char *name, size_t k)
     return false;
 }
 
-/* Do the first run and run k measure the same images on the same draws? Without validation_seed the training's seed
- * chooses the images. */
+/* Do the first run and run k measure the same images on the same draws under the same words? Without validation_seed
+ * the training's seed chooses the images; max_validation_steps are batches. */
 static bool is_same_measure(const lx_comparison *c, size_t k)
 {
-    static const char *const names[] = {"validation_split",
-                                        "validation_seed",
-                                        "max_validation_steps",
-                                        "resolution",
-                                        "vae",
-                                        "min_timestep",
-                                        "max_timestep"};
-    const cJSON *seed;
+    static const char *const names[] = {
+        "validation_split", "validation_seed", "max_validation_steps", "datasets", "resolution", "enable_bucket",
+        "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale", "vae", "min_timestep",
+        "max_timestep", "v_parameterization", "zero_terminal_snr", "clip_skip", "max_token_length", "caption_prefix",
+        "caption_suffix", "enable_wildcard", "weighted_captions"};
+    const cJSON *item;
     cJSON *flags;
-    bool is_chosen_by_seed;
+    bool is_chosen_by_seed, is_in_batches;
 
     if (!c->pairs[k].has_data || !c->pairs[k].is_same_data ||
         differs(&c->base, "sha256", k))
@@ -87,10 +85,13 @@ static bool is_same_measure(const lx_comparison *c, size_t k)
         if (differs(&c->flags, names[i], k))
             return false;
     flags = cJSON_Parse(c->runs[0].texts.flags ? c->runs[0].texts.flags : "{}");
-    seed = cJSON_GetObjectItemCaseSensitive(flags, "validation_seed");
-    is_chosen_by_seed = !seed || cJSON_IsNull(seed);
+    item = cJSON_GetObjectItemCaseSensitive(flags, "validation_seed");
+    is_chosen_by_seed = !item || cJSON_IsNull(item);
+    item = cJSON_GetObjectItemCaseSensitive(flags, "max_validation_steps");
+    is_in_batches = item && !cJSON_IsNull(item);
     cJSON_Delete(flags);
-    return !(is_chosen_by_seed && differs(&c->flags, "seed", k));
+    return !(is_chosen_by_seed && differs(&c->flags, "seed", k)) &&
+           !(is_in_batches && differs(&c->flags, "train_batch_size", k));
 }
 
 /* ---- image by image ------------------------------------------------------------------- */
@@ -212,7 +213,7 @@ int lx_compare_validation_words(const char **out, const lx_comparison *c, size_t
     if (!is_same_measure(c, k))
         *out = lx_arena_printf(
             c->arena,
-            "a and %s held out other images, or met other draws: compare the "
+            "a and %s held out other images, or measured them otherwise: compare the "
             "courses, not the levels",
             letter);
     else if (x == y)

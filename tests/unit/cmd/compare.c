@@ -45,6 +45,8 @@ static int tear_down(void **state)
     return system(command);
 }
 
+static const char *recorded = "{\"train_batch_size\":1}"; /* flags */
+
 /* A training whose loss at step `odd` is not that of the others; 0 = none. */
 static void record(const char *name, const char *spec, uint64_t seed, int odd,
                    const char *tensors)
@@ -55,7 +57,7 @@ static void record(const char *name, const char *spec, uint64_t seed, int odd,
                                 .seed = seed,
                                 .has_seed = true,
                                 .dataset = "{\"folders\":[],\"images\":0}",
-                                .flags = "{\"train_batch_size\":1}"};
+                                .flags = recorded};
     lx_hash bytes = lx_sha256_of(name, strlen(name)), hash;
     lx_artifact lora = {.role = "lora",
                         .name = name,
@@ -143,8 +145,46 @@ static void test_cmd_compare__pairs_only_what_shares_its_draws(void **state)
     assert_false(compare("one", "other")->pairs[1].loss.is_paired); /* another seed */
 }
 
-/* Wherever memory runs out, the command ends; what it printed until then is nobody's
- * harm. */
+/* What changes which image comes, its noise or how its loss counts; what changes the network is no matter. */
+static void test_cmd_compare__flags_that_part_draws(void **state)
+{
+    static const struct {
+        const char *flags;
+        bool is_paired;
+    } cases[] = {
+        {"{\"train_batch_size\":1,\"network_dim\":8}", true},
+        {"{\"train_batch_size\":1,\"clip_skip\":2}", true},
+        {"{\"train_batch_size\":1,\"validation_split\":0.1}", false},
+        {"{\"train_batch_size\":1,\"validation_seed\":3}", false},
+        {"{\"train_batch_size\":1,\"datasets\":\"[{\\\"dataset\\\":0}]\"}", false},
+        {"{\"train_batch_size\":1,\"flip_aug\":true}", false},
+        {"{\"train_batch_size\":1,\"random_crop\":true}", false},
+        {"{\"train_batch_size\":1,\"color_aug\":true}", false},
+        {"{\"train_batch_size\":1,\"face_crop_aug_range\":\"1,2\"}", false},
+        {"{\"train_batch_size\":1,\"cache_latents\":true}", false},
+        {"{\"train_batch_size\":1,\"noise_offset_random_strength\":true}", false},
+        {"{\"train_batch_size\":1,\"adaptive_noise_scale\":0.1}", false},
+        {"{\"train_batch_size\":1,\"ip_noise_gamma_random_strength\":true}", false},
+        {"{\"train_batch_size\":1,\"zero_terminal_snr\":true}", false},
+        {"{\"train_batch_size\":1,\"huber_c\":0.2}", false},
+        {"{\"train_batch_size\":1,\"huber_schedule\":\"constant\"}", false},
+        {"{\"train_batch_size\":1,\"v_pred_like_loss\":0.5}", false},
+        {"{\"train_batch_size\":1,\"masked_loss\":true}", false},
+        {"{\"train_batch_size\":1,\"alpha_mask\":true}", false}};
+    const char *kept = recorded;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "draws %zu", i);
+        recorded = cases[i].flags;
+        record(name, "{\"a\":3}", 1, 17, "t");
+        if (compare("one", name)->pairs[1].loss.is_paired != cases[i].is_paired)
+            fail_msg("%s: %s", cases[i].flags, cases[i].is_paired ? "not paired" : "paired");
+    }
+    recorded = kept;
+}
+
 /* ---- what is asked of two is no matter of a third ------------------------------------- */
 
 /* A run with four steps; epochs NULL = it does not say. */
@@ -184,6 +224,41 @@ static void test_cmd_compare__each_is_measured_with_the_first(void **state)
     assert_string_equal(words, "a and b are equal at their best");
     assert_int_equal(lx_compare_validation_words(&words, c, 2, "c", NULL), 0);
     assert_non_null(strstr(words, "other images"));
+}
+
+static void test_cmd_compare__flags_that_part_validations(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool is_same;
+    } cases[] = {
+        {"\"train_batch_size\":1", "\"train_batch_size\":2", true},
+        {"\"train_batch_size\":1,\"max_validation_steps\":null",
+         "\"train_batch_size\":2,\"max_validation_steps\":null", true},
+        {"\"train_batch_size\":1,\"max_validation_steps\":4",
+         "\"train_batch_size\":2,\"max_validation_steps\":4", false},
+        {"\"network_dim\":4", "\"network_dim\":8", true},
+        {"\"v_parameterization\":false", "\"v_parameterization\":true", false},
+        {"\"zero_terminal_snr\":false", "\"zero_terminal_snr\":true", false},
+        {"\"clip_skip\":1", "\"clip_skip\":2", false},
+        {"\"max_token_length\":75", "\"max_token_length\":150", false},
+        {"\"enable_bucket\":false", "\"enable_bucket\":true", false},
+        {"\"caption_prefix\":\"a\"", "\"caption_prefix\":\"b\"", false},
+        {"\"datasets\":\"[1]\"", "\"datasets\":\"[2]\"", false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char names[2][32], flags[2][256];
+        const char *words;
+        for (int k = 0; k < 2; k++) {
+            snprintf(names[k], sizeof names[k], "measure %zu %d", i, k);
+            snprintf(flags[k], sizeof flags[k], "{\"seed\":1,%s}", k ? cases[i].b : cases[i].a);
+            record_flags(names[k], flags[k], NULL, NULL);
+        }
+        assert_int_equal(lx_compare_validation_words(&words, compare(names[0], names[1]), 1, "b", NULL), 0);
+        if ((strstr(words, "equal at their best") != NULL) != cases[i].is_same)
+            fail_msg("%s and %s: %s", cases[i].a, cases[i].b, words);
+    }
 }
 
 static void test_cmd_compare__texts_that_look_like_numbers(void **state)
@@ -230,6 +305,8 @@ static void test_cmd_compare__epochs_are_counted_from_one(void **state)
     }
 }
 
+/* Wherever memory runs out, the command ends; what it printed until then is nobody's
+ * harm. */
 static void test_cmd_compare__lives_through_want_of_memory(void **state)
 {
     static const lx_command *const commands[] = {&lx_cmd_compare, &lx_cmd_runs,
@@ -272,7 +349,9 @@ int main(void)
         cmocka_unit_test(test_cmd_compare__one_spec_must_give_one_result),
         cmocka_unit_test(test_cmd_compare__check_is_the_exit_status),
         cmocka_unit_test(test_cmd_compare__pairs_only_what_shares_its_draws),
+        cmocka_unit_test(test_cmd_compare__flags_that_part_draws),
         cmocka_unit_test(test_cmd_compare__each_is_measured_with_the_first),
+        cmocka_unit_test(test_cmd_compare__flags_that_part_validations),
         cmocka_unit_test(test_cmd_compare__texts_that_look_like_numbers),
         cmocka_unit_test(test_cmd_compare__epochs_are_counted_from_one),
         cmocka_unit_test(test_cmd_compare__lives_through_want_of_memory),
