@@ -65,10 +65,10 @@ static const lx_option options[] = {
     LX_FLAG(lx_sample_args, is_compat, 0, "sample_compat",
             "draw as sd-scripts' sample images: its samplers, schedules, clipping and "
             "prompts"),
-    LX_FLAG(lx_sample_args, v_parameterization, 0, "v_parameterization",
-            "the model predicts velocity"),
-    LX_FLAG(lx_sample_args, zero_terminal_snr, 0, "zero_terminal_snr",
-            "the model was trained with zero terminal SNR"),
+    {LX_OPTION_FLAG, 0, "v_parameterization", NULL, "the model predicts velocity",
+     offsetof(lx_sample_args, v_parameterization), GIVEN(has_v_parameterization)},
+    {LX_OPTION_FLAG, 0, "zero_terminal_snr", NULL, "the model was trained with zero terminal SNR",
+     offsetof(lx_sample_args, zero_terminal_snr), GIVEN(has_zero_terminal_snr)},
     LX_REPEAT(
         lx_sample_args, grids, 'g', "grid", "AXIS=VALUES",
         "one sheet over lora=GLOB..., strength=, seed=1-4, steps=, cfg=, clip_skip=, "

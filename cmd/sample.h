@@ -25,6 +25,7 @@ typedef struct lx_sample_args {
     bool has_images, has_batch;
     bool has_width, has_height, has_steps, has_seed, has_clip_skip, has_ensd, has_cfg;
     bool is_compat, v_parameterization, zero_terminal_snr, no_record, json;
+    bool has_v_parameterization, has_zero_terminal_snr;
     bool fp16, bf16, half_vae, no_half_vae;
 } lx_sample_args;
 

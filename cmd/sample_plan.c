@@ -153,6 +153,13 @@ static void tell_differences(const lx_infotext *info, const lx_sample_args *args
                 unknown[i], lx_safe(cli, lx_infotext_get(info, unknown[i])));
 }
 
+static bool says(const lx_infotext *info, const char *key, const char *value)
+{
+    const char *text = lx_infotext_get(info, key);
+
+    return text && strcmp(text, value) == 0;
+}
+
 static int read_info(defaults *d, const lx_infotext *info, const lx_sample_args *args,
                      lx_cli *cli, lx_error *err)
 {
@@ -182,6 +189,8 @@ static int read_info(defaults *d, const lx_infotext *info, const lx_sample_args 
     s->steps = steps >= 1 && steps <= LX_MAX_STEPS ? (int)steps : 0;
     s->clip_skip = clip_skip >= 1 && clip_skip <= 64 ? (int)clip_skip : 0;
     s->ensd = fabs(ensd) < 9e15 ? (int64_t)ensd : 0;
+    s->v_parameterization = says(info, "Prediction", "v");
+    s->zero_terminal_snr = says(info, "Noise Schedule", "Zero Terminal SNR");
     /* A web UI says nothing when the graphics card drew the noise. */
     if (!rng || strcmp(rng, "NV") == 0 || strcmp(rng, "GPU") == 0)
         s->noise = LX_NOISE_CUDA;
@@ -253,6 +262,10 @@ static int read_flags(defaults *d, const lx_sample_args *a, lx_error *err)
         s->cfg = a->cfg;
     if (a->has_ensd)
         s->ensd = a->ensd;
+    if (a->has_v_parameterization)
+        s->v_parameterization = a->v_parameterization;
+    if (a->has_zero_terminal_snr)
+        s->zero_terminal_snr = a->zero_terminal_snr;
     if (a->has_seed && a->seed < 0) { /* as in web UIs: another one */
         d->has_seed = false;
     } else if (a->has_seed) {
@@ -310,9 +323,7 @@ static int begin_defaults(defaults *d, const lx_sample_args *a, lx_error *err)
                                             .noise = LX_NOISE_TORCH,
                                             .emphasis = a->is_compat ? LX_EMPHASIS_PEER
                                                                      : LX_EMPHASIS_WEB_UI,
-                                            .is_peer = a->is_compat,
-                                            .v_parameterization = a->v_parameterization,
-                                            .zero_terminal_snr = a->zero_terminal_snr}}};
+                                            .is_peer = a->is_compat}}};
     return find_sampler(&d->picture.settings, a->is_compat ? "ddim" : "Euler a", err);
 }
 

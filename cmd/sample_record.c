@@ -100,9 +100,26 @@ int lx_sample_infotext(lx_str *out, const lx_sample_plan *plan, size_t i,
 
 /* ---- the run ----------------------------------------------------------------------- */
 
-static int make_spec(char **out, const lx_sample_plan *plan, const char *base_sha256,
-                     const char *model, const char *model_hash, lx_arena *arena,
-                     lx_error *err)
+/* Of a VAE in place of the model's: its hash, or its path where it is a folder and has none; NULL without one. */
+static int identify_vae(const char **out, const lx_sample_args *a, lx_arena *arena,
+                        lx_error *err)
+{
+    char old_hash[9], sha256[65];
+    int rc;
+
+    *out = NULL;
+    if (!a->vae)
+        return LX_OK;
+    if ((rc = lx_checkpoint_hashes(old_hash, sha256, a->vae, err)) < 0)
+        return rc;
+    *out = *sha256 ? lx_arena_strdup(arena, sha256) : a->vae;
+    return *out ? LX_OK : lx_oom(err);
+}
+
+/* All that the pictures are a function of. What is not given is left out. */
+static int make_spec(char **out, const lx_sample_plan *plan, const lx_sample_args *a,
+                     const char *base_sha256, const char *vae, const char *model,
+                     const char *model_hash, lx_arena *arena, lx_error *err)
 {
     cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "pictures");
     lx_str text = LX_STR_INIT;
@@ -110,6 +127,10 @@ static int make_spec(char **out, const lx_sample_plan *plan, const char *base_sh
 
     cJSON_AddStringToObject(root, "base_model", base_sha256);
     cJSON_AddNumberToObject(root, "arithmetic", ARITHMETIC_VERSION);
+    if (vae)
+        cJSON_AddStringToObject(root, "vae", vae);
+    if (a->text_encoder_heads)
+        cJSON_AddNumberToObject(root, "text_encoder_heads", (double)a->text_encoder_heads);
     for (size_t i = 0; i < plan->n && rc == LX_OK; i++) {
         lx_str_clear(&text);
         rc = lx_sample_infotext(&text, plan, i, model, model_hash, NULL, arena, err);
@@ -153,6 +174,10 @@ static int make_flags(char **out, const lx_sample_plan *plan, const lx_sample_ar
                                 lx_precision_name(plan->precision));
     if (plan->has_half_vae)
         cJSON_AddTrueToObject(root, "half_vae");
+    if (s->v_parameterization)
+        cJSON_AddTrueToObject(root, "v_parameterization");
+    if (s->zero_terminal_snr)
+        cJSON_AddTrueToObject(root, "zero_terminal_snr");
     for (size_t i = 0; i < a->grids.count; i++) {
         cJSON *grid = cJSON_GetObjectItem(root, "grid");
         if (!grid)
@@ -168,7 +193,7 @@ static int make_flags(char **out, const lx_sample_plan *plan, const lx_sample_ar
 }
 
 static int make_base(char **out, const lx_sample_args *a, const char *sha256,
-                     lx_arena *arena, lx_error *err)
+                     const char *vae, lx_arena *arena, lx_error *err)
 {
     cJSON *root = cJSON_CreateObject();
     lx_str text = LX_STR_INIT;
@@ -176,6 +201,11 @@ static int make_base(char **out, const lx_sample_args *a, const char *sha256,
 
     cJSON_AddStringToObject(root, "path", a->base);
     cJSON_AddStringToObject(root, "sha256", sha256);
+    if (vae) {
+        cJSON *object = cJSON_AddObjectToObject(root, "vae");
+        cJSON_AddStringToObject(object, "path", a->vae);
+        cJSON_AddStringToObject(object, "sha256", vae == a->vae ? "" : vae);
+    }
     if ((rc = lx_json_canonical(&text, root, err)) == LX_OK &&
         !(*out = lx_arena_strdup(arena, lx_str_text(&text))))
         rc = lx_oom(err);
@@ -190,6 +220,7 @@ int lx_sample_record(lx_run **out, lx_store *store, const lx_sample_plan *plan,
                      lx_error *err)
 {
     char *spec, *flags, *base, folder[4096];
+    const char *vae;
     const char **words =
         lx_arena_calloc(cli->arena, (size_t)cli->argc + 3, sizeof *words);
     lx_str line = LX_STR_INIT;
@@ -203,10 +234,11 @@ int lx_sample_record(lx_run **out, lx_store *store, const lx_sample_plan *plan,
     memcpy(words + 2, cli->argv, (size_t)cli->argc * sizeof *words);
     lx_scrub_command(&line, cli->argc + 2, words);
     if ((rc = lx_str_check(&line, err)) < 0 ||
-        (rc = make_spec(&spec, plan, base_sha256, model, model_hash, cli->arena, err)) <
-            0 ||
+        (rc = identify_vae(&vae, args, cli->arena, err)) < 0 ||
+        (rc = make_spec(&spec, plan, args, base_sha256, vae, model, model_hash,
+                        cli->arena, err)) < 0 ||
         (rc = make_flags(&flags, plan, args, cli->arena, err)) < 0 ||
-        (rc = make_base(&base, args, base_sha256, cli->arena, err)) < 0)
+        (rc = make_base(&base, args, base_sha256, vae, cli->arena, err)) < 0)
         goto done;
     start.command_line = lx_str_text(&line);
     start.flags_given = flags;

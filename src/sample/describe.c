@@ -63,6 +63,10 @@ int lx_sample_describe(lx_str *out, const lx_sample_settings *s,
     if (s->emphasis != LX_EMPHASIS_WEB_UI)
         add(&t, "Emphasis",
             s->emphasis == LX_EMPHASIS_PLAIN ? "No norm" : "Whole prompt");
+    if (s->v_parameterization)
+        add(&t, "Prediction", "v");
+    if (s->zero_terminal_snr)
+        add(&t, "Noise Schedule", "Zero Terminal SNR");
     add(&t, "RNG", rng_name(s->noise));
     if (s->is_peer)
         add(&t, "Compat", "sd-scripts");

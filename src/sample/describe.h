@@ -1,9 +1,8 @@
 /*
  * sample/describe - what a picture says of itself, and the file it goes into
  *
- * The settings in the order and wording of web UIs (format/infotext), so that they and
- * `lx sample
- * --from` read them back.
+ * The settings in the order and wording of web UIs (format/infotext), so that they and `lx sample --from` read them
+ * back. "Noise Schedule: Zero Terminal SNR" is a web UI's own; "Prediction: v" is lx's, for a web UI knows its models.
  */
 #ifndef LX_SAMPLE_DESCRIBE_H
 #define LX_SAMPLE_DESCRIBE_H
