@@ -25,6 +25,7 @@ typedef struct lx_sweep_trial {
     const char *seed; /* NULL = the command's own business */
     const char *name; /* NAME-003: of its run and its LoRA */
     lx_run_row run;   /* the newest; id NULL = none yet */
+    lx_run_row before; /* of the older ones that have ended, the one that got farthest; id NULL = none */
     double score;     /* lx_sweep_judge; NaN = none */
 } lx_sweep_trial;
 
@@ -104,14 +105,16 @@ int lx_sweep_end(lx_sweep *sweep, lx_error *err);
 /*
  * Fills trial->score of those in `which` (n numbers of trials, from 0; NULL: all) that have a run: the
  * last value of a validation loss where all have one, else the mean loss over the last quarter of the
- * steps. until: what came after this step does not count (INFINITY: all counts). *metric is which curve
- * it was; NULL = none of them has any.
+ * steps. until: what came after this step does not count (INFINITY: all counts); a trial that runs again
+ * is judged by its run before, if that one came so far. *metric is which curve it was; NULL = none of
+ * them has any.
  */
 int lx_sweep_judge(const char **metric, lx_sweep *sweep, const size_t *which, size_t n,
                    double until, lx_error *err);
 /* Mean score of a configuration over its seeds; infinite where one of them has none. */
 double lx_sweep_config_score(const lx_sweep *sweep, size_t config);
-/* Has the trial done what rung wants? Without halving: has it ended well? */
+/* Has the trial done what rung wants? Without halving: has it ended well? What goes on from a rung has done that rung,
+ * also while it runs: a job of the next one that begins later must count it. */
 bool lx_sweep_is_done(const lx_sweep *sweep, const lx_sweep_trial *trial, size_t rung);
 /* The configurations of a rung, judged by the end of the one before. *out: rungs[rung].n numbers, all
  * without halving. */

@@ -36,20 +36,30 @@ static bool has_curve(const lx_series_row *rows, size_t n, int64_t run, const ch
     return false;
 }
 
+/* Which of a trial's runs tells how it stood at a step. One that goes on copies the curves of the run before it one
+ * after the other, and may be at it: until it has finished, the run before stands for what it reached itself. */
+static const lx_run_row *run_at(const lx_sweep_trial *t, double step)
+{
+    return t->before.id && strcmp(t->run.status, "finished") != 0 &&
+                   (double)t->before.last_step >= step
+               ? &t->before
+               : &t->run;
+}
+
 /* Do all of the trials that have any points have this curve? */
 static int is_everywhere(bool *out, lx_sweep *s, const size_t *which, size_t n,
-                         const char *key, lx_error *err)
+                         const char *key, double until, lx_error *err)
 {
     lx_series_row *rows;
     size_t n_rows, n_with = 0, n_all = 0;
     int rc = lx_query_series(&rows, &n_rows, s->store, 0, key, s->cli->arena, err);
 
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
-        const lx_sweep_trial *t = &s->trials[which ? which[i] : i];
-        if (!t->run.id || t->run.n_points < 1)
+        const lx_run_row *run = run_at(&s->trials[which ? which[i] : i], until);
+        if (!run->id || run->n_points < 1)
             continue;
         n_all++;
-        n_with += has_curve(rows, n_rows, t->run.seq, key);
+        n_with += has_curve(rows, n_rows, run->seq, key);
     }
     *out = n_with && n_with == n_all;
     return rc;
@@ -91,15 +101,16 @@ static int judge_by(size_t *n_without, lx_sweep *s, const size_t *which, size_t 
     *n_without = 0;
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         lx_sweep_trial *t = &s->trials[which ? which[i] : i];
+        const lx_run_row *run = run_at(t, until);
         bool has_any = false;
         lx_curve curve;
         t->score = (double)NAN;
-        if (!t->run.id)
+        if (!run->id)
             continue;
-        if ((rc = lx_query_curve(&curve, s->store, t->run.seq, key, 0, s->cli->arena,
+        if ((rc = lx_query_curve(&curve, s->store, run->seq, key, 0, s->cli->arena,
                                  err)) == LX_OK)
             rc = score_of(&t->score, &has_any, &curve, key, until, s->cli->arena, err);
-        *n_without += !has_any && t->run.n_points > 0;
+        *n_without += !has_any && run->n_points > 0;
     }
     return rc;
 }
@@ -117,7 +128,7 @@ int lx_sweep_judge(const char **metric, lx_sweep *s, const size_t *which, size_t
         return judge_by(&n_without, s, which, n, s->metric, until, err);
     for (size_t i = 0; i < sizeof curves / sizeof *curves;
          i++) { /* the first that judges all */
-        if ((rc = is_everywhere(&is_there, s, which, n, curves[i].key, err)) < 0)
+        if ((rc = is_everywhere(&is_there, s, which, n, curves[i].key, until, err)) < 0)
             return rc;
         if (!is_there)
             continue;
@@ -151,8 +162,13 @@ bool lx_sweep_is_done(const lx_sweep *s, const lx_sweep_trial *t, size_t rung)
         return false;
     if (strcmp(t->run.status, "finished") == 0)
         return true;
-    return s->n_rungs && rung + 1 < s->n_rungs && strcmp(t->run.status, "running") != 0 &&
-           t->run.last_step >= s->rungs[rung].steps;
+    if (!s->n_rungs || rung + 1 >= s->n_rungs)
+        return false;
+    if (t->before.id && t->before.last_step >= s->rungs[rung].steps)
+        return true;
+    return strcmp(t->run.status, "running") == 0
+               ? t->run.last_step > s->rungs[rung].steps
+               : t->run.last_step >= s->rungs[rung].steps;
 }
 
 /* The configurations that go on from a rung, best first. Only what was done counts. */

@@ -336,6 +336,16 @@ static void take_fact(place *places, size_t n, const lx_sweep *s,
         places[low].trial = (size_t)strtoull(fact->value, NULL, 10);
 }
 
+/* The newest comes first. */
+static void take_run(lx_sweep_trial *t, const lx_run_row *run)
+{
+    if (!t->run.id)
+        t->run = *run;
+    else if (strcmp(run->status, "running") != 0 &&
+             (!t->before.id || run->last_step > t->before.last_step))
+        t->before = *run;
+}
+
 int lx_sweep_refresh(lx_sweep *s, lx_error *err)
 {
     const lx_run_filter all = {0};
@@ -356,12 +366,11 @@ int lx_sweep_refresh(lx_sweep *s, lx_error *err)
     for (size_t i = 0; i < n_facts; i++)
         take_fact(places, runs.count, s, &facts[i]);
     for (size_t i = 0; i < s->n_trials; i++)
-        s->trials[i].run = (lx_run_row){0};
+        s->trials[i].run = s->trials[i].before = (lx_run_row){0};
     for (size_t i = 0; i < runs.count; i++) {
         const size_t trial = places[i].trial;
-        if (places[i].is_ours && trial >= 1 && trial <= s->n_trials &&
-            !s->trials[trial - 1].run.id)
-            s->trials[trial - 1].run = runs.rows[i]; /* the newest comes first */
+        if (places[i].is_ours && trial >= 1 && trial <= s->n_trials)
+            take_run(&s->trials[trial - 1], &runs.rows[i]);
     }
     return LX_OK;
 }
