@@ -90,8 +90,42 @@ static const char *fill_in(const char *word, const char *name, const char *value
     return filled;
 }
 
-/* In the command's own words: in its {holes}, else over the value that stands there, else behind. */
-static void put_value(words *w, size_t from, const char *name, const char *value)
+/* Behind the trainer's script: what stands in front of it is its launcher's. */
+static size_t behind_script(const words *w, size_t from)
+{
+    for (size_t i = from; i < w->count; i++)
+        if (strlen(w->items[i]) > 3 && strcmp(w->items[i] + strlen(w->items[i]) - 3, ".py") == 0)
+            return i + 1;
+    return from;
+}
+
+/* Without the trainer's flag, wherever it stands, and the words behind it that are its value, at most `n_words`. */
+static void remove_flag(words *w, size_t from, const char *name, size_t n_words)
+{
+    const size_t start = behind_script(w, from);
+    size_t n = start;
+
+    for (size_t i = start; i < w->count;) {
+        const char *word = w->items[i];
+        const size_t length = strcspn(word, "=");
+        if (length < 3 || strncmp(word, "--", 2) != 0 ||
+            !lx_option_name_is(name, word + 2, length - 2)) {
+            w->items[n++] = w->items[i++];
+            continue;
+        }
+        i++;
+        for (size_t k = 0; k < n_words && !word[length] && i < w->count &&
+                           !lx_is_option_word(w->items[i]);
+             k++)
+            i++;
+    }
+    w->count = n;
+}
+
+/* In the command's own words: in its {holes}, else over the value that stands there, else behind. sd-scripts' parser
+ * takes the last of several, and a list in words of its own. */
+static void put_value(words *w, size_t from, const char *name, const char *value,
+                      bool is_sd_scripts)
 {
     bool is_filled = false;
 
@@ -104,6 +138,14 @@ static void put_value(words *w, size_t from, const char *name, const char *value
     }
     if (is_filled)
         return;
+    if (is_sd_scripts) {
+        const lx_flag *flag = find_flag(name);
+        const bool is_list =
+            flag && (flag->type == LX_TYPE_TEXTS || flag->type == LX_TYPE_NUMBERS);
+        remove_flag(w, from, name, is_list ? w->count : 1);
+        add_flag(w, name, value);
+        return;
+    }
     for (size_t i = from; i < w->count; i++) {
         const char *word = w->items[i];
         const size_t n = strcspn(word, "=");
@@ -128,13 +170,8 @@ static void put_switch(words *w, size_t from, const char *name, const char *valu
 {
     const bool is_on = strcasecmp(value, "true") == 0 || strcasecmp(value, "on") == 0 ||
                        strcasecmp(value, "yes") == 0 || strcmp(value, "1") == 0;
-    size_t n = from;
 
-    for (size_t i = from; i < w->count; i++)
-        if (strncmp(w->items[i], "--", 2) != 0 ||
-            !lx_option_name_is(name, w->items[i] + 2, strlen(w->items[i] + 2)))
-            w->items[n++] = w->items[i];
-    w->count = n;
+    remove_flag(w, from, name, 0);
     if (is_on)
         add(w, lx_arena_printf(w->arena, "--%s", name));
 }
@@ -155,12 +192,12 @@ static void add_run_command(words *w, const lx_sweep *s, const lx_sweep_trial *t
         if (flag && flag->type == LX_TYPE_FLAG)
             put_switch(w, from, s->flags[a], value);
         else
-            put_value(w, from, s->flags[a], value);
+            put_value(w, from, s->flags[a], value, s->is_sd_scripts);
     }
     if (t->seed)
-        put_value(w, from, "seed", t->seed);
+        put_value(w, from, "seed", t->seed, s->is_sd_scripts);
     if (s->is_sd_scripts)
-        put_value(w, from, "output_name", t->name);
+        put_value(w, from, "output_name", t->name, true);
 }
 
 /* ---- the words of a trial ---------------------------------------------------------------- */
@@ -627,9 +664,6 @@ static int keep_asked(lx_sweep *s, const lx_sweep_request *r, lx_error *err)
 
 static int check_request(const lx_sweep_request *r, lx_error *err)
 {
-    if (r->n_seeds < 0 || r->n_seeds > 1000)
-        return lx_fail(err, LX_EUSAGE, "--seeds %lld: from 1 to 1000",
-                       (long long)r->n_seeds);
     if (r->has_random_seed && !r->n_random)
         return lx_fail(err, LX_EUSAGE, "--random-seed belongs to --random N");
     if (r->eta < 2 || r->eta > 100)

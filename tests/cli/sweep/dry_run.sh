@@ -17,3 +17,10 @@ grep -o -- '--output_name=.*' plan
 $LX sweep --random 20 --lr 1e-4,1e-3 --dry-run -- train $flags --train_data_dir "it's a folder" 2>&1 >/dev/null
 $LX sweep --x 1,2 --dry-run -- run -- python3 train.py --out here | sed "s|$PWD|DIR|"
 $LX runs --kind sweep
+# Of sd-scripts' flags every one that stands there goes with all its words; a list has a word for each value; the
+# launcher keeps its own.
+: >train_network.py
+$LX sweep --name n --network_args 'conv_dim=8 conv_alpha=2;conv_dim=4' --lr 1e-3 --dry-run -- \
+    run -- python train_network.py --network_args conv_dim=4 conv_alpha=1 --learning_rate 1e-4 --learning_rate=1e-5
+$LX sweep --name n --mixed_precision fp16,bf16 --dry-run -- run -- \
+    accelerate launch --mixed_precision no train_network.py --mixed_precision no
