@@ -6,7 +6,7 @@
 struct sweep_args {
     const char *name, *metric, *resume, *results;
     int64_t n_seeds, n_random, random_seed, eta, min_steps, rung, slot;
-    bool has_random, has_random_seed, has_rung, has_slot;
+    bool has_seeds, has_random, has_random_seed, has_eta, has_min_steps, has_rung, has_slot;
     bool halving, fail_fast, dry_run, json, slurm, slurm_only_write;
     lx_words directives;
 };
@@ -14,8 +14,9 @@ struct sweep_args {
 static const lx_option options[] = {
     LX_TEXT(struct sweep_args, name, 0, "name", "NAME",
             "of the sweep and its group; runs and LoRAs are NAME-001 ... (sweep)"),
-    LX_INT(struct sweep_args, n_seeds, 0, "seeds", "N",
-           "each configuration with N seeds, from the command's --seed on, or from 1"),
+    {LX_OPTION_INT, 0, "seeds", "N",
+     "each configuration with N seeds, from the command's --seed on, or from 1",
+     offsetof(struct sweep_args, n_seeds), (int)offsetof(struct sweep_args, has_seeds)},
     {LX_OPTION_INT, 0, "random", "N",
      "N configurations drawn, not all combinations; flags may be ranges, as "
      "1e-5..1e-3:log",
@@ -25,10 +26,13 @@ static const lx_option options[] = {
      (int)offsetof(struct sweep_args, has_random_seed)},
     LX_FLAG(struct sweep_args, halving, 0, "halving",
             "successive halving: train all a little, go on with the best"),
-    LX_INT(struct sweep_args, eta, 0, "eta", "N",
-           "of halving: one in N goes on, and trains N times as long (3)"),
-    LX_INT(struct sweep_args, min_steps, 0, "min-steps", "N",
-           "of halving: the first rung has at least N steps (1)"),
+    {LX_OPTION_INT, 0, "eta", "N",
+     "of halving: one in N goes on, and trains N times as long (3)",
+     offsetof(struct sweep_args, eta), (int)offsetof(struct sweep_args, has_eta)},
+    {LX_OPTION_INT, 0, "min-steps", "N",
+     "of halving: the first rung has at least N steps (1)",
+     offsetof(struct sweep_args, min_steps),
+     (int)offsetof(struct sweep_args, has_min_steps)},
     LX_TEXT(struct sweep_args, metric, 0, "metric", "CURVE",
             "judge by the last value of this curve (validation loss, else loss)"),
     LX_FLAG(struct sweep_args, fail_fast, 0, "fail-fast",
@@ -156,8 +160,9 @@ static int check_words(const struct sweep_args *a, const lx_sweep_request *r,
 
     if (a->resume && a->results)
         return lx_fail(err, LX_EUSAGE, "--resume or --results, not both");
-    if (is_old && (r->flags.count || r->command.count || a->name || a->n_random ||
-                   a->n_seeds || a->halving))
+    if (is_old && (r->flags.count || r->command.count || a->name || a->has_random ||
+                   a->has_random_seed || a->has_seeds || a->halving || a->has_eta ||
+                   a->has_min_steps))
         return lx_fail(
             err, LX_EUSAGE,
             "--%s NAME has flags and command from its record; they cannot be given anew",
@@ -168,6 +173,22 @@ static int check_words(const struct sweep_args *a, const lx_sweep_request *r,
                        "(lx sweep --help)");
     if (a->has_slot && (!a->resume || a->slot < 0 || a->rung < 0))
         return lx_fail(err, LX_EUSAGE, "--slot belongs to --resume, and counts from 0");
+    if (a->has_seeds && (a->n_seeds < 1 || a->n_seeds > 1000))
+        return lx_fail(err, LX_EUSAGE, "--seeds %lld: from 1 to 1000",
+                       (long long)a->n_seeds);
+    if ((a->has_eta || a->has_min_steps) && !is_old && !a->halving)
+        return lx_fail(err, LX_EUSAGE, "--%s belongs to --halving",
+                       a->has_eta ? "eta" : "min-steps");
+    if (a->results && (a->slurm || a->slurm_only_write))
+        return lx_fail(err, LX_EUSAGE,
+                       "--results only tells, and --%s submits: --resume %s --%s goes on "
+                       "with what is missing",
+                       a->slurm ? "slurm" : "slurm-only-write", a->results,
+                       a->slurm ? "slurm" : "slurm-only-write");
+    if (a->has_slot && (a->slurm || a->slurm_only_write))
+        return lx_fail(err, LX_EUSAGE,
+                       "--slot is a job of an array, and --%s makes the array: one of them",
+                       a->slurm ? "slurm" : "slurm-only-write");
     if (a->has_rung && !a->has_slot)
         return lx_fail(err, LX_EUSAGE, "--rung belongs to --slot");
     if (a->has_random && a->n_random < 1)

@@ -20,7 +20,7 @@ try --dim 4,8 --name '../x' -- train $flags
 try --dim 4,8 --name '$(reboot)' -- train $flags
 try --seeds -3 -- train $flags
 try --seeds 1 -- train $flags
-try --random 3 --dim 4,8 --eta 1 -- train $flags
+try --random 3 --dim 4,8 --halving --eta 1 -- train $flags
 try --dim 4,8 dim 4 -- train $flags
 try --dim 4,8 --slot 1 -- train $flags
 try --dim 4,8 --slurm-option=--array=3 --slurm-only-write -- train $flags
@@ -42,5 +42,13 @@ try --dim 4,8 -- train $flags --output_config
 try --dim "$(printf '4,\377')" -- train $flags
 try --dim 4,8 --rung 0 -- train $flags
 try --dim "$(seq -s, 1 120)" --alpha "$(seq -s, 1 120)" -- train $flags
+try --seeds 0 --dim 4,8 -- train $flags
+try --dim 4,8 --eta 2 -- train $flags
+try --dim 4,8 --min-steps 5 -- train $flags
+try --resume nothing --eta 2
+try --results nothing --min-steps 5
+try --results nothing --random-seed 5
+try --results nothing --slurm
+try --resume nothing --slot 3 --slurm-only-write
 "$LX" runs --all
 ls
