@@ -3,14 +3,14 @@
 #include "store/gc.h"
 
 struct gc_args {
-    bool prunes;
+    bool prunes, has_keep_days;
     int64_t keep_days;
 };
 
 static const lx_option options[] = {
     LX_FLAG(struct gc_args, prunes, 0, "prune", "really remove it"),
-    LX_INT(struct gc_args, keep_days, 0, "keep-days", "N",
-           "runs stay in the trash for N days (14)"),
+    {LX_OPTION_INT, 0, "keep-days", "N", "runs stay in the trash for N days (14)",
+     offsetof(struct gc_args, keep_days), (int)offsetof(struct gc_args, has_keep_days)},
     LX_OPTION_END,
 };
 
@@ -44,14 +44,15 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct gc_args *args = args_;
     const lx_gc_options gc = {.prunes = args->prunes,
-                              .keep_days = args->keep_days ? (double)args->keep_days
-                                                           : LX_GC_KEEP_DAYS};
+                              .keep_days = args->has_keep_days
+                                               ? (double)args->keep_days
+                                               : LX_GC_KEEP_DAYS};
     lx_store *store = NULL;
     lx_gc_report report;
     int rc;
 
     if (args->keep_days < 0)
-        return lx_fail(err, LX_EUSAGE, "--keep-days wants a number from 1");
+        return lx_fail(err, LX_EUSAGE, "--keep-days wants a number from 0");
     if ((rc = lx_store_open_existing(&store, cli->store_path, err)) < 0)
         return rc;
     if ((rc = lx_store_gc(&report, store, &gc, tell, cli, err)) == LX_OK)

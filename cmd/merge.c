@@ -11,6 +11,13 @@
 #include "src/lora/lora.h"
 #include "src/lora/merge_into.h"
 
+/* An option of which "not given" is something else than 0. */
+#define GIVEN(kind, member, name, value, help)                      \
+    {                                                               \
+        kind, 0, name, value, help, offsetof(lx_merge_args, member), \
+            (int)offsetof(lx_merge_args, has_##member)              \
+    }
+
 static const lx_option options[] = {
     LX_TEXT(lx_merge_args, output, 'o', "output", "OUT", "the file to write"),
     LX_TEXT(lx_merge_args, rank, 0, "rank", "exact|N",
@@ -20,12 +27,12 @@ static const lx_option options[] = {
     LX_TEXT(
         lx_merge_args, error, 0, "error", "E",
         "the smallest rank of each module whose relative error is at most E: 1% or 0.01"),
-    LX_INT(lx_merge_args, conv_rank, 0, "conv_rank", "N",
-           "with --rank N: of 3x3 convolutions"),
+    GIVEN(LX_OPTION_INT, conv_rank, "conv_rank", "N",
+          "with --rank N: of 3x3 convolutions"),
     LX_TEXT(lx_merge_args, method, 0, "method", "NAME",
             "linear (the sum), magnitude_prune, ties, dare, dare_ties or knots"),
-    LX_NUMBER(lx_merge_args, density, 0, "density", "D",
-              "of the methods: the share of elements kept (0.5)"),
+    GIVEN(LX_OPTION_NUMBER, density, "density", "D",
+          "of the methods: the share of elements kept (0.5)"),
     LX_INT(lx_merge_args, seed, 0, "seed", "N",
            "of dare's and --shuffle's random numbers (0)"),
     LX_TEXT(
@@ -51,8 +58,8 @@ static const lx_option options[] = {
             "with --like: merge_lora.py's --shuffle"),
     LX_TEXT(lx_merge_args, save_to, 0, "save_to", "OUT", "as --output"),
     LX_TEXT(lx_merge_args, into, 0, "sd_model", "BASE", "as --into"),
-    LX_INT(lx_merge_args, new_rank, 0, "new_rank", "N", "as --rank N"),
-    LX_INT(lx_merge_args, conv_rank, 0, "new_conv_rank", "N", "as --conv_rank"),
+    GIVEN(LX_OPTION_INT, new_rank, "new_rank", "N", "as --rank N"),
+    GIVEN(LX_OPTION_INT, conv_rank, "new_conv_rank", "N", "as --conv_rank"),
     LX_FLAG(lx_merge_args, no_metadata, 0, "no_metadata",
             "write only the minimum metadata"),
     LX_TEXT(lx_merge_args, name, 0, "name", "NAME", "of the run in the store"),
@@ -87,7 +94,7 @@ static int read_rank(lx_merge_job *j, lx_error *err)
     int64_t rank = a->new_rank;
     lx_error ignored;
 
-    if ((a->rank != NULL) + (a->error != NULL) + (a->new_rank != 0) > 1)
+    if ((a->rank != NULL) + (a->error != NULL) + a->has_new_rank > 1)
         return lx_fail(err, LX_EUSAGE,
                        "--rank, --new_rank and --error: give one of them");
     if (a->error) {
@@ -96,16 +103,19 @@ static int read_rank(lx_merge_job *j, lx_error *err)
     }
     if (a->rank && strcmp(a->rank, "exact") == 0) {
         o->rank_rule = LX_RANK_EXACT;
-    } else if (a->rank || a->new_rank) {
+    } else if (a->rank || a->has_new_rank) {
         o->rank_rule = LX_RANK_FIXED;
         if ((a->rank && lx_parse_int(&rank, a->rank, &ignored) < 0) || rank < 1 ||
             rank > 1 << 20)
-            return lx_fail(err, LX_EUSAGE,
-                           "--rank %s: must be exact or a whole number from 1 on",
-                           a->rank ? a->rank : "0");
+            return a->rank ? lx_fail(err, LX_EUSAGE,
+                                     "--rank %s: must be exact or a whole number from 1 on",
+                                     a->rank)
+                           : lx_fail(err, LX_EUSAGE,
+                                     "--new_rank %lld: must be a whole number from 1 on",
+                                     (long long)rank);
     }
-    if (a->conv_rank < 0 || a->conv_rank > 1 << 20 ||
-        (a->conv_rank && o->rank_rule != LX_RANK_FIXED))
+    if (a->has_conv_rank &&
+        (a->conv_rank < 1 || a->conv_rank > 1 << 20 || o->rank_rule != LX_RANK_FIXED))
         return lx_fail(err, LX_EUSAGE,
                        "--conv_rank: goes with --rank N, and is 1 or more");
     o->rank = (size_t)rank;
@@ -129,11 +139,11 @@ static int read_method(lx_merge_job *j, lx_error *err)
                        a->method);
     o->method = (lx_merge_method)i;
     o->seed = (uint64_t)a->seed;
-    o->density = a->density != 0 ? a->density : 0.5;
+    o->density = a->has_density ? a->density : 0.5;
     if (!(o->density > 0) || o->density > 1)
         return lx_fail(err, LX_EUSAGE, "--density %g: must be more than 0 and at most 1",
                        a->density);
-    if (a->density != 0 && !o->method)
+    if (a->has_density && !o->method)
         return lx_fail(err, LX_EUSAGE,
                        "--density goes with a --method other than linear");
     if (j->into && (o->method || o->rank_rule))
@@ -189,6 +199,15 @@ static int read_args(lx_merge_job *j, lx_error *err)
 {
     int rc;
 
+    if (j->args->output && j->args->save_to &&
+        strcmp(j->args->output, j->args->save_to) != 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "--output %s and --save_to %s: they are the same option, give one",
+                       j->args->output, j->args->save_to);
+    if (j->args->allow_missing && !j->args->into)
+        return lx_fail(err, LX_EUSAGE,
+                       "--allow_missing belongs to --into BASE: without a base no module "
+                       "lacks its layer");
     if ((rc = lx_merge_read_inputs(j, err)) < 0 || (rc = find_output(j, err)) < 0 ||
         (rc = read_rank(j, err)) < 0 || (rc = read_method(j, err)) < 0 ||
         (rc = read_like(j, err)) < 0)

@@ -18,6 +18,7 @@ typedef struct lx_merge_args {
         *into, *like, *name;
     double density;
     int64_t seed, new_rank, conv_rank;
+    bool has_density, has_new_rank, has_conv_rank;
     bool no_metadata, no_record, allow_missing, concat, shuffle, json;
 } lx_merge_args;
 
@@ -25,7 +26,8 @@ typedef struct lx_merge_args {
 typedef struct lx_merge_input {
     const char *path;
     double strength, text_strength;
-    const char *lbw; /* as given, or NULL */
+    bool has_strength, has_text; /* given behind the file */
+    const char *lbw;             /* as given, or NULL */
     lx_block_weights blocks;
     lx_lora_file *file;
     lx_hash hash;

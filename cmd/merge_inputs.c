@@ -6,8 +6,7 @@
 #include "src/base/str.h"
 
 /* One of the words behind a colon; false: it is none, so it belongs to the path. */
-static int take_word(bool *is_taken, lx_merge_input *in, bool *has_text, const char *word,
-                     lx_error *err)
+static int take_word(bool *is_taken, lx_merge_input *in, const char *word, lx_error *err)
 {
     lx_error ignored;
     int rc = LX_OK;
@@ -16,12 +15,13 @@ static int take_word(bool *is_taken, lx_merge_input *in, bool *has_text, const c
     if (strncmp(word, "te=", 3) == 0) {
         if ((rc = lx_parse_number(&in->text_strength, word + 3, err)) < 0)
             lx_within(err, "te=");
-        *has_text = true;
+        in->has_text = true;
     } else if (strncmp(word, "lbw=", 4) == 0) {
         in->lbw = word + 4;
         rc = lx_block_weights_parse(&in->blocks, word + 4, err);
     } else {
         *is_taken = lx_parse_number(&in->strength, word, &ignored) == LX_OK;
+        in->has_strength |= *is_taken;
     }
     return rc;
 }
@@ -58,14 +58,14 @@ static int split_word(lx_merge_input *in, const char *word, lx_arena *arena,
                       lx_error *err)
 {
     char *path = lx_arena_strdup(arena, word), *colon;
-    bool has_text = false, is_taken = true;
+    bool is_taken = true;
     int rc = LX_OK;
 
     if (!path)
         return lx_oom(err);
     in->strength = 1;
     while (rc == LX_OK && !lx_file_exists(path) && (colon = strrchr(path, ':'))) {
-        if ((rc = take_word(&is_taken, in, &has_text, colon + 1, err)) == LX_OK &&
+        if ((rc = take_word(&is_taken, in, colon + 1, err)) == LX_OK &&
             !is_taken && has_file_before_colon(path))
             rc = fail_strength(colon + 1, err);
         if (rc < 0 || !is_taken)
@@ -73,7 +73,7 @@ static int split_word(lx_merge_input *in, const char *word, lx_arena *arena,
         *colon = 0;
     }
     in->path = path;
-    in->text_strength = has_text ? in->text_strength : in->strength;
+    in->text_strength = in->has_text ? in->text_strength : in->strength;
     if (rc < 0)
         lx_within(err, "%s", word);
     return rc;
@@ -95,6 +95,30 @@ static int check_counts(const lx_merge_args *a, size_t n, lx_error *err)
     return LX_OK;
 }
 
+/* Which of both was meant cannot be known, unless they say the same. */
+static int check_ratio(const lx_merge_input *in, double ratio, const char *word,
+                       lx_error *err)
+{
+    if ((in->has_strength && in->strength != ratio) ||
+        (in->has_text && in->text_strength != ratio))
+        return lx_fail(err, LX_EUSAGE,
+                       "%s: a strength stands behind the file and another in --ratios "
+                       "(%g): give one of them",
+                       word, ratio);
+    return LX_OK;
+}
+
+static int check_lbw(const lx_merge_input *in, const char *lbw, const char *word,
+                     lx_error *err)
+{
+    return in->lbw && strcmp(in->lbw, lbw) != 0
+               ? lx_fail(err, LX_EUSAGE,
+                         "%s: lbw= stands behind the file and another in --lbws (%s): "
+                         "give one of them",
+                         word, lbw)
+               : LX_OK;
+}
+
 int lx_merge_read_inputs(lx_merge_job *job, lx_error *err)
 {
     const lx_merge_args *a = job->args;
@@ -111,13 +135,18 @@ int lx_merge_read_inputs(lx_merge_job *job, lx_error *err)
         if ((rc = split_word(in, words->items[i], job->cli->arena, err)) < 0)
             return rc;
         if (a->ratios.count) {
-            if ((rc = lx_parse_number(&in->strength, a->ratios.items[i], err)) < 0) {
+            double ratio;
+            if ((rc = lx_parse_number(&ratio, a->ratios.items[i], err)) < 0) {
                 lx_within(err, "--ratios");
                 return rc;
             }
-            in->text_strength = in->strength;
+            if ((rc = check_ratio(in, ratio, words->items[i], err)) < 0)
+                return rc;
+            in->strength = in->text_strength = ratio;
         }
         if (a->lbws.count) {
+            if ((rc = check_lbw(in, a->lbws.items[i], words->items[i], err)) < 0)
+                return rc;
             in->lbw = a->lbws.items[i];
             if ((rc = lx_block_weights_parse(&in->blocks, in->lbw, err)) < 0) {
                 lx_within(err, "--lbws");

@@ -87,6 +87,22 @@ static int keep_found(lx_remote_version *versions, size_t *n, lx_sync *s,
     return rc;
 }
 
+/* Every word must be of a run that is there, as it must for push. */
+static int check_words(const struct pull_args *args, const lx_sync *s,
+                       const lx_remote_version *all, size_t n, lx_error *err)
+{
+    for (size_t w = 1; w < args->words.count; w++) {
+        size_t i = 0;
+        while (i < n && !lx_starts_with(all[i].run, args->words.items[w]))
+            i++;
+        if (i == n)
+            return lx_fail(err, LX_ENOTFOUND,
+                           "%s: no run's id there begins with \"%s\"",
+                           lx_remote_url(s->remote), args->words.items[w]);
+    }
+    return LX_OK;
+}
+
 /* Versions that were not merged before. */
 static int choose(lx_remote_version **out, size_t *n, lx_sync *s,
                   const struct pull_args *args, lx_error *err)
@@ -96,7 +112,7 @@ static int choose(lx_remote_version **out, size_t *n, lx_sync *s,
     int rc = lx_remote_list(&all, &n_all, s->remote, err);
 
     *n = 0;
-    if (rc < 0)
+    if (rc < 0 || (rc = check_words(args, s, all, n_all, err)) < 0)
         return rc;
     if (!(*out = lx_arena_calloc(s->cli->arena, n_all, sizeof **out)))
         return lx_oom(err);

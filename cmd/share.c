@@ -18,7 +18,7 @@
 #include "src/report/card.h"
 
 struct share_args {
-    bool keeps_private;
+    bool keeps_private, has_n_samples;
     int64_t n_samples;
     const char *output, *title, *author, *license, *description, *run;
     lx_words triggers, loras;
@@ -37,8 +37,9 @@ static const lx_option options[] = {
             "a sentence for the top"),
     LX_TEXT(struct share_args, run, 0, "run", "RUN",
             "take samples and settings from this run (the one that wrote the file)"),
-    LX_INT(struct share_args, n_samples, 0, "samples", "N",
-           "at most N sample pictures (8)"),
+    {LX_OPTION_INT, 0, "samples", "N", "at most N sample pictures (8); 0: none",
+     offsetof(struct share_args, n_samples),
+     (int)offsetof(struct share_args, has_n_samples)},
     LX_FLAG(struct share_args, keeps_private, 0, "no-scrub",
             "leave names, folders and addresses in"),
     LX_ARGS(struct share_args, loras, "LORA", "the file to share"),
@@ -492,13 +493,13 @@ static int write_config(sharing *s, lx_error *err)
 /* The last ones: those of the finished LoRA. */
 static int write_samples(sharing *s, lx_error *err)
 {
-    const size_t most = s->args->n_samples ? (size_t)s->args->n_samples : 8;
+    const size_t most = s->args->has_n_samples ? (size_t)s->args->n_samples : 8;
     lx_report_picture *kept;
     const char *folder = in_folder(s, "samples");
     size_t n = 0, first;
     int rc = LX_OK;
 
-    if (!s->has_run || !s->run.n_samples)
+    if (!s->has_run || !s->run.n_samples || !most)
         return LX_OK;
     if (!folder || !(kept = lx_arena_calloc(s->cli->arena, most, sizeof *kept)))
         return lx_oom(err);
@@ -728,7 +729,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (!args->output || !*args->output)
         return lx_fail(err, LX_EUSAGE, "-o DIR is needed: the folder to make");
     if (args->n_samples < 0)
-        return lx_fail(err, LX_EUSAGE, "--samples is a number from 1 on");
+        return lx_fail(err, LX_EUSAGE, "--samples is a number from 0 on");
     s.c.options = (lx_report_options){.n_samples = 200, .most_text = 2000};
     if ((rc = lx_privacy_new(&s.c.privacy, args->keeps_private, err)) == LX_OK) {
         lx_settings_learn(cli->settings, s.c.privacy);

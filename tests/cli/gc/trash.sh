@@ -14,3 +14,7 @@ for words in gc 'gc --prune' 'note a hi' 'tag-run a +x' 'log a loss=1' 'fsck --r
     [ $? -eq 66 ] && [ ! -e typo ] || echo "$words: not 66, or made" >&2
 done
 "$LX" gc --keep-days -1
+# No days are none, not the 14.
+"$LX" tag-run a --trash >/dev/null
+"$LX" gc --keep-days 0 --prune | sed "s/run [0-9a-f]* a/run ID a/"
+"$LX" runs

@@ -38,6 +38,14 @@ try st_lora_alpha_nan.safetensors -o out.safetensors
 try st_lora_rank_mismatch.safetensors -o out.safetensors
 try st_ok_minimal.safetensors -o out.safetensors
 try st_trunc_data.safetensors -o out.safetensors
+try a.safetensors --new_rank 0 -o out.safetensors
+try a.safetensors --rank 4 --conv_rank 0 -o out.safetensors
+try a.safetensors --method ties --density 0 -o out.safetensors
+try a.safetensors:0.7:te=0.5 b.safetensors --ratios 0.7 0.4 -o out.safetensors
+try a.safetensors:0.7 b.safetensors --ratios 0.6 0.4 -o out.safetensors
+try a.safetensors:1:lbw=OUTALL --lbws INALL -o out.safetensors
+try a.safetensors -o out.safetensors --save_to other.safetensors
+try a.safetensors --allow_missing -o out.safetensors
 # Values that are none are told with their file's name; so are those of a base model that something is added to.
 p=lora_unet_mid_block_attentions_0_proj_in
 w=model.diffusion_model.middle_block.1.proj_in.weight

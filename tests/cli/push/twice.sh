@@ -8,3 +8,7 @@ id=$("$LX" log --new r --flag a=1)
 "$LX" push runs.git "$id" r r
 "$LX" push runs.git "$id" r
 git -C runs.git for-each-ref refs/lx | grep -c .
+# What is asked for by an id must be there.
+"$LX" --store other pull runs.git nosuch; echo "exit $?"
+"$LX" --store other pull runs.git "$id" nosuch -n; echo "exit $?"
+"$LX" --store other pull runs.git "$id"
