@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/rng.h"
 #include "src/data/check.h"
 
 int lx_data_open(lx_dataset **out, lx_cli *cli, const char *dir, const char *extension,
@@ -51,12 +52,8 @@ void lx_data_say(lx_cli *cli, const char *fmt, ...)
 /* Where it stands, or would. There is room. */
 static const char **slot_of(const lx_data_names *names, const char *name)
 {
-    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
-    size_t at;
+    size_t at = lx_hash_name(name) % names->n_slots;
 
-    for (const char *p = name; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 0x100000001B3u;
-    at = hash % names->n_slots;
     while (names->slots[at] && strcmp(names->slots[at], name) != 0)
         at = (at + 1) % names->n_slots;
     return &names->slots[at];

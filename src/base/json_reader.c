@@ -211,6 +211,8 @@ static int copy_string(lx_json_reader *r, lx_error *err)
     r->is_printable = true;
     while (p < end) {
         copy_usual(&p, &out, end);
+        if (p == end)
+            break;
         if (*p == '"') {
             r->token = r->text + r->at + 1;
             r->token_n = (size_t)(p - r->token);

@@ -327,7 +327,7 @@ static size_t header_end(const unsigned char *bytes)
     return 8 + (size_t)n;
 }
 
-/* 1: the header is in the buffer. 0: no safetensors file, for another reader. */
+/* 1: the header is in the buffer. 0: no safetensors file, or one over the limit, for another reader. */
 static int read_header(lx_header_cache *c, int fd, size_t size, lx_error *err)
 {
     size_t end;
@@ -339,6 +339,8 @@ static int read_header(lx_header_cache *c, int fd, size_t size, lx_error *err)
     if (!lx_safetensors__fits(c->bytes, c->n_bytes, size))
         return 0;
     end = header_end(c->bytes);
+    if (end - 8 > LX_SAFETENSORS_HEADER)
+        return 0;
     if (c->n_bytes < end &&
         (rc = read_up_to(c, fd, size - end < SLACK ? size : end + SLACK, err)) < 0)
         return rc;

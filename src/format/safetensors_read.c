@@ -14,7 +14,6 @@
 #include "src/base/json_reader.h"
 #include "src/format/tensor_file_build.h"
 
-enum { MOST_HEADER = 100000000 };
 
 /* One tensor of the header, as many as views: where its key stands and its bytes in the data area. */
 typedef struct entry {
@@ -510,10 +509,10 @@ int lx_safetensors__read(lx_tensor_file *file, lx_error *err)
             "not a safetensors file (or cut short): the header's length would be %llu, "
             "%zu bytes follow, at byte 0",
             (unsigned long long)n, file->size - 8);
-    if (n > MOST_HEADER)
+    if (n > LX_SAFETENSORS_HEADER)
         return lx_fail(err, LX_ELIMIT,
                        "the header's length %llu is over the limit of %d at byte 0",
-                       (unsigned long long)n, MOST_HEADER);
+                       (unsigned long long)n, LX_SAFETENSORS_HEADER);
     if (data[8] != '{')
         return lx_fail(err, LX_EFORMAT, "the header does not begin with '{' at byte 8");
     file->format = "safetensors";

@@ -77,6 +77,7 @@ typedef struct lx_shown {
 } lx_shown;
 lx_shown lx_show(const char *text, size_t n);
 
+enum { LX_SAFETENSORS_HEADER = 100000000 }; /* bytes, at most */
 /* What the first bytes say: a header's length that fits, then '{'. No pickle or zip looks
  * like that. n: how many there are, of a file of `size`. */
 bool lx_safetensors__fits(const unsigned char *data, size_t n, size_t size);

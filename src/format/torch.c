@@ -14,7 +14,7 @@
 #include "src/format/tensor_file_build.h"
 #include "src/format/zip.h"
 
-enum { DEPTH = 8, SPARE = 64 << 20 };
+enum { DEPTH = 8, SPARE = 64 << 20, MOST_NAMES = 64 << 20 };
 
 static const char *const wrappers[] = {"state_dict", "module", "model", "model_state_dict",
                                        "params_ema", "params", "ema"};
@@ -34,6 +34,7 @@ typedef struct torch_file {
     size_t n_places;
     lx_pickle_facts facts;
     size_t stored, copied; /* bytes of storages resolved, and of copies made of them */
+    size_t named;          /* bytes of all names: a pickle can say one long one often */
     lx_error *err;
 } torch_file;
 
@@ -168,6 +169,8 @@ static void gather(unsigned char *dst, const unsigned char *src, const lx_pickle
     for (size_t i = 0; i < n; i++) {
         memcpy(dst + i * width, src + (size_t)at * width, width);
         for (int d = p->n_dims - 1; d >= 0; d--) {
+            if (p->size[d] == 1) /* whose stride may be any number */
+                continue;
             at += p->stride[d];
             if (++index[d] < p->size[d])
                 break;
@@ -271,6 +274,9 @@ static int join(const char **out, torch_file *t, const char *prefix, const lx_pi
     const char *dot = *prefix ? "." : "";
 
     *skip = false;
+    t->named += strlen(prefix) + 24 + (key->kind == LX_PICKLE_TEXT ? key->as.text.n : 0);
+    if (t->named > MOST_NAMES)
+        return lx_fail(t->err, LX_ELIMIT, "the names take more than %d bytes", MOST_NAMES);
     if (key->kind == LX_PICKLE_INT) {
         *out = lx_arena_printf(t->file->arena, "%s%s%lld", prefix, dot,
                                (long long)key->as.integer);

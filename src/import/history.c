@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/json.h"
@@ -77,6 +78,17 @@ void lx_history_drop(lx_history *h)
 {
     if (h->count)
         free_run(h->runs[--h->count]);
+}
+
+bool lx_history_is_link(lx_history *h, const char *path)
+{
+    char ignored[1];
+
+    if (readlink(path, ignored, sizeof ignored) < 0)
+        return false;
+    lx_history_problem(
+        h, "%s: a link, which is not followed: copy what it leads to in its place", path);
+    return true;
 }
 
 /* ---- texts ------------------------------------------------------------------------- */
@@ -188,8 +200,10 @@ int lx_history_point(lx_history *h, lx_history_run *run, const char *key, int64_
     return LX_OK;
 }
 
-void lx_history_rewind(lx_history_run *run, int64_t step)
+int lx_history_rewind(lx_history_run *run, int64_t step, lx_error *err)
 {
+    if (run->n_restarts++ == LX_HISTORY_RESTARTS)
+        return lx_fail(err, LX_ELIMIT, "more than %d restarts", LX_HISTORY_RESTARTS);
     for (size_t i = 0; i < run->n_curves; i++) {
         lx_history_curve *c = &run->curves[i];
         size_t n = 0;
@@ -200,6 +214,7 @@ void lx_history_rewind(lx_history_run *run, int64_t step)
             }
         c->n = n;
     }
+    return LX_OK;
 }
 
 int64_t lx_history_last_step(const lx_history_run *run)
@@ -277,7 +292,18 @@ void lx_history_note(lx_history *h, lx_history_run *run, const char *text)
 void lx_history_flag_item(lx_history *h, lx_history_run *run, const char *key,
                           cJSON *value)
 {
-    cJSON_DeleteItemFromObjectCaseSensitive(run->flags, key);
+    if (run->n_flags > LX_HISTORY_FLAGS) { /* told */
+        cJSON_Delete(value);
+        return;
+    }
+    if (cJSON_GetObjectItemCaseSensitive(run->flags, key)) {
+        cJSON_DeleteItemFromObjectCaseSensitive(run->flags, key);
+    } else if (run->n_flags++ == LX_HISTORY_FLAGS) {
+        lx_history_problem(h, "%s: has more than %d parameters; those behind are left out",
+                           run->from, LX_HISTORY_FLAGS);
+        cJSON_Delete(value);
+        return;
+    }
     if (!value || !cJSON_AddItemToObject(run->flags, key, value)) {
         cJSON_Delete(value);
         h->failed = true;

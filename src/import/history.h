@@ -22,7 +22,9 @@
 
 enum {
     LX_HISTORY_CURVES = 4096, /* of one run; more is no training */
-    LX_HISTORY_KEY = 256      /* bytes of a curve's name */
+    LX_HISTORY_FLAGS = 4096,  /* those behind are a problem, and left out */
+    LX_HISTORY_RESTARTS = 1000,
+    LX_HISTORY_KEY = 256 /* bytes of a curve's name */
 };
 
 typedef struct lx_history_curve {
@@ -59,6 +61,7 @@ typedef struct lx_history_run {
     uint64_t seed;
     bool has_seed;
     cJSON *flags; /* an object; empty when nothing is known */
+    size_t n_flags, n_restarts;
     lx_history_curve *curves;
     size_t n_curves, curve_capacity, last_curve;
     lx_history_file *files;
@@ -94,13 +97,16 @@ const char *lx_history_text(lx_history *history, const void *bytes, size_t n);
 const char *lx_history_printf(lx_history *history, const char *fmt, ...) LX_PRINTF(2, 3);
 void lx_history_problem(lx_history *history, const char *fmt, ...) LX_PRINTF(2, 3);
 
+/* Links lead anywhere, and what a stranger's one names is not his to show: a problem, and not to be followed. */
+bool lx_history_is_link(lx_history *history, const char *path);
+
 /* LX_ELIMIT: more than LX_HISTORY_CURVES names. Names too long or with control characters
  * are passed over. */
 int lx_history_point(lx_history *history, lx_history_run *run, const char *key,
                      int64_t step, double value, lx_error *err);
 /* Takes out the points of every curve whose step is `step` or later: the training went
- * back. */
-void lx_history_rewind(lx_history_run *run, int64_t step);
+ * back. LX_ELIMIT: more than LX_HISTORY_RESTARTS times. */
+int lx_history_rewind(lx_history_run *run, int64_t step, lx_error *err);
 int64_t lx_history_last_step(const lx_history_run *run); /* of any curve; -1 = none */
 size_t lx_history_points(const lx_history_run *run);
 

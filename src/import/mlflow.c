@@ -94,18 +94,6 @@ static int read_meta_pair(void *context, const char *key, const char *value,
     return LX_OK;
 }
 
-/* Links lead anywhere: MLflow makes none, and what a stranger's one names is not his to show. */
-static bool is_link(lx_history *h, const char *path)
-{
-    char ignored[1];
-
-    if (readlink(path, ignored, sizeof ignored) < 0)
-        return false;
-    lx_history_problem(
-        h, "%s: a link, which is not followed: copy what it leads to in its place", path);
-    return true;
-}
-
 /* meta.yaml of a folder; false when there is none, or with a problem when it is damaged.
  */
 static bool read_meta(meta *out, lx_history *h, const char *folder)
@@ -117,7 +105,7 @@ static bool read_meta(meta *out, lx_history *h, const char *folder)
     *out = (meta){.history = h, .status = "", .stage = "", .user = ""};
     lx_str_printf(&path, "%s/meta.yaml", folder);
     if (!path.failed && lx_file_exists(lx_str_text(&path)) &&
-        !is_link(h, lx_str_text(&path)) &&
+        !lx_history_is_link(h, lx_str_text(&path)) &&
         (rc = lx_yaml_read(lx_str_text(&path), read_meta_pair, out, &damage)) < 0)
         lx_history_problem(h, "%s", damage.text);
     h->failed |= rc == LX_ENOMEM || path.failed;
@@ -202,7 +190,7 @@ static int read_leaf(lx_history *h, lx_history_run *run, const char *path,
     lx_error damage = {0};
     int rc;
 
-    if (is_link(h, path))
+    if (lx_history_is_link(h, path))
         return LX_OK;
     if (lx_file_is_dir(path))
         return read_leaves(h, run, path, key, limit, reader, depth + 1, err);
@@ -256,7 +244,7 @@ static int read_kind(lx_history *h, lx_history_run *run, const char *folder,
     int rc;
 
     lx_str_printf(&path, "%s/%s", folder, kind);
-    if ((rc = lx_str_check(&path, err)) == LX_OK && !is_link(h, lx_str_text(&path)))
+    if ((rc = lx_str_check(&path, err)) == LX_OK && !lx_history_is_link(h, lx_str_text(&path)))
         rc = read_leaves(h, run, lx_str_text(&path), "", limit, reader, 0, err);
     lx_str_release(&path);
     return rc;
@@ -304,7 +292,7 @@ static int read_experiment(lx_history *h, const char *folder, lx_error *err)
         lx_str path = LX_STR_INIT;
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
         if ((rc = lx_str_check(&path, err)) == LX_OK &&
-            lx_file_is_dir(lx_str_text(&path)) && !is_link(h, lx_str_text(&path)))
+            lx_file_is_dir(lx_str_text(&path)) && !lx_history_is_link(h, lx_str_text(&path)))
             rc = read_run(h, lx_str_text(&path), m.name ? m.name : "", err);
         lx_str_release(&path);
     }
@@ -321,7 +309,7 @@ int lx_import_mlflow(lx_history *h, const char *folder, lx_error *err)
         lx_str path = LX_STR_INIT;
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
         if ((rc = lx_str_check(&path, err)) == LX_OK && dir.names[i][0] != '.' &&
-            lx_file_is_dir(lx_str_text(&path)) && !is_link(h, lx_str_text(&path)))
+            lx_file_is_dir(lx_str_text(&path)) && !lx_history_is_link(h, lx_str_text(&path)))
             rc = read_experiment(h, lx_str_text(&path), err);
         lx_str_release(&path);
     }

@@ -56,8 +56,7 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
                                           e->n < 1500 ? (int)e->n : 1500, e->text));
         return LX_OK;
     case LX_TFEVENT_RESTART:
-        lx_history_rewind(r->run, e->step);
-        return LX_OK;
+        return lx_history_rewind(r->run, e->step, err);
     default:
         return LX_OK;
     }
@@ -125,9 +124,13 @@ static int read_parameters(reader *r, const char *folder, lx_error *err)
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
         if ((rc = lx_str_check(&path, err)) < 0)
             break;
-        if (lx_tfevents_is_name(dir.names[i]))
+        const bool is_events = lx_tfevents_is_name(dir.names[i]);
+        if ((!is_events && strcmp(dir.names[i], "hparams.yml") != 0) ||
+            lx_history_is_link(r->history, lx_str_text(&path)))
+            continue;
+        if (is_events)
             rc = read_file(r, lx_str_text(&path), err);
-        else if (strcmp(dir.names[i], "hparams.yml") == 0)
+        else
             rc = lx_import_yaml_flags(r->history, r->run, lx_str_text(&path), err);
     }
     lx_dir_free(&dir);
@@ -164,14 +167,16 @@ static int read_folder(reader *r, const char *folder, lx_error *err)
         lx_str_clear(&path);
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
         if ((rc = lx_str_check(&path, err)) == LX_OK &&
-            lx_tfevents_is_name(dir.names[i]) && !lx_file_is_dir(lx_str_text(&path)))
+            lx_tfevents_is_name(dir.names[i]) && !lx_file_is_dir(lx_str_text(&path)) &&
+            !lx_history_is_link(r->history, lx_str_text(&path)))
             rc = read_file(r, lx_str_text(&path), err);
     }
     for (size_t i = 0; rc == LX_OK && i < dir.count; i++) {
         lx_str_clear(&path);
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
         if ((rc = lx_str_check(&path, err)) == LX_OK &&
-            lx_file_is_dir(lx_str_text(&path)))
+            lx_file_is_dir(lx_str_text(&path)) &&
+            !lx_history_is_link(r->history, lx_str_text(&path)))
             rc = read_parameters(r, lx_str_text(&path), err);
     }
     lx_dir_free(&dir);

@@ -321,8 +321,15 @@ static int keep_output(reader *r, const char *path, lx_error *err)
     lx_history_file *file;
     int rc;
 
-    lx_str_printf(&log, "%.*sfiles/output.log", (int)(base - path), path);
+    lx_str_printf(&log, "%.*sfiles", (int)(base - path), path);
+    if ((rc = lx_str_check(&log, err)) < 0 ||
+        lx_history_is_link(r->history, lx_str_text(&log))) {
+        lx_str_release(&log);
+        return rc;
+    }
+    lx_str_puts(&log, "/output.log");
     if ((rc = lx_str_check(&log, err)) == LX_OK && lx_file_exists(lx_str_text(&log)) &&
+        !lx_history_is_link(r->history, lx_str_text(&log)) &&
         (file = lx_history_add_file(r->history, r->run, "log", "output.log")))
         file->path = lx_history_text(r->history, lx_str_text(&log), log.len);
     lx_str_release(&log);
