@@ -377,6 +377,15 @@ static void put_difference(page *p, size_t k, const lx_loss_difference *d,
     if (!d->n)
         return;
     lx_html_open(p->h, "p", NULL);
+    if (!d->is_estimated) {
+        lx_html_textf(p->h,
+                      "Fewer than %d points are too few to tell which of a and %s is lower at equal %s "
+                      "(%.6g to %.6g): a %.4g, %s %.4g; %s - a = %+.3g.",
+                      LX_LOSS_POINTS, name, unit, d->first, d->last, d->a, name, d->b, name,
+                      d->difference.mean);
+        lx_html_close(p->h);
+        return;
+    }
     if (d->difference.low == 0 && d->difference.high == 0)
         lx_html_textf(p->h, "a and %s are equal", name);
     else if (d->difference.high < 0 || d->difference.low > 0)

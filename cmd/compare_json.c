@@ -121,7 +121,7 @@ static void add_difference(cJSON *o, const char *key, const lx_loss_difference *
     add_number(x, "a", d->a);
     add_number(x, "b", d->b);
     add_interval(x, "difference", &d->difference);
-    if (d->is_paired)
+    if (d->is_paired && d->is_estimated)
         add_number(x, "correlation", d->correlation);
 }
 

@@ -442,10 +442,14 @@ static void show_difference(lx_comparison *c, size_t k, const lx_loss_difference
 
     if (!d->n)
         return;
-    lx_print(cli,
-             "  %s %.6g to %.6g: a %.4g, %s %.4g; %s - a = %+.3g, 95 %% %+.3g to %+.3g\n",
-             unit, d->first, d->last, d->a, letters[k], d->b, letters[k],
-             d->difference.mean, d->difference.low, d->difference.high);
+    lx_print(cli, "  %s %.6g to %.6g: a %.4g, %s %.4g; %s - a = %+.3g", unit, d->first,
+             d->last, d->a, letters[k], d->b, letters[k], d->difference.mean);
+    if (!d->is_estimated) {
+        lx_print(cli, "\n    too few points to tell which is lower (fewer than %d)\n",
+                 LX_LOSS_POINTS);
+        return;
+    }
+    lx_print(cli, ", 95 %% %+.3g to %+.3g\n", d->difference.low, d->difference.high);
     if (d->difference.low == 0 && d->difference.high == 0)
         lx_print(cli, "    they are equal");
     else if (verdict)

@@ -57,15 +57,11 @@ typedef struct job {
 /* ---- the new run --------------------------------------------------------- */
 
 /* A number stays one, so that dim = 4 finds it. */
-static cJSON *flag_value(const char *text)
+static cJSON *flag_value(const char *key, const char *text)
 {
-    double x;
-
-    if (lx_parse_number(&x, text, NULL) == 0)
-        return cJSON_CreateNumber(x);
     if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
         return cJSON_CreateBool(*text == 't');
-    return cJSON_CreateString(text);
+    return lx_json_word(key, text);
 }
 
 static int flags_json(lx_str *out, const lx_words *flags, lx_error *err)
@@ -85,7 +81,7 @@ static int flags_json(lx_str *out, const lx_words *flags, lx_error *err)
             break;
         }
         cJSON_DeleteItemFromObjectCaseSensitive(root, key);
-        cJSON_AddItemToObject(root, key, flag_value(equals + 1));
+        cJSON_AddItemToObject(root, key, flag_value(key, equals + 1));
         lx_free(key);
     }
     if (rc == LX_OK)

@@ -53,32 +53,27 @@ static bool is_trainer_of_sd_scripts(const char *script)
 /* ---- flags of no table ------------------------------------------------------------- */
 
 /* A word as JSON: a number, Python's constants, else text. */
-static cJSON *word_json(const char *word)
+static cJSON *word_json(const char *key, const char *word)
 {
-    double x;
-
     if (strcmp(word, "True") == 0 || strcmp(word, "true") == 0)
         return cJSON_CreateBool(true);
     if (strcmp(word, "False") == 0 || strcmp(word, "false") == 0)
         return cJSON_CreateBool(false);
     if (strcmp(word, "None") == 0)
         return cJSON_CreateNull();
-    if (lx_parse_number(&x, word, NULL) == 0)
-        return cJSON_CreateNumber(x);
-    return cJSON_CreateString(lx_utf8_check(word, strlen(word)) == strlen(word) ? word
-                                                                                : "?");
+    return lx_json_word(key, lx_utf8_check(word, strlen(word)) == strlen(word) ? word : "?");
 }
 
 /* The value of an option: its words as a list, one alone as it is, none as true. NULL: no memory. */
-static cJSON *words_value(const char *const *words, size_t n)
+static cJSON *words_value(const char *key, const char *const *words, size_t n)
 {
     cJSON *list;
 
     if (n < 2)
-        return n ? word_json(words[0]) : cJSON_CreateBool(true);
+        return n ? word_json(key, words[0]) : cJSON_CreateBool(true);
     if ((list = cJSON_CreateArray()))
         for (size_t i = 0; i < n; i++)
-            if (!cJSON_AddItemToArray(list, word_json(words[i]))) {
+            if (!cJSON_AddItemToArray(list, word_json(key, words[i]))) {
                 cJSON_Delete(list);
                 return NULL;
             }
@@ -117,7 +112,8 @@ static int add_option(cJSON *flags, lx_arena *arena, const lx_words *words, size
         ++*at;
     if (hides_any(words, first, *at, word) || lx_utf8_check(key, n) != n)
         return LX_OK;
-    value = name[n] == '=' ? words_value(&inner, 1) : words_value(words->items + first, *at - first);
+    value = name[n] == '=' ? words_value(key, &inner, 1)
+                           : words_value(key, words->items + first, *at - first);
     cJSON_DeleteItemFromObjectCaseSensitive(flags, key);
     if (value && cJSON_AddItemToObject(flags, key, value))
         return LX_OK;

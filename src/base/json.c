@@ -388,3 +388,50 @@ bool lx_json_bool(const cJSON *object, const char *key, bool otherwise)
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, key);
     return cJSON_IsBool(member) ? cJSON_IsTrue(member) : otherwise;
 }
+
+/* Digits with a point and an exponent or without, as JSON has them, but for ".5" and "5.": no more of them than a
+ * double holds, and no zero that is made of others. */
+static bool says_number(double *out, const char *text)
+{
+    const char *p = text + (*text == '-'), *first = p + strspn(p, "0.");
+    size_t whole = strspn(p, "0123456789"), part = 0, significant = 0, n = whole;
+
+    if (p[n] == '.')
+        n += 1 + (part = strspn(p + n + 1, "0123456789"));
+    for (const char *d = first; d < p + n; d++)
+        significant += *d != '.';
+    if (!(whole + part) || (whole > 1 && *p == '0') || significant > 17)
+        return false;
+    if (p[n] == 'e' || p[n] == 'E') {
+        size_t digits;
+        n += 1 + (p[n + 1] == '-' || p[n + 1] == '+');
+        if (!(digits = strspn(p + n, "0123456789")))
+            return false;
+        n += digits;
+    }
+    *out = strtod(text, NULL);
+    return !p[n] && isfinite(*out) && (*out != 0 || !significant) &&
+           (p[whole] || fabs(*out) <= 0x1p53);
+}
+
+static bool is_name(const char *key)
+{
+    static const char *const ends[] = {"vae",  "name", "path",    "dir",     "hash",
+                                       "file", "id",   "version", "comment", "title"};
+    size_t n = strlen(key);
+
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t end = strlen(ends[i]);
+        if (n >= end && strcmp(key + n - end, ends[i]) == 0 && (n == end || key[n - end - 1] == '_'))
+            return true;
+    }
+    return false;
+}
+
+cJSON *lx_json_word(const char *key, const char *text)
+{
+    double x;
+
+    return says_number(&x, text) && !(key && is_name(key)) ? cJSON_CreateNumber(x)
+                                                           : cJSON_CreateString(text);
+}

@@ -47,6 +47,11 @@ bool lx_json_bool(const cJSON *object, const char *key, bool otherwise);
 int64_t lx_json_whole(double x);
 int64_t lx_json_integer(const cJSON *object, const char *key, int64_t otherwise);
 
+/* A value that was written as a text: a number where the number says as much ("8", "0.10", "1e-4"; not "007",
+ * "1e-400" or more digits than a double holds), and where the key is none of a name, path, hash or version
+ * (output_name; NULL: it is none); else the text. NULL: no memory. */
+cJSON *lx_json_word(const char *key, const char *text);
+
 /* Shortest decimal that reads back to the same double ("1e-05" style exponents as in JSON). */
 void lx_format_double(char out[32], double x);
 

@@ -141,6 +141,13 @@ static int difference_of_draws(lx_interval *out, const double *b, size_t n_b,
     return rc;
 }
 
+static bool are_zeros(const double *x, size_t n)
+{
+    while (n && x[n - 1] == 0)
+        n--;
+    return !n;
+}
+
 int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
                     const lx_loss_curve *b, double share, bool can_pair, uint64_t seed,
                     lx_loss_draws *draws_of_a, lx_arena *arena, lx_error *err)
@@ -155,7 +162,7 @@ int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
     out->last = fmin(a->steps[a->n - 1], b->steps[b->n - 1]);
     if (out->last < from)
         return LX_OK;
-    out->first = ceil(out->last - share * (out->last - from + 1) + 1);
+    out->first = fmin(ceil(out->last - share * (out->last - from + 1) + 1), out->last);
     i = find(a, out->first);
     k = find(b, out->first);
     n_a = find(a, out->last + 0.5) - i;
@@ -171,9 +178,18 @@ int lx_compare_loss(lx_loss_difference *out, const lx_loss_curve *a,
     n = can_pair ? pair(x, y, difference, a, b, out->first, out->last) : 0;
     out->a = lx_mean(a->values + i, n_a);
     out->b = lx_mean(b->values + k, n_b);
-    if (n == n_a &&
-        n == n_b) { /* some steps alone would compare other steps than it says */
-        out->is_paired = true;
+    /* some steps alone would compare other steps than it says */
+    out->is_paired = n == n_a && n == n_b;
+    out->is_estimated = (n_a >= LX_LOSS_POINTS && n_b >= LX_LOSS_POINTS) ||
+                        (out->is_paired && are_zeros(difference, n));
+    if (!out->is_estimated) {
+        out->difference = (lx_interval){.mean = out->b - out->a,
+                                        .low = (double)NAN,
+                                        .high = (double)NAN,
+                                        .se = (double)NAN};
+        return LX_OK;
+    }
+    if (out->is_paired) {
         out->correlation = lx_pearson(x, y, n);
         return lx_bootstrap_mean(&out->difference, difference, n, 0, seed, 3, err);
     }

@@ -31,10 +31,13 @@ int lx_loss_order(lx_loss_curve *out, const int64_t *steps, const double *values
 /* Mean over the last `share` of the steps up to `until`; NaN when there is none. */
 double lx_loss_tail(const lx_loss_curve *curve, double until, double share);
 
+enum { LX_LOSS_POINTS = 8 }; /* of each, at least, for an interval */
+
 typedef struct lx_loss_difference {
     bool is_paired;
     double first, last;     /* steps that were compared */
     size_t n;               /* points of a in them */
+    bool is_estimated;      /* false: too few points, and not the same; low and high are NaN */
     double a, b;            /* means there */
     lx_interval difference; /* b - a */
     double correlation;     /* of the paired losses; NaN when not paired */

@@ -2,24 +2,36 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "src/base/json.h"
 
-/* The whole text; "nan" and "inf" too, but nothing else that strtod knows. */
+/* nan, inf and infinity, with a sign or without, in any letters. */
+static bool parse_word(double *out, const char *text)
+{
+    const char *word = text + (*text == '-' || *text == '+');
+    double sign = *text == '-' ? -1 : 1;
+
+    if (strcasecmp(word, "nan") == 0)
+        *out = (double)NAN;
+    else if (strcasecmp(word, "inf") == 0 || strcasecmp(word, "infinity") == 0)
+        *out = sign * (double)INFINITY;
+    else
+        return false;
+    return true;
+}
+
+/* The whole text, but nothing else that strtod knows. */
 static bool parse_value(double *out, const char *text)
 {
     const char *digits = text + (*text == '-' || *text == '+');
     char *end;
 
-    if (strcasecmp(digits, "nan") == 0 || strcasecmp(digits, "inf") == 0) {
-        *out = *digits == 'n' || *digits == 'N' ? (double)NAN
-               : *text == '-'                   ? -(double)INFINITY
-                                                : (double)INFINITY;
+    if (parse_word(out, text))
         return true;
-    }
     if (!*digits || text[strspn(text, "0123456789+-.eE")])
         return false;
     *out = strtod(text, &end);
@@ -86,12 +98,55 @@ int lx_point_pair_parse(lx_point_line *out, const char *text, size_t n, lx_arena
     return add(out, key, x, arena, err);
 }
 
+/* Python's json and JavaScript's libraries write numbers that JSON cannot say as bare words, others as
+ * texts: here all are texts. NUL-terminated; NULL without memory. */
+static char *quote_words(const char *text, size_t *n, lx_arena *arena)
+{
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    char *out = lx_arena_alloc(arena, *n * 2 + 1);
+    size_t used = 0;
+    bool is_text = false;
+
+    for (size_t i = 0; out && i < *n;) {
+        size_t word = 0;
+        for (size_t k = 0; !is_text && !word && k < sizeof words / sizeof *words; k++)
+            if (*n - i >= strlen(words[k]) && memcmp(text + i, words[k], strlen(words[k])) == 0)
+                word = strlen(words[k]);
+        if (word) {
+            used += (size_t)sprintf(out + used, "\"%.*s\"", (int)word, text + i);
+            i += word;
+            continue;
+        }
+        if (is_text && text[i] == '\\' && i + 1 < *n)
+            out[used++] = text[i++];
+        else if (text[i] == '"')
+            is_text = !is_text;
+        out[used++] = text[i++];
+    }
+    if (out)
+        out[*n = used] = '\0';
+    return out;
+}
+
+static int parse_item(double *out, const cJSON *item, const char *key, lx_error *err)
+{
+    if (cJSON_IsNumber(item))
+        *out = item->valuedouble;
+    else if (cJSON_IsNull(item))
+        *out = (double)NAN;
+    else if (!cJSON_IsString(item) || !parse_word(out, item->valuestring))
+        return lx_fail(err, LX_EFORMAT, "%.60s is no number", key);
+    return LX_OK;
+}
+
 static int parse_json(lx_point_line *out, const char *text, size_t n, lx_arena *arena,
                       lx_error *err)
 {
+    const char *strict = quote_words(text, &n, arena);
     cJSON *root = NULL;
     const cJSON *item;
-    int rc = lx_json_parse(&root, text, n, err);
+    double value;
+    int rc = strict ? lx_json_parse(&root, strict, n, err) : lx_oom(err);
 
     if (rc == LX_OK)
         cJSON_ArrayForEach(item, root)
@@ -99,11 +154,9 @@ static int parse_json(lx_point_line *out, const char *text, size_t n, lx_arena *
             const char *key = lx_arena_strdup(arena, item->string ? item->string : "");
             if (!key)
                 rc = lx_oom(err);
-            else if (!cJSON_IsNumber(item) && !cJSON_IsNull(item))
-                rc = lx_fail(err, LX_EFORMAT, "%.60s is no number", key);
-            else if ((rc = check_key(key, err)) == LX_OK)
-                rc = add(out, key, cJSON_IsNull(item) ? (double)NAN : item->valuedouble,
-                         arena, err);
+            else if ((rc = parse_item(&value, item, key, err)) == LX_OK &&
+                     (rc = check_key(key, err)) == LX_OK)
+                rc = add(out, key, value, arena, err);
             if (rc < 0)
                 break;
         }

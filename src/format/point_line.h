@@ -6,8 +6,8 @@
  *     {"step": 12, "loss": 0.0813, "lr/unet": 1e-4}
  *
  * Pairs are apart by spaces, tabs or commas. `step` is a whole number and may stand
- * anywhere; a line without one has has_step false. nan, inf and -inf are values. Empty
- * lines and lines that begin with # hold no points.
+ * anywhere; a line without one has has_step false. nan, inf, infinity and -inf are values; in
+ * JSON bare or as texts, and null for nan. Empty lines and lines that begin with # hold no points.
  */
 #ifndef LX_FORMAT_POINT_LINE_H
 #define LX_FORMAT_POINT_LINE_H

@@ -1,6 +1,5 @@
 #include "src/import/history.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -310,27 +309,13 @@ void lx_history_flag_item(lx_history *h, lx_history_run *run, const char *key,
     }
 }
 
-/* A finite decimal number, the whole text. */
-static bool read_number(double *out, const char *text)
-{
-    char *end;
-
-    if (!strchr("+-.0123456789", text[0]) || strpbrk(text, "xXpP"))
-        return false;
-    errno = 0;
-    *out = strtod(text, &end);
-    return end > text && !*end && isfinite(*out);
-}
-
 void lx_history_flag(lx_history *h, lx_history_run *run, const char *key,
                      const char *value)
 {
-    double x;
     cJSON *item = strcmp(value, "None") == 0    ? cJSON_CreateNull()
                   : strcmp(value, "True") == 0  ? cJSON_CreateBool(true)
                   : strcmp(value, "False") == 0 ? cJSON_CreateBool(false)
-                  : read_number(&x, value)      ? cJSON_CreateNumber(x)
-                                                : cJSON_CreateString(value);
+                                                : lx_json_word(key, value);
 
     lx_history_flag_item(h, run, key, item);
 }

@@ -21,6 +21,13 @@ echo "exit $?"
 "$LX" log --new endless loss=inf --end finished >/dev/null || exit
 "$LX" runs --json | grep '"name"\|"loss"'
 "$LX" sql --json "select min_value from curves where key = 'loss'" | grep '"min_value"'
+# A step that diverged is in JSON what Python and W&B write.
+printf '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": NaN}\n{"step": 3, "loss": "Infinity"}\n' |
+    "$LX" log --new diverged - >/dev/null || exit
+"$LX" sql "select key, n, last_step from curves where run = (select id from runs where name = 'diverged')"
+# A flag is a number where nothing of what was written is lost.
+"$LX" log --new words --flag zeros=007 --flag lr=1e-4 --flag ratio=0.10 --flag torch_version=1.10 --end finished >/dev/null
+"$LX" sql "select key, typeof(value), value from flags where run = (select id from runs where name = 'words') order by key"
 # What is wrong on the command line is told before there is a run.
 "$LX" log --new bad loss=abc
 echo "exit $?"

@@ -291,6 +291,40 @@ static void test_base_json__whole_numbers_end_where_int64_ends(void **state)
     cJSON_Delete(value);
 }
 
+static void test_base_json__words_are_numbers_where_nothing_is_lost(void **state)
+{
+    static const struct {
+        const char *text;
+        double value; /* NaN: a text */
+    } cases[] = {
+        {"8", 8},          {"-1", -1},         {"0", 0},         {"0.10", 0.1},
+        {".5", 0.5},       {"5.", 5},          {"1e-4", 1e-4},   {"5E-05", 5e-5},
+        {"1e+3", 1000},    {"0.000", 0},       {"0e-400", 0},    {"9007199254740992", 0x1p53},
+        {"007", NAN},      {"00.5", NAN},      {"1e-400", NAN},  {"9007199254740994", NAN},
+        {"1e400", NAN},    {"+1", NAN},        {"0x10", NAN},    {"nan", NAN},
+        {"inf", NAN},      {"", NAN},          {".", NAN},       {"-", NAN},
+        {"1e", NAN},       {"1e-", NAN},       {" 1", NAN},      {"1 ", NAN},
+        {"1.2.3", NAN},    {"1,5", NAN},       {"0.123456789012345678901", NAN},
+        {"12345678901234567890", NAN},         {"1_000", NAN},   {"e5", NAN},
+    };
+    static const char *const names[] = {"output_name", "vae", "torch_version", "id", "training_comment"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cJSON *word = lx_json_word(i % 2 ? "lr" : NULL, cases[i].text);
+        if (isnan(cases[i].value))
+            assert_string_equal(cJSON_GetStringValue(word), cases[i].text);
+        else
+            assert_true(cJSON_IsNumber(word) && word->valuedouble == cases[i].value);
+        cJSON_Delete(word);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        cJSON *word = lx_json_word(names[i], "1.10");
+        assert_string_equal(cJSON_GetStringValue(word), "1.10");
+        cJSON_Delete(word);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_base_json__what_json_cannot_say_is_refused),
         cmocka_unit_test(test_base_json__copied_as_read_or_afterwards),
         cmocka_unit_test(test_base_json__every_failed_allocation_is_told),
+        cmocka_unit_test(test_base_json__words_are_numbers_where_nothing_is_lost),
         cmocka_unit_test(test_base_json__whole_numbers_end_where_int64_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

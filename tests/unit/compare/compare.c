@@ -225,6 +225,29 @@ static void test_compare_loss__uses_the_steps_that_both_have(void **state)
     assert_true(d.first == 1 && d.difference.low == 0 && d.difference.high == 0);
 }
 
+/* One point, or a few, have no interval: nothing is the lower one by them. */
+static void test_compare_loss__few_points_are_no_verdict(void **state)
+{
+    lx_loss_difference d;
+    lx_loss_curve a, b;
+
+    (void)state;
+    curves(&a, &b);
+    a.n = b.n = 3;
+    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.25, true, 0, NULL, arena, NULL), 0);
+    assert_true(d.first == 3 && d.last == 3 && d.n == 1 && !d.is_estimated);
+    assert_true(isnan(d.difference.low) && isnan(d.difference.high));
+    assert_true(d.difference.mean == b.values[2] - a.values[2]);
+    assert_int_equal(lx_compare_loss(&d, &a, &a, 0.25, true, 0, NULL, arena, NULL), 0);
+    assert_true(d.is_estimated && d.difference.low == 0 && d.difference.high == 0);
+    a.n = b.n = 28;
+    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.25, false, 0, NULL, arena, NULL), 0);
+    assert_true(d.n == 7 && !d.is_estimated);
+    a.n = b.n = 32;
+    assert_int_equal(lx_compare_loss(&d, &a, &b, 0.25, false, 0, NULL, arena, NULL), 0);
+    assert_true(d.n == 8 && d.is_estimated);
+}
+
 /* A window in which one lacks a step is not paired: other steps would be compared than
  * are told. */
 static void test_compare_loss__gaps_are_not_paired(void **state)
@@ -310,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_compare_loss__pairs_tell_what_means_cannot),
         cmocka_unit_test(test_compare_loss__kept_draws_change_nothing),
         cmocka_unit_test(test_compare_loss__uses_the_steps_that_both_have),
+        cmocka_unit_test(test_compare_loss__few_points_are_no_verdict),
         cmocka_unit_test(test_compare_loss__gaps_are_not_paired),
         cmocka_unit_test(test_compare_loss__orders_what_a_resumed_run_repeats),
         cmocka_unit_test(test_compare_loss__the_tail_is_a_share_of_the_steps),

@@ -43,6 +43,25 @@ static void test_format_point_line__reads_json(void **state)
     assert_true(isnan(l.points[1].value));
 }
 
+/* As Python's json.dumps writes a diverged loss, and W&B: the step is not lost. */
+static void test_format_point_line__reads_what_json_cannot_say(void **state)
+{
+    lx_point_line l;
+
+    (void)state;
+    assert_int_equal(parse(&l,
+                           "{\"step\": 3, \"NaN \\\" Infinity\": NaN, \"a\": Infinity,"
+                           "\"b\":-Infinity, \"c\": \"NaN\", \"d\": \"-Infinity\"}",
+                           NULL),
+                     0);
+    assert_true(l.has_step && l.step == 3 && l.n == 5);
+    assert_string_equal(l.points[0].key, "NaN \" Infinity");
+    assert_true(isnan(l.points[0].value) && isnan(l.points[3].value));
+    assert_true(isinf(l.points[1].value) && l.points[1].value > 0);
+    assert_true(isinf(l.points[2].value) && l.points[2].value < 0);
+    assert_true(isinf(l.points[4].value) && l.points[4].value < 0);
+}
+
 static void test_format_point_line__refuses_by_name(void **state)
 {
     static const char *const cases[][2] = {
@@ -50,7 +69,9 @@ static void test_format_point_line__refuses_by_name(void **state)
         {"loss=", "loss: \"\" is no number"},
         {"loss=0x10", "loss: \"0x10\" is no number"},
         {"loss=1e999", "loss: \"1e999\" is no number"},
-        {"loss=infinity", "loss: \"infinity\" is no number"},
+        {"loss=infinite", "loss: \"infinite\" is no number"},
+        {"{\"loss\": nan}", "JSON: not a value at byte 9"},
+        {"{\"loss\": \"NaN", "JSON: text without an end, begun at byte 9"},
         {"=3", "a value without a name"},
         {"a\x1b[31m=3", "a name with a control character"},
         {"\xff=3", "a name that is not UTF-8"},
@@ -88,6 +109,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_point_line__reads_pairs),
         cmocka_unit_test(test_format_point_line__reads_json),
+        cmocka_unit_test(test_format_point_line__reads_what_json_cannot_say),
         cmocka_unit_test(test_format_point_line__refuses_by_name),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
