@@ -1,4 +1,6 @@
 /* lx convert - a LoRA in another program's spelling or in another precision */
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/bounds.h"
@@ -48,7 +50,7 @@ typedef struct convert_input {
 } convert_input;
 
 typedef struct convert_output {
-    const char *path;
+    const char *path, *folder; /* folder: PEFT's, else NULL */
     lx_sealed written;
 } convert_output;
 
@@ -193,6 +195,39 @@ static int find_inputs(convert_job *j, lx_error *err)
                          j->source);
 }
 
+/* Does the file, or what it links to, lie in the folder? */
+static bool is_in(const char *folder, const char *file, lx_arena *arena)
+{
+    char real[PATH_MAX];
+    const char *const paths[] = {file, realpath(file, real)};
+
+    for (int i = 0; i < 2; i++) {
+        const char *base = paths[i] ? lx_path_base(paths[i]) : NULL, *beside;
+        if (!base)
+            continue;
+        beside = base == paths[i]
+                     ? "."
+                     : lx_arena_strndup(arena, paths[i], (size_t)(base - paths[i]));
+        if (beside && lx_is_same_file(folder, beside))
+            return true;
+    }
+    return false;
+}
+
+/* adapter_config.json speaks for the files beside it, and an input's own would be replaced. */
+static int check_folder(const convert_job *j, const char *folder, lx_error *err)
+{
+    bool holds = lx_file_is_dir(j->source) && lx_is_same_file(folder, j->source);
+
+    for (size_t i = 0; i < j->n_inputs && !holds; i++)
+        holds = is_in(folder, j->inputs[i].path, j->cli->arena);
+    return holds ? lx_fail(err, LX_EEXISTS,
+                           "%s: the LoRA to convert lies in it, and an adapter_config.json "
+                           "there would be read with it: choose another folder",
+                           folder)
+                 : LX_OK;
+}
+
 static int read_args(convert_job *j, lx_error *err)
 {
     const convert_args *a = j->args;
@@ -219,8 +254,10 @@ static int read_args(convert_job *j, lx_error *err)
         (lx_ends_with(j->output, ".safetensors") || lx_ends_with(j->output, ".bin")))
         return lx_fail(err, LX_EUSAGE, "--output %s: --to peft writes a folder",
                        j->output);
-    if ((rc = find_inputs(j, err)) < 0 || (writes_folder(j) && j->output))
+    if ((rc = find_inputs(j, err)) < 0)
         return rc;
+    if (writes_folder(j) && j->output)
+        return check_folder(j, j->output, err);
     for (size_t i = 0; i < j->n_inputs; i++)
         inputs[i] = j->inputs[i].path;
     return lx_check_output(j->output, inputs, j->n_inputs, err);
@@ -527,27 +564,44 @@ static int open_inputs(convert_job *j, lx_convert *convert, lx_error *err)
     return rc;
 }
 
-/* A part of PEFT's: the folder, the config and where the tensors go. */
-static int begin_folder(convert_job *j, size_t p, lx_error *err)
+/* Where each part goes, and that no input is there: before any of them is written. */
+static int name_outputs(convert_job *j, lx_error *err)
 {
-    lx_arena *arena = j->cli->arena;
-    const lx_convert_part *part = &j->result.parts[p];
-    const char *folder = j->result.n_parts == 1
-                             ? j->output
-                             : lx_arena_printf(arena, "%s/%s", j->output, part->folder);
-    const char *config =
-        folder ? lx_arena_printf(arena, "%s/adapter_config.json", folder) : NULL;
+    int rc = LX_OK;
+
+    for (size_t p = 0; p < j->result.n_parts && rc == LX_OK; p++) {
+        convert_output *out = &j->outputs[p];
+        out->path = j->output;
+        if (!writes_folder(j))
+            continue;
+        out->folder = j->result.n_parts == 1
+                          ? j->output
+                          : lx_arena_printf(j->cli->arena, "%s/%s", j->output,
+                                            j->result.parts[p].folder);
+        out->path = out->folder ? lx_arena_printf(j->cli->arena, "%s/adapter_model.safetensors",
+                                                  out->folder)
+                                : NULL;
+        rc = out->path ? check_folder(j, out->folder, err) : lx_oom(err);
+        for (size_t i = 0; i < j->n_inputs && rc == LX_OK; i++) /* a hard link */
+            rc = lx_check_output(out->path, &j->inputs[i].path, 1, err);
+    }
+    return rc;
+}
+
+/* PEFT's config, which takes its place when the tensors have theirs: those are never without their own. */
+static int begin_config(lx_new_file **out, convert_job *j, size_t p, lx_error *err)
+{
+    const char *config = j->result.parts[p].config,
+               *path = lx_arena_printf(j->cli->arena, "%s/adapter_config.json",
+                                       j->outputs[p].folder);
     int rc;
 
-    if (!config || !(j->outputs[p].path =
-                         lx_arena_printf(arena, "%s/adapter_model.safetensors", folder)))
+    if (!path)
         return lx_oom(err);
-    for (size_t i = 0; i < j->n_inputs; i++)
-        if ((rc = lx_check_output(j->outputs[p].path, &j->inputs[i].path, 1, err)) < 0)
-            return rc;
-    if ((rc = lx_make_dirs(folder, err)) < 0)
+    if ((rc = lx_make_dirs(j->outputs[p].folder, err)) < 0 ||
+        (rc = lx_new_file_open(out, path, err)) < 0)
         return rc;
-    return lx_file_write(config, part->config, strlen(part->config), err);
+    return lx_new_file_write(*out, config, strlen(config), err);
 }
 
 static int write_part(convert_job *j, size_t p, lx_error *err)
@@ -556,19 +610,23 @@ static int write_part(convert_job *j, size_t p, lx_error *err)
     lx_tensor_view *views =
         lx_arena_calloc(j->cli->arena, part->n_keys + 1, sizeof *views);
     lx_metadata_table metadata;
+    lx_new_file *config = NULL;
     int rc;
 
     if (!views)
         return lx_oom(err);
     for (size_t i = 0; i < part->n_keys; i++)
         views[i] = part->keys[i].to;
-    j->outputs[p].path = j->output;
-    if (writes_folder(j) && (rc = begin_folder(j, p, err)) < 0)
-        return rc;
-    if ((rc = make_metadata(&metadata, j, p, err)) < 0)
-        return rc;
-    return lx_write_lora(&j->outputs[p].written, j->outputs[p].path, views, part->n_keys,
-                         &metadata, j->args->no_record ? NULL : begin_record, j, err);
+    if ((rc = make_metadata(&metadata, j, p, err)) == LX_OK && j->outputs[p].folder)
+        rc = begin_config(&config, j, p, err);
+    if (rc == LX_OK)
+        rc = lx_write_lora(&j->outputs[p].written, j->outputs[p].path, views,
+                           part->n_keys, &metadata,
+                           j->args->no_record ? NULL : begin_record, j, err);
+    if (rc == LX_OK && config)
+        rc = lx_new_file_commit(config, err);
+    lx_new_file_close(config);
+    return rc;
 }
 
 static int run(lx_cli *cli, void *args, lx_error *err)
@@ -588,6 +646,7 @@ static int run(lx_cli *cli, void *args, lx_error *err)
             lx_within(err, "%s", j.source);
         goto done;
     }
+    rc = name_outputs(&j, err);
     for (size_t p = 0; p < j.result.n_parts && rc == LX_OK; p++)
         rc = write_part(&j, p, err);
     rc = end_record(&j, rc, err);

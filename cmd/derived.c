@@ -47,12 +47,19 @@ int lx_parse_share(double *out, const char *text, const char *flag, lx_arena *ar
     return rc;
 }
 
-static bool is_same_file(const char *a, const char *b)
+bool lx_is_same_file(const char *a, const char *b)
 {
     struct stat x, y;
 
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
            x.st_ino == y.st_ino;
+}
+
+int lx_check_one_of(const char *a, const char *b, const char *name, const char *other,
+                    lx_error *err)
+{
+    return a && b ? lx_fail(err, LX_EUSAGE, "--%s and --%s: give one of them", name, other)
+                  : LX_OK;
 }
 
 int lx_take_rank(size_t *out, int64_t a, bool has_a, int64_t b, bool has_b,
@@ -80,7 +87,7 @@ int lx_check_output(const char *output, const char *const *inputs, size_t n,
             "--output %s: lx writes .safetensors, not pickles (.ckpt, .pt, .bin)",
             output);
     for (size_t i = 0; i < n; i++)
-        if (inputs[i] && is_same_file(output, inputs[i]))
+        if (inputs[i] && lx_is_same_file(output, inputs[i]))
             return lx_fail(err, LX_EEXISTS,
                            "%s is one of the inputs: choose another output", output);
     return LX_OK;

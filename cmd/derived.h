@@ -25,6 +25,11 @@ int lx_parse_share(double *out, const char *text, const char *flag, lx_arena *ar
  * LX_EUSAGE when both were, and below 1. */
 int lx_take_rank(size_t *out, int64_t a, bool has_a, int64_t b, bool has_b,
                  const char *name, const char *other, lx_error *err);
+/* By device and inode, behind links; false where one is not there. */
+bool lx_is_same_file(const char *a, const char *b);
+/* Two words for one thing: LX_EUSAGE, which names both, when both are given. */
+int lx_check_one_of(const char *a, const char *b, const char *name, const char *other,
+                    lx_error *err);
 /* Is there an output, a .safetensors, and none of the files that are read (n paths, NULLs among them)? */
 int lx_check_output(const char *output, const char *const *inputs, size_t n,
                     lx_error *err);
