@@ -92,7 +92,12 @@ static int find_files(extract_job *j, lx_error *err)
                                                                        : a->model_tuned;
     const size_t given = (base != NULL) + (tuned != NULL);
     const char *inputs[2];
+    int rc;
 
+    if ((rc = lx_check_one_of(a->base, a->model_org, "base", "model_org", err)) < 0 ||
+        (rc = lx_check_one_of(a->tuned, a->model_tuned, "tuned", "model_tuned", err)) < 0 ||
+        (rc = lx_check_one_of(a->output, a->save_to, "output", "save_to", err)) < 0)
+        return rc;
     if (a->files.count + given != 2 || (given == 1 && a->files.count))
         return lx_fail(err, LX_EUSAGE,
                        "two models are needed: lx extract BASE TUNED --rank N -o OUT");

@@ -17,6 +17,11 @@ try
 try base.safetensors --rank 4 -o out.safetensors
 try base.safetensors --tuned same.safetensors --rank 4 -o out.safetensors
 try a b c --rank 4 -o out.safetensors
+# Two words for one thing, of which one would be taken without a word.
+try --base base.safetensors --model_org same.safetensors --tuned same.safetensors --rank 4 -o out.safetensors
+try --base base.safetensors --model_org same.safetensors --rank 4 -o out.safetensors
+try --base base.safetensors --tuned same.safetensors --model_tuned other.safetensors --rank 4 -o out.safetensors
+try base.safetensors same.safetensors --rank 4 -o out.safetensors --save_to out2.safetensors
 try base.safetensors same.safetensors --rank 4
 try base.safetensors same.safetensors --rank 4 -o out.ckpt
 try base.safetensors same.safetensors --rank 4 -o same.safetensors
@@ -43,4 +48,4 @@ try base.safetensors ckpt_storage_short.ckpt --rank 4 -o out.safetensors
 make_tensors whole.safetensors '' "$key=I64[8,8]" 'model.diffusion_model.middle_block.1.proj_out.weight=F32[8,8]'
 make_tensors both.safetensors '' "$key=F32[8,8]" 'model.diffusion_model.middle_block.1.proj_out.weight=F32[8,8]'
 try both.safetensors whole.safetensors --rank 4 -o out.safetensors
-[ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
+[ ! -e out.safetensors ] && [ ! -e out2.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
