@@ -40,8 +40,9 @@ typedef enum lx_pickle_kind {
 typedef struct lx_pickle_storage {
     const char *key;
     lx_dtype dtype;       /* U8 when untyped: numel counts bytes */
-    uint64_t numel;
-    uint64_t view_offset; /* legacy: elements into the storage of that key */
+    uint64_t numel;       /* of the whole storage of that key */
+    uint64_t view_offset; /* legacy: the elements of it that this one has, as a view */
+    uint64_t view_size;
     bool is_view;
     size_t at; /* byte in the pickle */
 } lx_pickle_storage;

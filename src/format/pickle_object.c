@@ -201,6 +201,7 @@ static int read_view(lx_pickle_storage *s, lx_pickle_machine *m, const lx_pickle
         return lx_pickle__bad(m, "storage view that is none");
     s->is_view = true;
     s->view_offset = (uint64_t)argument(view, 1)->as.integer;
+    s->view_size = (uint64_t)argument(view, 2)->as.integer;
     return LX_OK;
 }
 

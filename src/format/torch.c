@@ -112,26 +112,32 @@ static int find_in_legacy(const unsigned char **data, size_t *bytes, torch_file 
     return LX_OK;
 }
 
-/* The bytes of a storage, checked to be as many as the pickle says. */
+/* The bytes of a storage, checked to be as many as the pickle says; of a view, those that are its own. */
 static int find_storage(const unsigned char **data, size_t *bytes, torch_file *t,
                         const lx_pickle_storage *s, const char *name)
 {
-    size_t width = (size_t)lx_dtype_bits(s->dtype) / 8, skip, need;
+    size_t width = (size_t)lx_dtype_bits(s->dtype) / 8, need;
     int rc = t->prefix ? find_in_zip(data, bytes, t, s->key) : find_in_legacy(data, bytes, t, s->key);
 
     if (rc < 0) {
         lx_within(t->err, "\"%s\"", lx_show(name, strlen(name)).text);
         return rc;
     }
-    if (!lx_mul_size(&need, s->numel, width) || !lx_mul_size(&skip, s->view_offset, width) ||
-        skip > *bytes || need > *bytes - skip)
+    if (!lx_mul_size(&need, s->numel, width) || need > *bytes)
         return lx_fail(t->err, LX_EFORMAT,
                        "\"%s\": storage \"%s\" has %zu bytes, %llu elements of %zu are declared, "
                        "at byte %zu of the pickle",
                        lx_show(name, strlen(name)).text, lx_show(s->key, strlen(s->key)).text,
                        *bytes, (unsigned long long)s->numel, width, s->at);
-    *data += skip;
-    *bytes = need;
+    if (s->is_view && (s->view_offset > s->numel || s->view_size > s->numel - s->view_offset))
+        return lx_fail(t->err, LX_EFORMAT,
+                       "\"%s\": a view of elements %llu to %llu of storage \"%s\", which has %llu, "
+                       "at byte %zu of the pickle",
+                       lx_show(name, strlen(name)).text, (unsigned long long)s->view_offset,
+                       (unsigned long long)(s->view_offset + s->view_size),
+                       lx_show(s->key, strlen(s->key)).text, (unsigned long long)s->numel, s->at);
+    *data += s->is_view ? s->view_offset * width : 0;
+    *bytes = s->is_view ? s->view_size * width : need;
     return LX_OK;
 }
 

@@ -169,6 +169,68 @@ static void test_format_torch__views_of_every_kind(void **state)
     lx_tensor_file_close(file);
 }
 
+/* The form before zip, of one object and one storage "0" of eight floats 0..7. */
+static int open_legacy(lx_tensor_file **out, const char *pickle, size_t n, lx_error *err)
+{
+    static const char head[] = "\x80\2\x8A\12\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19."
+                               "\x80\2M\xE9\3.\x80\2}.";
+    static const char keys[] = "\x80\2]X\1\0\0\0" "0a.";
+    static const float floats[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    lx_str text = LX_STR_INIT;
+    char path[] = "/tmp/lx-test-torch-XXXXXX";
+    int rc;
+
+    close(mkstemp(path));
+    lx_str_append(&text, head, sizeof head - 1);
+    lx_str_append(&text, pickle, n);
+    lx_str_append(&text, keys, sizeof keys - 1);
+    put(&text, 8, 8);
+    lx_str_append(&text, (const char *)floats, sizeof floats);
+    assert_int_equal(lx_file_write(path, text.data, text.len, NULL), 0);
+    rc = lx_tensor_file_open(out, path, err);
+    unlink(path);
+    lx_str_release(&text);
+    return rc;
+}
+
+/* A tensor whose storage is a view of "0": its key, the view's offset and size, then as above. */
+#define OF_VIEW(view, offset, size, stride)                                              \
+    "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"       \
+    "X\1\0\0\0" "0X\3\0\0\0cpuK\10" view "tQK" offset size stride "\x89"               \
+    "ccollections\nOrderedDict\n)RtR"
+#define VIEW(key, offset, size) "X\1\0\0\0" key "K" offset "K" size "\x87"
+
+/* numel is the whole storage's, as torch wrote it when it had views of storages. */
+static void test_format_torch__views_of_storages_begin_at_their_offset(void **state)
+{
+    lx_tensor_file *file = NULL;
+    lx_error err = {0};
+    static const char fine[] =
+        "\x80\2}(" KEY("\1", "a") OF_VIEW("N", "\0", "K\10\x85", "K\1\x85")
+        KEY("\1", "b") OF_VIEW(VIEW("1", "\3", "\4"), "\0", "K\4\x85", "K\1\x85")
+        KEY("\1", "c") OF_VIEW(VIEW("1", "\3", "\4"), "\1", "K\2\x85", "K\2\x85")
+        KEY("\1", "d") OF_VIEW(VIEW("2", "\10", "\0"), "\0", "K\0\x85", "K\1\x85") "u.";
+    static const char beyond_view[] = "\x80\2}" KEY("\1", "w")
+        OF_VIEW(VIEW("1", "\3", "\4"), "\1", "K\4\x85", "K\1\x85") "s.";
+    static const char beyond_storage[] = "\x80\2}" KEY("\1", "w")
+        OF_VIEW(VIEW("1", "\5", "\4"), "\0", "K\1\x85", "K\1\x85") "s.";
+
+    if (open_legacy(&file, fine, sizeof fine - 1, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(lx_tensor_file_format(file), "torch legacy");
+    expect_floats(file, "a", 8, (const float[]){0, 1, 2, 3, 4, 5, 6, 7});
+    expect_floats(file, "b", 4, (const float[]){3, 4, 5, 6});
+    expect_floats(file, "c", 2, (const float[]){4, 6});
+    expect_floats(file, "d", 0, NULL);
+    lx_tensor_file_close(file);
+    file = NULL;
+    assert_int_equal(open_legacy(&file, beyond_view, sizeof beyond_view - 1, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "past the storage"));
+    assert_int_equal(open_legacy(&file, beyond_storage, sizeof beyond_storage - 1, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "elements 5 to 9 of storage \"0\", which has 8"));
+    assert_null(file);
+}
+
 static void test_format_torch__names_come_from_the_dictionaries(void **state)
 {
     lx_tensor_file *file;
@@ -305,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_format_torch__the_form_before_zip_is_read),
         cmocka_unit_test(test_format_torch__a_whole_checkpoint_is_read),
         cmocka_unit_test(test_format_torch__views_of_every_kind),
+        cmocka_unit_test(test_format_torch__views_of_storages_begin_at_their_offset),
         cmocka_unit_test(test_format_torch__names_come_from_the_dictionaries),
         cmocka_unit_test(test_format_torch__a_dictionary_within_itself_ends),
         cmocka_unit_test(test_format_torch__what_asks_for_too_much_is_refused),
