@@ -213,6 +213,73 @@ static void test_image_decode__cut_files_are_errors(void **state)
     unlink(path);
 }
 
+static void put_number(lx_str *out, uint32_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        lx_str_putc(out, (char)(value >> (8 * i)));
+}
+
+/* 32 or 64 pixels of 16 bits, one row: every value that a channel can have, in all of them. */
+static void decode_bmp16(lx_pixels *out, bool has_six)
+{
+    const uint32_t n = has_six ? 64 : 32, at = has_six ? 66 : 54;
+    char path[] = "/tmp/lx-bmp-XXXXXX";
+    lx_str bmp = LX_STR_INIT;
+    lx_error err = {0};
+
+    lx_str_puts(&bmp, "BM");
+    put_number(&bmp, at + 2 * n, 4);
+    put_number(&bmp, 0, 4);
+    put_number(&bmp, at, 4);
+    put_number(&bmp, 40, 4);
+    put_number(&bmp, n, 4);
+    put_number(&bmp, 1, 4);
+    put_number(&bmp, 1, 2);
+    put_number(&bmp, 16, 2);
+    put_number(&bmp, has_six ? 3 : 0, 4);
+    for (int i = 0; i < 5; i++)
+        put_number(&bmp, 0, 4);
+    if (has_six) {
+        put_number(&bmp, 0xF800, 4);
+        put_number(&bmp, 0x7E0, 4);
+        put_number(&bmp, 0x1F, 4);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        put_number(&bmp, has_six ? i / 2 << 11 | i << 5 | i / 2 : i << 10 | i << 5 | i, 2);
+    close(mkstemp(path));
+    assert_int_equal(lx_file_write(path, bmp.data, bmp.len, &err), 0);
+    if (lx_decode(out, NULL, decoder, path, &(lx_decode_options)LX_DECODE_DEFAULT, &err) < 0)
+        fail_msg("%s", err.text);
+    unlink(path);
+    lx_str_release(&bmp);
+}
+
+/* The bytes are Pillow 13's for the same files. */
+static void test_image_decode__bmp_of_16_bits_is_widened_as_in_pillow(void **state)
+{
+    static const uint8_t five[32] = {
+        0, 8, 16, 24, 32, 41, 49, 57, 65, 74, 82, 90, 98, 106, 115, 123, 131, 139, 148, 156, 164,
+        172, 180, 189, 197, 205, 213, 222, 230, 238, 246, 255};
+    static const uint8_t six[64] = {
+        0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 72, 76, 80, 85, 89,
+        93, 97, 101, 105, 109, 113, 117, 121, 125, 129, 133, 137, 141, 145, 149, 153, 157, 161,
+        165, 170, 174, 178, 182, 186, 190, 194, 198, 202, 206, 210, 214, 218, 222, 226, 230, 234,
+        238, 242, 246, 250, 255};
+    lx_pixels got;
+
+    for (int has_six = 0; has_six < 2; has_six++) {
+        decode_bmp16(&got, has_six);
+        assert_int_equal(got.width, has_six ? 64 : 32);
+        for (int i = 0; i < got.width; i++) {
+            const int half = has_six ? i / 2 : i;
+            const uint8_t want[3] = {five[half], has_six ? six[i] : five[i], five[half]};
+            if (memcmp(got.data + 3 * i, want, 3) != 0)
+                fail_msg("%d of %d", i, got.width);
+        }
+        lx_pixels_release(&got);
+    }
+}
+
 static void put_chunk(lx_str *out, const char *type, const void *data, size_t n)
 {
     const size_t at = out->len;
@@ -407,6 +474,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_image_decode__alpha_is_composited_on_the_background),
         cmocka_unit_test(test_image_decode__bad_files_are_errors_and_the_next_image_is_not),
         cmocka_unit_test(test_image_decode__cut_files_are_errors),
+        cmocka_unit_test(test_image_decode__bmp_of_16_bits_is_widened_as_in_pillow),
         cmocka_unit_test(test_image_decode__packed_texts_are_not_unpacked),
         cmocka_unit_test(test_image_decode__a_text_does_not_join_data),
         cmocka_unit_test(test_image_decode__a_dead_worker_is_replaced),
