@@ -88,6 +88,7 @@ static const char *remedy_of(const lx_finding *f, lx_arena *arena)
         {"deep-folder",
          "move it into the folder that is given to the training, with a number in front"},
         {"empty-folder", "remove it, or put its images in"},
+        {"folder-name", "rename it"},
         {"ignored-folder", "rename it to N_NAME, N being how often each image is shown"},
         {"nested-folder", "move its images into the folder that has the number in front"},
         {"no-folder", "correct the path"},

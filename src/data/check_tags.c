@@ -346,13 +346,8 @@ static int tell_pieces(lx_checking *k, const char *identifier, const char *folde
     size_t n;
     int rc;
 
-    if (lx_utf8_check(identifier, strlen(identifier)) < strlen(identifier)) {
-        lx_check__find(k, LX_SEVERITY_ERROR, "encoding", LX_CHECK_OF_ALL, folder,
-                       "rename it",
-                       "its name is not UTF-8, and stands for the captions of images "
-                       "that have none");
-        return LX_OK;
-    }
+    if (lx_utf8_check(identifier, strlen(identifier)) < strlen(identifier))
+        return LX_OK; /* told by the scan, where it stands for captions */
     rc = lx_tokenize(&ids, &n, k->tokenizer, identifier, strlen(identifier), err);
     if (rc < 0)
         return rc;
