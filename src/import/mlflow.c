@@ -64,9 +64,23 @@ void lx_mlflow_tag(lx_history *h, lx_history_run *run, const char *key, const ch
 
 typedef struct meta {
     lx_history *history;
+    const char *folder;
     const char *id, *name, *status, *stage, *user;
     double start, end; /* ms */
 } meta;
+
+/* Milliseconds since 1970, as far as the year 5138; 0, with a problem, when it is none. */
+static double read_time(const meta *m, const char *key, const char *value)
+{
+    char *end;
+    double x = strtod(value, &end);
+
+    if (end != value && !*end && x >= 0 && x < 1e14)
+        return x;
+    lx_history_problem(m->history, "%s: %s \"%.40s\" is no time in milliseconds: left out",
+                       m->folder, key, value);
+    return 0;
+}
 
 static int read_meta_pair(void *context, const char *key, const char *value,
                           bool is_plain, lx_error *err)
@@ -84,10 +98,10 @@ static int read_meta_pair(void *context, const char *key, const char *value,
                                                     : NULL;
 
     (void)err;
-    if (is_plain && strcmp(value, "null") == 0)
+    if (is_plain && (strcmp(value, "null") == 0 || (number && !*value)))
         return LX_OK;
     if (number)
-        *number = strtod(value, NULL);
+        *number = read_time(m, key, value);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].text && strcmp(key, texts[i].key) == 0)
             *texts[i].text = lx_history_text(m->history, value, strlen(value));
@@ -102,7 +116,8 @@ static bool read_meta(meta *out, lx_history *h, const char *folder)
     lx_error damage = {0};
     int rc = LX_ENOTFOUND;
 
-    *out = (meta){.history = h, .status = "", .stage = "", .user = ""};
+    *out = (meta){
+        .history = h, .folder = folder, .status = "", .stage = "", .user = ""};
     lx_str_printf(&path, "%s/meta.yaml", folder);
     if (!path.failed && lx_file_exists(lx_str_text(&path)) &&
         !lx_history_is_link(h, lx_str_text(&path)) &&

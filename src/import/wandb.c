@@ -105,6 +105,7 @@ typedef struct reader {
     lx_history *history;
     lx_history_run *run;
     const char *id, *project;
+    const char *note; /* the record of a run is repeated, whole, when anything in it changes */
     bool has_exit;
     int64_t exit_code;
     int64_t n_rows; /* of history: the step of rows that name none */
@@ -262,7 +263,7 @@ static void take_run(reader *r, lx_protobuf m)
             r->run->name = text;
             break;
         case 9:
-            lx_history_note(h, r->run, text);
+            r->note = text;
             break;
         case 10:
             lx_history_tag(h, r->run, text, "");
@@ -354,6 +355,8 @@ static int conclude(reader *r, const char *path, size_t damaged, lx_error *err)
         h, "wandb:%s/%s@%.0f", r->project ? r->project : "", r->id, r->run->started);
     if (!r->run->name || !*r->run->name)
         r->run->name = r->id;
+    if (r->note && *r->note)
+        lx_history_note(h, r->run, r->note);
     r->run->ended = r->last_time;
     r->run->status = !r->has_exit        ? "interrupted"
                      : r->exit_code == 0 ? "finished"

@@ -95,7 +95,7 @@ static void put_record(lx_str *file, lx_str *record)
     lx_str_release(record);
 }
 
-static void put_run(lx_str *file)
+static void put_run(lx_str *file, const char *note)
 {
     lx_str run = LX_STR_INIT, config = LX_STR_INIT, time = LX_STR_INIT,
            record = LX_STR_INIT;
@@ -109,7 +109,7 @@ static void put_run(lx_str *file)
     put_inside(&run, 4, &config);
     put_text(&run, 6, "a group");
     put_text(&run, 8, "brave-sun-7");
-    put_text(&run, 9, "a note");
+    put_text(&run, 9, note);
     put_text(&run, 10, "tag one");
     put_text(&run, 13, "secret-host");
     put_number(&time, 1, 1700000000);
@@ -147,7 +147,8 @@ static void put_exit(lx_str *file, int code)
 static void put_log(lx_str *file, int n)
 {
     lx_str_append(file, ":W&B\xe1\xbe\0", 7);
-    put_run(file);
+    put_run(file, "a draft of the note");
+    put_run(file, "a note"); /* wandb writes all of it again when something changes */
     for (int i = 0; i < n; i++)
         put_history(file, i, i == 1 ? "NaN" : i == 2 ? "-Infinity" : "0.125");
 }
@@ -198,6 +199,8 @@ static void test_import_wandb__a_finished_run(void **state)
     assert_string_equal(run->group, "a group");
     assert_string_equal(run->status, "finished");
     assert_string_equal(run->tags[0].key, "tag one");
+    assert_int_equal(run->n_tags, 1);
+    assert_int_equal(run->n_notes, 1);
     assert_string_equal(run->notes[0], "a note");
     assert_int_equal(run->n_facts, 0); /* the host is private */
     assert_true(run->started == 1700000000.5 && run->ended == 1700001999.5);
