@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/json.h"
 
 static bool is_key_byte(unsigned char c)
 {
@@ -47,22 +48,21 @@ static bool next_pair(const char **s, const char *end, const char *key[2],
     return true;
 }
 
-/* JSON's escapes undone, in place; what is no escape stays. */
-static void unquote(char *text)
+/* The text that a quoted value means; as A1111 reads it, what is no JSON means itself. */
+static int unquote(const char **value, lx_arena *arena, lx_error *err)
 {
-    size_t n = strlen(text), used = 0;
+    const char *text = *value;
+    const size_t n = strlen(text);
+    cJSON *json = NULL;
+    int rc;
 
     if (n < 2 || text[0] != '"' || text[n - 1] != '"')
-        return;
-    for (size_t i = 1; i + 1 < n; i++) {
-        char c = text[i];
-        if (c == '\\' && i + 2 < n) {
-            c = text[++i];
-            c = c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
-        }
-        text[used++] = c;
-    }
-    text[used] = '\0';
+        return LX_OK;
+    if ((rc = lx_json_parse(&json, text, n, NULL)) < 0)
+        return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    *value = lx_arena_strdup(arena, json->valuestring);
+    cJSON_Delete(json);
+    return *value ? LX_OK : lx_oom(err);
 }
 
 static int read_settings(lx_infotext *out, lx_arena *arena, const char *line,
@@ -77,17 +77,17 @@ static int read_settings(lx_infotext *out, lx_arena *arena, const char *line,
         return lx_oom(err);
     while (s < end) {
         lx_infotext_pair *pair = &out->settings[out->n_settings];
-        char *copy;
+        int rc;
         if (!next_pair(&s, end, key, value) || out->n_settings == most)
             continue;
         while (value[1] > value[0] && isspace((unsigned char)value[1][-1]))
             value[1]--;
         pair->key = lx_arena_strndup(arena, key[0], (size_t)(key[1] - key[0]));
-        copy = lx_arena_strndup(arena, value[0], (size_t)(value[1] - value[0]));
-        if (!pair->key || !copy)
+        pair->value = lx_arena_strndup(arena, value[0], (size_t)(value[1] - value[0]));
+        if (!pair->key || !pair->value)
             return lx_oom(err);
-        unquote(copy);
-        pair->value = copy;
+        if ((rc = unquote(&pair->value, arena, err)) < 0)
+            return rc;
         out->n_settings++;
     }
     return LX_OK;

@@ -6,8 +6,9 @@
  *     Steps: 28, Sampler: DPM++ SDE Karras, CFG scale: 8, Seed: 1, Size: 512x864, ...
  *
  * The last line holds settings when it has at least three "Key: value". A value with a
- * comma, a colon or a line break stands in double quotes with JSON's escapes. Source:
- * AUTOMATIC1111's web UI, modules/infotext_utils. Goldens: lora/a1111.
+ * comma, a colon or a line break stands in double quotes with JSON's escapes; one in quotes
+ * that is no JSON is taken as it stands. Source: AUTOMATIC1111's web UI,
+ * modules/infotext_utils. Goldens: lora/a1111.
  */
 #ifndef LX_FORMAT_INFOTEXT_H
 #define LX_FORMAT_INFOTEXT_H

@@ -157,6 +157,36 @@ static void test_format_picture_text__odd_settings_lines(void **state)
     lx_arena_free(arena);
 }
 
+/* As json.loads has them, and what that refuses stands as it is. */
+static void test_format_picture_text__quoted_values(void **state)
+{
+    static const struct {
+        const char *text, *value;
+    } cases[] = {{"\"a, \\u00e9\\u3042\\ud83d\\ude00\"", "a, \xc3\xa9\xe3\x81\x82\xf0\x9f\x98\x80"},
+                 {"\"\\b\\f\\n\\r\\t\\/\\\\\\\"\"", "\b\f\n\r\t/\\\""},
+                 {"\"C:\\\\models\"", "C:\\models"},
+                 {"\"C:\\models\"", "\"C:\\models\""},
+                 {"\"a\\u12\"", "\"a\\u12\""},
+                 {"\"a\\u0000\"", "\"a\\u0000\""},
+                 {"\"a\tb\"", "\"a\tb\""},
+                 {"\"", "\""},
+                 {"\"\"", ""}};
+    lx_arena *arena = lx_arena_new();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lx_str text = LX_STR_INIT;
+        lx_infotext info;
+        lx_error err = {0};
+        lx_str_printf(&text, "p\nA: 1, B: %s, C: 3", cases[i].text);
+        lx_assert_ok(lx_infotext_parse(&info, arena, lx_str_text(&text), &err), &err);
+        assert_string_equal(lx_infotext_get(&info, "B"), cases[i].value);
+        assert_string_equal(lx_infotext_get(&info, "C"), "3");
+        lx_str_release(&text);
+    }
+    lx_arena_free(arena);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -164,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_format_picture_text__own_png_comes_back),
         cmocka_unit_test(test_format_picture_text__packed_bomb_is_refused),
         cmocka_unit_test(test_format_picture_text__odd_settings_lines),
+        cmocka_unit_test(test_format_picture_text__quoted_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
