@@ -347,7 +347,7 @@ static int tell_pieces(lx_checking *k, const char *identifier, const char *folde
     int rc;
 
     if (lx_utf8_check(identifier, strlen(identifier)) < strlen(identifier))
-        return LX_OK; /* told by the scan, where it stands for captions */
+        return LX_OK; /* told by the scan */
     rc = lx_tokenize(&ids, &n, k->tokenizer, identifier, strlen(identifier), err);
     if (rc < 0)
         return rc;

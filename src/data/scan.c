@@ -113,7 +113,13 @@ static int add_folder(lx_scan *scan, const char *path, const char *name, int64_t
             "\"%s\" asks for %lld repeats of each image: the number in front of "
             "the name says how often each is shown in an epoch, at most %d",
             path, (long long)repeats, MOST_REPEATS);
-    return LX_OK;
+    if (lx_utf8_check(name, strlen(name)) == strlen(name))
+        return LX_OK;
+    scan->about = path;
+    return lx_scan__find(scan, LX_FINDING_STOP, "folder-name", err,
+                         "\"%s\": its name is not UTF-8, and stands for captions and in the "
+                         "LoRA's metadata: rename it",
+                         path);
 }
 
 typedef struct level {

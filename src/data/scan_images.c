@@ -21,7 +21,6 @@ typedef struct folder_scan {
     lx_decoder *decoder; /* where pixels are checked too */
     lx_tally unread[LX_N_CAPTION_ENDINGS];
     size_t n_read, n_absent;
-    bool is_name_told; /* that it is no text to train on */
 } folder_scan;
 
 static void note(lx_tally *tally, const char *path)
@@ -136,21 +135,6 @@ static int report_bad_caption(folder_scan *f, const char *path, const lx_error *
     return lx_scan__find(f->scan, LX_FINDING_STOP, "bad-caption", err, "%s", why->text);
 }
 
-/* The folder's name stands for a caption: it must be a text, as captions must. */
-static int check_name(folder_scan *f, lx_error *err)
-{
-    const char *words = f->folder->class_tokens;
-
-    if (f->is_name_told || lx_utf8_check(words, strlen(words)) == strlen(words))
-        return LX_OK;
-    f->is_name_told = true;
-    f->scan->about = f->folder->path;
-    return lx_scan__find(f->scan, LX_FINDING_STOP, "folder-name", err,
-                         "\"%s\": its name is not UTF-8, and stands for the captions of images that have "
-                         "none: rename it",
-                         f->folder->path);
-}
-
 static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
 {
     lx_arena *arena = f->scan->dataset->arena;
@@ -170,7 +154,7 @@ static int add_caption(lx_image *image, folder_scan *f, lx_error *err)
         caption = lx_str_text(&text.text);
         f->n_read++;
         note_oddities(&f->scan->seen, &text, image->path);
-    } else if ((rc = check_name(f, err)) == LX_OK) {
+    } else {
         rc = look_for_unread(f, image->path, stem, err);
     }
     image->caption = lx_arena_strdup(arena, caption);

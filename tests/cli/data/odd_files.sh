@@ -22,7 +22,7 @@ done
 "$LX" data check long --resolution 64 --caption_extension .txt >out 2>&1 && echo "long names: good"
 "$LX" data check long --resolution 64 2>&1 | grep -A 1 '^error' | cut -c 1-60
 "$LX" data check long --resolution 64 --caption_extension .caption 2>&1 | grep '^error' | cut -c 1-40
-# A folder's name stands for captions that are not there: it must be a text, told before the first step.
+# A folder's name stands for captions that are not there, and in the metadata: it must be a text, told before the first step.
 name=$(printf '5_iwl caf\351')
 mkdir -p "named/$name"
 cp "$picture" "named/$name/a.png"
