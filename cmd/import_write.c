@@ -116,7 +116,7 @@ static int make_plan(plan *p, int64_t *to_hash, writer *w, lx_history_run *run, 
             (p->state == STATE_KNOWN && strcmp(run->files[i].role, "lora") != 0))
             continue;
         p->is_missing[i] = true;
-        if (run->files[i].is_named && !w->job->is_dry_run) {
+        if (run->files[i].is_named && w->job->store) { /* none: a dry run, and nothing is known */
             rc = want_hash(w, p, i, err);
             *to_hash += run->files[i].size;
         }
@@ -179,9 +179,7 @@ static int conclude_plan(plan *p, writer *w, lx_error *err)
     for (size_t i = 0; i < p->run->n_files && p->state == STATE_KNOWN; i++)
         if (p->is_missing[i] && p->run->files[i].is_named)
             p->state = STATE_EXTENDED;
-    return p->state == STATE_NEW && w->job->store && !w->job->is_dry_run
-               ? find_recorded(p, w, err)
-               : LX_OK;
+    return p->state == STATE_NEW && w->job->store ? find_recorded(p, w, err) : LX_OK;
 }
 
 /* ---- writing ----------------------------------------------------------------------- */
