@@ -286,7 +286,7 @@ static int begin(lx_run **out, writer *w, const lx_history_run *run, lx_error *e
                                     .seed = run->seed,
                                     .has_seed = run->has_seed,
                                     .origin = run->origin,
-                                    .started = run->started,
+                                    .started = run->started > 0 ? run->started : run->ended,
                                     .is_historic = true,
                                     .environment = run->environment};
         rc = lx_run_begin(out, w->job->store, &start, err);

@@ -27,3 +27,4 @@ END
 "$LX" import w | tail -n 1
 "$LX" show abc --json | python3 -c 'import json, sys; r = json.load(sys.stdin); print(json.dumps(r.get("notes")), r.get("tags"))'
 TZ=UTC "$LX" import mlruns 2>&1 | sed -E 's/^new       [0-9a-f]{10}/new       ID/'
+"$LX" sql "select count(*) from runs where ended < started" --csv | tail -n 1
