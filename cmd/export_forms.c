@@ -65,20 +65,27 @@ static int take_flags(lx_export_job *job, gathered *g, lx_error *err)
 {
     const char *text = g->texts.flags ? g->texts.flags : g->texts.flags_given;
     lx_export_flag *flags;
+    const char **unset;
     cJSON *root = NULL;
     const cJSON *item;
-    size_t n = 0;
+    size_t n = 0, n_unset = 0;
     int rc = LX_OK;
 
     if (!text || lx_json_parse(&root, text, strlen(text), NULL) < 0)
         return LX_OK; /* damaged ones are not worth losing the curves */
-    if (!(flags = lx_arena_calloc(job->cli->arena, (size_t)cJSON_GetArraySize(root),
-                                  sizeof *flags)))
+    flags = lx_arena_calloc(job->cli->arena, (size_t)cJSON_GetArraySize(root), sizeof *flags);
+    unset = lx_arena_calloc(job->cli->arena, (size_t)cJSON_GetArraySize(root), sizeof *unset);
+    if (!flags || !unset)
         rc = lx_oom(err);
     cJSON_ArrayForEach(item, root)
     {
-        if (rc < 0 || cJSON_IsNull(item) || !item->string)
+        if (rc < 0 || !item->string)
             continue;
+        if (cJSON_IsNull(item)) {
+            if (!(unset[n_unset++] = lx_arena_strdup(job->cli->arena, item->string)))
+                rc = lx_oom(err);
+            continue;
+        }
         flags[n] = (lx_export_flag){.key = lx_arena_strdup(job->cli->arena, item->string),
                                     .text = value_text(job, item),
                                     .number = number_of(item),
@@ -89,6 +96,8 @@ static int take_flags(lx_export_job *job, gathered *g, lx_error *err)
     }
     g->run.flags = flags;
     g->run.n_flags = n;
+    g->run.unset = unset;
+    g->run.n_unset = n_unset;
     cJSON_Delete(root);
     return rc;
 }

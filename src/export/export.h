@@ -46,6 +46,8 @@ typedef struct lx_export_run {
     double started, ended; /* seconds since 1970; ended 0 = has not */
     const lx_export_flag *flags;
     size_t n_flags;
+    const char *const *unset; /* keys of flags that are null, as Python's None */
+    size_t n_unset;
     const lx_export_pair *tags; /* value "" = a plain tag */
     size_t n_tags;
     const char *const *notes;

@@ -4,14 +4,12 @@
  *     mlruns/<experiment>/meta.yaml
  *     mlruns/<experiment>/<run>/meta.yaml, metrics/, params/, tags/, artifacts/
  *
- * An experiment is a group of runs. Its id and those of runs follow from the names and
- * ids here, so a run that is exported again replaces itself. `mlflow migrate-filestore`
- * takes the result into a database. Source: mlflow/store/tracking/file_store.py,
- * utils/validation.py.
+ * An experiment is a group of runs. Its id and those of runs follow from the names and ids here, so a run that is
+ * exported again is the same one there: what lx wrote of it before and would not write now is removed
+ * (src/export/mlflow_list.h), what MLflow's users added stays, and where the run's group changed its folder moves.
+ * `mlflow migrate-filestore` takes the result into a database. Source: mlflow/store/tracking/file_store.py.
  *
- * A metric is a file and its name a path, so "loss" and "loss/average" exclude each other
- * there: the former becomes "loss/current" (as sd-scripts calls it), or "loss/current_"
- * where that is taken.
+ * Keys are paths there: src/export/mlflow_keys.h. Parameters are written as Python's str() does it.
  */
 #ifndef LX_EXPORT_MLFLOW_H
 #define LX_EXPORT_MLFLOW_H

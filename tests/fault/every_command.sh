@@ -39,6 +39,9 @@ for n in 1 2 3; do lx log --new "log$n" --flag "dim=$n" --step 1 loss=0.$n --end
 lx log --new open --step 1 loss=0.5
 echo "a file" >../in/file
 lx tag-run log2 --trash
+lx tag-run log3 +was
+lx export log3 --format mlflow -o exported
+lx tag-run log3 -was +is
 for session in 11 12; do make_lora ../in/one/l$session.safetensors "$(session_metadata $session 1 2)"; done
 git init -q --bare runs.git && rm -rf runs.git/hooks
 git init -q --bare ../in/pushed.git

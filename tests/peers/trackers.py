@@ -36,6 +36,9 @@ def single(x):
 for name, hostile in (("hifumi", []), ("second", []), ("bad", ["hostile"])):
     subprocess.run([os.environ["MAKE_RUN"], os.environ["LX_STORE"], os.environ["DATA"], name, *hostile],
                    check=True)
+# Names that are a folder of others or lead out of one; no files.
+lx("log", "--new", "odd", "--flag", "a=1", "--flag", "a/b=true", "--flag", "../up=2", "loss=1", "loss/average=2",
+   "../up=3", "--end", "finished")
 runs = json.loads(lx("export", "--all", "--format", "json"))["runs"]
 by_id = {run["id"]: run for run in runs}
 
@@ -97,6 +100,12 @@ def check_mlflow(what, uri):
         check(f"{what} {ours['id']}", run.info.status == ours["status"].upper()
               and run.info.start_time == round(ours["started"] * 1000),
               f"{run.info.run_name[:20]!r} {run.info.status}")
+        if ours["name"] == "odd":
+            check(f"{what} odd names",
+                  run.data.params == {"a/value": "1", "a/b": "True", "_../up": "2"}
+                  and sorted(run.data.metrics) == ["_../up", "loss/average", "loss/current"]
+                  and all(len(client.get_metric_history(run.info.run_id, key)) == 1 for key in run.data.metrics),
+                  f"{run.data.params} {run.data.metrics}")
         if ours["name"] not in ("hifumi", "second"):
             continue
         check(f"{what} {ours['name']} parameters",
