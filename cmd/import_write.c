@@ -3,6 +3,7 @@
  * group is opened, so that others can write; then as many runs as a second allows become
  * one transaction. A run is in the store whole or not at all.
  */
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -318,7 +319,10 @@ static int write_new(plan *p, writer *w, lx_error *err)
         return rc;
     }
     return lx_run_end_at(handle, run->status, run->message,
-                         run->ended > 0 ? run->ended : run->started, err);
+                         run->ended > 0     ? run->ended
+                         : run->started > 0 ? run->started
+                                            : (double)NAN, /* unknown: that of the import */
+                         err);
 }
 
 /* Two paths of one command may tell of one training: the second finds the first, written
