@@ -1,6 +1,7 @@
 #include "src/base/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 static uint32_t mul_high(uint32_t a, uint32_t b, uint32_t *low)
 {
@@ -146,8 +147,13 @@ void lx_rng_normal(float *out, uint64_t n, uint64_t first, const lx_rng *stream)
 
 uint64_t lx_hash_name(const char *name)
 {
+    return lx_hash_bytes(name, strlen(name));
+}
+
+uint64_t lx_hash_bytes(const char *name, size_t n)
+{
     uint64_t h = 0xCBF29CE484222325u;
-    for (const unsigned char *p = (const unsigned char *)name; *p; p++)
-        h = (h ^ *p) * 0x100000001B3u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)name[i]) * 0x100000001B3u;
     return h;
 }

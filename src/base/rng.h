@@ -8,6 +8,7 @@
 #ifndef LX_BASE_RNG_H
 #define LX_BASE_RNG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What a stream is for. Values are part of the numbers drawn: never renumber, only add. */
@@ -62,7 +63,8 @@ double lx_rng_uniform(lx_rng *rng);             /* [0, 1), 53 bits */
  */
 void lx_rng_normal(float *out, uint64_t n, uint64_t first, const lx_rng *stream);
 
-/* FNV-1a, to name streams after strings. */
+/* FNV-1a, to name streams after strings, and for tables of names. */
 uint64_t lx_hash_name(const char *name);
+uint64_t lx_hash_bytes(const char *name, size_t n);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/rng.h"
 #include "src/base/str.h"
 
 enum { MOST_KEY = 250, ROOM_FOR_NUMBER = 32 };
@@ -19,11 +20,8 @@ typedef struct set {
 
 static const char **slot_of(const set *s, const char *text, size_t n)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
     size_t at;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    for (at = hash & (s->size - 1); s->slots[at]; at = (at + 1) & (s->size - 1))
+    for (at = lx_hash_bytes(text, n) & (s->size - 1); s->slots[at]; at = (at + 1) & (s->size - 1))
         if (strncmp(s->slots[at], text, n) == 0 && !s->slots[at][n])
             break;
     return &s->slots[at];

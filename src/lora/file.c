@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/rng.h"
 #include "src/base/str.h"
 #include "src/lora/delta.h"
 #include "src/lora/peft_config.h"
@@ -124,9 +125,7 @@ typedef struct name_index {
 
 static size_t hash_bytes(const char *s, size_t n)
 {
-    uint64_t h = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)s[i]) * 0x100000001B3u;
+    const uint64_t h = lx_hash_bytes(s, n);
     return (size_t)(h ^ h >> 29);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/alloc.h"
+#include "src/base/rng.h"
 #include "src/lora/factors.h"
 
 /* splitmix64's last steps: every bit of the input moves every bit of the output. */
@@ -16,11 +17,7 @@ static uint64_t mix(uint64_t z)
 
 static uint64_t hash_name(const char *name)
 {
-    uint64_t h = 0xCBF29CE484222325u;
-
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 0x100000001B3u;
-    return mix(h);
+    return mix(lx_hash_name(name));
 }
 
 static double sign_of(uint64_t seed, size_t i)

@@ -8,6 +8,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/rng.h"
 
 enum { NAME = 128, CHUNK = 1 << 20 };
 
@@ -337,11 +338,7 @@ static const uint64_t golden = 0x9E3779B97F4A7C15u;
 
 static uint64_t base_of(const char *key, uint64_t seed)
 {
-    uint64_t h = 0xCBF29CE484222325u;
-
-    for (; *key; key++)
-        h = (h ^ (unsigned char)*key) * 0x100000001B3u;
-    return h ^ (seed * golden);
+    return lx_hash_name(key) ^ (seed * golden);
 }
 
 static double triangular(uint64_t base, uint64_t i)
