@@ -111,6 +111,35 @@ static uint32_t big_endian(const unsigned char *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+enum { HEADER = 100 };
+
+/*
+ * The first bytes of a database. Not by a descriptor of our own: SQLite's locks are the process's, and closing any
+ * descriptor of the file drops those of every connection to it here. Its VFS knows who holds some, and closes later.
+ * *n: 0 of an empty file, HEADER, or 1 of one that is cut short.
+ */
+static int read_header(unsigned char *header, size_t *n, const char *path, lx_error *err)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    char *name = (char *)sqlite3_create_filename(path, "", "", 0, NULL);
+    sqlite3_file *file = vfs && name ? lx_calloc(1, (size_t)vfs->szOsFile) : NULL;
+    sqlite3_int64 size = 0;
+    int code = SQLITE_NOMEM;
+
+    if (file && (code = vfs->xOpen(vfs, name, file, SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB, NULL)) ==
+                    SQLITE_OK &&
+        (code = file->pMethods->xFileSize(file, &size)) == SQLITE_OK && size >= HEADER)
+        code = file->pMethods->xRead(file, header, HEADER, 0);
+    *n = size >= HEADER ? HEADER : size > 0;
+    if (code != SQLITE_OK)
+        code = code == SQLITE_NOMEM ? lx_oom(err) : lx_fail_errno(err, errno ? errno : EIO, "%s", path);
+    if (file && file->pMethods)
+        file->pMethods->xClose(file);
+    lx_free(file);
+    sqlite3_free_filename(name);
+    return code;
+}
+
 /*
  * What the file's first bytes tell, before SQLite opens it, so that a newer store is not
  * touched at all. *is_there: it has a database. (SQLite file format, 1.3: the database
@@ -118,29 +147,26 @@ static uint32_t big_endian(const unsigned char *p)
  */
 static int check_header(bool *is_there, const lx_store *s, lx_error *err)
 {
-    const lx_io *io = lx_io_get();
-    unsigned char header[100];
+    unsigned char header[HEADER];
     lx_str path = LX_STR_INIT;
-    ssize_t got = 0;
-    int fd, rc;
+    struct stat st;
+    size_t n = 0;
+    int rc;
 
     *is_there = false;
     lx_str_printf(&path, "%s/store.db", s->path);
     if ((rc = lx_str_check(&path, err)) < 0)
         goto done;
-    if ((fd = io->open(path.data, O_RDONLY, 0)) < 0) {
+    if (lx_io_get()->stat(path.data, &st) < 0) {
         rc = errno == ENOENT ? LX_OK : lx_fail_errno(err, errno, "%s", path.data);
         goto done;
     }
-    if ((got = io->read(fd, header, sizeof header)) < 0)
-        rc = lx_fail_errno(err, errno, "%s", path.data);
-    io->close(fd);
-    if (rc < 0 || !got)
+    if ((rc = read_header(header, &n, path.data, err)) < 0 || !n)
         goto done;
     *is_there = true;
     /* Anything else is SQLite's to judge: the power may have failed while the first page was
      * written, and its journal tells how it was. */
-    if (got == (ssize_t)sizeof header && memcmp(header, "SQLite format 3", 16) == 0)
+    if (n == HEADER && memcmp(header, "SQLite format 3", 16) == 0)
         rc = check_version(s, big_endian(header + 60), big_endian(header + 68), err);
 done:
     lx_str_release(&path);

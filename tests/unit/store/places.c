@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -160,6 +161,41 @@ static void test_store_places__without_shared_memory_there_is_no_log(void **stat
     assert_int_equal(refusal(&err), LX_EPLACE);
     assert_non_null(strstr(err.text, "write-ahead log"));
     sqlite3_vfs_register(usual, 1);
+}
+
+/* As another process sees it, for a descriptor of ours would drop the locks that are looked for. */
+static bool is_locked(const char *path)
+{
+    int status;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (!child) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000000, .l_len = 512};
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        _exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 1 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+/* POSIX locks are the process's: a second look at the file must not let go those of the first. */
+static void test_store_places__a_second_handle_leaves_the_first_ones_locks(void **state)
+{
+    lx_store *first, *second, *reader;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_ok(lx_store_open(&first, "store", false, &err), &err);
+    assert_true(is_locked("store/store.db"));
+    lx_assert_ok(lx_store_open(&second, "store", false, &err), &err);
+    assert_true(is_locked("store/store.db"));
+    lx_assert_ok(lx_store_open(&reader, "store", true, &err), &err);
+    lx_store_close(reader);
+    lx_store_close(second);
+    assert_true(is_locked("store/store.db"));
+    lx_store_close(first);
+    assert_false(is_locked("store/store.db"));
 }
 
 static void test_store_places__files_in_the_way_are_told(void **state)
@@ -398,6 +434,7 @@ int main(void)
         TEST(test_store_places__a_working_folder_that_is_gone_has_none_above),
         TEST(test_store_places__network_file_systems_are_refused_by_name),
         TEST(test_store_places__without_shared_memory_there_is_no_log),
+        TEST(test_store_places__a_second_handle_leaves_the_first_ones_locks),
         TEST(test_store_places__files_in_the_way_are_told),
         TEST(test_store_places__a_path_may_have_slashes_upon_slashes),
         TEST(test_store_places__right_below_the_root),
