@@ -145,45 +145,25 @@ static void show_model(lx_cli *cli, const lx_inspected *x)
 
 /* ---- captions ---------------------------------------------------------------------------- */
 
-/* "10_nhh 1girl" -> "nhh 1girl"; the name itself without a number in front. */
-static const char *words_of(const char *folder)
-{
-    size_t n = strspn(folder, "0123456789");
-    return n && folder[n] == '_' ? folder + n + 1 : folder;
-}
-
 /* What the verdict rests on: each folder, its images and how often its own words were a tag. */
 static void show_proof(lx_cli *cli, const lx_inspected *x)
 {
-    const lx_tensor_file *file = x->file->file;
-    lx_counts tags, dirs, reg;
-    bool is_first = true;
+    lx_verdict_folder *folders;
+    size_t n;
 
-    if (lx_counts_parse(&tags, lx_tensor_file_metadata(file, "ss_tag_frequency"),
-                        cli->arena, NULL) < 0 ||
-        lx_counts_parse(&dirs, lx_tensor_file_metadata(file, "ss_dataset_dirs"),
-                        cli->arena, NULL) < 0 ||
-        lx_counts_parse(&reg, lx_tensor_file_metadata(file, "ss_reg_dataset_dirs"),
-                        cli->arena, NULL) < 0)
+    if (lx_lora_verdict_folders(&folders, &n, x->file->file, cli->arena, NULL) < 0)
         return;
-    for (size_t i = 0; i < tags.n_groups; i++) {
-        const lx_count_group *g = &tags.groups[i],
-                             *facts = lx_counts_find(&dirs, g->name);
-        const bool is_reg = lx_counts_find(&reg, g->name) != NULL;
-        const double images = lx_counted_get(
-            facts ? facts : lx_counts_find(&reg, g->name), "img_count", -1);
-        const char *words = words_of(g->name);
-        const double count = lx_counted_get(g, words, 0);
-        if (images < 0)
-            line(cli, is_first ? "proof" : "", "\"%s\": %zu distinct tags", g->name,
-                 g->n_items);
+    for (size_t i = 0; i < n; i++) {
+        const lx_verdict_folder *f = &folders[i];
+        const char *name = i ? "" : "proof", *reg = f->is_reg ? " (regularisation)" : "";
+        const char *s = f->n_tags == 1 ? "" : "s";
+        if (f->n_images < 0)
+            line(cli, name, "\"%s\"%s: %zu distinct tag%s", f->name, reg, f->n_tags, s);
+        else if (!f->words)
+            line(cli, name, "\"%s\"%s: %g images, %zu distinct tag%s", f->name, reg, f->n_images, f->n_tags, s);
         else
-            line(cli, is_first ? "proof" : "",
-                 "\"%s\"%s: %g images, %zu distinct tag%s; its words \"%s\" are the tag "
-                 "of %g",
-                 g->name, is_reg ? " (regularisation)" : "", images, g->n_items,
-                 g->n_items == 1 ? "" : "s", words, count);
-        is_first = false;
+            line(cli, name, "\"%s\"%s: %g images, %zu distinct tag%s; its words \"%s\" are the tag of %g", f->name, reg,
+                 f->n_images, f->n_tags, s, f->words, f->n_words);
     }
 }
 

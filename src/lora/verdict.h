@@ -50,6 +50,23 @@ int lx_lora_tags(lx_tag_list *out, const lx_tensor_file *file, lx_arena *arena, 
 int lx_lora_verdict(lx_verdict *out, const lx_tensor_file *file, lx_arena *arena,
                     lx_error *err);
 
+/* A folder of ss_tag_frequency, as the verdict looks at it. */
+typedef struct lx_verdict_folder {
+    const char *name;
+    const char *words; /* what an image without a caption is trained on, lower-cased; NULL = not known */
+    bool is_reg;       /* regularisation images: they decide nothing */
+    double n_images;   /* -1 = not known */
+    size_t n_tags;     /* distinct ones */
+    double n_words;    /* how often the words are a tag: the rarest of their comma parts */
+} lx_verdict_folder;
+
+/* In the file's order; what is damaged tells none. */
+int lx_lora_verdict_folders(lx_verdict_folder **out, size_t *n, const lx_tensor_file *file, lx_arena *arena,
+                            lx_error *err);
+
+/* Were there regularisation images? With --dataset_config only ss_datasets says so. */
+bool lx_lora_has_reg(const lx_tensor_file *file);
+
 /* Trained from a metadata file (sd-scripts' fine-tuning data sets), for which {} in ss_tag_frequency means nothing. */
 bool lx_lora_is_fine_tuning(const lx_tensor_file *file);
 

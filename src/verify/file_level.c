@@ -61,16 +61,13 @@ static int add_captions(work *w)
 static int add_constants(work *w, size_t *n_constant)
 {
     const char *dirs_text = lx_tensor_file_metadata(w->in->file->file, "ss_dataset_dirs");
-    const char *reg_text =
-        lx_tensor_file_metadata(w->in->file->file, "ss_reg_dataset_dirs");
     const lx_tag_list *tags = &w->in->summary->tags;
-    const bool has_reg = reg_text && strcmp(reg_text, "{}") != 0;
     cJSON *dirs = NULL;
     lx_str names = LX_STR_INIT;
     int rc = LX_OK;
 
     *n_constant = 0;
-    if (!dirs_text || has_reg ||
+    if (!dirs_text || lx_lora_has_reg(w->in->file->file) ||
         lx_json_parse(&dirs, dirs_text, strlen(dirs_text), NULL) < 0 ||
         cJSON_GetArraySize(dirs) != 1)
         goto done;
