@@ -72,10 +72,10 @@ static const cJSON *first(const cJSON *o, const char *key)
     return member(o, key)->child;
 }
 
-static bool is_number(const cJSON *item, double least, double most)
+static bool is_whole(const cJSON *item, double least, double most)
 {
     return cJSON_IsNumber(item) && item->valuedouble >= least &&
-           item->valuedouble <= most;
+           item->valuedouble <= most && item->valuedouble == floor(item->valuedouble);
 }
 
 bool lx_transfer_is_time(double seconds)
@@ -117,8 +117,8 @@ static bool is_sound_artifact(const cJSON *a)
            is_short(member(a, "path"), LX_TRANSFER_NAME) &&
            is_hash(member(a, "sha256")) &&
            (!member(a, "tensors") || is_hash(member(a, "tensors"))) &&
-           is_number(member(a, "size"), 0, 0x1p53) &&
-           is_number(member(a, "step"), -1, 0x1p53) && is_time(member(a, "at")) &&
+           is_whole(member(a, "size"), 0, 0x1p53) &&
+           is_whole(member(a, "step"), -1, 0x1p53) && is_time(member(a, "at")) &&
            cJSON_IsBool(member(a, "is_kept"));
 }
 
@@ -126,7 +126,7 @@ static bool is_sound_curve(const cJSON *c)
 {
     const char *key = lx_json_text(c, "key");
     return cJSON_IsObject(c) && key && *key && strlen(key) <= LX_TRANSFER_CURVE &&
-           is_hash(member(c, "points")) && is_number(member(c, "n"), 0, 1e10);
+           is_hash(member(c, "points")) && is_whole(member(c, "n"), 0, 1e10);
 }
 
 static bool are_sound(const cJSON *list, int most, bool (*is_sound)(const cJSON *item))
@@ -149,9 +149,10 @@ static bool are_sound_texts(const cJSON *texts)
     return true;
 }
 
-static bool is_sound_seed(const char *seed)
+static bool is_sound_seed(const cJSON *seed)
 {
-    return !seed || (strlen(seed) <= 20 && strspn(seed, "0123456789") == strlen(seed));
+    const char *text = cJSON_GetStringValue(seed);
+    return !seed || (text && strlen(text) <= 20 && strspn(text, "0123456789") == strlen(text));
 }
 
 int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
@@ -168,7 +169,7 @@ int lx_transfer_check(const char **id, const cJSON *r, lx_error *err)
         problem = "its name or origin (4096 bytes at most)";
     else if (member(r, "parent") && !is_run_id(lx_json_text(r, "parent")))
         problem = "its parent";
-    else if (!is_time(member(r, "started")) || !is_sound_seed(lx_json_text(r, "seed")))
+    else if (!is_time(member(r, "started")) || !is_sound_seed(member(r, "seed")))
         problem = "its start or seed";
     else if (!is_sound_end(member(r, "end")))
         problem = "its end (a message of 16 MiB at most)";
@@ -617,13 +618,15 @@ static int take_points(arrival *a, lx_run *run, const cJSON *curve, lx_error *er
                             "SELECT w.n FROM series s JOIN series_now w ON w.series=s.id"
                             " WHERE s.run=?1 AND s.key=?2",
                             "it", a->seq, key)) < 0 ||
-        (size_t)known >= n)
+        (n && (size_t)known >= n))
         return rc;
     if ((rc = a->fetch(a->context, &data, &bytes, &hash, err)) < 0)
         return rc;
     if (bytes / 16 != n || bytes % 16)
         return lx_fail(err, LX_EFORMAT,
                        "the curve \"%.40s\" has %zu bytes for %zu points", key, bytes, n);
+    if (!n)
+        return LX_OK;
     steps = lx_calloc(n, sizeof *steps);
     values = lx_calloc(n, sizeof *values);
     for (size_t k = 0; k < n && steps && values; k++) {
@@ -659,8 +662,17 @@ static int take_console(arrival *a, lx_run *run, lx_error *err)
     return rc;
 }
 
+/* The whole of the console comes as an artifact, with the end. */
+static bool brings_console(const cJSON *record)
+{
+    for (const cJSON *f = first(record, "artifacts"); f; f = f->next)
+        if (strcmp(lx_json_text(f, "role"), "console") == 0 && cJSON_IsTrue(member(f, "is_kept")))
+            return true;
+    return false;
+}
+
 /* Points, console and the end: only of a run that has not ended here, nor is at work
- * here. */
+ * here. What is here of a console that comes whole would become a second one. */
 static int take_course(arrival *a, lx_error *err)
 {
     const cJSON *end = member(a->record, "end");
@@ -677,7 +689,9 @@ static int take_course(arrival *a, lx_error *err)
     for (const cJSON *c = first(a->record, "curves"); c && rc == LX_OK; c = c->next)
         rc = take_points(a, run, c, err);
     if (rc == LX_OK)
-        rc = take_console(a, run, err);
+        rc = end && brings_console(a->record)
+                 ? store__do(a->store, err, "DELETE FROM tail_text WHERE run=?1", "i", a->seq)
+                 : take_console(a, run, err);
     if (rc == LX_OK && end) {
         a->is_extended = true;
         return lx_run_end_at(run, lx_json_text(end, "status"),

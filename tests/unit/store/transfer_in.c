@@ -468,6 +468,11 @@ static void test_store_transfer_in__points_that_are_not_as_many_as_it_says(void 
 
     check_refused(curve(three->hex, 2), LX_EFORMAT, "has 48 bytes for 2 points");
     check_refused(curve(odd->hex, 2), LX_EFORMAT, "has 33 bytes for 2 points");
+    check_refused(curve(two->hex, 0), LX_EFORMAT, "has 32 bytes for 0 points");
+    check_refused(lx_arena_printf(arena, "\"curves\":[{\"key\":\"loss\",\"n\":2.5,\"points\":\"%s\"}]", two->hex),
+                  LX_EFORMAT, "its curves");
+    check_refused("\"seed\":[]", LX_EFORMAT, "its start or seed");
+    check_refused("\"seed\":1.5", LX_EFORMAT, "its start or seed");
     two->code = LX_EIO;
     check_refused(curve(two->hex, 2), LX_EIO, "it breaks off");
     two->code = 0;
