@@ -107,7 +107,8 @@ static int check_shapes(const found_module *found, const lx_lora_target *target,
     return 0;
 }
 
-/* Any dtype: F16, BF16 and F32 from trainers, I64 when the peer's default 1 was saved. */
+/* Any dtype: F16, BF16 and F32 from trainers, I64 when the peer's default 1 was saved. 0 is the rank, as where the peer
+ * makes a module (networks/lora.py). */
 static int read_alpha(float *out, const found_module *found, const char *name,
                       lx_error *err)
 {
@@ -124,6 +125,8 @@ static int read_alpha(float *out, const found_module *found, const char *name,
                        lx_dtype_name(found->alpha->dtype));
     if (!isfinite(*out))
         return lx_fail(err, LX_EFORMAT, "%s.alpha is not a finite number", name);
+    if (*out == 0)
+        *out = (float)found->down->shape[0];
     return 0;
 }
 

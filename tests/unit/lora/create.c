@@ -188,6 +188,28 @@ static void test_lora_create__saved_and_opened_again_is_equal(void **state)
     lx_model_fixture_close(&f);
 }
 
+/* networks/lora.py: "alpha is None or alpha == 0" is the rank. */
+static void test_lora_create__a_stored_alpha_of_0_is_the_rank(void **state)
+{
+    const lx_lora_spec spec = {.rank = 4, .alpha = 1, .has_unet = true, .has_text_encoder = true};
+    lx_model_fixture f;
+    lx_lora *again = NULL;
+    char path[600];
+    lx_error err = {0};
+
+    lx_model_fixture_open(&f, lx_synth_checkpoint("nano"), 2);
+    lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 42, &err), &err);
+    f.lora->modules[0].alpha = 0;
+    snprintf(path, sizeof(path), "%s.alpha0.safetensors", lx_synth_checkpoint("nano"));
+    lx_assert_ok(lx_lora_save(path, f.lora, LX_F32, false, NULL, 0, &err), &err);
+    lx_assert_ok(lx_lora_open(&again, f.dev, f.checkpoint, &f.config, path, true, &err), &err);
+    assert_true(again->modules[0].alpha == 4);
+    assert_true(again->modules[1].alpha == 1);
+    lx_lora_free(again);
+    remove(path);
+    lx_model_fixture_close(&f);
+}
+
 static void test_lora_create__golden_files_open(void **state)
 {
     static const struct {
@@ -298,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_lora_create__down_is_uniform_up_is_zero),
         cmocka_unit_test(test_lora_create__a_module_begins_by_its_name),
         cmocka_unit_test(test_lora_create__saved_and_opened_again_is_equal),
+        cmocka_unit_test(test_lora_create__a_stored_alpha_of_0_is_the_rank),
         cmocka_unit_test(test_lora_create__golden_files_open),
         cmocka_unit_test(test_lora_create__files_that_do_not_fit_are_refused),
     };
