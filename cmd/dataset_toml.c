@@ -381,8 +381,9 @@ static bool is_known(const lx_subset_config *subsets, size_t n,
 
 static int read_subsets(reader *r, lx_error *err)
 {
+    enum { TOLD = 20 }; /* one by one; the rest is counted */
     lx_dataset_config *data = &r->flags->config->data;
-    size_t n = 0;
+    size_t n = 0, n_twice = 0;
     int rc = LX_OK;
 
     if (!(r->subsets = lx_arena_calloc(r->flags->arena, r->n_places, sizeof *r->subsets)))
@@ -392,12 +393,17 @@ static int read_subsets(reader *r, lx_error *err)
             return rc;
         if (!is_known(r->subsets, n, &r->subsets[n]))
             r->places[n++] = r->places[i];
-        else if (lx_flags_note(
+        else if (n_twice++ < TOLD &&
+                 lx_flags_note(
                      r->flags, "%s: \"%s\" is named twice; the first counts",
                      lx_config_place(&r->tree, r->places[i].subset, r->flags->arena),
                      named(&r->subsets[n])) < 0)
             return lx_oom(err);
     }
+    if (n_twice > TOLD &&
+        lx_flags_note(r->flags, "%zu more folder%s named twice; the first counts", n_twice - TOLD,
+                      n_twice - TOLD == 1 ? " is" : "s are") < 0)
+        return lx_oom(err);
     r->n_places = n;
     data->subsets = r->subsets;
     data->n_subsets = n;

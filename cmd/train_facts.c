@@ -223,7 +223,7 @@ int lx_flags_tell(lx_flags *f, lx_error *err)
 int lx_flags_note(lx_flags *f, const char *fmt, ...)
 {
     lx_words *notes = &f->facts->notes;
-    const char **items = lx_arena_calloc(f->arena, notes->count + 1, sizeof *items);
+    const bool is_full = (notes->count & (notes->count - 1)) == 0; /* none, or a power of two */
     char text[1024], *copy;
     va_list args;
 
@@ -231,12 +231,18 @@ int lx_flags_note(lx_flags *f, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     copy = lx_arena_strdup(f->arena, text);
-    if (!items || !copy)
+    if (!copy)
         return LX_ENOMEM;
-    if (notes->count)
-        memcpy(items, notes->items, notes->count * sizeof *items);
-    items[notes->count++] = copy;
-    notes->items = items;
+    if (is_full) {
+        const char **items =
+            lx_arena_calloc(f->arena, notes->count ? 2 * notes->count : 1, sizeof *items);
+        if (!items)
+            return LX_ENOMEM;
+        if (notes->count)
+            memcpy(items, notes->items, notes->count * sizeof *items);
+        notes->items = items;
+    }
+    notes->items[notes->count++] = copy;
     return LX_OK;
 }
 

@@ -181,7 +181,7 @@ typedef struct lx_dataset {
     lx_bucket *buckets; /* part by part */
     size_t n_buckets;
     lx_finding *findings;
-    size_t n_findings;
+    size_t n_findings, finding_capacity;
     size_t n_train_samples, n_reg_samples;  /* with repeats, after balancing */
     size_t n_held_out;                      /* images */
     size_t n_batches;                       /* per epoch */

@@ -22,6 +22,8 @@ cat >words.toml <<'END'
 image_dir = "nt/x"
 END
 plan --dataset_config words.toml | grep words
+{ echo '[[datasets]]'; for i in $(seq 31); do printf '[[datasets.subsets]]\nimage_dir = "nt/x"\n'; done; } >many.toml
+plan --dataset_config many.toml | grep 'twice' | tail -2
 plan --train_data_dir faces | grep 'not be read'
 plan --train_data_dir img --masked_loss --conditioning_data_dir m | grep mask
 plan --train_data_dir img --random_crop | grep cropped
