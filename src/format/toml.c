@@ -9,6 +9,7 @@
 
 #include "src/base/alloc.h"
 #include "src/base/json.h"
+#include "src/base/rng.h"
 #include "src/base/str.h"
 #include "src/format/tensor_file_build.h"
 
@@ -25,10 +26,18 @@ enum {
     ORIGIN = 7 << 16
 };
 
+/* A key of a table; cJSON's own lists are walked, which takes minutes with a table of many keys. */
+typedef struct slot {
+    const cJSON *object;
+    cJSON *item; /* NULL: free */
+} slot;
+
 typedef struct parser {
     const char *text;
     size_t n, at;
     cJSON *root, *table; /* the table that key lines go to */
+    slot *slots;         /* the keys of all tables; a power of two, at most half of it taken */
+    size_t n_slots, n_keys;
     lx_toml_places *places;
     int depth;
     lx_error *err;
@@ -317,22 +326,52 @@ static bool has_kind(const cJSON *item, int kind)
     return (item->type & 0xFF) == kind;
 }
 
-static cJSON *find(const cJSON *object, const char *key)
+/* The slot of a key, or the one that is free for it. */
+static slot *slot_of(slot *slots, size_t n_slots, const cJSON *object, const char *key)
 {
-    cJSON *item = object->child;
-    while (item && strcmp(item->string, key))
-        item = item->next;
-    return item;
+    size_t i = (size_t)((lx_hash_name(key) ^ (uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u >> 32);
+
+    for (i &= n_slots - 1; slots[i].item; i = (i + 1) & (n_slots - 1))
+        if (slots[i].object == object && strcmp(slots[i].item->string, key) == 0)
+            break;
+    return &slots[i];
+}
+
+static cJSON *find(const parser *p, const cJSON *object, const char *key)
+{
+    return p->n_slots ? slot_of(p->slots, p->n_slots, object, key)->item : NULL;
+}
+
+static int remember_key(parser *p, const cJSON *object, cJSON *item)
+{
+    if (2 * (p->n_keys + 1) > p->n_slots) {
+        const size_t n = p->n_slots ? 2 * p->n_slots : 64;
+        slot *grown = lx_calloc(n, sizeof *grown);
+        if (!grown)
+            return lx_oom(p->err);
+        for (size_t i = 0; i < p->n_slots; i++)
+            if (p->slots[i].item)
+                *slot_of(grown, n, p->slots[i].object, p->slots[i].item->string) = p->slots[i];
+        lx_free(p->slots);
+        p->slots = grown;
+        p->n_slots = n;
+    }
+    *slot_of(p->slots, p->n_slots, object, item->string) = (slot){object, item};
+    p->n_keys++;
+    return LX_OK;
 }
 
 /* Adds `item` (taken over, also on failure) under `key`. */
 static int attach(parser *p, cJSON *object, const char *key, cJSON *item, size_t at)
 {
+    int rc;
+
     if (!item || !cJSON_AddItemToObject(object, key, item)) {
         cJSON_Delete(item);
         return lx_oom(p->err);
     }
-    return remember(p, item, at);
+    rc = remember_key(p, object, item);
+    return rc < 0 ? rc : remember(p, item, at);
 }
 
 static int attach_last(parser *p, cJSON *array, cJSON *item, size_t at)
@@ -359,7 +398,7 @@ static int make_table(parser *p, cJSON **out, cJSON *object, const char *key, in
 /* One step along a dotted key on the left of '='. */
 static int enter_dotted(parser *p, cJSON **table, const char *key, size_t at)
 {
-    cJSON *item = find(*table, key);
+    cJSON *item = find(p, *table, key);
 
     if (!item)
         return make_table(p, table, *table, key, BY_DOTS, at);
@@ -375,7 +414,7 @@ static int enter_dotted(parser *p, cJSON **table, const char *key, size_t at)
  * array of tables the last one. */
 static int enter_header(parser *p, cJSON **table, const char *key, size_t at)
 {
-    cJSON *item = find(*table, key);
+    cJSON *item = find(p, *table, key);
 
     if (!item)
         return make_table(p, table, *table, key, BY_SUBTABLE, at);
@@ -390,7 +429,7 @@ static int enter_header(parser *p, cJSON **table, const char *key, size_t at)
 
 static int open_table(parser *p, cJSON *parent, const char *key, size_t at)
 {
-    cJSON *item = find(parent, key);
+    cJSON *item = find(p, parent, key);
 
     if (!item)
         return make_table(p, &p->table, parent, key, BY_HEADER, at);
@@ -405,7 +444,7 @@ static int open_table(parser *p, cJSON *parent, const char *key, size_t at)
 
 static int open_array_table(parser *p, cJSON *parent, const char *key, size_t at)
 {
-    cJSON *array = find(parent, key), *table;
+    cJSON *array = find(p, parent, key), *table;
     int rc;
 
     if (!array) {
@@ -723,7 +762,7 @@ static int read_key_value(parser *p, cJSON *table)
         if (rc < 0)
             break;
     }
-    if (rc == LX_OK && find(table, lx_str_text(&key)))
+    if (rc == LX_OK && find(p, table, lx_str_text(&key)))
         rc = fail_key(p, at, lx_str_text(&key), "is defined twice");
     if (rc == LX_OK) {
         skip_blanks(p);
@@ -819,7 +858,9 @@ int lx_toml_parse(cJSON **out, lx_toml_places *places, const char *text, size_t 
     if (!(p.root = cJSON_CreateObject()))
         return lx_oom(err);
     p.table = p.root;
-    if ((rc = read_document(&p)) < 0) {
+    rc = read_document(&p);
+    lx_free(p.slots);
+    if (rc < 0) {
         cJSON_Delete(p.root);
         if (places)
             lx_toml_places_release(places);

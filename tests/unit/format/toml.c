@@ -203,6 +203,27 @@ static void test_format_toml__bad_configs_get_their_verdicts(void **state)
     assert_int_equal(n_wrong, 0);
 }
 
+/* Keys of one table and tables of one document are found by hash: a list took minutes. */
+static void test_format_toml__many_keys(void **state)
+{
+    enum { N = 40000 };
+    lx_str text = LX_STR_INIT;
+    lx_error err = {0};
+    cJSON *tree = NULL;
+
+    for (int i = 0; i < N; i++)
+        lx_str_printf(&text, "k%d = %d\n", i, i);
+    for (int i = 0; i < N; i++)
+        lx_str_printf(&text, "[a%d]\nk0 = 1\n", i);
+    assert_int_equal(lx_toml_parse(&tree, NULL, text.data, text.len, &err), LX_OK);
+    assert_int_equal(cJSON_GetArraySize(tree), 2 * N);
+    cJSON_Delete(tree);
+    lx_str_puts(&text, "k0 = 2\n");
+    assert_int_equal(lx_toml_parse(&tree, NULL, text.data, text.len, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "\"k0\" is defined twice"));
+    lx_str_release(&text);
+}
+
 static void test_format_toml__every_failed_allocation_is_told(void **state)
 {
     const char *toml = "a.b = \"text\"\n[c]\nd = [1, {e = 2}]\n[[f]]\ng = '''x'''\n";
@@ -235,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_format_toml__depth_is_bounded),
         cmocka_unit_test(test_format_toml__places_of_values),
         cmocka_unit_test(test_format_toml__bad_configs_get_their_verdicts),
+        cmocka_unit_test(test_format_toml__many_keys),
         cmocka_unit_test(test_format_toml__every_failed_allocation_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
