@@ -10,6 +10,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/unicode.h"
+#include "src/image/decode.h"
 
 int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_error *err,
                   const char *fmt, ...)
@@ -37,21 +38,19 @@ int lx_scan__find(lx_scan *scan, lx_finding_kind kind, const char *code, lx_erro
 int lx_dataset__find(lx_dataset *d, lx_finding_kind kind, const char *code, lx_error *err,
                      const char *fmt, ...)
 {
-    lx_finding *grown = lx_arena_calloc(d->arena, d->n_findings + 1, sizeof *grown);
+    lx_finding *f;
     char text[1400];
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (!grown)
+    if (lx_arena_grow(d->arena, &d->findings, &d->finding_capacity, d->n_findings + 1,
+                      sizeof *f) < 0)
         return lx_oom(err);
-    if (d->n_findings > 0)
-        memcpy(grown, d->findings, d->n_findings * sizeof *grown);
-    d->findings = grown;
-    grown[d->n_findings] =
-        (lx_finding){kind, code, lx_arena_strdup(d->arena, text), NULL};
-    if (!grown[d->n_findings].text)
+    f = &d->findings[d->n_findings];
+    *f = (lx_finding){kind, code, lx_arena_strdup(d->arena, text), NULL};
+    if (!f->text)
         return lx_oom(err);
     d->n_findings++;
     return LX_OK;
@@ -516,9 +515,11 @@ int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error 
         d->folders = settle(d->arena, scan.folders, d->n_folders, sizeof *d->folders);
         d->images = settle(d->arena, scan.images, d->n_images, sizeof *d->images);
         d->findings = settle(d->arena, scan.findings, d->n_findings, sizeof *d->findings);
+        d->finding_capacity = d->n_findings;
         if (!d->folders || !d->images || !d->findings)
             rc = lx_oom(err);
     }
+    lx_decoder_free(scan.decoder);
     lx_free(scan.folders);
     lx_free(scan.images);
     lx_free(scan.findings);

@@ -48,6 +48,7 @@ typedef struct lx_scan {
     lx_finding *findings;
     size_t folder_capacity, image_capacity, finding_capacity;
     lx_scan_tallies seen;
+    struct lx_decoder *decoder; /* where pixels are checked too; starting one takes long */
     const char *about; /* path of the next finding, in the arena; it is taken once */
 } lx_scan;
 

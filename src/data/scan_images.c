@@ -18,7 +18,6 @@ const char *const lx_scan__caption_endings[LX_N_CAPTION_ENDINGS] = {
 typedef struct folder_scan {
     lx_scan *scan;
     const lx_folder *folder;
-    lx_decoder *decoder; /* where pixels are checked too */
     lx_tally unread[LX_N_CAPTION_ENDINGS];
     size_t n_read, n_absent;
 } folder_scan;
@@ -177,9 +176,9 @@ static int check_pixels(folder_scan *f, const char *path, lx_error *err)
 
     if (!c->skip_bad_images && !c->check_pixels && c->cache_latents)
         return LX_OK;
-    if (!f->decoder && (rc = lx_decoder_new(&f->decoder, err)) < 0)
+    if (!f->scan->decoder && (rc = lx_decoder_new(&f->scan->decoder, err)) < 0)
         return rc;
-    rc = lx_decode(&pixels, NULL, f->decoder, path, &options, err);
+    rc = lx_decode(&pixels, NULL, f->scan->decoder, path, &options, err);
     lx_pixels_release(&pixels);
     return rc;
 }
@@ -397,7 +396,6 @@ int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err)
     lx_fail_as(err, rc, &why);
     for (size_t i = 0; i < file.count && rc == LX_OK; i++)
         rc = add_named(&f, folder, &file.images[i], err);
-    lx_decoder_free(f.decoder);
     scan->seen.n_read += f.n_read;
     scan->folders[folder].n_captions = f.n_read;
     scan->folders[folder].n_images = scan->dataset->n_images - first;
@@ -555,7 +553,6 @@ int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err)
         rc = lx_scan__look_below(&scan->seen.nested, scan->dataset->arena, f.folder->path,
                                  err);
     lx_dir_free(&dir);
-    lx_decoder_free(f.decoder);
     if (rc < 0)
         return rc;
     judge_unread(&f);
