@@ -139,19 +139,20 @@ static bool names_object(lx_hash *hash, const cJSON *item, const char *key)
     return hex && lx_hash_from_hex(hash, hex);
 }
 
-static int missing_captions(lx_store *s, const cJSON *folder, const char *run,
-                            store__missing_object found, void *context, lx_error *err)
+/* Of each item of a list the object that `key` names; what: as told. */
+static int missing_of_list(lx_store *s, const cJSON *list, const char *key, const char *what, const char *run,
+                           store__missing_object found, void *context, lx_error *err)
 {
-    const cJSON *image;
+    const cJSON *item;
     int rc = LX_OK;
 
-    cJSON_ArrayForEach(image, cJSON_GetObjectItemCaseSensitive(folder, "images"))
+    cJSON_ArrayForEach(item, list)
     {
         lx_hash hash;
         bool is_here;
-        if (rc == LX_OK && names_object(&hash, image, "caption") &&
+        if (rc == LX_OK && names_object(&hash, item, key) &&
             (rc = lx_object_exists(&is_here, s, &hash, err)) == LX_OK && !is_here)
-            rc = found(context, &hash, run, "a caption of its dataset", err);
+            rc = found(context, &hash, run, what, err);
     }
     return rc;
 }
@@ -189,7 +190,8 @@ static int missing_of_dataset(lx_store *s, const lx_hash *dataset, const char *r
         if (!is_here) {
             rc = found(context, &hash, run, "a folder of its dataset", err);
         } else if ((rc = parse_object(&folder, s, &hash, err)) == LX_OK) {
-            rc = missing_captions(s, folder, run, found, context, err);
+            rc = missing_of_list(s, cJSON_GetObjectItemCaseSensitive(folder, "images"), "caption",
+                                 "a caption of its dataset", run, found, context, err);
             cJSON_Delete(folder);
         }
     }
@@ -197,19 +199,35 @@ static int missing_of_dataset(lx_store *s, const lx_hash *dataset, const char *r
     return rc;
 }
 
-static int missing_by_datasets(lx_store *s, store__missing_object found, void *context,
-                               lx_error *err)
+/* store/git.c: the sources that were in no commit. */
+static int missing_of_git(lx_store *s, const lx_hash *git, const char *run,
+                          store__missing_object found, void *context, lx_error *err)
+{
+    cJSON *root = NULL;
+    int rc = parse_object(&root, s, git, err);
+
+    if (rc == LX_OK)
+        rc = missing_of_list(s, cJSON_GetObjectItemCaseSensitive(root, "untracked"), "object",
+                             "an untracked source", run, found, context, err);
+    cJSON_Delete(root);
+    return rc;
+}
+
+/* What is named in the texts of runs, each text once. */
+static int missing_by_texts(lx_store *s, store__missing_object found, void *context, lx_error *err)
 {
     sqlite3_stmt *stmt;
     int rc = store__query(&stmt, s, err,
-                          "SELECT dataset, min(id) FROM run WHERE dataset IN"
-                          " (SELECT hash FROM object) GROUP BY dataset",
+                          "SELECT dataset, min(id), 0 FROM run WHERE dataset IN"
+                          " (SELECT hash FROM object) GROUP BY dataset"
+                          " UNION ALL SELECT git, min(id), 1 FROM run WHERE git IN"
+                          " (SELECT hash FROM object) GROUP BY git",
                           "");
     while (store__row(&rc, s, stmt, err)) {
         lx_hash hash;
         if (store__hash(&hash, stmt, 0))
-            rc = missing_of_dataset(s, &hash, (const char *)sqlite3_column_text(stmt, 1),
-                                    found, context, err);
+            rc = (sqlite3_column_int(stmt, 2) ? missing_of_git : missing_of_dataset)(
+                s, &hash, (const char *)sqlite3_column_text(stmt, 1), found, context, err);
     }
     store__finish(s, stmt);
     return rc;
@@ -219,7 +237,7 @@ int store__each_missing(lx_store *s, store__missing_object found, void *context,
                         lx_error *err)
 {
     int rc = missing_by_rows(s, found, context, err);
-    return rc < 0 ? rc : missing_by_datasets(s, found, context, err);
+    return rc < 0 ? rc : missing_by_texts(s, found, context, err);
 }
 
 static int tell_missing(void *context, const lx_hash *hash, const char *run,
