@@ -57,6 +57,7 @@ int lx_block_weights_parse(lx_block_weights *out, const char *text, lx_error *er
             break;
     }
     out->n = n;
+    out->unnamed = is_list;
     if ((is_list ? strcmp(s, "]") : *s) ||
         (n != 12 && n != 17 && n != 20 && n != UNET_BLOCKS && n != LX_BLOCK_WEIGHTS))
         return lx_fail(
@@ -91,19 +92,35 @@ static int unet_block(lx_lora_part part, const char *layer)
     return -1;
 }
 
+/* The number behind the prefix; false: the layer begins otherwise. */
+static bool is_numbered(int *i, const char *layer, const char *prefix)
+{
+    return lx_starts_with(layer, prefix) && sscanf(layer + strlen(prefix), "%*1[._]%d", i) == 1;
+}
+
+/* Names are Flux' own or diffusers'. */
 static int flux_block(lx_lora_part part, const char *layer)
 {
+    static const char *const before[] = {"img_in",     "txt_in",     "time_in",          "vector_in",
+                                         "guidance_in", "x_embedder", "context_embedder", "time_text_embed"};
+    static const char *const behind[] = {"final_layer", "norm_out", "proj_out"};
     int i;
 
     if (part == LX_LORA_TEXT_ENCODER)
         return FLUX_CLIP;
     if (part == LX_LORA_TEXT_ENCODER_2 || part == LX_LORA_TEXT_ENCODER_3)
         return FLUX_T5;
-    if (sscanf(layer, "double_blocks%*1[._]%d", &i) == 1)
+    if (is_numbered(&i, layer, "double_blocks") || is_numbered(&i, layer, "transformer_blocks"))
         return i >= 0 && i < FLUX_SINGLE - FLUX_DOUBLE ? FLUX_DOUBLE + i : -1;
-    if (sscanf(layer, "single_blocks%*1[._]%d", &i) == 1)
+    if (is_numbered(&i, layer, "single_blocks") || is_numbered(&i, layer, "single_transformer_blocks"))
         return i >= 0 && i < FLUX_OUT - FLUX_SINGLE ? FLUX_SINGLE + i : -1;
-    return lx_starts_with(layer, "final_layer") ? FLUX_OUT : FLUX_IN;
+    for (size_t k = 0; k < sizeof before / sizeof *before; k++)
+        if (lx_starts_with(layer, before[k]))
+            return FLUX_IN;
+    for (size_t k = 0; k < sizeof behind / sizeof *behind; k++)
+        if (lx_starts_with(layer, behind[k]))
+            return FLUX_OUT;
+    return -1;
 }
 
 double lx_block_weights_of(const lx_block_weights *list, lx_lora_part part,
@@ -116,8 +133,10 @@ double lx_block_weights_of(const lx_block_weights *list, lx_lora_part part,
     const int block =
         list->n == LX_BLOCK_WEIGHTS ? flux_block(part, layer) : unet_block(part, layer);
 
+    if (block < 0)
+        return 1;
     for (int i = 0; i < list->n; i++)
         if ((of ? of[i] : i) == block)
             return list->weights[i];
-    return 1;
+    return list->unnamed;
 }

@@ -11,8 +11,11 @@
  *
  * BASE is the text encoders. IN and OUT count the original UNet's blocks: down_blocks.i, resnet or
  * attention j is IN(3i + j + 1), its downsampler IN(3i + 3); up_blocks.i, j is OUT(3i + j), its upsampler
- * OUT(3i + 2). A block that the list does not name keeps 1. Presets of 17: ALL, NONE, ALL0.5, INS, IND,
- * INALL, MIDD, OUTD, OUTS, OUTALL.
+ * OUT(3i + 2). What is in no block (the time's embedding, what stands behind the last block) keeps 1.
+ *
+ * A block that the list does not name gets 0, as in sd-webui-lora-block-weight (to26), whose spelling "1,0,..." and
+ * presets of 17 are: ALL, NONE, ALL0.5, INS, IND, INALL, MIDD, OUTD, OUTS, OUTALL. In brackets, "[1,0,...]", it is
+ * svd_merge_lora.py's list, for which such a block keeps 1.
  *
  * Sources: hako-mikan/sd-webui-lora-block-weight; sd-scripts networks/svd_merge_lora.py.
  */
@@ -27,6 +30,7 @@ enum { LX_BLOCK_WEIGHTS = 61 };
 typedef struct lx_block_weights {
     int n;
     double weights[LX_BLOCK_WEIGHTS];
+    double unnamed; /* of the blocks that the list does not name */
 } lx_block_weights;
 
 /* "1,0,0.5,..." with or without [], or a preset. LX_EFORMAT when it is neither. */

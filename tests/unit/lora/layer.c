@@ -102,6 +102,10 @@ static void test_layer__checkpoints(void **state)
     }
 }
 
+/* CLIP T5 IN D00..D18 S00..S37 OUT */
+#define TEN "0,0,0,0,0,0,0,0,0,0,"
+#define FLUX "2,3,4,5," TEN "0,0,0,0,0,0,0,6," TEN TEN TEN "0,0,0,0,0,0,0,7,8"
+
 static void test_block_weights__lists(void **state)
 {
     static const struct {
@@ -114,7 +118,9 @@ static void test_block_weights__lists(void **state)
          "down_blocks_1_attentions_0_proj_in", 1},
         {"0,1,2,3,4,5,6,7,8,9,10,11", LX_LORA_UNET, "up_blocks.1.attentions.2.proj_in",
          11},
-        {"0,1,2,3,4,5,6,7,8,9,10,11", LX_LORA_UNET, "down_blocks.0.attentions.0.proj_in",
+        {"1,1,2,3,4,5,6,7,8,9,10,11", LX_LORA_UNET, "down_blocks.0.attentions.0.proj_in",
+         0},
+        {"[0,1,2,3,4,5,6,7,8,9,10,11]", LX_LORA_UNET, "down_blocks.0.attentions.0.proj_in",
          1},
         {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19", LX_LORA_UNET,
          "mid_block_attentions_0", 10},
@@ -122,6 +128,23 @@ static void test_block_weights__lists(void **state)
          "up_blocks_3_attentions_2_x", 16},
         {"OUTALL", LX_LORA_TEXT_ENCODER_2, "text_model_encoder_layers_0", 1},
         {"NONE", LX_LORA_UNET, "time_embedding_linear_1", 1},
+        {"NONE", LX_LORA_UNET, "down_blocks_0_downsamplers_0_conv", 0},
+        {"ALL", LX_LORA_UNET, "up_blocks_0_resnets_1_conv1", 0},
+        {FLUX, LX_LORA_TEXT_ENCODER, "text_model_encoder_layers_0", 2},
+        {FLUX, LX_LORA_TEXT_ENCODER_2, "encoder_block_0", 3},
+        {FLUX, LX_LORA_UNET, "img_in", 4},
+        {FLUX, LX_LORA_UNET, "x_embedder", 4},
+        {FLUX, LX_LORA_UNET, "time_text_embed.guidance_embedder.linear_1", 4},
+        {FLUX, LX_LORA_UNET, "double_blocks_0_img_attn_proj", 5},
+        {FLUX, LX_LORA_UNET, "transformer_blocks.0.attn.to_q", 5},
+        {FLUX, LX_LORA_UNET, "transformer_blocks_18_attn_to_q", 6},
+        {FLUX, LX_LORA_UNET, "single_blocks_37_linear1", 7},
+        {FLUX, LX_LORA_UNET, "single_transformer_blocks_37_proj_mlp", 7},
+        {FLUX, LX_LORA_UNET, "single_transformer_blocks_38_proj_mlp", 1},
+        {FLUX, LX_LORA_UNET, "final_layer_linear", 8},
+        {FLUX, LX_LORA_UNET, "norm_out.linear", 8},
+        {FLUX, LX_LORA_UNET, "proj_out", 8},
+        {FLUX, LX_LORA_UNET, "what_this_is", 1},
     };
     lx_block_weights list;
     lx_error err;

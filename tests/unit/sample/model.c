@@ -798,7 +798,7 @@ static void test_sample_model__weights_by_block(void **state)
         {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
          "up_blocks.3.attentions.2.proj_in", 16},
         {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", LX_UNET,
-         "down_blocks.0.downsamplers.0.conv", 1},
+         "down_blocks.0.downsamplers.0.conv", 0},
         {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25", LX_UNET,
          "down_blocks.0.downsamplers.0.conv", 4},
         {"0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25", LX_UNET,
