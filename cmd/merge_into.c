@@ -54,10 +54,7 @@ static bool is_own_index(const lx_merge_job *j, const char *folder, const char *
 {
     for (size_t i = 0; i < j->model.n; i++) {
         const lx_model_file *f = &j->model.items[i];
-        const char *of = strstr(f->name, "-0");
-        const size_t n = of ? (size_t)(of - f->name) : 0;
-        if (strcmp(f->folder, folder) == 0 && n && strncmp(f->name, name, n) == 0 &&
-            strcmp(name + n, ".safetensors.index.json") == 0)
+        if (f->index && strcmp(f->folder, folder) == 0 && strcmp(f->index, name) == 0)
             return true;
     }
     return false;

@@ -6,9 +6,9 @@
 #include "src/model/folder.h"
 
 static int add_file(lx_model_files *out, const char *path, const char *prefix,
-                    const char *folder, lx_error *err)
+                    const char *folder, const char *index, lx_error *err)
 {
-    lx_model_file f = {.prefix = prefix, .folder = folder};
+    lx_model_file f = {.prefix = prefix, .folder = folder, .index = index};
     int rc;
 
     if (lx_arena_grow(out->arena, &out->items, &out->capacity, out->n + 1,
@@ -40,7 +40,7 @@ static int add_folder(lx_model_files *out, const char *model, const char *folder
         return rc;
     for (size_t i = 0; i < files.n && rc == LX_OK; i++) {
         const char *file = lx_arena_printf(out->arena, "%s/%s", path, files.names[i]);
-        rc = file ? add_file(out, file, prefix, folder, err) : lx_oom(err);
+        rc = file ? add_file(out, file, prefix, folder, files.index, err) : lx_oom(err);
     }
     return rc;
 }
@@ -62,7 +62,7 @@ int lx_model_files_open(lx_model_files *out, const char *path, lx_error *err)
     if (!out->arena)
         return lx_oom(err);
     if (!out->is_folder)
-        rc = add_file(out, path, "", "", err);
+        rc = add_file(out, path, "", "", NULL, err);
     for (size_t i = 0; out->is_folder && i < 5 && rc == LX_OK; i++)
         rc = add_folder(out, path, folders[i][0], folders[i][1], err);
     n_networks = out->n;

@@ -25,6 +25,7 @@ typedef struct lx_model_file {
     const char *prefix; /* of its keys; "" of a checkpoint */
     const char *folder; /* "unet", ...; "" of a checkpoint */
     const char *name;   /* in that folder */
+    const char *index;  /* which names it as a shard; NULL of a file that is whole */
 } lx_model_file;
 
 /* Starts as {0}. */

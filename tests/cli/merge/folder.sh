@@ -48,3 +48,22 @@ rm base/scheduler/z
 [ ! -e none ] && "$LX" fsck >/dev/null && echo "store is sound"
 "$LX" extract base merged --rank 2 -o none.safetensors
 echo "exit $?"
+
+# Shards and their index, of any variant, whose names stay.
+shards() {
+    mkdir -p "$1/unet"
+    make_tensors "$1/unet/$2" '' "$layer.weight=F16[8,6]"
+    make_tensors "$1/unet/$3" '' "conv_in.bias=F16[8]"
+    echo "{\"weight_map\":{\"$layer.weight\":\"$2\",\"conv_in.bias\":\"$3\"}}" >"$1/unet/diffusion_pytorch_model.$4"
+    "$LX" merge unet.safetensors --into "$1" -o "$1-merged" --no_record
+    ls "$1-merged/unet"
+}
+make_tensors unet.safetensors '' \
+    "lora_unet_$(echo $layer | tr . _).lora_down.weight=F16[2,6]" \
+    "lora_unet_$(echo $layer | tr . _).lora_up.weight=F16[8,2]"
+w=diffusion_pytorch_model
+mkdir -p full/unet
+echo '{}' >full/unet/$w.safetensors.index.fp16.json
+shards full $w-00001-of-00002.safetensors $w-00002-of-00002.safetensors safetensors.index.json
+shards new $w.fp16-00001-of-00002.safetensors $w.fp16-00002-of-00002.safetensors safetensors.index.fp16.json
+shards old $w-00001-of-00002.fp16.safetensors $w-00002-of-00002.fp16.safetensors safetensors.index.fp16.json
