@@ -628,23 +628,40 @@ int lx_delta_dense(double *delta, const lx_lora_entry *e, const lx_delta_shape *
     return rc;
 }
 
+/* factor * t, added to what is there (lx_calloc'd), or put where nothing is. */
+static int add_bias(double **values, size_t *n, const lx_tensor_view *t, double factor,
+                    lx_error *err)
+{
+    double *x;
+    int rc;
+
+    if (*values && *n != t->n_elements)
+        return lx_fail(err, LX_EFORMAT, "%s: biases of %zu and %zu values", t->name, *n,
+                       t->n_elements);
+    if ((rc = lx_delta_read(&x, t, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < t->n_elements; i++)
+        x[i] = factor * x[i] + (*values ? (*values)[i] : 0);
+    lx_free(*values);
+    *values = x;
+    *n = t->n_elements;
+    return LX_OK;
+}
+
 int lx_delta_bias(double **values, size_t *n, const lx_lora_entry *e, lx_error *err)
 {
-    const lx_tensor_view *t = tensor(e, LX_ROLE_UP_BIAS);
-    double scale = t ? lx_lora_entry_scale(e) : 1;
-    int rc;
+    static const lx_lora_role roles[] = {LX_ROLE_UP_BIAS, LX_ROLE_DIFF_B, LX_ROLE_B_NORM};
+    int rc = LX_OK;
 
     *values = NULL;
     *n = 0;
-    t = t                           ? t
-        : tensor(e, LX_ROLE_DIFF_B) ? tensor(e, LX_ROLE_DIFF_B)
-                                    : tensor(e, LX_ROLE_B_NORM);
-    if (!t)
-        return LX_OK;
-    if ((rc = lx_delta_read(values, t, err)) < 0)
-        return rc;
-    *n = t->n_elements;
-    for (size_t i = 0; i < *n; i++)
-        (*values)[i] *= scale;
-    return LX_OK;
+    for (size_t i = 0; i < sizeof roles / sizeof *roles && rc == LX_OK; i++)
+        if (tensor(e, roles[i]))
+            rc = add_bias(values, n, tensor(e, roles[i]),
+                          roles[i] == LX_ROLE_UP_BIAS ? lx_lora_entry_scale(e) : 1, err);
+    if (rc < 0) {
+        lx_free(*values);
+        *values = NULL;
+    }
+    return rc;
 }

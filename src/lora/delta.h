@@ -80,7 +80,8 @@ typedef struct lx_delta_base {
 int lx_delta_dense(double *delta, const lx_lora_entry *module,
                    const lx_delta_shape *shape, const lx_delta_base *base, lx_error *err);
 
-/* The change of the layer's bias (lx_free): diff_b, b_norm, s lora_B.bias; *values is NULL without one. */
+/* The change of the layer's bias (lx_free): diff_b, b_norm, s lora_B.bias, of several the sum; *values is NULL without
+ * one. */
 int lx_delta_bias(double **values, size_t *n, const lx_lora_entry *module, lx_error *err);
 
 /*

@@ -428,6 +428,33 @@ static void test_delta__refuses_shapes(void **state)
     free(m);
 }
 
+/* Behind up, which alpha / rank scales, and beside it: both are added. */
+static void test_delta__both_biases(void **state)
+{
+    made *m = begin(LX_KIND_LORA, 2, 4);
+    double *bias;
+    size_t n;
+    lx_error err;
+
+    (void)state;
+    put(m, LX_ROLE_UP_BIAS, 1, 5);
+    lx_assert_ok(lx_delta_bias(&bias, &n, &m->entry, &err), &err);
+    assert_int_equal(n, 5);
+    for (size_t i = 0; i < n; i++)
+        assert_true(bias[i] == 2 * values_of(m, LX_ROLE_UP_BIAS)[i]);
+    lx_free(bias);
+    put(m, LX_ROLE_DIFF_B, 1, 5);
+    lx_assert_ok(lx_delta_bias(&bias, &n, &m->entry, &err), &err);
+    for (size_t i = 0; i < n; i++)
+        assert_true(bias[i] == values_of(m, LX_ROLE_DIFF_B)[i] +
+                                   2 * values_of(m, LX_ROLE_UP_BIAS)[i]);
+    lx_free(bias);
+    m->views[1].n_elements = 4;
+    assert_int_equal(lx_delta_bias(&bias, &n, &m->entry, &err), LX_EFORMAT);
+    assert_null(bias);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_delta__ia3),
         cmocka_unit_test(test_delta__refuses),
         cmocka_unit_test(test_delta__refuses_shapes),
+        cmocka_unit_test(test_delta__both_biases),
     };
 
     return cmocka_run_group_tests_name("lora/delta", tests, NULL, NULL);
