@@ -129,15 +129,18 @@ int lx_merge__within(int rc, const lx_merge_part *p, lx_error *err)
 
 /* ---- adding ------------------------------------------------------------------------------ */
 
+/* Parts are added file by file: the last of them is of the same file, if any is. */
 static int check_fit(const lx_merge_target *t, const lx_merge_part *p, lx_error *err)
 {
     const lx_delta_shape *a = &t->shape, *b = &p->shape;
 
+    if (t->last && t->last->source == p->source)
+        return lx_fail(err, LX_EFORMAT,
+                       "%s and %s are the same layer: lx convert --drop PATTERN leaves "
+                       "one of them out",
+                       t->last->entry->name, p->entry->name);
     if (!a->in || !b->in || (a->out == b->out && a->in == b->in))
         return LX_OK;
-    if (t->first->source == p->source)
-        return lx_fail(err, LX_EFORMAT, "%s and %s are the same layer, of %zu x %zu and %zu x %zu",
-                       t->first->entry->name, p->entry->name, a->out, a->in, b->out, b->in);
     return lx_fail(
         err, LX_EMISMATCH,
         "%s: the layer is %zu x %zu in %s and %zu x %zu in %s: the LoRAs are for "
@@ -293,13 +296,14 @@ static int refuse_base(const lx_merge_part *p, lx_error *err)
                    p->entry->has_dora ? "DoRA" : lx_lora_kind_name(p->entry->kind));
 }
 
-static int refuse_ranks(const lx_merge_target *t, const lx_merge_part *p, lx_error *err)
+static int refuse_ranks(const lx_merge_target *t, const lx_merge_part *first,
+                        const lx_merge_part *p, lx_error *err)
 {
     return lx_fail(err, LX_EMISMATCH,
                    "%s has rank %zu but %s has rank %zu (%s): add --rank exact to merge "
                    "them without "
                    "loss at rank %zu, or --rank N or --error 1%% for a smaller file",
-                   t->first->source->label, t->first->shape.rank, p->source->label,
+                   first->source->label, first->shape.rank, p->source->label,
                    p->shape.rank, p->entry->name, lx_merge__exact_rank(t));
 }
 
@@ -307,12 +311,15 @@ static int check_targets(const lx_merge *m, const lx_merge_options *o, lx_error 
 {
     for (size_t i = 0; i < m->n_targets; i++) {
         const lx_merge_target *t = &m->targets[i];
+        const lx_merge_part *first = NULL; /* with factors; others are only a bias */
         for (const lx_merge_part *p = t->first; p; p = p->next) {
             if (lx_delta_needs_base(p->entry))
                 return refuse_base(p, err);
+            if (!first && p->shape.rank)
+                first = p;
             if (o->rank_rule == LX_RANK_EQUAL && o->method == LX_MERGE_LINEAR &&
-                !t->is_dense && p->shape.rank != t->first->shape.rank)
-                return refuse_ranks(t, p, err);
+                !t->is_dense && p->shape.rank && p->shape.rank != first->shape.rank)
+                return refuse_ranks(t, first, p, err);
         }
     }
     return LX_OK;

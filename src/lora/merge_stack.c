@@ -158,12 +158,14 @@ static double weight_of(const lx_merge_part *p)
            (p->entry->kind == LX_KIND_LORA ? lx_lora_entry_scale(p->entry) : 1);
 }
 
+/* Of those with factors: beside them may be one that is only a bias. */
 static const lx_merge_part *heaviest_part(const lx_merge_target *t)
 {
-    const lx_merge_part *most = t->first;
+    const lx_merge_part *most = NULL;
 
-    for (const lx_merge_part *p = t->first->next; p; p = p->next)
-        most = fabs(weight_of(p)) > fabs(weight_of(most)) ? p : most;
+    for (const lx_merge_part *p = t->first; p; p = p->next)
+        if (p->shape.rank && (!most || fabs(weight_of(p)) > fabs(weight_of(most))))
+            most = p;
     return most;
 }
 
@@ -260,8 +262,10 @@ int lx_merge__stack(lx_merge_output *out, lx_dtype dtype, lx_error *err)
 
     for (const lx_merge_part *p = t->first; p && rc == LX_OK;
          column += p->shape.rank, p = p->next)
-        rc = lx_merge__within(
-            put_part(out, p, column, (double)t->rank / (double)out->alpha, err), p, err);
+        if (p->shape.rank)
+            rc = lx_merge__within(
+                put_part(out, p, column, (double)t->rank / (double)out->alpha, err), p,
+                err);
     if (rc == LX_OK)
         rc = lx_merge__put_bias(out, dtype, err);
     return rc;
