@@ -367,6 +367,21 @@ static const char *suffix_of(const lx_merge *m, const lx_merge_target *of,
     return found ? found : other ? other : otherwise;
 }
 
+/*
+ * Where no alpha scales it a bias behind up keeps its name (`.lora_B.bias`), which the readers of such files look for;
+ * otherwise, or without factors, it is a plain difference.
+ */
+static const char *bias_suffix(const lx_merge *m, const lx_merge_target *t)
+{
+    const char *const suffix = suffix_in(t, LX_ROLE_UP_BIAS);
+
+    return t->is_norm ? ".b_norm"
+           : !suffix || suffix_in(t, LX_ROLE_DIFF_B) || m->is_mixed || t->is_dense ||
+                   !t->rank || lx_merge__has_alphas(m)
+               ? ".diff_b"
+               : suffix;
+}
+
 int lx_merge__name_views(lx_merge *m, lx_merge_output *out, lx_error *err)
 {
     const lx_merge_target *t = out->target;
@@ -380,7 +395,7 @@ int lx_merge__name_views(lx_merge *m, lx_merge_output *out, lx_error *err)
         [LX_VIEW_UP] = up,
         [LX_VIEW_ALPHA] = ".alpha",
         [LX_VIEW_DENSE] = t->is_norm ? ".w_norm" : ".diff",
-        [LX_VIEW_BIAS] = t->is_norm ? ".b_norm" : ".diff_b",
+        [LX_VIEW_BIAS] = bias_suffix(m, t),
     };
 
     for (int i = 0; i < LX_MERGE_VIEWS; i++)

@@ -36,3 +36,21 @@ try twice.safetensors
 try twice.safetensors --into base.safetensors
 "$LX" convert twice.safetensors --drop 'lora_te1_*' -o once.safetensors --no_record | grep =
 try once.safetensors --into base.safetensors
+
+# A bias behind up keeps that name where no alpha would scale it; with another kind beside it it is a plain difference.
+d=transformer.transformer_blocks.0.attn.to_q
+factors="$d.lora_A.weight=F16[2,8] $d.lora_B.weight=F16[8,2]"
+# shellcheck disable=SC2086
+{
+    make_tensors behind.safetensors '' $factors "$d.lora_B.bias=F16[8]"
+    make_tensors both.safetensors '' $factors "$d.lora_B.bias=F16[8]" "$d.diff_b=F16[8]"
+    make_tensors none.safetensors '' $factors
+}
+for files in behind 'none behind' both 'behind both'; do
+    echo "$files"
+    # shellcheck disable=SC2046
+    try $(printf '%s.safetensors ' $files) | grep exit
+    keys
+done
+"$LX" resize behind.safetensors --rank 1 -o out.safetensors --no_record | grep =
+keys
