@@ -19,7 +19,7 @@ typedef struct folder_scan {
     lx_scan *scan;
     const lx_folder *folder;
     lx_tally unread[LX_N_CAPTION_ENDINGS];
-    size_t n_read, n_absent;
+    size_t n_read, n_absent, n_maskless;
 } folder_scan;
 
 static void note(lx_tally *tally, const char *path)
@@ -265,7 +265,7 @@ static int find_mask(folder_scan *f, lx_image *image, lx_error *err)
         if (is_file(path))
             image->mask = path;
     }
-    if (image->mask || f->n_absent++ >= LX_SCAN_TOLD)
+    if (image->mask || f->n_maskless++ >= LX_SCAN_TOLD)
         return LX_OK;
     f->scan->about = image->path;
     return lx_scan__find(
@@ -273,6 +273,27 @@ static int find_mask(folder_scan *f, lx_image *image, lx_error *err)
         "\"%s\" has no mask: --masked_loss needs %s/%.*s.png (white where the "
         "loss counts)",
         image->path, c->conditioning_data_dir, stem, name);
+}
+
+/* What is beyond those told one by one, of the folder or the metadata file. */
+static int report_rest(folder_scan *f, lx_error *err)
+{
+    const char *path = f->folder->path;
+    int rc = LX_OK;
+
+    if (f->n_absent > LX_SCAN_TOLD) {
+        f->scan->about = path;
+        rc = lx_scan__find(f->scan, LX_FINDING_STOP, "bad-metadata", err,
+                           "%s names %zu more which are no files", path,
+                           f->n_absent - LX_SCAN_TOLD);
+    }
+    if (rc == LX_OK && f->n_maskless > LX_SCAN_TOLD) {
+        f->scan->about = path;
+        rc = lx_scan__find(f->scan, LX_FINDING_STOP, "no-mask", err,
+                           "%zu more images of \"%s\" have no mask",
+                           f->n_maskless - LX_SCAN_TOLD, path);
+    }
+    return rc;
 }
 
 static int keep_image(folder_scan *f, lx_image *image, lx_error *err)
@@ -396,6 +417,8 @@ int lx_scan__metadata(lx_scan *scan, size_t folder, lx_error *err)
     lx_fail_as(err, rc, &why);
     for (size_t i = 0; i < file.count && rc == LX_OK; i++)
         rc = add_named(&f, folder, &file.images[i], err);
+    if (rc == LX_OK)
+        rc = report_rest(&f, err);
     scan->seen.n_read += f.n_read;
     scan->folders[folder].n_captions = f.n_read;
     scan->folders[folder].n_images = scan->dataset->n_images - first;
@@ -549,6 +572,8 @@ int lx_scan__images(lx_scan *scan, size_t folder, lx_error *err)
             rc = add_image(&f, folder, dir.names[i], err);
         else
             rc = note_other(&f, dir.names[i], err);
+    if (rc == LX_OK)
+        rc = report_rest(&f, err);
     if (rc == LX_OK)
         rc = lx_scan__look_below(&scan->seen.nested, scan->dataset->arena, f.folder->path,
                                  err);

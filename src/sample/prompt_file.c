@@ -10,6 +10,7 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/data/caption_file.h"
 #include "src/format/toml.h"
 
 enum { LIMIT = 64 << 20, LEAST_SIDE = 64, MOST_STEPS = 1000 };
@@ -313,6 +314,25 @@ static int read_tree(lx_prompt_list *out, lx_arena *arena, const char *path,
     return rc;
 }
 
+/* UTF-8 without a NUL, which would hide what is behind it. */
+static int check_bytes(const lx_str *text, lx_error *err)
+{
+    const char *bytes = lx_str_text(text), *nul = text->len ? memchr(bytes, 0, text->len) : NULL;
+    const size_t bad = lx_utf8_check(bytes, text->len);
+    const size_t at = nul && (size_t)(nul - bytes) < bad ? (size_t)(nul - bytes) : bad;
+    int line = 1;
+
+    if (at >= text->len)
+        return LX_OK;
+    for (size_t i = 0; i < at; i++)
+        line += bytes[i] == '\n';
+    return lx_fail(err, LX_EFORMAT,
+                   "line %d: byte 0x%02x at offset %zu is not UTF-8 text: it looks like %s; "
+                   "save the file as UTF-8",
+                   line, (unsigned char)bytes[at], at,
+                   lx_caption_guess_encoding(bytes, text->len));
+}
+
 int lx_prompt_file_read(lx_prompt_list *out, lx_arena *arena, const char *path,
                         lx_error *err)
 {
@@ -327,9 +347,7 @@ int lx_prompt_file_read(lx_prompt_list *out, lx_arena *arena, const char *path,
     }
     if (strcmp(ending, ".toml") == 0 || strcmp(ending, ".json") == 0)
         rc = read_tree(out, arena, path, &text, err);
-    else if (lx_utf8_check(lx_str_text(&text), text.len) < text.len)
-        rc = lx_fail(err, LX_EFORMAT, "is not UTF-8 text");
-    else if (text.len > 0)
+    else if ((rc = check_bytes(&text, err)) == LX_OK && text.len > 0)
         rc = read_text(out, arena, text.data, err);
     if (rc == LX_OK && out->n == 0)
         rc = lx_fail(err, LX_EFORMAT, "has no prompt in it");

@@ -16,6 +16,11 @@ printf '{"1_x\\\\a.png":{"caption":"one"}}' >relative.json
 plan --in_json windows.json --train_data_dir img/1_x | grep windows
 plan --in_json windows.json --train_data_dir img/1_x --path-map "H:\\sd=$PWD/img/1_x" | grep windows
 plan --in_json relative.json --train_data_dir img | grep relative
+for i in $(seq 32); do printf '{"image_path":"n%d.png","caption":"a"}\n' "$i"; done >absent.jsonl
+plan --in_json absent.jsonl --train_data_dir img | grep absent | tail -2
+mkdir -p lots/1_x
+for i in $(seq 32); do cp "$picture" "lots/1_x/i$i.png"; done
+plan --train_data_dir lots --masked_loss --conditioning_data_dir m | grep mask | tail -1
 cat >words.toml <<'END'
 [[datasets]]
 [[datasets.subsets]]

@@ -28,6 +28,10 @@ try -p a --grid seed=1-3 --images 2
 try -p a --prompt_file x.txt
 printf 'a --q 3\n' >bad.txt
 try --prompt_file bad.txt
+printf 'cat\ndog\0bird\n' >nul.txt
+try --prompt_file nul.txt
+printf 'cat\ndog, caf\351\n' >latin1.txt
+try --prompt_file latin1.txt
 printf 'not a picture' >text.png
 try --from text.png
 try -p a
