@@ -303,6 +303,17 @@ static void show_tags_of_folders(lx_cli *cli, lx_tag_list *tags, int64_t most)
 
 /* ---- checks ------------------------------------------------------------------------------ */
 
+/* Not as it was trained: lx made it of other files, and wrote a hash of what came of it. */
+static bool is_made_of_others(const lx_tensor_file *file)
+{
+    static const char *const keys[] = {"lx.merge", "lx.resize", "lx.convert", "lx.extract"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (lx_tensor_file_metadata(file, keys[i]))
+            return true;
+    return false;
+}
+
 static void show_values(lx_cli *cli, const lx_inspected *x)
 {
     static const char *const hashes[] = {
@@ -312,7 +323,13 @@ static void show_values(lx_cli *cli, const lx_inspected *x)
             "the data was changed after training (sshs_model_hash differs)"};
     const lx_lora_summary *s = &x->summary;
 
-    lx_inspect__line(cli, "integrity", hashes[s->hash]);
+    lx_inspect__line(cli, "integrity",
+                     !is_made_of_others(x->file->file) ? hashes[s->hash]
+                     : s->hash == LX_HASH_MATCHES
+                         ? "the data is what was written (sshs_model_hash matches)"
+                     : s->hash == LX_HASH_DIFFERS
+                         ? "the data was changed after it was written (sshs_model_hash differs)"
+                         : hashes[s->hash]);
     if (s->n_not_finite)
         line(cli, "values", "%zu value%s NaN or infinite, first in %s", s->n_not_finite,
              s->n_not_finite == 1 ? " is" : "s are", s->first_not_finite);

@@ -100,17 +100,32 @@ static void hash_data(lx_lora_summary *s, const lx_lora_file *f)
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
-static void count_module(lx_lora_summary *s, const lx_lora_entry *e)
+/* Ranks and alphas are those of the modules that have a rank; of a part where none has, what there is. */
+static void count_rank(lx_part_summary *p, const lx_lora_entry *e)
 {
-    lx_part_summary *p = &s->parts[e->part];
-    if (!p->n_modules || e->rank < p->rank_min)
+    const bool is_first = e->rank ? !p->rank_max : !p->n_modules;
+
+    if (!e->rank && p->rank_max)
+        return; /* a norm */
+    if (is_first) {
+        p->rank_min = e->rank;
+        p->alpha_min = e->alpha;
+        p->alpha_max = 0;
+    }
+    if (e->rank < p->rank_min)
         p->rank_min = e->rank;
     if (e->rank > p->rank_max)
         p->rank_max = e->rank;
-    if (!p->n_modules || e->alpha < p->alpha_min)
+    if (e->alpha < p->alpha_min)
         p->alpha_min = e->alpha;
     if (e->alpha > p->alpha_max)
         p->alpha_max = e->alpha;
+}
+
+static void count_module(lx_lora_summary *s, const lx_lora_entry *e)
+{
+    lx_part_summary *p = &s->parts[e->part];
+    count_rank(p, e);
     p->n_without_alpha += !e->has_alpha;
     p->n_kinds[e->kind]++;
     p->n_dora += e->has_dora;

@@ -13,7 +13,7 @@
 
 typedef struct lx_part_summary {
     size_t n_modules;
-    int64_t rank_min, rank_max;
+    int64_t rank_min, rank_max; /* of the modules that have a rank, and so the alphas */
     double alpha_min, alpha_max;
     size_t n_without_alpha;
     size_t n_kinds[LX_KIND_COUNT];
@@ -23,8 +23,8 @@ typedef struct lx_part_summary {
 
 typedef enum lx_hash_state {
     LX_HASH_ABSENT,  /* the trainer wrote none */
-    LX_HASH_MATCHES, /* the data is what was trained */
-    LX_HASH_DIFFERS  /* rewritten after training */
+    LX_HASH_MATCHES, /* the data is what was written with it: by the trainer, or by a merge and the like */
+    LX_HASH_DIFFERS  /* rewritten after that */
 } lx_hash_state;
 
 typedef struct lx_lora_summary {
