@@ -15,10 +15,12 @@
 #include "store/chunk.h"
 #include "store/tar.h"
 
-enum { VERSION = 1, LEVEL = 3 };
+enum { VERSION = 1, LEVEL = 3, END = 2 * LX_TAR_BLOCK };
 static const uint64_t MOST_BYTES = 1ULL << 36; /* unpacked */
 static const uint64_t MOST_MANIFEST = 1U << 30;
 static const uint64_t MOST_RATIO = 2000; /* more is a bomb and no bundle */
+/* A block holds no more than the window, and takes 4 bytes at least: packed so, nothing becomes 2000 times smaller. */
+enum { SHORT_WINDOW_LOG = 12 };
 
 static const char MANIFEST[] = "manifest/", OBJECTS[] = "objects/";
 
@@ -28,6 +30,7 @@ static const char MANIFEST[] = "manifest/", OBJECTS[] = "objects/";
 typedef struct sink {
     lx_new_file *file;
     ZSTD_CCtx *zstd;
+    uint64_t n_packed;
     char buffer[128 * 1024];
 } sink;
 
@@ -43,6 +46,7 @@ static int push(sink *s, const void *data, size_t n, ZSTD_EndDirective mode,
         if (store__zstd_is_oom(left))
             return lx_oom(err);
         lx_assert(!ZSTD_isError(left)); /* the size that was pledged is what comes */
+        s->n_packed += out.pos;
         if ((rc = lx_new_file_write(s->file, s->buffer, out.pos, err)) < 0)
             return rc;
     } while (mode == ZSTD_e_end ? left > 0 : in.pos < in.size);
@@ -122,27 +126,66 @@ static int push_objects(sink *s, lx_transfer *t, lx_error *err)
     return rc;
 }
 
-static int push_all(sink *s, lx_transfer *t, const lx_str *manifest, lx_error *err)
+static int find_total(uint64_t *out, lx_transfer *t, const lx_str *manifest, lx_error *err)
 {
-    static const unsigned char end[2 * LX_TAR_BLOCK];
-    lx_hash name = lx_sha256_of(manifest->data, manifest->len);
-    uint64_t total = member_size(manifest->len) + sizeof end;
     size_t n;
     const lx_transfer_object *objects = lx_transfer_objects(t, &n);
-    int rc;
+    uint64_t total = member_size(manifest->len) + END;
 
     for (size_t i = 0; i < n; i++)
         total += member_size((uint64_t)objects[i].size);
-    if (total > MOST_BYTES)
-        return lx_fail(err, LX_ELIMIT,
-                       "a bundle holds at most 64 GiB; choose fewer runs");
+    *out = total;
+    return total <= MOST_BYTES && manifest->len <= MOST_MANIFEST
+               ? LX_OK
+               : lx_fail(err, LX_ELIMIT,
+                         "a bundle holds at most 64 GiB, and a list of 1 GiB; choose fewer runs");
+}
+
+/* window_log 0: as zstd has it for the level. */
+static int push_all(sink *s, lx_transfer *t, const lx_str *manifest, uint64_t total,
+                    int window_log, lx_error *err)
+{
+    static const unsigned char end[END];
+    lx_hash name = lx_sha256_of(manifest->data, manifest->len);
+    int rc;
+
+    s->n_packed = 0;
+    ZSTD_CCtx_reset(s->zstd, ZSTD_reset_session_and_parameters);
     ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_compressionLevel, LEVEL);
     ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_checksumFlag, 1);
+    ZSTD_CCtx_setParameter(s->zstd, ZSTD_c_windowLog, window_log);
     ZSTD_CCtx_setPledgedSrcSize(s->zstd, total);
     if ((rc = push_member(s, MANIFEST, &name, manifest->data, manifest->len, err)) < 0 ||
         (rc = push_objects(s, t, err)) < 0)
         return rc;
     return push(s, end, sizeof end, ZSTD_e_end, err);
+}
+
+/* A console of one line said a million times packs better than what a reader takes. */
+static bool is_too_dense(uint64_t total, uint64_t n_packed)
+{
+    return total / MOST_RATIO > n_packed;
+}
+
+static int write_file(sink *s, const char *path, lx_transfer *t, const lx_str *manifest,
+                      lx_error *err)
+{
+    uint64_t total;
+    int rc;
+
+    if ((rc = find_total(&total, t, manifest, err)) < 0 ||
+        (rc = lx_new_file_open(&s->file, path, err)) < 0 ||
+        (rc = push_all(s, t, manifest, total, 0, err)) < 0)
+        return rc;
+    if (is_too_dense(total, s->n_packed)) {
+        lx_new_file_close(s->file);
+        s->file = NULL;
+        if ((rc = lx_new_file_open(&s->file, path, err)) < 0 ||
+            (rc = push_all(s, t, manifest, total, SHORT_WINDOW_LOG, err)) < 0)
+            return rc;
+        lx_assert(!is_too_dense(total, s->n_packed));
+    }
+    return lx_new_file_commit(s->file, err);
 }
 
 int lx_bundle_write(const char *path, lx_transfer *t, lx_privacy *privacy,
@@ -156,10 +199,8 @@ int lx_bundle_write(const char *path, lx_transfer *t, lx_privacy *privacy,
         rc = lx_oom(err);
         goto done;
     }
-    if ((rc = make_manifest(&manifest, t, privacy, arena, err)) == LX_OK &&
-        (rc = lx_new_file_open(&s->file, path, err)) == LX_OK &&
-        (rc = push_all(s, t, &manifest, err)) == LX_OK)
-        rc = lx_new_file_commit(s->file, err);
+    if ((rc = make_manifest(&manifest, t, privacy, arena, err)) == LX_OK)
+        rc = write_file(s, path, t, &manifest, err);
 done:
     if (s) {
         ZSTD_freeCCtx(s->zstd);
@@ -321,7 +362,7 @@ static int check_frame(const lx_mapping *file, lx_error *err)
     if (size == ZSTD_CONTENTSIZE_UNKNOWN)
         return lx_fail(err, LX_EFORMAT,
                        "the compressed data do not say how large they are");
-    if (size > MOST_BYTES || size / MOST_RATIO > file->size)
+    if (size > MOST_BYTES || is_too_dense(size, file->size))
         return lx_fail(
             err, LX_ELIMIT,
             "%zu bytes that would unpack to %llu; a bundle has at most 64 GiB, "

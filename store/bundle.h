@@ -12,7 +12,8 @@
  *
  * Every byte is under a hash, so nothing changes on the way unnoticed; that says nothing
  * of who made it. Equal runs give equal bundles. A plain tar of the same members is read
- * as well.
+ * as well. What would pack to less than a 2000th, which a reader refuses, is packed in a
+ * window of 4 KiB.
  *
  * Reading trusts nothing: sizes are checked before memory is asked for, names before
  * anything else, every object against its hash, every record before a row is written. No
