@@ -189,6 +189,7 @@ int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
 {
     const lx_lora_file *file = source->file;
     lx_merge_source *s = lx_arena_alloc(m->arena, sizeof *s);
+    lx_spell_model model;
     int rc;
 
     if (!s)
@@ -207,7 +208,9 @@ int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
                    (m->n_sources &&
                     strcmp(m->targets[0].first->source->file->family, file->family) != 0);
     m->n_sources++;
-    m->is_sdxl |= lx_spell_model_of(file, m->arena).is_sdxl;
+    model = lx_spell_model_of(file, m->arena);
+    m->is_sdxl |= model.is_sdxl;
+    lx_merge__learn_network(m, model.fused);
     for (size_t i = 0; i < file->n_modules; i++)
         if ((rc = add_module(m, s, &file->modules[i], err)) < 0)
             return rc;
@@ -497,7 +500,7 @@ int lx_merge__prepare(lx_merge_result *r, lx_merge_output **outs, lx_merge *m,
     if (!views || !*outs || !r->modules || !m->buffers)
         return lx_oom(err);
     r->tensors = views + n * LX_MERGE_VIEWS;
-    if ((rc = name_targets(m, err)) < 0)
+    if ((rc = lx_merge__check_names(m, err)) < 0 || (rc = name_targets(m, err)) < 0)
         return rc;
     for (size_t i = 0; i < n; i++) {
         lx_merge_output *out = &(*outs)[i];

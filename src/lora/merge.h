@@ -115,7 +115,8 @@ typedef struct lx_merge_result {
 
 /*
  * Names are spelled as the files spell them; when they differ among themselves, as sd-scripts does.
- *   LX_EMISMATCH  ranks differ and the rule is LX_RANK_EQUAL: one line that names both files
+ *   LX_EMISMATCH     ranks differ and the rule is LX_RANK_EQUAL: one line that names both files
+ *   LX_EUNSUPPORTED  spellings differ, and sd-scripts has no such layer (diffusers' parts of what it has fused)
  */
 int lx_merge_finish(lx_merge_result *out, lx_merge *merge,
                     const lx_merge_options *options, lx_error *err);

@@ -5,6 +5,7 @@
 #define LX_LORA_MERGE_INTERNAL_H
 
 #include "src/lora/delta.h"
+#include "src/lora/flux.h"
 #include "src/lora/merge.h"
 
 /* One module of one source. */
@@ -41,6 +42,7 @@ struct lx_merge {
     size_t n_slots;
     bool is_mixed; /* files of different spellings, or one that has to be respelled */
     bool is_sdxl;  /* one of the files is for it */
+    lx_fused network; /* that one of the files is for */
     void **buffers;     /* of the result; one a tensor that is not in the block */
     size_t n_buffers;
     char *block; /* factors side by side, whose sizes are known beforehand: lx_free_aligned */
@@ -81,6 +83,10 @@ size_t lx_merge__exact_rank(const lx_merge_target *target);
 /* Puts the file's name before the error of one of its modules, where it has a label; returns rc. */
 int lx_merge__within(int rc, const lx_merge_part *part, lx_error *err);
 
+/* The network of one more file. */
+void lx_merge__learn_network(lx_merge *merge, lx_fused network);
+/* Before layers are named: can files that name them in two ways have names that belong together? LX_EUNSUPPORTED. */
+int lx_merge__check_names(lx_merge *merge, lx_error *err);
 /* Names of all views that the target may have, made before threads start. Suffixes by family. */
 int lx_merge__name_views(lx_merge *merge, lx_merge_output *out, lx_error *err);
 bool lx_merge__has_alphas(const lx_merge *merge);
