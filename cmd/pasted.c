@@ -101,9 +101,35 @@ static int read_word(lx_str *word, const char **at, bool is_windows, lx_error *e
     return lx_str_check(word, err);
 }
 
-static int split_line(lx_words *out, const char *line, lx_arena *arena, lx_error *err)
+/* The length of "NAME=" at the beginning of what a shell takes for the setting of a variable, or 0. */
+static size_t variable_name(const char *word)
 {
-    bool is_windows = has_windows_path(line);
+    size_t n = 0;
+
+    while (isalnum((unsigned char)word[n]) || word[n] == '_')
+        n++;
+    return n && word[n] == '=' && !isdigit((unsigned char)word[0]) ? n + 1 : 0;
+}
+
+/* What stands in front of a command in a shell and is no part of it. */
+static bool is_front(const char *word)
+{
+    return variable_name(word) || strcmp(word, "$") == 0 || strcmp(word, "env") == 0;
+}
+
+/* A variable's name alone: the value may be a secret. */
+static int drop_front(lx_words *dropped, const char *word, lx_arena *arena, lx_error *err)
+{
+    const size_t n = variable_name(word);
+    const char *name = n ? lx_arena_printf(arena, "%.*s...", (int)n, word) : NULL;
+
+    return !n ? LX_OK : name ? add(dropped, name, arena, err) : lx_oom(err);
+}
+
+static int split_line(lx_words *out, lx_words *dropped, const char *line, lx_arena *arena,
+                      lx_error *err)
+{
+    bool is_windows = has_windows_path(line), is_begun = false;
     lx_str word = LX_STR_INIT;
     int rc = LX_OK;
 
@@ -120,6 +146,11 @@ static int split_line(lx_words *out, const char *line, lx_arena *arena, lx_error
         lx_str_clear(&word);
         if ((rc = read_word(&word, &line, is_windows, err)) < 0)
             break;
+        if (!is_begun && is_front(lx_str_text(&word))) {
+            rc = drop_front(dropped, lx_str_text(&word), arena, err);
+            continue;
+        }
+        is_begun = true;
         copy = lx_arena_strdup(arena, lx_str_text(&word));
         rc = copy ? add(out, copy, arena, err) : lx_oom(err);
     }
@@ -127,14 +158,34 @@ static int split_line(lx_words *out, const char *line, lx_arena *arena, lx_error
     return rc;
 }
 
+/* The length of a word of a line, blanks between quotes included. */
+static size_t word_length(const char *line)
+{
+    char quote = 0;
+    size_t n;
+
+    for (n = 0; line[n] && (quote || !isspace((unsigned char)line[n])); n++)
+        if (quote ? line[n] == quote : line[n] == '"' || line[n] == '\'')
+            quote = quote ? 0 : line[n];
+    return n;
+}
+
 static bool is_quoted_line(const char *word)
 {
     char first[64];
     size_t n;
 
-    word += strspn(word, " \t\r\n");
-    n = strcspn(word, " \t\r\n");
-    if (!word[n] || n >= sizeof first || !strstr(word, ".py"))
+    if (!strstr(word, ".py"))
+        return false;
+    for (;; word += n) {
+        word += strspn(word, " \t\r\n");
+        if (variable_name(word))
+            n = word_length(word);
+        else if (((n = strcspn(word, " \t\r\n")) != 1 || *word != '$') &&
+                 (n != 3 || strncmp(word, "env", 3) != 0))
+            break;
+    }
+    if (!word[n] || n >= sizeof first)
         return false;
     memcpy(first, word, n);
     first[n] = '\0';
@@ -164,9 +215,27 @@ static bool is_stray(const char *word)
     return strcmp(word, "^") == 0 || strcmp(word, "\\") == 0 || strcmp(word, "`") == 0;
 }
 
+/*
+ * Where what stands in front of the command at `start` begins. The value of a flag of lx is not part
+ * of it; variables of capital letters are, as a switch has no value.
+ */
+static size_t front_of(const lx_words *all, size_t start)
+{
+    size_t front = start;
+
+    while (front > 0 && is_front(all->items[front - 1]))
+        front--;
+    if (front > 0 && front < start && all->items[front - 1][0] == '-')
+        for (const char *p = all->items[front]; *p && *p != '='; p++)
+            if (islower((unsigned char)*p))
+                return front + 1;
+    return front;
+}
+
 static int drop_launcher(lx_words *out, lx_words *dropped, const lx_words *all, size_t start,
                          size_t script, lx_arena *arena, lx_error *err)
 {
+    const size_t front = front_of(all, start);
     int rc = LX_OK;
 
     if (strcmp(base_name(all->items[script]), "train_network.py") != 0)
@@ -175,6 +244,10 @@ static int drop_launcher(lx_words *out, lx_words *dropped, const lx_words *all, 
                        "not %s", base_name(all->items[script]));
     for (size_t i = 0; i < all->count && rc == 0; i++) {
         const char *word = all->items[i];
+        if (i >= front && i < start) {
+            rc = drop_front(dropped, word, arena, err);
+            continue;
+        }
         if (is_stray(word) || i == script || (i >= start && i < script && is_launcher(word)) ||
             (i > start && i < script && strcmp(word, "launch") == 0))
             continue;
@@ -192,7 +265,7 @@ int lx_pasted_flags(lx_words *out, lx_words *dropped, int argc, char **argv, lx_
 
     *out = *dropped = (lx_words){NULL, 0};
     for (int i = 0; i < argc && rc == 0; i++)
-        rc = is_quoted_line(argv[i]) ? split_line(&all, argv[i], arena, err)
+        rc = is_quoted_line(argv[i]) ? split_line(&all, dropped, argv[i], arena, err)
                                      : add(&all, argv[i], arena, err);
     if (rc < 0)
         return rc;

@@ -3,3 +3,8 @@
     sd-scripts/train_network.py --pretrained_model_name_or_path=base.safetensors \
     --train_data_dir img --resolution=512,512 --network_dim 8 --seed 1 --xformers \
     --learning_rate=1e-4 --network_alpha 4 | grep -v '^"resolved"'
+# Variables in front have no effect; a flag's value that looks like one is a value.
+"$LX" debug flags --xformers CUDA_VISIBLE_DEVICES=0 HF_TOKEN=hush accelerate launch train_network.py \
+    --train_data_dir img | grep -v '^"resolved"'
+"$LX" debug flags --network_args conv_dim=4 accelerate launch train_network.py --train_data_dir img |
+    grep -v '^"resolved"'
