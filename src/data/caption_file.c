@@ -1,6 +1,7 @@
 #include "src/data/caption_file.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/file.h"
 #include "src/base/unicode.h"
@@ -98,19 +99,93 @@ static void next_line(const char **line, size_t *length, const char **p, const c
     *p = q;
 }
 
+/*
+ * What turns or hides text and is seen by no person: marks of direction, spaces of no width, line
+ * ends that editors do not show, noncharacters. Joiners (U+200C, U+200D) and variation selectors
+ * are part of emoji and of scripts.
+ */
+static bool is_invisible(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0xAD, 0xAD},     {0x61C, 0x61C},   {0x180E, 0x180E}, {0x200B, 0x200B},
+                  {0x200E, 0x200F}, {0x2028, 0x202E}, {0x2060, 0x206F}, {0xFDD0, 0xFDEF},
+                  {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}};
+
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return (c & 0xFFFE) == 0xFFFE;
+}
+
+/* Tag characters spell the region of a flag behind it: England, Scotland, Wales. */
+enum { BLACK_FLAG = 0x1F3F4 };
+
+static bool is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/*
+ * What a spreadsheet would run, to the first comma. Tags of faces begin like it (=_=, =3, @_@, +_+,
+ * -_-, +++): three characters do nothing, and a sign alone needs a call behind it.
+ */
+static bool is_formula(const char *text, size_t n)
+{
+    size_t at = 0, end;
+
+    while (at < n && strchr(" \t\r\n", text[at]))
+        at++;
+    for (end = at; end < n && !strchr(",\r\n", text[end]);)
+        end++;
+    while (end > at && text[end - 1] == ' ')
+        end--;
+    if (end - at <= 3 || !strchr("=@+-", text[at]))
+        return false;
+    if (text[at] == '=' || text[at] == '@')
+        return is_alnum(text[at + 1]) || strchr("(\"'+-", text[at + 1]);
+    if (!is_alnum(text[at + 1]) && text[at + 1] != '(')
+        return false;
+    for (size_t i = at + 1; i < end; i++)
+        if (text[i] == '|' || (text[i] == '(' && (is_alnum(text[i - 1]) || i == at + 1)))
+            return true;
+    return false;
+}
+
+/* A tag of HTML that runs or loads something, in letters of either case. <lora:x:1> and <3 are none. */
+static bool has_markup(const char *text, size_t n)
+{
+    static const char *const names[] = {"script", "img", "svg", "iframe", "html", "body", "meta"};
+    const char *end = text + n;
+
+    for (const char *p = text; n && (p = memchr(p, '<', (size_t)(end - p))) != NULL;) {
+        p++;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            const size_t length = strlen(names[i]);
+            if ((size_t)(end - p) > length && strncasecmp(p, names[i], length) == 0 &&
+                strchr(" \t\r\n/>", p[length]))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* What a tool or a stranger left there rather than a person who describes an image. */
 static bool is_odd(const char *text, size_t n)
 {
     const char *p = text, *end = text + n;
+    uint32_t before = 0; /* the last one that is no tag character */
 
-    if (n > 0 && (text[0] == '=' || text[0] == '@'))
-        return true;
-    if (memmem(text, n, "<script", 7) != NULL)
+    if (is_formula(text, n) || has_markup(text, n))
         return true;
     while (p < end) {
-        uint32_t c = lx_utf8_next(&p, end);
-        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7F && c < 0xA0))
+        const uint32_t c = lx_utf8_next(&p, end);
+        const bool is_tag = c >= 0xE0000 && c <= 0xE007F;
+
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7F && c < 0xA0) ||
+            is_invisible(c) || (is_tag && before != BLACK_FLAG))
             return true;
+        before = is_tag ? before : c;
     }
     return false;
 }

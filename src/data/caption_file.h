@@ -29,7 +29,7 @@ typedef struct lx_caption_text {
     bool is_empty;      /* a file of no bytes, but perhaps a byte order mark */
     bool has_bom;       /* a byte order mark was taken off */
     bool has_cr;        /* lines end in CR LF or CR */
-    bool is_odd;        /* control characters, a <script, or a spreadsheet's formula */
+    bool is_odd;        /* control or invisible characters, HTML that runs, or a spreadsheet's formula */
     size_t unread_lines; /* lines with text after the one that is read (0 with wildcards) */
 } lx_caption_text;
 

@@ -57,8 +57,8 @@ static void tell_bytes(lx_checking *k, int64_t i, const char *path,
     if (t->is_odd)
         lx_check__find(
             k, LX_SEVERITY_WARNING, "odd-caption", i, path, "write it anew",
-            "it holds control characters, markup or a formula, which are trained like "
-            "any other text");
+            "it holds control or invisible characters, markup or a formula, which are "
+            "trained like any other text");
 }
 
 /* ---- length ------------------------------------------------------------------------------- */

@@ -125,7 +125,7 @@ static int report_texts(lx_scan *scan, lx_error *err)
         {&s->lines, LX_FINDING_WARNING, "lines", "caption", " of more than one line",
          "only the first is read (--enable_wildcard draws one of them each time)"},
         {&s->odd, LX_FINDING_WARNING, "odd-caption", "caption",
-         " with control characters, markup or a formula", "trained as it is"},
+         " with control or invisible characters, markup or a formula", "trained as it is"},
     };
     int rc = LX_OK;
 

@@ -53,6 +53,34 @@ static void test_data_caption_file__odd_texts_are_seen(void **state)
     assert_false(t.is_odd);
 }
 
+static void test_data_caption_file__odd_and_harmless_texts(void **state)
+{
+    static const char *const odd[] = {
+        "<script>x", "<SCRIPT>x</SCRIPT>", "cat <img src=x onerror=y>", "cat <svg/onload=y>",
+        "=1+1", "\t=1+1", " =SUM(A1)", "=cmd|' /C calc'!A0", "@SUM(1)", "+cmd|calc", "-2+3+cmd|x",
+        "-SUM(A1)", "cat \u202egod\u202c", "cat \u2066god\u2069", "a\u2028b", "a\u2029b",
+        "c\u200bat", "cat\U000e0041\U000e0042", "cat\uffff", "cat\ufdd0", "a, \ufeffb",
+        "\ufeff\ufeff" "cat", "\x0b" "a"};
+    static const char *const harmless[] = {
+        "=_=", "=3, 1girl", "=^=", "=v=, smile", "@_@", "+_+, cat", "+++", "^_^", ":3", ">_<", "-_-",
+        "-_- (face), x", "<3", "<o>_<o>", ">:(", ":<", "<lora:x:1>", "<imgstyle>", "a <b", "<",
+        "\U0001F468\u200D\U0001F469\u200D\U0001F467", "\u2764\uFE0F", "cat\ue000", "\u00a0cat",
+        "\U0001F3F4\U000E0067\U000E0062\U000E0065\U000E006E\U000E0067\U000E007F",
+        "\u0645\u06CC\u200C\u062E", "+tic neesan (series), x", "-sho-, cat", "+1, x", "- ", "="};
+
+    for (size_t i = 0; i < sizeof odd / sizeof *odd + sizeof harmless / sizeof *harmless; i++) {
+        const bool is_odd = i < sizeof odd / sizeof *odd;
+        const char *text = is_odd ? odd[i] : harmless[i - sizeof odd / sizeof *odd];
+        lx_caption_text t = {.text = LX_STR_INIT};
+        lx_error err = {0};
+
+        assert_int_equal(lx_caption_decode(&t, text, strlen(text), false, &err), LX_OK);
+        if (t.is_odd != is_odd)
+            fail_msg("\"%s\" is %s", text, is_odd ? "odd" : "harmless");
+        lx_str_release(&t.text);
+    }
+}
+
 static void refused(const char *bytes, size_t n, const char *offset, const char *guess)
 {
     lx_caption_text t = {.text = LX_STR_INIT};
@@ -79,6 +107,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data_caption_file__first_line_stripped_or_all),
         cmocka_unit_test(test_data_caption_file__odd_texts_are_seen),
+        cmocka_unit_test(test_data_caption_file__odd_and_harmless_texts),
         cmocka_unit_test(test_data_caption_file__other_encodings_are_named_with_the_offset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
