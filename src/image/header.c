@@ -292,6 +292,9 @@ static int webp_parse(lx_image_header *h, const struct view *v, lx_error *err)
     return set_size(h, le24(p + 24) + 1, le24(p + 27) + 1, 24, err);
 }
 
+/* Of a BMP's palette, as Pillow has it: more than pixels can name, which some writers say. */
+enum { MOST_COLOURS = 65536 };
+
 static int bmp_parse(lx_image_header *h, const struct view *v, lx_error *err)
 {
     const unsigned char *p = v->at;
@@ -321,6 +324,8 @@ static int bmp_parse(lx_image_header *h, const struct view *v, lx_error *err)
     if (compression != 0 && compression != 3)
         return lx_fail(err, LX_EUNSUPPORTED,
                        "byte 30: compressed BMP (method %u); save it as PNG", compression);
+    if (bits <= 8 && header >= 40 && le32(p + 46) > MOST_COLOURS)
+        return lx_fail(err, LX_EFORMAT, "byte 46: BMP with a palette of %u colours", le32(p + 46));
     h->bits = bits <= 8 ? (int)bits : 8;
     h->is_palette = bits <= 8;
     h->channels = bits <= 8 ? 1 : 3;

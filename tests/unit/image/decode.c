@@ -254,6 +254,50 @@ static void decode_bmp16(lx_pixels *out, bool has_six)
     lx_str_release(&bmp);
 }
 
+/* 1 x 1 pixel of 8 bits with one colour, and another number of colours in the header. */
+static int decode_bmp8(uint32_t n_colours, lx_error *err)
+{
+    char path[] = "/tmp/lx-bmp-XXXXXX";
+    lx_str bmp = LX_STR_INIT;
+    lx_pixels got = {0};
+    int rc;
+
+    lx_str_puts(&bmp, "BM");
+    put_number(&bmp, 62, 4);
+    put_number(&bmp, 0, 4);
+    put_number(&bmp, 58, 4);
+    put_number(&bmp, 40, 4);
+    put_number(&bmp, 1, 4);
+    put_number(&bmp, 1, 4);
+    put_number(&bmp, 1, 2);
+    put_number(&bmp, 8, 2);
+    for (int i = 0; i < 4; i++)
+        put_number(&bmp, 0, 4);
+    put_number(&bmp, n_colours, 4);
+    put_number(&bmp, 0, 4);
+    put_number(&bmp, 0xFF8040, 4); /* the palette */
+    put_number(&bmp, 0, 4);        /* the pixel */
+    close(mkstemp(path));
+    assert_int_equal(lx_file_write(path, bmp.data, bmp.len, err), 0);
+    if ((rc = lx_decode(&got, NULL, decoder, path, &(lx_decode_options)LX_DECODE_DEFAULT, err)) == 0)
+        assert_int_equal(got.data[0], 0xFF);
+    lx_pixels_release(&got);
+    unlink(path);
+    lx_str_release(&bmp);
+    return rc;
+}
+
+static void test_image_decode__bmp_with_a_palette_of_billions_is_refused(void **state)
+{
+    lx_error err = {0};
+
+    assert_int_equal(decode_bmp8(1, &err), LX_OK);
+    assert_int_equal(decode_bmp8(65536, &err), LX_OK);
+    assert_int_equal(decode_bmp8(65537, &err), LX_EFORMAT);
+    assert_int_equal(decode_bmp8(UINT32_MAX, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "byte 46"));
+}
+
 /* The bytes are Pillow 13's for the same files. */
 static void test_image_decode__bmp_of_16_bits_is_widened_as_in_pillow(void **state)
 {
@@ -475,6 +519,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_image_decode__bad_files_are_errors_and_the_next_image_is_not),
         cmocka_unit_test(test_image_decode__cut_files_are_errors),
         cmocka_unit_test(test_image_decode__bmp_of_16_bits_is_widened_as_in_pillow),
+        cmocka_unit_test(test_image_decode__bmp_with_a_palette_of_billions_is_refused),
         cmocka_unit_test(test_image_decode__packed_texts_are_not_unpacked),
         cmocka_unit_test(test_image_decode__a_text_does_not_join_data),
         cmocka_unit_test(test_image_decode__a_dead_worker_is_replaced),
