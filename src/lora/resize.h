@@ -11,8 +11,9 @@
  *     fro          1 + the least q with |D_q| >= x |D|
  *
  * (Frobenius norms.) The last three and their "1 +" are resize_lora.py's, so that its parameters mean here
- * what they mean there: never less than 2 but for a module that changes nothing, which keeps rank 1. `rank`
- * and `conv_rank` bound what a rule gives; neither exceeds the layer's sizes.
+ * what they mean there: a q of 0 counts as 1, and a module that changes nothing keeps rank 1. Unlike there a
+ * rule gives no module more than its own rank: the value beyond it is rounding noise. `rank` and `conv_rank`
+ * bound what a rule gives; neither exceeds the layer's sizes.
  *
  * alpha becomes alpha / rank times the new rank: the scale stays, and the factors are those of the product
  * without it, balanced (equal norms of up and down). Where the file's spelling has no alpha the scale goes
