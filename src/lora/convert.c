@@ -347,12 +347,30 @@ static int keep_tensor(lx_convert *c, const lx_tensor_view *t, lx_error *err)
     return t ? lx_convert__put(c, 0, t->name, t->name, "", t, err) : LX_OK;
 }
 
+/* The keys alone do not tell an alpha that the config beside the file tells, and that config stays where it is. */
+static int check_alphas(const lx_lora_file *f, lx_error *err)
+{
+    if (!f->config || strcmp(f->config, "adapter_config.json") != 0)
+        return LX_OK;
+    for (size_t i = 0; i < f->n_modules; i++) {
+        const lx_lora_entry *e = &f->modules[i];
+        if (e->has_alpha && !e->tensors[LX_ROLE_ALPHA] && e->alpha != (double)e->rank)
+            return lx_fail(
+                err, LX_EUSAGE,
+                "%s has its alpha, %g at rank %lld, in the adapter_config.json beside the "
+                "file, which is not copied: add --to peft (a folder with a config), kohya "
+                "or diffusers",
+                e->name, e->alpha, (long long)e->rank);
+    }
+    return LX_OK;
+}
+
 /* Every key that was not dropped, whatever it is. */
 static int keep_source(lx_convert_result *out, lx_convert *c, const lx_convert_source *s,
                        lx_error *err)
 {
     const lx_lora_file *f = s->file;
-    int rc = LX_OK;
+    int rc = check_alphas(f, err);
 
     for (size_t i = 0; i < f->n_modules; i++, out->n_modules++)
         for (int r = 0; r < LX_ROLE_COUNT && rc == LX_OK; r++)

@@ -107,7 +107,7 @@ int lx_convert_add(lx_convert *convert, lx_lora_file *file, lx_lora_part part,
  *   LX_EUNSUPPORTED  a key that is not understood, or that the spelling has no name for
  *   LX_EFORMAT       no modules, a module's own problem, values that are not finite, two keys that become one
  *   LX_ELIMIT        a value beyond the precision's range
- *   LX_EUSAGE        a pattern that no key matches
+ *   LX_EUSAGE        a pattern that no key matches; keys as they are, whose alphas are in a config beside the file
  * After an error the conversion can only be freed. Keys and buffers live until then.
  */
 int lx_convert_run(lx_convert_result *out, lx_convert *convert,

@@ -57,7 +57,16 @@ make_tensors misfit.safetensors '' "$p.hada_w1_a=F32[8,4]" "$p.hada_w1_b=F32[4,8
 make_tensors one.safetensors '' "$p.lokr_w1=F32[2,2]"
 try misfit.safetensors --to kohya -o out.safetensors
 try one.safetensors --to comfyui -o out.safetensors
+# PEFT's alphas are in a config that a copy of the keys would not have beside it.
+mkdir peft
+q=base_model.model.mid_block.attentions.0.proj_in
+make_tensors peft/adapter_model.safetensors '' "$q.lora_A.weight=F32[2,8]" "$q.lora_B.weight=F32[8,2]"
+echo '{"r": 2, "lora_alpha": 8}' >peft/adapter_config.json
+try peft/adapter_model.safetensors --precision f16 -o out.safetensors
+try peft --precision f16 -o out.safetensors
 [ ! -e out ] && [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
+echo '{"r": 2, "lora_alpha": 2}' >peft/adapter_config.json
+"$LX" convert peft --precision f16 -o same.safetensors --no_record | grep =
 "$LX" convert odd.safetensors --to kohya --drop 'something.*' -o out.safetensors --no_record
 for base in flux hunyuan-video; do
     "$LX" convert few.safetensors --to kohya --base $base -o few_$base.safetensors --no_record >/dev/null &&
