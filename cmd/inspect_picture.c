@@ -25,12 +25,26 @@ static void line(lx_cli *cli, const char *name, const char *text)
     lx_print(cli, "  %-16s %s\n", lx_safe(cli, name), lx_safe(cli, text));
 }
 
-static void show(lx_cli *cli, const char *path, const lx_infotext *info,
+/* One line of the notes after the other; NULL after the last. */
+static char *next_note(char **at)
+{
+    char *note = *at, *end = note ? strchr(note, '\n') : NULL;
+
+    if (!end)
+        return NULL;
+    *end = '\0';
+    *at = end + 1;
+    return note;
+}
+
+static void show(lx_cli *cli, const char *path, const lx_infotext *info, char *notes,
                  const lx_image_header *header)
 {
     lx_print(cli, "%s\n", lx_safe(cli, path));
     lx_print(cli, "  %-16s %s, %d x %d pixels\n", "picture",
              lx_image_kind_name(header->kind), header->width, header->height);
+    for (const char *note; (note = next_note(&notes)) != NULL;)
+        line(cli, "note", note);
     if (!info) {
         line(cli, "what", "a picture without settings of a web UI");
         return;
@@ -47,10 +61,10 @@ static void show(lx_cli *cli, const char *path, const lx_infotext *info,
             lx_inspect_picture_loras(cli, info->settings[i].value);
 }
 
-static int show_json(lx_cli *cli, const char *path, const lx_infotext *info,
+static int show_json(lx_cli *cli, const char *path, const lx_infotext *info, char *notes,
                      lx_error *err)
 {
-    cJSON *root = cJSON_CreateObject(), *settings;
+    cJSON *root = cJSON_CreateObject(), *settings, *list = NULL;
     lx_str text = LX_STR_INIT;
     int rc;
 
@@ -65,6 +79,10 @@ static int show_json(lx_cli *cli, const char *path, const lx_infotext *info,
                 cJSON_AddStringToObject(settings, info->settings[i].key,
                                         info->settings[i].value);
     }
+    for (const char *note; (note = next_note(&notes)) != NULL;) {
+        list = list ? list : cJSON_AddArrayToObject(root, "notes");
+        cJSON_AddItemToArray(list, cJSON_CreateString(note));
+    }
     if ((rc = lx_json_canonical(&text, root, err)) == LX_OK)
         lx_print(cli, "%s\n", lx_str_text(&text));
     lx_str_release(&text);
@@ -74,7 +92,7 @@ static int show_json(lx_cli *cli, const char *path, const lx_infotext *info,
 
 int lx_inspect_picture(lx_cli *cli, const char *path, bool as_json, lx_error *err)
 {
-    lx_str text = LX_STR_INIT;
+    lx_str text = LX_STR_INIT, notes = LX_STR_INIT;
     lx_image_header header;
     lx_infotext info;
     bool is_there = false;
@@ -84,13 +102,14 @@ int lx_inspect_picture(lx_cli *cli, const char *path, bool as_json, lx_error *er
     if ((rc = lx_image_header_read(&header, path, err)) < 0)
         lx_within(err, "%s", path);
     else
-        rc = lx_picture_text_read(&text, &is_there, path, err);
+        rc = lx_picture_text_look(&text, &is_there, &notes, path, err);
     if (rc == LX_OK && is_there)
         rc = lx_infotext_parse(&info, cli->arena, lx_str_text(&text), err);
     if (rc == LX_OK && as_json)
-        rc = show_json(cli, path, is_there ? &info : NULL, err);
+        rc = show_json(cli, path, is_there ? &info : NULL, notes.data, err);
     else if (rc == LX_OK)
-        show(cli, path, is_there ? &info : NULL, &header);
+        show(cli, path, is_there ? &info : NULL, notes.data, &header);
     lx_str_release(&text);
+    lx_str_release(&notes);
     return rc;
 }

@@ -1,5 +1,7 @@
 #include "src/format/picture_text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -11,6 +13,33 @@ typedef struct span {
     const unsigned char *data;
     size_t n;
 } span;
+
+/* A picture being read. With notes, a text that is not sound is told and left out; without, it is the error. */
+typedef struct reading {
+    lx_str *out;
+    bool *is_there;
+    lx_str *notes; /* NULL: the first thing that is wrong ends it */
+    size_t n_notes;
+    span file;
+    lx_error *err;
+} reading;
+
+/* The story of a text, with where it is in the file; 0 with notes. */
+static int odd(reading *r, int code, const char *fmt, ...) LX_PRINTF(3, 4);
+static int odd(reading *r, int code, const char *fmt, ...)
+{
+    char text[400];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (!r->notes)
+        return lx_fail(r->err, code, "%s", text);
+    if (r->n_notes++ < LX_PICTURE_NOTES_MAX)
+        lx_str_printf(r->notes, "%s\n", text);
+    return LX_OK;
+}
 
 static uint32_t u32_big(const unsigned char *p)
 {
@@ -30,15 +59,18 @@ static void put_latin1(lx_str *out, span s)
         lx_str_put_utf8(out, s.data[i]);
 }
 
-/* What is not sound becomes U+FFFD. */
-static void put_utf8(lx_str *out, span s)
+/* What is not sound becomes U+FFFD; false when there was any. */
+static bool put_utf8(lx_str *out, span s)
 {
     const char *p = (const char *)s.data, *end = p + s.n;
+    bool is_sound = true;
 
     while (p < end) {
         uint32_t c = lx_utf8_next(&p, end);
+        is_sound &= c != UINT32_MAX;
         lx_str_put_utf8(out, c == UINT32_MAX ? 0xFFFD : c);
     }
+    return is_sound;
 }
 
 static void put_utf16(lx_str *out, span s, bool is_big)
@@ -73,11 +105,10 @@ static int inflate_text(lx_str *out, span packed, lx_error *err)
         z.avail_out = sizeof block;
         status = inflate(&z, Z_NO_FLUSH);
         if (status != Z_OK && status != Z_STREAM_END)
-            rc = lx_fail(err, LX_EFORMAT, "a packed text in the picture is broken");
-        else if (out->len + (sizeof block - z.avail_out) > LX_PICTURE_TEXT_MAX)
-            rc = lx_fail(err, LX_ELIMIT,
-                         "a packed text in the picture inflates beyond %d MB",
-                         LX_PICTURE_TEXT_MAX >> 20);
+            rc = lx_fail(err, LX_EFORMAT, "its packed text is damaged");
+        else if (out->len + (sizeof block - z.avail_out) > LX_PICTURE_PACKED_MAX)
+            rc = lx_fail(err, LX_ELIMIT, "its packed text inflates beyond %d MiB",
+                         LX_PICTURE_PACKED_MAX >> 20);
         else
             lx_str_append(out, (char *)block, sizeof block - z.avail_out);
     }
@@ -99,7 +130,7 @@ static bool after_word(span *s)
     return true;
 }
 
-static int put_packed(lx_str *out, span s, bool is_utf8, lx_error *err)
+static int put_packed(lx_str *out, bool *is_sound, span s, bool is_utf8, lx_error *err)
 {
     lx_str text = LX_STR_INIT;
     int rc = inflate_text(&text, s, err);
@@ -107,7 +138,7 @@ static int put_packed(lx_str *out, span s, bool is_utf8, lx_error *err)
 
     if (rc == LX_OK && (rc = lx_str_check(&text, err)) == LX_OK) {
         if (is_utf8)
-            put_utf8(out, plain);
+            *is_sound = put_utf8(out, plain);
         else
             put_latin1(out, plain);
     }
@@ -115,60 +146,105 @@ static int put_packed(lx_str *out, span s, bool is_utf8, lx_error *err)
     return rc;
 }
 
-/* The text of a chunk whose keyword is "parameters". */
-static int read_chunk(lx_str *out, const unsigned char *type, span s, lx_error *err)
+/* Without its keyword. The errors say what is wrong with the chunk; *is_sound: that its UTF-8 is. */
+static int read_chunk(lx_str *out, bool *is_sound, const unsigned char *type, span s, lx_error *err)
 {
-    if (!after_word(&s))
-        return lx_fail(err, LX_EFORMAT, "a text chunk of the PNG has no keyword");
+    *is_sound = true;
     if (memcmp(type, "tEXt", 4) == 0) {
         put_latin1(out, s);
         return LX_OK;
     }
     if (memcmp(type, "zTXt", 4) == 0) {
         if (s.n < 1 || s.data[0] != 0)
-            return lx_fail(err, LX_EFORMAT, "a zTXt chunk is packed in an unknown way");
-        return put_packed(out, (span){s.data + 1, s.n - 1}, false, err);
+            return lx_fail(err, LX_EFORMAT, "its text is packed in an unknown way");
+        return put_packed(out, is_sound, (span){s.data + 1, s.n - 1}, false, err);
     }
     if (s.n < 2 || s.data[0] > 1 || (s.data[0] == 1 && s.data[1] != 0))
-        return lx_fail(err, LX_EFORMAT, "an iTXt chunk is packed in an unknown way");
+        return lx_fail(err, LX_EFORMAT, "its text is packed in an unknown way");
     const bool is_packed = s.data[0] == 1;
     s = (span){s.data + 2, s.n - 2};
     if (!after_word(&s) || !after_word(&s))
-        return lx_fail(err, LX_EFORMAT, "an iTXt chunk ends too early");
+        return lx_fail(err, LX_EFORMAT, "it ends before its text");
     if (is_packed)
-        return put_packed(out, s, true, err);
-    put_utf8(out, s);
+        return put_packed(out, is_sound, s, true, err);
+    *is_sound = put_utf8(out, s);
     return LX_OK;
 }
 
-static int read_png(lx_str *out, bool *is_there, span file, lx_error *err)
+/* The settings in the text chunk at byte `at`. What is left out is told. */
+static int take_settings(reading *r, const unsigned char *type, span s, size_t at)
 {
-    static const char keyword[] = "parameters";
-    size_t at = 8;
+    lx_str text = LX_STR_INIT;
+    lx_error why = {0};
+    bool is_sound;
+    size_t n;
+    int rc;
 
-    while (file.n - at >= 12) {
+    if (*r->is_there)
+        return odd(r, LX_EFORMAT, "the %.4s chunk at byte %zu has parameters once more: not read",
+                   (const char *)type, at);
+    if (s.n > LX_PICTURE_TEXT_MAX)
+        rc = lx_fail(&why, LX_ELIMIT, "it has %zu bytes, the most is %d", s.n, LX_PICTURE_TEXT_MAX);
+    else
+        rc = read_chunk(&text, &is_sound, type, s, &why);
+    if (rc == LX_OK)
+        rc = lx_str_check(&text, &why);
+    if (rc == LX_ENOMEM) {
+        rc = lx_oom(r->err);
+    } else if (rc < 0) {
+        rc = odd(r, rc, "the %.4s chunk at byte %zu is not read: %s", (const char *)type, at,
+                 why.text);
+    } else {
+        n = strlen(lx_str_text(&text));
+        lx_str_append(r->out, lx_str_text(&text), n);
+        *r->is_there = true;
+        if (r->notes && n < text.len)
+            rc = odd(r, LX_EFORMAT, "the text of the %.4s chunk at byte %zu is read to its NUL only",
+                     (const char *)type, at);
+        if (r->notes && !is_sound)
+            odd(r, LX_EFORMAT, "the iTXt chunk at byte %zu is not UTF-8 throughout: what is not is "
+                "shown as \xEF\xBF\xBD", at);
+    }
+    lx_str_release(&text);
+    return rc;
+}
+
+static int read_text_chunk(reading *r, const unsigned char *type, span s, size_t at)
+{
+    enum { LONGEST = 79 }; /* of a keyword */
+    const unsigned char *nul = s.n ? memchr(s.data, 0, s.n) : NULL;
+    const size_t n = nul ? (size_t)(nul - s.data) : s.n;
+
+    if (n == 10 && nul && memcmp(s.data, "parameters", 10) == 0)
+        return take_settings(r, type, (span){nul + 1, s.n - n - 1}, at);
+    if (r->notes && (!n || n > LONGEST || !nul))
+        return odd(r, LX_EFORMAT, "the %.4s chunk at byte %zu has %s: not read", (const char *)type,
+                   at, !n ? "no keyword" : n > LONGEST ? "a keyword of more than 79 bytes"
+                                                       : "a keyword without its end");
+    return LX_OK;
+}
+
+static int read_png(reading *r)
+{
+    const span file = r->file;
+    size_t at = 8;
+    int rc = LX_OK;
+
+    while (rc == LX_OK && file.n - at >= 12 && (r->notes || !*r->is_there)) {
         const unsigned char *type = file.data + at + 4;
         const size_t n = u32_big(file.data + at);
-        const span chunk = {file.data + at + 8, n};
 
         if (n > file.n - at - 12)
-            return lx_fail(err, LX_EFORMAT,
+            return lx_fail(r->err, LX_EFORMAT,
                            "a chunk of the PNG at byte %zu ends after the file", at);
         if (memcmp(type, "IEND", 4) == 0)
             return LX_OK;
-        if ((memcmp(type, "tEXt", 4) == 0 || memcmp(type, "zTXt", 4) == 0 ||
-             memcmp(type, "iTXt", 4) == 0) &&
-            n > sizeof keyword && memcmp(chunk.data, keyword, sizeof keyword) == 0) {
-            if (n > LX_PICTURE_TEXT_MAX)
-                return lx_fail(err, LX_ELIMIT,
-                               "a text chunk of %zu bytes in the PNG; the most is %d", n,
-                               LX_PICTURE_TEXT_MAX);
-            *is_there = true;
-            return read_chunk(out, type, chunk, err);
-        }
+        if (memcmp(type, "tEXt", 4) == 0 || memcmp(type, "zTXt", 4) == 0 ||
+            memcmp(type, "iTXt", 4) == 0)
+            rc = read_text_chunk(r, type, (span){file.data + at + 8, n}, at);
         at += n + 12;
     }
-    return LX_OK;
+    return rc;
 }
 
 /* ---- EXIF ------------------------------------------------------------------------- */
@@ -217,7 +293,7 @@ static bool looks_big_endian(span s, bool otherwise)
     return even == odd ? otherwise : even > odd;
 }
 
-static int read_exif(lx_str *out, bool *is_there, span s, lx_error *err)
+static int read_exif(reading *r, span s)
 {
     enum { TAG_EXIF = 0x8769, TAG_USER_COMMENT = 0x9286, CODE = 8 };
     tiff t = {.s = s};
@@ -236,22 +312,27 @@ static int read_exif(lx_str *out, bool *is_there, span s, lx_error *err)
     if (n <= CODE)
         return LX_OK;
     if (n > LX_PICTURE_TEXT_MAX)
-        return lx_fail(err, LX_ELIMIT, "an EXIF comment of %zu bytes; the most is %d", n,
-                       LX_PICTURE_TEXT_MAX);
+        return odd(r, LX_ELIMIT,
+                   "the EXIF comment of byte %zu is not read: it has %zu bytes, the most is %d",
+                   (size_t)(t.s.data + entry - r->file.data), n, LX_PICTURE_TEXT_MAX);
     if (at > t.s.n || n > t.s.n - at)
-        return lx_fail(err, LX_EFORMAT, "the EXIF comment ends after the file");
+        return odd(r, LX_EFORMAT,
+                   "the EXIF comment of byte %zu is not read: it ends after its block",
+                   (size_t)(t.s.data + entry - r->file.data));
     const span text = {t.s.data + at + CODE, n - CODE};
-    *is_there = true;
+    *r->is_there = true;
     if (memcmp(t.s.data + at, "UNICODE", 7) == 0)
-        put_utf16(out, text, looks_big_endian(text, t.is_big));
+        put_utf16(r->out, text, looks_big_endian(text, t.is_big));
     else
-        put_utf8(out, text);
+        put_utf8(r->out, text);
     return LX_OK;
 }
 
-static int read_jpeg(lx_str *out, bool *is_there, span file, lx_error *err)
+static int read_jpeg(reading *r)
 {
-    for (size_t at = 2; at + 4 <= file.n && !*is_there;) {
+    const span file = r->file;
+
+    for (size_t at = 2; at + 4 <= file.n && !*r->is_there;) {
         const unsigned char *p = file.data + at;
         size_t n = (size_t)p[2] << 8 | p[3];
         int rc;
@@ -259,26 +340,29 @@ static int read_jpeg(lx_str *out, bool *is_there, span file, lx_error *err)
         if (p[0] != 0xFF || p[1] == 0xDA || p[1] == 0xD9)
             return LX_OK;
         if (n < 2 || n > file.n - at - 2)
-            return lx_fail(err, LX_EFORMAT,
+            return lx_fail(r->err, LX_EFORMAT,
                            "a segment of the JPEG at byte %zu ends after the file", at);
         if (p[1] == 0xE1 && n > 8 && memcmp(p + 4, "Exif\0\0", 6) == 0 &&
-            (rc = read_exif(out, is_there, (span){p + 4, n - 2}, err)) < 0)
+            (rc = read_exif(r, (span){p + 4, n - 2})) < 0)
             return rc;
         at += n + 2;
     }
     return LX_OK;
 }
 
-static int read_webp(lx_str *out, bool *is_there, span file, lx_error *err)
+static int read_webp(reading *r)
 {
+    const span file = r->file;
+
+
     for (size_t at = 12; at + 8 <= file.n;) {
         const size_t n = u32_little(file.data + at + 4);
 
         if (n > file.n - at - 8)
-            return lx_fail(err, LX_EFORMAT,
+            return lx_fail(r->err, LX_EFORMAT,
                            "a chunk of the WebP at byte %zu ends after the file", at);
         if (memcmp(file.data + at, "EXIF", 4) == 0)
-            return read_exif(out, is_there, (span){file.data + at + 8, n}, err);
+            return read_exif(r, (span){file.data + at + 8, n});
         at += 8 + n + (n & 1);
     }
     return LX_OK;
@@ -286,34 +370,50 @@ static int read_webp(lx_str *out, bool *is_there, span file, lx_error *err)
 
 /* ---- the whole -------------------------------------------------------------------- */
 
-int lx_picture_text_parse(lx_str *out, bool *is_there, const unsigned char *bytes,
-                          size_t n, lx_error *err)
+static int parse(lx_str *out, bool *is_there, lx_str *notes, const unsigned char *bytes, size_t n,
+                 lx_error *err)
 {
-    const span file = {bytes, n};
+    reading r = {.out = out, .is_there = is_there, .notes = notes, .file = {bytes, n}, .err = err};
     int rc;
 
     *is_there = false;
     if (n >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
-        rc = read_png(out, is_there, file, err);
+        rc = read_png(&r);
     else if (n >= 3 && memcmp(bytes, "\xFF\xD8\xFF", 3) == 0)
-        rc = read_jpeg(out, is_there, file, err);
+        rc = read_jpeg(&r);
     else if (n >= 12 && memcmp(bytes, "RIFF", 4) == 0 &&
              memcmp(bytes + 8, "WEBP", 4) == 0)
-        rc = read_webp(out, is_there, file, err);
+        rc = read_webp(&r);
     else
         return lx_fail(err, LX_EFORMAT, "not a PNG, JPEG or WebP picture");
+    if (rc == LX_OK && r.n_notes > LX_PICTURE_NOTES_MAX)
+        lx_str_printf(notes, "%zu more texts are not read\n", r.n_notes - LX_PICTURE_NOTES_MAX);
+    if (rc == LX_OK && notes)
+        rc = lx_str_check(notes, err);
     return rc < 0 ? rc : lx_str_check(out, err);
 }
 
-int lx_picture_text_read(lx_str *out, bool *is_there, const char *path, lx_error *err)
+int lx_picture_text_parse(lx_str *out, bool *is_there, const unsigned char *bytes,
+                          size_t n, lx_error *err)
+{
+    return parse(out, is_there, NULL, bytes, n, err);
+}
+
+int lx_picture_text_look(lx_str *out, bool *is_there, lx_str *notes, const char *path,
+                         lx_error *err)
 {
     lx_mapping map;
     int rc = lx_file_map(&map, path, err);
 
     if (rc < 0)
         return rc;
-    if ((rc = lx_picture_text_parse(out, is_there, map.data, map.size, err)) < 0)
+    if ((rc = parse(out, is_there, notes, map.data, map.size, err)) < 0)
         lx_within(err, "%s", path);
     lx_file_unmap(&map);
     return rc;
+}
+
+int lx_picture_text_read(lx_str *out, bool *is_there, const char *path, lx_error *err)
+{
+    return lx_picture_text_look(out, is_there, NULL, path, err);
 }

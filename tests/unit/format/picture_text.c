@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <cmocka.h>
 
 #include "src/base/alloc.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/format/infotext.h"
 #include "src/format/picture_text.h"
@@ -103,6 +105,90 @@ static void test_format_picture_text__own_png_comes_back(void **state)
     }
 }
 
+/* A PNG of text chunks alone: "TYPE" and the bytes behind it. */
+static void put_chunk(lx_str *out, const char *type, const char *bytes, size_t n)
+{
+    for (int i = 0; i < 4; i++)
+        lx_str_putc(out, (char)(n >> (24 - 8 * i)));
+    lx_str_append(out, type, 4);
+    lx_str_append(out, bytes, n);
+    lx_str_append(out, "\0\0\0", 4);
+}
+
+static void look(const char *type, const char *bytes, size_t n, bool has_text, const char *note)
+{
+    char path[] = "/tmp/lx-text-XXXXXX";
+    lx_str png = LX_STR_INIT, text = LX_STR_INIT, notes = LX_STR_INIT;
+    lx_error err = {0};
+    bool is_there;
+
+    close(mkstemp(path));
+    lx_str_append(&png, "\x89PNG\r\n\x1a\n", 8);
+    put_chunk(&png, "tEXt", "Title\0x", 7);
+    put_chunk(&png, type, bytes, n);
+    assert_int_equal(lx_file_write(path, png.data, png.len, &err), 0);
+    lx_assert_ok(lx_picture_text_look(&text, &is_there, &notes, path, &err), &err);
+    assert_int_equal(is_there, has_text);
+    if (!note ? notes.len > 0 : !strstr(lx_str_text(&notes), note) ||
+                                    !strstr(lx_str_text(&notes), "at byte 27"))
+        fail_msg("\"%s\" lacks \"%s\"", lx_str_text(&notes), note ? note : "nothing");
+    /* Who needs the text is told the same, as an error. */
+    lx_str_clear(&text);
+    if (note && !has_text && n > 11 && memcmp(bytes, "parameters", 11) == 0) {
+        assert_int_equal(lx_picture_text_read(&text, &is_there, path, &err), LX_EFORMAT);
+        assert_non_null(strstr(err.text, "at byte 27"));
+    }
+    unlink(path);
+    lx_str_release(&png);
+    lx_str_release(&text);
+    lx_str_release(&notes);
+}
+
+static void test_format_picture_text__texts_left_out_are_told(void **state)
+{
+    char key[202] = {0};
+
+    memset(key, 'k', 200);
+#define LOOK(type, bytes, has_text, note) look(type, bytes, sizeof(bytes) - 1, has_text, note)
+    LOOK("tEXt", "parameters\0cat", true, NULL);
+    LOOK("zTXt", "parameters\0\7cat", false, "unknown way");
+    LOOK("zTXt", "parameters\0\0cat", false, "damaged");
+    LOOK("iTXt", "parameters\0\5\0\0\0cat", false, "unknown way");
+    LOOK("iTXt", "parameters\0\0\0en", false, "before its text");
+    LOOK("iTXt", "parameters\0\0\0\0\0c\xff", true, "not UTF-8");
+    LOOK("iTXt", "parameters\0\0\0\0\0c\xef\xbf\xbd", true, NULL);
+    LOOK("tEXt", "parameters\0c\0t", true, "NUL");
+    LOOK("tEXt", "parameters", false, "without its end");
+    LOOK("tEXt", "\0cat", false, "no keyword");
+#undef LOOK
+    look("tEXt", key, sizeof key, false, "more than 79");
+}
+
+static void test_format_picture_text__first_of_two_and_many(void **state)
+{
+    char path[] = "/tmp/lx-text-XXXXXX";
+    lx_str png = LX_STR_INIT, text = LX_STR_INIT, notes = LX_STR_INIT;
+    lx_error err = {0};
+    bool is_there;
+
+    close(mkstemp(path));
+    lx_str_append(&png, "\x89PNG\r\n\x1a\n", 8);
+    put_chunk(&png, "zTXt", "parameters\0\0bad", 15);
+    for (int i = 0; i < 12; i++)
+        put_chunk(&png, "tEXt", i ? "parameters\0b" : "parameters\0a", 12);
+    assert_int_equal(lx_file_write(path, png.data, png.len, &err), 0);
+    lx_assert_ok(lx_picture_text_look(&text, &is_there, &notes, path, &err), &err);
+    assert_true(is_there);
+    assert_string_equal(lx_str_text(&text), "a");
+    assert_non_null(strstr(lx_str_text(&notes), "zTXt chunk at byte 8 is not read"));
+    assert_non_null(strstr(lx_str_text(&notes), "once more"));
+    assert_non_null(strstr(lx_str_text(&notes), "4 more texts"));
+    unlink(path);
+    lx_str_release(&png);
+    lx_str_release(&text);
+    lx_str_release(&notes);
+}
+
 /* 64 MB of zeros in some 64 kB. */
 static void test_format_picture_text__packed_bomb_is_refused(void **state)
 {
@@ -192,6 +278,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_picture_text__goldens),
         cmocka_unit_test(test_format_picture_text__own_png_comes_back),
+        cmocka_unit_test(test_format_picture_text__texts_left_out_are_told),
+        cmocka_unit_test(test_format_picture_text__first_of_two_and_many),
         cmocka_unit_test(test_format_picture_text__packed_bomb_is_refused),
         cmocka_unit_test(test_format_picture_text__odd_settings_lines),
         cmocka_unit_test(test_format_picture_text__quoted_values),
