@@ -213,12 +213,17 @@ static int read_input(job *j, lx_error *err)
 
 /* ---- files and the end --------------------------------------------------- */
 
+static lx_artifact artifact_of(const struct log_args *args, const char *path)
+{
+    return (lx_artifact){.role = args->role ? args->role : "file",
+                         .name = lx_path_base(path),
+                         .step = args->has_step ? args->step : -1,
+                         .path = path};
+}
+
 static int put_file(job *j, const char *path, lx_error *err)
 {
-    lx_artifact artifact = {.role = j->args->role ? j->args->role : "file",
-                            .name = lx_path_base(path),
-                            .step = j->args->has_step ? j->args->step : -1,
-                            .path = path};
+    lx_artifact artifact = artifact_of(j->args, path);
     lx_hash tensors;
 
     if (strcmp(artifact.role, "lora") == 0 &&
@@ -233,13 +238,16 @@ static int check_files(const struct log_args *args, lx_error *err)
 
     for (size_t i = 0; i < args->files.count && rc == LX_OK; i++) {
         const char *path = args->files.items[i];
+        const lx_artifact artifact = artifact_of(args, path);
         size_t size;
         int fd;
 
-        if ((rc = lx_file_open_regular(&fd, &size, path, err)) == LX_OK)
-            lx_io_get()->close(fd);
-        else
+        if ((rc = lx_file_open_regular(&fd, &size, path, err)) < 0) {
             lx_within(err, "%s", path);
+        } else {
+            lx_io_get()->close(fd);
+            rc = lx_run_check_artifact(&artifact, err);
+        }
     }
     return rc;
 }

@@ -232,6 +232,12 @@ char *store__environment(void);
 int store__git_state(char **json, char **diff, store__batch *batch, const char *folder,
                      lx_error *err);
 
+/* Is a file of this role a text, which is scrubbed? */
+bool store__is_text_role(const char *role);
+/* What is kept of it, appended: UTF-16 with a byte order mark as UTF-8, in any other encoding the bytes; secrets taken
+ * out. LX_EFORMAT: it has zero bytes and is no text. */
+int store__clean_text(lx_str *out, const char *role, const char *text, size_t n, lx_error *err);
+
 typedef struct store__process {
     char boot_id[40];
     int64_t pid, start;

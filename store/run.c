@@ -9,7 +9,6 @@
 #include "src/base/alloc.h"
 #include "src/base/file.h"
 #include "store/internal.h"
-#include "store/privacy.h"
 #include "store/transfer.h"
 #include "src/base/scrub.h"
 
@@ -374,25 +373,18 @@ int store__add_artifact(lx_store *s, int64_t run, const lx_artifact *a,
     return rc;
 }
 
-/* What is settings or a console is a text to be scrubbed; other files of the user's stay as they are. */
-static bool is_text(const lx_artifact *a)
-{
-    static const char *const roles[] = {"config", "console", "log"};
+enum { MOST_TEXT = 256 << 20 };
 
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (strcmp(a->role, roles[i]) == 0)
-            return !a->data || lx_privacy_is_text(a->data, a->n);
-    return false;
-}
-
-static int put_text(lx_hash *hash, int64_t *size, store__batch *batch, const void *data,
-                    size_t n, lx_error *err)
+/* Of one of the roles that are texts; other files of the user's stay as they are. */
+static int put_text(lx_hash *hash, int64_t *size, store__batch *batch, const lx_artifact *a,
+                    const char *text, size_t n, lx_error *err)
 {
     lx_str clean = LX_STR_INIT;
     int rc;
 
-    lx_scrub_text(&clean, data, n);
-    if ((rc = lx_str_check(&clean, err)) == LX_OK)
+    if ((rc = store__clean_text(&clean, a->role, text, n, err)) < 0)
+        lx_within(err, "%s", a->path ? a->path : a->name);
+    else
         rc = store__batch_put(hash, batch, lx_str_text(&clean), clean.len, err);
     *size = (int64_t)clean.len;
     lx_str_release(&clean);
@@ -401,19 +393,31 @@ static int put_text(lx_hash *hash, int64_t *size, store__batch *batch, const voi
 
 /* What is larger than a text would be is a file like others. */
 static int put_text_file(lx_hash *hash, int64_t *size, store__batch *batch,
-                         const char *path, lx_error *err)
+                         const lx_artifact *a, lx_error *err)
 {
-    enum { MOST_BYTES = 256 << 20 };
     lx_str text = LX_STR_INIT;
-    int rc = lx_file_read(&text, path, MOST_BYTES, err);
+    int rc = lx_file_read(&text, a->path, MOST_TEXT, err);
 
-    if (rc == LX_ELIMIT ||
-        (rc == LX_OK && !lx_privacy_is_text(lx_str_text(&text), text.len)))
-        rc = store__batch_put_file(hash, size, batch, path, err);
+    if (rc == LX_ELIMIT)
+        rc = store__batch_put_file(hash, size, batch, a->path, err);
     else if (rc == LX_OK)
-        rc = put_text(hash, size, batch, lx_str_text(&text), text.len, err);
+        rc = put_text(hash, size, batch, a, lx_str_text(&text), text.len, err);
     lx_str_release(&text);
     return rc;
+}
+
+int lx_run_check_artifact(const lx_artifact *a, lx_error *err)
+{
+    lx_str text = LX_STR_INIT, clean = LX_STR_INIT;
+    int rc = check_artifact(a, err);
+
+    if (rc == LX_OK && a->path && !a->data && !a->hash && store__is_text_role(a->role) &&
+        (rc = lx_file_read(&text, a->path, MOST_TEXT, err)) == LX_OK &&
+        (rc = store__clean_text(&clean, a->role, lx_str_text(&text), text.len, err)) < 0)
+        lx_within(err, "%s", a->path);
+    lx_str_release(&text);
+    lx_str_release(&clean);
+    return rc == LX_ELIMIT ? LX_OK : rc;
 }
 
 static int require_run(lx_store *s, int64_t run, lx_error *err)
@@ -459,10 +463,10 @@ int lx_run_attach(lx_hash *out, lx_store *s, int64_t run, const lx_artifact *giv
         rc = stage_stored(&size, &batch, a->hash, err);
     else if (a->hash)
         ; /* only named */
-    else if (a->data && is_text(a))
-        rc = put_text(&hash, &size, &batch, a->data, a->n, err);
-    else if (!a->data && a->path && is_text(a))
-        rc = put_text_file(&hash, &size, &batch, a->path, err);
+    else if (a->data && store__is_text_role(a->role))
+        rc = put_text(&hash, &size, &batch, a, a->data, a->n, err);
+    else if (a->path && !a->data && store__is_text_role(a->role))
+        rc = put_text_file(&hash, &size, &batch, a, err);
     else if (a->data)
         rc = store__batch_put(&hash, &batch, a->data, a->n, err);
     else if (a->path)

@@ -159,6 +159,9 @@ typedef struct lx_artifact {
     double at;                  /* seconds since 1970; 0 = now */
 } lx_artifact;
 
+/* Would lx_run_attach take it into any run? LX_EUSAGE: not of this role or name; LX_EFORMAT: a text is wanted (roles
+ * config, console and log are scrubbed) and it is none. */
+int lx_run_check_artifact(const lx_artifact *artifact, lx_error *err);
 /* To a run of any state; durable when it returns. *hash (may be NULL): of the bytes. */
 int lx_run_attach(lx_hash *hash, lx_store *store, int64_t run,
                   const lx_artifact *artifact, lx_error *err);
