@@ -15,7 +15,8 @@ typedef enum lx_dtype {
     LX_DTYPE_COUNT
 } lx_dtype;
 
-enum { LX_MAX_DIMS = 8 };
+enum { LX_MAX_DIMS = 8 };        /* of what lx computes with */
+enum { LX_MAX_FILE_DIMS = 64 }; /* of what lx reads: as many as torch has */
 
 const char *lx_dtype_name(lx_dtype dtype); /* "F32" */
 int lx_dtype_bits(lx_dtype dtype);

@@ -1,5 +1,7 @@
 #include "src/base/json_reader.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/plain_run.h"
@@ -381,15 +383,29 @@ int lx_json_next(lx_json_reader *r, lx_error *err)
                                                      : read_value(r, err);
 }
 
+/* A number that no double holds, as 1E400. What stands behind a number ends it for strtod as well;
+ * where nothing does, the document ends too early or is that number alone. */
+static int check_range(const lx_json_reader *r, lx_error *err)
+{
+    return r->at < r->n && !isfinite(strtod(r->token, NULL))
+               ? fail_at(err, r->offset, "JSON: number out of range")
+               : LX_OK;
+}
+
 int lx_json_skip(lx_json_reader *r, int kind, lx_error *err)
 {
-    int outside = r->depth - 1;
+    int outside = r->depth - 1, rc;
 
+    if (kind == LX_JSON_NUMBER)
+        return check_range(r, err);
     if (kind != LX_JSON_OBJECT && kind != LX_JSON_ARRAY)
         return LX_OK;
-    while (r->depth > outside)
+    while (r->depth > outside) {
         if ((kind = lx_json_next(r, err)) < 0)
             return kind;
+        if (kind == LX_JSON_NUMBER && (rc = check_range(r, err)) < 0)
+            return rc;
+    }
     return LX_OK;
 }
 

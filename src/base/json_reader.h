@@ -56,7 +56,7 @@ lx_json_reader lx_json_reader_of(const char *text, size_t n);
 int lx_json_next(lx_json_reader *r, lx_error *err);
 
 /* After a token that opens an object or array: reads up to and with its end. After any other value
- * token: nothing. LX_JSON_DONE (0) or an error. */
+ * token: nothing. LX_JSON_DONE (0) or an error; numbers that no double holds are one. */
 int lx_json_skip(lx_json_reader *r, int kind, lx_error *err);
 
 /* The text of the last key or string, unescaped, appended to `out` (may contain NUL bytes). */

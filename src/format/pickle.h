@@ -52,7 +52,7 @@ typedef struct lx_pickle_tensor {
     lx_dtype dtype;
     int n_dims;
     int64_t offset; /* in elements */
-    int64_t size[LX_MAX_DIMS], stride[LX_MAX_DIMS];
+    const int64_t *size, *stride; /* n_dims of each, at most LX_MAX_FILE_DIMS */
 } lx_pickle_tensor;
 
 typedef struct lx_pickle lx_pickle;

@@ -100,10 +100,38 @@ static bool equals(const char *text, const char *bytes, size_t n)
     return strlen(text) == n && !memcmp(text, bytes, n);
 }
 
+/* Of torch, and harmless, but tensors that lx has no type or layout for. */
+static const char *const unsupported[] = {
+    "torch.ComplexDoubleStorage", "torch.ComplexHalfStorage", "torch.QInt8Storage",
+    "torch.QInt32Storage", "torch.QUInt8Storage", "torch.QUInt4x2Storage",
+    "torch.QUInt2x4Storage", "torch.complex128", "torch.complex32", "torch.qint8",
+    "torch.qint32", "torch.quint8", "torch.quint4x2", "torch.quint2x4",
+    "torch._utils._rebuild_qtensor", "torch._utils._rebuild_sparse_tensor",
+    "torch._utils._rebuild_nested_tensor", "torch._utils._rebuild_meta_tensor_no_storage",
+};
+
+static bool is_unsupported(const char *module, size_t module_n, const char *name, size_t name_n)
+{
+    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
+        const char *dot = strrchr(unsupported[i], '.');
+        if ((size_t)(dot - unsupported[i]) == module_n &&
+            !memcmp(unsupported[i], module, module_n) && equals(dot + 1, name, name_n))
+            return true;
+    }
+    return false;
+}
+
 static int refuse_global(lx_pickle_machine *m, const char *module, size_t module_n,
                          const char *name, size_t name_n)
 {
     bool is_evil = false;
+
+    if (is_unsupported(module, module_n, name, name_n))
+        return lx_fail(m->err, LX_EUNSUPPORTED,
+                       "pickle: \"%s.%s\" at byte %zu is not supported: quantized, sparse "
+                       "and such complex tensors are not read",
+                       lx_show(module, module_n).text, lx_show(name, name_n).text,
+                       m->base + m->op_at);
     for (size_t i = 0; i < sizeof evil / sizeof *evil && !is_evil; i++)
         is_evil = equals(evil[i], module, module_n);
     return lx_fail(
@@ -241,21 +269,26 @@ static int persistent_id(lx_pickle_machine *m)
     return lx_pickle__push(m, v);
 }
 
-static int read_dims(int64_t *out, int *n, lx_pickle_machine *m, const lx_pickle *dims)
+static int read_dims(const int64_t **out, int *n, lx_pickle_machine *m, const lx_pickle *dims)
 {
+    int64_t *values;
+
     if (dims->kind != LX_PICKLE_TUPLE && dims->kind != LX_PICKLE_LIST)
         return lx_pickle__bad(m, "tensor without a size or strides");
-    if (dims->as.list.count > LX_MAX_DIMS)
-        return lx_fail(m->err, LX_EUNSUPPORTED,
-                       "pickle: tensor of %u dimensions at byte %zu", dims->as.list.count,
-                       m->base + m->op_at);
+    if (dims->as.list.count > LX_MAX_FILE_DIMS)
+        return lx_fail(m->err, LX_ELIMIT,
+                       "pickle: tensor of %u dimensions, more than %d, at byte %zu",
+                       dims->as.list.count, LX_MAX_FILE_DIMS, m->base + m->op_at);
     *n = (int)dims->as.list.count;
+    if (!(values = lx_arena_alloc(m->arena, (size_t)*n * sizeof *values + 1)))
+        return lx_oom(m->err);
     for (int i = 0; i < *n; i++) {
         const lx_pickle *d = argument(dims, (size_t)i);
         if (!is_int(d) || d->as.integer < 0)
             return lx_pickle__bad(m, "tensor with a negative or odd size or stride");
-        out[i] = d->as.integer;
+        values[i] = d->as.integer;
     }
+    *out = values;
     return LX_OK;
 }
 
@@ -279,8 +312,8 @@ static int rebuild_tensor(lx_pickle_machine *m, const lx_pickle *args, meaning h
             return lx_pickle__bad(m, "tensor without a dtype");
         t->dtype = known[dtype->meaning].dtype;
     }
-    if ((rc = read_dims(t->size, &t->n_dims, m, argument(args, 2))) < 0 ||
-        (rc = read_dims(t->stride, &n_strides, m, argument(args, 3))) < 0)
+    if ((rc = read_dims(&t->size, &t->n_dims, m, argument(args, 2))) < 0 ||
+        (rc = read_dims(&t->stride, &n_strides, m, argument(args, 3))) < 0)
         return rc;
     if (n_strides != t->n_dims)
         return lx_pickle__bad(m, "tensor with more sizes than strides or fewer");

@@ -144,6 +144,9 @@ static int read_dtype(lx_tensor_view *view, header *h)
     if (kind != LX_JSON_STRING)
         return refuse(h, view->name, "dtype is not a text", h->r.offset);
     dtype = lx_dtype_from_name(h->r.token, h->r.token_n);
+    for (int i = 0; i < LX_DTYPE_COUNT && dtype < 0; i++) /* some of its letters may be escaped */
+        if (token_is(&h->r, lx_dtype_name((lx_dtype)i)))
+            dtype = i;
     if (dtype < 0)
         return lx_fail(h->err, LX_EFORMAT, "\"%s\": unknown dtype \"%s\" at byte %zu",
                        lx_show(view->name, strlen(view->name)).text,
@@ -176,21 +179,19 @@ static int read_numbers(uint64_t *out, size_t *count, size_t most, const char *n
 
 static int read_shape(lx_tensor_view *view, header *h)
 {
-    uint64_t dims[LX_MAX_DIMS];
+    int64_t dims[LX_MAX_FILE_DIMS];
     size_t count, at = h->r.offset;
-    int rc = read_numbers(dims, &count, LX_MAX_DIMS, view->name,
+    int rc = read_numbers((uint64_t *)dims, &count, LX_MAX_FILE_DIMS, view->name,
                           "shape is not an array of whole numbers below 2^63", h);
 
     if (rc < 0)
         return rc;
-    if (count > LX_MAX_DIMS)
+    if (count > LX_MAX_FILE_DIMS)
         return lx_fail(
             h->err, LX_ELIMIT, "\"%s\": %zu dimensions, more than %d, at byte %zu",
-            lx_show(view->name, strlen(view->name)).text, count, LX_MAX_DIMS, at);
-    view->n_dims = (int)count;
-    for (size_t i = 0; i < count; i++)
-        view->shape[i] = (int64_t)dims[i];
-    return LX_OK;
+            lx_show(view->name, strlen(view->name)).text, count, LX_MAX_FILE_DIMS, at);
+    rc = lx_tensor_file__shape(view, h->file, dims, (int)count, h->err);
+    return rc > 0 ? refuse(h, view->name, "the size of the shape overflows", at) : rc;
 }
 
 static int read_offsets(entry *e, header *h)

@@ -84,13 +84,16 @@ static int put_metadata(lx_str *out, const lx_metadata_entry *metadata, size_t n
 static int put_tensor(lx_str *out, const lx_tensor_view *view, size_t *end, lx_error *err)
 {
     size_t begin = *end;
+    const int64_t *shape;
+    int n_dims;
 
     if (!lx_add_size(end, begin, view->bytes))
         return lx_fail(err, LX_ELIMIT, "the tensors are larger than any file");
     put_text(out, view->name);
     lx_str_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", lx_dtype_name(view->dtype));
-    for (int i = 0; i < view->n_dims; i++)
-        lx_str_printf(out, "%s%lld", i ? "," : "", (long long)view->shape[i]);
+    shape = lx_tensor_view_shape(&n_dims, view);
+    for (int i = 0; i < n_dims; i++)
+        lx_str_printf(out, "%s%lld", i ? "," : "", (long long)shape[i]);
     lx_str_printf(out, "],\"data_offsets\":[%zu,%zu]}", begin, *end);
     return LX_OK;
 }

@@ -78,6 +78,53 @@ bool lx_tensor_file__measure(lx_tensor_view *view)
     return true;
 }
 
+/* The product of some dimensions, zeros counted as one; *has_zero when there are any. */
+static bool multiply(size_t *product, bool *has_zero, const int64_t *dims, int n)
+{
+    *product = 1;
+    *has_zero = false;
+    for (int i = 0; i < n; i++) {
+        *has_zero |= dims[i] == 0;
+        if (dims[i] && (!lx_mul_size(product, *product, (size_t)dims[i]) || *product > INT64_MAX))
+            return false;
+    }
+    return true;
+}
+
+int lx_tensor_file__shape(lx_tensor_view *view, lx_tensor_file *file, const int64_t *dims, int n,
+                          lx_error *err)
+{
+    const int kept = n < LX_MAX_DIMS ? n : LX_MAX_DIMS;
+    lx_long_shape *whole;
+    bool has_zero;
+    size_t product;
+
+    view->n_dims = kept;
+    if (kept)
+        memcpy(view->shape, dims, (size_t)kept * sizeof *dims);
+    if (n == kept)
+        return LX_OK;
+    if (!multiply(&product, &has_zero, dims, n))
+        return 1;
+    multiply(&product, &has_zero, dims + kept - 1, n - kept + 1);
+    view->shape[kept - 1] = has_zero ? 0 : (int64_t)product;
+    if (!(whole = lx_arena_alloc(file->arena, sizeof *whole + (size_t)n * sizeof *dims)))
+        return lx_oom(err);
+    whole->n_dims = n;
+    memcpy(whole->dims, dims, (size_t)n * sizeof *dims);
+    view->whole = whole;
+    return lx_tensor_file__note(file, err, "\"%s\" has %d dimensions: those from number %d on are taken as one",
+                                lx_show(view->name, strlen(view->name)).text, n, LX_MAX_DIMS);
+}
+
+const int64_t *lx_tensor_view_shape(int *n, const lx_tensor_view *view)
+{
+    const bool is_long = view->n_dims == LX_MAX_DIMS && view->whole;
+
+    *n = is_long ? view->whole->n_dims : view->n_dims;
+    return is_long ? view->whole->dims : view->shape;
+}
+
 /* Of one name the first comes first. */
 static int compare_views(const void *pa, const void *pb)
 {
@@ -210,6 +257,24 @@ static bool is_text(const lx_mapping *map)
     return n > 0 && (lx_utf8_check((const char *)map->data, n) + 4 > n);
 }
 
+/* Of files that begin as no pickle and no safetensors header does. */
+static const struct {
+    const char *bytes, *what;
+} magics[] = {
+    {"\x89HDF\r\n\x1A\n", "is an HDF5 file (Keras' .h5?), not a model that lx reads"},
+    {"GGUF", "is a GGUF file (of llama.cpp and the like), not a model that lx reads"},
+    {"\x93NUMPY", "is a single array of numpy (.npy), not a model"},
+    {"Rar!\x1A\x07", "is a RAR archive (unpack it first)"},
+    {"BZh", "is bzip2-compressed (unpack it first)"},
+    {"\xFD" "7zXZ", "is xz-compressed (unpack it first)"},
+    {"\x28\xB5\x2F\xFD", "is zstd-compressed (unpack it first)"},
+    {"\x89PNG\r\n\x1A\n", "is a PNG picture, not a model"},
+    {"\xFF\xD8\xFF", "is a JPEG picture, not a model"},
+    {"SQLite format 3", "is an SQLite database, not a model"},
+    {"%PDF-", "is a PDF document, not a model"},
+    {"\x7F" "ELF", "is a program, not a model"},
+};
+
 /* What people save under a model's name by mistake; NULL when it is none of them. */
 static const char *known_stranger(const lx_mapping *map)
 {
@@ -228,6 +293,9 @@ static const char *known_stranger(const lx_mapping *map)
                "of runs is for `lx import`";
     if (begins_with(map, 0, "\x1F\x8B", 2))
         return "is gzip-compressed (unpack it first)";
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+        if (begins_with(map, 0, magics[i].bytes, strlen(magics[i].bytes)))
+            return magics[i].what;
     return NULL;
 }
 
@@ -284,14 +352,41 @@ int lx_tensor_file__index(lx_tensor_file *file, lx_error *err)
     return check_names(file->by_name, file->count, err);
 }
 
-static int map_file(lx_mapping *out, const char *path, lx_error *err)
+/* There may be no room to map a large file, and if its first bytes are no model's, that is what is
+ * wrong with it. Zips and pickles are told by more than those. */
+static int refuse_by_head(lx_tensor_file *file, int fd, size_t size, lx_error *err)
 {
+    int rc;
+
+    unsigned char head[512];
+    const ssize_t n = lx_io_get()->pread(fd, head, sizeof head, 0);
+    const lx_mapping map = {head, n > 0 ? (size_t)n : 0};
+    const char *stranger = known_stranger(&map);
+
+    if (map.size < sizeof head || lx_safetensors__fits(head, map.size, size) ||
+        begins_with(&map, 0, "PK", 2) || looks_like_pickle(&map))
+        return LX_OK;
+    if (stranger)
+        return lx_fail(err, LX_EFORMAT, "%s at byte 0", stranger);
+    file->map = map;
+    file->size = size;
+    rc = lx_safetensors__read(file, err); /* fails at the length or behind it */
+    file->map = (lx_mapping){0};
+    return rc;
+}
+
+static int map_file(lx_tensor_file *file, const char *path, lx_error *err)
+{
+    enum { LARGE = 64 << 20 };
     size_t size;
     int fd, rc;
 
     if ((rc = lx_file_open_regular(&fd, &size, path, err)) < 0)
         return rc;
-    rc = lx_file_map_fd(out, fd, size, err);
+    if (size >= LARGE && lx_ends_with(path, ".safetensors"))
+        rc = refuse_by_head(file, fd, size, err);
+    if (rc == LX_OK)
+        rc = lx_file_map_fd(&file->map, fd, size, err);
     lx_io_get()->close(fd);
     return rc;
 }
@@ -307,7 +402,7 @@ int lx_tensor_file_open(lx_tensor_file **out, const char *path, lx_error *err)
     file->fd = -1; /* a mapping needs none */
     if (!(file->arena = lx_arena_new()))
         rc = lx_oom(err);
-    else if ((rc = map_file(&file->map, path, err)) == LX_OK) {
+    else if ((rc = map_file(file, path, err)) == LX_OK) {
         file->size = file->map.size;
         if ((rc = read_by_content(file, path, err)) == LX_OK)
             rc = lx_tensor_file__index(file, err);

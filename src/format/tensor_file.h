@@ -20,15 +20,25 @@
 #include "src/base/error.h"
 #include "src/base/sha256.h"
 
+/* A shape of more than LX_MAX_DIMS dimensions. */
+typedef struct lx_long_shape {
+    int n_dims;
+    int64_t dims[];
+} lx_long_shape;
+
 typedef struct lx_tensor_view {
     const char *name; /* NUL-terminated; names with a NUL byte are refused on reading */
     lx_dtype dtype;
     int n_dims;
-    int64_t shape[LX_MAX_DIMS];
+    int64_t shape[LX_MAX_DIMS]; /* the last is the product of those behind it, where there are more */
     size_t n_elements;
     const void *data; /* C order, little endian; NULL in a file opened by its header */
     size_t bytes;
+    const lx_long_shape *whole; /* all dimensions where they are more than LX_MAX_DIMS, else NULL */
 } lx_tensor_view;
+
+/* The shape as it stands in the file, *n numbers: what is written again. */
+const int64_t *lx_tensor_view_shape(int *n, const lx_tensor_view *view);
 
 typedef struct lx_tensor_file lx_tensor_file;
 

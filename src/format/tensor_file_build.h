@@ -60,6 +60,12 @@ void lx_tensor_file__sort(void *items, size_t n, size_t item,
  * bytes.
  */
 bool lx_tensor_file__measure(lx_tensor_view *view);
+/*
+ * A view's shape: at most LX_MAX_FILE_DIMS numbers, none negative. Of more than LX_MAX_DIMS the
+ * last ones become one, and a note says so. 1: their product passes 2^63 - 1. LX_ENOMEM.
+ */
+int lx_tensor_file__shape(lx_tensor_view *view, lx_tensor_file *file, const int64_t *dims, int n,
+                          lx_error *err);
 
 /* What the writers ask of a text: UTF-8. */
 int lx_tensor_file__check_text(const char *text, lx_error *err);

@@ -143,13 +143,13 @@ static int find_storage(const unsigned char **data, size_t *bytes, torch_file *t
 
 /* Tensors. */
 
-/* Whether every element lies within the storage; sums in 128 bits cannot wrap: at most 8 products
- * of two numbers below 2^63. */
+/* Whether every element lies within the storage; sums in 128 bits cannot wrap: one that passes the
+ * storage, which has fewer than 2^64 bytes, is the last. */
 static bool is_within(const lx_pickle_tensor *p, size_t bytes, size_t width)
 {
     unsigned __int128 last = (unsigned __int128)p->offset;
 
-    for (int i = 0; i < p->n_dims; i++)
+    for (int i = 0; i < p->n_dims && last < bytes; i++)
         last += (unsigned __int128)(p->size[i] - 1) * (unsigned __int128)p->stride[i];
     return last < bytes / width;
 }
@@ -170,7 +170,7 @@ static bool is_contiguous(const lx_pickle_tensor *p)
 static void gather(unsigned char *dst, const unsigned char *src, const lx_pickle_tensor *p,
                    size_t n, size_t width)
 {
-    int64_t index[LX_MAX_DIMS] = {0}, at = p->offset;
+    int64_t index[LX_MAX_FILE_DIMS] = {0}, at = p->offset;
 
     for (size_t i = 0; i < n; i++) {
         memcpy(dst + i * width, src + (size_t)at * width, width);
@@ -206,13 +206,14 @@ static int copy_strided(lx_tensor_view *view, torch_file *t, const lx_pickle_ten
 
 static int add_tensor(torch_file *t, const char *name, const lx_pickle_tensor *p)
 {
-    lx_tensor_view view = {.name = name, .dtype = p->dtype, .n_dims = p->n_dims};
+    lx_tensor_view view = {.name = name, .dtype = p->dtype};
     size_t width = (size_t)lx_dtype_bits(p->dtype) / 8, bytes = 0;
     const unsigned char *data = NULL;
     int rc;
 
-    memcpy(view.shape, p->size, sizeof view.shape);
-    if (!lx_tensor_file__measure(&view))
+    if ((rc = lx_tensor_file__shape(&view, t->file, p->size, p->n_dims, t->err)) < 0)
+        return rc;
+    if (rc > 0 || !lx_tensor_file__measure(&view))
         return refuse(t, name, "the size of the tensor overflows");
     if ((rc = find_storage(&data, &bytes, t, p->storage, name)) < 0)
         return rc;
@@ -424,13 +425,18 @@ static int check_byte_order(torch_file *t)
     if (!(e = lx_zip_find(&t->zip, name)))
         return LX_OK;
     if (e->size > 16)
-        return lx_fail(t->err, LX_EFORMAT, "zip: byteorder of %zu bytes at byte %zu", e->size,
-                       e->at);
+        return lx_fail(t->err, LX_EFORMAT, "zip: \"%s\" of %zu bytes at byte %zu",
+                       lx_show(name, strlen(name)).text, e->size, e->at);
     if ((rc = read_member(t, e)) < 0)
         return rc;
-    if (e->size < 6 || memcmp(e->data, "little", 6))
-        return lx_fail(t->err, LX_EUNSUPPORTED, "saved on a big-endian machine");
-    return LX_OK;
+    if (e->size >= 6 && !memcmp(e->data, "little", 6))
+        return LX_OK;
+    if (e->size >= 3 && !memcmp(e->data, "big", 3))
+        return lx_fail(t->err, LX_EUNSUPPORTED, "saved on a big-endian machine, says \"%s\" at byte %zu",
+                       lx_show(name, strlen(name)).text, e->at);
+    return lx_fail(t->err, LX_EFORMAT, "zip: \"%s\" says \"%s\", neither \"little\" nor \"big\", at byte %zu",
+                   lx_show(name, strlen(name)).text, lx_show((const char *)e->data, e->size).text,
+                   e->at);
 }
 
 static int note_deflated(torch_file *t)

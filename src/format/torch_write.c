@@ -63,18 +63,20 @@ static void put_storage(lx_str *out, const lx_tensor_view *view, size_t index)
 
 static void put_size_and_strides(lx_str *out, const lx_tensor_view *view)
 {
-    uint64_t strides[LX_MAX_DIMS], stride = 1;
+    uint64_t strides[LX_MAX_FILE_DIMS], stride = 1;
+    int n_dims;
+    const int64_t *shape = lx_tensor_view_shape(&n_dims, view);
 
     lx_str_putc(out, '(');
-    for (int i = 0; i < view->n_dims; i++)
-        put_int(out, (uint64_t)view->shape[i]);
+    for (int i = 0; i < n_dims; i++)
+        put_int(out, (uint64_t)shape[i]);
     lx_str_putc(out, 't');
-    for (int i = view->n_dims - 1; i >= 0; i--) {
+    for (int i = n_dims - 1; i >= 0; i--) {
         strides[i] = stride;
-        stride *= view->shape[i] ? (uint64_t)view->shape[i] : 1;
+        stride *= shape[i] ? (uint64_t)shape[i] : 1;
     }
     lx_str_putc(out, '(');
-    for (int i = 0; i < view->n_dims; i++)
+    for (int i = 0; i < n_dims; i++)
         put_int(out, strides[i]);
     lx_str_putc(out, 't');
 }

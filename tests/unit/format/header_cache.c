@@ -103,15 +103,15 @@ static void test_format_header_cache__one_layout_serves_many_files(void **state)
     assert_int_equal(lx_header_cache_new(&cache, NULL, NULL), 0);
     for (int i = 0; i < 4; i++) {
         /* other values, other metadata, the same tensors; the last has one of another shape */
-        lx_tensor_view views[] = {{"a.alpha", LX_F32, 0, {0}, 1, &values[i % 2][1], 4},
-                                  {"b", LX_F32, 1, {3}, 3, values[i % 2], 12}};
+        lx_tensor_view views[] = {{"a.alpha", LX_F32, 0, {0}, 1, &values[i % 2][1], 4, NULL},
+                                  {"b", LX_F32, 1, {3}, 3, values[i % 2], 12, NULL}};
         char text[] = "padding is longer";
         lx_metadata_entry entry = {"k", text};
         lx_tensor_file *file;
         double number;
         text[i] = '\0';
         if (i == 3)
-            views[1] = (lx_tensor_view){"b", LX_F32, 2, {1, 3}, 3, values[0], 12};
+            views[1] = (lx_tensor_view){"b", LX_F32, 2, {1, 3}, 3, values[0], 12, NULL};
         assert_int_equal(lx_safetensors_write(path, views, 2, &entry, 1, NULL), 0);
         assert_int_equal(lx_tensor_file_open_header(&file, cache, path, NULL), 0);
         assert_string_equal(lx_tensor_file_metadata(file, "k"), text);
@@ -181,7 +181,7 @@ static void test_format_header_cache__threads_share_what_they_parsed(void **stat
     assert_non_null(mkdtemp(shared_folder));
     for (int i = 0; i < LAYOUTS; i++) {
         const lx_tensor_view view = {
-            "a", LX_F32, 1, {i + 1}, (size_t)i + 1, values, 4 * (size_t)(i + 1)};
+            "a", LX_F32, 1, {i + 1}, (size_t)i + 1, values, 4 * (size_t)(i + 1), NULL};
         snprintf(path, sizeof path, "%s/%d", shared_folder, i);
         assert_int_equal(lx_safetensors_write(path, &view, 1, NULL, 0, NULL), 0);
     }
@@ -209,8 +209,8 @@ static void test_format_header_cache__threads_share_what_they_parsed(void **stat
 static void test_format_header_cache__what_another_reads_is_left_for_later(void **state)
 {
     static const float values[3] = {1, 2, 3};
-    const lx_tensor_view view = {"a", LX_F32, 1, {3}, 3, values, 12},
-                         other = {"b", LX_F32, 1, {3}, 3, values, 12};
+    const lx_tensor_view view = {"a", LX_F32, 1, {3}, 3, values, 12, NULL},
+                         other = {"b", LX_F32, 1, {3}, 3, values, 12, NULL};
     lx_header_cache *first, *second;
     lx_tensor_file *a, *b;
     lx_error err;

@@ -39,10 +39,10 @@ static void test_format_safetensors__writes_the_reference_bytes(void **state)
     static const float w[4] = {1, 2, 3, 4};
     static const uint8_t b[2] = {7, 8};
     const lx_tensor_view tensors[] = {
-        {"z\"\n\xC3\xA9", LX_U8, 1, {2}, 2, b, 2},
-        {"b", LX_F32, 2, {2, 1}, 2, w + 2, 8},
-        {"a", LX_F32, 0, {0}, 1, w, 4},
-        {"e", LX_F16, 2, {0, 3}, 0, w, 0},
+        {"z\"\n\xC3\xA9", LX_U8, 1, {2}, 2, b, 2, NULL},
+        {"b", LX_F32, 2, {2, 1}, 2, w + 2, 8, NULL},
+        {"a", LX_F32, 0, {0}, 1, w, 4, NULL},
+        {"e", LX_F16, 2, {0, 3}, 0, w, 0, NULL},
     };
     const lx_metadata_entry metadata[] = {{"y", "\x01\b"}, {"x", "1"}};
     static const char want[] =
@@ -153,10 +153,10 @@ static void test_format_safetensors__a_reference_file_is_reproduced(void **state
 
 static void test_format_safetensors__what_could_not_be_read_is_not_written(void **state)
 {
-    const lx_tensor_view twice[] = {{"a", LX_U8, 1, {1}, 1, "x", 1}, {"a", LX_U8, 1, {1}, 1, "x", 1}};
-    const lx_tensor_view reserved = {"__metadata__", LX_U8, 1, {1}, 1, "x", 1};
-    const lx_tensor_view not_utf8 = {"\xFF", LX_U8, 1, {1}, 1, "x", 1};
-    const lx_tensor_view wrong_size = {"a", LX_F32, 1, {2}, 2, "x", 4};
+    const lx_tensor_view twice[] = {{"a", LX_U8, 1, {1}, 1, "x", 1, NULL}, {"a", LX_U8, 1, {1}, 1, "x", 1, NULL}};
+    const lx_tensor_view reserved = {"__metadata__", LX_U8, 1, {1}, 1, "x", 1, NULL};
+    const lx_tensor_view not_utf8 = {"\xFF", LX_U8, 1, {1}, 1, "x", 1, NULL};
+    const lx_tensor_view wrong_size = {"a", LX_F32, 1, {2}, 2, "x", 4, NULL};
     const lx_metadata_entry same[] = {{"k", "1"}, {"k", "2"}};
     lx_str after;
 
@@ -193,6 +193,97 @@ static void test_format_safetensors__odd_but_legal_files(void **state)
     lx_tensor_file_close(file);
 }
 
+/* A header as it stands, and n_data zeros behind it. */
+static int open_header(lx_tensor_file **out, const char *header, size_t n_data, lx_error *err)
+{
+    lx_str text = LX_STR_INIT;
+    const size_t n = strlen(header);
+
+    for (int i = 0; i < 8; i++)
+        lx_str_putc(&text, (char)(n >> (8 * i)));
+    lx_str_puts(&text, header);
+    for (size_t i = 0; i < n_data; i++)
+        lx_str_putc(&text, 0);
+    assert_int_equal(lx_file_write(path, text.data, text.len, NULL), 0);
+    lx_str_release(&text);
+    return lx_tensor_file_open(out, path, err);
+}
+
+static int open_shape(lx_tensor_file **out, int n_dims, const char *first, const char *last, lx_error *err)
+{
+    char header[1024];
+    int n = snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"U8\",\"shape\":[%s", first);
+
+    for (int i = 2; i < n_dims; i++)
+        n += snprintf(header + n, sizeof header - (size_t)n, ",1");
+    snprintf(header + n, sizeof header - (size_t)n, ",%s],\"data_offsets\":[0,6]}}", last);
+    return open_header(out, header, 6, err);
+}
+
+/* What has more dimensions than lx computes with is read, and written as it was. */
+static void test_format_safetensors__many_dimensions(void **state)
+{
+    lx_tensor_file *file = NULL;
+    const lx_tensor_view *view;
+    lx_str out = LX_STR_INIT;
+    const int64_t *shape;
+    size_t header;
+    lx_error err = {0};
+    int n;
+
+    (void)state;
+    assert_int_equal(open_shape(&file, 8, "2", "3", &err), 0);
+    assert_null(lx_tensor_file_at(file, 0)->whole);
+    assert_int_equal(lx_tensor_file_note_count(file), 0);
+    lx_tensor_file_close(file);
+    assert_int_equal(open_shape(&file, 64, "2", "3", &err), 0);
+    view = lx_tensor_file_at(file, 0);
+    assert_int_equal(view->n_dims, 8);
+    assert_int_equal(view->shape[0], 2);
+    assert_int_equal(view->shape[7], 3);
+    assert_int_equal(view->n_elements, 6);
+    shape = lx_tensor_view_shape(&n, view);
+    assert_int_equal(n, 64);
+    assert_int_equal(shape[7], 1);
+    assert_int_equal(shape[63], 3);
+    assert_non_null(strstr(lx_tensor_file_note(file, 0), "\"a\" has 64 dimensions"));
+    assert_int_equal(lx_safetensors_stream(append, &out, &header, view, 1, NULL, 0, NULL), 0);
+    assert_non_null(strstr(lx_str_text(&out) + 8, "\"shape\":[2,1,1,1,1,1,1,1,1,"));
+    assert_non_null(strstr(lx_str_text(&out) + 8, ",1,3]"));
+    lx_str_release(&out);
+    lx_tensor_file_close(file);
+    assert_int_equal(open_shape(&file, 65, "2", "3", &err), LX_ELIMIT);
+    assert_non_null(strstr(err.text, "65 dimensions, more than 64, at byte "));
+    assert_int_equal(open_shape(&file, 9, "0", "4611686018427387904,4", &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "overflows"));
+}
+
+/* Escapes mean the same in a dtype; a number that no double holds is refused wherever it stands. */
+static void test_format_safetensors__escapes_and_numbers_of_the_header(void **state)
+{
+    lx_tensor_file *file = NULL;
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(open_header(&file, "{\"a\":{\"dtype\":\"F\\u0033\\u0032\",\"shape\":[],"
+                                        "\"data_offsets\":[0,4]}}", 4, &err), 0);
+    assert_int_equal(lx_tensor_file_at(file, 0)->dtype, LX_F32);
+    lx_tensor_file_close(file);
+    assert_int_equal(open_header(&file, "{\"a\":{\"dtype\":\"F\\u0033\",\"shape\":[],"
+                                        "\"data_offsets\":[0,4]}}", 4, &err), LX_EFORMAT);
+    for (int i = 0; i < 4; i++) {
+        static const char *const numbers[] = {"1E400", "[{\"x\":-1E400}]", "1E-400", "[1e308]"};
+        char header[256];
+        snprintf(header, sizeof header, "{\"a\":{\"more\":%s,\"dtype\":\"F32\",\"shape\":[],"
+                                        "\"data_offsets\":[0,4]}}", numbers[i]);
+        assert_int_equal(open_header(&file, header, 4, &err), i < 2 ? LX_EFORMAT : 0);
+        if (i < 2)
+            assert_non_null(strstr(err.text, i ? "out of range at byte 27" : "out of range at byte 21"));
+        else
+            lx_tensor_file_close(file);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +295,11 @@ int main(void)
             test_format_safetensors__what_could_not_be_read_is_not_written, make_path,
             remove_path),
         cmocka_unit_test(test_format_safetensors__odd_but_legal_files),
+        cmocka_unit_test_setup_teardown(test_format_safetensors__many_dimensions, make_path,
+                                        remove_path),
+        cmocka_unit_test_setup_teardown(
+            test_format_safetensors__escapes_and_numbers_of_the_header, make_path,
+            remove_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,6 +169,37 @@ static void test_format_torch__views_of_every_kind(void **state)
     lx_tensor_file_close(file);
 }
 
+#define ONES "K\1K\1K\1K\1K\1K\1K\1K\1"
+
+static void test_format_torch__many_dimensions(void **state)
+{
+#define SHAPE_64(last) "(" ONES ONES ONES ONES ONES ONES ONES "K\1K\1K\1K\1K\1K\1K\2" last "t"
+    lx_tensor_file *file = NULL;
+    const lx_tensor_view *view;
+    lx_error err = {0};
+    int n;
+
+    (void)state;
+    if (OPEN(&file,
+             "\x80\2}" KEY("\1", "a") TENSOR("\1", SHAPE_64("K\2"), SHAPE_64("K\3")) "s.",
+             &err) < 0)
+        fail_msg("%s", err.text);
+    view = lx_tensor_file_at(file, 0);
+    assert_int_equal(view->n_dims, 8);
+    assert_int_equal(view->shape[7], 4);
+    assert_int_equal(lx_tensor_view_shape(&n, view)[62], 2);
+    assert_int_equal(n, 64);
+    expect_floats(file, "a", 4, (const float[]){1, 4, 3, 6}); /* strides 2 and 3 */
+    assert_true(has_note(file, "\"a\" has 64 dimensions"));
+    lx_tensor_file_close(file);
+    assert_int_equal(OPEN(&file,
+                          "\x80\2}" KEY("\1", "a")
+                              TENSOR("\1", SHAPE_64("K\2K\1"), SHAPE_64("K\3K\1")) "s.",
+                          &err),
+                     LX_ELIMIT);
+    assert_non_null(strstr(err.text, "tensor of 65 dimensions, more than 64, at byte"));
+}
+
 /* The form before zip, of one object and one storage "0" of eight floats 0..7. */
 static int open_legacy(lx_tensor_file **out, const char *pickle, size_t n, lx_error *err)
 {
@@ -367,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_format_torch__the_form_before_zip_is_read),
         cmocka_unit_test(test_format_torch__a_whole_checkpoint_is_read),
         cmocka_unit_test(test_format_torch__views_of_every_kind),
+        cmocka_unit_test(test_format_torch__many_dimensions),
         cmocka_unit_test(test_format_torch__views_of_storages_begin_at_their_offset),
         cmocka_unit_test(test_format_torch__names_come_from_the_dictionaries),
         cmocka_unit_test(test_format_torch__a_dictionary_within_itself_ends),

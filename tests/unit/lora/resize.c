@@ -59,7 +59,7 @@ static void make(made *m, float alpha, float factor)
          OUT * RANK,
          m->up,
          sizeof m->up},
-        {MODULE ".alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha}};
+        {MODULE ".alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha, NULL}};
     lx_rng rng = lx_rng_stream(7, LX_RNG_TEST, 0, 0);
     lx_error err;
     int fd;

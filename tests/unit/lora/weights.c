@@ -108,10 +108,10 @@ static void test_weights__of_a_file(void **state)
          8,
          live,
          sizeof live},
-        {"lora_unet_a_attn2_to_k.alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha},
-        {"lora_unet_b.lora_down.weight", LX_F32, 2, {2, 8}, 16, down, sizeof down},
-        {"lora_unet_b.lora_up.weight", LX_F32, 2, {4, 2}, 8, up, sizeof up},
-        {"lora_unet_b.alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha},
+        {"lora_unet_a_attn2_to_k.alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha, NULL},
+        {"lora_unet_b.lora_down.weight", LX_F32, 2, {2, 8}, 16, down, sizeof down, NULL},
+        {"lora_unet_b.lora_up.weight", LX_F32, 2, {4, 2}, 8, up, sizeof up, NULL},
+        {"lora_unet_b.alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha, NULL},
     };
     lx_arena *arena = lx_arena_new();
     lx_lora_file *file;

@@ -14,7 +14,7 @@
 static lx_training_facts facts_of(lx_arena *arena, const char *const *pairs)
 {
     const float one = 1;
-    const lx_tensor_view t = {"x", LX_F32, 1, {1}, 1, &one, sizeof one};
+    const lx_tensor_view t = {"x", LX_F32, 1, {1}, 1, &one, sizeof one, NULL};
     lx_metadata_entry entries[16];
     char path[] = "/tmp/lx_training_XXXXXX";
     lx_training_facts facts;
