@@ -441,6 +441,25 @@ static int show_json(lx_import *job, cJSON *runs, lx_error *err)
 
 /* ---- the whole --------------------------------------------------------------------- */
 
+/* How much there was to import so far; files that tell of no training are no damage. */
+static size_t count_found(const lx_import *job)
+{
+    return job->history->count + (size_t)cJSON_GetArraySize(job->own) +
+           lx_lora_files_with(job->loras) + lx_lora_files_without(job->loras);
+}
+
+/* A path that gave nothing but problems makes the command fail, once the others are imported. */
+static int look_at_named(lx_import *job, const char *path, lx_error *err)
+{
+    const size_t found = count_found(job), problems = job->history->n_problems;
+    int rc = look_at(job, path, true, 0, err);
+
+    if (rc == LX_OK && !job->cli->exit_status && count_found(job) == found &&
+        job->history->n_problems > problems)
+        job->cli->exit_status = lx_exit_status(LX_EFORMAT);
+    return rc;
+}
+
 static int look_at_all(lx_import *job, const lx_words *paths, lx_error *err)
 {
     int rc = LX_OK;
@@ -450,7 +469,7 @@ static int look_at_all(lx_import *job, const lx_words *paths, lx_error *err)
         if (access(paths->items[i], F_OK) < 0)
             return lx_fail_errno(err, errno, "%s", paths->items[i]);
     for (size_t i = 0; i < paths->count && rc == LX_OK; i++)
-        rc = look_at(job, paths->items[i], true, 0, err);
+        rc = look_at_named(job, paths->items[i], err);
     return rc < 0 ? rc : lx_lora_files_finish(job->loras, err);
 }
 
@@ -564,7 +583,9 @@ const lx_command lx_cmd_import = {
             "also UTF-16\n"
             "Folders are searched to the bottom. What is imported twice is stored once; "
             "files that came\n"
-            "later are added to their run. Nothing that is read is changed.\n"
+            "later are added to their run. Nothing that is read is changed. A path that gives "
+            "nothing but\n"
+            "problems makes the exit status 65, once the others are imported.\n"
             "\n"
             "Examples:\n"
             "  lx import ~/stable-diffusion-webui/models/Lora\n"

@@ -45,6 +45,11 @@ void lx_lora_files_free(lx_lora_files *files)
     lx_free(files);
 }
 
+size_t lx_lora_files_with(const lx_lora_files *files)
+{
+    return files->count;
+}
+
 size_t lx_lora_files_without(const lx_lora_files *files)
 {
     return files->n_without;

@@ -28,8 +28,8 @@ int lx_lora_files_add(lx_lora_files *files, const char *path, lx_error *err);
 /* The runs, oldest first, into the history. The files' hashes are left to whoever needs
  * them. */
 int lx_lora_files_finish(lx_lora_files *files, lx_error *err);
-size_t
-lx_lora_files_without(const lx_lora_files *files); /* how many told of no training */
+size_t lx_lora_files_with(const lx_lora_files *files); /* those of trainings, before they are runs */
+size_t lx_lora_files_without(const lx_lora_files *files); /* how many told of no training */
 
 /* SHA-256 of a file, and of its tensors' bytes alone (what sshs_model_hash holds) when it
  * is a safetensors file; both in one pass. */

@@ -1,5 +1,6 @@
 #include "src/import/mlflow.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ typedef struct meta {
     lx_history *history;
     const char *folder;
     const char *id, *name, *status, *stage, *user;
+    size_t n_pairs;
     double start, end; /* ms */
 } meta;
 
@@ -98,6 +100,7 @@ static int read_meta_pair(void *context, const char *key, const char *value,
                                                     : NULL;
 
     (void)err;
+    m->n_pairs++;
     if (is_plain && (strcmp(value, "null") == 0 || (number && !*value)))
         return LX_OK;
     if (number)
@@ -123,12 +126,14 @@ static bool read_meta(meta *out, lx_history *h, const char *folder)
         !lx_history_is_link(h, lx_str_text(&path)) &&
         (rc = lx_yaml_read(lx_str_text(&path), read_meta_pair, out, &damage)) < 0)
         lx_history_problem(h, "%s", damage.text);
+    if (rc == LX_OK && !out->n_pairs)
+        lx_history_problem(h, "%s: nothing of MLflow's in it", lx_str_text(&path));
     h->failed |= rc == LX_ENOMEM || path.failed;
     lx_str_release(&path);
     return rc == LX_OK;
 }
 
-/* "1700000000000 0.125 3"; old versions wrote no step. */
+/* "1700000000000 0.125 3"; old versions wrote no step. Steps are from 0 on, below 2^63. */
 static bool read_point(double *value, int64_t *step, const char *line, const char *end)
 {
     char text[160], *at, *next;
@@ -144,8 +149,12 @@ static bool read_point(double *value, int64_t *step, const char *line, const cha
     *value = strtod(at + 1, &next);
     if (next == at + 1)
         return false;
-    *step = *next == ' ' ? strtoll(next + 1, &at, 10) : 0;
-    return *next ? *next == ' ' && !*at : true;
+    *step = 0;
+    if (!*next)
+        return true;
+    errno = 0;
+    *step = strtoll(next + 1, &at, 10);
+    return *next == ' ' && at > next + 1 && !*at && errno == 0 && *step >= 0;
 }
 
 /* What a leaf of metrics/, params/ or tags/ means: its key is its path below that folder.

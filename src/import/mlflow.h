@@ -4,8 +4,8 @@
  * The file store, mlruns/<experiment>/<run>/{meta.yaml, metrics/, params/, tags/}, is
  * read here; what MLflow's SQLite store holds is brought by store/mlflow_db.h and put
  * into the same shape by lx_mlflow_tag and lx_mlflow_param. Deleted experiments and runs
- * are left out, and links are not followed. Metric lines are "timestamp value step"; NaN
- * and infinities as Python spells them. Source: mlflow/store/tracking/file_store.py.
+ * are left out, and links are not followed. Metric lines are "timestamp value step", the
+ * step from 0 on; NaN and infinities as Python spells them. Source: mlflow/store/tracking/file_store.py.
  */
 #ifndef LX_IMPORT_MLFLOW_H
 #define LX_IMPORT_MLFLOW_H

@@ -15,6 +15,9 @@ typedef struct reader {
     bool takes_parameters_only;
     bool has_start, has_parameters;
     lx_sha256 origin;
+    size_t n_lost; /* of the file that is read, and the first of them */
+    uint64_t lost_at;
+    const char *lost_why;
 } reader;
 
 static void note_time(lx_history_run *run, double time)
@@ -32,6 +35,13 @@ static int on_event(void *context, const lx_tfevent *e, lx_error *err)
     reader *r = context;
     lx_history *h = r->history;
 
+    if (e->kind == LX_TFEVENT_LOST) {
+        if (r->n_lost++ == 0) {
+            r->lost_at = e->at;
+            r->lost_why = e->text; /* a literal */
+        }
+        return LX_OK;
+    }
     if (e->kind == LX_TFEVENT_PARAMETER) {
         r->has_parameters = true;
         if (e->text)
@@ -87,6 +97,7 @@ static int read_file(reader *r, const char *path, lx_error *err)
         return rc;
     if (!r->takes_parameters_only)
         name_file(r, path, map.size);
+    r->n_lost = 0;
     rc = lx_tfevents_read(&used, NULL, map.data, map.size, 0, on_event, r, &damage);
     /* The first record holds the microsecond the file was begun: it names the run,
      * however much was written since. */
@@ -96,6 +107,10 @@ static int read_file(reader *r, const char *path, lx_error *err)
     }
     is_cut = used < map.size;
     lx_file_unmap(&map);
+    if (r->n_lost && !r->takes_parameters_only) /* else told where the folder is read */
+        lx_history_problem(r->history, "%s: %zu value%s left out, the first in the record at byte %llu: %s",
+                           path, r->n_lost, r->n_lost == 1 ? "" : "s",
+                           (unsigned long long)r->lost_at, r->lost_why);
     if (rc == LX_EFORMAT) {
         lx_history_problem(r->history, "%s: %s; what is before it was read", path,
                            damage.text);

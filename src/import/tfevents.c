@@ -60,19 +60,46 @@ static uint64_t read_le(const unsigned char *p, int n)
 
 /* ---- values ------------------------------------------------------------------------ */
 
-/* Into the event's tag; false if it is too long, not UTF-8 or has control characters. */
-static bool set_tag(lx_tfevent *e, const void *bytes, size_t n)
+/* Who is told of one record, and what is known of it. */
+typedef struct teller {
+    lx_tfevents_sink sink;
+    void *context;
+    uint64_t at; /* of the record */
+    double time;
+    int64_t step;
+    lx_error *err;
+} teller;
+
+static int tell(const teller *t, const lx_tfevent *e)
+{
+    return t->sink(t->context, e, t->err);
+}
+
+static int tell_lost(const teller *t, const char *why)
+{
+    const lx_tfevent e = {.kind = LX_TFEVENT_LOST, .at = t->at, .text = why, .n = strlen(why)};
+    return tell(t, &e);
+}
+
+static const char damaged[] = "its protocol buffer is damaged";
+
+/* Into the event's tag; else what is wrong with it. */
+static const char *set_tag(lx_tfevent *e, const void *bytes, size_t n)
 {
     const unsigned char *p = bytes;
 
-    if (n == 0 || n >= LX_TFEVENTS_TAG || lx_utf8_check(bytes, n) != n)
-        return false;
+    if (n == 0)
+        return "its tag is empty";
+    if (n >= LX_TFEVENTS_TAG)
+        return "its tag is too long";
+    if (lx_utf8_check(bytes, n) != n)
+        return "its tag is not UTF-8";
     for (size_t i = 0; i < n; i++)
         if (p[i] < ' ' || p[i] == 0x7f)
-            return false;
+            return "its tag has control characters";
     memcpy(e->tag, bytes, n);
     e->tag[n] = '\0';
-    return true;
+    return NULL;
 }
 
 enum {
@@ -173,24 +200,25 @@ static bool read_parameter_value(lx_tfevent *e, lx_protobuf m)
 }
 
 /* One entry of SessionStartInfo.hparams. */
-static int tell_parameter(lx_protobuf m, double time, lx_tfevents_sink sink,
-                          void *context, lx_error *err)
+static int tell_parameter(lx_protobuf m, const teller *t)
 {
-    lx_tfevent e = {.kind = LX_TFEVENT_PARAMETER, .time = time};
-    bool has_name = false, has_value = false;
+    lx_tfevent e = {.kind = LX_TFEVENT_PARAMETER, .time = t->time};
+    const char *problem = "its parameter has no name";
+    bool has_value = false;
 
     while (lx_protobuf_next(&m)) {
         if (lx_protobuf_is_bytes(&m, 1))
-            has_name = set_tag(&e, m.bytes, m.n);
+            problem = set_tag(&e, m.bytes, m.n);
         else if (lx_protobuf_is_bytes(&m, 2))
             has_value = read_parameter_value(&e, lx_protobuf_inside(&m));
     }
-    return has_name && has_value ? sink(context, &e, err) : LX_OK;
+    if (m.is_damaged || problem)
+        return tell_lost(t, m.is_damaged ? damaged : problem);
+    return has_value ? tell(t, &e) : LX_OK;
 }
 
 /* HParamsPluginData: field 3 is SessionStartInfo, whose field 1 is the map. */
-static int tell_parameters(lx_protobuf m, double time, lx_tfevents_sink sink,
-                           void *context, lx_error *err)
+static int tell_parameters(lx_protobuf m, const teller *t)
 {
     int rc = LX_OK;
 
@@ -200,9 +228,11 @@ static int tell_parameters(lx_protobuf m, double time, lx_tfevents_sink sink,
         lx_protobuf start = lx_protobuf_inside(&m);
         while (rc == LX_OK && lx_protobuf_next(&start))
             if (lx_protobuf_is_bytes(&start, 1))
-                rc = tell_parameter(lx_protobuf_inside(&start), time, sink, context, err);
+                rc = tell_parameter(lx_protobuf_inside(&start), t);
+        if (rc == LX_OK && start.is_damaged)
+            rc = tell_lost(t, damaged);
     }
-    return rc;
+    return rc == LX_OK && m.is_damaged ? tell_lost(t, damaged) : rc;
 }
 
 /* ---- events ------------------------------------------------------------------------ */
@@ -227,18 +257,18 @@ static void read_plugin(lx_protobuf *name, lx_protobuf *content, lx_protobuf m)
     }
 }
 
-/* Summary.Value */
-static int tell_value(lx_protobuf m, double time, int64_t step, lx_tfevents_sink sink,
-                      void *context, lx_error *err)
+/* Summary.Value. Pictures and the like are passed over without a word. */
+static int tell_value(lx_protobuf m, const teller *t)
 {
     lx_protobuf plugin = {0}, content = {0};
-    lx_tfevent e = {.kind = LX_TFEVENT_SCALAR, .time = time, .step = step};
-    bool has_tag = false, is_simple = false, is_tensor = false;
+    lx_tfevent e = {.kind = LX_TFEVENT_SCALAR, .time = t->time, .step = t->step};
+    const char *problem = "it has no tag";
+    bool is_simple = false, is_tensor = false, is_scalar, is_words;
     size_t plugin_n;
 
     while (lx_protobuf_next(&m)) {
         if (lx_protobuf_is_bytes(&m, 1))
-            has_tag = set_tag(&e, m.bytes, m.n);
+            problem = set_tag(&e, m.bytes, m.n);
         else if (lx_protobuf_is_bytes(&m, 9))
             read_plugin(&plugin, &content, lx_protobuf_inside(&m));
         else if (lx_protobuf_is_bytes(&m, 8))
@@ -248,31 +278,34 @@ static int tell_value(lx_protobuf m, double time, int64_t step, lx_tfevents_sink
             is_simple = true;
         }
     }
-    if (m.is_damaged || !has_tag)
-        return LX_OK;
+    if (m.is_damaged)
+        return tell_lost(t, damaged);
     plugin_n = (size_t)(plugin.end - plugin.at);
+    is_scalar = is_text(plugin.at, plugin_n, "scalars");
+    is_words = is_text(plugin.at, plugin_n, "text");
+    if (problem)
+        return is_simple || is_scalar || is_words ? tell_lost(t, problem) : LX_OK;
     if (is_simple)
-        return sink(context, &e, err);
+        return tell(t, &e);
     if (is_text(plugin.at, plugin_n, "hparams"))
-        return tell_parameters(content, time, sink, context, err);
+        return tell_parameters(content, t);
     if (!is_tensor)
-        return LX_OK;
-    if (e.text && is_text(plugin.at, plugin_n, "text"))
+        return is_scalar || is_words ? tell_lost(t, "its tensor holds no value") : LX_OK;
+    if (e.text && is_words)
         e.kind = LX_TFEVENT_TEXT;
-    else if (e.text || !is_text(plugin.at, plugin_n, "scalars"))
+    else if (e.text || !is_scalar)
         return LX_OK;
-    return sink(context, &e, err);
+    return tell(t, &e);
 }
 
-static int tell_summary(lx_protobuf m, double time, int64_t step, lx_tfevents_sink sink,
-                        void *context, lx_error *err)
+static int tell_summary(lx_protobuf m, const teller *t)
 {
     int rc = LX_OK;
 
     while (rc == LX_OK && lx_protobuf_next(&m))
         if (lx_protobuf_is_bytes(&m, 1))
-            rc = tell_value(lx_protobuf_inside(&m), time, step, sink, context, err);
-    return rc;
+            rc = tell_value(lx_protobuf_inside(&m), t);
+    return rc == LX_OK && m.is_damaged ? tell_lost(t, damaged) : rc;
 }
 
 static bool is_session_start(lx_protobuf m)
@@ -284,8 +317,7 @@ static bool is_session_start(lx_protobuf m)
 }
 
 /* Time and step may stand behind the summary: the first pass finds them. */
-static int tell_event(const unsigned char *bytes, size_t n, lx_tfevents_sink sink,
-                      void *context, lx_error *err)
+static int tell_event(teller *t, const unsigned char *bytes, size_t n)
 {
     lx_protobuf m = lx_protobuf_of(bytes, n), summary = {0};
     lx_tfevent e = {.kind = LX_TFEVENT_START};
@@ -304,12 +336,14 @@ static int tell_event(const unsigned char *bytes, size_t n, lx_tfevents_sink sin
             is_restart = is_session_start(lx_protobuf_inside(&m));
     }
     if (m.is_damaged || !isfinite(e.time))
-        return LX_OK;
+        return tell_lost(t, m.is_damaged ? damaged : "its time is no number");
     if (is_first || is_restart) {
         e.kind = is_first ? LX_TFEVENT_START : LX_TFEVENT_RESTART;
-        return sink(context, &e, err);
+        return tell(t, &e);
     }
-    return tell_summary(summary, e.time, e.step, sink, context, err);
+    t->time = e.time;
+    t->step = e.step;
+    return tell_summary(summary, t);
 }
 
 /* ---- records ----------------------------------------------------------------------- */
@@ -326,6 +360,7 @@ static bool check_head(uint64_t *length, const unsigned char *p)
 int lx_tfevents_read(size_t *used, size_t *wanted, const unsigned char *bytes, size_t n,
                      uint64_t offset, lx_tfevents_sink sink, void *context, lx_error *err)
 {
+    teller t = {.sink = sink, .context = context, .err = err};
     size_t at = 0, need = 0;
     int rc = LX_OK;
 
@@ -346,7 +381,8 @@ int lx_tfevents_read(size_t *used, size_t *wanted, const unsigned char *bytes, s
                          (unsigned long long)(offset + at));
             break;
         }
-        if ((rc = tell_event(p + HEAD, (size_t)length, sink, context, err)) == LX_OK) {
+        t.at = offset + at;
+        if ((rc = tell_event(&t, p + HEAD, (size_t)length)) == LX_OK) {
             at += need;
             need = 0;
         }

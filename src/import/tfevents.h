@@ -21,15 +21,16 @@
 
 #include "src/base/error.h"
 
-enum { LX_TFEVENTS_TAG = 256 }; /* bytes of a tag; longer ones are passed over */
+enum { LX_TFEVENTS_TAG = 256 }; /* bytes of a tag; longer ones are lost */
 
 typedef enum lx_tfevent_kind {
     LX_TFEVENT_START, /* the file's first record; only time */
     LX_TFEVENT_SCALAR,
     LX_TFEVENT_TEXT,
     LX_TFEVENT_PARAMETER, /* a hyperparameter: tag is its name */
-    LX_TFEVENT_RESTART /* a training was resumed: what has a step from here on is replaced
-                        */
+    LX_TFEVENT_RESTART, /* a training was resumed: what has a step from here on is replaced
+                         */
+    LX_TFEVENT_LOST /* a value or an event that cannot be read: text says why; at */
 } lx_tfevent_kind;
 
 typedef struct lx_tfevent {
@@ -38,9 +39,10 @@ typedef struct lx_tfevent {
     int64_t step;
     char tag[LX_TFEVENTS_TAG]; /* valid UTF-8, no control characters */
     double value;              /* SCALAR, PARAMETER of a number or a bool */
-    const char *text;          /* TEXT, PARAMETER of a string: n bytes, else NULL */
+    const char *text;          /* TEXT, PARAMETER of a string, LOST: n bytes, else NULL */
     size_t n;
     bool is_bool; /* PARAMETER */
+    uint64_t at;  /* LOST: the byte of its record in the file */
 } lx_tfevent;
 
 typedef int (*lx_tfevents_sink)(void *context, const lx_tfevent *event, lx_error *err);

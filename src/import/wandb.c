@@ -60,20 +60,22 @@ static int next_chunk(chunk *out, size_t *at, const unsigned char *bytes, size_t
     return 1;
 }
 
-int lx_wandb_read(size_t *damaged, const unsigned char *bytes, size_t n,
+int lx_wandb_read(size_t *damaged, size_t *first_damage, const unsigned char *bytes, size_t n,
                   lx_wandb_sink sink, void *context, lx_error *err)
 {
     lx_str record = LX_STR_INIT;
     bool is_open = false;
-    size_t at = FILE_HEAD, lost = 0;
+    size_t at = FILE_HEAD, lost = 0, before;
     chunk c;
     int rc = LX_OK, got;
 
     if (!lx_wandb_is_content(bytes, n))
         return lx_fail(err, LX_EFORMAT, "no W&B log: its first bytes are others");
-    while (rc == LX_OK && (got = next_chunk(&c, &at, bytes, n)) != 0) {
+    while (rc == LX_OK && (before = at, got = next_chunk(&c, &at, bytes, n)) != 0) {
         bool is_start = got > 0 && (c.type == WHOLE || c.type == FIRST);
         if (got < 0 || is_open == is_start || record.len + c.n > MOST_RECORD) {
+            if ((got < 0 || is_open) && !lost && first_damage)
+                *first_damage = before;
             lost += got < 0 ||
                     is_open; /* the end of a record whose start was lost counts once */
             is_open = false;
@@ -337,20 +339,21 @@ static int keep_output(reader *r, const char *path, lx_error *err)
     return rc;
 }
 
-static int conclude(reader *r, const char *path, size_t damaged, lx_error *err)
+static int conclude(reader *r, const char *path, size_t damaged, size_t first_damage, lx_error *err)
 {
     lx_history *h = r->history;
 
+    if (damaged)
+        lx_history_problem(h,
+                           "%s: damaged in %zu place%s%s at byte %zu, or a record has more than "
+                           "%d MiB; the rest was read",
+                           path, damaged, damaged == 1 ? "" : "s", damaged == 1 ? "" : ", first",
+                           first_damage, MOST_RECORD >> 20);
     if (!r->id) {
         lx_history_drop(h);
         lx_history_problem(h, "%s: no run is described in it", path);
         return LX_OK;
     }
-    if (damaged)
-        lx_history_problem(h,
-                           "%s: damaged in %zu place%s, or a record has more than "
-                           "%d MiB; the rest was read",
-                           path, damaged, damaged == 1 ? "" : "s", MOST_RECORD >> 20);
     r->run->origin = lx_history_printf(
         h, "wandb:%s/%s@%.0f", r->project ? r->project : "", r->id, r->run->started);
     if (!r->run->name || !*r->run->name)
@@ -370,16 +373,16 @@ int lx_import_wandb(lx_history *h, const char *path, lx_error *err)
 {
     reader r = {.history = h};
     lx_mapping map;
-    size_t damaged = 0;
+    size_t damaged = 0, first_damage = 0;
     int rc;
 
     if ((rc = lx_file_map(&map, path, err)) < 0)
         return rc;
     if (!(r.run = lx_history_add(h, "W&B", path)))
         rc = lx_oom(err);
-    else if ((rc = lx_wandb_read(&damaged, map.data, map.size, take_record, &r, err)) <
-                 0 ||
-             (rc = conclude(&r, path, damaged, err)) < 0) {
+    else if ((rc = lx_wandb_read(&damaged, &first_damage, map.data, map.size, take_record, &r,
+                                 err)) < 0 ||
+             (rc = conclude(&r, path, damaged, first_damage, err)) < 0) {
         lx_within(err, "%s", path);
         lx_history_drop(h);
     }

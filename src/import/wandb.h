@@ -17,11 +17,12 @@
 
 #include "src/import/history.h"
 
-/* Whole records of a log; *damaged (may be NULL) counts the places where one was lost. A
- * sink that returns negative ends it. LX_EFORMAT: no W&B log. */
+/* Whole records of a log; *damaged (may be NULL) counts the places where one was lost,
+ * *first_damage (may be NULL) is the byte of the first. A sink that returns negative ends it.
+ * LX_EFORMAT: no W&B log. */
 typedef int (*lx_wandb_sink)(void *context, const unsigned char *record, size_t n,
                              lx_error *err);
-int lx_wandb_read(size_t *damaged, const unsigned char *bytes, size_t n,
+int lx_wandb_read(size_t *damaged, size_t *first_damage, const unsigned char *bytes, size_t n,
                   lx_wandb_sink sink, void *context, lx_error *err);
 bool lx_wandb_is_content(const unsigned char *bytes, size_t n);
 

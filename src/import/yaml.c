@@ -14,12 +14,20 @@ typedef struct walk {
     void *context;
 } walk;
 
+static int no_mapping(const yaml_event_t *e, lx_error *err)
+{
+    return lx_fail(err, LX_EFORMAT, "line %zu: a mapping of names to values is needed here",
+                   e->start_mark.line + 1);
+}
+
 static int take_scalar(walk *w, const yaml_event_t *e, lx_error *err)
 {
     const char *text = (const char *)e->data.scalar.value;
     bool is_plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     int rc;
 
+    if (w->depth == 0 && e->data.scalar.length)
+        return no_mapping(e, err);
     if (w->depth != 1)
         return LX_OK;
     if (!w->key)
@@ -37,8 +45,11 @@ static int take_event(walk *w, const yaml_event_t *e, lx_error *err)
     switch (e->type) {
     case YAML_SCALAR_EVENT:
         return take_scalar(w, e, err);
-    case YAML_MAPPING_START_EVENT:
     case YAML_SEQUENCE_START_EVENT:
+        if (w->depth == 0)
+            return no_mapping(e, err);
+        /* fall through */
+    case YAML_MAPPING_START_EVENT:
         w->depth++;
         if (w->depth > 64)
             return lx_fail(err, LX_ELIMIT, "nested deeper than 64");
@@ -72,6 +83,9 @@ static int walk_document(walk *w, yaml_parser_t *parser, lx_error *err)
         if (!yaml_parser_parse(parser, &e)) /* without a problem it had no memory */
             return parser->error == YAML_MEMORY_ERROR || !parser->problem
                        ? lx_oom(err)
+                   : parser->error == YAML_READER_ERROR
+                       ? lx_fail(err, LX_EFORMAT, "%s at byte %zu", parser->problem,
+                                 parser->problem_offset)
                        : lx_fail(err, LX_EFORMAT, "line %zu: %s",
                                  parser->problem_mark.line + 1, parser->problem);
         is_over = e.type == YAML_STREAM_END_EVENT || e.type == YAML_DOCUMENT_END_EVENT;

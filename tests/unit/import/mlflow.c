@@ -48,7 +48,8 @@ static int make_store(void **state)
         "start_time: 1700000000000\nstatus: 3\ntags: []\nuser_id: somebody\n");
     put(RUN "metrics/loss/average",
         "1700000001000 0.125 1\n1700000002000 nan 2\n"
-        "1700000003000 inf 3\nnonsense\n1700000004000 1e-3 4");
+        "1700000003000 inf 3\nnonsense\n1700000004000 1e-3 4\n"
+        "1 2 99999999999999999999\n1 2 -3\n1 2 \n1 2 3x");
     put(RUN "metrics/old", "1700000001000 7\n");
     put(RUN "params/learning_rate", "0.0001");
     put(RUN "params/network_module", "networks.lora");
@@ -59,6 +60,8 @@ static int make_store(void **state)
     put(RUN "tags/mine", "yes");
     put("1/deleted/meta.yaml", "lifecycle_stage: deleted\nrun_id: deleted\nstatus: 3\n");
     put("1/damaged/meta.yaml", "run_id: [never closed\n");
+    put("1/called/meta.yaml", "!!python/object/apply:os.system [\"x\"]\n");
+    put("1/empty/meta.yaml", "# nothing\n");
     put("2/meta.yaml", "experiment_id: '2'\nlifecycle_stage: deleted\nname: gone\n");
     put("2/run/meta.yaml", "run_id: inside_a_deleted_one\nlifecycle_stage: active\n");
     put("models/m/meta.yaml", "name: m\n");
@@ -72,6 +75,23 @@ static int remove_store(void **state)
     (void)state;
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     return system(command);
+}
+
+static bool has_problem(const lx_history *h, const char *part)
+{
+    for (size_t i = 0; i < h->n_problems; i++)
+        if (strstr(h->problems[i], part))
+            return true;
+    return false;
+}
+
+static void check_problems(const lx_history *h)
+{
+    assert_int_equal(h->n_problems, 4);
+    assert_true(has_problem(h, "1/damaged/meta.yaml: line 2:"));
+    assert_true(has_problem(h, "1/called/meta.yaml: line 1: a mapping of names to values"));
+    assert_true(has_problem(h, "1/empty/meta.yaml: nothing of MLflow's in it"));
+    assert_true(has_problem(h, "metric loss/average: 5 lines are not of MLflow's shape"));
 }
 
 static void check_run(const lx_history *h, bool is_file)
@@ -104,7 +124,7 @@ static void check_run(const lx_history *h, bool is_file)
     assert_int_equal(run->n_facts, 1); /* the user is private */
     assert_string_equal(run->facts[0].key, "git.commit");
     if (is_file)
-        assert_int_equal(h->n_problems, 2); /* the damaged meta.yaml, the nonsense line */
+        check_problems(h);
 }
 
 static void test_import_mlflow__a_file_store(void **state)
@@ -138,7 +158,7 @@ static void test_import_mlflow__links_are_not_followed(void **state)
     assert_int_equal(lx_history_new(&h, &err), LX_OK);
     assert_int_equal(lx_import_mlflow(h, root, &err), LX_OK);
     check_run(h, false);
-    assert_int_equal(h->n_problems, 2 + 4);
+    assert_int_equal(h->n_problems, 4 + 4);
     lx_history_free(h);
 }
 

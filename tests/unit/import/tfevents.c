@@ -47,7 +47,7 @@ static size_t from_hex(unsigned char *out, const char *hex)
 static int write_down(void *context, const lx_tfevent *e, lx_error *err)
 {
     static const char *const kinds[] = {"start", "scalar", "text", "parameter",
-                                        "restart"};
+                                        "restart", "lost"};
     lx_str *out = context;
 
     lx_str_printf(out, "%s %.1f %lld %s ", kinds[e->kind], e->time, (long long)e->step,
@@ -108,6 +108,60 @@ static void test_import_tfevents__a_growing_file(void **state)
             assert_int_equal(wanted, cut < first ? first : n - first);
         else
             assert_int_equal(wanted, 0);
+        lx_str_release(&seen);
+    }
+}
+
+static size_t put_event(unsigned char *out, const void *event, size_t n)
+{
+    uint32_t crc;
+
+    memset(out, 0, 8);
+    out[0] = (unsigned char)n;
+    crc = lx_crc32c_masked(out, 8);
+    memcpy(out + 8, &crc, 4);
+    memcpy(out + 12, event, n);
+    crc = lx_crc32c_masked(event, n);
+    memcpy(out + 12 + n, &crc, 4);
+    return n + 16;
+}
+
+/* What cannot be read in a sound record is told with its place, and what comes after it is read. */
+static void test_import_tfevents__what_is_lost_is_told(void **state)
+{
+#define TIME "\x09\0\0\0@\xfcT\xd9""A"
+    static const struct {
+        const char *event;
+        size_t n;
+        const char *why;
+    } rows[] = {
+#define ROW(event, why) {event, sizeof(event) - 1, why}
+        ROW(TIME "\x10\1\x2a\x0b\x0a\x09\x0a\x02\x1b[\x15\0\0\0>", "control characters"),
+        ROW(TIME "\x10\1\x2a\x0b\x0a\x09\x0a\x02\xff[\x15\0\0\0>", "not UTF-8"),
+        ROW(TIME "\x10\1\x2a\x07\x0a\x05\x15\0\0\0>", "no tag"),
+        ROW("\x09\0\0\0\0\0\0\xf0\x7f\x10\1", "time is no number"),
+        ROW(TIME "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "damaged"),
+        ROW(TIME "\x2a\x02\x0a\x09", "damaged"),
+        ROW(TIME "\x2a\x04\x0a\x02\x0a\x09", "damaged"),
+        ROW(TIME "\x2a\x04\x0a\x02\x0b\x0c", "damaged"), /* a group */
+        ROW(TIME "\x10\1\x2a\x09\x0a\x07\x0a\x02\x1b[\x22\1x", NULL), /* a picture */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        unsigned char bytes[1024];
+        lx_str seen = LX_STR_INIT;
+        lx_error err = {0};
+        size_t n = from_hex(bytes, start), used;
+        n += put_event(bytes + n, rows[i].event, rows[i].n);
+        n += from_hex(bytes + n, simple);
+        assert_int_equal(lx_tfevents_read(&used, NULL, bytes, n, 0, write_down, &seen, &err),
+                         LX_OK);
+        assert_int_equal(used, n);
+        assert_int_equal(strstr(lx_str_text(&seen), "\nlost ") != NULL, rows[i].why != NULL);
+        if (rows[i].why && !strstr(lx_str_text(&seen), rows[i].why))
+            fail_msg("%zu: %s", i, lx_str_text(&seen));
+        assert_non_null(strstr(lx_str_text(&seen), "scalar 1700000001.0 1 loss/average 0.125\n"));
         lx_str_release(&seen);
     }
 }
@@ -256,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_import_tfevents__records_by_hand),
         cmocka_unit_test(test_import_tfevents__a_growing_file),
+        cmocka_unit_test(test_import_tfevents__what_is_lost_is_told),
         cmocka_unit_test(test_import_tfevents__every_bit_flipped),
         cmocka_unit_test(test_import_tfevents__files_of_torch_and_tensorboardX),
         cmocka_unit_test(test_import_tfevents__damaged_files),
