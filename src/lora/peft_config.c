@@ -86,6 +86,48 @@ static int is_of_folder(bool *out, const lx_tensor_file *file, const char *path,
     return rc;
 }
 
+/* Whether a tensor is a factor whose first dimension is the rank. */
+static bool is_down(const lx_tensor_view *t)
+{
+    return (lx_ends_with(t->name, ".lora_A.weight") ||
+            lx_ends_with(t->name, ".lora_A.default.weight")) &&
+           t->n_dims >= 2;
+}
+
+/* Is there a rank in the file, and none is that of the config? */
+static bool is_other_rank(const lx_tensor_file *file, double r)
+{
+    bool has_ranks = false;
+
+    for (size_t i = 0; i < lx_tensor_file_count(file); i++) {
+        const lx_tensor_view *t = lx_tensor_file_at(file, i);
+        if (!is_down(t))
+            continue;
+        if ((double)t->shape[0] == r)
+            return false;
+        has_ranks = true;
+    }
+    return has_ranks;
+}
+
+/* What is odd about a config that can be read, beside what its alphas say; NULL: nothing. */
+static const char *find_oddity(const cJSON *root, const lx_tensor_file *file)
+{
+    static const char *const types[] = {"LORA", "ADALORA", "LOHA", "LOKR", "OFT", "BOFT"};
+    const cJSON *type = cJSON_GetObjectItemCaseSensitive(root, "peft_type");
+    const cJSON *r = cJSON_GetObjectItemCaseSensitive(root, "r");
+    size_t i = 0;
+
+    while (cJSON_IsString(type) && i < sizeof types / sizeof *types &&
+           strcmp(type->valuestring, types[i]) != 0)
+        i++;
+    if (type && (!cJSON_IsString(type) || i == sizeof types / sizeof *types))
+        return "adapter_config.json beside it has a peft_type that lx does not know: taken as LORA";
+    if (r && (!cJSON_IsNumber(r) || is_other_rank(file, r->valuedouble)))
+        return "adapter_config.json beside it names an r that is the rank of no tensor here: is it of another file?";
+    return NULL;
+}
+
 int lx_peft_config_read(lx_peft_config **out, const char **problem,
                         const lx_tensor_file *file, const char *path, const char *family,
                         lx_error *err)
@@ -109,6 +151,10 @@ int lx_peft_config_read(lx_peft_config **out, const char **problem,
                (rc = is_of_folder(&is_beside, file, path, family, err)) == LX_OK &&
                is_beside) {
         rc = read_beside(c, problem, path, err);
+        if (c->root && !cJSON_IsObject(c->root))
+            *problem = "adapter_config.json beside it is no JSON object: alphas may be missing";
+        else if (c->root)
+            *problem = find_oddity(c->root, file);
     }
     if (rc < 0 || !cJSON_IsObject(c->root)) {
         lx_peft_config_free(c);

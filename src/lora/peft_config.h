@@ -24,7 +24,8 @@
 typedef struct lx_peft_config lx_peft_config;
 
 /* path: of the file, for the one beside it, if that is the file's (family: lora/file's); NULL = only the header. *out
- * is NULL when there is neither. LX_ENOMEM, LX_EIO, LX_EPERM; a damaged one is none, with *problem told (a literal). */
+ * is NULL when there is neither. LX_ENOMEM, LX_EIO, LX_EPERM; a damaged one is none, with *problem told (a literal);
+ * so is what is odd about one that is used: an r that is no tensor's rank, a peft_type that is not known. */
 int lx_peft_config_read(lx_peft_config **out, const char **problem,
                         const lx_tensor_file *file, const char *path, const char *family,
                         lx_error *err);
