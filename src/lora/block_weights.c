@@ -123,6 +123,16 @@ static int flux_block(lx_lora_part part, const char *layer)
     return -1;
 }
 
+static int block_of(const lx_block_weights *list, lx_lora_part part, const char *layer)
+{
+    return list->n == LX_BLOCK_WEIGHTS ? flux_block(part, layer) : unet_block(part, layer);
+}
+
+bool lx_block_weights_know(const lx_block_weights *list, lx_lora_part part, const char *layer)
+{
+    return block_of(list, part, layer) >= 0;
+}
+
 double lx_block_weights_of(const lx_block_weights *list, lx_lora_part part,
                            const char *layer)
 {
@@ -130,8 +140,7 @@ double lx_block_weights_of(const lx_block_weights *list, lx_lora_part part,
                             : list->n == 17 ? of_17
                             : list->n == 20 ? of_20
                                             : NULL;
-    const int block =
-        list->n == LX_BLOCK_WEIGHTS ? flux_block(part, layer) : unet_block(part, layer);
+    const int block = block_of(list, part, layer);
 
     if (block < 0)
         return 1;

@@ -40,5 +40,7 @@ int lx_block_weights_parse(lx_block_weights *out, const char *text, lx_error *er
  * underscores for them. */
 double lx_block_weights_of(const lx_block_weights *list, lx_lora_part part,
                            const char *layer);
+/* Is it in a block of the models that the list is for? */
+bool lx_block_weights_know(const lx_block_weights *list, lx_lora_part part, const char *layer);
 
 #endif

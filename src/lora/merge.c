@@ -168,6 +168,9 @@ static int add_module(lx_merge *m, const lx_merge_source *s, const lx_lora_entry
         (rc = check_fit(t, p, err)) < 0)
         goto done;
     const lx_lora_part part = lx_lora_layer_part(t->layer);
+    m->n_unet += part == LX_LORA_UNET;
+    m->n_in_blocks += part == LX_LORA_UNET && s->blocks &&
+                      lx_block_weights_know(s->blocks, part, t->layer + path);
     p->strength = (part == LX_LORA_UNET ? s->unet : s->text) *
                   (s->blocks ? lx_block_weights_of(s->blocks, part, t->layer + path) : 1);
     t->rank += p->shape.rank;
@@ -211,9 +214,15 @@ int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
     model = lx_spell_model_of(file, m->arena);
     m->is_sdxl |= model.is_sdxl;
     lx_merge__learn_network(m, model.fused);
+    m->n_unet = m->n_in_blocks = 0;
     for (size_t i = 0; i < file->n_modules; i++)
         if ((rc = add_module(m, s, &file->modules[i], err)) < 0)
             return rc;
+    if (s->blocks && m->n_unet && !m->n_in_blocks)
+        return lx_fail(err, LX_EUSAGE,
+                       "none of its layers is in a block that %d weights are for: those of SD 1.x are "
+                       "17 or 26, of SDXL 12 or 20, of Flux 61",
+                       s->blocks->n);
     return LX_OK;
 }
 

@@ -82,6 +82,7 @@ void lx_merge_free(lx_merge *merge);
 
 /*
  *   LX_EMISMATCH     a layer has other sizes than in an earlier file
+ *   LX_EUSAGE        block weights for another model
  *   LX_EUNSUPPORTED  a module whose change depends on the base model, or names that do not tell layers
  *   LX_EFORMAT       no modules, tensors that do not fit, values that are not finite, one layer under two names
  * Messages name the module, and of LX_EMISMATCH both files; otherwise the caller names the file. After an error

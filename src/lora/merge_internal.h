@@ -36,6 +36,7 @@ struct lx_merge {
     lx_arena *arena;
     lx_merge_source *sources;
     size_t n_sources, sources_capacity;
+    size_t n_unet, n_in_blocks; /* layers of the last one in the UNet, and in blocks that a list may name */
     lx_merge_target *targets;
     size_t n_targets, capacity;
     uint32_t *slots; /* open addressing over layers; index + 1 */

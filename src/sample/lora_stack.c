@@ -137,6 +137,9 @@ int lx_lora_block_weight(double *out, const char *blocks, lx_part part, const ch
     int rc = lx_block_weights_parse(&list, blocks, err);
 
     *out = 1;
+    if (rc == LX_OK && list.n == LX_BLOCK_WEIGHTS)
+        return lx_fail(err, LX_EUSAGE, "%d block weights are for Flux, this is Stable Diffusion: 17 or 26",
+                       list.n);
     if (rc == LX_OK)
         *out = lx_block_weights_of(
             &list, part == LX_UNET ? LX_LORA_UNET : LX_LORA_TEXT_ENCODER, layer);

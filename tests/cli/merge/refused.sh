@@ -46,6 +46,9 @@ try a.safetensors:0.7 b.safetensors --ratios 0.6 0.4 -o out.safetensors
 try a.safetensors:1:lbw=OUTALL --lbws INALL -o out.safetensors
 try a.safetensors -o out.safetensors --save_to other.safetensors
 try a.safetensors --allow_missing -o out.safetensors
+layer=lora_unet_down_blocks_1_attentions_0_proj_in
+make_tensors sd.safetensors '' "$layer.lora_down.weight=F16[4,8]" "$layer.lora_up.weight=F16[8,4]" "$layer.alpha=F16[]"
+try sd.safetensors:1:lbw=$(seq -s , 61 | sed 's/[0-9]*/1/g') -o out.safetensors
 # Values that are none are told with their file's name; so are those of a base model that something is added to.
 p=lora_unet_mid_block_attentions_0_proj_in
 w=model.diffusion_model.middle_block.1.proj_in.weight
