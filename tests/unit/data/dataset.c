@@ -1,5 +1,6 @@
 #include "src/data/dataset.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "src/base/file.h"
 #include "src/data/facts.h"
 #include "tests/support/golden.h"
 #include "tests/support/train.h"
@@ -363,6 +366,50 @@ static void test_data_dataset__holds_out_the_images_that_the_peer_would(void **s
     check_split(6, 0.1, 0, none, 0);
 }
 
+/* ---- the decoder ------------------------------------------------------------------------------ */
+
+static int n_forks;
+
+static void count_fork(void)
+{
+    n_forks++;
+}
+
+/* Starting one takes long, and a training may have a folder for each image. */
+static void test_data_dataset__one_decoder_for_all_folders(void **state)
+{
+    enum { N_FOLDERS = 4, SIDE = 8, BYTES = 54 + SIDE * SIDE * 3 };
+    char root[] = "/tmp/lx-dataset-XXXXXX", path[96];
+    unsigned char bmp[BYTES] = {[0] = 'B',  [1] = 'M',  [2] = BYTES, [10] = 54,
+                                [14] = 40,  [18] = SIDE, [22] = SIDE, [26] = 1, [28] = 24};
+    lx_dataset *d = NULL;
+    lx_dataset_config c;
+    lx_error err = {0};
+
+    assert_non_null(mkdtemp(root));
+    for (int i = 0; i < N_FOLDERS; i++) {
+        snprintf(path, sizeof path, "%s/1_a%d", root, i);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path, sizeof path, "%s/1_a%d/x.bmp", root, i);
+        assert_int_equal(lx_file_write(path, (const char *)bmp, sizeof bmp, &err), 0);
+    }
+    lx_dataset_config_defaults(&c);
+    c.train_data_dir = root;
+    c.check_pixels = true;
+    n_forks = 0;
+    lx_assert_ok(lx_dataset_scan(&d, &c, &err), &err);
+    assert_int_equal(d->n_images, N_FOLDERS);
+    assert_int_equal(n_forks, 1);
+    lx_dataset_free(d);
+    for (int i = 0; i < N_FOLDERS; i++) {
+        snprintf(path, sizeof path, "%s/1_a%d/x.bmp", root, i);
+        unlink(path);
+        *strrchr(path, '/') = '\0';
+        rmdir(path);
+    }
+    rmdir(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +418,9 @@ int main(void)
         cmocka_unit_test(test_data_dataset__what_the_peer_makes_of_folders),
         cmocka_unit_test(
             test_data_dataset__refuses_where_the_peer_crashes_or_says_nothing),
+        cmocka_unit_test(test_data_dataset__one_decoder_for_all_folders),
     };
+
+    pthread_atfork(NULL, count_fork, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
