@@ -43,6 +43,8 @@ typedef struct pushing {
     size_t n_beside;    /* versions that hold what ours lacks, and stay */
     const char **unfit; /* why runs cannot leave */
     size_t n_unfit;
+    const char **left; /* files that were not scrubbed, each name once */
+    size_t n_left, left_capacity;
 } pushing;
 
 /* ---- which runs -------------------------------------------------------------------- */
@@ -311,6 +313,30 @@ static bool is_elsewhere(const parcel *x)
     return false;
 }
 
+static int note_left(pushing *p, const char *name, lx_error *err)
+{
+    for (size_t i = 0; i < p->n_left; i++)
+        if (strcmp(p->left[i], name) == 0)
+            return LX_OK;
+    if (lx_grow(&p->left, &p->left_capacity, p->n_left + 1, sizeof *p->left) < 0 ||
+        !(p->left[p->n_left] = lx_arena_strdup(p->sync->cli->arena, name)))
+        return lx_oom(err);
+    p->n_left++;
+    return LX_OK;
+}
+
+/* Of a run that goes. */
+static int note_all_left(const parcel *x, lx_error *err)
+{
+    size_t n;
+    const char *const *left = lx_transfer_left(x->one, &n);
+    int rc = LX_OK;
+
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        rc = note_left(x->p, left[i], err);
+    return rc;
+}
+
 static int decide(parcel *x, lx_error *err)
 {
     pushing *p = x->p;
@@ -329,7 +355,7 @@ static int decide(parcel *x, lx_error *err)
     }
     p->marks[p->n_add] = x->mark;
     p->add[p->n_add++] = v;
-    return LX_OK;
+    return note_all_left(x, err);
 }
 
 /* A run that no store would take, as lx recorded it once, keeps only itself here; when it was asked for by name that is
@@ -398,7 +424,7 @@ static int push_once(pushing *p, lx_error *err)
     lx_arena *arena = s->cli->arena;
     int rc;
 
-    p->n_add = p->n_drop = p->n_known = p->n_beside = p->n_unfit = 0;
+    p->n_add = p->n_drop = p->n_known = p->n_beside = p->n_unfit = p->n_left = 0;
     if ((rc = lx_remote_list(&p->there, &p->n_there, s->remote, err)) < 0)
         return rc;
     p->add = lx_arena_calloc(arena, p->n_runs, sizeof *p->add);
@@ -452,6 +478,11 @@ static int tell(pushing *p, lx_error *err)
                    p->n_beside == 1 ? "s" : "");
     for (size_t i = 0; rc == LX_OK && i < n && p->n_add && !cli->is_quiet; i++)
         lx_message(cli, "taken out: %s\n", told[i]);
+    for (size_t i = 0; i < p->n_left && !cli->is_quiet; i++)
+        lx_message(cli,
+                   "note: %s is no text and %s left as it is, though something private "
+                   "seems to be in it\n",
+                   lx_safe(cli, p->left[i]), p->args->dry_run ? "would be" : "was");
     return rc;
 }
 
@@ -483,6 +514,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         rc = tell(&p, err);
     lx_sync_close(&s);
     lx_privacy_free(p.privacy);
+    lx_free(p.left);
     return rc;
 }
 

@@ -75,7 +75,8 @@ int lx_transfer_bytes(const void **data, size_t *n, lx_str *room, lx_transfer *t
 const lx_transfer_object *lx_transfer_objects(lx_transfer *t, size_t *n);
 /* An array, one record a run, in the order they were added; borrowed. */
 const cJSON *lx_transfer_records(const lx_transfer *t);
-/* Binary files in which something private was seen and not taken out: names; borrowed. */
+/* Files that are no text (consoles, logs, settings are one in whatever encoding) in which something private was seen
+ * and not taken out: names; borrowed. */
 const char *const *lx_transfer_left(const lx_transfer *t, size_t *n);
 /* Has any experiment (spec) got another hash than it has here? */
 bool lx_transfer_has_new_spec(const lx_transfer *t);

@@ -177,8 +177,14 @@ bool store__next_hash(lx_hash *out, size_t *at, const char *text, size_t n)
 
 /* ---- one object on its way --------------------------------------------------------- */
 
+typedef enum object_kind {
+    A_FILE, /* a text if its bytes look like one */
+    A_TEXT, /* whatever its encoding: a console is what a program printed */
+    A_LIST  /* a text, and what it names by hash travels with it */
+} object_kind;
+
 static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *name,
-                bool follows, int depth, lx_error *err);
+                object_kind kind, int depth, lx_error *err);
 
 /* Objects that a text names travel with it, first. */
 static int pass_named(lx_transfer *t, const lx_str *text, int depth, lx_error *err)
@@ -190,7 +196,7 @@ static int pass_named(lx_transfer *t, const lx_str *text, int depth, lx_error *e
            store__next_hash(&named, &at, lx_str_text(text), text->len)) {
         bool is_here;
         if ((rc = lx_object_exists(&is_here, t->store, &named, err)) == LX_OK && is_here)
-            rc = pass(t, &to, &named, NULL, true, depth + 1, err);
+            rc = pass(t, &to, &named, NULL, A_LIST, depth + 1, err);
     }
     return rc;
 }
@@ -229,10 +235,25 @@ static int tell_left(lx_transfer *t, const char *name, lx_error *err)
     return LX_OK;
 }
 
+static bool is_text_of(object_kind kind, const lx_str *bytes)
+{
+    return lx_privacy_is_text(lx_str_text(bytes), bytes->len) ||
+           (kind != A_FILE && (!memchr(bytes->data, '\0', bytes->len) ||
+                               lx_utf8_check(bytes->data, bytes->len) == bytes->len));
+}
+
+/* Of any encoding in which ASCII is ASCII. */
+static lx_scrubbing scrub_text(lx_str *out, lx_privacy *p, const lx_str *bytes)
+{
+    return !lx_privacy_is_off(p) && lx_privacy_scrub(out, p, lx_str_text(bytes), bytes->len)
+               ? LX_SCRUB_CHANGED
+               : LX_SCRUB_CLEAN;
+}
+
 /* from -> to; what changes is kept in the arena, what does not is taken from the store
  * when written. */
 static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *name,
-                bool follows, int depth, lx_error *err)
+                object_kind kind, int depth, lx_error *err)
 {
     lx_str bytes = LX_STR_INIT, clean = LX_STR_INIT;
     const lx_hash *known = passed(t, from);
@@ -248,12 +269,13 @@ static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *na
     if ((rc = lx_object_get(&bytes, t->store, from, err)) < 0)
         goto done;
     *to = *from;
-    is_text = lx_privacy_is_text(lx_str_text(&bytes), bytes.len);
-    if (is_text && follows && (rc = pass_named(t, &bytes, depth, err)) < 0)
+    is_text = is_text_of(kind, &bytes);
+    if (is_text && kind == A_LIST && (rc = pass_named(t, &bytes, depth, err)) < 0)
         goto done;
     if (is_text)
         rename_hashes(t, &bytes);
-    how = lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(&bytes), bytes.len);
+    how = is_text ? scrub_text(&clean, t->privacy, &bytes)
+                  : lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(&bytes), bytes.len);
     kept = how == LX_SCRUB_CHANGED ? &clean : &bytes;
     if ((how == LX_SCRUB_LEFT && (rc = tell_left(t, name, err)) < 0) ||
         (rc = lx_str_check(&clean, err)) < 0)
@@ -311,7 +333,8 @@ static int add_texts(lx_transfer *t, cJSON *record, const lx_run_row *run, lx_er
     for (int i = 0; i < N && rc == LX_OK; i++) {
         if (!is_there[i])
             continue;
-        if ((rc = pass(t, &to, &hashes[i], keys[i], i < N_FOLLOWED, 0, err)) < 0)
+        if ((rc = pass(t, &to, &hashes[i], keys[i], i < N_FOLLOWED ? A_LIST : A_TEXT, 0,
+                       err)) < 0)
             break;
         add_hash(texts, keys[i], &to);
         t->has_new_spec |= i == SPEC && !lx_hash_equal(&to, &hashes[i]);
@@ -363,7 +386,8 @@ static int add_artifacts(lx_transfer *t, cJSON *record, const lx_run_row *run,
             return lx_fail(err, LX_EFORMAT, "run %s: an artifact has no hash", run->id);
         to = hash;
         if (rows[i].is_kept &&
-            (rc = pass(t, &to, &hash, rows[i].name, false, 0, err)) < 0)
+            (rc = pass(t, &to, &hash, rows[i].name,
+                       store__is_text_role(rows[i].role) ? A_TEXT : A_FILE, 0, err)) < 0)
             return rc;
         add_text(t, o, "role", rows[i].role);
         add_text(t, o, "name", rows[i].name);
