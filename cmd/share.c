@@ -609,7 +609,7 @@ static int describe(sharing *s, lx_error *err)
         reg = (lx_counts){0};
     if (!title && !(title = safe(s, get(s, "modelspec.title"))) &&
         !(title = safe(s, get(s, "ss_output_name"))))
-        title = lx_arena_strndup(arena, s->name, strcspn(s->name, "."));
+        title = lx_arena_strndup(arena, s->name, lx_card_stem(s->name));
     c->title = title;
     c->author = s->args->author ? s->args->author : safe(s, get(s, "modelspec.author"));
     c->license =
@@ -661,8 +661,7 @@ static int share(sharing *s, const char *path, lx_error *err)
                        s->x.file->n_embeddings ? "a textual inversion"
                        : s->x.model            ? "a whole model"
                                                : "of no known kind");
-    s->name = lx_arena_printf(s->cli->arena, "%.*s.safetensors",
-                              (int)(strlen(base) - strlen(lx_path_ext(base))), base);
+    s->name = lx_arena_printf(s->cli->arena, "%.*s.safetensors", (int)lx_card_stem(base), base);
     if (!s->name)
         return lx_oom(err);
     learn_metadata(s);

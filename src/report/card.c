@@ -2,13 +2,27 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "src/base/file.h"
 #include "src/report/markdown.h"
 #include "src/report/page.h"
 
 static bool is_there(const char *text)
 {
     return text && *text;
+}
+
+size_t lx_card_stem(const char *file)
+{
+    static const char *const endings[] = {".safetensors", ".sft", ".ckpt", ".pt",
+                                          ".pth",         ".bin", ".pkl"};
+    const char *ext = lx_path_ext(file);
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(ext, endings[i]) == 0)
+            return strlen(file) - strlen(ext);
+    return strlen(file);
 }
 
 static bool has_pairs(lx_report_pairs pairs)
@@ -86,7 +100,7 @@ static void put_use(lx_str *out, const lx_card *c)
     }
     lx_str_puts(out, "\nIn web UIs: ");
     lx_str dots = LX_STR_INIT;
-    lx_str_printf(&dots, "<lora:%.*s:1>", (int)strcspn(c->file, "."), c->file);
+    lx_str_printf(&dots, "<lora:%.*s:1>", (int)lx_card_stem(c->file), c->file);
     lx_markdown_code(out, lx_str_text(&dots));
     lx_str_release(&dots);
     lx_str_puts(out, ".\n");
@@ -197,7 +211,7 @@ static void show_use(lx_html *h, const lx_card *c)
     lx_html_open(h, "p", NULL);
     lx_html_text(h, "In web UIs: ");
     lx_html_open(h, "code", NULL);
-    lx_html_textf(h, "<lora:%.*s:1>", (int)strcspn(c->file, "."), c->file);
+    lx_html_textf(h, "<lora:%.*s:1>", (int)lx_card_stem(c->file), c->file);
     lx_html_close(h);
     lx_html_close(h);
 }

@@ -32,6 +32,10 @@ typedef struct lx_card {
     const char *made;
 } lx_card;
 
+/* How much of a file's name goes without the ending of a LoRA's file, as web UIs name it: any other dot is the name's
+ * (hifumi-v1.5.safetensors). */
+size_t lx_card_stem(const char *file);
+
 int lx_card_markdown(lx_str *out, const lx_card *card, lx_error *err);
 int lx_card_html(lx_str *out, const lx_card *card, lx_error *err);
 
