@@ -48,6 +48,7 @@ static const lx_option options[] = {
 
 enum { MOST_CONFIG = 4 << 20 };
 enum { MOST_TAGS = 40, MOST_TRIGGERS = 6, MOST_PAIRS = 24 };
+enum { MOST_SAMPLES = 200 }; /* unless more are asked for */
 
 typedef struct sharing {
     lx_cli *cli;
@@ -501,9 +502,9 @@ static int write_samples(sharing *s, lx_error *err)
 
     if (!s->has_run || !s->run.n_samples || !most)
         return LX_OK;
-    if (!folder || !(kept = lx_arena_calloc(s->cli->arena, most, sizeof *kept)))
-        return lx_oom(err);
     first = s->run.n_samples > most ? s->run.n_samples - most : 0;
+    if (!folder || !(kept = lx_arena_calloc(s->cli->arena, s->run.n_samples - first, sizeof *kept)))
+        return lx_oom(err);
     for (size_t i = first; i < s->run.n_samples && rc == LX_OK; i++) {
         lx_report_picture *p = &kept[n];
         const char *name;
@@ -729,7 +730,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return lx_fail(err, LX_EUSAGE, "-o DIR is needed: the folder to make");
     if (args->n_samples < 0)
         return lx_fail(err, LX_EUSAGE, "--samples is a number from 0 on");
-    s.c.options = (lx_report_options){.n_samples = 200, .most_text = 2000};
+    s.c.options = (lx_report_options){.n_samples = MOST_SAMPLES, .most_text = 2000};
+    if (args->n_samples > MOST_SAMPLES)
+        s.c.options.n_samples = (size_t)args->n_samples;
     if ((rc = lx_privacy_new(&s.c.privacy, args->keeps_private, err)) == LX_OK) {
         lx_settings_learn(cli->settings, s.c.privacy);
         if ((rc = lx_decoder_new(&s.c.decoder, err)) == LX_OK &&
