@@ -51,14 +51,16 @@ static void make(made *m, float alpha, float factor)
          {RANK, IN},
          RANK * IN,
          m->down,
-         sizeof m->down},
+         sizeof m->down,
+         NULL},
         {MODULE ".lora_up.weight",
          LX_F32,
          2,
          {OUT, RANK},
          OUT * RANK,
          m->up,
-         sizeof m->up},
+         sizeof m->up,
+         NULL},
         {MODULE ".alpha", LX_F32, 0, {0}, 1, &alpha, sizeof alpha, NULL}};
     lx_rng rng = lx_rng_stream(7, LX_RNG_TEST, 0, 0);
     lx_error err;
@@ -387,7 +389,8 @@ static void test_resize__rules_of_large_differences(void **state)
                                  {ROWS, COLUMNS},
                                  ROWS * COLUMNS,
                                  values,
-                                 ROWS * COLUMNS * sizeof *values};
+                                 ROWS * COLUMNS * sizeof *values,
+                                 NULL};
     lx_rng rng = lx_rng_stream(3, LX_RNG_TEST, 0, 0);
     lx_error err;
     lx_svd svd;
