@@ -399,6 +399,14 @@ const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena)
     return kept || !text ? kept : "";
 }
 
+bool lx_privacy_seems_scrubbed(const char *text)
+{
+    for (int kind = 0; kind < LX_PRIVATE_COUNT; kind++)
+        if (strstr(text, written_as[kind]))
+            return true;
+    return false;
+}
+
 /* ---- files ------------------------------------------------------------------------- */
 
 bool lx_privacy_is_text(const void *data, size_t n)

@@ -60,6 +60,9 @@ bool lx_privacy_scrub(lx_str *out, lx_privacy *p, const char *text, size_t n);
  * "" without memory. */
 const char *lx_privacy_text(lx_privacy *p, const char *text, lx_arena *arena);
 
+/* Whether a text may have been scrubbed: something that is written for private words stands in it. */
+bool lx_privacy_seems_scrubbed(const char *text);
+
 /* Without NUL, and UTF-8. */
 bool lx_privacy_is_text(const void *data, size_t n);
 

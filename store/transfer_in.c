@@ -8,6 +8,7 @@
 #include "src/base/alloc.h"
 #include "src/base/json.h"
 #include "store/internal.h"
+#include "store/privacy.h"
 #include "store/transfer.h"
 
 enum {
@@ -397,38 +398,83 @@ static int insert_run(arrival *a, lx_error *err)
 
 /* ---- remarks ----------------------------------------------------------------------- */
 
-/* What is here already, by what it is known again by: the tables have no index for that, and a run of a stranger may
- * have a hundred thousand of them. */
-static int list_remarks(arrival *a, lx_error *err)
+static int note_remark(lx_store *s, const char *kind, const char *key, double at, bool is_met, lx_error *err)
 {
-    int rc =
-        store__exec(a->store,
-                    "CREATE TEMP TABLE IF NOT EXISTS said(kind, key, at);"
-                    "CREATE INDEX IF NOT EXISTS temp.said_all ON said(kind, key, at);"
-                    "DELETE FROM said",
-                    err);
-    return rc < 0 ? rc
-                  : store__do(a->store, err,
-                              "INSERT INTO said SELECT kind, key, at FROM remark"
-                              " WHERE run=?1",
-                              "i", a->seq);
+    return store__do(s, err, "INSERT INTO said VALUES(?1, ?2, ?3, ?4, ?5)", "ttdii", kind, key, at,
+                     (int64_t)lx_privacy_seems_scrubbed(key), (int64_t)is_met);
 }
 
-/* By its time and key: the value may have been scrubbed on its way here. One that is new is noted. */
-static int has_remark(bool *out, arrival *a, const cJSON *r, lx_error *err)
+/* What is here already, by what it is known again by: the tables have no index for that, and a run of a stranger may
+ * have a hundred thousand of them. `is_met`: it is one of the record's. */
+static int list_remarks(arrival *a, lx_error *err)
 {
-    const double at = cJSON_GetArrayItem(r, 0)->valuedouble;
-    const char *kind = cJSON_GetArrayItem(r, 1)->valuestring,
-               *key = cJSON_GetArrayItem(r, 2)->valuestring;
-    int64_t is_here;
-    int rc = store__number(&is_here, 0, a->store, err,
-                           "SELECT 1 FROM said WHERE kind=?1 AND key=?2 AND at=?3", "ttd",
-                           kind, key, at);
-    *out = is_here != 0;
-    return rc < 0 || is_here
-               ? rc
-               : store__do(a->store, err, "INSERT INTO said VALUES(?1, ?2, ?3)", "ttd",
-                           kind, key, at);
+    sqlite3_stmt *stmt;
+    int rc = store__exec(
+        a->store,
+        "CREATE TEMP TABLE IF NOT EXISTS said(kind, key, at, is_scrubbed, is_met);"
+        "CREATE INDEX IF NOT EXISTS temp.said_all ON said(kind, key, at, is_met);"
+        "CREATE INDEX IF NOT EXISTS temp.said_at ON said(kind, at, is_met, is_scrubbed);"
+        "DELETE FROM said",
+        err);
+
+    if (rc < 0)
+        return rc;
+    rc = store__query(&stmt, a->store, err, "SELECT kind, key, at FROM remark WHERE run=?1", "i",
+                      a->seq);
+    while (store__row(&rc, a->store, stmt, err)) {
+        const char *kind = (const char *)sqlite3_column_text(stmt, 0),
+                   *key = (const char *)sqlite3_column_text(stmt, 1);
+        rc = kind && key ? note_remark(a->store, kind, key, sqlite3_column_double(stmt, 2), false, err)
+                         : lx_oom(err);
+    }
+    store__finish(a->store, stmt);
+    return rc;
+}
+
+/* A remark of the record. */
+typedef struct remark {
+    const char *kind, *key, *value;
+    double at;
+    bool is_here;
+} remark;
+
+static remark read_remark(const cJSON *r)
+{
+    return (remark){.at = cJSON_GetArrayItem(r, 0)->valuedouble,
+                    .kind = cJSON_GetArrayItem(r, 1)->valuestring,
+                    .key = cJSON_GetArrayItem(r, 2)->valuestring,
+                    .value = cJSON_GetStringValue(cJSON_GetArrayItem(r, 3))};
+}
+
+static int find_remark(arrival *a, remark *x, const char *sql, lx_error *err)
+{
+    int64_t row;
+    int rc = store__number(&row, 0, a->store, err, sql, "ttd", x->kind, x->key, x->at);
+
+    if (rc < 0 || !row)
+        return rc;
+    x->is_here = true;
+    return store__do(a->store, err, "UPDATE said SET is_met=1 WHERE rowid=?1", "i", row);
+}
+
+/* By its time and key: the value may have been scrubbed on its way here. */
+static int find_by_key(arrival *a, remark *x, lx_error *err)
+{
+    return find_remark(a, x,
+                       "SELECT rowid FROM said WHERE kind=?1 AND key=?2 AND at=?3"
+                       " ORDER BY is_met LIMIT 1",
+                       err);
+}
+
+/* The key may have been, too, here or there: of what nothing else of the record is, each once. */
+static int find_by_moment(arrival *a, remark *x, lx_error *err)
+{
+    return find_remark(a, x,
+                       lx_privacy_seems_scrubbed(x->key)
+                           ? "SELECT rowid FROM said WHERE kind=?1 AND at=?3 AND is_met=0 LIMIT 1"
+                           : "SELECT rowid FROM said WHERE kind=?1 AND at=?3 AND is_met=0"
+                             " AND is_scrubbed=1 LIMIT 1",
+                       err);
 }
 
 /*
@@ -463,25 +509,41 @@ static int sort_remarks(arrival *a, lx_error *err)
     return rc;
 }
 
+/* One whose key is not here. */
+static int take_remark(arrival *a, remark *x, lx_error *err)
+{
+    int rc = find_by_key(a, x, err); /* the record may have it twice */
+
+    if (rc < 0 || x->is_here)
+        return rc;
+    if ((rc = find_by_moment(a, x, err)) < 0 ||
+        (rc = note_remark(a->store, x->kind, x->key, x->at, true, err)) < 0 || x->is_here)
+        return rc;
+    a->is_extended = true;
+    return store__do(
+        a->store, err,
+        "INSERT INTO remark(run, at, kind, key, value) VALUES(?1, ?2, ?3, ?4, ?5)",
+        "idttt", a->seq, x->at, x->kind, x->key, x->value);
+}
+
 static int take_remarks(arrival *a, lx_error *err)
 {
-    size_t n = 0;
-    int rc = list_remarks(a, err);
+    const cJSON *list = member(a->record, "remarks");
+    remark *all = lx_calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *all);
+    size_t n = 0, n_new = 0;
+    int rc = all ? list_remarks(a, err) : lx_oom(err);
 
-    for (const cJSON *r = first(a->record, "remarks"); r && rc == LX_OK; r = r->next) {
-        bool is_here;
-        if ((rc = has_remark(&is_here, a, r, err)) < 0 || is_here)
-            continue;
-        rc = store__do(
-            a->store, err,
-            "INSERT INTO remark(run, at, kind, key, value) VALUES(?1, ?2, ?3, ?4, ?5)",
-            "idttt", a->seq, cJSON_GetArrayItem(r, 0)->valuedouble,
-            cJSON_GetArrayItem(r, 1)->valuestring, cJSON_GetArrayItem(r, 2)->valuestring,
-            cJSON_GetStringValue(cJSON_GetArrayItem(r, 3)));
-        n++;
+    for (const cJSON *r = list->child; r && rc == LX_OK; r = r->next) {
+        all[n] = read_remark(r);
+        rc = find_by_key(a, &all[n++], err);
     }
-    a->is_extended |= n > 0;
-    return rc == LX_OK && n ? sort_remarks(a, err) : rc;
+    for (size_t i = 0; i < n && rc == LX_OK; i++)
+        if (!all[i].is_here) {
+            rc = take_remark(a, &all[i], err);
+            n_new += !all[i].is_here;
+        }
+    lx_free(all);
+    return rc == LX_OK && n_new ? sort_remarks(a, err) : rc;
 }
 
 /* ---- artifacts --------------------------------------------------------------------- */
