@@ -361,8 +361,9 @@ static int add_remarks(lx_transfer *t, cJSON *record, const lx_run_row *run,
         cJSON_AddItemToArray(item, cJSON_CreateNumber(sqlite3_column_double(stmt, 0)));
         for (int i = 1; i < 4; i++) {
             const char *text = (const char *)sqlite3_column_text(stmt, i);
-            cJSON_AddItemToArray(item, text ? cJSON_CreateString(scrubbed(t, text))
-                                            : cJSON_CreateNull());
+            if (text && i > 1) /* the kind is a word of lx's, whoever is called so, too */
+                text = scrubbed(t, text);
+            cJSON_AddItemToArray(item, text ? cJSON_CreateString(text) : cJSON_CreateNull());
         }
     }
     store__finish(t->store, stmt);
@@ -389,7 +390,7 @@ static int add_artifacts(lx_transfer *t, cJSON *record, const lx_run_row *run,
             (rc = pass(t, &to, &hash, rows[i].name,
                        store__is_text_role(rows[i].role) ? A_TEXT : A_FILE, 0, err)) < 0)
             return rc;
-        add_text(t, o, "role", rows[i].role);
+        cJSON_AddStringToObject(o, "role", rows[i].role); /* a word of lx's */
         add_text(t, o, "name", rows[i].name);
         add_text(t, o, "path", rows[i].path);
         add_hash(o, "sha256", &to);
