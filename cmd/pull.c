@@ -41,13 +41,16 @@ static int look_at(lx_store *seen, lx_sync *s, const lx_remote_version *all, siz
 
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
         cJSON *record = NULL;
+        lx_error why = {0};
         lx_arrival how;
         int64_t seq;
         if (lx_signals_pending())
             return lx_fail(err, LX_EINTERRUPTED, "interrupted; nothing was taken");
-        if ((rc = lx_remote_record(&record, s->remote, &all[i], err)) == LX_OK)
+        if ((rc = lx_remote_record(&record, s->remote, &all[i], &why)) == LX_OK)
             rc = lx_transfer_apply(&how, &seq, seen, record, lx_remote_object, s->remote,
-                                   err);
+                                   &why);
+        if (rc < 0)
+            rc = lx_sync_pass_bad(s, &all[i], rc, &why, err);
         cJSON_Delete(record);
     }
     return rc;
@@ -171,6 +174,10 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         lx_print(cli, "%zu new run%s, %zu with something new, from %s\n", s.n_new,
                  s.n_new == 1 ? "" : "s", s.n_extended,
                  lx_safe(cli, lx_remote_url(s.remote)));
+    if (rc == LX_OK && s.n_bad)
+        rc = lx_fail(err, LX_EFORMAT, "%s: %zu version%s of runs cannot be read and %s left out",
+                     lx_remote_url(s.remote), s.n_bad, s.n_bad == 1 ? "" : "s",
+                     s.n_bad == 1 ? "was" : "were");
     lx_sync_close(&s);
     return rc;
 }
@@ -182,7 +189,8 @@ const lx_command lx_cmd_pull = {
     .help = "Takes what lx push has left in any git repository: runs that are not here, "
             "and what runs\n"
             "that are here lack (an end, notes, files, points). Nothing that is here "
-            "changes.\n"
+            "changes. What\n"
+            "cannot be read there is told and left out, and the exit status is 65.\n"
             "\n"
             "Examples:\n"
             "  lx pull /srv/runs.git\n"

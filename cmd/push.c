@@ -187,6 +187,7 @@ static int merge(parcel *x, other *o, lx_error *err)
 static int read_others(parcel *x, const char *run, lx_error *err)
 {
     pushing *p = x->p;
+    lx_error why = {0};
     const lx_remote_version *only = NULL;
     size_t n = versions_of(p, run, &only);
     int rc = LX_OK;
@@ -200,8 +201,13 @@ static int read_others(parcel *x, const char *run, lx_error *err)
         o->version = &p->there[i];
         x->n_others++;
         rc = lx_synced_has(p->sync->synced, o->version)
-                 ? lx_remote_record(&o->record, p->sync->remote, o->version, err)
-                 : merge(x, o, err);
+                 ? lx_remote_record(&o->record, p->sync->remote, o->version, &why)
+                 : merge(x, o, &why);
+        if (rc < 0 && (rc = lx_sync_pass_bad(p->sync, o->version, rc, &why, err)) == LX_OK) {
+            *o = (other){0}; /* nothing is known of it: it stays */
+            x->n_others--;
+            n--;
+        }
     }
     return rc;
 }
@@ -358,14 +364,15 @@ static int decide(parcel *x, lx_error *err)
     return note_all_left(x, err);
 }
 
-/* A run that no store would take, as lx recorded it once, keeps only itself here; when it was asked for by name that is
- * an error. */
+/* A run that no store would take, as lx recorded it once or as it has grown, keeps only itself here; when it was asked
+ * for by name that is an error. */
 static int pass_unfit(const parcel *x, int rc, const lx_error *why, lx_error *err)
 {
     pushing *p = x->p;
+    const bool is_unfit =
+        rc == LX_ELIMIT || (rc == LX_EFORMAT && x->one && lx_transfer_is_unfit(x->one));
 
-    if (rc != LX_EFORMAT || !x->one || !lx_transfer_is_unfit(x->one) ||
-        p->args->words.count > 1)
+    if (!is_unfit || p->args->words.count > 1)
         return lx_fail_as(err, rc, why);
     if (!(p->unfit[p->n_unfit] = lx_arena_strdup(p->sync->cli->arena, why->text)))
         return lx_oom(err);
@@ -388,8 +395,8 @@ static int prepare(pushing *p, const lx_run_row *run, lx_error *err)
         rc = lx_oom(err);
     if (rc == LX_OK && (rc = read_others(&x, run->id, err)) == LX_OK) {
         if ((rc = compare(&x, run->seq, &why)) == LX_OK)
-            rc = decide(&x, err);
-        else
+            rc = decide(&x, &why);
+        if (rc < 0)
             rc = pass_unfit(&x, rc, &why, err);
     }
     for (size_t i = 0; i < x.n_others; i++)

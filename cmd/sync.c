@@ -1,6 +1,7 @@
 #include "cmd/sync.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ void lx_sync_close(lx_sync *s)
     lx_synced_close(s->synced);
     lx_remote_close(s->remote);
     lx_store_close(s->store);
+    lx_free(s->bad);
 }
 
 bool lx_sync_again(int rc, int try)
@@ -73,13 +75,46 @@ int lx_sync_take(cJSON **kept, lx_sync *s, const lx_remote_version *version,
     return rc;
 }
 
+bool lx_sync_is_bad(const lx_sync *s, const lx_remote_version *v)
+{
+    for (size_t i = 0; i < s->n_bad; i++)
+        if (strcmp(s->bad[i].commit, v->commit) == 0 && strcmp(s->bad[i].run, v->run) == 0)
+            return true;
+    return false;
+}
+
+int lx_sync_pass_bad(lx_sync *s, const lx_remote_version *v, int rc, const lx_error *why,
+                     lx_error *err)
+{
+    enum { MOST_TOLD = 20 }; /* a stranger's repository may have thousands */
+
+    /* One that is gone (LX_ENOTFOUND) was replaced: the list is read again. */
+    if (rc != LX_EFORMAT && rc != LX_ELIMIT && rc != LX_EMISMATCH && rc != LX_EUNSUPPORTED)
+        return lx_fail_as(err, rc, why);
+    if (lx_sync_is_bad(s, v))
+        return LX_OK;
+    if (lx_grow(&s->bad, &s->bad_capacity, s->n_bad + 1, sizeof *s->bad) < 0)
+        return lx_oom(err);
+    s->bad[s->n_bad++] = *v;
+    if (s->n_bad <= MOST_TOLD)
+        lx_message(s->cli, "left out: refs/lx/runs/%s/%s: %s\n", v->run, v->commit,
+                   lx_safe(s->cli, why->text));
+    else if (s->n_bad == MOST_TOLD + 1)
+        lx_message(s->cli, "left out: more of them\n");
+    return LX_OK;
+}
+
 int lx_sync_merge(lx_sync *s, const lx_remote_version *versions, size_t n, lx_error *err)
 {
     int rc = n ? lx_remote_fetch(s->remote, versions, n, err) : LX_OK;
     for (size_t i = 0; i < n && rc == LX_OK; i++) {
+        lx_error why = {0};
         if (lx_signals_pending())
             return lx_fail(err, LX_EINTERRUPTED, "interrupted; whole runs were taken");
-        rc = lx_sync_take(NULL, s, &versions[i], err);
+        if (lx_sync_is_bad(s, &versions[i]))
+            continue;
+        if ((rc = lx_sync_take(NULL, s, &versions[i], &why)) < 0)
+            rc = lx_sync_pass_bad(s, &versions[i], rc, &why, err);
     }
     return rc;
 }

@@ -12,6 +12,8 @@ typedef struct lx_sync {
     lx_remote *remote;
     lx_synced *synced;
     size_t n_new, n_extended, n_known; /* versions that were merged into the store */
+    lx_remote_version *bad;            /* those that cannot be read, and were told */
+    size_t n_bad, bad_capacity;
 } lx_sync;
 
 enum { LX_SYNC_TRIES = 6 };
@@ -26,7 +28,12 @@ bool lx_sync_again(int rc, int try);
 /* Merges a version that was fetched into the store. *record (may be NULL): yours. */
 int lx_sync_take(cJSON **record, lx_sync *sync, const lx_remote_version *version,
                  lx_error *err);
-/* Fetches versions and merges them, each run whole. */
+/* One version's damage is told by the name of its ref, once, and the others are taken: LX_OK. Any other error is
+ * *err. */
+int lx_sync_pass_bad(lx_sync *sync, const lx_remote_version *version, int rc,
+                     const lx_error *why, lx_error *err);
+bool lx_sync_is_bad(const lx_sync *sync, const lx_remote_version *version);
+/* Fetches versions and merges them, each run whole, but for those that are bad. */
 int lx_sync_merge(lx_sync *sync, const lx_remote_version *versions, size_t n,
                   lx_error *err);
 

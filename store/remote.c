@@ -609,6 +609,29 @@ static int commit_tree(git_oid *out, lx_remote *r, const git_oid *tree_id,
     return code;
 }
 
+/* Nothing goes there that lx_remote_record or lx_remote_object would not take. */
+static int check_sizes(lx_transfer *one, const cJSON *record, const lx_str *text, lx_error *err)
+{
+    const char *id = lx_json_text(record, "id");
+    char hex[LX_HASH_HEX + 1];
+    size_t n;
+    const lx_transfer_object *all = lx_transfer_objects(one, &n);
+
+    if (text->len > MOST_RECORD)
+        return lx_fail(err, LX_ELIMIT,
+                       "run %s: what is said of it (notes, artifacts) has more than 256 MiB, and cannot "
+                       "be pushed",
+                       id);
+    for (size_t i = 0; i < n; i++) {
+        if ((uint64_t)all[i].size <= MOST_OBJECT)
+            continue;
+        lx_hash_hex(hex, &all[i].hash);
+        return lx_fail(err, LX_ELIMIT,
+                       "run %s: its object %s has more than 8 GiB, and cannot be pushed", id, hex);
+    }
+    return LX_OK;
+}
+
 int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_transfer *one, lx_error *err)
 {
     const cJSON *record = cJSON_GetArrayItem(lx_transfer_records(one), 0);
@@ -618,6 +641,7 @@ int lx_remote_stage(lx_remote_version *out, lx_remote *r, lx_transfer *one, lx_e
     int code, rc;
 
     if ((rc = lx_json_canonical(&text, record, err)) < 0 ||
+        (rc = check_sizes(one, record, &text, err)) < 0 ||
         (rc = build_tree(&tree, r, one, &text, err)) < 0)
         goto done;
     snprintf(out->run, sizeof out->run, "%s", lx_json_text(record, "id"));

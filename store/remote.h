@@ -56,7 +56,8 @@ int lx_remote_record(cJSON **record, lx_remote *remote, const lx_remote_version 
 int lx_remote_object(void *remote, const void **data, size_t *n, const lx_hash *hash,
                      lx_error *err);
 
-/* The one run of a transfer as a commit in the scratch repository. */
+/* The one run of a transfer as a commit in the scratch repository. LX_ELIMIT: larger than
+ * what is taken from there. */
 int lx_remote_stage(lx_remote_version *out, lx_remote *remote, lx_transfer *one,
                     lx_error *err);
 /* Sends versions, then drops those that they replace; what went into a repository of this

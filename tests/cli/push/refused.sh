@@ -7,6 +7,7 @@ command -v git >/dev/null || { echo "skip: no git" >&2; exit 77; }
 "$LX" pull nowhere.git; echo "exit $?"
 git init -q --bare runs.git
 export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x@y GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x@y
+export GIT_AUTHOR_DATE="1700000000 +0000" GIT_COMMITTER_DATE="1700000000 +0000"
 put() { # RECORD OBJECT-NAME OBJECT: a version of run 0123456789abcdef
     record=$(printf '%s' "$1" | git -C runs.git hash-object -w --stdin)
     object=$(printf '%s' "$3" | git -C runs.git hash-object -w --stdin)

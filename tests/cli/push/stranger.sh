@@ -15,7 +15,7 @@ pull() { # COMMIT: pulled by a new store, and taken away
     git update-ref "refs/lx/runs/$id/$1" "$1"
     rm -rf ../other
     "$LX" --store ../other pull "$PWD" >../told 2>&1
-    echo "exit $?: $(sed "s|$PWD|DIR|g; s/version [0-9a-f]*/version C/" ../told)"
+    echo "exit $?: $(sed "s|$PWD|DIR|g; s/version [0-9a-f]\{10\}/version C/; s,$id/$1,ID/C," ../told)"
     git update-ref -d "refs/lx/runs/$id/$1"
 }
 version() { pull "$(git commit-tree -m x "$(printf "$@" | git mktree --missing)")"; }
