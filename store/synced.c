@@ -188,6 +188,7 @@ int lx_synced_save(lx_synced *s, lx_error *err)
     return rc;
 }
 
+/* "s2": what was scrubbed once by less than what is scrubbed now (texts that are not UTF-8) is looked at again. */
 int lx_transfer_mark(const char **out, lx_store *store, const lx_run_row *run,
                      bool is_scrubbed, lx_arena *arena, lx_error *err)
 {
@@ -200,7 +201,7 @@ int lx_transfer_mark(const char **out, lx_store *store, const lx_run_row *run,
 
     if (store__row(&rc, store, stmt, err)) {
         *out = lx_arena_printf(arena, "%s,%lld,%lld,%lld,%lld,%.6f",
-                               is_scrubbed ? "s" : "k", (long long)run->n_points,
+                               is_scrubbed ? "s2" : "k", (long long)run->n_points,
                                (long long)sqlite3_column_int64(stmt, 0),
                                (long long)sqlite3_column_int64(stmt, 1),
                                (long long)sqlite3_column_int64(stmt, 2), run->ended);
