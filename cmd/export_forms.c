@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/export/mlflow.h"
 #include "src/export/tensorboard.h"
+#include "store/transfer.h"
 
 /* ---- runs of the store as plain structs -------------------------------------------- */
 
@@ -228,8 +229,7 @@ static int read_file(lx_export_job *job, lx_export_file *out, const lx_artifact_
     *out =
         (lx_export_file){.role = a->role, .name = scrub(job, a->name), .step = a->step};
     if (rc == LX_OK) {
-        lx_scrubbing how =
-            lx_privacy_scrub_file(&clean, job->privacy, lx_str_text(&bytes), bytes.len);
+        lx_scrubbing how = lx_transfer_scrub(&clean, job->privacy, a->role, &bytes);
         lx_str *kept = how == LX_SCRUB_CHANGED ? &clean : &bytes;
         if (how == LX_SCRUB_LEFT && !job->cli->is_quiet)
             lx_message(

@@ -58,6 +58,11 @@ int lx_transfer_add(lx_transfer *t, const lx_run_row *run, lx_error *err);
  * given. */
 bool lx_transfer_is_unfit(const lx_transfer *t);
 
+/* A file of this role as lx_privacy_scrub_file would leave it, but for those that are a text in whatever encoding
+ * (config, console, log): of these the bytes are scrubbed. */
+lx_scrubbing lx_transfer_scrub(lx_str *out, lx_privacy *privacy, const char *role,
+                               const lx_str *bytes);
+
 /* One object that must travel. */
 typedef struct lx_transfer_object {
     lx_hash hash;

@@ -242,12 +242,25 @@ static bool is_text_of(object_kind kind, const lx_str *bytes)
                                lx_utf8_check(bytes->data, bytes->len) == bytes->len));
 }
 
-/* Of any encoding in which ASCII is ASCII. */
-static lx_scrubbing scrub_text(lx_str *out, lx_privacy *p, const lx_str *bytes)
+/* A text: of any encoding in which ASCII is ASCII. */
+static lx_scrubbing scrub(lx_str *out, lx_privacy *p, bool is_text, const lx_str *bytes)
 {
+    if (!is_text)
+        return lx_privacy_scrub_file(out, p, lx_str_text(bytes), bytes->len);
     return !lx_privacy_is_off(p) && lx_privacy_scrub(out, p, lx_str_text(bytes), bytes->len)
                ? LX_SCRUB_CHANGED
                : LX_SCRUB_CLEAN;
+}
+
+static object_kind kind_of(const char *role)
+{
+    return store__is_text_role(role) ? A_TEXT : A_FILE;
+}
+
+lx_scrubbing lx_transfer_scrub(lx_str *out, lx_privacy *p, const char *role,
+                               const lx_str *bytes)
+{
+    return scrub(out, p, is_text_of(kind_of(role), bytes), bytes);
 }
 
 /* from -> to; what changes is kept in the arena, what does not is taken from the store
@@ -274,8 +287,7 @@ static int pass(lx_transfer *t, lx_hash *to, const lx_hash *from, const char *na
         goto done;
     if (is_text)
         rename_hashes(t, &bytes);
-    how = is_text ? scrub_text(&clean, t->privacy, &bytes)
-                  : lx_privacy_scrub_file(&clean, t->privacy, lx_str_text(&bytes), bytes.len);
+    how = scrub(&clean, t->privacy, is_text, &bytes);
     kept = how == LX_SCRUB_CHANGED ? &clean : &bytes;
     if ((how == LX_SCRUB_LEFT && (rc = tell_left(t, name, err)) < 0) ||
         (rc = lx_str_check(&clean, err)) < 0)
@@ -387,8 +399,7 @@ static int add_artifacts(lx_transfer *t, cJSON *record, const lx_run_row *run,
             return lx_fail(err, LX_EFORMAT, "run %s: an artifact has no hash", run->id);
         to = hash;
         if (rows[i].is_kept &&
-            (rc = pass(t, &to, &hash, rows[i].name,
-                       store__is_text_role(rows[i].role) ? A_TEXT : A_FILE, 0, err)) < 0)
+            (rc = pass(t, &to, &hash, rows[i].name, kind_of(rows[i].role), 0, err)) < 0)
             return rc;
         cJSON_AddStringToObject(o, "role", rows[i].role); /* a word of lx's */
         add_text(t, o, "name", rows[i].name);
