@@ -82,10 +82,12 @@ static void add_model(cJSON *root, const lx_inspected *x)
 
 static void add_shape(cJSON *o, const lx_tensor_view *t)
 {
-    cJSON *shape = cJSON_AddArrayToObject(o, "shape");
+    cJSON *list = cJSON_AddArrayToObject(o, "shape");
+    int n;
+    const int64_t *shape = lx_tensor_view_shape(&n, t);
 
-    for (int i = 0; i < t->n_dims; i++)
-        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[i]));
+    for (int i = 0; i < n; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)shape[i]));
 }
 
 static void add_lists(cJSON *root, const lx_inspected *x)
