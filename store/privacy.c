@@ -59,7 +59,84 @@ static bool is_word(char c)
     return isalnum((unsigned char)c) || (unsigned char)c >= 0x80;
 }
 
-static void learn(lx_privacy *p, lx_private kind, const char *name, size_t n)
+/* ---- letters as JSON may write them ------------------------------------------------- */
+
+enum { CODE = 6 }; /* \uXXXX */
+
+/* The letter \uXXXX that stands at p; 0: none does. */
+static uint32_t code_at(const char *p, const char *end)
+{
+    uint32_t code = 0;
+
+    if (end - p < CODE || p[0] != '\\' || p[1] != 'u')
+        return 0;
+    for (int i = 2; i < CODE; i++) {
+        char c = p[i];
+        if (!isxdigit((unsigned char)c))
+            return 0;
+        code = code << 4 | (uint32_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+    }
+    return code;
+}
+
+static bool is_behind_code(const char *text, const char *at)
+{
+    return at - text >= CODE && code_at(at - CODE, at);
+}
+
+/* Behind \n and such a word may begin. As in base/scrub, however many backslashes: JSON stands in JSON. */
+static bool is_behind_escape(const char *text, const char *at)
+{
+    return (at - text >= 2 && at[-2] == '\\' && is_one_of(at[-1], "nrtbf")) || is_behind_code(text, at);
+}
+
+/* Does an escape begin with the backslash before `at`? */
+static bool is_in_escape(const char *text, const char *at, const char *end)
+{
+    return at > text && at[-1] == '\\' && (is_one_of(*at, "nrtbf") || code_at(at - 1, end));
+}
+
+static void put_code(lx_str *out, uint32_t code)
+{
+    if (code < 0x10000) {
+        lx_str_printf(out, "\\u%04x", (unsigned)code);
+    } else {
+        put_code(out, 0xD800 + ((code - 0x10000) >> 10));
+        put_code(out, 0xDC00 + ((code - 0x10000) & 0x3FF));
+    }
+}
+
+/* The name in the other spelling: with letters of others than English as JSON may write them, or those as they are.
+ * Nothing when it has none. */
+static void respell(lx_str *out, const char *name, size_t n)
+{
+    const char *at = name, *end = name + n;
+    bool is_other = false;
+
+    while (at < end) {
+        uint32_t code = code_at(at, end), low;
+        if (code) {
+            at += CODE;
+            if (code >> 10 == 0x36 && (low = code_at(at, end)) >> 10 == 0x37) {
+                code = 0x10000 + ((code & 0x3FF) << 10 | (low & 0x3FF));
+                at += CODE;
+            }
+            lx_str_put_utf8(out, code);
+            is_other = true;
+        } else if ((code = lx_utf8_next(&at, end)) < 0x80) {
+            lx_str_putc(out, (char)code);
+        } else if (code != 0xFFFFFFFF) {
+            put_code(out, code);
+            is_other = true;
+        }
+    }
+    if (!is_other)
+        lx_str_clear(out);
+}
+
+/* ---- learning ---------------------------------------------------------------------- */
+
+static void learn_spelling(lx_privacy *p, lx_private kind, const char *name, size_t n)
 {
     if (is_common(name, n) || n > 128)
         return;
@@ -75,21 +152,39 @@ static void learn(lx_privacy *p, lx_private kind, const char *name, size_t n)
     p->names[p->n_names++].kind = kind;
 }
 
+static void learn(lx_privacy *p, lx_private kind, const char *name, size_t n)
+{
+    lx_str other = LX_STR_INIT;
+
+    learn_spelling(p, kind, name, n);
+    respell(&other, name, n);
+    p->failed |= other.failed;
+    if (other.len)
+        learn_spelling(p, kind, other.data, other.len);
+    lx_str_release(&other);
+}
+
 void lx_privacy_learn_name(lx_privacy *p, lx_private kind, const char *name)
 {
     if (name && !p->is_off)
         learn(p, kind, name, strlen(name));
 }
 
+/* Is a name that ends before `at` a whole one there? */
+static bool ends_word(const known_name *name, const char *at, const char *end)
+{
+    return at == end || (!is_word(*at) && !(is_behind_code(name->text, name->text + name->n) && code_at(at, end)));
+}
+
 /* The name known to stand at `at`, where a word begins, as a whole one; NULL if none does. The longest wins. */
-static const known_name *name_at(const lx_privacy *p, const char *at, const char *end)
+static const known_name *name_at(const lx_privacy *p, const char *text, const char *at, const char *end)
 {
     const known_name *best = NULL;
 
     for (size_t i = 0; i < p->n_names; i++) {
         const known_name *name = &p->names[i];
         if (name->n <= (size_t)(end - at) && strncasecmp(name->text, at, name->n) == 0 &&
-            (at + name->n == end || !is_word(at[name->n])) &&
+            ends_word(name, at + name->n, end) && !(*at == '\\' && is_behind_code(text, at)) &&
             (!best || name->n > best->n))
             best = name;
     }
@@ -107,9 +202,46 @@ static size_t slashes(const char *p, const char *end)
     return (size_t)(at - p);
 }
 
+/* Those of them that separate: behind them the folder's name may begin with a letter that JSON writes with a backslash,
+ * or with two in JSON in JSON, which writes four between folders of Windows. */
+static size_t separators(const char *p, const char *end)
+{
+    size_t n = slashes(p, end), n_last = 0;
+
+    while (n_last < n && p[n - n_last - 1] == '\\')
+        n_last++;
+    if (!n_last || code_at(p + n - 1, end) < 0x80)
+        return n;
+    if (n_last < n)
+        return n - n_last;
+    return n % 3 ? n : n / 3 * 2;
+}
+
 static bool ends_name(char c)
 {
     return (unsigned char)c < 0x20 || strchr("/\\\"'<>|:;,*?()[]{}`$&", c);
+}
+
+/* The length of a letter of a name as JSON may write it, behind fewer backslashes than separate the path's folders. */
+static size_t code_length(const char *p, const char *end, size_t n_separators)
+{
+    const char *at = p;
+
+    while (at < end && *at == '\\')
+        at++;
+    return at > p && (size_t)(at - p) < n_separators && code_at(at - 1, end) >= 0x80
+               ? (size_t)(at - p) + CODE - 1
+               : 0;
+}
+
+/* A slash or a quote; backslashes if they separate folders, or are a quote's. */
+static bool closes_name(const char *p, const char *end, size_t n_separators)
+{
+    const char *at = p;
+
+    while (at < end && *at == '\\')
+        at++;
+    return (size_t)(at - p) >= n_separators || (at < end && is_one_of(*at, "/\"'"));
 }
 
 /*
@@ -117,18 +249,21 @@ static bool ends_name(char c)
  * to the name when it is closed by a slash or a quote a few words later; else the first
  * space ends it.
  */
-static size_t name_length(const char *p, const char *end)
+static size_t name_length(const char *p, const char *end, size_t n_separators)
 {
     const char *at = p, *space = NULL;
     int n_spaces = 0;
-    while (at < end && !ends_name(*at) && n_spaces < 3) {
+    while (at < end && n_spaces < 3) {
+        size_t code = code_length(at, end, n_separators);
+        if (!code && ends_name(*at))
+            break;
         if (*at == ' ') {
             space = space ? space : at;
             n_spaces++;
         }
-        at++;
+        at += code ? code : 1;
     }
-    if (space && (n_spaces == 3 || at == end || !is_one_of(*at, "/\\\"'")))
+    if (space && (n_spaces == 3 || !closes_name(at, end, n_separators)))
         at = space;
     return (size_t)(at - p);
 }
@@ -148,7 +283,7 @@ static size_t home_length(const lx_privacy *privacy, const char *p, const char *
 {
     static const char *const parents[] = {"home", "users", "documents and settings"};
     const char *at = p;
-    size_t n;
+    size_t n, most = 2; /* 4 where JSON stands in JSON, which is sure behind the letter of a drive only */
 
     *n_name = 0;
     if (privacy->home && starts(p, end, privacy->home)) {
@@ -158,17 +293,20 @@ static size_t home_length(const lx_privacy *privacy, const char *p, const char *
     if (starts(p, end, "/root") &&
         (p + 5 == end || (!is_word(p[5]) && !is_one_of(p[5], "._-"))))
         return 5;
-    if (end - at > 2 && isalpha((unsigned char)*at) && at[1] == ':')
+    if (end - at > 2 && isalpha((unsigned char)*at) && at[1] == ':') {
         at += 2;
-    if (!(n = slashes(at, end)) || n > (*at == '/' ? 1 : 2))
+        most = 4;
+    }
+    if (!(n = slashes(at, end)) || n > (*at == '/' ? 1 : most))
         return 0;
     at += n;
     for (size_t i = 0; i < sizeof parents / sizeof *parents; i++) {
         const char *after = at + strlen(parents[i]);
-        if (!starts(at, end, parents[i]) || !(n = slashes(after, end)) || n > 2)
+        if (!starts(at, end, parents[i]) || !(n = separators(after, end)) || n > most)
             continue;
         *name = after + n;
-        *n_name = name_length(*name, end);
+        /* Between / any backslashes are an escape's: two of them where JSON stands in JSON. */
+        *n_name = name_length(*name, end, after[n - 1] == '/' ? 3 : n);
         return *n_name ? (size_t)(*name + *n_name - p) : 0;
     }
     return 0;
@@ -207,7 +345,8 @@ static size_t email_length(const char *p, const char *end)
 static size_t find_at(lx_privacy *p, const char *text, const char *at, const char *end,
                       lx_private *kind, size_t *keep)
 {
-    bool starts_word = at == text || !is_word(at[-1]);
+    bool is_behind = is_behind_escape(text, at);
+    bool starts_word = at == text || !is_word(at[-1]) || is_behind;
     const char *name;
     const known_name *known;
     size_t n, n_name;
@@ -236,13 +375,14 @@ static size_t find_at(lx_privacy *p, const char *text, const char *at, const cha
     if (!starts_word)
         return 0;
     *kind = LX_PRIVATE_EMAIL;
-    if ((at == text || !is_local(at[-1])) && (n = email_length(at, end)))
+    if ((at == text || !is_local(at[-1]) || is_behind) && !is_in_escape(text, at, end) &&
+        (n = email_length(at, end)))
         return n;
     *kind = LX_PRIVATE_TOKEN;
     if ((n = lx_secret_at(keep, text, at, end)))
         return *keep + n;
     *keep = 0;
-    if ((known = name_at(p, at, end))) {
+    if ((known = name_at(p, text, at, end))) {
         *kind = known->kind;
         return known->n;
     }

@@ -10,7 +10,8 @@
  *     tokens             as base/scrub, and values of what is named like one      ***
  *     URL users          https://user:password@                                    ***
  *
- * Names are found as whole words in any spelling of capitals; "_" and "-" end a word.
+ * Names are found as whole words in any spelling of capitals; "_" and "-" end a word, \n and \uXXXX of JSON lie
+ * between two, and letters of a name may be written as \uXXXX.
  * Names that tell nothing (user, root, admin, ubuntu ...) and those shorter than three
  * letters stay. A name known by its home folder only is recognised if the text with the
  * folder was learned before: learn all, then scrub all. Scrubbing twice changes nothing

@@ -169,7 +169,8 @@ static void test_store_privacy__off_means_off(void **state)
 static void test_store_privacy__cut_texts_are_read_to_their_end_only(void **state)
 {
     static const char text[] =
-        "C:\\Users\\a b\\ https://u:p@h password=\"x\" a@b.org {\"host\":\"h1x\"} /home/";
+        "C:\\Users\\a b\\ https://u:p@h password=\"x\" a@b.org {\"host\":\"h1x\"} \\nwren"
+        " /home/\\\\u592a\\\\u90ce x\\\\ \\ud83d\\udc3a /home/";
     lx_privacy *p = fresh();
     for (size_t n = 0; n < sizeof text; n++) {
         char *exact = malloc(n ? n : 1);
@@ -246,6 +247,38 @@ static void test_store_privacy__the_longest_name_wins(void **state)
         lx_privacy_free(p);
     }
     lx_str_release(&out);
+}
+
+/* JSON writes some letters as two or six. */
+static void test_store_privacy__escapes_of_json_hide_nobody(void **state)
+{
+    check("{\"c\":\"by\\nwren on\\twren, \\\"wren\\\"\"}",
+          "{\"c\":\"by\\nuser on\\tuser, \\\"user\\\"\"}");
+    check("\\u003cwren\\u003e", "\\u003cuser\\u003e");
+    check("a\\n/root/x\\n/srv/people/wren/y\\n/home/alice/z", "a\\n~/x\\n~/y\\n~/z");
+    check("\\nwrens \\ntwren kwren", "\\nwrens \\ntwren kwren");
+    check("to\\tzor@mail.example.org", "to\\tname@example.com");
+    check("\\u00e9x@mail.example.org", "\\u00e9name@example.com");
+    check("\"/home/\\u592a\\u90ce/models/x\"", "\"~/models/x\"");
+    check("\"{\\\"d\\\": \\\"/home/\\\\u592a\\\\u90ce\\\"}\"", "\"{\\\"d\\\": \\\"~\\\"}\"");
+    check("\"C:\\\\Users\\\\Jos\\u00e9\\\\vae.pt\"", "\"~\\\\vae.pt\"");
+    check("C:\\Users\\bob\\u1234\\x \"C:\\\\Users\\\\bob\\\\u1234\"", "~\\u1234\\x \"~\\\\u1234\"");
+    check("\"/home/alice went\\nalice \\\"/Users/bob b\\\" C:\\\\Users\\\\carol is\\ncarol\"",
+          "\"~ went\\nuser \\\"~\\\" ~ is\\nuser\"");
+    check("\"/home/bob\\u0026x\"", "\"~\\u0026x\"");
+    check("\"C:\\\\Users\\\\\\u00c9tienne\\\\x\", \"\\/home\\/\\u00c9tienne\\/x\"", "\"~\\\\x\", \"~\\/x\"");
+    check("{\\\"d\\\": \\\"C:\\\\\\\\Users\\\\\\\\Jos\\\\u00e9\\\\\\\\x\\\"}", "{\\\"d\\\": \\\"~\\\\\\\\x\\\"}");
+}
+
+/* A name that was seen in one spelling is known in the other. */
+static void test_store_privacy__names_of_any_letters_in_both_spellings(void **state)
+{
+    check("/home/\xE5\xA4\xAA\xE9\x83\x8E by \\u592a\\u90CE", "~ by user");
+    check("/home/\\u592a\\u90ce by \xE5\xA4\xAA\xE9\x83\x8E", "~ by user");
+    check("/home/\xE5\xA4\xAA, \\n\\u592a \\u592a\\u90ce \\u90ce\\u592a",
+          "~, \\nuser \\u592a\\u90ce \\u90ce\\u592a");
+    check("/home/wolf\xF0\x9F\x90\xBA x\\nWolf\\ud83d\\udc3a", "~ x\\nuser");
+    check("/home/wolf\\uD83D\\uDC3A x wolf\xF0\x9F\x90\xBA", "~ x user");
 }
 
 /* What stands behind a zero byte is found as well. */
@@ -417,6 +450,8 @@ int main(void)
         cmocka_unit_test(test_store_privacy__addresses_and_secrets),
         cmocka_unit_test(test_store_privacy__planted_secrets_are_all_found),
         cmocka_unit_test(test_store_privacy__clean_texts_stay_as_they_are),
+        cmocka_unit_test(test_store_privacy__escapes_of_json_hide_nobody),
+        cmocka_unit_test(test_store_privacy__names_of_any_letters_in_both_spellings),
         cmocka_unit_test(test_store_privacy__tells_what_it_took),
         cmocka_unit_test(test_store_privacy__off_means_off),
         cmocka_unit_test(test_store_privacy__cut_texts_are_read_to_their_end_only),
