@@ -474,7 +474,7 @@ static void learn_this_machine(lx_privacy *p)
     const struct passwd *who = find_user(p);
     const char *home = getenv("HOME"), *name, *none;
     char host[256] = "";
-    size_t n;
+    size_t n, n_home = home ? strlen(home) : 0;
 
     lx_privacy_learn_name(p, LX_PRIVATE_USER, getenv("USER"));
     lx_privacy_learn_name(p, LX_PRIVATE_USER, getenv("LOGNAME"));
@@ -487,9 +487,11 @@ static void learn_this_machine(lx_privacy *p)
         lx_privacy_learn_name(p, LX_PRIVATE_HOST, host);
         learn(p, LX_PRIVATE_HOST, host, strcspn(host, "."));
     }
-    if (home && strlen(home) > 1 && !home_length(p, home, home + strlen(home), &none, &n))
-        p->failed |= !(p->home = lx_strdup(home));
-    else if (home && home_length(p, home, home + strlen(home), &name, &n) && n)
+    while (n_home && home[n_home - 1] == '/') /* paths in it are written without */
+        n_home--;
+    if (n_home > 1 && !home_length(p, home, home + n_home, &none, &n))
+        p->failed |= !(p->home = lx_strndup(home, n_home));
+    else if (n_home > 1 && home_length(p, home, home + n_home, &name, &n) && n)
         learn(p, LX_PRIVATE_USER, name, n);
 }
 

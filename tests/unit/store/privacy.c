@@ -442,6 +442,21 @@ static void test_store_privacy__without_a_home(void **state)
     }
 }
 
+static void test_store_privacy__a_home_with_slashes_at_its_end(void **state)
+{
+    static const char *const homes[] = {"/tmp/hh/me/", "/tmp/hh/me//", "/tmp/hh/me"};
+    for (size_t i = 0; i < sizeof homes / sizeof *homes; i++) {
+        lx_privacy *p;
+        lx_str out = LX_STR_INIT;
+        setenv("HOME", homes[i], 1);
+        assert_int_equal(lx_privacy_new(&p, false, NULL), 0);
+        scrub(&out, p, "/tmp/hh/me/secret /tmp/hh/me /tmp/hh/men", 40);
+        assert_string_equal(out.data, "~/secret ~ /tmp/hh/men");
+        lx_str_release(&out);
+        lx_privacy_free(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_store_privacy__files_of_each_kind),
         cmocka_unit_test(test_store_privacy__a_name_that_was_not_learned_stops_all),
         cmocka_unit_test(test_store_privacy__lives_through_want_of_memory),
+        cmocka_unit_test(test_store_privacy__a_home_with_slashes_at_its_end),
         cmocka_unit_test(test_store_privacy__without_a_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
