@@ -221,6 +221,30 @@ bool lx_report_shows(const char *curve)
     return strcmp(curve, "epoch") != 0; /* stairs that tell nobody anything */
 }
 
+static bool has_curve(const lx_report_run *r, const char *key)
+{
+    for (size_t i = 0; i < r->n_curves; i++)
+        if (strcmp(r->curves[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+/* A curve's name, scrubbed but for lx's own, which the rest of a report looks for; no two are the same. NULL without
+ * memory. */
+static const char *curve_name(const lx_report_run *r, lx_collector *c, const char *key)
+{
+    static const char *const own[] = {"loss", "loss/current", "loss/average", "loss/validation"};
+    const char *clean, *name;
+
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(key, own[i]) == 0)
+            return key;
+    name = clean = lx_report_text(c, key);
+    for (size_t n = 2; name && has_curve(r, name); n++)
+        name = lx_arena_printf(c->arena, "%s (%zu)", clean, n);
+    return name;
+}
+
 static int take_curves(lx_report_run *out, lx_collector *c, const lx_run_row *row,
                        lx_error *err)
 {
@@ -236,13 +260,16 @@ static int take_curves(lx_report_run *out, lx_collector *c, const lx_run_row *ro
     out->curves = curves;
     for (size_t i = 0; i < n; i++) {
         double *steps = lx_arena_calloc(c->arena, read[i].n, sizeof *steps);
+        const char *name;
         if (!steps)
             return lx_oom(err);
         for (size_t k = 0; k < read[i].n; k++)
             steps[k] = (double)read[i].steps[k];
-        if (lx_report_shows(read[i].key))
-            curves[out->n_curves++] =
-                (lx_report_curve){read[i].key, steps, read[i].values, read[i].n};
+        if (!lx_report_shows(read[i].key))
+            continue;
+        if (!(name = curve_name(out, c, read[i].key)))
+            return lx_oom(err);
+        curves[out->n_curves++] = (lx_report_curve){name, steps, read[i].values, read[i].n};
     }
     return LX_OK;
 }
@@ -460,9 +487,9 @@ static int take_remarks(lx_report_run *out, lx_collector *c, const lx_collected 
         if (strcmp(r->kind, "note") == 0)
             notes[out->notes.count++] = value;
         else if (strcmp(r->kind, "tag") == 0 &&
-                 !(tags[out->tags.count++] =
-                       value && *value ? lx_arena_printf(c->arena, "%s=%s", r->key, value)
-                                       : lx_report_text(c, r->key)))
+                 !(tags[out->tags.count++] = lx_report_text(
+                       c, value && *value ? lx_arena_printf(c->arena, "%s=%s", r->key, r->value)
+                                          : r->key)))
             return lx_oom(err);
     }
     out->tags.items = tags;
