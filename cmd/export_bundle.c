@@ -13,8 +13,8 @@
 
 static void tell(lx_export_job *job, lx_transfer *t, size_t n_objects)
 {
-    size_t n_left;
-    const char *const *left = lx_transfer_left(t, &n_left);
+    size_t n_left, n_curves;
+    const char *const *left = lx_transfer_left(t, &n_left), *const *curves = lx_transfer_curves(t, &n_curves);
 
     lx_message(job->cli, "wrote %s: %zu run%s, %zu objects\n",
                lx_safe(job->cli, job->output), job->n_runs, job->n_runs == 1 ? "" : "s",
@@ -24,6 +24,11 @@ static void tell(lx_export_job *job, lx_transfer *t, size_t n_objects)
                    "note: %s is no text and was left as it is, though something private "
                    "seems to be in it\n",
                    lx_safe(job->cli, left[i]));
+    for (size_t i = 0; i < n_curves; i++)
+        lx_message(job->cli,
+                   "note: the curve %s kept its name, which it is known by, though something private "
+                   "seems to be in it\n",
+                   lx_safe(job->cli, curves[i]));
     if (lx_transfer_has_new_spec(t))
         lx_message(
             job->cli,

@@ -83,6 +83,9 @@ const cJSON *lx_transfer_records(const lx_transfer *t);
 /* Files that are no text (consoles, logs, settings are one in whatever encoding) in which something private was seen
  * and not taken out: names; borrowed. */
 const char *const *lx_transfer_left(const lx_transfer *t, size_t *n);
+/* Curves in whose names something private was seen and not taken out, as a curve is known by its name: their names
+ * scrubbed, each once; borrowed. */
+const char *const *lx_transfer_curves(const lx_transfer *t, size_t *n);
 /* Has any experiment (spec) got another hash than it has here? */
 bool lx_transfer_has_new_spec(const lx_transfer *t);
 

@@ -27,6 +27,8 @@ struct lx_transfer {
     size_t n_passages, passage_capacity;
     const char **left;
     size_t n_left, left_capacity;
+    const char **curves; /* that keep their names */
+    size_t n_curves, curve_capacity;
     bool has_new_spec;
     bool lacks_memory; /* for a text of a record */
     bool is_unfit;     /* the last that was added */
@@ -56,6 +58,7 @@ void lx_transfer_free(lx_transfer *t)
     lx_free(t->objects);
     lx_free(t->passages);
     lx_free(t->left);
+    lx_free(t->curves);
     lx_free(t);
 }
 
@@ -423,6 +426,25 @@ static void put_le(lx_str *out, uint64_t x)
     lx_str_append(out, bytes, 8);
 }
 
+/* A curve is known by its name, which stays as it is: where something private is in it, that is told, once. */
+static int tell_curve(lx_transfer *t, const char *key, lx_error *err)
+{
+    const char *clean;
+
+    lx_privacy_set_counting(t->privacy, false); /* it is not taken out */
+    clean = scrubbed(t, key);
+    lx_privacy_set_counting(t->privacy, true);
+    if (t->lacks_memory || strcmp(clean, key) == 0)
+        return LX_OK;
+    for (size_t i = 0; i < t->n_curves; i++)
+        if (strcmp(t->curves[i], clean) == 0)
+            return LX_OK;
+    if (lx_grow(&t->curves, &t->curve_capacity, t->n_curves + 1, sizeof *t->curves) < 0)
+        return lx_oom(err);
+    t->curves[t->n_curves++] = clean;
+    return LX_OK;
+}
+
 static int add_curves(lx_transfer *t, cJSON *record, const lx_run_row *run, lx_error *err)
 {
     cJSON *list = cJSON_AddArrayToObject(record, "curves");
@@ -443,8 +465,9 @@ static int add_curves(lx_transfer *t, cJSON *record, const lx_run_row *run, lx_e
             memcpy(&bits, &curves[i].values[k], 8);
             put_le(&bytes, bits);
         }
-        if ((rc = lx_str_check(&bytes, err)) == LX_OK)
-            rc = add_bytes(t, &hash, lx_str_text(&bytes), bytes.len, err);
+        if ((rc = lx_str_check(&bytes, err)) == LX_OK &&
+            (rc = add_bytes(t, &hash, lx_str_text(&bytes), bytes.len, err)) == LX_OK)
+            rc = tell_curve(t, curves[i].key, err);
         lx_str_release(&bytes);
         cJSON_AddStringToObject(o, "key", curves[i].key);
         cJSON_AddNumberToObject(o, "n", (double)curves[i].n);
@@ -573,6 +596,12 @@ const char *const *lx_transfer_left(const lx_transfer *t, size_t *n)
 {
     *n = t->n_left;
     return t->left;
+}
+
+const char *const *lx_transfer_curves(const lx_transfer *t, size_t *n)
+{
+    *n = t->n_curves;
+    return t->curves;
 }
 
 bool lx_transfer_has_new_spec(const lx_transfer *t)
