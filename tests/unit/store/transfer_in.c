@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -451,6 +452,58 @@ static void test_store_transfer_in__what_was_said_last_holds(void **state)
     assert_int_equal(n, 1);
 }
 
+static void check_remarks(int64_t wanted)
+{
+    lx_error err = {0};
+    int64_t n;
+
+    lx_assert_ok(store__number(&n, 0, store, &err, "SELECT count(*) FROM remark", ""), &err);
+    assert_int_equal(n, wanted);
+}
+
+/* The key may have lost a name on its way here, or there: each is one of those of its moment, once. */
+static void test_store_transfer_in__a_scrubbed_key_is_known_again(void **state)
+{
+    (void)state;
+    check("\"remarks\":[[1,\"tag\",\"wren-a\",null],[1,\"tag\",\"wren-b\",null],[1,\"tag\",\"x\",null]]",
+          LX_ARRIVED_NEW);
+    check("\"remarks\":[[1,\"tag\",\"user-a\",null],[1,\"tag\",\"x\",null],[1,\"tag\",\"user-b\",null]]",
+          LX_ARRIVED_KNOWN);
+    check("\"remarks\":[[1,\"tag\",\"user-a\",null],[1,\"tag\",\"x\",null],[1,\"tag\",\"user-b\",null],"
+          "[1,\"tag\",\"user-c\",null],[1,\"tag\",\"user-c\",null]]",
+          LX_ARRIVED_EXTENDED);
+    check_remarks(4);
+    check("\"remarks\":[[1,\"tag\",\"wren-c\",null]]", LX_ARRIVED_KNOWN);
+    check("\"remarks\":[[1,\"tag\",\"another\",null],[1,\"tag\",\"user-c\",null],[2,\"tag\",\"user-a\",null],"
+          "[1,\"note\",\"user-a\",\"a\"]]",
+          LX_ARRIVED_EXTENDED);
+    check_remarks(7);
+}
+
+/* By pairs it would take minutes. */
+static void test_store_transfer_in__many_remarks_of_one_moment(void **state)
+{
+    enum { N = 30000 };
+    static const char *const keys[] = {"wren", "user", "other"};
+    static const lx_arrival wanted[] = {LX_ARRIVED_NEW, LX_ARRIVED_KNOWN, LX_ARRIVED_EXTENDED};
+    struct timespec from, to;
+    (void)state;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+    for (int which = 0; which < 3; which++) {
+        lx_str text = LX_STR_INIT;
+        lx_str_puts(&text, "\"remarks\":[");
+        for (int i = 0; i < N; i++)
+            lx_str_printf(&text, "%s[1,\"tag\",\"%s%d\",null]", i ? "," : "", keys[which], i);
+        lx_str_puts(&text, "]");
+        check(lx_str_text(&text), wanted[which]);
+        lx_str_release(&text);
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+    check_remarks(2 * N);
+    assert_in_range(to.tv_sec - from.tv_sec, 0, 30);
+}
+
 /* ---- curves, the console --------------------------------------------------------------------- */
 
 static const char *curve(const char *hex, int n)
@@ -531,6 +584,8 @@ int main(void)
         TEST(what_the_record_names_and_is_not_there),
         TEST(files_with_a_name_and_without),
         TEST(files_of_one_moment),
+        TEST(a_scrubbed_key_is_known_again),
+        TEST(many_remarks_of_one_moment),
         TEST(what_was_said_last_holds),
         TEST(points_that_are_not_as_many_as_it_says),
         TEST(a_console_grows),
