@@ -194,7 +194,7 @@ static void describe(description *d, const lx_lora_file *f, const lx_lora_summar
         finding(d, LX_TONE_WARN, "The values were changed after the training.");
 }
 
-/* A file that cannot be read says so in a finding; the report goes on. */
+/* A file that is no LoRA says so in a finding, and the report goes on; one that the disk does not give ends it. */
 static int inspect(description *d, lx_collector *c, const char *path, lx_error *err)
 {
     lx_lora_file *file = NULL;
@@ -205,10 +205,12 @@ static int inspect(description *d, lx_collector *c, const char *path, lx_error *
     if (rc == LX_OK &&
         (rc = lx_lora_summarise(&summary, file, true, c->arena, &problem)) == LX_OK)
         describe(d, file, &summary);
-    if (rc < 0 && rc != LX_ENOMEM)
-        finding(d, LX_TONE_BAD, "The file cannot be read as a LoRA.");
     lx_lora_file_close(file);
-    return rc == LX_ENOMEM ? lx_oom(err) : LX_OK;
+    if (rc == LX_ENOMEM || rc == LX_EIO)
+        return lx_fail_as(err, rc, &problem);
+    if (rc < 0)
+        finding(d, LX_TONE_BAD, "The file cannot be read as a LoRA.");
+    return LX_OK;
 }
 
 /* The bytes of the store, or the file where it lay if it still is the same. */
