@@ -27,6 +27,12 @@ static const lx_option options[] = {
     LX_OPTION_END,
 };
 
+/* Each once. */
+typedef struct name_set {
+    const char **items;
+    size_t n, capacity;
+} name_set;
+
 /* One push; its lists live in the command's arena. */
 typedef struct pushing {
     lx_sync *sync;
@@ -43,8 +49,7 @@ typedef struct pushing {
     size_t n_beside;    /* versions that hold what ours lacks, and stay */
     const char **unfit; /* why runs cannot leave */
     size_t n_unfit;
-    const char **left; /* files that were not scrubbed, each name once */
-    size_t n_left, left_capacity;
+    name_set left, curves; /* files that were not scrubbed, curves that keep their names */
 } pushing;
 
 /* ---- which runs -------------------------------------------------------------------- */
@@ -319,28 +324,31 @@ static bool is_elsewhere(const parcel *x)
     return false;
 }
 
-static int note_left(pushing *p, const char *name, lx_error *err)
+static int note_names(name_set *set, const char *const *names, size_t n, lx_arena *arena, lx_error *err)
 {
-    for (size_t i = 0; i < p->n_left; i++)
-        if (strcmp(p->left[i], name) == 0)
-            return LX_OK;
-    if (lx_grow(&p->left, &p->left_capacity, p->n_left + 1, sizeof *p->left) < 0 ||
-        !(p->left[p->n_left] = lx_arena_strdup(p->sync->cli->arena, name)))
-        return lx_oom(err);
-    p->n_left++;
+    for (size_t i = 0, k; i < n; i++) {
+        for (k = 0; k < set->n && strcmp(set->items[k], names[i]) != 0; k++)
+            ;
+        if (k < set->n)
+            continue;
+        if (lx_grow(&set->items, &set->capacity, set->n + 1, sizeof *set->items) < 0 ||
+            !(set->items[set->n] = lx_arena_strdup(arena, names[i])))
+            return lx_oom(err);
+        set->n++;
+    }
     return LX_OK;
 }
 
 /* Of a run that goes. */
 static int note_all_left(const parcel *x, lx_error *err)
 {
-    size_t n;
-    const char *const *left = lx_transfer_left(x->one, &n);
-    int rc = LX_OK;
+    pushing *p = x->p;
+    size_t n_left, n_curves;
+    const char *const *left = lx_transfer_left(x->one, &n_left);
+    const char *const *curves = lx_transfer_curves(x->one, &n_curves);
+    int rc = note_names(&p->left, left, n_left, p->sync->cli->arena, err);
 
-    for (size_t i = 0; i < n && rc == LX_OK; i++)
-        rc = note_left(x->p, left[i], err);
-    return rc;
+    return rc < 0 ? rc : note_names(&p->curves, curves, n_curves, p->sync->cli->arena, err);
 }
 
 static int decide(parcel *x, lx_error *err)
@@ -431,7 +439,7 @@ static int push_once(pushing *p, lx_error *err)
     lx_arena *arena = s->cli->arena;
     int rc;
 
-    p->n_add = p->n_drop = p->n_known = p->n_beside = p->n_unfit = p->n_left = 0;
+    p->n_add = p->n_drop = p->n_known = p->n_beside = p->n_unfit = p->left.n = p->curves.n = 0;
     if ((rc = lx_remote_list(&p->there, &p->n_there, s->remote, err)) < 0)
         return rc;
     p->add = lx_arena_calloc(arena, p->n_runs, sizeof *p->add);
@@ -485,11 +493,16 @@ static int tell(pushing *p, lx_error *err)
                    p->n_beside == 1 ? "s" : "");
     for (size_t i = 0; rc == LX_OK && i < n && p->n_add && !cli->is_quiet; i++)
         lx_message(cli, "taken out: %s\n", told[i]);
-    for (size_t i = 0; i < p->n_left && !cli->is_quiet; i++)
+    for (size_t i = 0; i < p->left.n && !cli->is_quiet; i++)
         lx_message(cli,
                    "note: %s is no text and %s left as it is, though something private "
                    "seems to be in it\n",
-                   lx_safe(cli, p->left[i]), p->args->dry_run ? "would be" : "was");
+                   lx_safe(cli, p->left.items[i]), p->args->dry_run ? "would be" : "was");
+    for (size_t i = 0; i < p->curves.n && !cli->is_quiet; i++)
+        lx_message(cli,
+                   "note: the curve %s keeps its name, which it is known by, though something private "
+                   "seems to be in it\n",
+                   lx_safe(cli, p->curves.items[i]));
     return rc;
 }
 
@@ -521,7 +534,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         rc = tell(&p, err);
     lx_sync_close(&s);
     lx_privacy_free(p.privacy);
-    lx_free(p.left);
+    lx_free(p.left.items);
+    lx_free(p.curves.items);
     return rc;
 }
 

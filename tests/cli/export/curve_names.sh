@@ -9,3 +9,6 @@ done
 "$LX" --store there import t.lxb -q >/dev/null
 "$LX" --store there sql --csv "select distinct key from series order by key" | tail -n +2 | xargs
 "$LX" export a b -o whole.lxb --no-scrub 2>&1 | { grep -c curve || true; }
+command -v git >/dev/null || { echo "skip: no git" >&2; exit 77; }
+git init -q --bare r.git
+"$LX" push r.git 2>&1 | grep '^note'
