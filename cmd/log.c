@@ -202,6 +202,7 @@ static int read_input(job *j, lx_error *err)
 
     lx_signals_install();
     while (rc == LX_OK && !lx_signals_pending() && next_line(&line) &&
+           !(feof(stdin) && lx_signals_pending()) && /* half of one, its writer was interrupted, too */
            (rc = lx_str_check(&line, err)) == LX_OK)
         rc = put_input(j, lx_str_text(&line), line.len, ++number, arena, err);
     if (rc == LX_OK && lx_signals_pending())

@@ -1,5 +1,6 @@
 /* lx - finds the command; owns the exit status and the final error line */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,7 @@ int main(int argc, char **argv)
     lx_cli cli;
     int rc;
 
+    signal(SIGCHLD, SIG_DFL); /* ignored, as some that start us leave it, no child's end would be told */
     if (lx_decode_is_worker(&rc, argc, argv)) /* a child of ours that decodes images */
         return rc;
     if (lx_git_is_worker(&rc, argc,

@@ -366,6 +366,8 @@ int lx_settings_literal(lx_str *out, const char *key, const char *value, lx_erro
 {
     lx_flag_type type = LX_TYPE_TEXT;
     const bool is_on = strcmp(value, "true") == 0;
+    static const int64_t MOST_WHOLE = (int64_t)1 << 53;
+    int64_t whole;
     double number;
     key_kind kind;
     int flag;
@@ -389,6 +391,11 @@ int lx_settings_literal(lx_str *out, const char *key, const char *value, lx_erro
     } else if (type == LX_TYPE_TEXTS || type == LX_TYPE_REPEAT ||
                type == LX_TYPE_NUMBERS) {
         put_list(out, value, ' ', type == LX_TYPE_NUMBERS);
+    } else if (type == LX_TYPE_INT && lx_parse_int(&whole, value, NULL) == LX_OK) {
+        if (whole > MOST_WHOLE || whole < -MOST_WHOLE)
+            return lx_fail(err, LX_EUSAGE, "%s: %s is beyond 2^53, the largest number that a file of settings holds",
+                           key, value);
+        lx_str_printf(out, "%lld", (long long)whole);
     } else if ((type == LX_TYPE_INT || type == LX_TYPE_NUMBER) &&
                lx_parse_number(&number, value, NULL) == LX_OK) {
         char text[32];
@@ -442,16 +449,35 @@ static int find_table(const char *text, const char *name, size_t n)
     return 0;
 }
 
-/* The line of the value again, or without it. */
+/* Where what stands behind the value of a line begins: a comment with the blanks before it, the end of the line. */
+static size_t value_end(const char *line, size_t n)
+{
+    char quote = 0;
+    size_t i = 0;
+
+    for (; i < n && (quote || line[i] != '#'); i++)
+        if (quote == '"' && line[i] == '\\')
+            i++;
+        else if (quote ? line[i] == quote : line[i] == '"' || line[i] == '\'')
+            quote = quote ? 0 : line[i];
+    i = i < n ? i : n;
+    while (i && strchr(" \t\r", line[i - 1]))
+        i--;
+    return i;
+}
+
+/* The line of the value again, with its comment, or without both. */
 static void replace_line(lx_str *out, const char *text, int line, const char *literal)
 {
     const size_t at = line_start(text, line), length = strcspn(text + at, "\n"),
-                 name = strcspn(text + at, "=");
+                 name = strcspn(text + at, "="), end = value_end(text + at, length);
 
     lx_str_append(out, text, at);
     if (literal) {
         lx_str_append(out, text + at, name < length ? name : length);
-        lx_str_printf(out, "= %s\n", literal);
+        lx_str_printf(out, "= %s", literal);
+        lx_str_append(out, text + at + end, length - end);
+        lx_str_putc(out, '\n');
     }
     lx_str_puts(out, text + at + length + (text[at + length] == '\n'));
 }

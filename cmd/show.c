@@ -207,6 +207,9 @@ static const lx_curve *find_curve(const detail *d, const char *key)
 static int show_curves(lx_cli *cli, const detail *d, lx_error *err)
 {
     const lx_curve *loss = find_curve(d, "loss");
+
+    if (!loss) /* sd-scripts' */
+        loss = find_curve(d, "loss/average");
     for (size_t i = 0; i < d->n_curves; i++) {
         const lx_curve *c = &d->curves[i];
         if (c->n)

@@ -51,6 +51,15 @@ static bool parse_clock(struct tm *t, int *parts, const char **p)
     return digits(&t->tm_sec, p, 2) && in(t->tm_sec, 0, 60);
 }
 
+/* month: 0 is January. */
+static int days_of(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const bool leaps = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    return days[month] + (month == 1 && leaps);
+}
+
 static bool parse_date(struct tm *t, int *parts, bool *is_utc, const char *p)
 {
     int year;
@@ -72,7 +81,7 @@ static bool parse_date(struct tm *t, int *parts, bool *is_utc, const char *p)
         return !*p;
     p++;
     *parts = 3;
-    if (!digits(&t->tm_mday, &p, 2) || !in(t->tm_mday, 1, 31))
+    if (!digits(&t->tm_mday, &p, 2) || !in(t->tm_mday, 1, days_of(year, t->tm_mon)))
         return false;
     if ((*p == 'T' || *p == ' ') && (p++, !parse_clock(t, parts, &p)))
         return false;

@@ -71,3 +71,10 @@ try get remote
 chmod 640 "$HOME/.config/lx/config"
 try set run.strict true
 stat -c %a "$HOME/.config/lx/config"
+# A line that is changed keeps its comment, and a number every digit of it.
+printf 'remote = "a#b"   # here\r\n[train]\nthreads = 2 # keep: it overheats\n' >"$HOME/.config/lx/config"
+try set train.threads 4
+try set remote 'c#d'
+cat -A "$HOME/.config/lx/config"
+try set train.seed 9007199254740993
+try set train.seed 9007199254740992

@@ -10,3 +10,9 @@ try --
 try --no-such-option -- true
 try sh -c 'echo without the dashes'
 "$LX" sql "SELECT status, message FROM runs ORDER BY seq"
+# Who starts us may ignore the ends of children.
+command -v python3 >/dev/null || { echo "skip: no python3" >&2; exit 77; }
+timeout -s KILL 60 python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], ["lx", "run", "-q", "--", "sh", "-c", "exit 5"])' "$LX"
+echo "exit $?"

@@ -1,6 +1,7 @@
 # What is wrong with a query is told with its column; exit 2.
 "$LX" log --new a loss=1 >id || exit
 for query in 'los < 3' 'loss < 0.06 and dim =' 'loss < low' 'status = finished)' 'started > 3d' \
+    'started >= 2026-02-29' 'started < 2026-04-31' \
     'min(nothing) < 1' 'name ~ "open'; do
     "$LX" runs "$query"
     [ $? -eq 2 ] || echo "$query: not 2" >&2
