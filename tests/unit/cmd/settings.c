@@ -49,7 +49,9 @@ static void test_settings__are_changed_and_taken_out_in_their_line(void **state)
     assert_string_equal(edited("[train]\nthreads = 2\nseed = 1\n", "train.threads", NULL),
                         "[train]\nseed = 1\n");
     assert_string_equal(edited("remote = \"a=b\"\r\n", "remote", "\"c\""),
-                        "remote = \"c\"\n");
+                        "remote = \"c\"\r\n");
+    assert_string_equal(edited("remote = \"a#\\\"b\"\t# c\n", "remote", "\"c\""),
+                        "remote = \"c\"\t# c\n");
 }
 
 static void test_settings__what_has_no_line_of_its_own_is_left_alone(void **state)
