@@ -62,7 +62,8 @@ int lxs_log_many(lxs_run *run, const char *key, const int64_t *steps, const doub
 /* Text as printed, kept as the run's console. */
 int lxs_console(lxs_run *run, const char *bytes, uint64_t n, lxs_error *err);
 
-/* A file is copied into the store under its hash. role: "lora", "sample", "log", or another word like a kind. step -1: of none. */
+/* A file is copied into the store under its hash. role: "lora", "sample", "log", or another word like a kind. Files of role
+ * "log", "console" and "config" are texts, kept without their secrets: what is none is an error. step -1: of none. */
 int lxs_artifact(lxs_run *run, const char *role, const char *path, int64_t step, lxs_error *err);
 
 /*

@@ -100,7 +100,7 @@ static void work(int round, int fd)
         r.n_points += 50;
         tell(fd, &r);
         fill(bytes, sizeof bytes, (uint32_t)(round * 1000 + i));
-        if (lx_run_artifact(run, "log", "x", bytes, sizeof bytes, i, NULL) < 0)
+        if (lx_run_artifact(run, "state", "x", bytes, sizeof bytes, i, NULL) < 0)
             _exit(4);
         r.n_artifacts++;
         tell(fd, &r);

@@ -92,7 +92,7 @@ static int attach_all(lx_store *s, int64_t seq, lx_error *err)
         {.role = "log", .name = "log", .step = -1, .data = "by wren", .n = 7},
         {.role = "log", .name = "log", .step = -1, .path = "log.txt"},
         {.role = "state", .name = "state", .step = 2, .path = "state.bin"},
-        {.role = "config", .name = "bytes", .step = -1, .path = "state.bin"},
+        {.role = "file", .name = "bytes", .step = -1, .path = "state.bin"},
         {.role = "state",
          .name = "far",
          .step = 2,

@@ -302,7 +302,7 @@ static void attach(const char *role, const char *path, const char *data, size_t 
 
 #define SECRET "--token=hf_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
-/* Texts of some roles are scrubbed; what is no text, and what is another file of the user's, stays. */
+/* Texts of some roles are scrubbed, whatever their encoding; what is another file of the user's stays. */
 static void test_store_object__texts_are_scrubbed_and_files_are_not(void **state)
 {
     lx_error err = {0};
@@ -312,8 +312,9 @@ static void test_store_object__texts_are_scrubbed_and_files_are_not(void **state
     lx_assert_ok(lx_file_write("bytes", SECRET "\xff", sizeof SECRET, &err), &err);
     attach("log", NULL, SECRET, sizeof SECRET - 1, "--token=***");
     attach("console", "text", NULL, 0, "--token=***");
-    attach("config", NULL, SECRET "\xff", sizeof SECRET, SECRET "\xff");
-    attach("config", "bytes", NULL, 0, SECRET "\xff");
+    attach("config", NULL, SECRET "\xff", sizeof SECRET, "--token=***");
+    attach("config", "bytes", NULL, 0, "--token=***");
+    attach("state", "bytes", NULL, 0, SECRET "\xff");
     attach("state", "text", NULL, 0, SECRET);
     attach("state", NULL, SECRET, sizeof SECRET - 1, SECRET);
     attach("log", NULL, NULL, 0, "");
