@@ -177,6 +177,7 @@ int lx_follow_files_look(lx_follow_files *f, bool is_last, lx_error *err)
 enum {
     MOST_DEPTH = 4,
     MOST_EVENT_FILES = 1024,
+    MOST_ANCESTORS = 64,
     MOST_RECORD = 16 << 20, /* a larger one (an image) is passed over */
     PIECE = 1 << 20
 };
@@ -186,12 +187,13 @@ typedef struct event_file {
     uint64_t at;    /* read up to here */
     lx_str rest;    /* of a record that is not complete */
     uint64_t skip;  /* bytes of a record that is passed over */
-    bool is_closed; /* was there at the start, or is damaged */
+    bool is_closed; /* was there at the start, is another program's, or damaged */
 } event_file;
 
 struct lx_follow_events {
     const char *folder;
-    int group; /* 0: not known */
+    int child; /* 0: not known */
+    unsigned long long child_began;
     lx_tfevents_sink sink;
     void *context;
     event_file *files;
@@ -266,25 +268,61 @@ static int read_more(lx_follow_events *f, event_file *file, lx_error *err)
     return rc;
 }
 
-/* "events.out.tfevents.TIME.HOST.PID.N": is the process one of another group? One that is
- * gone, or that the name does not tell, may be ours. */
+typedef struct process {
+    int parent, group, session;
+    unsigned long long began; /* clock ticks after the machine did */
+    bool is_init;             /* a systemd: of the machine, or of a user */
+} process;
+
+/* false: it is gone, or not ours to see. */
+static bool read_process(process *out, int pid)
+{
+    char path[64], text[512], *at;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (lx_proc_read(text, sizeof text, path) <= 0 || !(at = strrchr(text, ')')))
+        return false;
+    out->is_init = strstr(text, "(systemd)") != NULL;
+    return sscanf(at,
+                  ") %*c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+                  "%*d %*d %llu",
+                  &out->parent, &out->group, &out->session, &out->began) == 4;
+}
+
+/* Does it surely belong to another program than the child? Ours are the child's descendants, in whatever session, and
+ * its group. One whose parent has ended is init's: it may be ours if it began after the child. */
+static bool is_process_of_others(const lx_follow_events *f, int pid)
+{
+    process writer, at;
+
+    if (!read_process(&writer, pid))
+        return false;
+    at = writer;
+    for (int i = 0; i < MOST_ANCESTORS; i++) {
+        if (pid == f->child || at.group == f->child || at.session == f->child)
+            return false;
+        pid = at.parent;
+        if (pid <= 0)
+            break;
+        if (!read_process(&at, pid))
+            return false; /* it ended meanwhile */
+        if (i == 0 && (pid == 1 || at.is_init) && writer.began >= f->child_began)
+            return false;
+    }
+    return true;
+}
+
+/* "events.out.tfevents.TIME.HOST.PID.N"; a name that does not tell may be ours. */
 static bool is_of_others(const lx_follow_events *f, const char *path)
 {
     const char *name = lx_path_base(path), *end = name + strlen(name);
-    char stat[64], text[512], *at;
-    int dots = 0, pid, group;
-    bool is_other = false;
+    int dots = 0, pid;
 
     while (end > name && dots < 2)
         dots += *--end == '.';
-    if (!f->group || dots < 2 || sscanf(end, ".%d.", &pid) != 1 || pid <= 0)
+    if (!f->child || dots < 2 || sscanf(end, ".%d.", &pid) != 1 || pid <= 0)
         return false;
-    snprintf(stat, sizeof stat, "/proc/%d/stat", pid);
-    if (lx_proc_read(text, sizeof text, stat) > 0) {
-        at = strrchr(text, ')'); /* ") S PPID PGRP" */
-        is_other = at && sscanf(at, ") %*c %*d %d", &group) == 1 && group != f->group;
-    }
-    return is_other;
+    return is_process_of_others(f, pid);
 }
 
 static int look_at_event_file(lx_follow_events *f, const char *path, bool is_first,
@@ -360,10 +398,14 @@ void lx_follow_events_close(lx_follow_events *f)
     lx_free(f);
 }
 
-void lx_follow_events_of(lx_follow_events *f, int group)
+void lx_follow_events_of(lx_follow_events *f, int child)
 {
-    if (f)
-        f->group = group;
+    process p = {0};
+
+    if (!f)
+        return;
+    f->child = child;
+    f->child_began = read_process(&p, child) ? p.began : 0;
 }
 
 int lx_follow_events_look(lx_follow_events *f, lx_error *err)

@@ -34,8 +34,9 @@ typedef struct lx_follow_events lx_follow_events;
 int lx_follow_events_open(lx_follow_events **out, const char *folder,
                           lx_tfevents_sink sink, void *context, lx_error *err);
 void lx_follow_events_close(lx_follow_events *events); /* NULL is fine */
-/* The process group whose files these are; before it is told, any is. */
-void lx_follow_events_of(lx_follow_events *events, int group);
+/* The process whose files these are, with those of its group and of what it started, in
+ * whatever group or session; before it is told, any is. */
+void lx_follow_events_of(lx_follow_events *events, int child);
 int lx_follow_events_look(lx_follow_events *events, lx_error *err);
 /* Once for each file that something was read of. */
 int lx_follow_events_each(lx_follow_events *events, lx_follow_file on_file, void *context,
