@@ -23,7 +23,7 @@
 #include "store/query.h"
 #include "src/base/scrub.h"
 
-enum { MOST_FOLDERS = 16, TAIL = 4096 };
+enum { TAIL = 4096 };
 static const double look_seconds = 1, gpu_seconds = 5;
 static const double WATCHING_PATIENCE =
     0.5; /* seconds: the command may be waiting for us to read */
@@ -35,6 +35,12 @@ typedef struct point {
     double value;
 } point;
 
+/* A LoRA file as it was told: folders may be watched that are one, by two names. */
+typedef struct seen_lora {
+    char *path; /* of the folder it is in, links resolved, and its own name */
+    struct stat st;
+} seen_lora;
+
 struct lx_run_record {
     lx_cli *cli;
     lx_store *store;
@@ -44,8 +50,10 @@ struct lx_run_record {
     lx_console console;
     char tail[TAIL]; /* the last of what was printed, for the message of a failure */
     size_t tail_n;
-    lx_follow_files *files[MOST_FOLDERS];
-    size_t n_files;
+    lx_follow_files **files;
+    size_t n_files, files_capacity;
+    seen_lora *seen; /* those that were told */
+    size_t n_seen, seen_capacity;
     lx_follow_events *events;
     lx_gpus *gpus;
     double looked_at, sampled_at; /* monotonic */
@@ -235,9 +243,44 @@ static int attach(void *context, const lx_artifact *artifact, lx_error *err)
     return lx_fail_as(err, rc, &why);
 }
 
-static int on_lora(void *context, const char *path, lx_error *err)
+/* *path: lx_free. */
+static int look_at_lora(seen_lora *out, const char *path, lx_error *err)
 {
-    lx_run_record *r = context;
+    const char *name = lx_path_base(path);
+    lx_str folder = LX_STR_INIT, whole = LX_STR_INIT;
+    char real[PATH_MAX];
+    int rc;
+
+    lx_str_append(&folder, path, (size_t)(name - path));
+    if ((rc = lx_str_check(&folder, err)) == LX_OK) {
+        lx_str_printf(&whole, "%s/%s",
+                      realpath(lx_str_text(&folder), real) ? real : lx_str_text(&folder),
+                      name);
+        if (!(out->path = lx_str_detach(&whole)))
+            rc = lx_oom(err);
+    }
+    if (lx_io_get()->stat(path, &out->st) < 0)
+        memset(&out->st, 0, sizeof out->st);
+    lx_str_release(&folder);
+    lx_str_release(&whole);
+    return rc;
+}
+
+static bool is_seen(const lx_run_record *r, const seen_lora *l)
+{
+    for (size_t i = 0; i < r->n_seen; i++) {
+        const struct stat *a = &r->seen[i].st, *b = &l->st;
+        if (strcmp(r->seen[i].path, l->path) == 0 && a->st_dev == b->st_dev &&
+            a->st_ino == b->st_ino && a->st_size == b->st_size &&
+            a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+            a->st_mtim.tv_nsec == b->st_mtim.tv_nsec)
+            return true;
+    }
+    return false;
+}
+
+static int tell_lora(lx_run_record *r, const char *path, lx_error *err)
+{
     lx_hash hash, tensors;
     bool has_tensors;
     char real[PATH_MAX];
@@ -254,6 +297,23 @@ static int on_lora(void *context, const char *path, lx_error *err)
     artifact.hash = r->options->copies_loras ? NULL : &hash;
     artifact.tensor_hash = has_tensors ? &tensors : NULL;
     return lx_later_attach(&r->later, &artifact, err);
+}
+
+static int on_lora(void *context, const char *path, lx_error *err)
+{
+    lx_run_record *r = context;
+    seen_lora l = {0};
+    int rc = look_at_lora(&l, path, err);
+
+    if (rc == LX_OK && !is_seen(r, &l) && (rc = tell_lora(r, path, err)) == LX_OK) {
+        if (lx_grow(&r->seen, &r->seen_capacity, r->n_seen + 1, sizeof *r->seen) == 0) {
+            r->seen[r->n_seen++] = l;
+            return LX_OK;
+        }
+        rc = lx_oom(err);
+    }
+    lx_free(l.path);
+    return rc;
 }
 
 static int on_sample(void *context, const char *path, lx_error *err)
@@ -289,10 +349,16 @@ static int on_event_file(void *context, const char *path, lx_error *err)
 static int follow(lx_run_record *r, const char *folder, const char *prefix,
                   const char *const *endings, lx_follow_file on_file, lx_error *err)
 {
-    if (!folder || !prefix || r->n_files == MOST_FOLDERS)
-        return folder && !prefix ? lx_oom(err) : LX_OK;
-    return lx_follow_files_open(&r->files[r->n_files++], folder, prefix, endings, on_file,
-                                r, err);
+    int rc;
+
+    if (!folder)
+        return LX_OK;
+    if (!prefix || lx_grow(&r->files, &r->files_capacity, r->n_files + 1, sizeof *r->files) < 0)
+        return lx_oom(err);
+    rc = lx_follow_files_open(&r->files[r->n_files], folder, prefix, endings, on_file, r,
+                              err);
+    r->n_files += rc == LX_OK;
+    return rc;
 }
 
 static int follow_all(lx_run_record *r, lx_error *err)
@@ -532,6 +598,10 @@ static void free_record(lx_run_record *r)
 {
     for (size_t i = 0; i < r->n_files; i++)
         lx_follow_files_close(r->files[i]);
+    lx_free(r->files);
+    for (size_t i = 0; i < r->n_seen; i++)
+        lx_free(r->seen[i].path);
+    lx_free(r->seen);
     lx_follow_events_close(r->events);
     lx_gpus_close(r->gpus);
     lx_later_release(&r->later);
