@@ -655,22 +655,71 @@ int64_t lx_run_record_seq(const lx_run_record *r)
 
 /* ---- end --------------------------------------------------------------------------- */
 
-/* The last line that says something, without escapes: of a Python traceback the error
- * itself. */
+/* Behind the terminal escape that begins at p: CSI ... letter, OSC ... BEL or ST, ESC and what follows it. */
+static const char *skip_escape(const char *p, const char *end)
+{
+    const char kind = ++p < end ? *p : '\0';
+
+    if (kind == ']') {
+        while (++p < end && *p != 0x07 && *p != 0x1b)
+            ;
+        p += p < end && *p == 0x1b && p + 1 < end;
+    } else if (p < end) {
+        p += kind == '[';
+        while (p < end && *p >= 0x20 && *p < 0x40 && (kind == '[' || *p < 0x30))
+            p++;
+    }
+    /* A broken one takes no text with it that is none of its letters. */
+    return p < end && (kind == ']' || (*p >= 0x20 && *p < 0x7f)) ? p + 1 : p;
+}
+
+/* Without escapes and controls; what is no UTF-8 becomes a question mark. out has room for all. */
+static size_t clean_line(char *out, const char *line, const char *end)
+{
+    size_t n = 0;
+
+    while (line < end) {
+        const char *at = line;
+        if (*line == 0x1b) {
+            line = skip_escape(line, end);
+            continue;
+        }
+        if (lx_utf8_next(&line, end) == UINT32_MAX) {
+            out[n++] = '?';
+        } else if ((unsigned char)*at >= ' ' && *at != 0x7f) {
+            memcpy(out + n, at, (size_t)(line - at));
+            n += (size_t)(line - at);
+        } else if (*at == '\t') {
+            out[n++] = ' ';
+        }
+    }
+    while (n && out[n - 1] == ' ')
+        n--;
+    return n;
+}
+
+/* The beginning of the last line that says something: of a Python traceback the error itself. */
 static void last_line(char *out, size_t capacity, const lx_run_record *r)
 {
-    size_t end = r->tail_n, n = 0;
+    char line[TAIL];
+    lx_str clean = LX_STR_INIT;
+    size_t end = r->tail_n, start, n = 0;
 
-    while (end > 0 && (unsigned char)r->tail[end - 1] <= ' ')
-        end--;
-    for (size_t i = end; i > 0 && r->tail[i - 1] != '\n' && r->tail[i - 1] != '\r'; i--)
-        n++;
-    if (n >= capacity)
-        n = capacity - 1;
-    memcpy(out, r->tail + end - n, n);
-    out[n] = '\0';
-    if (strchr(out, 0x1b) || lx_utf8_check(out, n) != n)
-        out[0] = '\0';
+    *out = '\0';
+    for (; end > 0 && n == 0; end = start ? start - 1 : 0) {
+        for (start = end; start > 0 && r->tail[start - 1] != '\n' && r->tail[start - 1] != '\r';)
+            start--;
+        if (start == 0 && r->tail_n == TAIL) /* cut off, perhaps within a character */
+            while (start < end && ((unsigned char)r->tail[start] & 0xc0) == 0x80)
+                start++;
+        n = clean_line(line, r->tail + start, r->tail + end);
+    }
+    lx_scrub_text(&clean, line, n); /* before it is cut: half a secret is not known for one */
+    n = clean.len < capacity ? clean.len : capacity - 1;
+    while (n > 0 && n < clean.len && ((unsigned char)clean.data[n] & 0xc0) == 0x80)
+        n--;
+    snprintf(out, capacity, "%.*s", (int)n, lx_str_text(&clean));
+    lx_str_release(&clean);
 }
 
 static void make_message(char *out, size_t capacity, const lx_run_record *r,
