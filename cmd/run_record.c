@@ -64,6 +64,7 @@ struct lx_run_record {
     double held_since;
     bool waits_for_events, has_event_loss;
     size_t n_loras;
+    int64_t told_total; /* steps */
     lx_later later;
     lx_run_result result;
 };
@@ -144,10 +145,28 @@ static int facts_of_training(lx_run_record *r, const lx_console_state *s, lx_err
     return rc;
 }
 
+/* For lx watch, as soon as it is known. The bar of a trainer that is not known may be an epoch's. */
+static int tell_total(lx_run_record *r, const lx_console_state *s, lx_error *err)
+{
+    char text[24];
+    int rc;
+
+    if (s->total_steps <= 0 || s->total_steps == r->told_total ||
+        (!r->observed->is_sd_scripts && s->num_train_images < 0))
+        return LX_OK;
+    snprintf(text, sizeof text, "%lld", (long long)s->total_steps);
+    if ((rc = fact(r, "steps.total", text, err)) == LX_OK)
+        r->told_total = s->total_steps;
+    return rc;
+}
+
 static int on_console(void *context, const lx_console_event *e, lx_error *err)
 {
     lx_run_record *r = context;
+    int rc = tell_total(r, e->state, err);
 
+    if (rc < 0)
+        return rc;
     switch (e->kind) {
     case LX_CONSOLE_POINT:
         r->result.step = e->step > r->result.step ? e->step : r->result.step;
