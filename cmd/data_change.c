@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "cmd/data.h"
 #include "src/base/alloc.h"
@@ -114,12 +113,6 @@ static bool is_of_a_dataset(const char *path)
     return false;
 }
 
-static bool is_link(const char *path)
-{
-    char ignored[1];
-    return readlink(path, ignored, sizeof ignored) >= 0;
-}
-
 /* The path below root, and whole. The folder it lies in is there. */
 static int place(const char **relative, const char **absolute, const lx_change *c,
                  const char *root, const char *path, lx_error *err)
@@ -145,7 +138,7 @@ static int place(const char **relative, const char **absolute, const lx_change *
     *absolute = lx_arena_printf(arena, "%s/%s", folder, name);
     if (!*absolute)
         return lx_oom(err);
-    if (is_link(*absolute))
+    if (lx_file_is_link(*absolute))
         return lx_fail(err, LX_EUNSUPPORTED, "%s: is a symbolic link", path);
     *relative = *absolute + n + (n > 1);
     return LX_OK;

@@ -22,6 +22,7 @@
 #include "src/model/checkpoint.h"
 #include "store/query.h"
 #include "src/base/scrub.h"
+#include "src/serve/console.h"
 
 enum { TAIL = 4096 };
 static const double look_seconds = 1, gpu_seconds = 5;
@@ -674,35 +675,13 @@ int64_t lx_run_record_seq(const lx_run_record *r)
 
 /* ---- end --------------------------------------------------------------------------- */
 
-/* Behind the terminal escape that begins at p: CSI ... letter, OSC ... BEL or ST, ESC and what follows it. */
-static const char *skip_escape(const char *p, const char *end)
-{
-    const char kind = ++p < end ? *p : '\0';
-
-    if (kind == ']') {
-        while (++p < end && *p != 0x07 && *p != 0x1b)
-            ;
-        p += p < end && *p == 0x1b && p + 1 < end;
-    } else if (p < end) {
-        p += kind == '[';
-        while (p < end && *p >= 0x20 && *p < 0x40 && (kind == '[' || *p < 0x30))
-            p++;
-    }
-    /* A broken one takes no text with it that is none of its letters. */
-    return p < end && (kind == ']' || (*p >= 0x20 && *p < 0x7f)) ? p + 1 : p;
-}
-
-/* Without escapes and controls; what is no UTF-8 becomes a question mark. out has room for all. */
+/* Without controls; what is no UTF-8 becomes a question mark. out has room for all. */
 static size_t clean_line(char *out, const char *line, const char *end)
 {
     size_t n = 0;
 
     while (line < end) {
         const char *at = line;
-        if (*line == 0x1b) {
-            line = skip_escape(line, end);
-            continue;
-        }
         if (lx_utf8_next(&line, end) == UINT32_MAX) {
             out[n++] = '?';
         } else if ((unsigned char)*at >= ' ' && *at != 0x7f) {
@@ -720,19 +699,22 @@ static size_t clean_line(char *out, const char *line, const char *end)
 /* The beginning of the last line that says something: of a Python traceback the error itself. */
 static void last_line(char *out, size_t capacity, const lx_run_record *r)
 {
-    char line[TAIL];
-    lx_str clean = LX_STR_INIT;
-    size_t end = r->tail_n, start, n = 0;
+    char line[TAIL + 1];
+    lx_serve_console plain = {0};
+    lx_str text = LX_STR_INIT, clean = LX_STR_INIT;
+    size_t start = 0, end, n = 0;
 
     *out = '\0';
-    for (; end > 0 && n == 0; end = start ? start - 1 : 0) {
-        for (start = end; start > 0 && r->tail[start - 1] != '\n' && r->tail[start - 1] != '\r';)
+    if (r->tail_n == TAIL) /* cut off, perhaps within a character */
+        while (start < TAIL && ((unsigned char)r->tail[start] & 0xc0) == 0x80)
+            start++;
+    lx_serve_console_take(&text, &plain, r->tail + start, r->tail_n - start);
+    for (end = text.failed ? 0 : text.len; end > 0 && n == 0; end = start ? start - 1 : 0) {
+        for (start = end; start > 0 && text.data[start - 1] != '\n';)
             start--;
-        if (start == 0 && r->tail_n == TAIL) /* cut off, perhaps within a character */
-            while (start < end && ((unsigned char)r->tail[start] & 0xc0) == 0x80)
-                start++;
-        n = clean_line(line, r->tail + start, r->tail + end);
+        n = clean_line(line, text.data + start, text.data + end);
     }
+    lx_str_release(&text);
     lx_scrub_text(&clean, line, n); /* before it is cut: half a secret is not known for one */
     n = clean.len < capacity ? clean.len : capacity - 1;
     while (n > 0 && n < clean.len && ((unsigned char)clean.data[n] & 0xc0) == 0x80)

@@ -14,30 +14,7 @@ bool store__is_text_role(const char *role)
     return false;
 }
 
-/* ---- UTF-16, as a Windows shell writes what is sent to a file ----------------------- */
-
-static uint32_t unit_at(const unsigned char *p, bool is_big)
-{
-    return is_big ? (uint32_t)(p[0] << 8 | p[1]) : (uint32_t)(p[1] << 8 | p[0]);
-}
-
-/* Halves of nothing become U+FFFD, an odd byte at the end too. */
-static void put_utf16(lx_str *out, const unsigned char *p, size_t n, bool is_big)
-{
-    for (size_t i = 0; i + 1 < n; i += 2) {
-        uint32_t c = unit_at(p + i, is_big);
-        if (c >= 0xD800 && c < 0xE000) {
-            uint32_t low = c < 0xDC00 && i + 3 < n ? unit_at(p + i + 2, is_big) : 0;
-            bool is_pair = low >= 0xDC00 && low < 0xE000;
-            c = is_pair ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
-            i += is_pair ? 2 : 0;
-        }
-        lx_str_put_utf8(out, c);
-    }
-    if (n % 2)
-        lx_str_put_utf8(out, 0xFFFD);
-}
-
+/* The mark of UTF-16, as a Windows shell writes what is sent to a file. */
 static bool has_mark(const unsigned char *p, size_t n)
 {
     return n >= 2 && ((p[0] == 0xFF && p[1] == 0xFE) || (p[0] == 0xFE && p[1] == 0xFF));
@@ -54,8 +31,6 @@ static bool has_spaced_letters(const char *p, size_t n)
     return run >= 2 * ENOUGH;
 }
 
-/* ---- any ---------------------------------------------------------------------------- */
-
 int store__clean_text(lx_str *out, const char *role, const char *text, size_t n, lx_error *err)
 {
     const unsigned char *bytes = (const unsigned char *)text;
@@ -64,7 +39,7 @@ int store__clean_text(lx_str *out, const char *role, const char *text, size_t n,
     int rc;
 
     if (zero && has_mark(bytes, n)) {
-        put_utf16(&decoded, bytes + 2, n - 2, bytes[0] == 0xFE);
+        lx_str_put_utf16(&decoded, bytes + 2, n - 2, bytes[0] == 0xFE);
         text = lx_str_text(&decoded);
         n = decoded.len;
         zero = n ? memchr(text, '\0', n) : NULL;

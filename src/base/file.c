@@ -201,6 +201,12 @@ bool lx_file_exists(const char *path)
            (noted(errno) != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG);
 }
 
+bool lx_file_is_link(const char *path)
+{
+    char ignored[1];
+    return readlink(path, ignored, sizeof ignored) >= 0;
+}
+
 bool lx_file_is_dir(const char *path)
 {
     struct stat st;

@@ -41,6 +41,8 @@ int lx_file_hash(lx_hash *out, const char *path, lx_error *err);
  * long nothing is. */
 bool lx_file_exists(const char *path);
 bool lx_file_is_dir(const char *path);
+/* A symbolic link, wherever it leads. */
+bool lx_file_is_link(const char *path);
 /* Did the system ever fail (EIO) to read a file or folder here, or to look whether one is there? A command that goes on
  * without what it could not read asks at its end. */
 bool lx_file_was_refused(void);

@@ -96,6 +96,29 @@ void lx_str_put_utf8(lx_str *s, uint32_t c)
     lx_str_append(s, bytes, lx_utf8_put(bytes, c));
 }
 
+static uint32_t utf16_unit(const unsigned char *p, bool is_big)
+{
+    return is_big ? (uint32_t)(p[0] << 8 | p[1]) : (uint32_t)(p[1] << 8 | p[0]);
+}
+
+void lx_str_put_utf16(lx_str *s, const void *bytes, size_t n, bool is_big)
+{
+    const unsigned char *p = bytes;
+
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        uint32_t c = utf16_unit(p + i, is_big);
+        if (c >= 0xD800 && c < 0xE000) {
+            const uint32_t low = c < 0xDC00 && i + 3 < n ? utf16_unit(p + i + 2, is_big) : 0;
+            const bool is_pair = low >= 0xDC00 && low < 0xE000;
+            c = is_pair ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
+            i += is_pair ? 2 : 0;
+        }
+        lx_str_put_utf8(s, c);
+    }
+    if (n % 2)
+        lx_str_put_utf8(s, 0xFFFD);
+}
+
 const char *lx_str_text(const lx_str *s)
 {
     return s->data ? s->data : "";

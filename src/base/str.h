@@ -28,6 +28,8 @@ void lx_str_puts(lx_str *s, const char *text);
 void lx_str_putc(lx_str *s, char c);
 void lx_str_printf(lx_str *s, const char *fmt, ...) LX_PRINTF(2, 3);
 void lx_str_put_utf8(lx_str *s, uint32_t codepoint);
+/* n bytes of UTF-16 as UTF-8. Halves of nothing become U+FFFD, an odd byte at the end too. */
+void lx_str_put_utf16(lx_str *s, const void *bytes, size_t n, bool is_big_endian);
 size_t lx_utf8_put(char out[4], uint32_t codepoint); /* the bytes it took */
 
 const char *lx_str_text(const lx_str *s);         /* "" when empty */

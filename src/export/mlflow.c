@@ -371,7 +371,7 @@ static bool is_of_run(const writer *w, const char *folder)
     bool yes;
 
     lx_str_printf(&path, "%s/tags/lx.id", folder);
-    yes = !path.failed && !lx_mlflow_is_link(folder) && lx_file_is_dir(folder) && lx_file_exists(path.data) &&
+    yes = !path.failed && !lx_file_is_link(folder) && lx_file_is_dir(folder) && lx_file_exists(path.data) &&
           lx_file_read(&id, path.data, MOST_TAG, NULL) == LX_OK && strcmp(lx_str_text(&id), w->run->id) == 0;
     lx_str_release(&path);
     lx_str_release(&id);
@@ -392,7 +392,7 @@ static int bring_here(writer *w, lx_error *err)
         lx_str_printf(&from, "%s/%s", lx_str_text(&experiment), w->id);
         if ((rc = lx_str_check(&experiment, err)) < 0 || (rc = lx_str_check(&from, err)) < 0)
             break;
-        if (dir.names[i][0] == '.' || lx_mlflow_is_link(experiment.data) || !is_of_run(w, from.data))
+        if (dir.names[i][0] == '.' || lx_file_is_link(experiment.data) || !is_of_run(w, from.data))
             continue;
         if (lx_io_get()->rename(from.data, w->folder.data) < 0)
             rc = lx_fail_errno(err, errno, "%s: cannot move the run to %s", from.data, w->folder.data);

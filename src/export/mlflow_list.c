@@ -99,20 +99,14 @@ int lx_mlflow_list_write(const lx_mlflow_list *list, const char *folder, lx_erro
 
 /* ---- taking back ------------------------------------------------------------------- */
 
-bool lx_mlflow_is_link(const char *path)
-{
-    char ignored[1];
-    return readlink(path, ignored, sizeof ignored) >= 0;
-}
-
 /* Is the path, or a folder on the way to it from the run's (that one, too), a link? `from`: the length of the run's. */
 static bool has_link(lx_str *path, size_t from)
 {
-    bool yes = lx_mlflow_is_link(path->data);
+    bool yes = lx_file_is_link(path->data);
     for (size_t i = from; i < path->len && !yes; i++)
         if (path->data[i] == '/') {
             path->data[i] = '\0';
-            yes = lx_mlflow_is_link(path->data);
+            yes = lx_file_is_link(path->data);
             path->data[i] = '/';
         }
     return yes;
@@ -226,7 +220,7 @@ int lx_mlflow_list_clean(lx_mlflow_list *was, lx_mlflow_list *is, const char *fo
     sort(was);
     sort(is);
     lx_str_puts(&path, folder);
-    if ((rc = lx_str_check(&path, err)) == LX_OK && !lx_mlflow_is_link(path.data))
+    if ((rc = lx_str_check(&path, err)) == LX_OK && !lx_file_is_link(path.data))
         rc = clean_folder(&path, err); /* the list itself may be what was being written */
     lx_str_release(&path);
     for (size_t i = 0; i < was->n; i++)

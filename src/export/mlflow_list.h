@@ -43,6 +43,4 @@ int lx_mlflow_list_write(const lx_mlflow_list *list, const char *folder, lx_erro
  * temporary files it left. Both lists are sorted. */
 int lx_mlflow_list_clean(lx_mlflow_list *was, lx_mlflow_list *is, const char *folder, lx_error *err);
 
-bool lx_mlflow_is_link(const char *path);
-
 #endif

@@ -73,25 +73,6 @@ static bool put_utf8(lx_str *out, span s)
     return is_sound;
 }
 
-static void put_utf16(lx_str *out, span s, bool is_big)
-{
-    for (size_t i = 0; i + 1 < s.n; i += 2) {
-        uint32_t c = is_big ? (uint32_t)(s.data[i] << 8 | s.data[i + 1])
-                            : (uint32_t)(s.data[i + 1] << 8 | s.data[i]);
-        if (c >= 0xD800 && c < 0xDC00 && i + 3 < s.n) {
-            uint32_t low = is_big ? (uint32_t)(s.data[i + 2] << 8 | s.data[i + 3])
-                                  : (uint32_t)(s.data[i + 3] << 8 | s.data[i + 2]);
-            if (low >= 0xDC00 && low < 0xE000) {
-                c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
-                i += 2;
-            }
-        }
-        if (c == 0)
-            break;
-        lx_str_put_utf8(out, c >= 0xD800 && c < 0xE000 ? 0xFFFD : c);
-    }
-}
-
 static int inflate_text(lx_str *out, span packed, lx_error *err)
 {
     unsigned char block[16384];
@@ -291,6 +272,16 @@ static bool looks_big_endian(span s, bool otherwise)
         odd += s.data[i + 1] == 0;
     }
     return even == odd ? otherwise : even > odd;
+}
+
+/* To the first NUL. */
+static void put_utf16(lx_str *out, span s, bool is_big)
+{
+    size_t n = 0;
+
+    while (n + 1 < s.n && (s.data[n] || s.data[n + 1]))
+        n += 2;
+    lx_str_put_utf16(out, s.data, n, is_big);
 }
 
 static int read_exif(reading *r, span s)

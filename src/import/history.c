@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "src/base/alloc.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/str.h"
 
@@ -81,9 +81,7 @@ void lx_history_drop(lx_history *h)
 
 bool lx_history_is_link(lx_history *h, const char *path)
 {
-    char ignored[1];
-
-    if (readlink(path, ignored, sizeof ignored) < 0)
+    if (!lx_file_is_link(path))
         return false;
     lx_history_problem(
         h, "%s: a link, which is not followed: copy what it leads to in its place", path);

@@ -16,7 +16,7 @@ static void overwrite(lx_str *out)
         lx_str_putc(out, '\r');
 }
 
-/* Is this byte part of an escape? ESC [ ... letter, ESC ] ... BEL or ST, ESC and one. */
+/* Is this byte part of an escape? ESC [ ... letter, ESC ] ... BEL or ST, ESC ( and such and one. */
 static bool is_escape(lx_serve_console *c, unsigned char byte)
 {
     bool ends_line = byte == '\n' || byte == '\r';
@@ -26,7 +26,10 @@ static bool is_escape(lx_serve_console *c, unsigned char byte)
         c->state = byte == 0x1b ? LX_ESCAPE : LX_PLAIN;
         return byte == 0x1b;
     case LX_ESCAPE:
-        c->state = byte == '[' ? LX_CSI : byte == ']' ? LX_OSC : LX_PLAIN;
+        c->state = byte == '['                   ? LX_CSI
+                   : byte == ']'                 ? LX_OSC
+                   : byte >= 0x20 && byte < 0x30 ? LX_ESCAPE /* of a set of characters */
+                                                 : LX_PLAIN;
         return !ends_line;
     case LX_CSI:
         if (ends_line || (byte >= 0x40 && byte <= 0x7e))
