@@ -383,11 +383,16 @@ int lx_json_next(lx_json_reader *r, lx_error *err)
                                                      : read_value(r, err);
 }
 
-/* A number that no double holds, as 1E400. What stands behind a number ends it for strtod as well;
- * where nothing does, the document ends too early or is that number alone. */
+/* A number that no double holds, as 1E400: it has an exponent, or more digits than the largest double. Of those what
+ * stands behind them ends them for strtod as well (behind a mere 0 an x would not); where nothing does, the document
+ * ends too early or is that number alone. */
 static int check_range(const lx_json_reader *r, lx_error *err)
 {
-    return r->at < r->n && !isfinite(strtod(r->token, NULL))
+    enum { MOST_DIGITS = 308 };
+    const bool may_pass = r->token_n > MOST_DIGITS || memchr(r->token, 'e', r->token_n) ||
+                          memchr(r->token, 'E', r->token_n);
+
+    return may_pass && r->at < r->n && !isfinite(strtod(r->token, NULL))
                ? fail_at(err, r->offset, "JSON: number out of range")
                : LX_OK;
 }

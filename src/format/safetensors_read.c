@@ -14,7 +14,6 @@
 #include "src/base/json_reader.h"
 #include "src/format/tensor_file_build.h"
 
-
 /* One tensor of the header, as many as views: where its key stands and its bytes in the data area. */
 typedef struct entry {
     const char *name;

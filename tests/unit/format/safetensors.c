@@ -282,6 +282,11 @@ static void test_format_safetensors__escapes_and_numbers_of_the_header(void **st
         else
             lx_tensor_file_close(file);
     }
+    /* No digits of C's are read behind a number of JSON's: the file may end there. */
+    char hex[400] = "{\"a\":{\"more\":0x";
+    memset(hex + strlen(hex), 'f', 380 - strlen(hex));
+    assert_int_equal(open_header(&file, hex, 4, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "',' is missing"));
 }
 
 int main(void)
