@@ -280,6 +280,7 @@ static int read_dims(const int64_t **out, int *n, lx_pickle_machine *m, const lx
                        "pickle: tensor of %u dimensions, more than %d, at byte %zu",
                        dims->as.list.count, LX_MAX_FILE_DIMS, m->base + m->op_at);
     *n = (int)dims->as.list.count;
+    m->n_values += (size_t)*n / 4; /* counted like values, for one list may be used again and again */
     if (!(values = lx_arena_alloc(m->arena, (size_t)*n * sizeof *values + 1)))
         return lx_oom(m->err);
     for (int i = 0; i < *n; i++) {

@@ -94,6 +94,7 @@ static bool multiply(size_t *product, bool *has_zero, const int64_t *dims, int n
 int lx_tensor_file__shape(lx_tensor_view *view, lx_tensor_file *file, const int64_t *dims, int n,
                           lx_error *err)
 {
+    enum { MOST_LONG_DIMS = 4 << 20 }; /* a pickle can name one tensor a million times */
     const int kept = n < LX_MAX_DIMS ? n : LX_MAX_DIMS;
     lx_long_shape *whole;
     bool has_zero;
@@ -106,6 +107,9 @@ int lx_tensor_file__shape(lx_tensor_view *view, lx_tensor_file *file, const int6
         return LX_OK;
     if (!multiply(&product, &has_zero, dims, n))
         return 1;
+    if ((file->n_long_dims += (size_t)n) > MOST_LONG_DIMS)
+        return lx_fail(err, LX_ELIMIT, "the shapes of more than %d dimensions have more than %d numbers",
+                       LX_MAX_DIMS, MOST_LONG_DIMS);
     multiply(&product, &has_zero, dims + kept - 1, n - kept + 1);
     view->shape[kept - 1] = has_zero ? 0 : (int64_t)product;
     if (!(whole = lx_arena_alloc(file->arena, sizeof *whole + (size_t)n * sizeof *dims)))

@@ -31,6 +31,7 @@ struct lx_tensor_file {
     size_t begins_capacity;
     lx_layout *layout; /* whose views and names are borrowed; NULL = own ones */
     lx_arena *arena; /* names, metadata, notes */
+    size_t n_long_dims; /* numbers of shapes of more than LX_MAX_DIMS dimensions */
     const char *format;
     lx_tensor_view *views; /* in the order of the file */
     size_t count, capacity;
@@ -62,7 +63,8 @@ void lx_tensor_file__sort(void *items, size_t n, size_t item,
 bool lx_tensor_file__measure(lx_tensor_view *view);
 /*
  * A view's shape: at most LX_MAX_FILE_DIMS numbers, none negative. Of more than LX_MAX_DIMS the
- * last ones become one, and a note says so. 1: their product passes 2^63 - 1. LX_ENOMEM.
+ * last ones become one, and a note says so. 1: their product passes 2^63 - 1. LX_ENOMEM, LX_ELIMIT (numbers of
+ * such shapes in one file).
  */
 int lx_tensor_file__shape(lx_tensor_view *view, lx_tensor_file *file, const int64_t *dims, int n,
                           lx_error *err);

@@ -74,6 +74,12 @@ def dims(is_at):
     return ["inspect", put("d.safetensors", struct.pack("<Q", len(text)), text, size=8 + len(text) + size)]
 
 
+def long_shapes(is_at):
+    shapes = {f"more{i}": [1] * 64 for i in range((4 << 20) // 64 + (not is_at))}
+    text, size = header({**UP_DOWN, **shapes})
+    return ["inspect", put("l.safetensors", struct.pack("<Q", len(text)), text, size=8 + len(text) + size)]
+
+
 def zipped(name, members):
     with zipfile.ZipFile(name, "w") as z:
         for member, data in members:
@@ -144,6 +150,7 @@ def peft_config(is_at):
 
 
 limit("safetensors: the header", "100000001 is over the limit of 100000000", long_header, at_status=0)
+limit("safetensors: long shapes", "more than 8 dimensions have more than 4194304 numbers", long_shapes, at_status=0)
 limit("safetensors: dimensions", "65 dimensions, more than 64", dims, at_status=0)
 limit("pickle: values", "more than 1000000 values", pickled(values), most=300 * MIB)
 limit("pickle: the stack", "stack deeper than 1000000", pickled(stack))
