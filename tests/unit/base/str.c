@@ -152,6 +152,31 @@ static void test_base_str__shells_read_words_back(void **state)
     assert_string_equal(quoted("plain"), "plain");
 }
 
+static void from_utf16(const char *bytes, size_t n, bool is_big, const char *wanted, size_t wanted_n)
+{
+    lx_str s = LX_STR_INIT;
+
+    lx_str_put_utf16(&s, bytes, n, is_big);
+    assert_int_equal(s.len, wanted_n);
+    assert_memory_equal(lx_str_text(&s), wanted, wanted_n);
+    lx_str_release(&s);
+}
+
+static void test_base_str__utf16_of_either_order(void **state)
+{
+    static const char lost[] = "\xEF\xBF\xBD";
+
+    from_utf16("a\0\x42\x30", 4, false, "a\xE3\x81\x82", 4);
+    from_utf16("\0a\x30\x42", 4, true, "a\xE3\x81\x82", 4);
+    from_utf16("\xD8\x3D\xDE\x00\0\0", 6, true, "\xF0\x9F\x98\x80", 5); /* and a NUL */
+    from_utf16("\x3D\xD8\x00\xDE", 4, false, "\xF0\x9F\x98\x80", 4);
+    from_utf16("\xD8\x3D\0a", 4, true, "\xEF\xBF\xBD\x61", 4); /* a half, and what is behind it */
+    from_utf16("\xDE\x00", 2, true, lost, 3);
+    from_utf16("\xD8\x3D", 2, true, lost, 3);
+    from_utf16("\0ab", 3, true, "a\xEF\xBF\xBD", 4);
+    from_utf16("", 0, true, "", 0);
+}
+
 static void test_base_str__names_at_a_distance(void **state)
 {
     assert_int_equal(lx_name_distance("learning_rate", "learning-rate"), 0);
@@ -172,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_base_str__terminals_get_nothing_that_acts),
         cmocka_unit_test(test_base_str__html_json_and_csv),
         cmocka_unit_test(test_base_str__shells_read_words_back),
+        cmocka_unit_test(test_base_str__utf16_of_either_order),
         cmocka_unit_test(test_base_str__names_at_a_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
