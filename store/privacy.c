@@ -472,9 +472,9 @@ static const struct passwd *find_user(lx_privacy *p)
 static void learn_this_machine(lx_privacy *p)
 {
     const struct passwd *who = find_user(p);
-    const char *home = getenv("HOME"), *name, *none;
+    const char *home = getenv("HOME"), *name;
     char host[256] = "";
-    size_t n, n_home = home ? strlen(home) : 0;
+    size_t n, n_usual, n_home = home ? strlen(home) : 0;
 
     lx_privacy_learn_name(p, LX_PRIVATE_USER, getenv("USER"));
     lx_privacy_learn_name(p, LX_PRIVATE_USER, getenv("LOGNAME"));
@@ -489,9 +489,10 @@ static void learn_this_machine(lx_privacy *p)
     }
     while (n_home && home[n_home - 1] == '/') /* paths in it are written without */
         n_home--;
-    if (n_home > 1 && !home_length(p, home, home + n_home, &none, &n))
+    n_usual = n_home > 1 ? home_length(p, home, home + n_home, &name, &n) : 0;
+    if (n_home > 1 && !n_usual)
         p->failed |= !(p->home = lx_strndup(home, n_home));
-    else if (n_home > 1 && home_length(p, home, home + n_home, &name, &n) && n)
+    else if (n_usual && n)
         learn(p, LX_PRIVATE_USER, name, n);
 }
 

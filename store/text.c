@@ -34,7 +34,7 @@ static bool has_spaced_letters(const char *p, size_t n)
 int store__clean_text(lx_str *out, const char *role, const char *text, size_t n, lx_error *err)
 {
     const unsigned char *bytes = (const unsigned char *)text;
-    const char *zero = n ? memchr(text, '\0', n) : NULL;
+    const char *zero = n ? memchr(text, '\0', n) : NULL; /* text may be NULL then */
     lx_str decoded = LX_STR_INIT;
     int rc;
 
@@ -42,7 +42,7 @@ int store__clean_text(lx_str *out, const char *role, const char *text, size_t n,
         lx_str_put_utf16(&decoded, bytes + 2, n - 2, bytes[0] == 0xFE);
         text = lx_str_text(&decoded);
         n = decoded.len;
-        zero = n ? memchr(text, '\0', n) : NULL;
+        zero = memchr(text, '\0', n);
     }
     /* A few zeros, as a machine that went down leaves them at a log's end, hide nothing. */
     if ((rc = lx_str_check(&decoded, err)) == LX_OK && zero &&

@@ -40,6 +40,10 @@ int main(void)
         puts(err.text);
     if (lxs_log(run, "two\nlines", 1, 1, &err) < 0)
         puts(err.text);
+    if (lxs_log(run, "deleted\x7f", 1, 1, &err) < 0)
+        puts(err.text);
+    if (lxs_log(run, "latin \xe9", 1, 1, &err) < 0)
+        puts(err.text);
     memset(long_key, 'a', 257);
     if (lxs_log(run, long_key, 1, 1, &err) < 0)
         puts(err.text);

@@ -346,6 +346,29 @@ static void test_store_curve__no_secret_is_cut_in_two(void **state)
     assert_non_null(strstr(console(), "***"));
 }
 
+/* Where the last blanks of a line would all part a secret from its name, it waits for its end. */
+static void test_store_curve__a_line_without_a_harmless_place_waits(void **state)
+{
+    static char line[70000];
+
+    (void)state;
+    memset(line, 'x', sizeof line - 1);
+    line[100] = '\t';
+    say(line);
+    flush();
+    assert_int_equal(strlen(console()), 101); /* up to the tab */
+    say("\n");
+    flush();
+    memcpy(line + sizeof line - 41, " HF_TOKEN =                   abcdefghij", 41);
+    say(line);
+    flush();
+    assert_int_equal(strlen(console()), sizeof line);
+    say("klmno end\n");
+    flush();
+    assert_null(strstr(console(), "klmno"));
+    assert_non_null(strstr(console(), "***"));
+}
+
 static void *let_go(void *unused)
 {
     (void)unused;
@@ -417,6 +440,12 @@ static void test_store_curve__a_console_ends_somewhere(void **state)
     assert_non_null(strstr(run->text_in.data + (64 << 20) - 2, "ya\n[lx keeps no more"));
     lx_assert_ok(lx_run_console(run, "z", 1, &err), &err);
     assert_int_equal(run->text_total, 64 << 20);
+    /* With words: the last whole one of them. */
+    lx_str_clear(&run->text_in);
+    run->text_total = (64 << 20) - 8;
+    lx_assert_ok(lx_run_console(run, "one two three", 13, &err), &err);
+    assert_string_equal(run->text_in.data, "one two \n[lx keeps no more than 64 MiB of a console]\n");
+    lx_str_clear(&run->text_in);
     free(much);
     store__stop_flusher(run);
     pthread_mutex_unlock(&store->mutex);
@@ -449,6 +478,7 @@ int main(void)
         TEST(test_store_curve__the_thread_ends_with_a_failed_sync),
         TEST(test_store_curve__lines_are_written_whole),
         TEST(test_store_curve__no_secret_is_cut_in_two),
+        TEST(test_store_curve__a_line_without_a_harmless_place_waits),
         TEST(test_store_curve__the_end_waits_for_others),
         TEST(test_store_curve__ended_by_someone_else),
         TEST(test_store_curve__a_console_ends_somewhere),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -515,6 +516,52 @@ static void test_store_gc__files_that_are_gone_already(void **state)
     assert_false(is_there(&hash));
 }
 
+static int slow_unlink(const char *path)
+{
+    const struct timespec pause = {0, 300 * 1000 * 1000};
+
+    nanosleep(&pause, NULL);
+    return lx_io_system.unlink(path);
+}
+
+/* Locks taken by a gc that removes four objects with files. */
+static int locks_of_gc(bool is_slow)
+{
+    enum { N = 4 };
+    const lx_gc_options options = {.prunes = true, .keep_days = 14, .now = later};
+    lx_io io = lx_io_system;
+    lx_gc_report report;
+    lx_hash all[N];
+    lx_error err = {0};
+
+    for (int i = 0; i < N; i++) {
+        noise[0] = (unsigned char)i;
+        lx_assert_ok(lx_object_put(&all[i], store, noise, sizeof noise, &err), &err);
+    }
+    n_locks = meddles_at = refuses_at = 0;
+    io.lock = meddling_lock;
+    if (is_slow)
+        io.unlink = slow_unlink;
+    lx_io_set(&io);
+    lx_assert_ok(lx_store_gc(&report, store, &options, ignore_line, NULL, &err), &err);
+    lx_io_set(NULL);
+    for (int i = 0; i < N; i++)
+        assert_false(is_there(&all[i]));
+    return n_locks;
+}
+
+/* Others that wait for the lock get it where the removal of files takes long, and not before. */
+static void test_store_gc__slow_removals_let_others_in(void **state)
+{
+    lx_hash hash;
+    int n_usual;
+
+    (void)state;
+    put_noise(&hash);
+    n_usual = locks_of_gc(false);
+    assert_true(locks_of_gc(true) > n_usual);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -533,6 +580,7 @@ int main(void)
         TEST(test_store_gc__what_is_named_meanwhile_stays),
         TEST(test_store_gc__locks_that_are_refused),
         TEST(test_store_gc__files_that_are_gone_already),
+        TEST(test_store_gc__slow_removals_let_others_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,49 @@ static void test_store_object__texts_are_scrubbed_and_files_are_not(void **state
     attach("log", NULL, NULL, 0, "");
 }
 
+static int check_file(const char *role, const char *path, lx_error *err)
+{
+    const lx_artifact a = {.role = role, .name = "a", .step = -1, .path = path};
+    *err = (lx_error){0};
+    return lx_run_check_artifact(&a, err);
+}
+
+/* What is larger than a text would be is kept as any file is; zeros in one that is none are told before a run begins. */
+static void test_store_object__texts_that_are_none(void **state)
+{
+    const lx_run_start start = {.kind = "train"};
+    const lx_hash absent = {{1}};
+    lx_artifact a = {.role = "log", .name = "a", .step = -1, .path = "much"};
+    lx_run *run;
+    lx_hash hash, wanted;
+    lx_error err = {0};
+
+    (void)state;
+    lx_assert_shell("truncate -s 257M much && printf '\\0\\377' >bytes && printf text >text");
+    lx_assert_ok(lx_run_begin(&run, store, &start, &err), &err);
+    lx_assert_ok(check_file("log", "much", &err), &err);
+    lx_assert_ok(lx_run_attach(&hash, store, lx_run_seq(run), &a, &err), &err);
+    lx_assert_ok(lx_file_hash(&wanted, "much", &err), &err);
+    assert_true(lx_hash_equal(&hash, &wanted));
+    lx_assert_ok(check_file("log", "text", &err), &err);
+    lx_assert_ok(check_file("state", "bytes", &err), &err);
+    assert_int_equal(check_file("log", "bytes", &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "bytes: byte 0 is zero"));
+    assert_int_equal(check_file("log", "nowhere", &err), LX_ENOTFOUND);
+    a = (lx_artifact){.role = "log", .name = "a name", .step = -1, .data = "\0\xff", .n = 2};
+    lx_assert_ok(lx_run_check_artifact(&a, &err), &err);
+    assert_int_equal(lx_run_attach(&hash, store, lx_run_seq(run), &a, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "a name: byte 0"));
+    a = (lx_artifact){.role = "log", .name = "a", .step = -1, .hash = &absent, .is_stored = true};
+    lx_assert_ok(lx_run_check_artifact(&a, &err), &err);
+    assert_int_equal(lx_run_attach(&hash, store, lx_run_seq(run), &a, &err), LX_ENOTFOUND);
+    assert_non_null(strstr(err.text, "holds no such object"));
+    a.is_stored = false; /* only named */
+    a.path = "bytes";
+    lx_assert_ok(lx_run_check_artifact(&a, &err), &err);
+    lx_run_abandon(run);
+}
+
 static void test_store_object__runs_that_have_ended_or_never_were(void **state)
 {
     const lx_run_start start = {.kind = "train"};
@@ -459,6 +502,118 @@ static void test_store_object__two_ways_at_the_same_moment(void **state)
     free(text);
 }
 
+/* ---- piece by piece ---------------------------------------------------------------------------- */
+
+typedef struct seen {
+    size_t n, enough; /* bytes; 0: all are looked at */
+    int code;         /* what the last look tells */
+} seen;
+
+static int see(void *context, const void *bytes, size_t n, lx_error *err)
+{
+    seen *s = context;
+
+    assert_non_null(bytes);
+    assert_int_not_equal(n, 0);
+    s->n += n;
+    if (!s->enough || s->n < s->enough)
+        return LX_OK;
+    return s->code < 0 ? lx_fail(err, s->code, "seen") : s->code;
+}
+
+static int stream(const lx_hash *hash, seen *s, lx_error *err)
+{
+    s->n = 0;
+    *err = (lx_error){0};
+    return store__object_stream(store, hash, see, s, err);
+}
+
+enum { LARGE = 17 << 20 };
+
+/* One that packs well, one that does not, one in its row, one of no bytes. */
+static void put_kinds(lx_hash kinds[4])
+{
+    lx_str text = LX_STR_INIT;
+    lx_error err = {0};
+
+    lx_assert_ok(lx_object_put_file(&kinds[0], store, "large.bin", &err), &err);
+    while (text.len < LARGE)
+        lx_str_append(&text, (const char *)noise, sizeof noise);
+    for (size_t i = 0; i < text.len; i += 8) /* what stands again is nowhere alike */
+        memcpy(text.data + i, &(uint64_t){i * 0x9E3779B97F4A7C15u >> 7}, 8);
+    lx_assert_ok(lx_object_put(&kinds[1], store, text.data, LARGE, &err), &err);
+    lx_assert_ok(lx_object_put(&kinds[2], store, "in its row", 10, &err), &err);
+    lx_assert_ok(lx_object_put(&kinds[3], store, "", 0, &err), &err);
+    lx_str_release(&text);
+}
+
+static void test_store_object__in_pieces_until_enough_was_seen(void **state)
+{
+    static const size_t sizes[] = {LARGE, LARGE, 10, 0};
+    lx_hash kinds[4];
+    lx_error err = {0};
+
+    (void)state;
+    put_kinds(kinds);
+    for (int i = 0; i < 4; i++) {
+        seen all = {0}, some = {.enough = 5, .code = 1}, failed = {.enough = 5, .code = LX_EIO};
+        lx_assert_ok(stream(&kinds[i], &all, &err), &err);
+        assert_int_equal(all.n, sizes[i]);
+        lx_assert_ok(stream(&kinds[i], &some, &err), &err);
+        assert_in_range(some.n, 0, 1 << 18);
+        assert_int_equal(stream(&kinds[i], &failed, &err), sizes[i] ? LX_EIO : LX_OK);
+    }
+}
+
+static void test_store_object__in_pieces_that_cannot_be_read(void **state)
+{
+    lx_io io = lx_io_system;
+    lx_hash kinds[4];
+    lx_error err = {0};
+
+    (void)state;
+    put_kinds(kinds);
+    io.read = changing_read;
+    for (int i = 0; i < 2; i++)
+        for (error_code = EINTR; error_code; error_code = error_code == EINTR ? EIO : 0)
+            for (fails_at = 1, n_reads = 1; n_reads >= fails_at; fails_at++) {
+                seen all = {0};
+                int rc;
+                n_reads = changes_at = 0;
+                lx_io_set(&io);
+                rc = stream(&kinds[i], &all, &err);
+                lx_io_set(NULL);
+                if (rc != (error_code == EIO && n_reads >= fails_at ? LX_EIO : LX_OK))
+                    fail_msg("read %d: %d %s", fails_at, rc, err.text);
+            }
+    for (int i = 0; i < 2; i++)
+        for (changes_at = 1; changes_at < 3; changes_at++) {
+            seen all = {0};
+            n_reads = fails_at = 0;
+            lx_io_set(&io);
+            assert_int_equal(stream(&kinds[i], &all, &err), LX_EFORMAT);
+            lx_io_set(NULL);
+        }
+}
+
+/* What comes first is whole, what is behind it is damaged: it ends there. */
+static void test_store_object__in_pieces_of_which_one_is_damaged(void **state)
+{
+    lx_hash kinds[4];
+    lx_error err = {0};
+    seen all = {0};
+
+    (void)state;
+    put_kinds(kinds);
+    lx_assert_shell("chmod 600 %s && printf 'damaged' | dd of=%s bs=1 seek=300 conv=notrunc 2>/dev/null",
+                    path_of(&kinds[0]), path_of(&kinds[0]));
+    assert_int_equal(stream(&kinds[0], &all, &err), LX_EFORMAT);
+    lx_assert_shell("rm -f %s", path_of(&kinds[1]));
+    assert_int_equal(stream(&kinds[1], &all, &err), LX_ENOTFOUND);
+    lx_assert_ok(store__do(store, &err, "UPDATE object SET data=x'00' WHERE size=10", ""), &err);
+    assert_int_equal(stream(&kinds[2], &all, &err), LX_EFORMAT);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -474,7 +629,11 @@ int main(void)
         TEST(test_store_object__rows_that_cannot_be),
         TEST(test_store_object__folders_that_are_gone),
         TEST(test_store_object__texts_are_scrubbed_and_files_are_not),
+        TEST(test_store_object__texts_that_are_none),
         TEST(test_store_object__runs_that_have_ended_or_never_were),
+        TEST(test_store_object__in_pieces_until_enough_was_seen),
+        TEST(test_store_object__in_pieces_that_cannot_be_read),
+        TEST(test_store_object__in_pieces_of_which_one_is_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -133,6 +135,16 @@ static void test_store_open__newer_one_is_refused_and_not_touched(void **state)
     check_refused("998"); /* told by the WAL alone */
 }
 
+static void bind_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+}
+
 static void test_store_open__another_database_is_refused(void **state)
 {
     char path[128];
@@ -143,6 +155,10 @@ static void test_store_open__another_database_is_refused(void **state)
     assert_int_equal(lx_file_write(path, "SQLite format 1, once upon a time", 33, NULL),
                      0);
     assert_int_equal(lx_store_open(&store, folder, false, &err), LX_EFORMAT);
+    unlink(path);
+    bind_socket(path); /* nothing that could be opened at all */
+    assert_int_equal(lx_store_open(&store, folder, false, &err), LX_EIO);
+    assert_non_null(strstr(err.text, path));
     unlink(path);
     change_database("CREATE TABLE t(a); PRAGMA user_version=1");
     assert_int_equal(lx_store_open(&store, folder, false, &err), LX_EFORMAT);

@@ -279,6 +279,10 @@ static void test_store_privacy__names_of_any_letters_in_both_spellings(void **st
           "~, \\nuser \\u592a\\u90ce \\u90ce\\u592a");
     check("/home/wolf\xF0\x9F\x90\xBA x\\nWolf\\ud83d\\udc3a", "~ x\\nuser");
     check("/home/wolf\\uD83D\\uDC3A x wolf\xF0\x9F\x90\xBA", "~ x user");
+    check("/home/wolf\\ud83da/x by wolf\\ud83da", "~/x by user"); /* half a character */
+    check("/home/wolf\xE9/x by wolf\xE9, wolf", "~/x by user, wolf"); /* none in UTF-8 */
+    check("C:\\\\Users\\\\\\u592a\\\\x", "~\\\\x");
+    check("C:\\\\Users\\\\u592a\\\\x", "~\\\\x"); /* a folder of that name */
 }
 
 /* What stands behind a zero byte is found as well. */

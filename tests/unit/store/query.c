@@ -620,6 +620,28 @@ static void test_store_query__sql_may_ask_what_there_is_and_stop(void **state)
     assert_int_equal(n, 0);
 }
 
+/* A word of a command line is a number where it is written as SQLite writes it. */
+static void test_store_sql__words_that_are_numbers(void **state)
+{
+    static const struct {
+        const char *word;
+        lx_sql_type type;
+    } rows[] = {
+        {"", LX_SQL_TEXT},      {"a", LX_SQL_TEXT},          {"12", LX_SQL_INTEGER},
+        {"-7", LX_SQL_INTEGER}, {"007", LX_SQL_TEXT},        {"9223372036854775807", LX_SQL_INTEGER},
+        {"1.5", LX_SQL_REAL},   {"9223372036854775808", LX_SQL_TEXT},
+        {"1.10", LX_SQL_TEXT},  {"1.0e+20", LX_SQL_REAL},    {"1e999", LX_SQL_TEXT},
+        {"-", LX_SQL_TEXT},     {"1.5-", LX_SQL_TEXT},       {"2.-1", LX_SQL_TEXT},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lx_sql_value value = lx_sql_word(rows[i].word);
+        if (value.type != rows[i].type)
+            fail_msg("\"%s\" has type %d", rows[i].word, (int)value.type);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -641,6 +663,7 @@ int main(void)
         TEST(test_store_query__arguments_and_values_of_every_type),
         TEST(test_store_query__sql_without_memory),
         TEST(test_store_query__sql_may_ask_what_there_is_and_stop),
+        TEST(test_store_sql__words_that_are_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

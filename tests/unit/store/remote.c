@@ -391,13 +391,16 @@ static void test_store_remote__what_the_dead_have_staged_goes(void **state)
     lx_remote_close(remote);
     lx_assert_shell("mkdir -p scratch/sync-%ld.git/objects scratch/sync-1.git "
                     "scratch/sync-%ld.other scratch/sync-.git scratch/sync--7.git "
-                    "scratch/sync-99999999999999999999.git && touch "
+                    "scratch/sync-99999999999999999999.git scratch/sync-4294967297.git "
+                    "scratch/another && touch "
+"scratch/sync-99999999999999999999.git && touch "
                     "scratch/sync-%ld.git/objects/x",
                     (long)dead, (long)dead, (long)dead);
     lx_assert_ok(lx_remote_open(&remote, "runs.git", "scratch", &err), &err);
     lx_assert_shell("test ! -e scratch/sync-%ld.git && cd scratch && test -e "
                     "sync-1.git -a -e sync-%ld.other -a -e sync-.git -a -e sync--7.git "
-                    "-a -e sync-99999999999999999999.git -a -e sync-%ld.git",
+                    "-a -e sync-99999999999999999999.git -a -e sync-4294967297.git "
+                    "-a -e another -a -e sync-%ld.git",
                     (long)dead, (long)dead, (long)getpid());
 }
 
@@ -820,6 +823,9 @@ static void test_store_synced__lines_that_are_none_are_passed_over(void **state)
     lx_assert_shell("cd store/remotes && f=$(ls) && rm $f && mkdir $f");
     lx_assert_ok(lx_synced_open(&s, store, "url", &err), &err); /* only time is lost */
     assert_false(lx_synced_has(s, &v));
+    lx_assert_ok(lx_synced_add(s, &v, "m", &err), &err);
+    lx_assert_shell("rm -r store/remotes && touch store/remotes");
+    assert_int_equal(lx_synced_save(s, &err), LX_EEXISTS);
     lx_synced_close(s);
 }
 

@@ -428,6 +428,61 @@ static void test_store_salvage__a_sector_that_cannot_be_read(void **state)
     assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
 }
 
+static int link_error;
+
+static int failing_link(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    errno = link_error;
+    return -1;
+}
+
+static int n_preads, fails_from; /* calls of pread; from which on there is no right to read */
+
+static ssize_t forbidden_pread(int fd, void *data, size_t n, off_t at)
+{
+    if (++n_preads < fails_from)
+        return bad_pread(fd, data, n, at);
+    errno = EACCES;
+    return -1;
+}
+
+/* Whose sector is bad, and whose name is taken or refused; and whose reading is refused on the way. */
+static void test_store_salvage__a_bad_sector_and_more(void **state)
+{
+    int64_t root = root_of("tail_point");
+    lx_io io = lx_io_system;
+    lx_error err = {0};
+
+    bad_from = (root - 1) * PAGE + 512;
+    bad_to = bad_from + 512;
+    io.pread = bad_pread;
+    io.link = failing_link;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(stat("store/store.db", &bad_file), 0);
+        link_error = i ? EEXIST : EPERM;
+        lx_io_set(&io);
+        assert_int_equal(salvage(&err), i ? LX_OK : LX_EPERM);
+        lx_io_set(NULL);
+        assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
+        set_up(state);
+    }
+    io = lx_io_system;
+    io.pread = forbidden_pread;
+    for (fails_from = 1, n_preads = 1; n_preads >= fails_from; fails_from += 1 + fails_from / 8) {
+        int rc;
+        assert_int_equal(stat("store/store.db", &bad_file), 0);
+        n_preads = 0;
+        lx_io_set(&io);
+        rc = salvage(&err);
+        lx_io_set(NULL);
+        assert_int_equal(rc, n_preads >= fails_from ? LX_EPERM : LX_OK);
+        assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
+        set_up(state);
+    }
+}
+
 static int refusing_lock(int fd, int exclusive, int wait)
 {
     (void)fd;
@@ -486,6 +541,7 @@ int main(void)
         TEST(test_store_salvage__another_version_is_left_alone),
         TEST(test_store_salvage__what_cannot_be_read_and_what_may_not),
         TEST(test_store_salvage__a_sector_that_cannot_be_read),
+        TEST(test_store_salvage__a_bad_sector_and_more),
         TEST(test_store_salvage__someone_is_at_work),
         TEST(test_store_salvage__without_a_place_there_is_none),
     };

@@ -572,6 +572,26 @@ static void test_store_transfer_in__what_is_no_record(void **state)
     cJSON_Delete(list);
 }
 
+/* A curve that has a name and no points yet; a console of which only the hash is told. */
+static void test_store_transfer_in__what_has_nothing_in_it_yet(void **state)
+{
+    piece *none = add("", 0), *text = add_text("said\n");
+    lx_str console = LX_STR_INIT;
+    lx_run_row run;
+    (void)state;
+
+    check(lx_arena_printf(arena,
+                          "\"curves\":[{\"key\":\"loss\",\"points\":\"%s\",\"n\":0}],"
+                          "\"artifacts\":[{\"role\":\"console\",\"sha256\":\"%s\",\"size\":5,\"step\":-1,"
+                          "\"at\":1,\"is_kept\":false}],\"console\":\"%s\"",
+                          none->hex, text->hex, text->hex),
+          LX_ARRIVED_NEW);
+    assert_int_equal(lx_query_run(&run, store, 1, arena, NULL), LX_OK);
+    assert_int_equal(lx_query_console(&console, store, 1, 0, NULL), LX_OK);
+    assert_string_equal(lx_str_text(&console), "said\n");
+    lx_str_release(&console);
+}
+
 int main(void)
 {
 #define TEST(f) \
@@ -589,6 +609,7 @@ int main(void)
         TEST(what_was_said_last_holds),
         TEST(points_that_are_not_as_many_as_it_says),
         TEST(a_console_grows),
+        TEST(what_has_nothing_in_it_yet),
         TEST(what_is_no_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

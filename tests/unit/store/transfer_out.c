@@ -119,7 +119,7 @@ static void test_store_transfer_out__private_words_in_bytes_are_told(void **stat
     size_t n;
     (void)state;
 
-    lx_assert_ok(lx_object_put(&hash, store, "GIF\0wren", 8, &err), &err);
+    lx_assert_ok(lx_object_put(&hash, store, "GIF\xff\0wren", 9, &err), &err);
     lx_hash_hex(hex, &hash);
     snprintf(dataset, sizeof dataset, "{\"a\":\"%s\"}", hex);
     run = begin(dataset);
@@ -128,6 +128,28 @@ static void test_store_transfer_out__private_words_in_bytes_are_told(void **stat
     left = lx_transfer_left(transfer, &n);
     assert_int_equal(n, 1);
     assert_string_equal(left[0], "c.png");
+    lx_run_abandon(run);
+}
+
+/* A curve keeps its name, and that it has something private is told, each name once. */
+static void test_store_transfer_out__private_names_of_curves_are_told(void **state)
+{
+    static const char *const keys[] = {"wren/loss", "wren/lr", "loss"};
+    const char *const *left;
+    lx_run *run = begin(NULL);
+    size_t n;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        assert_int_equal(lx_run_log(run, keys[i], 1, 0.5, NULL), 0);
+    assert_int_equal(lx_run_flush(run, NULL), 0);
+    for (int times = 0; times < 2; times++) {
+        leave(lx_run_seq(run));
+        left = lx_transfer_curves(transfer, &n);
+        assert_int_equal(n, 2);
+        assert_string_equal(left[0], "user/loss");
+        assert_string_equal(left[1], "user/lr");
+    }
     lx_run_abandon(run);
 }
 
@@ -261,6 +283,7 @@ int main(void)
         TEST(a_live_run_takes_its_console_along),
         TEST(private_words_in_bytes_are_told),
         TEST(all_is_learned_before_anything_leaves),
+        TEST(private_names_of_curves_are_told),
         TEST(texts_are_followed_so_far),
         TEST(a_name_that_is_too_long),
         TEST(no_memory_on_the_way),
