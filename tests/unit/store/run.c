@@ -367,7 +367,7 @@ static void test_store_run__what_no_store_would_take_is_refused(void **state)
 {
     static const char *const words[] = {
         "", "Eval", "eval run", "a/b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL};
-    static char many[4098];
+    static char many[4098], long_note[(16 << 20) + 2];
     lx_store *store = open_store(false);
     lx_run *run = begin(store, "a"), *other;
     const int64_t seq = lx_run_seq(run);
@@ -377,9 +377,11 @@ static void test_store_run__what_no_store_would_take_is_refused(void **state)
 
     (void)state;
     memset(many, 'a', sizeof many - 1);
+    memset(long_note, 'a', sizeof long_note - 1);
     check_refused(lx_run_begin(&other, store, &start, &err), &err, "the name \"aaa");
     check_refused(lx_run_attach(NULL, store, seq, &file, &err), &err, "file's name");
     check_refused(lx_run_tag(store, seq, many, "", &err), &err, "the key");
+    check_refused(lx_run_note(store, seq, long_note, &err), &err, "the text");
     file.name = start.name = many + 1; /* as long as it may be */
     assert_int_equal(lx_run_begin(&other, store, &start, &err), LX_OK);
     lx_run_abandon(other);

@@ -49,6 +49,7 @@ static void test_store_text__what_is_nearly_utf_16(void **state)
     (void)state;
     check(NULL, 0, "", 0);
     CHECK("\xFF", "\xFF");
+    CHECK("\0", "\0");
     CHECK("\xFF\xFE", "\xFF\xFE"); /* a mark and nothing behind it */
     CHECK("\xFF\xFE" "ab", "\xFF\xFE" "ab");
     CHECK("\xFF\xFE" "a\0b\0\0\0", "ab\0");

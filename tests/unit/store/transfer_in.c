@@ -557,6 +557,7 @@ static void test_store_transfer_in__a_console_grows(void **state)
 
 static void test_store_transfer_in__what_is_no_record(void **state)
 {
+    static const char *const numbers[] = {"-1", "0.5", "1e11", "1e300", "\"1\"", "null"};
     cJSON *list = cJSON_CreateArray();
     lx_error err = {0};
     lx_arrival how;
@@ -570,23 +571,28 @@ static void test_store_transfer_in__what_is_no_record(void **state)
                      LX_EFORMAT);
     assert_non_null(strstr(err.text, "without an id"));
     cJSON_Delete(list);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        check_refused(lx_arena_printf(arena, "\"curves\":[{\"key\":\"a\",\"points\":\"" A "\",\"n\":%s}]",
+                                      numbers[i]),
+                      LX_EFORMAT, "its curves");
 }
 
 /* A curve that has a name and no points yet; a console of which only the hash is told. */
 static void test_store_transfer_in__what_has_nothing_in_it_yet(void **state)
 {
     piece *none = add("", 0), *text = add_text("said\n");
+    const char *live = lx_arena_printf(
+        arena,
+        "\"curves\":[{\"key\":\"loss\",\"points\":\"%s\",\"n\":0}],"
+        "\"artifacts\":[{\"role\":\"console\",\"sha256\":\"%s\",\"size\":5,\"step\":-1,"
+        "\"at\":1,\"is_kept\":false}],\"console\":\"%s\"",
+        none->hex, text->hex, text->hex);
     lx_str console = LX_STR_INIT;
-    lx_run_row run;
     (void)state;
 
-    check(lx_arena_printf(arena,
-                          "\"curves\":[{\"key\":\"loss\",\"points\":\"%s\",\"n\":0}],"
-                          "\"artifacts\":[{\"role\":\"console\",\"sha256\":\"%s\",\"size\":5,\"step\":-1,"
-                          "\"at\":1,\"is_kept\":false}],\"console\":\"%s\"",
-                          none->hex, text->hex, text->hex),
-          LX_ARRIVED_NEW);
-    assert_int_equal(lx_query_run(&run, store, 1, arena, NULL), LX_OK);
+    check(live, LX_ARRIVED_NEW);
+    check(lx_arena_printf(arena, "%s,\"end\":{\"ended\":2,\"status\":\"finished\"}", live),
+          LX_ARRIVED_EXTENDED);
     assert_int_equal(lx_query_console(&console, store, 1, 0, NULL), LX_OK);
     assert_string_equal(lx_str_text(&console), "said\n");
     lx_str_release(&console);
