@@ -607,7 +607,8 @@ static void test_store_object__in_pieces_of_which_one_is_damaged(void **state)
     (void)state;
     put_kinds(kinds);
     for (int i = PACKED; i <= AS_IT_IS; i++) {
-        lx_assert_shell("chmod 600 %s && printf 'damaged' | dd of=%s bs=1 seek=300000 conv=notrunc 2>/dev/null",
+        lx_assert_shell("chmod 600 %s && printf '%%64s' | tr ' ' '\\377' | "
+                        "dd of=%s bs=1 seek=8 conv=notrunc 2>/dev/null",
                         path_of(&kinds[i]), path_of(&kinds[i]));
         assert_int_equal(stream(&kinds[i], &all, &err), LX_EFORMAT);
         lx_assert_shell("rm -f %s", path_of(&kinds[i]));

@@ -438,14 +438,20 @@ static int failing_link(const char *from, const char *to)
     return -1;
 }
 
-static int n_preads, fails_from; /* calls of pread; from which on there is no right to read */
+static int n_preads, fails_from; /* calls of pread; from which on there is no right to read: 0: behind a bad sector */
+static bool was_bad;
 
 static ssize_t forbidden_pread(int fd, void *data, size_t n, off_t at)
 {
-    if (++n_preads < fails_from)
-        return bad_pread(fd, data, n, at);
+    ssize_t got = -1;
+
+    if (fails_from ? ++n_preads < fails_from : !was_bad) {
+        got = bad_pread(fd, data, n, at);
+        was_bad |= got < 0;
+        return got;
+    }
     errno = EACCES;
-    return -1;
+    return got;
 }
 
 /* Whose sector is bad, and whose name is taken or refused; and whose reading is refused on the way. */
@@ -470,6 +476,12 @@ static void test_store_salvage__a_bad_sector_and_more(void **state)
     }
     io = lx_io_system;
     io.pread = forbidden_pread;
+    assert_int_equal(stat("store/store.db", &bad_file), 0);
+    lx_io_set(&io);
+    assert_int_equal(salvage(&err), LX_EPERM);
+    lx_io_set(NULL);
+    assert_true(was_bad);
+    set_up(state);
     for (fails_from = 1, n_preads = 1; n_preads >= fails_from; fails_from += 1 + fails_from / 8) {
         int rc;
         assert_int_equal(stat("store/store.db", &bad_file), 0);
