@@ -29,16 +29,40 @@ static float rounded(float x, lx_dtype merge_dtype)
     return merge_dtype == LX_F16 ? lx_f32_from_f16(lx_f16_from_f32(x)) : x;
 }
 
-/* alpha as the peer has it: cast to the merging type; without one the rank. */
+/* alpha as the peer has it: cast to the merging type, 0 as it is; without one the rank. */
 static double alpha_of(const lx_lora_entry *e, lx_dtype merge_dtype)
 {
-    return e->has_alpha ? (double)rounded((float)e->alpha, merge_dtype) : (double)e->rank;
+    const lx_tensor_view *t = e->tensors[LX_ROLE_ALPHA];
+    float stored = (float)e->alpha;
+
+    if (!e->has_alpha)
+        return (double)e->rank;
+    if (t)
+        lx_to_f32(&stored, t->data, t->dtype, 1);
+    return (double)rounded(stored, merge_dtype);
 }
 
-static int check(const lx_merge *m, bool is_concat, lx_error *err)
+/* The peer takes the square root of alpha / alpha_1. */
+static int check_alphas(const lx_merge_target *t, lx_dtype merge_dtype, lx_error *err)
+{
+    const double base_alpha = alpha_of(t->first->entry, merge_dtype);
+
+    for (const lx_merge_part *p = t->first; p; p = p->next) {
+        const double alpha = alpha_of(p->entry, merge_dtype);
+        if (!(alpha / base_alpha >= 0) || isinf(alpha / base_alpha))
+            return lx_fail(err, LX_EMISMATCH,
+                           "%s: %s has alpha %g and the first file's is %g, and there is no square root of their "
+                           "quotient: merge_lora.py ends there too; without --like they merge",
+                           p->source->label, p->entry->name, alpha, base_alpha);
+    }
+    return LX_OK;
+}
+
+static int check(const lx_merge *m, const lx_merge_like *like, lx_error *err)
 {
     for (size_t i = 0; i < m->n_targets; i++) {
         const lx_merge_target *t = &m->targets[i];
+        int rc;
         for (const lx_merge_part *p = t->first; p; p = p->next) {
             const lx_lora_entry *e = p->entry;
             if (e->kind != LX_KIND_LORA || e->has_dora || t->has_bias ||
@@ -48,7 +72,7 @@ static int check(const lx_merge *m, bool is_concat, lx_error *err)
                     err, LX_EUNSUPPORTED,
                     "%s: %s is not a LoRA that sd-scripts' merge_lora.py can merge",
                     p->source->label, e->name);
-            if (!is_concat && e->rank != t->first->entry->rank)
+            if (!like->is_concat && e->rank != t->first->entry->rank)
                 return lx_fail(
                     err, LX_EMISMATCH,
                     "%s has rank %lld but %s has rank %lld (%s): merge_lora.py refuses "
@@ -56,6 +80,8 @@ static int check(const lx_merge *m, bool is_concat, lx_error *err)
                     t->first->source->label, (long long)t->first->entry->rank,
                     p->source->label, (long long)e->rank, e->name);
         }
+        if ((rc = check_alphas(t, like->merge_dtype, err)) < 0)
+            return rc;
     }
     return LX_OK;
 }
@@ -160,13 +186,17 @@ static int run_like(lx_merge_output *o, const lx_merge *m, lx_dtype dtype,
     return rc;
 }
 
-static int by_name(const void *a, const void *b)
+/* As the peer meets their alphas: file after file, in each the modules that have one before those that have none. */
+static int by_alpha(const void *a, const void *b)
 {
     const lx_merge_target *x = (*(lx_merge_output *const *)a)->target;
     const lx_merge_target *y = (*(lx_merge_output *const *)b)->target;
     const size_t of_x = x->first->n_source, of_y = y->first->n_source;
+    const bool has_x = x->first->entry->has_alpha, has_y = y->first->entry->has_alpha;
 
-    return of_x != of_y ? (of_x < of_y ? -1 : 1) : strcmp(x->name, y->name);
+    if (of_x != of_y)
+        return of_x < of_y ? -1 : 1;
+    return has_x != has_y ? has_y - has_x : strcmp(x->name, y->name);
 }
 
 int lx_merge__run_like(lx_merge_output *outs, lx_merge *m, lx_dtype dtype,
@@ -174,15 +204,14 @@ int lx_merge__run_like(lx_merge_output *outs, lx_merge *m, lx_dtype dtype,
 {
     lx_merge_output **sorted = lx_calloc(m->n_targets, sizeof *sorted);
     lx_torch_random random;
-    int rc = check(m, like->is_concat, err);
+    int rc = check(m, like, err);
 
     if (rc == LX_OK && !sorted)
         rc = lx_oom(err);
     if (rc == LX_OK) {
-        /* The peer shuffles module after module in the order in which it met their alphas. */
         for (size_t i = 0; i < m->n_targets; i++)
             sorted[i] = &outs[i];
-        qsort(sorted, m->n_targets, sizeof(*sorted), by_name);
+        qsort(sorted, m->n_targets, sizeof(*sorted), by_alpha); /* the order of the shuffles */
         lx_torch_seed(&random, like->seed);
     }
     for (size_t i = 0; i < m->n_targets && rc == LX_OK; i++)

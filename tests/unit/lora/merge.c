@@ -42,7 +42,7 @@ static const made_module modules[] = {
 };
 enum { N_MODULES = sizeof modules / sizeof *modules };
 
-static const double no_alpha = -1;
+#define NO_ALPHA (-1e9)
 
 static void add_view(lx_tensor_view *v, char *name, const char *module,
                      const char *suffix, lx_dtype dtype, int n_dims, const int64_t *shape,
@@ -60,13 +60,12 @@ static void add_view(lx_tensor_view *v, char *name, const char *module,
     lx_from_f32((void *)v->data, dtype, values, v->n_elements);
 }
 
-/* down, up and (unless it is no_alpha) alpha of every module. */
-static void make_file(made_file *f, uint64_t seed, int rank, double alpha, lx_dtype dtype)
+/* down, up and (unless it is NO_ALPHA) alpha of every module. */
+static void make_file_of(made_file *f, uint64_t seed, int rank, const double alphas[N_MODULES], lx_dtype dtype)
 {
     lx_tensor_view views[3 * N_MODULES];
     static char names[3 * N_MODULES][160];
     static float values[MAX_VALUES];
-    const float stored = (float)alpha;
     size_t n = 0;
     lx_error err;
     int fd;
@@ -85,7 +84,8 @@ static void make_file(made_file *f, uint64_t seed, int rank, double alpha, lx_dt
                      k ? up : down, values);
             n++;
         }
-        if (alpha != no_alpha) {
+        if (alphas[i] != NO_ALPHA) {
+            const float stored = (float)alphas[i];
             add_view(&views[n], names[n], m->name, ".alpha", LX_F32, 0, NULL, &stored);
             n++;
         }
@@ -97,6 +97,15 @@ static void make_file(made_file *f, uint64_t seed, int rank, double alpha, lx_dt
     for (size_t i = 0; i < n; i++)
         free((void *)views[i].data);
     lx_assert_ok(lx_lora_file_open(&f->file, f->path, &err), &err);
+}
+
+static void make_file(made_file *f, uint64_t seed, int rank, double alpha, lx_dtype dtype)
+{
+    double alphas[N_MODULES];
+
+    for (int i = 0; i < N_MODULES; i++)
+        alphas[i] = alpha;
+    make_file_of(f, seed, rank, alphas, dtype);
 }
 
 static void drop_file(made_file *f)
@@ -657,6 +666,94 @@ static void test_merge__like_sd_scripts(void **state)
     cJSON_Delete(cases);
 }
 
+static int merge_like(lx_merge **merge, lx_merge_result *r, const made_file *files, int n, bool is_shuffled,
+                      lx_error *err)
+{
+    const lx_merge_like like = {.merge_dtype = LX_F32, .is_shuffled = is_shuffled, .seed = 7};
+    const lx_merge_options o = {.dtype = LX_F32};
+
+    *err = (lx_error){0};
+    lx_assert_ok(lx_merge_new(merge, err), err);
+    for (int i = 0; i < n; i++) {
+        const lx_merge_source s = {files[i].file, files[i].path, 1, 1, NULL};
+        lx_assert_ok(lx_merge_add(*merge, &s, err), err);
+    }
+    return lx_merge_finish_like(r, *merge, &o, &like, err);
+}
+
+/* By merge_lora.py's own: an alpha of 0 is 0, and there are quotients without a square root. */
+static void test_merge__like_sd_scripts_with_odd_alphas(void **state)
+{
+    static const struct {
+        double first, second;
+        int code;
+    } rows[] = {{2, 0, LX_OK}, {0, 2, LX_EMISMATCH}, {0, 0, LX_EMISMATCH}, {2, -2, LX_EMISMATCH}, {-2, -8, LX_OK}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        made_file files[2];
+        lx_merge_result r;
+        lx_merge *merge;
+        lx_error err;
+
+        make_file(&files[0], 1, 4, rows[i].first, LX_F32);
+        make_file(&files[1], 2, 4, rows[i].second, LX_F32);
+        assert_int_equal(merge_like(&merge, &r, files, 2, false, &err), rows[i].code);
+        if (rows[i].code == LX_OK) { /* down = down_1 + sqrt(alpha / alpha_1) down_2 */
+            const lx_tensor_view *down = find(r.tensors, r.n_tensors, modules[3].name, ".lora_down.weight");
+            const float *x = lx_lora_file_find(files[0].file, modules[3].name)->tensors[LX_ROLE_DOWN]->data;
+            const float *y = lx_lora_file_find(files[1].file, modules[3].name)->tensors[LX_ROLE_DOWN]->data;
+            for (size_t k = 0; k < down->n_elements; k++)
+                assert_true(((const float *)down->data)[k] == x[k] + y[k] * (rows[i].second == 0 ? 0.0F : 2.0F));
+        }
+        lx_merge_free(merge);
+        drop_file(&files[0]);
+        drop_file(&files[1]);
+    }
+}
+
+enum { RANK = 8 };
+
+/* Which rows of the file's down the rows of the merged one were. */
+static void find_order(int order[RANK], const lx_merge_result *r, const made_file *f, const char *module)
+{
+    const lx_tensor_view *down = find(r->tensors, r->n_tensors, module, ".lora_down.weight");
+    const lx_tensor_view *was = lx_lora_file_find(f->file, module)->tensors[LX_ROLE_DOWN];
+    const size_t row = down->bytes / RANK;
+
+    for (int i = 0; i < RANK; i++) {
+        order[i] = 0;
+        while (memcmp((const char *)down->data + (size_t)i * row, (const char *)was->data + (size_t)order[i] * row,
+                      row) != 0)
+            assert_in_range(++order[i], 0, RANK - 1);
+    }
+}
+
+/* Modules with an alpha are shuffled before those without, each kind in the order of their names. */
+static void test_merge__like_sd_scripts_shuffles_as_alphas_are_met(void **state)
+{
+    static const double alphas[2][N_MODULES] = {{4, 4, 4, 4}, {4, 4, 4, NO_ALPHA}};
+    static const int met[2][N_MODULES] = {{3, 0, 1, 2}, {0, 1, 2, 3}};
+    int orders[2][N_MODULES][RANK];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        made_file file;
+        lx_merge_result r;
+        lx_merge *merge;
+        lx_error err;
+
+        make_file_of(&file, 1, RANK, alphas[i], LX_F32);
+        lx_assert_ok(merge_like(&merge, &r, &file, 1, true, &err), &err);
+        for (int k = 0; k < N_MODULES; k++)
+            find_order(orders[i][k], &r, &file, modules[met[i][k]].name);
+        lx_merge_free(merge);
+        drop_file(&file);
+    }
+    assert_memory_equal(orders[0], orders[1], sizeof orders[0]);
+    assert_memory_not_equal(orders[0][0], orders[0][1], sizeof orders[0][0]);
+}
+
 /* ---- svd_merge_lora.py -------------------------------------------------------------------- */
 
 /* The peer's ranks, and the best error there is: never above its. */
@@ -808,6 +905,8 @@ int main(void)
         cmocka_unit_test(test_merge__refuses),
         cmocka_unit_test(test_merge__families),
         cmocka_unit_test(test_merge__like_sd_scripts),
+        cmocka_unit_test(test_merge__like_sd_scripts_with_odd_alphas),
+        cmocka_unit_test(test_merge__like_sd_scripts_shuffles_as_alphas_are_met),
         cmocka_unit_test(test_merge__best_of_a_rank),
         cmocka_unit_test(test_merge__into_a_checkpoint),
     };
