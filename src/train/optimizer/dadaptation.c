@@ -213,6 +213,8 @@ static void step_adam(lx_optimizer *o, const lx_trainable *tensors, double facto
     const double rate = o->number[D] * lr * bias;
     sums total;
 
+    if (!(lr > 0)) /* as at a warm-up's beginning: not even its moments go on */
+        return;
     gather_all(&total, o, tensors, rate, gather_adam);
     if (total.s_l1 == 0)
         return;
@@ -272,6 +274,8 @@ static void step_preprint(lx_optimizer *o, const lx_trainable *tensors, double f
                  rate = o->number[D] * lr;
     sums total;
 
+    if (!(lr > 0)) /* as Adam */
+        return;
     gather_all(&total, o, tensors, rate, gather_preprint);
     if (total.s_l1 == 0)
         return;

@@ -368,6 +368,38 @@ static void test_train_optimizers__adan_begins_behind_a_rate_of_zero(void **stat
     }
 }
 
+/* A step of rate 0 is none for these, at the beginning of a warm-up or in the middle of a schedule. */
+static void test_train_optimizers__a_rate_of_zero_moves_nothing(void **state)
+{
+    static const lx_optimizer_type types[] = {LX_OPTIMIZER_DADAPT_ADAM, LX_OPTIMIZER_DADAPT_ADAM_PREPRINT,
+                                              LX_OPTIMIZER_PRODIGY};
+
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        lx_optimizer_config config;
+        lx_optimizer *plain, *paused;
+        lx_error err = {0};
+        model m, other;
+
+        lx_optimizer_defaults(&config, types[t]);
+        start(&m, 1);
+        start(&other, 1);
+        assert_int_equal(lx_optimizer_new(&plain, &config, m.tensors, N_TENSORS, &err), LX_OK);
+        assert_int_equal(lx_optimizer_new(&paused, &config, other.tensors, N_TENSORS, &err), LX_OK);
+        for (int k = 1; k < 4; k++) {
+            set_gradients(&m, k);
+            lx_optimizer_step(plain, m.tensors, 1);
+            set_gradients(&other, k + 7);
+            lx_optimizer_step(paused, other.tensors, 0);
+            set_gradients(&other, k);
+            lx_optimizer_step(paused, other.tensors, 1);
+        }
+        lx_optimizer_free(plain);
+        lx_optimizer_free(paused);
+        for (int i = 0; i < N_TENSORS; i++)
+            assert_memory_equal(m.value[i], other.value[i], (size_t)sizes[i] * sizeof(float));
+    }
+}
+
 /* The text encoder's tensors come first. */
 static void
 test_train_optimizers__lion_divides_its_decay_by_the_rate_of_the_whole(void **state)
@@ -480,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_train_optimizers__go_on_from_their_states_to_the_bit),
         cmocka_unit_test(test_train_optimizers__no_memory_is_an_error),
         cmocka_unit_test(test_train_optimizers__adan_begins_behind_a_rate_of_zero),
+        cmocka_unit_test(test_train_optimizers__a_rate_of_zero_moves_nothing),
         cmocka_unit_test(
             test_train_optimizers__lion_divides_its_decay_by_the_rate_of_the_whole),
         cmocka_unit_test(test_train_optimizers__an_option_of_another_is_refused),
