@@ -170,6 +170,7 @@ static int set_block_ranks(lx_lora_spec *s, const network_args *a, lx_error *err
         return within(rc, "block_dims", err);
     if (a->block_alphas && (rc = read_blocks(s->block_alpha, a->block_alphas, err)) < 0)
         return within(rc, "block_alphas", err);
+    s->has_block_dims = a->block_dims != NULL;
     s->has_block_alphas = a->block_alphas != NULL;
     if (a->conv_block_dims &&
         (rc = read_block_ranks(s->conv_block_rank, a->conv_block_dims, err)) < 0)
@@ -310,6 +311,7 @@ static int apply(lx_lora_spec *s, const network_args *a, lx_error *err)
         return within(rc, "--network_args: conv_dim", err);
     if (a->conv_alpha && (rc = lx_parse_number(&s->conv_alpha, a->conv_alpha, err)) < 0)
         return within(rc, "--network_args: conv_alpha", err);
+    s->has_conv_alpha = a->conv_alpha || (a->conv_block_dims && a->conv_block_alphas);
     if ((rc = set_loraplus(s, a, err)) < 0 || (rc = set_block_lr(s, a, err)) < 0 ||
         ((a->block_dims || s->has_block_lr) && (rc = set_block_ranks(s, a, err)) < 0))
         return within(rc, "--network_args", err);

@@ -102,7 +102,8 @@ typedef struct lx_lora_spec {
     bool has_block_ranks; /* then these rule the UNet; rank 0 = no module */
     int block_rank[LX_LORA_BLOCKS], conv_block_rank[LX_LORA_BLOCKS];
     double block_alpha[LX_LORA_BLOCKS], conv_block_alpha[LX_LORA_BLOCKS];
-    bool has_block_alphas; /* they were given, and are not network_alpha's */
+    bool has_block_dims, has_block_alphas; /* these were given, and are not network_dim's and network_alpha's */
+    bool has_conv_alpha;                   /* conv_alpha or conv_block_alphas were given */
     bool has_block_lr;
     double block_lr[LX_LORA_BLOCKS]; /* factors of unet_lr */
     double unet_plus, text_plus;     /* LoRA+: the up's rate over the down's; 0 = off */

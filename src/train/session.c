@@ -27,36 +27,68 @@ static int check_kind(const lx_train *t, lx_error *err)
     return LX_OK;
 }
 
+/* What the flags ask for of a module; 0: nothing. */
+typedef struct wanted {
+    int rank;
+    double alpha;
+    const char *rank_flag, *alpha_flag;
+} wanted;
+
+static wanted wanted_of(const lx_lora_module *m, const lx_train_config *c)
+{
+    const lx_lora_spec *s = &c->network;
+    const int block = m->part == LX_UNET && s->has_block_ranks ? lx_lora_block(m->layer) : -1;
+    wanted w = {.rank_flag = "conv_dim", .alpha_flag = "conv_alpha"};
+    double alpha = 0;
+    bool has_alpha = false;
+
+    if (m->is_conv) {
+        w.rank = block >= 0 ? s->conv_block_rank[block] : s->conv_rank;
+        alpha = block >= 0 ? s->conv_block_alpha[block] : s->conv_alpha;
+        has_alpha = s->has_conv_alpha;
+    } else if (block >= 0 && s->has_block_dims) {
+        w.rank_flag = "block_dims";
+        w.rank = s->block_rank[block];
+    } else {
+        w.rank_flag = "--network_dim";
+        w.rank = c->network_dim_given ? s->rank : 0;
+    }
+    if (!m->is_conv) {
+        const bool is_by_block = block >= 0 && s->has_block_alphas;
+        w.alpha_flag = is_by_block ? "block_alphas" : "--network_alpha";
+        alpha = is_by_block ? s->block_alpha[block] : s->alpha;
+        has_alpha = is_by_block || c->network_alpha_given;
+    }
+    if (has_alpha && !s->is_lycoris)
+        w.alpha = alpha != 0 ? alpha : m->rank;
+    return w;
+}
+
 static int check_module(const lx_lora_module *m, const lx_train_config *c, lx_error *err)
 {
     const bool is_whole = m->kind == LX_KIND_LOKR && lx_lokr_is_whole(m);
-    const int rank =
-        m->is_conv ? c->network.conv_rank : (c->network_dim_given ? c->network.rank : 0);
+    const wanted w = wanted_of(m, c);
 
-    if (rank && !is_whole && m->rank != rank)
+    if (w.rank && !is_whole && m->rank != w.rank)
         return lx_fail(err, LX_EMISMATCH,
                        "%s has rank %d, %s asks for %d: leave it out, or add "
                        "--dim_from_weights",
-                       m->name, m->rank, m->is_conv ? "conv_dim" : "--network_dim", rank);
-    if (c->network_alpha_given && !c->network.is_lycoris && !m->is_conv &&
-        m->alpha != (float)(c->network.alpha != 0 ? c->network.alpha : m->rank))
+                       m->name, m->rank, w.rank_flag, w.rank);
+    if (w.alpha != 0 && m->alpha != (float)w.alpha)
         return lx_fail(err, LX_EMISMATCH,
-                       "%s has alpha %g, --network_alpha asks for %g: leave it out, or "
+                       "%s has alpha %g, %s asks for %g: leave it out, or "
                        "add --dim_from_weights",
-                       m->name, (double)m->alpha, c->network.alpha);
+                       m->name, (double)m->alpha, w.alpha_flag, w.alpha);
     return LX_OK;
 }
 
 /* A rank or alpha that was asked for and is not the file's; --dim_from_weights asks for the file's. */
 static int check_modules(const lx_train *t, lx_error *err)
 {
-    const lx_train_config *c = t->config;
     int rc = LX_OK;
 
-    if (c->dim_from_weights || c->network.has_block_ranks)
-        return LX_OK;
-    for (size_t i = 0; i < t->lora->count && rc == LX_OK; i++)
-        rc = check_module(&t->lora->modules[i], c, err);
+    for (size_t i = 0; !t->config->dim_from_weights && i < t->lora->count && rc == LX_OK; i++)
+        rc = check_module(&t->lora->modules[i], t->config, err);
     return rc;
 }
 

@@ -31,4 +31,12 @@ train blocks --network_weights whole.safetensors --network_dim 4 --network_alpha
 echo "- what was asked for and is not so"
 train x --network_weights whole.safetensors --network_dim 4 --network_alpha 4
 train x --network_weights whole.safetensors --network_dim 8
+dims=4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4,4
+train x --network_weights whole.safetensors --network_args block_dims=$dims,8
+train x --network_weights whole.safetensors --network_args block_dims=4,$dims block_alphas=4,$dims
+train fits --network_weights whole.safetensors --network_args block_dims=4,$dims
+train conv --network_dim 4 --network_alpha 2 --network_args conv_dim=2 conv_alpha=1
+train x --network_weights conv.safetensors --network_args conv_dim=2 conv_alpha=2
+train x --network_weights conv.safetensors --network_args conv_dim=4
+train x --network_weights conv.safetensors --network_args conv_dim=2 conv_alpha=1
 train x --network_weights unet.safetensors --network_train_text_encoder_only
