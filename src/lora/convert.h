@@ -74,6 +74,8 @@ typedef struct lx_convert_result {
     size_t n_dropped;
     size_t n_modules, n_lora; /* n_lora: plain ones */
     int64_t rank;             /* of all modules, or 0 when they differ */
+    int64_t ranks[LX_LORA_PART_COUNT]; /* of the last module of each network, 0 without one */
+    bool has_uneven_ranks;             /* within one of them */
     double alpha;             /* likewise */
     size_t n_folded,
         n_inexact; /* modules whose scale went into up; those rounded by it */

@@ -417,6 +417,8 @@ static int put_module(lx_convert_result *out, lx_convert *c, const lx_convert_so
         return rc;
     out->n_lora += e->kind == LX_KIND_LORA;
     out->rank = out->n_modules == 0 || out->rank == e->rank ? e->rank : 0;
+    out->has_uneven_ranks |= out->ranks[p->part] && out->ranks[p->part] != e->rank;
+    out->ranks[p->part] = e->rank;
     out->alpha = out->n_modules == 0 || out->alpha == plan.alpha ? plan.alpha : 0;
     out->n_modules++;
     if (has_alphas(to) && e->rank)

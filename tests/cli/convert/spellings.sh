@@ -27,6 +27,8 @@ tail -c 200000 back.safetensors | cmp - wanted && echo "peft and back: the same 
 for precision in f32 bf16 f8_e4m3 f8_e5m2; do
     "$LX" convert mini_a.safetensors --precision $precision -o out.safetensors
 done
+"$LX" merge mini_a.safetensors --error 30% --no_record -o uneven.safetensors >/dev/null
+"$LX" convert uneven.safetensors --to diffusers -o out.safetensors
 "$LX" convert lycoris_full.safetensors --to comfyui --drop '*_blocks_*' --drop 'lora_te*.diff_b' -o out.safetensors | tail -2
 "$LX" convert mini_a.safetensors --to comfyui -o out.safetensors --json | cut -c1-330
 head -c 3000 full-diffusers.safetensors | grep -ao '"lx.convert.scales":"{[^}]*}"\|"format":"pt"'
