@@ -178,6 +178,8 @@ static int set_block_ranks(lx_lora_spec *s, const network_args *a, lx_error *err
     if (a->conv_block_dims && a->conv_block_alphas &&
         (rc = read_blocks(s->conv_block_alpha, a->conv_block_alphas, err)) < 0)
         return within(rc, "conv_block_alphas", err);
+    s->has_conv |= a->conv_block_dims != NULL;
+    s->has_conv_alpha |= a->conv_block_dims && a->conv_block_alphas;
     for (int i = 0; i < LX_LORA_BLOCKS && s->has_block_lr; i++)
         if (s->block_lr[i] == 0) /* what would not be trained is not there */
             s->block_rank[i] = s->conv_block_rank[i] = 0;
@@ -309,9 +311,10 @@ static int apply(lx_lora_spec *s, const network_args *a, lx_error *err)
         return within(rc, "--network_args", err);
     if (a->conv_dim && (rc = read_rank(&s->conv_rank, a->conv_dim, err)) < 0)
         return within(rc, "--network_args: conv_dim", err);
+    s->has_conv = a->conv_dim != NULL;
     if (a->conv_alpha && (rc = lx_parse_number(&s->conv_alpha, a->conv_alpha, err)) < 0)
         return within(rc, "--network_args: conv_alpha", err);
-    s->has_conv_alpha = a->conv_alpha || (a->conv_block_dims && a->conv_block_alphas);
+    s->has_conv_alpha = a->conv_alpha != NULL;
     if ((rc = set_loraplus(s, a, err)) < 0 || (rc = set_block_lr(s, a, err)) < 0 ||
         ((a->block_dims || s->has_block_lr) && (rc = set_block_ranks(s, a, err)) < 0))
         return within(rc, "--network_args", err);

@@ -26,8 +26,8 @@ int lx_lora_block(const char *layer)
 
 bool lx_lora_spec_has_conv(const lx_lora_spec *spec)
 {
-    if (!spec->has_block_ranks)
-        return spec->conv_rank > 0;
+    if (spec->has_conv || !spec->has_block_ranks)
+        return spec->has_conv || spec->conv_rank > 0;
     for (int i = 0; i < LX_LORA_BLOCKS; i++)
         if (spec->conv_block_rank[i] > 0)
             return true;

@@ -95,7 +95,8 @@ typedef struct lx_lora_spec {
 
     int rank;      /* network_dim; 4 when not given */
     double alpha;  /* network_alpha; 0 = rank */
-    int conv_rank; /* 0 = no convolutions */
+    bool has_conv; /* conv_dim was given: resnets and samplers are targets, with a conv_rank of 0, too */
+    int conv_rank; /* of kh x kw convolutions; 0 = none of them */
     double conv_alpha;
     bool has_unet, has_text_encoder;
 
@@ -113,7 +114,7 @@ typedef struct lx_lora_spec {
 
 /* Block of a UNet layer; -1 when it is in none. */
 int lx_lora_block(const char *layer);
-/* Has the spec any convolutions, by which resnets and samplers become targets? */
+/* Does the spec speak of convolutions, by which resnets and samplers become targets? */
 bool lx_lora_spec_has_conv(const lx_lora_spec *spec);
 /* Factor of the part's rate for the down or the up of a layer: block and LoRA+. */
 double lx_lora_rate_factor(const lx_lora_spec *spec, lx_part part, const char *layer,

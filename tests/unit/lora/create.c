@@ -74,6 +74,33 @@ static void test_lora_create__modules_are_the_peers(void **state)
     check_list("lora/modules_sd15_conv.json", &spec, 4, 54);
 }
 
+/* conv_dim=0 leaves out the 3x3 convolutions alone: the linears and 1x1 ones of resnets are targets. */
+static void test_lora_create__convolutions_of_rank_zero(void **state)
+{
+    static const struct {
+        bool has_conv;
+        int rank;
+    } rows[] = {{false, 0}, {true, 2}, {true, 0}};
+    size_t n[3], n_conv[3] = {0};
+
+    for (int k = 0; k < 3; k++) {
+        const lx_lora_spec spec = {
+            .rank = 4, .has_conv = rows[k].has_conv, .conv_rank = rows[k].rank, .has_unet = true};
+        lx_model_fixture f;
+        lx_error err = {0};
+
+        lx_model_fixture_open(&f, lx_synth_checkpoint("nano"), 2);
+        lx_assert_ok(lx_lora_create(&f.lora, f.dev, f.checkpoint, &f.config, &spec, 7, &err), &err);
+        n[k] = f.lora->count;
+        for (size_t i = 0; i < n[k]; i++)
+            n_conv[k] += f.lora->modules[i].is_conv;
+        lx_model_fixture_close(&f);
+    }
+    assert_int_equal(n_conv[0] + n_conv[2], 0);
+    assert_int_equal(n[2], n[1] - n_conv[1]);
+    assert_true(n[2] > n[0]);
+}
+
 static void test_lora_create__down_is_uniform_up_is_zero(void **state)
 {
     const lx_lora_spec spec = {
@@ -317,6 +344,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lora_create__modules_are_the_peers),
+        cmocka_unit_test(test_lora_create__convolutions_of_rank_zero),
         cmocka_unit_test(test_lora_create__down_is_uniform_up_is_zero),
         cmocka_unit_test(test_lora_create__a_module_begins_by_its_name),
         cmocka_unit_test(test_lora_create__saved_and_opened_again_is_equal),
