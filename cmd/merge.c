@@ -51,8 +51,8 @@ static const lx_option options[] = {
     LX_TEXT(lx_merge_args, like, 0, "like", "sd-scripts",
             "the very numbers of sd-scripts' merge_lora.py, which are not the sum"),
     LX_TEXT(lx_merge_args, precision, 0, "precision", "float|fp16|bf16",
-            "with --like: what merge_lora.py computes in; else lx adds in f64 and rounds "
-            "once"),
+            "as --save_precision, when that is left out; with --like also what merge_lora.py computes in (else lx adds in "
+            "f64 and rounds once)"),
     LX_FLAG(lx_merge_args, concat, 0, "concat", "with --like: merge_lora.py's --concat"),
     LX_FLAG(lx_merge_args, shuffle, 0, "shuffle",
             "with --like: merge_lora.py's --shuffle"),
@@ -195,6 +195,18 @@ static int read_like(lx_merge_job *j, lx_error *err)
     return LX_OK;
 }
 
+/* merge_lora.py writes what it computes in, F32 when it is not told. */
+static int read_dtype(lx_merge_job *j, lx_error *err)
+{
+    const lx_merge_args *a = j->args;
+
+    j->options.dtype = j->like.merge_dtype;
+    j->has_dtype = a->save_precision || a->precision || j->is_like;
+    if (a->save_precision)
+        return lx_parse_precision(&j->options.dtype, a->save_precision, "save_precision", err);
+    return a->precision ? lx_parse_precision(&j->options.dtype, a->precision, "precision", err) : LX_OK;
+}
+
 static int read_args(lx_merge_job *j, lx_error *err)
 {
     int rc;
@@ -212,11 +224,7 @@ static int read_args(lx_merge_job *j, lx_error *err)
         (rc = read_rank(j, err)) < 0 || (rc = read_method(j, err)) < 0 ||
         (rc = read_like(j, err)) < 0)
         return rc;
-    j->has_dtype = j->args->save_precision != NULL;
-    if (j->has_dtype)
-        return lx_parse_precision(&j->options.dtype, j->args->save_precision,
-                                  "save_precision", err);
-    return LX_OK;
+    return read_dtype(j, err);
 }
 
 /* ---- the work ---------------------------------------------------------------------------- */

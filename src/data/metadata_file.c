@@ -170,6 +170,15 @@ done:
 
 /* ---- the caption ------------------------------------------------------------------------- */
 
+static void put_one_line(lx_str *out, const char *tags, const char *separator)
+{
+    for (const char *t = tags; *t; t++)
+        if (*t == '\n')
+            lx_str_puts(out, separator);
+        else
+            lx_str_putc(out, *t);
+}
+
 /* Tags after every line of the caption that is not blank; their own lines become one. */
 static void put_lines(lx_str *out, const char *caption, const char *tags,
                       const char *separator)
@@ -183,28 +192,42 @@ static void put_lines(lx_str *out, const char *caption, const char *tags,
             lx_str_puts(out, out->len ? "\n" : "");
             lx_str_append(out, caption, n);
             lx_str_puts(out, separator);
-            for (const char *t = tags; *t; t++)
-                if (*t == '\n')
-                    lx_str_puts(out, separator);
-                else
-                    lx_str_putc(out, *t);
+            put_one_line(out, tags, separator);
         }
         caption += n + (caption[n] == '\n');
     }
 }
 
+static const char *keep(lx_str *text, lx_arena *arena)
+{
+    const char *copy = text->failed ? NULL : lx_arena_strdup(arena, lx_str_text(text));
+
+    lx_str_release(text);
+    return copy;
+}
+
 const char *lx_metadata_caption(const lx_metadata_image *image, const char *separator,
                                 bool enable_wildcard, lx_arena *arena)
 {
-    const char *caption = image->caption ? image->caption : "", *copy;
+    const char *caption = image->caption ? image->caption : "";
     const char *tags = image->tags ? image->tags : "";
     lx_str text = LX_STR_INIT;
 
-    if (enable_wildcard && image->tags && *caption)
+    if (enable_wildcard && image->tags)
         put_lines(&text, caption, tags, separator);
     else
         lx_str_printf(&text, "%s%s%s", caption, *caption && *tags ? separator : "", tags);
-    copy = text.failed ? NULL : lx_arena_strdup(arena, lx_str_text(&text));
-    lx_str_release(&text);
-    return copy;
+    return keep(&text, arena);
+}
+
+const char *lx_metadata_tags(const lx_metadata_image *image, const char *separator,
+                             bool enable_wildcard, lx_arena *arena)
+{
+    const char *tags = image->tags ? image->tags : "";
+    lx_str text = LX_STR_INIT;
+
+    if (!enable_wildcard)
+        return tags;
+    put_one_line(&text, tags, separator);
+    return keep(&text, arena);
 }

@@ -35,8 +35,13 @@ typedef struct lx_metadata_file {
 int lx_metadata_file_read(lx_metadata_file *out, const char *path, lx_arena *arena,
                           lx_error *err);
 
-/* The text to be trained, in the arena; NULL when out of memory. */
+/* The text to be trained, in the arena; NULL when out of memory. enable_wildcard: the tags behind each line of the
+ * caption that is not blank, so without a caption there is no text. Source: sd-scripts library/train_util.py,
+ * FineTuningDataset. */
 const char *lx_metadata_caption(const lx_metadata_image *image, const char *separator,
                                 bool enable_wildcard, lx_arena *arena);
+/* The tags that ss_tag_frequency counts, "" without any; NULL when out of memory. */
+const char *lx_metadata_tags(const lx_metadata_image *image, const char *separator,
+                             bool enable_wildcard, lx_arena *arena);
 
 #endif

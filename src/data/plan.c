@@ -9,6 +9,7 @@
 #include "src/data/bucket.h"
 #include "src/data/dataset.h"
 #include "src/data/scan.h"
+#include "src/image/header.h"
 
 /* ---- regularisation images --------------------------------------------------------------- */
 
@@ -136,6 +137,20 @@ static bool is_seen(const lx_image *image)
     return image->repeats > 0 || image->is_held_out;
 }
 
+/* One whose resized picture the loader can make. */
+static int choose(lx_bucket_choice *out, const lx_bucket_set *set, lx_size image, lx_error *err)
+{
+    int rc = lx_bucket_choose(out, set, image, err);
+
+    if (rc == LX_OK && (out->resized.width > LX_IMAGE_MAX_SIDE || out->resized.height > LX_IMAGE_MAX_SIDE))
+        rc = lx_fail(err, LX_EUNSUPPORTED,
+                     "%dx%d pixels are too long and thin: covering %dx%d takes %dx%d, and a side is at most %d; crop "
+                     "the image",
+                     image.width, image.height, out->bucket.width, out->bucket.height, out->resized.width,
+                     out->resized.height, (int)LX_IMAGE_MAX_SIDE);
+    return rc;
+}
+
 static int choose_buckets(lx_size *sizes, lx_dataset *d, int part,
                           const lx_bucket_set *set, lx_error *err)
 {
@@ -151,7 +166,7 @@ static int choose_buckets(lx_size *sizes, lx_dataset *d, int part,
 
         if (!is_seen(image) || part_of(d, image) != part)
             continue;
-        rc = lx_bucket_choose(&choice, set, (lx_size){image->width, image->height}, err);
+        rc = choose(&choice, set, (lx_size){image->width, image->height}, err);
         if (rc < 0) {
             lx_within(err, "%s", image->path);
             break;

@@ -384,7 +384,6 @@ static int add_named(folder_scan *f, size_t folder, const lx_metadata_image *nam
     lx_error why = {0};
     lx_image image = {.folder = (int)folder,
                       .repeats = f->folder->repeats,
-                      .tags = named->tags ? named->tags : "",
                       .path = find_image(f, named->key, &why)};
     int rc;
 
@@ -394,7 +393,8 @@ static int add_named(folder_scan *f, size_t folder, const lx_metadata_image *nam
         return rc < 0 ? rc : LX_OK;
     image.caption =
         lx_metadata_caption(named, c->caption_separator, c->enable_wildcard, arena);
-    if (!image.caption)
+    image.tags = lx_metadata_tags(named, c->caption_separator, c->enable_wildcard, arena);
+    if (!image.caption || !image.tags)
         return lx_oom(err);
     image.has_caption_file = *image.caption != '\0';
     f->n_read += image.has_caption_file;

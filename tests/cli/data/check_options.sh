@@ -50,6 +50,13 @@ printf 'x,%s nikkeanis, end\n' "$(i=0; while [ $i -lt 72 ]; do printf ' a'; i=$(
 printf '(((x:1.2))),%s\n' "$(i=0; while [ $i -lt 72 ]; do printf ' a'; i=$((i + 1)); done)" >long/1_x/a.txt
 "$LX" data check long --caption_extension .txt | grep -A 1 'warning: cut'
 "$LX" data check long --caption_extension .txt --weighted_captions | grep -c 'warning: cut'
-# Captions of a metadata file.
+# Captions of a metadata file; with wildcards tags stand behind the caption's lines, and without a caption nowhere.
+mkdir wild
+for n in a b c; do cp "$pictures/tiny.png" wild/$n.png; done
+printf '{"a": {"caption": "x\\ny", "tags": "red\\nblue"}, "b": {"caption": "x", "tags": "red"}, "c": {"tags": "red"}}' >wild.json
+for flag in "" --enable_wildcard; do
+    "$LX" data check --in_json wild.json --train_data_dir wild --resolution 64 $flag | grep -i -A 2 'empty\|no-caption'
+    "$LX" data check --in_json wild.json --train_data_dir wild --resolution 64 $flag --json --all | grep -o '"tokens": [0-9]*'
+done
 printf '{"a": {"caption": "x, a girl", "tags": "long_hair, long hair"}}' >meta.json
 "$LX" data check --in_json meta.json --train_data_dir long/1_x --resolution 64 | sed '/^buckets/,$d' | grep -v -E '^(folder|epoch| )'

@@ -32,3 +32,10 @@ plan --dataset_config many.toml | grep 'twice' | tail -2
 plan --train_data_dir faces | grep 'not be read'
 plan --train_data_dir img --masked_loss --conditioning_data_dir m | grep mask
 plan --train_data_dir img --random_crop | grep cropped
+mkdir -p thin/1_x # a picture of one line, which would be blown up to 64 of them
+{
+    printf 'BM\272\003\000\000\000\000\000\000\066\000\000\000\050\000\000\000\054\001\000\000\001\000\000\000\001\000\030\000'
+    printf '\000\000\000\000\204\003\000\000'
+    head -c 916 /dev/zero
+} >thin/1_x/a.bmp
+"$LX" plan --train_data_dir thin --resolution 192 --enable_bucket --min_bucket_reso 64 >/dev/null
