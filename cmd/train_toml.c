@@ -178,6 +178,19 @@ static int find_flag(int *index, const char *key, lx_error *err)
                    nearest ? nearest : "", nearest ? "?" : " (docs/flags.md lists all)");
 }
 
+/* Keys that kohya_ss writes into the file beside sd-scripts' own, and that train_network.py takes and never looks at
+ * (bmaltais/kohya_ss kohya_gui/lora_gui.py, config_toml_data). */
+static bool is_of_kohya_ss(const char *key)
+{
+    static const char *const keys[] = {"additional_parameters", "epoch", "noise_offset_type",
+                                       "stop_text_encoder_training", "train_inpainting"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
+}
+
 /* Of a key that several tables have the last holds, as in the peer (read_config_from_file). */
 static int take_key(lx_flags *f, bool *is_ours, const lx_config_tree *tree,
                     const cJSON *item, lx_error *err)
@@ -185,6 +198,9 @@ static int take_key(lx_flags *f, bool *is_ours, const lx_config_tree *tree,
     lx_flag_words words;
     int index = 0, rc;
 
+    if (is_of_kohya_ss(item->string) && !f->is_observed)
+        return lx_flags_note(f, "%s: %s is a word of kohya_ss that neither sd-scripts nor lx goes by",
+                             lx_config_place(tree, item, f->arena), item->string);
     if ((rc = find_flag(&index, item->string, err)) < 0 ||
         (rc = lx_config_words(&words, &lx_flag_table[index], item, f->arena, err)) < 0)
         goto done;

@@ -289,6 +289,33 @@ static void set_problem(lx_lora_file *f, lx_lora_entry *e, const char *fmt, ...)
     f->n_problems++;
 }
 
+/* Tensors of two methods for one layer: programs take the one or the other. A change of the bias goes with any. */
+static void check_methods(lx_lora_file *f, lx_lora_entry *e)
+{
+    static const struct {
+        lx_lora_role first, last;
+    } methods[] = {{LX_ROLE_DOWN, LX_ROLE_MID},
+                   {LX_ROLE_HADA_W1_A, LX_ROLE_HADA_T2},
+                   {LX_ROLE_LOKR_W1, LX_ROLE_LOKR_T2},
+                   {LX_ROLE_DIFF, LX_ROLE_DIFF},
+                   {LX_ROLE_W_NORM, LX_ROLE_B_NORM},
+                   {LX_ROLE_IA3_WEIGHT, LX_ROLE_IA3_ON_INPUT},
+                   {LX_ROLE_GLORA_A1, LX_ROLE_GLORA_BM},
+                   {LX_ROLE_OFT_BLOCKS, LX_ROLE_OFT_R}};
+    const lx_tensor_view *one = NULL;
+
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        const lx_tensor_view *other = NULL;
+        for (int role = (int)methods[i].first; role <= (int)methods[i].last && !other; role++)
+            other = e->tensors[role];
+        if (one && other) {
+            set_problem(f, e, "has tensors of two methods, %s and %s", one->name, other->name);
+            return;
+        }
+        one = one ? one : other;
+    }
+}
+
 static void find_factor_rank(lx_lora_file *f, lx_lora_entry *e, const lx_tensor_view *up,
                              const lx_tensor_view *down)
 {
@@ -437,6 +464,7 @@ static void understand(lx_lora_file *f)
             reject(f, e);
             continue;
         }
+        check_methods(f, e);
         find_rank(f, e);
         find_alpha(f, e);
         check_shape(f, e);

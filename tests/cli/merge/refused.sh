@@ -72,3 +72,11 @@ for name in window int huge; do
     try $name.safetensors -o out.safetensors
 done
 [ ! -e out.safetensors ] && [ ! -e "$LX_STORE" ] && echo "nothing was written"
+# Two methods in one module: what a program would take of it is a guess.
+k=lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k
+make_tensors two.safetensors '' $k.lora_down.weight=F32[2,8] $k.lora_up.weight=F32[4,2] $k.diff=F32[4,8] $k.diff_b=F32[4]
+try two.safetensors -o out.safetensors
+"$LX" resize two.safetensors --rank 1 -o out.safetensors >&2
+"$LX" inspect two.safetensors | grep 'two methods'
+make_tensors one.safetensors '' $k.lora_down.weight=F32[2,8] $k.lora_up.weight=F32[4,2] $k.diff_b=F32[4]
+"$LX" inspect one.safetensors | grep 'two methods'

@@ -22,4 +22,7 @@ EOF
 printf '[one]\nnetwork_dim = 8\n[two]\nnetwork_dim = 16\n' >tables.toml
 "$LX" debug flags --config_file tables.toml 2>/dev/null | grep -o '^"resolved".*' | grep -o '"network_dim":[0-9]*'
 "$LX" debug flags --config_file tables.toml --network_dim 2 2>/dev/null | grep -o '^"resolved".*' | grep -o '"network_dim":[0-9]*'
+# As kohya_ss writes it: with words of its own.
+printf 'epoch = 1\nlearning_rate = 0.0001\nmax_token_length = 75\nnoise_offset_type = "Original"\nxformers = true\n' >gui.toml
+"$LX" debug flags --config_file gui.toml | grep -v '^"resolved"'
 "$LX" debug flags --config_file missing
