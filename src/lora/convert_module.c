@@ -274,19 +274,28 @@ static scale_plan plan_scale(lx_convert_result *out, const lx_convert_source *s,
     return p;
 }
 
+/* Is every product a number of the view's type? */
+static bool holds_products(const lx_tensor_view *view, double scale)
+{
+    const size_t width = (size_t)lx_dtype_bits(view->dtype) / 8;
+
+    for (size_t i = 0; i < view->n_elements; i++) {
+        double x;
+        lx_to_f64(&x, (const char *)view->data + i * width, view->dtype, 1);
+        if (rounded(x * scale, view->dtype) != x * scale)
+            return false;
+    }
+    return true;
+}
+
 /* Half precision that cannot hold the product exactly is widened, unless a precision is asked for anyway. */
 static int fold_tensor(lx_tensor_view *view, bool *is_exact, lx_convert *c, double scale,
                        bool may_widen, lx_error *err)
 {
-    const lx_tensor_view old = *view;
-    int rc = scale_tensor(view, is_exact, c, old.dtype, scale, false, err);
+    const bool is_narrow = view->dtype == LX_F16 || view->dtype == LX_BF16;
+    const bool widens = is_narrow && may_widen && !holds_products(view, scale);
 
-    if (rc < 0 || *is_exact || !may_widen ||
-        (old.dtype != LX_F16 && old.dtype != LX_BF16))
-        return rc;
-    *view = old;
-    *is_exact = true;
-    return scale_tensor(view, is_exact, c, LX_F32, scale, false, err);
+    return scale_tensor(view, is_exact, c, widens ? LX_F32 : view->dtype, scale, false, err);
 }
 
 static int fold_scale(lx_convert_result *out, lx_tensor_view *view, lx_convert *c,
