@@ -607,7 +607,7 @@ int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
 static bool lacks_alphas(const lx_lora_file *f)
 {
     for (size_t i = 0; i < f->n_modules; i++)
-        if (!f->modules[i].has_alpha && f->modules[i].rank)
+        if (!f->modules[i].has_alpha && (f->modules[i].rank || f->modules[i].kind == LX_KIND_LOKR))
             return true;
     return false;
 }
@@ -625,6 +625,9 @@ static int read_config(lx_lora_file *f, const char *path, lx_error *err)
         return rc;
     for (size_t i = 0; i < f->n_modules; i++) {
         lx_lora_entry *e = &f->modules[i];
+        if (e->kind == LX_KIND_LOKR && !e->rank && lx_peft_config_scale(config, e->name) != 1)
+            set_problem(f, e, "has two whole matrices, and their scale of %g stands in adapter_config.json alone, "
+                        "where no other program looks for it", lx_peft_config_scale(config, e->name));
         if (e->has_alpha || !e->rank ||
             !lx_peft_config_alpha(&e->alpha, config, e->name, e->rank))
             continue;

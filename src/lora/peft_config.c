@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -116,6 +117,7 @@ static const char *find_oddity(const cJSON *root, const lx_tensor_file *file)
     static const char *const types[] = {"LORA", "ADALORA", "LOHA", "LOKR", "OFT", "BOFT"};
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(root, "peft_type");
     const cJSON *r = cJSON_GetObjectItemCaseSensitive(root, "r");
+    const char *start = lx_json_text(root, "init_lora_weights");
     size_t i = 0;
 
     while (cJSON_IsString(type) && i < sizeof types / sizeof *types &&
@@ -125,6 +127,11 @@ static const char *find_oddity(const cJSON *root, const lx_tensor_file *file)
         return "adapter_config.json beside it has a peft_type that lx does not know: taken as LORA";
     if (r && (!cJSON_IsNumber(r) || is_other_rank(file, r->valuedouble)))
         return "adapter_config.json beside it names an r that is the rank of no tensor here: is it of another file?";
+    if (start && (lx_starts_with(start, "pissa") || strcasecmp(start, "olora") == 0 || strcmp(start, "loftq") == 0 ||
+                  strcmp(start, "corda") == 0))
+        return "adapter_config.json beside it says that the training began by taking the LoRA out of the base model "
+               "(init_lora_weights): on the base as it is it does not do what was learned; PEFT's save_pretrained "
+               "converts it (path_initial_model_for_weight_conversion)";
     return NULL;
 }
 
@@ -215,12 +222,13 @@ static bool ends_in_path(const char *module, const char *path)
            (n == m || module[n - m - 1] == '.');
 }
 
-bool lx_peft_config_alpha(double *alpha, const lx_peft_config *c, const char *module,
-                          int64_t rank)
+/* The number of a member, before which an entry of the patterns comes that is the module's path or its end. */
+static bool number_of(double *out, const lx_peft_config *c, const char *module, const char *key,
+                      const char *patterns)
 {
-    const cJSON *value = member(c, module, "lora_alpha"), *pattern;
+    const cJSON *value = member(c, module, key), *pattern;
 
-    cJSON_ArrayForEach(pattern, member(c, module, "alpha_pattern"))
+    cJSON_ArrayForEach(pattern, member(c, module, patterns))
     {
         char path[256];
         if (cJSON_IsNumber(pattern) && pattern->string &&
@@ -231,7 +239,33 @@ bool lx_peft_config_alpha(double *alpha, const lx_peft_config *c, const char *mo
     }
     if (!cJSON_IsNumber(value) || !isfinite(value->valuedouble))
         return false;
-    *alpha = value->valuedouble;
+    *out = value->valuedouble;
+    return true;
+}
+
+/* LoHa's and LoKr's configs have alpha where LoRA's has lora_alpha. */
+static bool is_lycoris(const lx_peft_config *c, const char *module)
+{
+    const char *type = cJSON_GetStringValue(member(c, module, "peft_type"));
+
+    return type && (strcmp(type, "LOHA") == 0 || strcmp(type, "LOKR") == 0);
+}
+
+double lx_peft_config_scale(const lx_peft_config *c, const char *module)
+{
+    double alpha, r;
+
+    return is_lycoris(c, module) && number_of(&alpha, c, module, "alpha", "alpha_pattern") &&
+                   number_of(&r, c, module, "r", "rank_pattern") && r > 0
+               ? alpha / r
+               : 1;
+}
+
+bool lx_peft_config_alpha(double *alpha, const lx_peft_config *c, const char *module,
+                          int64_t rank)
+{
+    if (!number_of(alpha, c, module, is_lycoris(c, module) ? "alpha" : "lora_alpha", "alpha_pattern"))
+        return false;
     if (cJSON_IsTrue(member(c, module, "use_rslora")))
         *alpha *= sqrt((double)rank);
     return true;

@@ -4,6 +4,8 @@
  *     adapter_config.json beside the file     r, lora_alpha, alpha_pattern, use_rslora
  *     lora_adapter_metadata in its header     the same with the component in front: unet.lora_alpha
  *
+ * Of LoHa and LoKr (peft_type) the alpha is called alpha, and no more is asked of their config.
+ *
  * The scale is lora_alpha / rank, with use_rslora lora_alpha / sqrt(rank); an entry of alpha_pattern
  * whose key is the module's path or its end comes before lora_alpha. Patterns that are more than
  * a path are not followed, and said.
@@ -35,6 +37,9 @@ void lx_peft_config_free(lx_peft_config *config);
  * module. The name is as the file spells it, without its suffix. */
 bool lx_peft_config_alpha(double *alpha, const lx_peft_config *config, const char *module,
                           int64_t rank);
+
+/* alpha / r of a LoKr whose matrices are both whole, so that no tensor has its rank; 1 when the config does not say. */
+double lx_peft_config_scale(const lx_peft_config *config, const char *module);
 
 /* "adapter_config.json" or "lora_adapter_metadata". */
 const char *lx_peft_config_source(const lx_peft_config *config);

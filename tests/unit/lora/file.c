@@ -128,6 +128,63 @@ static void test_file__config_is_of_one_file(void **state)
     lx_assert_shell("rm -r '%s'", folder);
 }
 
+static void write_config(const char *folder, const char *config)
+{
+    char path[400];
+    lx_error err;
+
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    lx_assert_ok(lx_file_write(path, config, strlen(config), &err), &err);
+}
+
+static void check_problem(const char *folder, const char *of_module, const char *of_config)
+{
+    char path[400];
+    lx_lora_file *f;
+    lx_error err;
+
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    lx_assert_ok(lx_lora_file_open(&f, path, &err), &err);
+    if (!f->modules[0].problem != !of_module || (of_module && !strstr(f->modules[0].problem, of_module)))
+        fail_msg("module: %s", f->modules[0].problem);
+    if (!f->config_problem != !of_config || (of_config && !strstr(f->config_problem, of_config)))
+        fail_msg("config: %s", f->config_problem);
+    lx_lora_file_close(f);
+}
+
+/* PEFT's LoHa and LoKr have alpha where its LoRA has lora_alpha, and of two whole matrices nothing but the config has
+ * the scale. */
+static void test_file__configs_of_other_methods(void **state)
+{
+#define LAYER "base_model.model." MID
+    static const zeros loha[MOST_TENSORS] = {{LAYER ".hada_w1_a", 2, {8, 2}},
+                                             {LAYER ".hada_w1_b", 2, {2, 8}},
+                                             {LAYER ".hada_w2_a", 2, {8, 2}},
+                                             {LAYER ".hada_w2_b", 2, {2, 8}}};
+    static const zeros whole[2] = {{LAYER ".lokr_w1", 2, {2, 2}}, {LAYER ".lokr_w2", 2, {4, 4}}};
+    char folder[300];
+
+    (void)state;
+    lx_make_folder(folder, sizeof folder, "lx-file");
+    write_zeros(folder, "adapter_model.safetensors", loha, MOST_TENSORS, NULL);
+    write_config(folder, "{\"peft_type\": \"LOHA\", \"r\": 2, \"alpha\": 8, \"lora_alpha\": 5}");
+    check_alpha(folder, "adapter_model.safetensors", 8);
+    write_config(folder, "{\"peft_type\": \"LOHA\", \"r\": 2, \"alpha\": 8, \"alpha_pattern\": {\"proj_in\": 3}}");
+    check_alpha(folder, "adapter_model.safetensors", 3);
+    check_problem(folder, NULL, NULL);
+    write_zeros(folder, "adapter_model.safetensors", whole, 2, NULL);
+    write_config(folder, "{\"peft_type\": \"LOKR\", \"r\": 2, \"alpha\": 8}");
+    check_problem(folder, "their scale of 4", NULL);
+    write_config(folder, "{\"peft_type\": \"LOKR\", \"r\": 2, \"alpha\": 2}");
+    check_problem(folder, NULL, NULL);
+    write_zeros(folder, "adapter_model.safetensors", peft, 2, NULL);
+    write_config(folder, "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 2, \"init_lora_weights\": \"pissa_niter_4\"}");
+    check_problem(folder, NULL, "init_lora_weights");
+    write_config(folder, "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 2, \"init_lora_weights\": true}");
+    check_problem(folder, NULL, NULL);
+    lx_assert_shell("rm -r '%s'", folder);
+}
+
 /* LyCORIS' Tucker: beside a core w2_a is [rank, out]. */
 static void test_file__rank_of_lokr_with_a_core(void **state)
 {
@@ -157,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_file__config_is_of_one_file),
+        cmocka_unit_test(test_file__configs_of_other_methods),
         cmocka_unit_test(test_file__rank_of_lokr_with_a_core),
     };
 
