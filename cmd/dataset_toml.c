@@ -7,6 +7,7 @@
  * library/config_util.py.
  */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <string.h>
 
 #include "cmd/path_map.h"
@@ -296,15 +297,14 @@ static int read_keys(reader *r, lx_error *err)
 static int read_repeats(lx_subset_config *out, const reader *r, const cJSON *value,
                         lx_error *err)
 {
-    double x = cJSON_IsNumber(value) ? value->valuedouble : 0;
+    double x = cJSON_IsNumber(value) ? value->valuedouble : NAN;
 
-    if (!(x >= 1 && x <= 1000000) || x != (int)x)
+    if (!(fabs(x) <= 1000000) || x != (int)x)
         return at(r, value,
                   lx_fail(err, LX_EFORMAT,
-                          "a whole number from 1 to 1000000 is wanted "
-                          "here"),
+                          "a whole number from 1 to 1000000 is wanted here; 0 leaves the subset out"),
                   err);
-    out->repeats = (int)x;
+    out->repeats = x < 1 ? -1 : (int)x; /* 0: not given */
     return LX_OK;
 }
 

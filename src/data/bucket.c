@@ -77,7 +77,7 @@ static int check_bounds(const lx_bucket_set *set, lx_error *err)
         shorter = set->resolution.height;
         longer = set->resolution.width;
     }
-    if (set->min < set->steps)
+    if (set->min < set->steps && !set->no_upscale)
         return lx_fail(err, LX_EUSAGE,
                        "--min_bucket_reso is below one step of %d: give at least %d", set->steps,
                        set->steps);
@@ -107,7 +107,7 @@ int lx_bucket_set_init(lx_bucket_set *out, lx_size resolution, int min, int max,
                        "--bucket_reso_steps %d: it must be a multiple of 8, the pixels of one "
                        "latent cell",
                        steps);
-    if (min < 1 || max < min || max > LARGEST_SIDE)
+    if (min < !no_upscale || max < min || max > LARGEST_SIDE)
         return lx_fail(err, LX_EUSAGE,
                        "--min_bucket_reso %d and --max_bucket_reso %d: sides go from 1 to %d, the "
                        "smaller first",

@@ -39,3 +39,11 @@ mkdir -p thin/1_x # a picture of one line, which would be blown up to 64 of them
     head -c 916 /dev/zero
 } >thin/1_x/a.bmp
 "$LX" plan --train_data_dir thin --resolution 192 --enable_bucket --min_bucket_reso 64 >/dev/null
+printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "nt/x"\nclass_tokens = "x"\n[[datasets.subsets]]\nimage_dir = "img/1_x"\n' >off.toml
+echo 'num_repeats = 0' >>off.toml
+plan --dataset_config off.toml | grep '^warning'
+printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img/1_x"\nnum_repeats = -1\n' >off.toml
+plan --dataset_config off.toml
+printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img/1_x"\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "nt/x"\nnum_repeats = 0\n' >off.toml
+"$LX" plan --resolution 64 --dataset_config off.toml --json | grep -E '"(images|steps|batches)"' | head -3
+plan --train_data_dir img --enable_bucket --bucket_no_upscale --min_bucket_reso 32 --resolution 128 | grep no_upscale

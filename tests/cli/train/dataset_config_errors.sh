@@ -18,7 +18,7 @@ num_repeats = 2'
 try '[[datasets]]
 [[datasets.subsets]]
 image_dir = "x"
-num_repeats = 0'
+num_repeats = 1.5'
 try '[[datasets]]
 [[datasets.subsets]]
 image_dir = "x"
