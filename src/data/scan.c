@@ -512,7 +512,7 @@ int lx_dataset_scan(lx_dataset **out, const lx_dataset_config *config, lx_error 
         rc = scan_subset(&scan, &config->subsets[i], err);
     if (rc == LX_OK && !config->n_subsets)
         rc = scan_root(&scan, "--train_data_dir", config->train_data_dir, false, err);
-    if (rc == LX_OK && !config->n_subsets && config->reg_data_dir)
+    if (rc == LX_OK && !config->n_subsets && config->reg_data_dir && *config->reg_data_dir)
         rc = scan_root(&scan, "--reg_data_dir", config->reg_data_dir, true, err);
     if (rc == LX_OK && (rc = lx_scan__report(&scan, err)) == LX_OK)
         rc = check_any(&scan, err);

@@ -395,6 +395,7 @@ static lx_lora_part part_of(const char *name)
         lx_lora_part part;
     } prefixes[] = {
         {"lora_unet_", LX_LORA_UNET},
+        {"oft_unet_", LX_LORA_UNET},
         {"lora_te1_", LX_LORA_TEXT_ENCODER},
         {"lora_te2_", LX_LORA_TEXT_ENCODER_2},
         {"lora_te3_", LX_LORA_TEXT_ENCODER_3},

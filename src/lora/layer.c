@@ -19,6 +19,7 @@ static const struct {
 } prefixes[] = {
     {"lora_unet_unet_", "lora_unet_"},
     {"lora_unet_", "lora_unet_"},
+    {"oft_unet_", "lora_unet_"}, /* of sd-scripts' networks/oft.py */
     {"lora_transformer_", "lora_unet_"},
     {"lora_te1_", "lora_te_"},
     {"lora_te2_", "lora_te2_"},

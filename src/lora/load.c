@@ -148,7 +148,7 @@ static int upload(lx_lora *lora, const lx_param *param, const lx_tensor_view *vi
 }
 
 /* A layer that the file has and that is not trained. */
-static bool is_left_out(const lx_lora_start *start, const lx_lora_target *target)
+static bool is_left_out(lx_lora_start *start, const lx_lora_target *target)
 {
     const lx_lora_spec *spec = start->spec;
     double alpha;
@@ -156,9 +156,11 @@ static bool is_left_out(const lx_lora_start *start, const lx_lora_target *target
 
     if (!(target->part == LX_UNET ? spec->has_unet : spec->has_text_encoder))
         return true;
-    return spec->has_block_ranks && target->part == LX_UNET &&
-           target->kind == LX_TARGET_LINEAR &&
-           !lx_lora__choose(&rank, &alpha, spec, target);
+    if (!spec->has_block_ranks || target->part != LX_UNET || target->kind != LX_TARGET_LINEAR ||
+        lx_lora__choose(&rank, &alpha, spec, target))
+        return false;
+    start->has_idle_blocks = true;
+    return true;
 }
 
 /* One that it has not and that is. first: a module of the file. */

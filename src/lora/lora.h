@@ -151,6 +151,7 @@ typedef struct lx_lora_start {
     bool has_no_more; /* sd-scripts' dim_from_weights */
     uint64_t seed;
     size_t n_left_out, n_new; /* of modules; set */
+    bool has_idle_blocks;     /* some were left out because their block's rate is 0; set */
 } lx_lora_start;
 int lx_lora_open_on(lx_lora **out, lx_lora_start *start, lx_device *dev, lx_checkpoint *ckpt,
                     const lx_sd_config *config, const char *path, lx_error *err);

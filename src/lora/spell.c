@@ -214,7 +214,8 @@ int lx_module_place_of(lx_module_place *place, const char *name, lx_error *err)
         goto done;
     path = lx_str_text(&layer) + at;
     place->part = lx_lora_layer_part(lx_str_text(&layer));
-    if ((dotted = dotted_path(name, path)))
+    dotted = strchr(name, '.') ? dotted_path(name, path) : NULL;
+    if (dotted)
         lx_str_puts(&place->path, dotted);
     else if (!put_dots(&place->path, path))
         rc = lx_fail(err, LX_EUNSUPPORTED,

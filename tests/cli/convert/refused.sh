@@ -72,3 +72,10 @@ for base in flux hunyuan-video; do
     "$LX" convert few.safetensors --to kohya --base $base -o few_$base.safetensors --no_record >/dev/null &&
         grep -a -o 'lora_unet_[a-z0-9_]*.lora_up' few_$base.safetensors
 done
+# A name that no model has; one of sd-scripts' OFT, whose layers are the UNet's.
+make_tensors unknown.safetensors '' 'foo_bar.lora_down.weight=F32[2,8]' 'foo_bar.lora_up.weight=F32[4,2]'
+for to in kohya diffusers comfyui; do "$LX" convert unknown.safetensors --to $to -o out.safetensors; done
+k=oft_unet_mid_block_attentions_0_proj_in
+make_tensors oft.safetensors '' "$k.oft_blocks=F32[2,4,4]" "$k.alpha=F32[]"
+"$LX" convert oft.safetensors --to comfyui -o oft-comfy.safetensors
+grep -ao '"diffusion_model[^"]*"' oft-comfy.safetensors

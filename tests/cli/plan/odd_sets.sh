@@ -47,3 +47,5 @@ plan --dataset_config off.toml
 printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img/1_x"\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "nt/x"\nnum_repeats = 0\n' >off.toml
 "$LX" plan --resolution 64 --dataset_config off.toml --json | grep -E '"(images|steps|batches)"' | head -3
 plan --train_data_dir img --enable_bucket --bucket_no_upscale --min_bucket_reso 32 --resolution 128 | grep no_upscale
+printf 'train_data_dir = "img"\nreg_data_dir = ""\n' >empty.toml # asks for nothing
+plan --config_file empty.toml | grep '^stop' || echo none

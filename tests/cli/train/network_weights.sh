@@ -28,6 +28,7 @@ train same --network_weights unet.safetensors --dim_from_weights
 echo "- blocks without a rate have no modules"
 train blocks --network_weights whole.safetensors --network_dim 4 --network_alpha 2 --network_args \
     down_lr_weight=0,0,0,0,0,0,0,0,0,0,0,0
+train blocks --network_weights whole.safetensors --dim_from_weights --network_args down_lr_weight=zeros
 echo "- what was asked for and is not so"
 train x --network_weights whole.safetensors --network_dim 4 --network_alpha 4
 train x --network_weights whole.safetensors --network_dim 8
