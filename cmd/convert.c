@@ -406,8 +406,9 @@ static void print_changes(const convert_job *j)
                  "not load\n",
                  r->n_t5);
     if (r->has_uneven_ranks && !j->options.keeps_names && j->options.to == LX_SPELL_DIFFUSERS)
-        lx_print(j->cli, "  its ranks differ, and pipe.load_lora_weights scales all of a network by one: lx resize with\n"
-                         "  --rank of the largest (and --conv_rank) gives it one rank, and changes nothing else\n");
+        lx_print(j->cli,
+                 "  its ranks differ, and pipe.load_lora_weights scales all of a network by one: lx resize with\n"
+                 "  --rank of the largest (and --conv_rank) gives it one rank, and changes nothing else\n");
     if (r->n_zero_alphas)
         lx_print(j->cli, "  %zu alphas of 0 mean alpha = rank and say so now\n",
                  r->n_zero_alphas);

@@ -51,8 +51,8 @@ static const lx_option options[] = {
     LX_TEXT(lx_merge_args, like, 0, "like", "sd-scripts",
             "the very numbers of sd-scripts' merge_lora.py, which are not the sum"),
     LX_TEXT(lx_merge_args, precision, 0, "precision", "float|fp16|bf16",
-            "as --save_precision, when that is left out; with --like also what merge_lora.py computes in (else lx adds in "
-            "f64 and rounds once)"),
+            "as --save_precision, when that is left out; with --like also what merge_lora.py computes in (else lx "
+            "adds in f64 and rounds once)"),
     LX_FLAG(lx_merge_args, concat, 0, "concat", "with --like: merge_lora.py's --concat"),
     LX_FLAG(lx_merge_args, shuffle, 0, "shuffle",
             "with --like: merge_lora.py's --shuffle"),

@@ -371,8 +371,8 @@ static int scan_subset(lx_scan *scan, const lx_subset_config *subset, lx_error *
 
     if (subset->repeats < 1) {
         scan->about = subset->metadata_file ? subset->metadata_file : subset->image_dir;
-        return lx_scan__find(scan, LX_FINDING_WARNING, "no-repeats", err, "\"%s\" is left out: its num_repeats is below 1",
-                             scan->about);
+        return lx_scan__find(scan, LX_FINDING_WARNING, "no-repeats", err,
+                             "\"%s\" is left out: its num_repeats is below 1", scan->about);
     }
     if (subset->metadata_file)
         return scan_metadata(scan, subset, err);

@@ -138,6 +138,7 @@ int lx_merge_make(lx_merge *merge, size_t piece, lx_error *err);
  * after manual_seed(seed). merge_dtype: LX_F32 or LX_F16, the type every product and sum is rounded to (torch
  * computes halves in f32 and rounds each result); then all is cast to options->dtype.
  * Files must be as lx_merge_add takes them and plain LoRAs in sd-scripts' spelling; only `unet` strengths count.
+ * LX_EMISMATCH: ranks that differ, without is_concat; alphas whose quotient has no square root (0 first, two signs).
  * Source: kohya-ss/sd-scripts networks/merge_lora.py, the order of its operations.
  */
 typedef struct lx_merge_like {

@@ -150,8 +150,8 @@ static int read_lora(lx_train *t, lx_error *err)
     if (rc == LX_OK && (rc = check_kind(t, err)) == LX_OK && (rc = check_modules(t, err)) == LX_OK &&
         c->dim_from_weights && start.has_idle_blocks)
         rc = lx_fail(err, LX_EUNSUPPORTED,
-                     "blocks of it have a rate of 0: sd-scripts keeps their modules as they are under --dim_from_weights, "
-                     "lx cannot; without --dim_from_weights they are left out, here and there");
+                     "blocks of it have a rate of 0: sd-scripts keeps their modules as they are under "
+                     "--dim_from_weights, lx cannot; without --dim_from_weights they are left out, here and there");
     if (rc < 0)
         lx_within(err, "--network_weights %s", c->network_weights);
     else
