@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cmd/cli.h"
 #include "cmd/run_find.h"
@@ -56,6 +57,21 @@ static int find_state(const char **out, lx_cli *cli, const char *flags,
 }
 
 /* ---- the run ---------------------------------------------------------------------- */
+
+/* One that was killed a moment ago runs until all its memory is given back: it is waited for. */
+static int find_run(lx_run_row *out, lx_cli *cli, lx_store *store, const char *word, lx_error *err)
+{
+    enum { TRIES = 40 };
+    const struct timespec pause = {0, 50 * 1000 * 1000};
+    int rc = lx_run_find(out, cli, store, word, err);
+
+    for (int i = 0; rc == LX_OK && i < TRIES && strcmp(out->status, "running") == 0; i++) {
+        const char *id = lx_arena_strdup(cli->arena, out->id);
+        nanosleep(&pause, NULL);
+        rc = id ? lx_run_find(out, cli, store, id, err) : lx_oom(err);
+    }
+    return rc;
+}
 
 static int check_status(const lx_run_row *run, lx_error *err)
 {
@@ -119,7 +135,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         rc = lx_fail_errno(err, errno, "%s", lx_store_path(store));
         goto done;
     }
-    if ((rc = lx_run_find(&row, cli, store, args->words.items[0], err)) < 0 ||
+    if ((rc = find_run(&row, cli, store, args->words.items[0], err)) < 0 ||
         (rc = check_status(&row, err)) < 0 ||
         (rc = lx_run_enter_folder(cli, is_here ? &state : NULL, store, &row, err)) < 0 ||
         (rc = lx_query_texts(&texts, store, &row, cli->arena, err)) < 0)

@@ -113,11 +113,12 @@ static void read_boot_id(char out[40])
     lx_proc_read(out, LENGTH + 1, "/proc/sys/kernel/random/boot_id");
 }
 
-/* Field 22 of /proc/PID/stat, in ticks since boot; 0 when there is no such process, -1 when that cannot be
+/* Field 22 of /proc/PID/stat, in ticks since boot; 0 when there is no such process, or one that has ended and nobody has
+ * asked for its status (in a container whose first process asks for none it stays for ever); -1 when that cannot be
  * told (too many files are open). */
 static int64_t start_of(int64_t pid)
 {
-    char path[64], text[1024], *name_end;
+    char path[64], text[1024], *name_end, state = '\0';
     long long start = 0;
 
     snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
@@ -127,10 +128,10 @@ static int64_t start_of(int64_t pid)
     if ((name_end = strrchr(text, ')')))
         sscanf(
             name_end,
-            ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+            ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
             "%*s %lld",
-            &start);
-    return start;
+            &state, &start);
+    return state == 'Z' || state == 'X' ? 0 : start;
 }
 
 int store__wait_for(int64_t pid)

@@ -1,6 +1,6 @@
 # Stopped by a signal, and killed: what was trained goes on from its state, to the very bytes.
 . "$SOURCE/tests/support/tiny.sh"
-flags="$flags --max_train_steps 40 --network_dim 2 --output_dir out"
+flags="$flags --max_train_steps 200 --network_dim 2 --output_dir out"
 $LX train $flags --seed 1 --learning_rate 1e-3 --output_name whole --quiet >/dev/null 2>&1 || exit 1
 
 steps() { $LX runs --name "$1" --columns steps -n 1 2>/dev/null | tail -1 | tr -d ' '; }

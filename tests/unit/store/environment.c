@@ -103,6 +103,7 @@ static void test_store_environment__who_lives(void **state)
     const store__process us = store__process_of(0);
     pid_t child = fork();
     store__process its;
+    siginfo_t ended;
     (void)state;
 
     if (child == 0) {
@@ -120,6 +121,8 @@ static void test_store_environment__who_lives(void **state)
         store__is_alive(us.boot_id, us.pid, us.start + 1)); /* its number again */
     assert_false(store__is_alive(us.boot_id, us.pid, 0));
     kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT), 0); /* a zombie now */
+    assert_false(store__is_alive(its.boot_id, its.pid, its.start));
     assert_true(WIFSIGNALED(store__wait_for(child)));
     assert_false(store__is_alive(its.boot_id, its.pid, its.start));
     assert_int_equal(store__wait_for(child), -1); /* that was told already */
