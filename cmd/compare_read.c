@@ -83,7 +83,9 @@ static int number_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
     double least = MOST_EPOCHS;
     bool are_whole = true;
 
-    for (size_t i = 0; r->epochs && i < r->loss.n; i++) {
+    if (!r->epochs)
+        return LX_OK;
+    for (size_t i = 0; i < r->loss.n; i++) {
         if (!(r->epochs[i] >= 0 && r->epochs[i] <= MOST_EPOCHS)) {
             r->epochs = NULL;
             return LX_OK;
@@ -91,7 +93,7 @@ static int number_epochs(lx_compared *r, lx_comparison *c, lx_error *err)
         least = fmin(least, r->epochs[i]);
         are_whole = are_whole && r->epochs[i] == floor(r->epochs[i]);
     }
-    if (!r->epochs || (are_whole && least >= 1))
+    if (are_whole && least >= 1)
         return LX_OK;
     if (!are_whole) {
         if (!(r->epoch_axis =

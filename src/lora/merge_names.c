@@ -55,9 +55,11 @@ static bool is_original(const char *path)
 
 static bool has_original(const lx_merge *m)
 {
-    for (size_t i = 0; i < m->n_targets; i++)
-        if (path_of(&m->targets[i]) && is_original(path_of(&m->targets[i])))
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const char *path = path_of(&m->targets[i]);
+        if (path && is_original(path))
             return true;
+    }
     return false;
 }
 
@@ -134,8 +136,9 @@ int lx_merge__check_names(lx_merge *m, lx_error *err)
         return LX_OK;
     for (size_t i = 0; i < m->n_targets; i++) {
         const lx_merge_target *t = &m->targets[i];
-        if (path_of(t) && is_foreign(m, path_of(t), is_fused))
-            return refuse(t->first, path_of(t), err);
+        const char *path = path_of(t);
+        if (path && is_foreign(m, path, is_fused))
+            return refuse(t->first, path, err);
     }
     return LX_OK;
 }

@@ -129,10 +129,12 @@ typedef struct subset_list {
  * tags once more. */
 static bool has_value(const char *text, const char *key, const char *firsts)
 {
-    while (text && (text = strstr(text, key))) {
-        text += strlen(key);
-        text += strspn(text, " :");
-        if (*text && strchr(firsts, *text))
+    const char *at = text ? strstr(text, key) : NULL;
+
+    for (; at; at = strstr(at, key)) {
+        at += strlen(key);
+        at += strspn(at, " :");
+        if (*at && strchr(firsts, *at))
             return true;
     }
     return false;
