@@ -459,7 +459,7 @@ static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
                      const lx_hash *hash, lx_error *err)
 {
     lx_str bytes = LX_STR_INIT;
-    size_t n;
+    size_t n = 0;
     int fd, rc;
 
     if ((rc = open_object(&fd, &n, s, hash, err)) < 0)

@@ -45,8 +45,10 @@ static double alpha_of(const lx_lora_entry *e, lx_dtype merge_dtype)
 /* The peer takes the square root of alpha / alpha_1. */
 static int check_alphas(const lx_merge_target *t, lx_dtype merge_dtype, lx_error *err)
 {
-    const double base_alpha = alpha_of(t->first->entry, merge_dtype);
+    double base_alpha;
 
+    lx_assert(t->first);
+    base_alpha = alpha_of(t->first->entry, merge_dtype);
     for (const lx_merge_part *p = t->first; p; p = p->next) {
         const double alpha = alpha_of(p->entry, merge_dtype);
         if (!(alpha / base_alpha >= 0) || isinf(alpha / base_alpha))
