@@ -311,6 +311,7 @@ static int write_file(writer *w, lx_mlflow_item *item, const void *data, size_t 
     char *slash;
     int rc;
 
+    lx_assert(item);
     lx_str_printf(&path, "%s/%s", lx_str_text(&w->folder), item->path);
     if ((rc = lx_str_check(&path, err)) == LX_OK) {
         slash = strrchr(path.data, '/');

@@ -4,7 +4,7 @@
  *     adapter_config.json beside the file     r, lora_alpha, alpha_pattern, use_rslora
  *     lora_adapter_metadata in its header     the same with the component in front: unet.lora_alpha
  *
- * Of LoHa and LoKr (peft_type) the alpha is called alpha, and no more is asked of their config.
+ * Of LoHa and LoKr (peft_type) the alpha is called alpha; of two whole matrices r and rank_pattern are asked, too.
  *
  * The scale is lora_alpha / rank, with use_rslora lora_alpha / sqrt(rank); an entry of alpha_pattern
  * whose key is the module's path or its end comes before lora_alpha. Patterns that are more than
@@ -27,7 +27,8 @@ typedef struct lx_peft_config lx_peft_config;
 
 /* path: of the file, for the one beside it, if that is the file's (family: lora/file's); NULL = only the header. *out
  * is NULL when there is neither. LX_ENOMEM, LX_EIO, LX_EPERM; a damaged one is none, with *problem told (a literal);
- * so is what is odd about one that is used: an r that is no tensor's rank, a peft_type that is not known. */
+ * so is what is odd about one that is used: an r that is no tensor's rank, a peft_type that is not known, a start inside the base
+ * model (init_lora_weights). */
 int lx_peft_config_read(lx_peft_config **out, const char **problem,
                         const lx_tensor_file *file, const char *path, const char *family,
                         lx_error *err);
