@@ -432,6 +432,8 @@ static int open_object(int *fd, size_t *n, const lx_store *s, const lx_hash *has
     lx_str path = LX_STR_INIT;
     int rc;
 
+    *fd = -1;
+    *n = 0;
     store__object_path(&path, s, hash);
     if ((rc = lx_str_check(&path, err)) == LX_OK &&
         (rc = lx_file_open_regular(fd, n, lx_str_text(&path), err)) < 0)
@@ -459,7 +461,7 @@ static int load_file(lx_str *out, const lx_store *s, size_t size, int encoding,
                      const lx_hash *hash, lx_error *err)
 {
     lx_str bytes = LX_STR_INIT;
-    size_t n = 0;
+    size_t n;
     int fd, rc;
 
     if ((rc = open_object(&fd, &n, s, hash, err)) < 0)

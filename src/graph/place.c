@@ -97,7 +97,7 @@ static int buffer_of_result(lx_placement *p, const lx_schedule *s, int i, int k,
     const lx_step_group group = lx_schedule__group_of(s, i);
     unsigned mask = k == 0 ? lx_op__overwritable(step) : 0;
 
-    lx_assert(s->steps);
+    lx_assert(p->buffers);
     if (last < group.last) /* nobody reads it, but it is written */
         last = group.last;
     for (int from = 0; from < step->n_in; from++) {
