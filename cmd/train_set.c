@@ -506,12 +506,23 @@ SETTER(device)
 
 /* ---- together ------------------------------------------------------------------------------- */
 
+static void note_zeros(lx_flags *f)
+{
+#define GIVEN(name) .name = !f->values[LX_AT_##name].is_null
+    f->config->zeros = (lx_zeros_given){GIVEN(network_dropout), GIVEN(scale_weight_norms), GIVEN(noise_offset),
+                                        GIVEN(adaptive_noise_scale), GIVEN(multires_noise_iterations),
+                                        GIVEN(ip_noise_gamma), GIVEN(min_snr_gamma), GIVEN(min_timestep),
+                                        GIVEN(max_timestep)};
+#undef GIVEN
+}
+
 int lx_flags_resolve(lx_flags *f, lx_error *err)
 {
     lx_train_config *c = f->config;
     uint32_t drawn;
     int rc;
 
+    note_zeros(f);
     if (!c->unet_lr_given)
         c->unet_lr = c->learning_rate;
     if (!c->text_encoder_lr_given)

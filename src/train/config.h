@@ -38,6 +38,13 @@ typedef enum lx_encode_ahead {
     LX_AHEAD_TRUE
 } lx_encode_ahead;
 
+/* Flags that were given although they ask for nothing (0, or the whole range): the peer's metadata has the number then,
+ * and "None" where they were left out. */
+typedef struct lx_zeros_given {
+    bool network_dropout, scale_weight_norms, noise_offset, adaptive_noise_scale, multires_noise_iterations,
+        ip_noise_gamma, min_snr_gamma, min_timestep, max_timestep;
+} lx_zeros_given;
+
 typedef struct lx_train_config {
     const char *pretrained_model_name_or_path, *vae;
     int text_encoder_heads; /* 0 = from the checkpoint */
@@ -111,6 +118,7 @@ typedef struct lx_train_config {
     const char *optimizer_args; /* "k=v,k=v" as Python prints them; NULL = none */
     const char *network_args;   /* JSON object of the pairs as given; NULL = none */
     bool gradient_checkpointing, lowram;
+    lx_zeros_given zeros;
     const char *metadata_title, *metadata_author, *metadata_description,
         *metadata_license, *metadata_tags, *metadata_usage_hint, *metadata_thumbnail,
         *metadata_merged_from, *metadata_trigger_phrase, *metadata_preprocessor,

@@ -85,10 +85,10 @@ static void set_text(lx_metadata *m, const char *key, const char *x)
     lx_metadata_set(m, key, x ? x : "None");
 }
 
-/* 0 means that the flag was not given. */
-static void set_float_or_none(lx_metadata *m, const char *key, double x)
+/* 0 means that the flag was not given, but where is_given. */
+static void set_float_or_none(lx_metadata *m, const char *key, double x, bool is_given)
 {
-    if (x != 0)
+    if (x != 0 || is_given)
         set_float(m, key, x);
     else
         lx_metadata_set(m, key, "None");
@@ -133,7 +133,7 @@ static void set_network(lx_metadata *m, const lx_train_config *c)
         set_float(m, "ss_network_alpha", c->network.alpha);
     else
         lx_metadata_set(m, "ss_network_alpha", "1");
-    set_float_or_none(m, "ss_network_dropout", c->network.neuron_dropout);
+    set_float_or_none(m, "ss_network_dropout", c->network.neuron_dropout, c->zeros.network_dropout);
     if (c->network_args)
         lx_metadata_set(m, "ss_network_args", c->network_args);
     lx_metadata_set(m, "ss_base_model_version",
@@ -175,8 +175,7 @@ static void set_optimizer(lx_metadata *m, const lx_train_config *c)
     lx_metadata_set(m, "ss_lr_scheduler", scheduler);
     set_steps_or_share(m, "ss_lr_warmup_steps", c->lr_warmup_steps);
     set_float(m, "ss_max_grad_norm", c->max_grad_norm);
-    set_rate(m, "ss_scale_weight_norms", c->scale_weight_norms,
-             c->scale_weight_norms != 0);
+    set_float_or_none(m, "ss_scale_weight_norms", c->scale_weight_norms, c->zeros.scale_weight_norms);
     set_int(m, "ss_gradient_accumulation_steps", c->gradient_accumulation_steps);
     set_bool(m, "ss_gradient_checkpointing", c->gradient_checkpointing);
     set_bool(m, "ss_lowram", c->lowram);
@@ -188,15 +187,18 @@ static void set_loss(lx_metadata *m, const lx_train_config *c)
     static const char *const losses[] = {"l2", "l1", "huber", "smooth_l1"};
     static const char *const schedules[] = {"snr", "constant", "exponential"};
 
-    set_float_or_none(m, "ss_noise_offset", c->noise_offset);
+    set_float_or_none(m, "ss_noise_offset", c->noise_offset, c->zeros.noise_offset);
     set_bool(m, "ss_noise_offset_random_strength", c->noise_offset_random_strength);
-    set_float_or_none(m, "ss_adaptive_noise_scale", c->adaptive_noise_scale);
-    set_int_or_none(m, "ss_multires_noise_iterations", c->multires_noise_iterations);
+    set_float_or_none(m, "ss_adaptive_noise_scale", c->adaptive_noise_scale, c->zeros.adaptive_noise_scale);
+    if (c->zeros.multires_noise_iterations)
+        set_int(m, "ss_multires_noise_iterations", c->multires_noise_iterations);
+    else
+        set_int_or_none(m, "ss_multires_noise_iterations", c->multires_noise_iterations);
     set_float(m, "ss_multires_noise_discount", c->multires_noise_discount);
-    set_float_or_none(m, "ss_ip_noise_gamma", c->ip_noise_gamma);
+    set_float_or_none(m, "ss_ip_noise_gamma", c->ip_noise_gamma, c->zeros.ip_noise_gamma);
     set_bool(m, "ss_ip_noise_gamma_random_strength", c->ip_noise_gamma_random_strength);
     set_bool(m, "ss_zero_terminal_snr", c->zero_terminal_snr);
-    set_float_or_none(m, "ss_min_snr_gamma", c->min_snr_gamma);
+    set_float_or_none(m, "ss_min_snr_gamma", c->min_snr_gamma, c->zeros.min_snr_gamma);
     set_bool(m, "ss_debiased_estimation", c->debiased_estimation_loss);
     lx_metadata_set(m, "ss_loss_type", losses[c->loss_type]);
     lx_metadata_set(m, "ss_huber_schedule", schedules[c->huber_schedule]);
@@ -349,7 +351,7 @@ static void set_modelspec(lx_metadata *m, const lx_train_config *c)
                                       : "LoRA");
     if (c->clip_skip)
         set_int(m, "modelspec.encoder_layer", c->clip_skip);
-    if (c->min_timestep != 0 || c->max_timestep != 1000) {
+    if (c->min_timestep != 0 || c->max_timestep != 1000 || c->zeros.min_timestep || c->zeros.max_timestep) {
         snprintf(text, sizeof text, "%d,%d", c->min_timestep, c->max_timestep);
         lx_metadata_set(m, "modelspec.timestep_range", text);
     }
