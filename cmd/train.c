@@ -360,7 +360,8 @@ static int open_log(job *j, lx_error *err)
     size_t n = 0;
     int rc = j->config.log_config ? list_settings(&settings, &n, j, err) : LX_OK;
 
-    return rc < 0 ? rc : lx_train_log_open(&j->log, &j->config, settings, n, err);
+    return rc < 0 ? rc
+                  : lx_train_log_open(&j->log, &j->config, lx_train_lora(j->train), settings, n, err);
 }
 
 /* Its hash is recorded, so that lx import knows the file for this run's. */

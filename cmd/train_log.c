@@ -12,7 +12,28 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-int lx_train_log_open(lx_train_log *log, const lx_train_config *c,
+/* The group of a module's downs or ups, unless it is there. */
+static void add_group(lx_train_log *log, const lx_lora_module *m, bool is_up)
+{
+    const lx_lora_spec *spec = &log->config->network;
+    const bool has_plus = (m->part == LX_UNET ? spec->unet_plus : spec->text_plus) != 0;
+    lx_train_log_group *g = &log->groups[log->n_groups];
+    char block[16] = "";
+
+    if (m->part == LX_UNET && spec->has_block_lr)
+        snprintf(block, sizeof block, "_block%d", lx_lora_block(m->layer));
+    snprintf(g->name, sizeof g->name, "%s%s%s", m->part == LX_UNET ? "unet" : "textencoder", block,
+             is_up && has_plus ? " plus" : "");
+    g->part = m->part;
+    g->factor = lx_lora_rate_factor(spec, m->part, m->layer, is_up);
+    for (size_t i = 0; i < log->n_groups; i++)
+        if (strcmp(log->groups[i].name, g->name) == 0)
+            return;
+    if (g->factor != 0 && log->n_groups + 1 < sizeof log->groups / sizeof *log->groups)
+        log->n_groups++;
+}
+
+int lx_train_log_open(lx_train_log *log, const lx_train_config *c, const lx_lora *lora,
                       const lx_export_flag *flags, size_t n_flags, lx_error *err)
 {
     const time_t seconds = time(NULL);
@@ -24,6 +45,10 @@ int lx_train_log_open(lx_train_log *log, const lx_train_config *c,
     *log = (lx_train_log){.config = c};
     if (!c->logging_dir)
         return LX_OK;
+    for (size_t i = 0; i < lora->count; i++) {
+        add_group(log, &lora->modules[i], false);
+        add_group(log, &lora->modules[i], true);
+    }
     if (localtime_r(&seconds, &local))
         strftime(stamp, sizeof stamp, "%Y%m%d%H%M%S", &local);
     lx_str_printf(&folder, "%s/%s%s/%s", c->logging_dir,
@@ -46,24 +71,23 @@ static int put(lx_train_log *log, const char *tag, int64_t step, double value,
     return lx_tensorboard_log_scalar(log->events, now(), tag, step, value, err);
 }
 
-static int put_rate(lx_train_log *log, const char *part, int64_t step, double scheduled,
-                    double taken, lx_error *err)
+static int put_rate(lx_train_log *log, const lx_train_log_group *g, const lx_step_report *r, lx_error *err)
 {
-    const bool is_adaptive = lx_optimizer_is_adaptive(log->config->optimizer.type);
+    const bool is_adaptive = lx_optimizer_is_adaptive(log->config->optimizer.type), is_unet = g->part == LX_UNET;
+    const double taken = g->factor * (is_unet ? r->lr_unet : r->lr_text_encoder);
+    const double scheduled = g->factor * (is_unet ? r->scheduled_unet : r->scheduled_text_encoder);
     char tag[64];
     int rc;
 
-    snprintf(tag, sizeof tag, "lr/%s", part);
-    if ((rc = put(log, tag, step, is_adaptive ? scheduled : taken, err)) < 0 ||
-        !is_adaptive)
+    snprintf(tag, sizeof tag, "lr/%s", g->name);
+    if ((rc = put(log, tag, r->step, is_adaptive ? scheduled : taken, err)) < 0 || !is_adaptive)
         return rc;
-    snprintf(tag, sizeof tag, "lr/d*lr/%s", part);
-    return put(log, tag, step, taken, err);
+    snprintf(tag, sizeof tag, "lr/d*lr/%s", g->name);
+    return put(log, tag, r->step, taken, err);
 }
 
 int lx_train_log_step(lx_train_log *log, const lx_step_report *r, lx_error *err)
 {
-    const lx_lora_spec *network = &log->config->network;
     int rc;
 
     if (!log->events)
@@ -77,13 +101,9 @@ int lx_train_log_step(lx_train_log *log, const lx_step_report *r, lx_error *err)
          (rc = put(log, "max_norm/max_key_norm", r->step, r->max_key_norm, err)) < 0 ||
          (rc = put(log, "norm/avg_key_norm", r->step, r->average_key_norm, err)) < 0))
         return rc;
-    if (network->has_text_encoder &&
-        (rc = put_rate(log, "textencoder", r->step, r->scheduled_text_encoder,
-                       r->lr_text_encoder, err)) < 0)
-        return rc;
-    if (network->has_unet &&
-        (rc = put_rate(log, "unet", r->step, r->scheduled_unet, r->lr_unet, err)) < 0)
-        return rc;
+    for (size_t i = 0; i < log->n_groups; i++)
+        if ((rc = put_rate(log, &log->groups[i], r, err)) < 0)
+            return rc;
     return lx_tensorboard_log_flush(log->events, err);
 }
 

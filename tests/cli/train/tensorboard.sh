@@ -40,3 +40,14 @@ echo $?
 # A training that was stopped has its log, too.
 train --logging_dir logs5 --stop_after_steps 2 --output_name stopped >/dev/null
 "$LX" import logs5 | tail -1
+# Rates of their own, as sd-scripts names them: by block, and LoRA+'s of the ups.
+rates() { # FOLDER NETWORK_ARG...
+    folder=$1
+    shift
+    train --logging_dir "$folder" --max_train_steps 1 --output_name "$folder" --network_args "$@" >/dev/null
+    LX_STORE=$folder.store "$LX" import "$folder" >/dev/null
+    LX_STORE=$folder.store "$LX" sql "select key, round(last_value, 6) as rate from curves where key like 'lr/%' order by key"
+}
+rates plus loraplus_unet_lr_ratio=4
+rates blocks down_lr_weight=0,0.5,0,0,0,0,0,0,0,0,0,0 up_lr_weight=0,0,0,2,0,0,0,0,0,0,0,0 mid_lr_weight=1.5 \
+    loraplus_lr_ratio=3
