@@ -343,6 +343,39 @@ SETTER(lr_scheduler)
     return lx_fail(err, LX_EUNSUPPORTED, "'%s' is not in this version", v->text);
 }
 
+/* A text as Python writes it, in quotes (the peer reads it so), or bare. */
+static const char *unquoted(const char *text, lx_arena *arena)
+{
+    const size_t n = strlen(text);
+
+    if (n < 2 || (*text != '\'' && *text != '"') || text[n - 1] != *text)
+        return text;
+    return lx_arena_printf(arena, "%.*s", (int)n - 2, text + 1);
+}
+
+/* Comes after lr_scheduler in the table. */
+SETTER(lr_scheduler_args)
+{
+    const char *key, *value;
+
+    for (size_t i = 0; i < v->words.count; i++) {
+        int rc = lx_flags_split_pair(&key, &value, f->arena, v->words.items[i], err);
+        if (rc < 0)
+            return rc;
+        if (f->config->lr_scheduler != LX_LR_PIECEWISE_CONSTANT || strcmp(key, "step_rules") != 0)
+            return lx_fail(err, LX_EUNSUPPORTED,
+                           "'%s' is not taken: piecewise_constant has step_rules=..., other schedules "
+                           "--lr_scheduler_num_cycles, --lr_scheduler_power, --lr_scheduler_min_lr_ratio, "
+                           "--lr_scheduler_timescale and --lr_decay_steps",
+                           v->words.items[i]);
+        if (!(value = unquoted(value, f->arena)))
+            return lx_oom(err);
+        if ((rc = lx_schedule_rules_parse(&f->config->lr_rules, f->arena, value, err)) < 0)
+            return rc;
+    }
+    return LX_OK;
+}
+
 SETTER(seed)
 {
     if (v->is_null)

@@ -272,5 +272,6 @@ lx_schedule lx_train_schedule(const lx_train_config *c, int64_t total)
         .learning_rate = c->learning_rate,
         .timescale = c->lr_scheduler_timescale,
         .min_lr_ratio = c->lr_scheduler_min_lr_ratio,
+        .rules = c->lr_rules,
     };
 }

@@ -81,6 +81,7 @@ typedef struct lx_train_config {
     double lr_scheduler_power;
     int lr_scheduler_timescale;       /* inverse_sqrt; 0 = not given */
     double lr_scheduler_min_lr_ratio; /* < 0 = not given */
+    lx_schedule_rules lr_rules;       /* piecewise_constant */
 
     int max_train_steps, max_train_epochs; /* epochs > 0 wins */
     int gradient_accumulation_steps;

@@ -1,6 +1,9 @@
 #include "src/train/schedule.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const double pi = 3.14159265358979323846;
 static const double polynomial_end = 1e-7;
@@ -15,7 +18,84 @@ const char *const lx_lr_scheduler_names[LX_LR_SCHEDULER_COUNT] = {
     [LX_LR_INVERSE_SQRT] = "inverse_sqrt",
     [LX_LR_COSINE_WITH_MIN_LR] = "cosine_with_min_lr",
     [LX_LR_WARMUP_STABLE_DECAY] = "warmup_stable_decay",
+    [LX_LR_PIECEWISE_CONSTANT] = "piecewise_constant",
 };
+
+/* A factor, and `end` behind it. */
+static bool read_factor(double *out, const char **at, char end)
+{
+    char *rest;
+
+    *out = strtod(*at, &rest);
+    if (rest == *at || !isfinite(*out) || *out < 0)
+        return false;
+    rest += strspn(rest, " ");
+    if (*rest != end)
+        return false;
+    *at = rest + (end != '\0');
+    return true;
+}
+
+static bool read_rule(lx_schedule_rule *rule, const char **at)
+{
+    char *rest;
+
+    if (!read_factor(&rule->factor, at, ':'))
+        return false;
+    errno = 0;
+    rule->until = strtoll(*at, &rest, 10);
+    if (rest == *at || errno || rule->until < 0)
+        return false;
+    rest += strspn(rest, " ");
+    if (*rest != ',')
+        return false;
+    *at = rest + 1;
+    return true;
+}
+
+/* In its place among the `n` that are there; what stood for the same step is replaced. */
+static size_t put_rule(lx_schedule_rule *rules, size_t n, lx_schedule_rule rule)
+{
+    size_t i = n;
+
+    while (i > 0 && rules[i - 1].until > rule.until)
+        i--;
+    if (i > 0 && rules[i - 1].until == rule.until) {
+        rules[i - 1] = rule;
+        return n;
+    }
+    memmove(rules + i + 1, rules + i, (n - i) * sizeof *rules);
+    rules[i] = rule;
+    return n + 1;
+}
+
+int lx_schedule_rules_parse(lx_schedule_rules *out, lx_arena *arena, const char *text, lx_error *err)
+{
+    enum { MOST = 1000 };
+    lx_schedule_rule *rules, rule;
+    const char *at = text;
+    size_t n = 0, count = 0;
+
+    for (const char *c = text; *c; c++)
+        count += *c == ',';
+    if (count > MOST)
+        return lx_fail(err, LX_ELIMIT, "%zu rules; at most %d are taken", count, MOST);
+    if (!(rules = lx_arena_calloc(arena, count + 1, sizeof *rules)))
+        return lx_oom(err);
+    for (size_t i = 0; i < count; i++) {
+        if (!read_rule(&rule, &at))
+            goto bad;
+        n = put_rule(rules, n, rule);
+    }
+    *out = (lx_schedule_rules){.are_given = true, .items = rules, .n = n};
+    if (read_factor(&out->last, &at, '\0'))
+        return LX_OK;
+bad:
+    return lx_fail(err, LX_EUSAGE,
+                   "'%s' is no FACTOR:STEP,FACTOR:STEP,FACTOR (1:100,0.1:200,0.01 is the learning rate for 100 "
+                   "steps, a tenth of it up to step 200, then a hundredth)",
+                   text);
+}
 
 int lx_schedule_check(const lx_schedule *s, lx_error *err)
 {
@@ -24,6 +104,15 @@ int lx_schedule_check(const lx_schedule *s, lx_error *err)
                        "--lr_scheduler constant has no warm-up, but --lr_warmup_steps asks for "
                        "%lld steps: use --lr_scheduler constant_with_warmup",
                        (long long)s->warmup);
+    if (s->kind == LX_LR_PIECEWISE_CONSTANT && s->warmup > 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "--lr_scheduler piecewise_constant has no warm-up, and sd-scripts would leave out the %lld steps "
+                       "of --lr_warmup_steps: begin the rules with it, as step_rules=0.1:%lld,1",
+                       (long long)s->warmup, (long long)s->warmup);
+    if (s->kind == LX_LR_PIECEWISE_CONSTANT && !s->rules.are_given)
+        return lx_fail(err, LX_EUSAGE,
+                       "--lr_scheduler piecewise_constant needs --lr_scheduler_args step_rules=1:100,0.1 (the "
+                       "learning rate for 100 steps, then a tenth of it)");
     if (s->kind == LX_LR_COSINE_WITH_MIN_LR && s->min_lr_ratio < 0)
         return lx_fail(err, LX_EUSAGE,
                        "--lr_scheduler cosine_with_min_lr needs --lr_scheduler_min_lr_ratio "
@@ -93,6 +182,14 @@ static double warmup_stable_decay(const lx_schedule *s, int64_t k)
     return f < 0 ? 0 : f;
 }
 
+static double piecewise(const lx_schedule_rules *rules, int64_t k)
+{
+    for (size_t i = 0; i < rules->n; i++)
+        if (k < rules->items[i].until)
+            return rules->items[i].factor;
+    return rules->last;
+}
+
 double lx_schedule_factor(const lx_schedule *s, int64_t k)
 {
     double p, f;
@@ -101,6 +198,8 @@ double lx_schedule_factor(const lx_schedule *s, int64_t k)
         return 1.0;
     if (s->kind == LX_LR_WARMUP_STABLE_DECAY)
         return warmup_stable_decay(s, k);
+    if (s->kind == LX_LR_PIECEWISE_CONSTANT)
+        return piecewise(&s->rules, k);
     if (k < s->warmup)
         return (double)k / at_least_one(s->warmup);
     p = progress(s, k);

@@ -98,7 +98,7 @@ static void test_train_schedule__rates_of_every_scheduler(void **state)
         lx_arena_free(arena);
     }
     cJSON_Delete(all);
-    assert_int_equal(n_checked, 29);
+    assert_int_equal(n_checked, 30);
     assert_int_equal(n_refused, 3);
 }
 
@@ -113,11 +113,42 @@ static void test_train_schedule__steps_or_a_share_of_them(void **state)
     assert_int_equal(lx_schedule_steps(LX_ALL_STEPS, 100), 100);
 }
 
+static void test_train_schedule__rules_by_step(void **state)
+{
+    static const char *const bad[] = {"",        "x",      "1:10",  "1:10,",   "1:x,2",                    "1:-1,2",
+                                      "nan:1,2", "-1:5,1", "1:5;2", "1:2:3,4", "1:99999999999999999999,1", "inf"};
+    /* not in order, a step twice: the later counts */
+    static const char text[] = "0.5: 20 ,2:5,0.1:60,3:5,0.01";
+    static const struct {
+        int64_t step;
+        double factor;
+    } rows[] = {{0, 3}, {4, 3}, {5, 0.5}, {19, 0.5}, {20, 0.1}, {59, 0.1}, {60, 0.01}, {1 << 30, 0.01}};
+    lx_schedule s = {.kind = LX_LR_PIECEWISE_CONSTANT, .total = 100};
+    lx_arena *arena = lx_arena_new();
+    lx_error err = {0};
+
+    (void)state;
+    assert_int_equal(lx_schedule_check(&s, &err), LX_EUSAGE);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (lx_schedule_rules_parse(&s.rules, arena, bad[i], &err) != LX_EUSAGE)
+            fail_msg("'%s' is taken", bad[i]);
+    lx_assert_ok(lx_schedule_rules_parse(&s.rules, arena, "0.5", &err), &err);
+    assert_true(lx_schedule_factor(&s, 7) == 0.5);
+    lx_assert_ok(lx_schedule_rules_parse(&s.rules, arena, text, &err), &err);
+    lx_assert_ok(lx_schedule_check(&s, &err), &err);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_true(lx_schedule_factor(&s, rows[i].step) == rows[i].factor);
+    s.warmup = 10;
+    assert_int_equal(lx_schedule_check(&s, &err), LX_EUSAGE);
+    lx_arena_free(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_train_schedule__rates_of_every_scheduler),
         cmocka_unit_test(test_train_schedule__steps_or_a_share_of_them),
+        cmocka_unit_test(test_train_schedule__rules_by_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
