@@ -9,7 +9,7 @@ const lx_run_field_name lx_run_field_names[] = {
     {"id", LX_RUN_ID, LX_FIELD_ID, "id of the run; = compares its beginning"},
     {"name", LX_RUN_NAME, LX_FIELD_TEXT, "the newest name"},
     {"status", LX_RUN_STATUS, LX_FIELD_TEXT, "running, finished, interrupted, failed"},
-    {"kind", LX_RUN_KIND, LX_FIELD_TEXT, "train, run, sweep, log, merge, import"},
+    {"kind", LX_RUN_KIND, LX_FIELD_TEXT, "train, sweep, sample, merge, resize, extract, convert, data, run, log, import"},
     {"group", LX_RUN_GROUP, LX_FIELD_TEXT, "as a sweep or lx tag-run set it"},
     {"started", LX_RUN_STARTED, LX_FIELD_TIME, "when"},
     {"ended", LX_RUN_ENDED, LX_FIELD_TIME, "when"},

@@ -28,7 +28,7 @@ static const lx_option options[] = {
     LX_TEXT(struct runs_args, status, 0, "status", "STATUS",
             "running, finished, interrupted or failed"),
     LX_TEXT(struct runs_args, kind, 0, "kind", "KIND",
-            "train, run, sweep, log, merge or import"),
+            "train, sweep, sample, merge, resize, extract, convert, data, run, log or import"),
     LX_TEXT(struct runs_args, name, 0, "name", "NAME", "of exactly this name"),
     LX_TEXT(struct runs_args, group, 0, "group", "GROUP", "of this group"),
     LX_FLAG(struct runs_args, has_trash, 0, "trash", "also those in the trash"),
