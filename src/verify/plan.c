@@ -128,6 +128,15 @@ void lx_verify_plan_tags(lx_verify_plan *p, const lx_verify_request *r)
     p->cost += cost_of_tag(p) * (int64_t)p->n_tags;
 }
 
+void lx_verify_plan_limit(lx_verify_plan *p, const lx_verify_request *r, size_t n_images)
+{
+    if (n_images >= p->n_images)
+        return;
+    p->n_images = n_images;
+    settle(p);
+    lx_verify_plan_tags(p, r);
+}
+
 int lx_verify_plan_make(lx_verify_plan *p, const lx_verify_request *r, lx_error *err)
 {
     int rc = LX_OK;

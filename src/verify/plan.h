@@ -60,6 +60,9 @@ typedef struct lx_verify_plan {
 int lx_verify_plan_make(lx_verify_plan *out, const lx_verify_request *request,
                         lx_error *err);
 
+/* No more training images than these: of pictures that are the same only one is there. */
+void lx_verify_plan_limit(lx_verify_plan *plan, const lx_verify_request *request, size_t n_images);
+
 /* n_alone, n_tags and cost anew, of a plan made from the same request but for its n_alone. */
 void lx_verify_plan_tags(lx_verify_plan *plan, const lx_verify_request *request);
 

@@ -214,9 +214,11 @@ static int make_plan(lx_verify *v, const char *lora, lx_error *err)
     return rc;
 }
 
+/* And the plan is cut to those that are there. */
 static int read_images(lx_verify *v, lx_error *err)
 {
     lx_latents *encoder;
+    size_t n = 0;
     int rc = lx_latents_new(&encoder, v->dev, v->checkpoint, &v->sd, err);
 
     if (rc < 0)
@@ -230,6 +232,10 @@ static int read_images(lx_verify *v, lx_error *err)
                                                                  : MOST_OTHERS,
                                       v->options->seed, encoder, err);
     lx_latents_free(encoder);
+    for (size_t i = 0; i < v->images.count; i++)
+        n += v->images.items[i].role == LX_IMAGES_TRAINING;
+    if (rc == LX_OK)
+        lx_verify_plan_limit(&v->plan, &v->request, n);
     return rc;
 }
 
