@@ -1,5 +1,6 @@
 /* lx config - what is set, where it is set, and setting it */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -201,6 +202,16 @@ static int open_file(const char **file, lx_str *text, const lx_settings *s,
     return rc;
 }
 
+/* The user's file may be a link to where its owner keeps such files; a project's is written where it lies. */
+static int write_file(const char *file, const lx_str *text, bool is_project, lx_error *err)
+{
+    char real[PATH_MAX];
+
+    if (!is_project && lx_file_is_link(file) && realpath(file, real))
+        file = real;
+    return lx_file_write_private(file, lx_str_text(text), text->len, err);
+}
+
 /* Nothing is written that would not be read. literal NULL: taken out. */
 static int change(lx_cli *cli, const lx_settings *s, const char *key, const char *literal,
                   bool is_project, lx_error *err)
@@ -222,7 +233,7 @@ static int change(lx_cli *cli, const lx_settings *s, const char *key, const char
               lx_arena_strndup(cli->arena, file, (size_t)(lx_path_base(file) - file))))
         rc = lx_oom(err);
     if (rc == LX_OK && (rc = lx_make_dirs(folder, err)) == LX_OK)
-        rc = lx_file_write_private(file, lx_str_text(&changed), changed.len, err);
+        rc = write_file(file, &changed, is_project, err);
 done:
     lx_str_release(&text);
     lx_str_release(&changed);

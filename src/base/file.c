@@ -293,6 +293,33 @@ static int open_temporary(lx_new_file *file, mode_t mode, lx_error *err)
     return lx_fail_errno(err, errno, "cannot create a file in %s", file->folder);
 }
 
+/* Does the link lead to what the process has open, as /dev/stdout does? */
+static bool is_own_descriptor(const char *path)
+{
+    char target[64];
+    const ssize_t n = readlink(path, target, sizeof target);
+
+    return n > 6 && memcmp(target, "/proc/", 6) == 0;
+}
+
+/* A rename would put a file in the place of a folder's name, a device, a pipe. */
+static int check_place(const char *path, lx_error *err)
+{
+    struct stat st;
+
+    if (is_own_descriptor(path))
+        return lx_fail(err, LX_EUSAGE, "is no place of a file: leave the option out, or give a file's name");
+    if (lx_io_get()->stat(path, &st) < 0) {
+        noted(errno);
+        return LX_OK;
+    }
+    if (S_ISDIR(st.st_mode))
+        return lx_fail(err, LX_EEXISTS, "is a folder, a file is to be written");
+    if (!S_ISREG(st.st_mode))
+        return lx_fail(err, LX_EEXISTS, "is a device, a pipe or a socket; lx writes whole files, to be renamed into place");
+    return LX_OK;
+}
+
 static int open_new(lx_new_file **out, const char *path, mode_t mode, lx_error *err)
 {
     lx_new_file *file = lx_calloc(1, sizeof *file);
@@ -304,9 +331,7 @@ static int open_new(lx_new_file **out, const char *path, mode_t mode, lx_error *
     file->fd = -1;
     if (!(file->path = lx_strdup(path)) || !(file->folder = folder_of(path)))
         rc = lx_oom(err);
-    else if (lx_file_is_dir(path))
-        rc = lx_fail(err, LX_EEXISTS, "is a folder, a file is to be written");
-    else
+    else if ((rc = check_place(path, err)) == LX_OK)
         rc = open_temporary(file, mode, err);
     if (rc < 0) {
         lx_within(err, "%s", path);
