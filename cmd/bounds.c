@@ -144,13 +144,16 @@ void lx_bounds_write(lx_bounds *b, const char *path)
     add(b, folder, LX_SANDBOX_READ | LX_SANDBOX_WRITE);
 }
 
+void lx_bounds_temporary(lx_bounds *b)
+{
+    add(b, lx_temporary_folder(), LX_SANDBOX_READ | LX_SANDBOX_WRITE);
+}
+
 /* A store that cannot be written to is read from a copy. */
 static void add_temporary(lx_bounds *b, const char *store)
 {
-    const char *folder = getenv("TMPDIR");
-
     if (access(store, W_OK) < 0)
-        add(b, folder && *folder ? folder : "/tmp", LX_SANDBOX_READ | LX_SANDBOX_WRITE);
+        lx_bounds_temporary(b);
 }
 
 /* The folder of a store that was not there: it had to be made for a rule to name it. When nothing came of the command

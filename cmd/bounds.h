@@ -37,6 +37,9 @@ void lx_bounds_write(lx_bounds *b, const char *path);
 /* The store. makes: it is made if it is not there (as an empty folder: the rest is for lx_store_open). */
 int lx_bounds_store(lx_bounds *b, bool makes, lx_error *err);
 
+/* The folder of temporary files, to read and write. */
+void lx_bounds_temporary(lx_bounds *b);
+
 int lx_bounds_enter(lx_bounds *b, lx_error *err);
 
 /* For what is made out of files: n inputs, an output, and the store if the run is recorded. The state of the code,

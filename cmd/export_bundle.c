@@ -132,7 +132,7 @@ int lx_import_read_bundle(lx_import *job, const char *path, bool is_named, lx_er
     const char *scratch =
         job->store && !job->is_dry_run
             ? lx_arena_printf(job->cli->arena, "%s/tmp", lx_store_path(job->store))
-            : "/tmp";
+            : lx_temporary_folder();
     int rc;
 
     (void)is_named;

@@ -489,6 +489,8 @@ static int confine(lx_import *job, const lx_words *paths, lx_error *err)
         lx_bounds_read(&b, paths->items[i]);
     if ((rc = lx_bounds_store(&b, !job->is_dry_run, err)) < 0)
         return rc;
+    if (job->is_dry_run) /* bundles are unpacked there */
+        lx_bounds_temporary(&b);
     return lx_bounds_enter(&b, err);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd/cli.h"
+#include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/selftest/selftest.h"
 
@@ -159,7 +160,6 @@ static void print_end(lx_cli *cli, const lx_selftest_counts *counts)
 static int run_on(lx_cli *cli, const struct selftest_args *args, lx_device *dev,
                   lx_error *err)
 {
-    const char *folder = getenv("TMPDIR");
     cJSON *root = args->is_json ? cJSON_CreateObject() : NULL;
     teller to = {.cli = cli, .dev = dev};
     lx_selftest_options how = {.is_quick = args->is_quick,
@@ -168,7 +168,7 @@ static int run_on(lx_cli *cli, const struct selftest_args *args, lx_device *dev,
                                .tell = tell,
                                .stops = stops,
                                .context = &to,
-                               .folder = folder && *folder ? folder : "/tmp"};
+                               .folder = lx_temporary_folder()};
     lx_selftest_counts counts;
     int rc;
 

@@ -386,11 +386,10 @@ static void remove_copy(lx_store *s)
 /* Database and WAL as they are between two transactions of others. */
 static int make_copy(lx_store *s, lx_error *err)
 {
-    const char *temporary = getenv("TMPDIR");
     lx_str from = LX_STR_INIT, to = LX_STR_INIT;
     int lock_fd, rc;
 
-    lx_str_printf(&to, "%s/lx-copy-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    lx_str_printf(&to, "%s/lx-copy-XXXXXX", lx_temporary_folder());
     lx_str_printf(&from, "%s/lock", s->path);
     if ((rc = lx_str_check(&to, err)) < 0 || (rc = lx_str_check(&from, err)) < 0)
         goto done;

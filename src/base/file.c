@@ -216,6 +216,13 @@ bool lx_file_is_dir(const char *path)
     return false;
 }
 
+const char *lx_temporary_folder(void)
+{
+    const char *folder = getenv("TMPDIR");
+
+    return folder && *folder ? folder : "/tmp";
+}
+
 static int make_dir(const char *path, lx_error *err)
 {
     struct stat st;

@@ -65,6 +65,8 @@ int lx_file_write(const char *path, const void *data, size_t n, lx_error *err);
 int lx_file_write_private(const char *path, const void *data, size_t n, lx_error *err);
 int lx_file_copy(const char *to, const char *from, lx_error *err); /* regular files; replaces */
 
+const char *lx_temporary_folder(void); /* TMPDIR, or /tmp */
+
 /* Sorted (bytewise) names in a folder, "." and ".." left out. Free with lx_dir_free. */
 typedef struct lx_dir {
     char **names;
