@@ -356,14 +356,29 @@ static void count_images(const lx_report_run *r, int64_t *images, int64_t *capti
         }
 }
 
-static void say_training(prose *p, const lx_report_run *r, double rank, double alpha)
+static bool has_block_dims(const cJSON *flags)
 {
+    const cJSON *arg;
+
+    cJSON_ArrayForEach(arg, cJSON_GetObjectItem(flags, "network_args"))
+    {
+        if (cJSON_IsString(arg) && lx_starts_with(arg->valuestring, "block_dims="))
+            return true;
+    }
+    return false;
+}
+
+static void say_training(prose *p, const lx_report_run *r, const cJSON *flags)
+{
+    const double rank = lx_json_number(flags, "network_dim", 0), alpha = lx_json_number(flags, "network_alpha", 1);
     int64_t images, captioned;
     lx_str s = LX_STR_INIT;
 
     count_images(r, &images, &captioned);
-    if (rank > 0)
-        lx_str_printf(&s, "A LoRA of rank %g (alpha %g) was trained", rank, alpha);
+    if (has_block_dims(flags))
+        lx_str_puts(&s, "A LoRA with ranks by block was trained");
+    else if (rank > 0) /* an alpha of 0 is the rank */
+        lx_str_printf(&s, "A LoRA of rank %g (alpha %g) was trained", rank, alpha != 0 ? alpha : rank);
     else
         lx_str_puts(&s, "A training was recorded");
     if (images)
@@ -411,12 +426,12 @@ static int take_summary(lx_report_run *out, lx_collector *c, const cJSON *flags,
 {
     prose p = {.arena = c->arena,
                .items = lx_arena_calloc(c->arena, MOST_SENTENCES, sizeof *p.items)};
-    double rank = lx_json_number(flags, "network_dim", 0);
+    const double rank = lx_json_number(flags, "network_dim", 0);
 
     if (!p.items)
         return lx_oom(err);
     if (rank > 0 || out->n_folders || strcmp(out->kind, "train") == 0)
-        say_training(&p, out, rank, lx_json_number(flags, "network_alpha", 1));
+        say_training(&p, out, flags);
     say_loss(&p, out, first);
     if (strcmp(out->status, "interrupted") == 0)
         say(&p, out->steps >= 0

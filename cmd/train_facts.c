@@ -8,6 +8,7 @@
 #include "cmd/train_flag.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/lora/file.h"
 
 /* The value as JSON; NULL without memory. */
 static cJSON *value_json(const lx_flag *flag, const lx_flag_value *v)
@@ -81,6 +82,12 @@ static const char *observed_optimizer(const lx_flags *f)
                                                        : "AdamW";
 }
 
+/* The flag counts, although there is a file of --network_weights. */
+static bool is_by_flag(const lx_flags *f, int i)
+{
+    return f->values[i].given && !f->config->dim_from_weights;
+}
+
 /* Where the configuration knows better than the table: what falls back, wins or was drawn. */
 static cJSON *resolved_json(const lx_flags *f, int i)
 {
@@ -94,7 +101,10 @@ static cJSON *resolved_json(const lx_flags *f, int i)
         return cJSON_CreateString(c->network.is_lycoris ? "lycoris.kohya"
                                                         : "networks.lora");
     case LX_AT_network_dim:
-        return cJSON_CreateNumber(c->network.rank);
+        return cJSON_CreateNumber(f->start && !is_by_flag(f, i) ? (double)f->start->rank : c->network.rank);
+    case LX_AT_network_alpha:
+        return f->start && !is_by_flag(f, i) ? cJSON_CreateNumber(f->start->alpha)
+                                             : value_json(&lx_flag_table[i], &f->values[i]);
     case LX_AT_unet_lr:
         return cJSON_CreateNumber(c->unet_lr);
     case LX_AT_text_encoder_lr:
@@ -187,10 +197,26 @@ static bool put_item(cJSON *object, const char *key, cJSON *item)
     return false;
 }
 
+/* The LoRA that a training begins with has a rank and an alpha of its own. What is wrong with the file the training
+ * says. */
+static int open_start(lx_lora_file **file, lx_flags *f, lx_error *err)
+{
+    const char *path = f->config->network_weights;
+    int rc = path ? lx_lora_file_open(file, path, err) : LX_OK;
+
+    if (rc < 0)
+        return rc == LX_ENOMEM ? rc : LX_OK;
+    for (size_t i = 0; *file && i < (*file)->n_modules && !f->start; i++)
+        if ((*file)->modules[i].rank > 0 && !(*file)->modules[i].problem)
+            f->start = &(*file)->modules[i];
+    return LX_OK;
+}
+
 int lx_flags_tell(lx_flags *f, lx_error *err)
 {
     cJSON *given = cJSON_CreateObject(), *resolved = cJSON_CreateObject();
-    int rc = given && resolved ? LX_OK : lx_oom(err);
+    lx_lora_file *start = NULL;
+    int rc = given && resolved ? open_start(&start, f, err) : lx_oom(err);
 
     for (int i = 0; i < LX_FLAG_COUNT && rc == 0; i++) {
         const lx_flag *flag = &lx_flag_table[i];
@@ -213,6 +239,8 @@ int lx_flags_tell(lx_flags *f, lx_error *err)
     if (rc == 0 && (rc = put_text(&f->facts->given, f, given, err)) == 0 &&
         (rc = put_text(&f->facts->resolved, f, resolved, err)) == 0)
         rc = put_command_line(f, err);
+    f->start = NULL;
+    lx_lora_file_close(start);
     cJSON_Delete(given);
     cJSON_Delete(resolved);
     return rc;

@@ -86,6 +86,7 @@ typedef struct lx_flags {
     lx_flag_split *splits;
     size_t n_splits;
     const char *output_config; /* the file to write, or NULL */
+    const lx_lora_entry *start;  /* the first module of --network_weights, where nothing else says rank and alpha */
     bool
         is_observed; /* another trainer follows them: what we cannot follow is no error */
     cJSON *others;   /* is_observed: keys of a config file that are not in the table */

@@ -41,3 +41,5 @@ train x --network_weights conv.safetensors --network_args conv_dim=2 conv_alpha=
 train x --network_weights conv.safetensors --network_args conv_dim=4
 train x --network_weights conv.safetensors --network_args conv_dim=2 conv_alpha=1
 train x --network_weights unet.safetensors --network_train_text_encoder_only
+echo "- what is recorded is what the LoRA has"
+"$LX" runs --columns name,dim,alpha 'name in (both, same, fits)' 2>&1 || "$LX" runs --columns name,dim,alpha
