@@ -68,11 +68,25 @@ static int check_order(lx_reproduction *r, const char *wanted, const lx_dataset 
     return LX_OK;
 }
 
+/* Training begins with the first step here. */
+static int tell_state(lx_reproduction *r, const char *hash, lx_error *err)
+{
+    const char *text = lx_arena_printf(r->cli->arena,
+                                       "it went on from a state of a training with other settings (sha256 %.16s), and "
+                                       "would begin with the first step now",
+                                       hash);
+
+    if (!text)
+        return lx_oom(err);
+    lx_reproduce_tell_change(r, text);
+    return LX_OK;
+}
+
 int lx_reproduce_check_files(lx_reproduction *r, const lx_dataset *d, lx_error *err)
 {
     const lx_train_config *c = &r->config;
     cJSON *spec = NULL, *merged;
-    const char *masks, *order;
+    const char *masks, *order, *state;
     int rc;
 
     if (!r->texts.spec)
@@ -86,6 +100,8 @@ int lx_reproduce_check_files(lx_reproduction *r, const lx_dataset *d, lx_error *
     if (rc == LX_OK)
         rc = check_file(r, lx_json_text(spec, "network_weights"), c->network_weights,
                         "network_weights", err);
+    if (rc == LX_OK && (state = lx_json_text(spec, "resumed")))
+        rc = tell_state(r, state, err);
     if (rc == LX_OK && d && (masks = lx_json_text(spec, "masks")))
         rc = check_masks(r, masks, d, err);
     if (rc == LX_OK && d && (order = lx_json_text(spec, "order")))
