@@ -448,28 +448,39 @@ static size_t count_found(const lx_import *job)
            lx_lora_files_with(job->loras) + lx_lora_files_without(job->loras);
 }
 
+/* The only one that is named is the command's own error; of several the others are imported all the same. */
+static int fail_named(lx_import *job, int rc, const lx_error *damage, bool is_only, lx_error *err)
+{
+    if (is_only || rc == LX_ENOMEM || rc == LX_EINTERRUPTED)
+        return lx_fail_as(err, rc, damage);
+    lx_history_problem(job->history, "%s", damage->text);
+    if (!job->cli->exit_status)
+        job->cli->exit_status = lx_exit_status(rc);
+    return LX_OK;
+}
+
 /* A path that gave nothing but problems makes the command fail, once the others are imported. */
-static int look_at_named(lx_import *job, const char *path, lx_error *err)
+static int look_at_named(lx_import *job, const char *path, bool is_only, lx_error *err)
 {
     const size_t found = count_found(job), problems = job->history->n_problems;
-    int rc = look_at(job, path, true, 0, err);
+    lx_error damage = {0};
+    int rc = access(path, F_OK) == 0 ? look_at(job, path, true, 0, &damage)
+                                     : lx_fail_errno(&damage, errno, "%s", path);
 
-    if (rc == LX_OK && !job->cli->exit_status && count_found(job) == found &&
+    if (rc < 0)
+        return fail_named(job, rc, &damage, is_only, err);
+    if (!job->cli->exit_status && count_found(job) == found &&
         job->history->n_problems > problems)
         job->cli->exit_status = lx_exit_status(LX_EFORMAT);
-    return rc;
+    return LX_OK;
 }
 
 static int look_at_all(lx_import *job, const lx_words *paths, lx_error *err)
 {
     int rc = LX_OK;
 
-    for (size_t i = 0; i < paths->count;
-         i++) /* a typing error is told before hours of hashing */
-        if (access(paths->items[i], F_OK) < 0)
-            return lx_fail_errno(err, errno, "%s", paths->items[i]);
     for (size_t i = 0; i < paths->count && rc == LX_OK; i++)
-        rc = look_at_named(job, paths->items[i], err);
+        rc = look_at_named(job, paths->items[i], paths->count == 1, err);
     return rc < 0 ? rc : lx_lora_files_finish(job->loras, err);
 }
 
@@ -587,7 +598,8 @@ const lx_command lx_cmd_import = {
             "files that came\n"
             "later are added to their run. Nothing that is read is changed. A path that gives "
             "nothing but\n"
-            "problems makes the exit status 65, once the others are imported.\n"
+            "problems makes the exit status 65, and one that is not there 66, once the others "
+            "are imported.\n"
             "\n"
             "Examples:\n"
             "  lx import ~/stable-diffusion-webui/models/Lora\n"

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -357,20 +358,30 @@ static int read_members(lx_bundle *b, const void *data, size_t n, lx_error *err)
 static int check_frame(const lx_mapping *file, lx_error *err)
 {
     unsigned long long size = ZSTD_getFrameContentSize(file->data, file->size);
+    const size_t packed = ZSTD_findFrameCompressedSize(file->data, file->size);
+
     if (size == ZSTD_CONTENTSIZE_ERROR)
         return lx_fail(err, LX_EFORMAT, "neither a bundle of runs nor a tar archive");
     if (size == ZSTD_CONTENTSIZE_UNKNOWN)
         return lx_fail(err, LX_EFORMAT,
                        "the compressed data do not say how large they are");
+    /* Looked at first: the little that is left of a large bundle would seem to be packed too densely. */
+    if (ZSTD_getErrorCode(packed) == ZSTD_error_srcSize_wrong)
+        return lx_fail(err, LX_EFORMAT,
+                       "the file is cut off: it ends after %zu bytes, in the middle of the compressed data; "
+                       "copy or export it again",
+                       file->size);
     if (size > MOST_BYTES || is_too_dense(size, file->size))
         return lx_fail(
             err, LX_ELIMIT,
             "%zu bytes that would unpack to %llu; a bundle has at most 64 GiB, "
             "and 2000 times its packed size",
             file->size, size);
-    if (ZSTD_findFrameCompressedSize(file->data, file->size) != file->size)
-        return lx_fail(err, LX_EFORMAT,
-                       "something stands behind the compressed data, or they were cut");
+    if (ZSTD_isError(packed))
+        return lx_fail(err, LX_EFORMAT, "the compressed data are damaged: %s", ZSTD_getErrorName(packed));
+    if (packed != file->size)
+        return lx_fail(err, LX_EFORMAT, "something stands behind the compressed data: %zu bytes",
+                       file->size - packed);
     return LX_OK;
 }
 
