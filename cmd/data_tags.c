@@ -440,6 +440,25 @@ static int take_tags(lx_tags *out, const struct tags_args *args, size_t verb,
     return rc;
 }
 
+/* An option that the verb does not look at would be passed over in silence. */
+static int check_options(const struct tags_args *args, size_t verb, lx_error *err)
+{
+    const bool is_edit = verbs[verb].kind >= 0;
+    const char *name = verbs[verb].name;
+
+    if (args->n_kept < 0)
+        return lx_fail(err, LX_EUSAGE, "--keep_tokens must not be negative");
+    if (args->n_kept && verbs[verb].kind != LX_TAG_SORT)
+        return lx_fail(err, LX_EUSAGE, "--keep_tokens belongs to sort; %s goes without it", name);
+    if (args->write && !is_edit)
+        return lx_fail(err, LX_EUSAGE,
+                       "--write: %s changes no files; it goes with prepend, append, remove, replace, dedupe and sort",
+                       name);
+    if (args->json && is_edit)
+        return lx_fail(err, LX_EUSAGE, "--json belongs to list and count; %s shows differences as text", name);
+    return LX_OK;
+}
+
 static int do_verb(captions *c, size_t verb, lx_error *err)
 {
     const struct tags_args *args = c->args;
@@ -473,13 +492,13 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         if (args->undo.count + args->words.count > 1)
             return lx_fail(err, LX_EUSAGE,
                            "--undo takes one run, and nothing else is done");
+        if (args->json)
+            return lx_fail(err, LX_EUSAGE, "--json belongs to list and count, not to --undo");
         return lx_data_undo(cli, args->undo.count ? args->undo.items[0] : NULL,
                             args->write, err);
     }
     if (args->words.count == 0)
         return lx_fail(err, LX_EUSAGE, "name the folder");
-    if (args->n_kept < 0)
-        return lx_fail(err, LX_EUSAGE, "--keep_tokens must not be negative");
     while (args->words.count > 1 && verb < N_VERBS &&
            strcmp(verbs[verb].name, args->words.items[1]) != 0)
         verb++;
@@ -488,7 +507,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                        "'%s': list, count, prepend, append, remove, replace, dedupe or "
                        "sort is wanted",
                        args->words.items[1]);
-    rc = do_verb(&c, verb, err);
+    if ((rc = check_options(args, verb, err)) == LX_OK)
+        rc = do_verb(&c, verb, err);
     release(&c);
     return rc;
 }

@@ -286,7 +286,7 @@ static int finish(job *j, int rc, lx_error *err)
     return rc < 0 ? rc : lx_fail_as(err, ended, &own);
 }
 
-static int check(const struct log_args *args, lx_error *err)
+static int check(const struct log_args *args, bool reads_input, lx_error *err)
 {
     static const char *const ends[] = {"finished", "interrupted", "failed"};
     bool is_known = !args->end;
@@ -301,6 +301,12 @@ static int check(const struct log_args *args, lx_error *err)
     if (!args->is_new && (args->flags.count || args->has_seed || args->kind))
         return lx_fail(err, LX_EUSAGE,
                        "--kind, --flag and --seed are of a new run (--new NAME)");
+    if (args->role && !args->files.count)
+        return lx_fail(err, LX_EUSAGE, "--role %s is of files; name them with --file FILE", args->role);
+    if (args->message && !args->end && !(args->is_new && reads_input))
+        return lx_fail(err, LX_EUSAGE,
+                       "--message says why the run ended; add --end finished, interrupted or failed (a remark: "
+                       "lx note)");
     if (args->step < 0 || args->seed < 0)
         return lx_fail(err, LX_EUSAGE, "steps and seeds are whole numbers from 0 on");
     return LX_OK;
@@ -316,7 +322,7 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 
     err = err ? err : &local;
     j.reads_input = words->count > 0 && strcmp(words->items[words->count - 1], "-") == 0;
-    if ((rc = check(args, err)) < 0)
+    if ((rc = check(args, j.reads_input, err)) < 0)
         return rc;
     if (j.reads_input && words->count != (args->is_new ? 1 : 2))
         return lx_fail(err, LX_EUSAGE,

@@ -33,8 +33,8 @@ static const lx_option options[] = {
             "linear (the sum), magnitude_prune, ties, dare, dare_ties or knots"),
     GIVEN(LX_OPTION_NUMBER, density, "density", "D",
           "of the methods: the share of elements kept (0.5)"),
-    LX_INT(lx_merge_args, seed, 0, "seed", "N",
-           "of dare's and --shuffle's random numbers (0)"),
+    GIVEN(LX_OPTION_INT, seed, "seed", "N",
+          "of dare's and --shuffle's random numbers (0)"),
     LX_TEXT(
         lx_merge_args, into, 0, "into", "BASE",
         "write the model BASE, a file or a diffusers folder, with the LoRAs added to its "
@@ -207,6 +207,19 @@ static int read_dtype(lx_merge_job *j, lx_error *err)
     return a->precision ? lx_parse_precision(&j->options.dtype, a->precision, "precision", err) : LX_OK;
 }
 
+/* Nothing is drawn for a sum whose factors stand side by side: who gives a seed expects something else. Decompositions
+ * (a method, --rank N, --error) begin from drawn numbers. */
+static int check_seed(const lx_merge_job *j, lx_error *err)
+{
+    const lx_merge_options *o = &j->options;
+
+    if (!j->args->has_seed || j->like.is_shuffled || o->method || o->rank_rule == LX_RANK_FIXED ||
+        o->rank_rule == LX_RANK_ERROR)
+        return LX_OK;
+    return lx_fail(err, LX_EUSAGE, "--seed: nothing is drawn at random here; it goes with --method dare or "
+                                   "dare_ties and with --like sd-scripts --shuffle");
+}
+
 static int read_args(lx_merge_job *j, lx_error *err)
 {
     int rc;
@@ -216,13 +229,15 @@ static int read_args(lx_merge_job *j, lx_error *err)
         return lx_fail(err, LX_EUSAGE,
                        "--output %s and --save_to %s: they are the same option, give one",
                        j->args->output, j->args->save_to);
+    if (j->args->has_seed && j->args->seed < 0)
+        return lx_fail(err, LX_EUSAGE, "--seed %lld: must be a whole number from 0 on", (long long)j->args->seed);
     if (j->args->allow_missing && !j->args->into)
         return lx_fail(err, LX_EUSAGE,
                        "--allow_missing belongs to --into BASE: without a base no module "
                        "lacks its layer");
     if ((rc = lx_merge_read_inputs(j, err)) < 0 || (rc = find_output(j, err)) < 0 ||
         (rc = read_rank(j, err)) < 0 || (rc = read_method(j, err)) < 0 ||
-        (rc = read_like(j, err)) < 0)
+        (rc = read_like(j, err)) < 0 || (rc = check_seed(j, err)) < 0)
         return rc;
     return read_dtype(j, err);
 }

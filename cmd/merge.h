@@ -18,7 +18,7 @@ typedef struct lx_merge_args {
         *into, *like, *name;
     double density;
     int64_t seed, new_rank, conv_rank;
-    bool has_density, has_new_rank, has_conv_rank;
+    bool has_density, has_new_rank, has_conv_rank, has_seed;
     bool no_metadata, no_record, allow_missing, concat, shuffle, json;
 } lx_merge_args;
 

@@ -217,6 +217,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return lx_fail(err, LX_EUSAGE, "--images and --tags are numbers from 0 on");
     if ((rc = choose_format(&how, args, err)) < 0)
         return rc;
+    if (args->is_inline && how != MARKDOWN)
+        return lx_fail(err, LX_EUSAGE, "--inline belongs to Markdown (-o report.md): %s",
+                       how == HTML ? "pictures stand inside HTML anyway" : "JSON has no pictures");
     lx_progress_init(&progress, cli);
     c.context = &progress;
     c.options = options_of(args, how);

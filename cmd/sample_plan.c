@@ -266,6 +266,9 @@ static int read_flags(defaults *d, const lx_sample_args *a, lx_error *err)
         s->v_parameterization = a->v_parameterization;
     if (a->has_zero_terminal_snr)
         s->zero_terminal_snr = a->zero_terminal_snr;
+    if (a->has_seed && a->seed < -1)
+        return lx_fail(err, LX_EUSAGE, "--seed %lld: a whole number from 0 on, or -1 for one that is drawn",
+                       (long long)a->seed);
     if (a->has_seed && a->seed < 0) { /* as in web UIs: another one */
         d->has_seed = false;
     } else if (a->has_seed) {

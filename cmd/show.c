@@ -389,7 +389,10 @@ static int show_one(lx_cli *cli, const struct show_args *args, lx_store *store, 
         return rc;
     show_sources(cli, &d);
     show_artifacts(cli, &d);
-    if (args->diff && d.texts.diff) {
+    if (args->diff && (!d.texts.diff || !*d.texts.diff))
+        lx_message(cli, "note: no diff is recorded of %.10s: %s\n", d.row.id,
+                   d.texts.git ? "its work tree had no changes" : "nothing of git was recorded with it");
+    else if (args->diff) {
         lx_str out = LX_STR_INIT;
         lx_escape_terminal(&out, d.texts.diff, strlen(d.texts.diff), false);
         lx_print(cli, "%s", lx_str_text(&out));

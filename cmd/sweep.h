@@ -111,6 +111,8 @@ int lx_sweep_end(lx_sweep *sweep, lx_error *err);
  */
 int lx_sweep_judge(const char **metric, lx_sweep *sweep, const size_t *which, size_t n,
                    double until, lx_error *err);
+/* LX_ENOTFOUND: trials have points, and none has the curve that --metric names. */
+int lx_sweep_check_metric(lx_sweep *sweep, lx_error *err);
 /* Mean score of a configuration over its seeds; infinite where one of them has none. */
 double lx_sweep_config_score(const lx_sweep *sweep, size_t config);
 /* Has the trial done what rung wants? Without halving: has it ended well? What goes on from a rung has done that rung,

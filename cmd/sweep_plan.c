@@ -674,6 +674,25 @@ static int check_request(const lx_sweep_request *r, lx_error *err)
     return LX_OK;
 }
 
+/* The curves that lx train records (on_step and on_validation in cmd/train.c). Of another program's any is possible. */
+static int check_metric(const lx_sweep *s, lx_error *err)
+{
+    static const char *const keys[] = {
+        "loss", "loss/average", "loss/validation", "loss/validation/train", "grad_norm",
+        "lr/unet", "lr/textencoder", "max_norm/keys_scaled", "max_norm/average_key_norm",
+        "max_norm/max_key_norm", "seconds", "images", "epoch"};
+
+    if (!s->metric || !s->is_train)
+        return LX_OK;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(s->metric, keys[i]) == 0)
+            return LX_OK;
+    return lx_fail(err, LX_EUSAGE,
+                   "--metric %s: lx train records no such curve, but loss, loss/average, loss/validation (with "
+                   "--validation_split), grad_norm ... (lx show RUN lists those of a run)",
+                   s->metric);
+}
+
 int lx_sweep_plan(lx_sweep *s, const lx_sweep_request *r, lx_error *err)
 {
     lx_sweep_axis *axes;
@@ -684,6 +703,7 @@ int lx_sweep_plan(lx_sweep *s, const lx_sweep_request *r, lx_error *err)
     s->is_failing_fast = r->is_failing_fast;
     if ((rc = check_request(r, err)) < 0 || (rc = keep_asked(s, r, err)) < 0 ||
         (rc = check_name(s->name, err)) < 0 || (rc = read_command(s, r, err)) < 0 ||
+        (rc = check_metric(s, err)) < 0 ||
         (rc = read_axes(&axes, s, r, err)) < 0 ||
         (rc = make_configs(s, r, axes, err)) < 0)
         return rc;

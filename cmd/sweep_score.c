@@ -140,6 +140,32 @@ int lx_sweep_judge(const char **metric, lx_sweep *s, const size_t *which, size_t
     return LX_OK;
 }
 
+int lx_sweep_check_metric(lx_sweep *s, lx_error *err)
+{
+    lx_series_row *rows;
+    size_t n_rows, n_all = 0;
+    int rc;
+
+    if (!s->metric)
+        return LX_OK;
+    if ((rc = lx_query_series(&rows, &n_rows, s->store, 0, s->metric, s->cli->arena, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < s->n_trials; i++) {
+        const lx_sweep_trial *t = &s->trials[i];
+        const lx_run_row *run = run_at(t, (double)INFINITY);
+        if (!run->id || run->n_points < 1)
+            continue;
+        n_all++;
+        if (has_curve(rows, n_rows, run->seq, s->metric))
+            return LX_OK;
+    }
+    return !n_all ? LX_OK
+                  : lx_fail(err, LX_ENOTFOUND,
+                            "--metric %s: no run of the sweep has such a curve (lx sweep --results %s --metric loss "
+                            "judges by another)",
+                            s->metric, s->name);
+}
+
 double lx_sweep_config_score(const lx_sweep *s, size_t config)
 {
     const size_t each = s->n_seeds ? s->n_seeds : 1;

@@ -441,5 +441,5 @@ int lx_sweep_show(lx_sweep *s, bool as_json, lx_error *err)
                      "failed' --columns id,name,message); lx sweep --resume %s tries "
                      "them again",
                      r.n_failed, s->n_trials, s->name, s->name);
-    return rc;
+    return rc == LX_OK ? lx_sweep_check_metric(s, err) : rc;
 }

@@ -56,3 +56,11 @@ rm "$set/2.txt"
 # A run that is no change; a folder that cannot be written leaves the old bytes.
 "$LX" log --new other - </dev/null >id
 try --undo "$(cat id)" --write
+# What a verb does not look at.
+try img list --write
+try img --write
+try img count --keep_tokens 1
+try img prepend x --keep_tokens 1
+try img dedupe --json
+try img sort --json
+try --undo --json

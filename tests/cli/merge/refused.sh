@@ -26,6 +26,10 @@ try a.safetensors --conv_rank 4 -o out.safetensors
 try a.safetensors --method best -o out.safetensors
 try a.safetensors --method ties --density 2 -o out.safetensors
 try a.safetensors --density 0.3 -o out.safetensors
+try a.safetensors --seed 3 -o out.safetensors
+try a.safetensors --rank exact --seed 3 -o out.safetensors
+try a.safetensors --like sd-scripts --seed 3 -o out.safetensors
+try a.safetensors --method dare --seed -3 -o out.safetensors
 try a.safetensors --concat -o out.safetensors
 try a.safetensors --like webui -o out.safetensors
 try a.safetensors --like sd-scripts --method ties -o out.safetensors

@@ -18,6 +18,7 @@ try -p a --cfg nan
 try -p a --images 0
 try -p a --batch 0
 try -p a --seed -1 --batch 1000
+try -p a --seed -5
 try -p a --noise white
 try -p a --grid strength=1
 try -p a --grid nothing=1

@@ -45,6 +45,7 @@ try --dim "$(seq -s, 1 120)" --alpha "$(seq -s, 1 120)" -- train $flags
 try --seeds 0 --dim 4,8 -- train $flags
 try --dim 4,8 --eta 2 -- train $flags
 try --dim 4,8 --min-steps 5 -- train $flags
+try --dim 4,8 --metric lossy -- train $flags
 try --resume nothing --eta 2
 try --results nothing --min-steps 5
 try --results nothing --random-seed 5

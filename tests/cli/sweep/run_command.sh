@@ -11,3 +11,6 @@ grep -o 'got .*' log
 sed 's/ [0-9a-f]\{10\} / ID /; s/(run [0-9a-f]*)/(run ID)/' table
 $LX runs --kind run --columns name,status,group,tags --sort name
 $LX sweep --resume r 2>&1 >/dev/null | grep -c '^\['
+# A curve that none of the runs has judges nothing.
+$LX sweep --name s --lr 1,2 --metric nope -q -- run -q -- sh trainer.sh lr {lr} >table 2>log
+echo "exit $?: $(grep metric log)"
