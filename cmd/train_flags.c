@@ -2,10 +2,12 @@
 
 #include <limits.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmd/pasted.h"
 #include "cmd/path_map.h"
 #include "cmd/train_flag.h"
+#include "src/base/file.h"
 
 /* A flag that cannot be followed, given with a value that asks for nothing: GUIs write them all. */
 static bool asks_for_nothing(const lx_flag *flag, const lx_flag_value *v)
@@ -147,6 +149,30 @@ static int find_file(const char **out, lx_flags *f, int index, lx_error *err)
     return rc;
 }
 
+/*
+ * ".toml" is appended, as the peer does, which then knows no other file. Where there is none of that name, the one
+ * that was named may be there: the GUI of kohya_ss saves its settings as JSON, and passes sd-scripts a TOML.
+ */
+static int complete_config_name(const char **path, const lx_flags *f, lx_error *err)
+{
+    const char *named = *path;
+
+    if (!(*path = lx_arena_printf(f->arena, "%s.toml", named)))
+        return lx_oom(err);
+    if (lx_file_exists(*path) || !lx_file_exists(named) || f->given[LX_AT_output_config].is_on)
+        return LX_OK;
+    if (strcasecmp(lx_path_ext(named), ".json") != 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "--config_file %s: takes a TOML file whose name ends in .toml, as sd-scripts does; rename this "
+                       "one to %s if it is one",
+                       named, *path);
+    return lx_fail(err, LX_EUSAGE,
+                   "--config_file %s: takes TOML, and this is JSON, as the GUI of kohya_ss saves its settings. When the "
+                   "GUI starts a training, it writes the same as config_lora-DATE.toml into the output folder: give "
+                   "that file",
+                   named);
+}
+
 /* The command line first, then what it leaves open from --config_file; --dataset_config wins. */
 static int read_files(lx_flags *f, lx_error *err)
 {
@@ -156,10 +182,8 @@ static int read_files(lx_flags *f, lx_error *err)
 
     if ((rc = find_file(&config, f, LX_AT_config_file, err)) < 0)
         return rc;
-    /* ".toml" is appended, as the peer does */
-    if (config && !lx_ends_with(config, ".toml") &&
-        !(config = lx_arena_printf(f->arena, "%s.toml", config)))
-        return lx_oom(err);
+    if (config && !lx_ends_with(config, ".toml") && (rc = complete_config_name(&config, f, err)) < 0)
+        return rc;
     if (f->given[LX_AT_output_config].is_on) {
         if (!config)
             return lx_fail(err, LX_EUSAGE, "--output_config writes to the file that --config_file "

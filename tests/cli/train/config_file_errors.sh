@@ -20,3 +20,12 @@ resolution = 512'
 try 'seed = 1
 seed = 2'
 try 'train_data_dir = "H:\\img"'
+# .toml is appended where a name lacks it; what is there under the name itself is no such file.
+named() { "$LX" debug flags --config_file "$1" >/dev/null; echo $?; }
+echo '{"learning_rate": 1e-4}' >gui.json
+named gui.json
+echo 'seed = 1' >plain
+named plain
+named nowhere
+echo 'seed = 1' >gui.json.toml
+named gui.json
