@@ -218,6 +218,40 @@ static int check_optimizer(const lx_train_config *c, lx_error *err)
     return LX_OK;
 }
 
+static bool has_a_block(const lx_lora_spec *s)
+{
+    bool has_one = !s->has_block_lr;
+
+    for (int i = 0; i < LX_LORA_BLOCKS; i++)
+        has_one |= s->has_block_lr && s->block_lr[i] != 0;
+    return has_one;
+}
+
+/* A part whose rate is 0 is not trained (src/train/step.c), nor is a UNet without blocks; one must be left. */
+static int check_rates(const lx_train_config *c, lx_error *err)
+{
+    const bool has_unet = c->network.has_unet, has_text = c->network.has_text_encoder;
+    const char *unet = c->unet_lr_given ? "--unet_lr" : "--learning_rate";
+    const char *text = c->text_encoder_lr_given ? "--text_encoder_lr" : "--learning_rate";
+
+    if ((has_unet && c->unet_lr != 0 && has_a_block(&c->network)) || (has_text && c->text_encoder_lr != 0))
+        return LX_OK;
+    if (has_unet && c->unet_lr != 0)
+        return lx_fail(err, LX_EUSAGE,
+                       "nothing would be trained: down_lr_weight, mid_lr_weight and up_lr_weight (--network_args) are 0 "
+                       "for every block of the UNet, and the text encoder is %s",
+                       has_text ? "not trained either" : "left out");
+    if (has_unet && has_text && unet != text)
+        return lx_fail(err, LX_EUSAGE,
+                       "nothing would be trained: %s is 0 for the UNet, and %s for the text encoder; one must be above 0",
+                       unet, text);
+    return lx_fail(err, LX_EUSAGE, "nothing would be trained: %s is 0 for %s; it must be above 0",
+                   has_unet ? unet : text,
+                   !has_text   ? "the UNet, and the text encoder is left out"
+                   : !has_unet ? "the text encoder, and the UNet is left out"
+                               : "both the UNet and the text encoder");
+}
+
 int lx_train_config_check(const lx_train_config *c, lx_error *err)
 {
     int rc = check_numbers(c, err);
@@ -228,6 +262,8 @@ int lx_train_config_check(const lx_train_config *c, lx_error *err)
             err, LX_EUSAGE,
             "--network_train_unet_only and --network_train_text_encoder_only exclude "
             "each other: nothing would be trained");
+    if ((rc = check_rates(c, err)) < 0)
+        return rc;
     if (!c->sample_prompts && (c->sample_every_n_steps > 0 ||
                                c->sample_every_n_epochs > 0 || c->sample_at_first))
         return lx_fail(err, LX_EUSAGE, "sample images need --sample_prompts FILE");
