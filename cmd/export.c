@@ -16,7 +16,8 @@ struct export_args {
 
 static const lx_option options[] = {
     LX_TEXT(struct export_args, output, 'o', "output", "PATH",
-            "the bundle, or the folder or file of another format"),
+            "the bundle, or the folder or file of another format; csv and json without it, or with "
+            "-, go to standard output"),
     LX_TEXT(struct export_args, format, 0, "format", "FORMAT", "bundle (the default)"),
     LX_FLAG(struct export_args, all, 'a', "all", "every run but those in the trash"),
     LX_FLAG(struct export_args, keeps_private, 0, "no-scrub",
@@ -29,14 +30,15 @@ typedef struct form {
     const char *name;
     const char *endings[3]; /* of -o that choose it */
     int (*write)(lx_export_job *job, lx_error *err);
+    bool is_text; /* it may go to standard output */
 } form;
 
 static const form forms[] = {
-    {"bundle", {".lxb"}, lx_export_bundle},
-    {"tensorboard", {NULL}, lx_export_tensorboard},
-    {"mlflow", {NULL}, lx_export_mlflow},
-    {"csv", {".csv"}, lx_export_table},
-    {"json", {".json"}, lx_export_json},
+    {"bundle", {".lxb"}, lx_export_bundle, false},
+    {"tensorboard", {NULL}, lx_export_tensorboard, false},
+    {"mlflow", {NULL}, lx_export_mlflow, false},
+    {"csv", {".csv"}, lx_export_table, true},
+    {"json", {".json"}, lx_export_json, true},
 };
 
 static int choose_form(const form **out, const struct export_args *args, lx_error *err)
@@ -131,6 +133,13 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
                                  : "which runs? name them, or --all");
     if ((rc = choose_form(&how, args, err)) < 0)
         return rc;
+    if (args->output && strcmp(args->output, "-") == 0) {
+        if (!how->is_text)
+            return lx_fail(err, LX_EUSAGE, "-o -: %s is no text for standard output; name a %s, or say --format csv or json",
+                           how == &forms[0] ? "a bundle" : how->name,
+                           how == &forms[0] ? "file, as in -o runs.lxb" : "folder");
+        job.output = NULL;
+    }
     if ((rc = lx_privacy_new(&job.privacy, args->keeps_private, err)) == LX_OK)
         lx_settings_learn(cli->settings, job.privacy);
     if (rc == LX_OK &&

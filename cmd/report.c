@@ -22,7 +22,7 @@ struct report_args {
 
 static const lx_option options[] = {
     LX_TEXT(struct report_args, output, 'o', "output", "FILE",
-            "where to (standard output); its ending chooses the format"),
+            "where to (-, standard output); its ending chooses the format"),
     LX_TEXT(struct report_args, format, 0, "format", "FORMAT", "html, md or json"),
     LX_TEXT(struct report_args, title, 0, "title", "TEXT",
             "the heading (the names of the runs)"),
@@ -41,6 +41,11 @@ static const lx_option options[] = {
     LX_ARGS(struct report_args, runs, "RUN", "id, the beginning of one, or a name"),
     LX_OPTION_END,
 };
+
+static bool is_standard_output(const struct report_args *args)
+{
+    return !args->output || strcmp(args->output, "-") == 0;
+}
 
 typedef enum format { HTML, MARKDOWN, JSON } format;
 
@@ -100,7 +105,7 @@ static int write_markdown(lx_cli *cli, lx_str *out, const lx_report *report,
     folder beside = {0};
     int rc;
 
-    if (args->is_inline || !args->output)
+    if (args->is_inline || is_standard_output(args))
         return lx_report_markdown(out, report, NULL, NULL, NULL, err);
     beside.path = lx_arena_printf(
         cli->arena, "%.*s.files",
@@ -124,7 +129,7 @@ static int write_report(lx_cli *cli, const lx_report *report,
 
     if (rc == LX_OK && lx_alloc_has_failed())
         rc = lx_oom(err); /* some of it may be missing */
-    if (rc == LX_OK && !args->output)
+    if (rc == LX_OK && is_standard_output(args))
         fwrite(lx_str_text(&out), 1, out.len, cli->out);
     else if (rc == LX_OK &&
              (rc = lx_file_write(args->output, out.data, out.len, err)) == LX_OK &&
