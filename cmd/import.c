@@ -2,6 +2,7 @@
 #include "cmd/bounds.h"
 #include "cmd/import.h"
 #include "cmd/import_bundle.h"
+#include "cmd/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -561,6 +562,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return lx_fail(err, LX_EUSAGE,
                        "name what to import, for example the folder of your LoRA "
                        "files");
+    if ((rc = lx_record_check_tags(&args->tags, err)) < 0)
+        return rc;
     lx_signals_install();
     if (!(job.own = cJSON_CreateArray()))
         return lx_oom(err);

@@ -157,6 +157,14 @@ static int copy_curves(lx_run *run, lx_store *store, const char *parent, int64_t
     return rc;
 }
 
+int lx_record_check_tags(const lx_words *tags, lx_error *err)
+{
+    for (size_t i = 0; i < tags->count; i++)
+        if (!*tags->items[i])
+            return lx_fail(err, LX_EUSAGE, "--tag '': an empty word is no tag");
+    return LX_OK;
+}
+
 bool lx_record_is_fact(const char *text)
 {
     const char *equals = strchr(text, '=');

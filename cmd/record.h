@@ -14,6 +14,8 @@
 int lx_record_begin(lx_run **out, lx_str *note, lx_store *store, const lx_train_config *config,
                     const lx_train_flags *flags, const lx_dataset *dataset, lx_error *err);
 
+/* Of --tag: an empty tag is none, and lx tag-run could not take it off. */
+int lx_record_check_tags(const lx_words *tags, lx_error *err);
 /* KEY=VALUE, with a key. */
 bool lx_record_is_fact(const char *text);
 /* What was said of the run when it was started: its group (NULL: none) and facts, KEY=VALUE each. */

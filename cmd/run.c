@@ -236,6 +236,8 @@ static int read_words(struct run_args *args, job *j, lx_error *err)
         if (!lx_record_is_fact(args->facts.items[i]))
             return lx_fail(err, LX_EUSAGE, "--fact: '%s' is no fact; write KEY=VALUE",
                            args->facts.items[i]);
+    if ((rc = lx_record_check_tags(&args->tags, err)) < 0)
+        return rc;
     if (rest < cli->argc && strcmp(cli->argv[rest], "--") == 0)
         rest++;
     if (rest == cli->argc)

@@ -4,3 +4,4 @@ echo words >notes.txt
 "$LX" import no_such_folder; echo "exit $?"
 "$LX" import; echo "exit $?"
 [ ! -e "$LX_STORE/store.db" ] || ! "$LX" runs --json | grep id
+"$LX" import --tag "" notes.txt; echo "exit $?"

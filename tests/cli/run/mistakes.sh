@@ -2,6 +2,7 @@
 "$LX" run 2>&1; echo "= $?"
 "$LX" run -- 2>&1; echo "= $?"
 "$LX" run --fact nothing -- true 2>&1; echo "= $?"
+"$LX" run --tag '' -- true 2>&1; echo "= $?"
 "$LX" run -q -- ./nothing --x 1 2>&1; echo "= $?"
 echo text >file
 "$LX" run -q -- ./file 2>&1; echo "= $?"
