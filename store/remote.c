@@ -704,6 +704,21 @@ static int sync_folders(lx_remote *r, lx_error *err)
     return rc;
 }
 
+/* libgit2 pushes into a repository of this machine only when it has no work tree; git itself does. */
+static int fail_push(lx_remote *r, int code, lx_error *err)
+{
+    git_repository *repo = open_local(r);
+    const bool has_work_tree = repo && store__git2.repository_workdir(repo);
+
+    store__git2.repository_free(repo);
+    if (!has_work_tree)
+        return fail_git(r, code, "pushing", err);
+    return lx_fail(err, LX_EUNSUPPORTED,
+                   "%s: it has a work tree, and of the repositories on this machine lx pushes into bare ones only: make "
+                   "one for the runs (git init --bare runs.git), or push to where this one is pushed to",
+                   r->shown);
+}
+
 static int push_specs(lx_remote *r, const specs *s, lx_error *err)
 {
     git_push_options options;
@@ -717,7 +732,7 @@ static int push_specs(lx_remote *r, const specs *s, lx_error *err)
     store__credentials_begin(&r->credentials);
     r->rejection[0] = '\0';
     if ((code = push_synced(r, s, &options)) < 0)
-        return fail_git(r, code, "pushing", err);
+        return fail_push(r, code, err);
     if (*r->rejection)
         return lx_fail(err, LX_EBUSY, "%s: it did not take a run: %s", r->shown,
                        r->rejection);
