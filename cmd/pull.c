@@ -120,7 +120,7 @@ static int choose(lx_remote_version **out, size_t *n, lx_sync *s,
     if (!(*out = lx_arena_calloc(s->cli->arena, n_all, sizeof **out)))
         return lx_oom(err);
     for (size_t i = 0; i < n_all; i++)
-        if (is_wanted(args, all[i].run) && !lx_synced_has(s->synced, &all[i]))
+        if (is_wanted(args, all[i].run) && !lx_sync_knows(s, &all[i]))
             (*out)[(*n)++] = all[i];
     return args->where && *n ? keep_found(*out, n, s, args->where, err) : LX_OK;
 }
@@ -161,9 +161,10 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (args->where && args->words.count > 1)
         return lx_fail(err, LX_EUSAGE, "runs by id or by --where, not both");
     lx_signals_install();
-    if ((rc = lx_sync_open(&s, cli, remote, err)) == LX_OK) {
+    rc = args->dry_run ? lx_sync_look(&s, cli, remote, err) : lx_sync_open(&s, cli, remote, err);
+    if (rc == LX_OK) {
         rc = pull(&s, args, &n, err);
-        saved = lx_synced_save(s.synced, &later); /* also of a pull that was cut */
+        saved = s.synced ? lx_synced_save(s.synced, &later) : LX_OK; /* also of a pull that was cut */
         if (rc == LX_OK)
             rc = lx_fail_as(err, saved, &later);
     }

@@ -1,5 +1,6 @@
 #include "cmd/sync.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,14 +8,11 @@
 
 #include "src/base/alloc.h"
 
-int lx_sync_open(lx_sync *s, lx_cli *cli, const char *url, lx_error *err)
+static int open_remote(lx_sync *s, const char *url, lx_error *err)
 {
     lx_str scratch = LX_STR_INIT;
     int rc;
 
-    *s = (lx_sync){.cli = cli};
-    if ((rc = lx_store_open(&s->store, cli->store_path, false, err)) < 0)
-        return rc;
     lx_str_printf(&scratch, "%s/tmp", lx_store_path(s->store));
     if ((rc = lx_str_check(&scratch, err)) == LX_OK &&
         (rc = lx_remote_open(&s->remote, url, lx_str_text(&scratch), err)) == LX_OK)
@@ -23,11 +21,56 @@ int lx_sync_open(lx_sync *s, lx_cli *cli, const char *url, lx_error *err)
     return rc;
 }
 
+int lx_sync_open(lx_sync *s, lx_cli *cli, const char *url, lx_error *err)
+{
+    int rc;
+
+    *s = (lx_sync){.cli = cli};
+    rc = lx_store_open(&s->store, cli->store_path, false, err);
+    return rc < 0 ? rc : open_remote(s, url, err);
+}
+
+/* What is looked at needs a place all the same; it has one of its own, which goes again. */
+static int look_without_store(lx_sync *s, const char *url, lx_error *err)
+{
+    const char *temporary = getenv("TMPDIR");
+    lx_str path = LX_STR_INIT;
+    int rc;
+
+    lx_str_printf(&path, "%s/lx-look-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if ((rc = lx_str_check(&path, err)) < 0 || !mkdtemp(path.data)) {
+        rc = rc < 0 ? rc : lx_fail_errno(err, errno, "%s", path.data);
+        lx_str_release(&path);
+        return rc;
+    }
+    s->scratch = lx_str_detach(&path);
+    return s->scratch ? lx_remote_open(&s->remote, url, s->scratch, err) : lx_oom(err);
+}
+
+int lx_sync_look(lx_sync *s, lx_cli *cli, const char *url, lx_error *err)
+{
+    int rc;
+
+    *s = (lx_sync){.cli = cli};
+    rc = lx_store_open_existing(&s->store, cli->store_path, err);
+    if (rc == LX_ENOTFOUND)
+        return look_without_store(s, url, err);
+    return rc < 0 ? rc : open_remote(s, url, err);
+}
+
+bool lx_sync_knows(const lx_sync *s, const lx_remote_version *version)
+{
+    return s->synced && lx_synced_has(s->synced, version);
+}
+
 void lx_sync_close(lx_sync *s)
 {
     lx_synced_close(s->synced);
     lx_remote_close(s->remote);
     lx_store_close(s->store);
+    if (s->scratch)
+        rmdir(s->scratch); /* the remote has cleaned up below it */
+    lx_free(s->scratch);
     lx_free(s->bad);
 }
 

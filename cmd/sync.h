@@ -8,9 +8,10 @@
 /* A store, a remote and what is known of it. */
 typedef struct lx_sync {
     lx_cli *cli;
-    lx_store *store;
+    lx_store *store; /* NULL: there is none yet, and nothing is to be made (lx_sync_look) */
     lx_remote *remote;
-    lx_synced *synced;
+    lx_synced *synced; /* NULL with the store */
+    char *scratch;     /* then: a folder of this one look, else NULL */
     size_t n_new, n_extended, n_known; /* versions that were merged into the store */
     lx_remote_version *bad;            /* those that cannot be read, and were told */
     size_t n_bad, bad_capacity;
@@ -19,7 +20,11 @@ typedef struct lx_sync {
 enum { LX_SYNC_TRIES = 6 };
 
 int lx_sync_open(lx_sync *sync, lx_cli *cli, const char *url, lx_error *err);
+/* To look only: makes no store where there is none. */
+int lx_sync_look(lx_sync *sync, lx_cli *cli, const char *url, lx_error *err);
 void lx_sync_close(lx_sync *sync);
+/* What is known of the remote already: a version that was merged, or none without a store. */
+bool lx_sync_knows(const lx_sync *sync, const lx_remote_version *version);
 
 /* Is it worth trying again: another push or pull was quicker? Waits a little when it is.
  */
