@@ -327,6 +327,33 @@ static int check(const struct runs_args *args, lx_error *err)
     return LX_OK;
 }
 
+/* Any word may be a kind (lx log --kind); one that is neither lx's own nor of any run is a slip. */
+static int check_kind(lx_store *store, const char *kind, lx_arena *arena, lx_error *err)
+{
+    static const char *const own[] = {"train",   "sweep", "sample", "merge", "resize", "extract",
+                                      "convert", "data",  "run",    "log",   "import"};
+    lx_str list = LX_STR_INIT;
+    const char **kinds;
+    size_t n;
+    int rc;
+
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(kind, own[i]) == 0)
+            return LX_OK;
+    if ((rc = lx_query_kinds(&kinds, &n, store, arena, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(kind, kinds[i]) == 0)
+            return LX_OK;
+        lx_str_printf(&list, "%s%s", i ? ", " : "", kinds[i]);
+    }
+    rc = !n ? LX_OK
+            : lx_fail(err, LX_EUSAGE, "--kind %s: no run is of that kind; those here are of: %s", kind,
+                      lx_str_text(&list));
+    lx_str_release(&list);
+    return rc;
+}
+
 static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct runs_args *args = args_;
@@ -353,7 +380,9 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         filter.limit = limit;
     if ((rc = lx_store_open(&store, cli->store_path, true, err)) < 0)
         return rc;
-    if ((rc = lx_run_table_open(&v.table, store, &filter, cli->arena, err)) == LX_OK &&
+    if (args->kind)
+        rc = check_kind(store, args->kind, cli->arena, err);
+    if (rc == LX_OK && (rc = lx_run_table_open(&v.table, store, &filter, cli->arena, err)) == LX_OK &&
         (rc = lx_run_table_select(v.table, query, args->sort, limit, err)) == LX_OK)
         rc = show(&v, cli, args, err);
     lx_store_close(store);

@@ -353,6 +353,13 @@ int lx_query_series_keys(const char ***out, size_t *count, lx_store *s, lx_arena
                          arena, err);
 }
 
+int lx_query_kinds(const char ***out, size_t *count, lx_store *s, lx_arena *arena,
+                   lx_error *err)
+{
+    return collect_names(out, count, s, "SELECT DISTINCT kind FROM run ORDER BY kind", arena,
+                         err);
+}
+
 int lx_query_inputs(lx_input_row **out, size_t *count, lx_store *s, lx_arena *arena,
                     lx_error *err)
 {

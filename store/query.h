@@ -98,6 +98,10 @@ int lx_query_curve(lx_curve *out, lx_store *store, int64_t run, const char *key,
 int lx_query_curves(lx_curve **out, size_t *count, lx_store *store, const lx_run_row *run,
                     lx_arena *arena, lx_error *err);
 
+/* The kinds of all runs, sorted, those in the trash with them. */
+int lx_query_kinds(const char ***out, size_t *count, lx_store *store, lx_arena *arena,
+                   lx_error *err);
+
 /* Names of all curves of all runs, sorted. */
 int lx_query_series_keys(const char ***out, size_t *count, lx_store *store,
                          lx_arena *arena, lx_error *err);

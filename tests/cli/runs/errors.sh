@@ -20,3 +20,8 @@ for n in 0 -1; do
 done
 "$LX" runs --columns foo
 [ $? -eq 2 ] || echo "field: not 2" >&2
+"$LX" log --new b --kind probe loss=1 >id || exit
+"$LX" runs --kind probes
+[ $? -eq 2 ] || echo "kind: not 2" >&2
+"$LX" runs --kind probe --columns name,kind >&2
+"$LX" runs --kind train
