@@ -128,13 +128,24 @@ static void tell_nothing(void *context, const char *line)
     (void)line;
 }
 
+/* That it is to be looked at with lx fsck is known to who does. */
+static void drop_advice(lx_error *why)
+{
+    char *advice = strstr(why->text, "; run lx fsck");
+
+    if (advice)
+        *advice = '\0';
+}
+
 /* Opens the store and checks it. *store is NULL when its database cannot be read, and *found says so. */
 static int look(lx_store **store, lx_check_report *found, lx_cli *cli,
                 void (*say)(void *context, const char *line), lx_error *err)
 {
     lx_error why = {0};
-    int rc = lx_store_open(store, cli->store_path, false, &why);
+    int rc = lx_store_check_emptied(cli->store_path, &why);
 
+    if (rc == LX_OK)
+        rc = lx_store_open(store, cli->store_path, false, &why);
     if (rc == LX_OK) {
         if ((rc = lx_store_check(found, *store, say, cli, err)) < 0 ||
             !found->is_database_damaged)
@@ -143,6 +154,7 @@ static int look(lx_store **store, lx_check_report *found, lx_cli *cli,
         *store = NULL;
     } else if (rc == LX_EFORMAT) {
         *found = (lx_check_report){.n_problems = 1, .is_database_damaged = true};
+        drop_advice(&why);
         say(cli, why.text);
     } else {
         return lx_fail_as(err, rc, &why);
@@ -210,14 +222,23 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 {
     const struct fsck_args *args = args_;
     lx_check_report report;
+    lx_error why = {0};
     lx_store *store = NULL;
     int rc;
 
     if (args->source)
         return repair(cli, args->source, err);
-    if ((rc = args->rebuilds ? lx_store_open_existing(&store, cli->store_path, err)
-                             : lx_store_open(&store, cli->store_path, true, err)) < 0)
-        return rc;
+    if ((rc = lx_store_check_emptied(cli->store_path, &why)) == LX_OK)
+        rc = args->rebuilds ? lx_store_open_existing(&store, cli->store_path, &why)
+                            : lx_store_open(&store, cli->store_path, true, &why);
+    if (rc == LX_EFORMAT) {
+        drop_advice(&why);
+        return lx_fail(err, rc,
+                       "%s; lx fsck --repair-from REMOTE or BUNDLE takes the runs again from where they were sent",
+                       why.text);
+    }
+    if (rc < 0)
+        return lx_fail_as(err, rc, &why);
     if (args->rebuilds)
         rc = lx_store_rebuild(store, err);
     if (rc == LX_OK && (rc = lx_store_check(&report, store, tell, cli, err)) == LX_OK)

@@ -49,6 +49,12 @@ typedef struct lx_salvage_report {
     bool has_lost; /* anything */
 } lx_salvage_report;
 
+/*
+ * LX_EFORMAT when the file of the database has 0 bytes. It was emptied, or its making was cut off: whoever opens it gets
+ * a new database, and who repairs would find nothing wrong with that.
+ */
+int lx_store_check_emptied(const char *path, lx_error *err);
+
 /* Everything done, and everything that cannot be, as one line to `tell`. */
 typedef void (*lx_repair_tell)(void *context, const char *line);
 

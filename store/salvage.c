@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -703,18 +704,24 @@ done:
     return rc;
 }
 
-/* Rows of another version have other columns. */
-static int check_version(salvage *s, lx_error *err)
+/* What a pragma says of the old database, or `other` where it cannot be asked. */
+static int ask_old(const salvage *s, const char *pragma, int other)
 {
     sqlite3_stmt *stmt = NULL;
-    int version = store__the_schema.count;
 
-    if (sqlite3_prepare_v2(s->db[OLD_DB], "PRAGMA user_version", -1, &stmt, NULL) ==
-            SQLITE_OK &&
+    if (sqlite3_prepare_v2(s->db[OLD_DB], pragma, -1, &stmt, NULL) == SQLITE_OK &&
         sqlite3_step(stmt) == SQLITE_ROW)
-        version = sqlite3_column_int(stmt, 0);
+        other = sqlite3_column_int(stmt, 0);
     sqlite3_finalize(stmt);
-    return version == store__the_schema.count
+    return other;
+}
+
+/* Rows of another version have other columns; a file of 0 bytes has none, and no version. */
+static int check_version(salvage *s, lx_error *err)
+{
+    const int version = ask_old(s, "PRAGMA user_version", store__the_schema.count);
+
+    return version == store__the_schema.count || ask_old(s, "PRAGMA page_count", 1) == 0
                ? LX_OK
                : lx_fail(err, LX_ECONFIG,
                          "%s has schema version %d, and only version %d is repaired",
@@ -746,6 +753,21 @@ static int make_new(salvage *s, lx_error *err)
     if (s->report->has_lost && (rc = remember_lost(s, err)) < 0)
         return rc;
     return replace(s, err);
+}
+
+int lx_store_check_emptied(const char *path, lx_error *err)
+{
+    lx_str folder = LX_STR_INIT, db = LX_STR_INIT;
+    struct stat st;
+    int rc = lx_store_find(&folder, path, err);
+
+    lx_str_printf(&db, "%s/store.db", lx_str_text(&folder));
+    if (rc == LX_OK && (rc = lx_str_check(&db, err)) == LX_OK &&
+        lx_io_get()->stat(lx_str_text(&db), &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+        rc = lx_fail(err, LX_EFORMAT, "%s has 0 bytes: it was emptied, or its making was cut off", lx_str_text(&db));
+    lx_str_release(&folder);
+    lx_str_release(&db);
+    return rc;
 }
 
 int lx_store_salvage(lx_salvage_report *out, const char *path, lx_repair_tell tell,
