@@ -365,8 +365,8 @@ static int check_frame(const lx_mapping *file, lx_error *err)
     if (size == ZSTD_CONTENTSIZE_UNKNOWN)
         return lx_fail(err, LX_EFORMAT,
                        "the compressed data do not say how large they are");
-    /* Looked at first: the little that is left of a large bundle would seem to be packed too densely. */
-    if (ZSTD_getErrorCode(packed) == ZSTD_error_srcSize_wrong)
+    /* The little that is left of a large bundle would seem to be packed too densely. */
+    if (size <= MOST_BYTES && ZSTD_getErrorCode(packed) == ZSTD_error_srcSize_wrong)
         return lx_fail(err, LX_EFORMAT,
                        "the file is cut off: it ends after %zu bytes, in the middle of the compressed data; "
                        "copy or export it again",
