@@ -85,13 +85,32 @@ static cJSON *json_of(lx_arena *arena, const lx_sql_value *v)
     return text ? cJSON_CreateString(text) : NULL;
 }
 
+static bool is_taken(const answer *a, size_t n, const char *title)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(a->columns[i].title, title) == 0)
+            return true;
+    return false;
+}
+
+/* An object has a key once: the second "name" is "name_2", or the next that is free. */
+static const char *key_of(const answer *a, size_t n, const char *name)
+{
+    const char *title = lx_arena_strdup(a->cli->arena, name);
+
+    for (int number = 2; title && is_taken(a, n, title); number++)
+        title = lx_arena_printf(a->cli->arena, "%s_%d", name, number);
+    return title;
+}
+
 static int take_columns(answer *a, int n, const char *const *names, lx_error *err)
 {
     a->n_columns = (size_t)n;
     if (!(a->columns = lx_arena_calloc(a->cli->arena, (size_t)n + 1, sizeof *a->columns)))
         return lx_oom(err);
     for (int i = 0; i < n; i++) {
-        const char *title = lx_arena_strdup(a->cli->arena, names[i]);
+        const char *title = a->is_json ? key_of(a, (size_t)i, names[i])
+                                       : lx_arena_strdup(a->cli->arena, names[i]);
         if (!title)
             return lx_oom(err);
         a->columns[i] = (lx_table_column){title, true, true};
@@ -129,7 +148,7 @@ static int take_row(void *context, int n, const char *const *names,
     if (a->is_json) {
         cJSON_AddItemToArray(a->list, o = cJSON_CreateObject());
         for (int i = 0; i < n; i++)
-            cJSON_AddItemToObject(o, names[i], json_of(a->cli->arena, &values[i]));
+            cJSON_AddItemToObject(o, a->columns[i].title, json_of(a->cli->arena, &values[i]));
         return LX_OK;
     }
     if ((rc = grow(a, err)) < 0)
@@ -207,6 +226,7 @@ const lx_command lx_cmd_sql = {
         "needs quoting:\n"
         "4, -1 and 0.06 as numbers, all else (007, 1e5, 1.10) as texts, which ?1 + 0 "
         "makes numbers.\n"
+        "With --json the second of two columns called name is name_2.\n"
         "\n"
         "Examples:\n"
         "  lx sql 'select id, name, loss from runs order by loss limit 5'\n"

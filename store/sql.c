@@ -81,10 +81,15 @@ lx_sql_value lx_sql_word(const char *word)
 static int bind_values(lx_store *s, sqlite3_stmt *stmt, const lx_sql_value *args, int n,
                        lx_error *err)
 {
+    const int wanted = sqlite3_bind_parameter_count(stmt);
     int rc = SQLITE_OK;
-    if (n < sqlite3_bind_parameter_count(stmt))
-        return lx_fail(err, LX_EUSAGE, "the statement wants %d arguments, %d are given",
-                       sqlite3_bind_parameter_count(stmt), n);
+
+    if (n && !wanted)
+        return lx_fail(err, LX_EUSAGE, "the statement has no ?1 to be filled, and %d value%s given", n,
+                       n == 1 ? " is" : "s are");
+    if (n != wanted)
+        return lx_fail(err, LX_EUSAGE, "the statement wants %d value%s (?1, ?2 ...), %d %s given", wanted,
+                       wanted == 1 ? "" : "s", n, n == 1 ? "is" : "are");
     for (int i = 0; i < n && rc == SQLITE_OK; i++) {
         const lx_sql_value *v = &args[i];
         switch (v->type) {
@@ -171,9 +176,20 @@ static int give_rows(lx_store *s, sqlite3_stmt *stmt, lx_sql_row row, void *cont
     return rc;
 }
 
+/* Nothing but white space, semicolons and remarks. One that is not closed goes to the end, as in SQLite. */
 static bool is_blank(const char *text)
 {
-    return text[strspn(text, " \t\r\n;")] == '\0';
+    for (;;) {
+        text += strspn(text, " \t\r\n\f;");
+        if (text[0] == '-' && text[1] == '-') {
+            text += strcspn(text, "\n");
+        } else if (text[0] == '/' && text[1] == '*') {
+            const char *end = strstr(text + 2, "*/");
+            text = end ? end + 2 : text + strlen(text);
+        } else {
+            return !*text;
+        }
+    }
 }
 
 static int run_sql(lx_store *s, const char *sql, const lx_sql_value *args, int n_args,

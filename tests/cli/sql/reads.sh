@@ -19,3 +19,15 @@ for statement in 'delete from run' "attach 'x.db' as x" 'select 1; select 2' 'se
     cat out
 done
 "$LX" runs --columns name
+# As many values as the statement has places; remarks behind it; columns of one name.
+for words in 'select ?1; a b' 'select 1; a' 'select ?2; a' 'select 1 as x; -- the end' 'select 1 as x /* first */; /* and more' \
+    'select 1; -- one
+select 2'; do
+    case $words in
+    *'; -- '* | *'/*'*) "$LX" sql "$words" ;;
+    *) "$LX" sql "${words%;*}" ${words#*;} ;;
+    esac
+    echo "exit $?"
+done
+"$LX" sql --json 'select 1 as name, 2 as name, 3 as name_2, 4 as name'
+"$LX" sql --csv 'select 1 as name, 2 as name'
