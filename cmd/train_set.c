@@ -504,8 +504,8 @@ SETTER(threads)
 {
     if (v->is_null)
         return LX_OK;
-    if (v->whole < 1 || v->whole > 4096)
-        return lx_fail(err, LX_EUSAGE, "'%s' is not between 1 and 4096", v->text);
+    if (v->whole < 0 || v->whole > 4096)
+        return lx_fail(err, LX_EUSAGE, "'%s' is not between 0 (all) and 4096", v->text);
     f->config->threads = (int)v->whole;
     return LX_OK;
 }
