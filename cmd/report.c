@@ -154,6 +154,21 @@ static lx_report_options options_of(const struct report_args *args, format how)
                                .most_text = how == JSON ? 0 : 4000};
 }
 
+/* Tried before everything is read, and no folder is made for a name that may be mistyped. */
+static int check_folder(lx_cli *cli, const struct report_args *args, lx_error *err)
+{
+    const char *path = args->output, *where;
+    size_t n;
+
+    if (is_standard_output(args) || (n = (size_t)(lx_path_base(path) - path)) == 0)
+        return LX_OK;
+    if (!(where = lx_arena_strndup(cli->arena, path, n > 1 ? n - 1 : n)))
+        return lx_oom(err);
+    return lx_file_is_dir(where)
+               ? LX_OK
+               : lx_fail(err, LX_ENOTFOUND, "-o %s: there is no folder %s; make it first", path, where);
+}
+
 /* ---- the command ------------------------------------------------------------------- */
 
 static void tell(void *context, const char *what, size_t done, size_t total)
@@ -221,6 +236,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     if (args->n_images < 0 || args->n_tags < 0)
         return lx_fail(err, LX_EUSAGE, "--images and --tags are numbers from 0 on");
     if ((rc = choose_format(&how, args, err)) < 0)
+        return rc;
+    if ((rc = check_folder(cli, args, err)) < 0)
         return rc;
     if (args->is_inline && how != MARKDOWN)
         return lx_fail(err, LX_EUSAGE, "--inline belongs to Markdown (-o report.md): %s",

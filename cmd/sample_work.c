@@ -1,6 +1,7 @@
 /* Making the pictures of a plan. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmd/progress.h"
 #include "cmd/sample.h"
@@ -140,18 +141,43 @@ static int number_after(const char *folder)
     return most + 1;
 }
 
+/* The name of a file in another format; a folder may have any name once it is there. */
+static bool is_other_picture(const char *path)
+{
+    static const char *const endings[] = {".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".png"};
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(lx_path_ext(path), endings[i]) == 0)
+            return !lx_file_is_dir(path);
+    return false;
+}
+
+static const char *output_of(const job *j)
+{
+    return j->args->out ? j->args->out : "samples";
+}
+
+/* Before the model is opened. */
+static int check_output(const job *j, lx_error *err)
+{
+    const char *out = output_of(j);
+
+    if (lx_ends_with(out, ".png") && j->plan->n > 1)
+        return lx_fail(err, LX_EUSAGE,
+                       "--out %s is one file, %zu pictures come; give a folder", out,
+                       j->plan->n);
+    if (!lx_ends_with(out, ".png") && is_other_picture(out))
+        return lx_fail(err, LX_EUSAGE, "--out %s: pictures are written as PNG; name a .png file, or a folder", out);
+    return LX_OK;
+}
+
 static int open_output(job *j, lx_error *err)
 {
-    const char *out = j->args->out ? j->args->out : "samples";
+    const char *out = output_of(j);
     int rc;
 
-    if (lx_ends_with(out, ".png")) {
-        if (j->plan->n > 1)
-            return lx_fail(err, LX_EUSAGE,
-                           "--out %s is one file, %zu pictures come; give a folder", out,
-                           j->plan->n);
+    if (lx_ends_with(out, ".png"))
         return LX_OK;
-    }
     j->folder = out;
     if ((rc = lx_make_dirs(out, err)) < 0)
         return rc;
@@ -430,7 +456,7 @@ int lx_sample_work(lx_sample_plan *plan, const lx_sample_args *args, lx_cli *cli
     err = err ? err : &local;
     lx_progress_init(&j.progress, cli);
     j.has_sheet = plan->columns != NULL;
-    if ((rc = open_model(&j, err)) < 0 || (rc = hash_loras(plan, err)) < 0 ||
+    if ((rc = check_output(&j, err)) < 0 || (rc = open_model(&j, err)) < 0 || (rc = hash_loras(plan, err)) < 0 ||
         (rc = open_output(&j, err)) < 0 || (rc = take_memory(&j, err)) < 0 ||
         (j.has_sheet && (rc = lx_sheet_init(&j.sheet, plan, err)) < 0))
         goto done;

@@ -19,6 +19,8 @@ try -p a --images 0
 try -p a --batch 0
 try -p a --seed -1 --batch 1000
 try -p a --seed -5
+try -p a -o x.jpg
+try -p a --images 2 -o x.png
 try -p a --noise white
 try -p a --grid strength=1
 try -p a --grid nothing=1
