@@ -10,7 +10,7 @@
 const lx_option lx_global_options[] = {
     LX_TEXT(lx_globals, store, 0, "store", "DIR",
             "the store of runs; else LX_STORE, a .lx/ above the working folder, or the user's"),
-    LX_FLAG(lx_globals, is_quiet, 'q', "quiet", "only errors and results"),
+    LX_FLAG(lx_globals, is_quiet, 'q', "quiet", "no progress and no notes: results, warnings, errors"),
     LX_FLAG(lx_globals, is_verbose, 'v', "verbose", "say more about what is done"),
     LX_FLAG(lx_globals, wants_help, 'h', "help", "show this help"),
     LX_OPTION_END};

@@ -198,7 +198,7 @@ static int repair(lx_cli *cli, const char *from, lx_error *err)
     int rc = open_damaged(&store, &report, cli, err);
 
     if (rc < 0 || !report.n_problems) {
-        if (rc == LX_OK && (rc = conclude(cli, store, &report, err)) == LX_OK)
+        if (rc == LX_OK && (rc = conclude(cli, store, &report, err)) == LX_OK && !cli->is_quiet)
             lx_message(cli, "note: nothing is damaged, so %s was not looked at\n", lx_safe(cli, from));
         goto done;
     }

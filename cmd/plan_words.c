@@ -292,7 +292,7 @@ void lx_plan_show_words(const lx_planned *p, const lx_plan_fit *fits, size_t n_f
 {
     const lx_dataset *d = p->dataset;
 
-    for (size_t i = 0; i < p->flags.notes.count; i++)
+    for (size_t i = 0; i < p->flags.notes.count && !p->cli->is_quiet; i++)
         lx_print(p->cli, "note: %s\n", lx_safe(p->cli, p->flags.notes.items[i]));
     for (size_t i = 0; i < d->n_findings; i++)
         lx_print(p->cli, "%s: %s\n", lx_plan_kind_word(d->findings[i].kind),

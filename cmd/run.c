@@ -273,7 +273,7 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
         (rc = lx_child_prepare(err)) < 0 ||
         (rc = lx_observe(&j.observed, cli, j.argc, j.argv, err)) < 0)
         return rc;
-    for (size_t i = 0; i < j.observed.notes.count; i++)
+    for (size_t i = 0; i < j.observed.notes.count && !cli->is_quiet; i++)
         lx_message(cli, "lx run: note: %s\n", lx_safe(cli, j.observed.notes.items[i]));
     if ((rc = look_at_data(&j, err)) == LX_OK &&
         (rc = lx_store_open(&j.store, cli->store_path, false, err)) == LX_OK)
