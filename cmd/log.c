@@ -324,6 +324,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
     j.reads_input = words->count > 0 && strcmp(words->items[words->count - 1], "-") == 0;
     if ((rc = check(args, j.reads_input, err)) < 0)
         return rc;
+    if (j.reads_input && !args->is_new && words->count == 1)
+        return lx_fail(err, LX_EUSAGE, "of which run? lx log RUN -, or lx log --new NAME -");
     if (j.reads_input && words->count != (args->is_new ? 1 : 2))
         return lx_fail(err, LX_EUSAGE,
                        "- reads the points from standard input; no others go with it");

@@ -4,6 +4,7 @@ try() { "$LX" "$@"; echo "exit $?" >&2; }
 try log "$id" --role lora
 try log "$id" --message why
 try log --new two --message why
+try log -
 try runs --columns name,status
 printf 'loss=1\n' | "$LX" log --new three - --message 'all read' >/dev/null
 try runs --columns name,status,message --sort name
