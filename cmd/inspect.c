@@ -140,6 +140,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
             err, LX_EUSAGE,
             "--each, --tree, --weights, --hashes, --metadata and --tags tell all of each "
             "file; --where, --sort, --columns and --csv are for rows");
+    if (args->html && !*args->html)
+        return lx_fail(err, LX_EUSAGE, "--html '': name the file to write");
     if (args->html && (args->json || args->csv || args->columns))
         return lx_fail(
             err, LX_EUSAGE,

@@ -47,6 +47,8 @@ static int choose(list *l, lx_cli *cli, const lx_list_options *o, lx_error *err)
         lx_within(err, "--columns");
         return rc;
     }
+    if (!l->n_columns)
+        return lx_fail(err, LX_EUSAGE, "--columns '%s' names no field (lx inspect --help lists them)", fields);
     for (size_t i = 0; i < l->n_columns; i++)
         if (l->columns[i] < 0)
             l->columns[i] = ~l->columns[i];

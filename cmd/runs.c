@@ -151,6 +151,8 @@ static int choose_columns(view *v, lx_cli *cli, const struct runs_args *args,
         rc = show_usual(v, cli, err);
     if (rc == LX_OK && list && (rc = show_fields(v, cli, list + (*list == '+'), err)) < 0)
         return rc;
+    if (rc == LX_OK && !v->n_columns)
+        return lx_fail(err, LX_EUSAGE, "--columns '%s' names no field (lx runs --fields lists them)", list);
     return rc < 0 ? rc : lx_run_table_load(v->table, err);
 }
 

@@ -609,6 +609,8 @@ static int open_store(lx_store *s, const char *path, bool must_exist, lx_error *
     lx_str_release(&found);
     if (rc < 0 || (rc = make_mutex(s, err)) < 0)
         return rc;
+    if (must_exist && lx_file_exists(s->path) && !lx_file_is_dir(s->path))
+        return lx_fail(err, LX_ENOTFOUND, "%s is a file, and a store is a folder", s->path);
     if (must_exist && !lx_file_is_dir(s->path))
         return lx_fail(err, LX_ENOTFOUND, "no store at %s: nothing was recorded yet",
                        s->path);

@@ -25,3 +25,7 @@ done
 [ $? -eq 2 ] || echo "kind: not 2" >&2
 "$LX" runs --kind probe --columns name,kind >&2
 "$LX" runs --kind train
+"$LX" runs --columns ''
+[ $? -eq 2 ] || echo "no column: not 2" >&2
+"$LX" --store id runs
+[ $? -eq 66 ] || echo "a file: not 66" >&2
