@@ -169,6 +169,7 @@ static int get(lx_cli *cli, const lx_settings *s, const char *key, bool as_json,
                lx_error *err)
 {
     rows r = {0};
+    lx_error unknown = {0};
     int rc = gather(&r, cli, s, err);
 
     for (size_t i = 0; i < r.count && rc == LX_OK; i++) {
@@ -181,7 +182,11 @@ static int get(lx_cli *cli, const lx_settings *s, const char *key, bool as_json,
         lx_print(cli, "%s\n", lx_safe(cli, r.items[0].value));
         return LX_OK;
     }
-    return rc < 0 ? rc : lx_fail(err, LX_ENOTFOUND, "%s is not set", key);
+    if (rc < 0)
+        return rc;
+    if (lx_settings_check_key(key, &unknown) < 0)
+        return lx_fail(err, LX_ENOTFOUND, "%s", unknown.text);
+    return lx_fail(err, LX_ENOTFOUND, "%s is not set", key);
 }
 
 /* The file to be changed, and what is in it. */

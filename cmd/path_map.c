@@ -83,7 +83,7 @@ int lx_path_map(const char **out, const char *path, const lx_words *maps, lx_are
         size_t n;
         if (!equals || equals == maps->items[i] || !equals[1])
             return lx_fail(err, LX_EUSAGE,
-                           "--path-map '%s' is not A=B, as in --path-map 'H:\\=/mnt/h'",
+                           "'%s' is not A=B, as in --path_map 'H:\\=/mnt/h'",
                            maps->items[i]);
         n = covered(path, maps->items[i], (size_t)(equals - maps->items[i]));
         if (n > longest) {

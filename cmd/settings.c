@@ -72,6 +72,11 @@ static int find_key(key_kind *kind, int *flag, const char *key, lx_error *err)
     return LX_OK;
 }
 
+int lx_settings_check_key(const char *key, lx_error *err)
+{
+    return find_key(&(key_kind){KEY_TEXT}, &(int){0}, key, err);
+}
+
 static int value_text(const char **out, const cJSON *value, lx_arena *arena,
                       lx_error *err)
 {

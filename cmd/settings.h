@@ -68,6 +68,8 @@ extern const lx_settings_key lx_settings_keys[];
  */
 int lx_settings_edit(lx_str *out, const char *text, const char *key, const char *literal,
                      lx_error *err);
+/* LX_ECONFIG: there is no such setting. */
+int lx_settings_check_key(const char *key, lx_error *err);
 /* The value as TOML, by the kind of the key. LX_EUSAGE: no such key, or a value that it cannot have. */
 int lx_settings_literal(lx_str *out, const char *key, const char *value, lx_error *err);
 /* Is this text a file that lx_settings_read takes? `file` is for messages. */

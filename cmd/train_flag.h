@@ -166,6 +166,8 @@ int lx_flags_take_words(lx_flags *flags, int index, const lx_flag_words *words,
 /* What depends on several flags: rates that fall back, a seed, names that win. */
 /* train_network.c: the pairs of --network_args, over --network_dim and --network_alpha. */
 int lx_flags_resolve_network(lx_flags *f, lx_error *err);
+/* LX_EUSAGE: the module has no such argument; `nearest` is asked for where it is near. */
+int lx_flags_fail_argument(const char *module, const char *key, const char *nearest, lx_error *err);
 /* train_lycoris.c: the same of lycoris.kohya; begin before the first pair. */
 void lx_flags_begin_lycoris(lx_lora_spec *spec);
 int lx_flags_take_lycoris(lx_lora_spec *spec, const char *key, const char *value,

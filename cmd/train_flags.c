@@ -133,6 +133,18 @@ static int observe_values(lx_flags *f, lx_error *err)
     return LX_OK;
 }
 
+/* Told by its own name, and not by that of the first path that is mapped. */
+static int check_maps(const lx_flags *f, lx_error *err)
+{
+    const lx_words *maps = &f->given[LX_AT_path_map].words;
+    const char *ignored;
+    int rc = maps->count ? lx_path_map(&ignored, "", maps, f->arena, err) : LX_OK;
+
+    if (rc < 0)
+        lx_within(err, "%s", lx_flag_where(f, LX_AT_path_map));
+    return rc;
+}
+
 /* A file with more flags is found before its flags are read. *out is NULL when none is named. */
 static int find_file(const char **out, lx_flags *f, int index, lx_error *err)
 {
@@ -180,7 +192,8 @@ static int read_files(lx_flags *f, lx_error *err)
     const char *config, *dataset;
     int rc;
 
-    if ((rc = find_file(&config, f, LX_AT_config_file, err)) < 0)
+    if ((rc = check_maps(f, err)) < 0 ||
+        (rc = find_file(&config, f, LX_AT_config_file, err)) < 0)
         return rc;
     if (config && !lx_ends_with(config, ".toml") && (rc = complete_config_name(&config, f, err)) < 0)
         return rc;

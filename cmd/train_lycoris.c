@@ -216,8 +216,7 @@ static int fail_name(const char *key, lx_error *err)
     for (size_t i = 1; i < sizeof names / sizeof *names; i++)
         if (lx_name_distance(key, names[i]) < lx_name_distance(key, nearest))
             nearest = names[i];
-    return lx_fail(err, LX_EUSAGE, "lycoris.kohya has no such argument; did you mean %s?",
-                   nearest);
+    return lx_flags_fail_argument("lycoris.kohya", key, nearest, err);
 }
 
 int lx_flags_take_lycoris(lx_lora_spec *s, const char *key, const char *value,

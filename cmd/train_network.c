@@ -70,6 +70,13 @@ static const struct {
     ARG(module_dropout),
 };
 
+int lx_flags_fail_argument(const char *module, const char *key, const char *nearest, lx_error *err)
+{
+    if (lx_name_distance(key, nearest) * 2 > (int)strlen(key))
+        return lx_fail(err, LX_EUSAGE, "%s has no such argument", module);
+    return lx_fail(err, LX_EUSAGE, "%s has no such argument; did you mean %s?", module, nearest);
+}
+
 static int take(network_args *args, const char *key, const char *value, lx_error *err)
 {
     const char *nearest = keys[0].key;
@@ -86,8 +93,7 @@ static int take(network_args *args, const char *key, const char *value, lx_error
         return lx_fail(
             err, LX_EUSAGE,
             "networks.lora has no such argument; --network_module lycoris.kohya has");
-    return lx_fail(err, LX_EUSAGE, "networks.lora has no such argument; did you mean %s?",
-                   nearest);
+    return lx_flags_fail_argument("networks.lora", key, nearest, err);
 }
 
 /* ---- numbers and lists of them ---------------------------------------------------- */

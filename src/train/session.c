@@ -145,9 +145,12 @@ static int read_lora(lx_train *t, lx_error *err)
             lx_within(err, "%s", c->pretrained_model_name_or_path);
         return rc;
     }
-    rc = lx_lora_open_on(&t->lora, &start, t->dev, t->checkpoint, &t->sd,
-                         c->network_weights, err);
-    if (rc == LX_OK && (rc = check_kind(t, err)) == LX_OK && (rc = check_modules(t, err)) == LX_OK &&
+    if ((rc = lx_lora_open_on(&t->lora, &start, t->dev, t->checkpoint, &t->sd,
+                              c->network_weights, err)) < 0) {
+        lx_within(err, "--network_weights"); /* it names the path */
+        return rc;
+    }
+    if ((rc = check_kind(t, err)) == LX_OK && (rc = check_modules(t, err)) == LX_OK &&
         c->dim_from_weights && start.has_idle_blocks)
         rc = lx_fail(err, LX_EUNSUPPORTED,
                      "blocks of it have a rate of 0: sd-scripts keeps their modules as they are under "

@@ -3,4 +3,6 @@
 echo $?
 "$LX" debug flags --output_dir '\\nas\pics\out'
 echo $?
+"$LX" debug flags --path_map a
+echo $?
 "$LX" debug flags --path-map H: --output_dir 'H:\out'
