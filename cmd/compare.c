@@ -48,8 +48,8 @@ static const lx_option options[] = {
 static int check(const struct compare_args *args, const lx_comparison *c, lx_error *err)
 {
     if (args->runs.count < 2 || args->runs.count > LX_COMPARE_RUNS)
-        return lx_fail(err, LX_EUSAGE, "2 to %d runs can be compared, and %zu are given",
-                       LX_COMPARE_RUNS, args->runs.count);
+        return lx_fail(err, LX_EUSAGE, "2 to %d runs can be compared, and %zu %s given",
+                       LX_COMPARE_RUNS, args->runs.count, args->runs.count == 1 ? "is" : "are");
     if (strcmp(c->axis, "steps") != 0 && strcmp(c->axis, "images") != 0 &&
         strcmp(c->axis, "epochs") != 0)
         return lx_fail(err, LX_EUSAGE, "--axis %s: steps, images or epochs", c->axis);

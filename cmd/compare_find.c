@@ -310,7 +310,8 @@ static int add_folder_fact(lx_comparison *c, const char *folder, lx_error *err)
     for (size_t i = 0; i < c->n; i++) {
         const lx_dataset_folder_row *f = find_folder(&c->runs[i], folder);
         if (f && !(fact.texts[i] = lx_arena_printf(
-                       c->arena, "%d repeats, %zu images%s%s%s", f->repeats, f->n_images,
+                       c->arena, "%d repeat%s, %zu image%s%s%s%s", f->repeats, lx_plural((size_t)f->repeats),
+                       f->n_images, lx_plural(f->n_images),
                        f->is_reg ? ", regularisation" : "", *f->class_tokens ? ", " : "",
                        f->class_tokens)))
             return lx_oom(err);

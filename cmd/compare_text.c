@@ -266,8 +266,8 @@ static int show_pair_data(lx_comparison *c, size_t k, bool shows_all, lx_error *
 
     for (size_t i = 0; i < d->count; i++)
         n_kind[d->items[i].kind]++;
-    lx_str_printf(&line, "%zu images, %s %zu: %zu the same", c->runs[0].data.n_images,
-                  letters[k], c->runs[k].data.n_images, d->n_same);
+    lx_str_printf(&line, "%zu image%s, %s %zu: %zu the same", c->runs[0].data.n_images,
+                  lx_plural(c->runs[0].data.n_images), letters[k], c->runs[k].data.n_images, d->n_same);
     for (size_t i = 0; i < N_KINDS; i++)
         if (n_kind[i])
             lx_str_printf(&line, ", %zu %s", n_kind[i], words[i]);
@@ -356,7 +356,8 @@ static int show_code(lx_comparison *c, bool shows_all, lx_error *err)
         for (size_t i = 0; i < n; i++)
             show_file(c, k, &p->code[i]);
         if (n < p->n_code)
-            lx_print(c->cli, "  ... and %zu more files (--all)\n", p->n_code - n);
+            lx_print(c->cli, "  ... and %zu more file%s (--all)\n", p->n_code - n,
+                     lx_plural(p->n_code - n));
     }
     return LX_OK;
 }

@@ -392,46 +392,52 @@ static void print_changes(const convert_job *j)
     const lx_convert_result *r = &j->result;
 
     if (r->n_repaired)
-        lx_print(j->cli, "  %zu names that a conversion had damaged are repaired\n",
-                 r->n_repaired);
+        lx_print(j->cli, "  %zu name%s that a conversion had damaged %s repaired\n",
+                 r->n_repaired, lx_plural(r->n_repaired), r->n_repaired == 1 ? "is" : "are");
     if (r->n_split)
-        lx_print(j->cli, "  %zu fused layers are taken apart\n", r->n_split);
+        lx_print(j->cli, "  %zu fused layer%s taken apart\n", r->n_split,
+                 r->n_split == 1 ? " is" : "s are");
     if (r->n_fused)
-        lx_print(j->cli, "  %zu fused layers are put together\n", r->n_fused);
+        lx_print(j->cli, "  %zu fused layer%s put together\n", r->n_fused,
+                 r->n_fused == 1 ? " is" : "s are");
     if (r->n_swapped)
-        lx_print(j->cli, "  shift and scale change places in %zu layers\n", r->n_swapped);
+        lx_print(j->cli, "  shift and scale change places in %zu layer%s\n", r->n_swapped,
+                 lx_plural(r->n_swapped));
     if (r->n_t5 && !j->options.keeps_names && j->options.to == LX_SPELL_DIFFUSERS)
         lx_print(j->cli,
-                 "  %zu modules are the text encoder T5's, whose LoRA diffusers does "
+                 "  %zu module%s the text encoder T5's, whose LoRA diffusers does "
                  "not load\n",
-                 r->n_t5);
+                 r->n_t5, r->n_t5 == 1 ? " is" : "s are");
     if (r->has_uneven_ranks && !j->options.keeps_names && j->options.to == LX_SPELL_DIFFUSERS)
         lx_print(j->cli,
                  "  its ranks differ, and pipe.load_lora_weights scales all of a network by one: lx resize with\n"
                  "  --rank of the largest (and --conv_rank) gives it one rank, and changes nothing else\n");
     if (r->n_zero_alphas)
-        lx_print(j->cli, "  %zu alphas of 0 mean alpha = rank and say so now\n",
-                 r->n_zero_alphas);
+        lx_print(j->cli, "  %zu alpha%s alpha = rank and %s so now\n",
+                 r->n_zero_alphas, r->n_zero_alphas == 1 ? " of 0 means" : "s of 0 mean",
+                 r->n_zero_alphas == 1 ? "says" : "say");
     if (r->n_folded)
-        lx_print(j->cli, "  alpha / rank of %zu modules is multiplied into up%s\n",
-                 r->n_folded, r->n_inexact ? "" : ", exactly");
+        lx_print(j->cli, "  alpha / rank of %zu module%s is multiplied into up%s\n",
+                 r->n_folded, lx_plural(r->n_folded), r->n_inexact ? "" : ", exactly");
     if (r->n_widened)
         lx_print(
             j->cli,
-            "  %zu of them are F32 now, as half precision would round: --precision has "
+            "  %zu of them %s F32 now, as half precision would round: --precision has "
             "them rounded\n",
-            r->n_widened);
+            r->n_widened, r->n_widened == 1 ? "is" : "are");
     if (r->n_inexact)
-        lx_print(j->cli, "  %zu of them were rounded by it\n", r->n_inexact);
+        lx_print(j->cli, "  %zu of them %s rounded by it\n", r->n_inexact,
+                 r->n_inexact == 1 ? "was" : "were");
     if (r->n_restored)
-        lx_print(j->cli, "  alpha / rank of %zu modules is out of up again, exactly\n",
-                 r->n_restored);
+        lx_print(j->cli, "  alpha / rank of %zu module%s is out of up again, exactly\n",
+                 r->n_restored, lx_plural(r->n_restored));
     if (r->rounding > 0)
         lx_print(j->cli, "  rounding to %s: %.3g %% of the values' norm\n",
                  lx_dtype_name(j->options.dtype), 100 * r->rounding);
     if (r->n_vanished)
-        lx_print(j->cli, "  %zu values are too small for %s and are 0 now\n",
-                 r->n_vanished, lx_dtype_name(j->options.dtype));
+        lx_print(j->cli, "  %zu value%s too small for %s and %s 0 now\n", r->n_vanished,
+                 r->n_vanished == 1 ? " is" : "s are", lx_dtype_name(j->options.dtype),
+                 r->n_vanished == 1 ? "is" : "are");
     for (size_t i = 0; i < r->n_dropped; i++)
         lx_print(j->cli, "  dropped: %s\n", lx_safe(j->cli, r->dropped[i]));
 }
@@ -451,10 +457,10 @@ static void print_result(const convert_job *j)
             lx_print(j->cli, "  %s <- %s\n", lx_safe(j->cli, k->to.name),
                      k->from ? lx_safe(j->cli, k->from) : "(made: alpha)");
         }
-    lx_print(j->cli, "  %s: %s, %zu modules\n", lx_safe(j->cli, j->source),
-             j->inputs[0].file->family, n_modules);
-    lx_print(j->cli, "= %s: %s, %s, %zu keys", lx_safe(j->cli, j->output), spelling_of(j),
-             dtype_text(j), n);
+    lx_print(j->cli, "  %s: %s, %zu module%s\n", lx_safe(j->cli, j->source),
+             j->inputs[0].file->family, n_modules, lx_plural(n_modules));
+    lx_print(j->cli, "= %s: %s, %s, %zu key%s", lx_safe(j->cli, j->output), spelling_of(j),
+             dtype_text(j), n, lx_plural(n));
     if (r->n_parts > 1)
         lx_print(j->cli, " in %zu folders", r->n_parts);
     lx_print(j->cli, "\n");

@@ -122,11 +122,6 @@ int lx_data_check_words(lx_data_check **out, const char **given, lx_check_option
 
 /* ---- text --------------------------------------------------------------------------------- */
 
-static const char *plural(size_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void show_finding(lx_cli *cli, const lx_check_finding *f)
 {
     lx_print(cli, "%s: %s%s%s\n    %s\n", lx_severity_names[f->severity], f->code,
@@ -173,7 +168,7 @@ static void show_captions(lx_cli *cli, const lx_data_check *c)
     if (!n)
         return;
     lx_print(cli, "captions  %zu of %zu image%s (%s); %zu to %zu tokens", n_read, n,
-             plural(n), lx_safe(cli, c->caption_extension), least, most);
+             lx_plural(n), lx_safe(cli, c->caption_extension), least, most);
     if (over[0])
         lx_print(cli, ", over 75: %zu, over 150: %zu, over 225: %zu", over[0], over[1],
                  over[2]);
@@ -207,7 +202,7 @@ static void show_bucket(lx_cli *cli, const lx_data_check *c, size_t index)
         cli,
         "  %5d x %-5d  %zu image%s, %zu sample%s, cropped by %.1f %% on average, %.1f %% "
         "at most\n",
-        b->width, b->height, n, plural(n), b->n_samples, plural(b->n_samples),
+        b->width, b->height, n, lx_plural(n), b->n_samples, lx_plural(b->n_samples),
         n ? 100 * sum / (double)n : 0, 100 * most);
 }
 
@@ -257,8 +252,8 @@ static void show_samples(lx_cli *cli, const lx_data_check *c)
         if (f->n_images)
             lx_print(cli, "folder    %s%s: %zu image%s x %d repeat%s\n",
                      lx_safe(cli, f->path), f->is_reg ? " (regularisation)" : "",
-                     f->n_images, plural(f->n_images), f->repeats,
-                     plural((size_t)f->repeats));
+                     f->n_images, lx_plural(f->n_images), f->repeats,
+                     lx_plural((size_t)f->repeats));
     }
     if (c->is_planned && d->n_reg_samples)
         lx_print(cli,
@@ -268,7 +263,7 @@ static void show_samples(lx_cli *cli, const lx_data_check *c)
                  d->n_train_samples, d->n_reg_samples,
                  d->n_train_samples + d->n_reg_samples);
     else if (c->is_planned)
-        lx_print(cli, "epoch     %zu samples\n", d->n_train_samples);
+        lx_print(cli, "epoch     %zu sample%s\n", d->n_train_samples, lx_plural(d->n_train_samples));
 }
 
 static void show_words(lx_cli *cli, const lx_data_check *c, bool all)
@@ -280,10 +275,10 @@ static void show_words(lx_cli *cli, const lx_data_check *c, bool all)
     show_captions(cli, c);
     show_buckets(cli, c, all);
     lx_print(cli, "%zu error%s, %zu warning%s, %zu note%s in %zu image%s\n",
-             c->counts[LX_SEVERITY_ERROR], plural(c->counts[LX_SEVERITY_ERROR]),
-             c->counts[LX_SEVERITY_WARNING], plural(c->counts[LX_SEVERITY_WARNING]),
-             c->counts[LX_SEVERITY_NOTE], plural(c->counts[LX_SEVERITY_NOTE]),
-             c->dataset->n_images, plural(c->dataset->n_images));
+             c->counts[LX_SEVERITY_ERROR], lx_plural(c->counts[LX_SEVERITY_ERROR]),
+             c->counts[LX_SEVERITY_WARNING], lx_plural(c->counts[LX_SEVERITY_WARNING]),
+             c->counts[LX_SEVERITY_NOTE], lx_plural(c->counts[LX_SEVERITY_NOTE]),
+             c->dataset->n_images, lx_plural(c->dataset->n_images));
 }
 
 /* ---- JSON --------------------------------------------------------------------------------- */
@@ -443,7 +438,7 @@ static int run(lx_cli *cli, void *unused, lx_error *err)
     if (rc == LX_OK && found->counts[LX_SEVERITY_ERROR] > 0)
         rc = lx_fail(err, LX_ECHECK, "%zu finding%s would stop a training or spoil it",
                      found->counts[LX_SEVERITY_ERROR],
-                     plural(found->counts[LX_SEVERITY_ERROR]));
+                     lx_plural(found->counts[LX_SEVERITY_ERROR]));
     lx_data_check_free(found);
     return rc;
 }

@@ -462,10 +462,9 @@ static int fix_beside(fixing *x, const faults *wrong, lx_error *err)
     if ((rc = list_output(&files, x, wrong, err)) == LX_OK &&
         (rc = put_all(x, &files, err)) == LX_OK)
         lx_data_say(x->cli,
-                    "%s: the whole set, %zu images, of them %zu mended, and %zu captions "
-                    "mended\n",
-                    lx_safe(x->cli, x->options->output), files.n_images, x->n_images,
-                    x->n_captions);
+                    "%s: the whole set, %zu image%s; %zu of the images and %zu of the captions are mended\n",
+                    lx_safe(x->cli, x->options->output), files.n_images, lx_plural(files.n_images),
+                    x->n_images, x->n_captions);
     lx_free(files.items);
     return rc;
 }

@@ -187,8 +187,8 @@ static int write_sheet(lx_cli *cli, const lx_data_check *check, const char *dir,
         (rc = lx_sheet_html(&out, &sheet, err)) == LX_OK &&
         (rc = lx_alloc_has_failed() ? lx_oom(err) : LX_OK) == LX_OK &&
         (rc = lx_file_write(args->output, out.data, out.len, err)) == LX_OK)
-        lx_data_say(cli, "wrote %s: %zu images, %.1f MB\n", lx_safe(cli, args->output),
-                    sheet.n_images, (double)out.len / 1e6);
+        lx_data_say(cli, "wrote %s: %zu image%s, %.1f MB\n", lx_safe(cli, args->output),
+                    sheet.n_images, lx_plural(sheet.n_images), (double)out.len / 1e6);
     lx_str_release(&out);
     return rc;
 }

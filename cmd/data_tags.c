@@ -292,9 +292,10 @@ static int count(const captions *c, const lx_tags *named, lx_error *err)
         rc = show_json(c, &all, err);
     else if (rc == LX_OK)
         lx_print(
-            c->cli, "%zu images, %zu captions (%s), %zu different tags, %.1f a caption\n",
-            c->n_images, c->count, lx_safe(c->cli, c->dataset->config.caption_extension),
-            all.count, (double)all.n_uses / (double)c->count);
+            c->cli, "%zu image%s, %zu caption%s (%s), %zu different tag%s, %.1f a caption\n",
+            c->n_images, lx_plural(c->n_images), c->count, lx_plural(c->count),
+            lx_safe(c->cli, c->dataset->config.caption_extension), all.count, lx_plural(all.count),
+            (double)all.n_uses / (double)c->count);
     lx_free(all.items);
     lx_free(chosen.items);
     return rc;
@@ -380,15 +381,15 @@ static int change(captions *c, const char *dir, const lx_tag_edit *edit, const c
                     c->n_without, c->n_without == 1 ? " has" : "s have",
                     c->n_without == 1 ? "is" : "are");
     if (n == 0)
-        lx_data_say(c->cli, "nothing to change in %zu captions\n", c->count);
+        lx_data_say(c->cli, "nothing to change in %zu caption%s\n", c->count, lx_plural(c->count));
     else if (!c->args->write)
-        lx_data_say(c->cli, "would change %zu of %zu captions; --write does it\n", n,
-                    c->count);
+        lx_data_say(c->cli, "would change %zu of %zu caption%s; --write does it\n", n,
+                    c->count, lx_plural(c->count));
     else if ((rc = lx_change_apply(changes, &id, err)) == LX_OK)
         lx_data_say(
             c->cli,
-            "changed %zu of %zu captions; lx data undo %s --write takes it back\n", n,
-            c->count, id);
+            "changed %zu of %zu caption%s; lx data undo %s --write takes it back\n", n,
+            c->count, lx_plural(c->count), id);
 done:
     lx_change_free(changes);
     return rc;

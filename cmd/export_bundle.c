@@ -16,9 +16,9 @@ static void tell(lx_export_job *job, lx_transfer *t, size_t n_objects)
     size_t n_left, n_curves;
     const char *const *left = lx_transfer_left(t, &n_left), *const *curves = lx_transfer_curves(t, &n_curves);
 
-    lx_message(job->cli, "wrote %s: %zu run%s, %zu objects\n",
+    lx_message(job->cli, "wrote %s: %zu run%s, %zu object%s\n",
                lx_safe(job->cli, job->output), job->n_runs, job->n_runs == 1 ? "" : "s",
-               n_objects);
+               n_objects, lx_plural(n_objects));
     for (size_t i = 0; i < n_left; i++)
         lx_message(job->cli,
                    "note: %s is no text and was left as it is, though something private "

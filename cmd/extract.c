@@ -328,7 +328,8 @@ static void print_left_out(const extract_job *j)
     const lx_extract_result *r = &j->result;
 
     if (r->n_same)
-        lx_print(j->cli, "  %zu layers do not differ and are no modules\n", r->n_same);
+        lx_print(j->cli, "  %zu layer%s\n", r->n_same,
+                 r->n_same == 1 ? " does not differ and is no module" : "s do not differ and are no modules");
     if (r->text_is_left_out)
         lx_print(j->cli, "  the text encoder is left out%s\n",
                  j->options.skips_text ? ""
@@ -336,18 +337,19 @@ static void print_left_out(const extract_job *j)
     if (r->n_left_out)
         lx_print(
             j->cli,
-            "  %zu tensors differ that are not in it, the first is %s; their part of "
+            "  %zu tensor%s not in it, the first is %s; their part of "
             "all that differs is %s\n",
-            r->n_left_out, lx_safe(j->cli, r->first_left_out),
+            r->n_left_out, r->n_left_out == 1 ? " differs that is" : "s differ that are",
+            lx_safe(j->cli, r->first_left_out),
             lx_percent_text(j->cli->arena, r->left_out));
     if (r->n_conv_left_out)
         lx_print(j->cli,
-                 "  %zu of them are in residual blocks and samplers: --conv_rank N "
+                 "  %zu of them %s in residual blocks and samplers: --conv_rank N "
                  "takes them\n",
-                 r->n_conv_left_out);
+                 r->n_conv_left_out, r->n_conv_left_out == 1 ? "is" : "are");
     if (r->n_alone)
-        lx_print(j->cli, "  %zu tensors are in one of the models only, the first is %s\n",
-                 r->n_alone, lx_safe(j->cli, r->first_alone));
+        lx_print(j->cli, "  %zu tensor%s in one of the models only, the first is %s\n",
+                 r->n_alone, r->n_alone == 1 ? " is" : "s are", lx_safe(j->cli, r->first_alone));
 }
 
 static int print_result(const extract_job *j, lx_error *err)
@@ -363,7 +365,8 @@ static int print_result(const extract_job *j, lx_error *err)
         most = r->modules[i].rank > most ? r->modules[i].rank : most;
     }
     lx_print(j->cli, "  %s\n- %s\n", lx_safe(j->cli, j->tuned), lx_safe(j->cli, j->base));
-    lx_print(j->cli, "= %s: %zu modules, ", lx_safe(j->cli, j->output), r->n_modules);
+    lx_print(j->cli, "= %s: %zu module%s, ", lx_safe(j->cli, j->output), r->n_modules,
+             lx_plural(r->n_modules));
     if (least == most)
         lx_print(j->cli, "rank %zu", most);
     else

@@ -33,9 +33,9 @@ static int conclude(lx_cli *cli, lx_store *store, const lx_check_report *report,
     if (report->n_problems)
         return lx_fail(err, LX_ECHECK, "%zu problem%s in %s", report->n_problems,
                        report->n_problems == 1 ? "" : "s", lx_store_path(store));
-    lx_print(cli, "%s is sound: %zu runs, %zu points, %zu objects, %zu bytes re-hashed\n",
-             lx_safe(cli, lx_store_path(store)), report->n_runs, report->n_points,
-             report->n_objects, report->n_bytes);
+    lx_print(cli, "%s is sound: %zu run%s, %zu point%s, %zu object%s, %zu bytes re-hashed\n",
+             lx_safe(cli, lx_store_path(store)), report->n_runs, lx_plural(report->n_runs), report->n_points,
+             lx_plural(report->n_points), report->n_objects, lx_plural(report->n_objects), report->n_bytes);
     return LX_OK;
 }
 
@@ -184,8 +184,8 @@ static int open_damaged(lx_store **store, lx_check_report *found, lx_cli *cli,
     if ((rc = lx_store_salvage(&salvaged, cli->store_path, tell, cli, err)) < 0 ||
         (rc = lx_store_open(store, cli->store_path, false, err)) < 0)
         return rc;
-    lx_print(cli, "a new database was made of the %zu rows that can be read\n",
-             salvaged.n_rows);
+    lx_print(cli, "a new database was made of the %zu row%s that can be read\n",
+             salvaged.n_rows, lx_plural(salvaged.n_rows));
     return lx_store_rebuild(*store, err);
 }
 

@@ -20,11 +20,6 @@ static void tell(void *context, const char *line)
     lx_print(cli, "%s\n", lx_safe(cli, line));
 }
 
-static const char *plural(size_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void show(lx_cli *cli, const lx_gc_report *r, bool prunes)
 {
     if (!r->n_runs && !r->n_objects && !r->n_files && !r->n_packed) {
@@ -33,9 +28,9 @@ static void show(lx_cli *cli, const lx_gc_report *r, bool prunes)
     }
     lx_print(
         cli, "%s %zu run%s, %zu object%s and %zu stray file%s: %.1f MB; %s %zu curve%s\n",
-        prunes ? "removed" : "would remove", r->n_runs, plural(r->n_runs), r->n_objects,
-        plural(r->n_objects), r->n_files, plural(r->n_files), (double)r->n_bytes / 1e6,
-        prunes ? "packed" : "would pack", r->n_packed, plural(r->n_packed));
+        prunes ? "removed" : "would remove", r->n_runs, lx_plural(r->n_runs), r->n_objects,
+        lx_plural(r->n_objects), r->n_files, lx_plural(r->n_files), (double)r->n_bytes / 1e6,
+        prunes ? "packed" : "would pack", r->n_packed, lx_plural(r->n_packed));
     if (!prunes)
         lx_print(cli, "nothing was changed; lx gc --prune does it\n");
 }

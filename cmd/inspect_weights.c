@@ -67,11 +67,12 @@ static void show_blocks(lx_cli *cli, const lx_inspected *x)
     n = collect_blocks(blocks, x);
     for (size_t i = 0; i < n && i < MOST; i++)
         line(cli, i ? "" : "most in",
-             lx_arena_printf(cli->arena, "%4.1f %%  %s (%zu modules)",
-                             100 * blocks[i].square / all, blocks[i].name, blocks[i].n));
+             lx_arena_printf(cli->arena, "%4.1f %%  %s (%zu module%s)",
+                             100 * blocks[i].square / all, blocks[i].name, blocks[i].n,
+                             lx_plural(blocks[i].n)));
     if (n > MOST)
         line(cli, "",
-             lx_arena_printf(cli->arena, "... and %zu more blocks (--tree)", n - MOST));
+             lx_arena_printf(cli->arena, "... and %zu more block%s (--tree)", n - MOST, lx_plural(n - MOST)));
 }
 
 void lx_inspect__weights(lx_cli *cli, const lx_inspected *x)
@@ -87,10 +88,10 @@ void lx_inspect__weights(lx_cli *cli, const lx_inspected *x)
     }
     line(cli, "update",
          lx_arena_printf(arena,
-                         "norm %.4g over %zu modules (UNet or transformer %.4g, text "
+                         "norm %.4g over %zu module%s (UNet or transformer %.4g, text "
                          "encoders %.4g); alone "
                          "it decides nothing",
-                         w->frobenius, w->n_spectra,
+                         w->frobenius, w->n_spectra, lx_plural(w->n_spectra),
                          sqrt(fmax(0, w->frobenius * w->frobenius -
                                           w->frobenius_text * w->frobenius_text)),
                          w->frobenius_text));
@@ -114,7 +115,8 @@ void lx_inspect__weights(lx_cli *cli, const lx_inspected *x)
          lx_arena_printf(arena, "the spread of `down` fits %s",
                          lx_init_law_name(w->init)));
     if (w->n_dead)
-        line(cli, "dead", lx_arena_printf(arena, "%zu modules add nothing", w->n_dead));
+        line(cli, "dead", lx_arena_printf(arena, "%zu module%s nothing", w->n_dead,
+                                          w->n_dead == 1 ? " adds" : "s add"));
     if (w->share_subnormal > 0.01)
         line(cli, "precision",
              lx_arena_printf(

@@ -301,8 +301,9 @@ static int open_inputs(lx_merge_job *j, lx_merge *merge, lx_error *err)
         lx_tell_config_problem(j->cli, "merge", in->file, in->path);
         if (in->file->n_embeddings && !j->cli->is_quiet)
             lx_message(j->cli,
-                       "lx merge: %s: %zu embeddings are left out, the first is %s\n",
+                       "lx merge: %s: %zu embedding%s left out, the first is %s\n",
                        lx_safe(j->cli, in->path), in->file->n_embeddings,
+                       in->file->n_embeddings == 1 ? " is" : "s are",
                        lx_safe(j->cli, in->file->embeddings[0]->name));
     }
     return LX_OK;
@@ -490,8 +491,8 @@ static void print_result(const lx_merge_job *j, const lx_merge_result *r)
 
     if (j->cli->is_verbose)
         print_modules(j, r);
-    lx_print(j->cli, "= %s: %zu modules, %s, %s, ", lx_safe(j->cli, j->output),
-             r->n_modules, rank ? rank : "?", lx_dtype_name(j->options.dtype));
+    lx_print(j->cli, "= %s: %zu module%s, %s, %s, ", lx_safe(j->cli, j->output),
+             r->n_modules, lx_plural(r->n_modules), rank ? rank : "?", lx_dtype_name(j->options.dtype));
     if (*method)
         lx_print(j->cli, "%s", method);
     else if (r->error == 0)
@@ -519,11 +520,12 @@ static void report(const lx_merge_job *j, const lx_merge_result *r,
              c->n_changed, c->n_tensors);
     if (j->n_left_out)
         lx_print(j->cli,
-                 "; %zu other files of the same weights are left out, the first is %s",
-                 j->n_left_out, lx_safe(j->cli, j->first_left_out));
+                 "; %zu other file%s of the same weights %s left out, the first is %s",
+                 j->n_left_out, lx_plural(j->n_left_out), j->n_left_out == 1 ? "is" : "are",
+                 lx_safe(j->cli, j->first_left_out));
     if (c->n_missing)
-        lx_print(j->cli, "; %zu modules have no layer there, the first is %s",
-                 c->n_missing, lx_safe(j->cli, c->first_missing));
+        lx_print(j->cli, "; %zu module%s no layer there, the first is %s",
+                 c->n_missing, c->n_missing == 1 ? " has" : "s have", lx_safe(j->cli, c->first_missing));
     lx_print(j->cli, "\n");
 }
 

@@ -85,11 +85,11 @@ static int check_counts(const lx_merge_args *a, size_t n, lx_error *err)
         return lx_fail(err, LX_EUSAGE,
                        "files are given twice: in --models and beside it");
     if (a->ratios.count && a->ratios.count != n)
-        return lx_fail(err, LX_EUSAGE, "%zu files but %zu --ratios: give one for each", n,
-                       a->ratios.count);
+        return lx_fail(err, LX_EUSAGE, "%zu file%s but %zu --ratios: give one for each", n,
+                       lx_plural(n), a->ratios.count);
     if (a->lbws.count && a->lbws.count != n)
-        return lx_fail(err, LX_EUSAGE, "%zu files but %zu --lbws: give one for each", n,
-                       a->lbws.count);
+        return lx_fail(err, LX_EUSAGE, "%zu file%s but %zu --lbws: give one for each", n,
+                       lx_plural(n), a->lbws.count);
     if (!n)
         return lx_fail(err, LX_EUSAGE, "nothing to merge: lx merge A:0.7 B:0.4 -o OUT");
     return LX_OK;

@@ -5,11 +5,6 @@
 #include "src/base/str.h"
 #include "src/query/when.h"
 
-static const char *plural(size_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void show_folders(const lx_planned *p, int part)
 {
     const lx_dataset *d = p->dataset;
@@ -21,14 +16,14 @@ static void show_folders(const lx_planned *p, int part)
         lx_print(p->cli, "  %s%s\n", lx_safe(p->cli, f->path),
                  f->is_reg ? "  (regularisation)" : "");
         lx_print(p->cli, "      %zu image%s x %d repeat%s = %zu sample%s; ", f->n_images,
-                 plural(f->n_images), f->repeats, plural((size_t)f->repeats),
+                 lx_plural(f->n_images), f->repeats, lx_plural((size_t)f->repeats),
                  f->n_images * (size_t)f->repeats,
-                 plural(f->n_images * (size_t)f->repeats));
+                 lx_plural(f->n_images * (size_t)f->repeats));
         if (f->n_held_out)
             lx_print(p->cli, "%zu held out; ", f->n_held_out);
         if (f->n_captions < f->n_images)
-            lx_print(p->cli, "%zu captions read, %zu from the folder's words \"%s\"\n",
-                     f->n_captions, f->n_images - f->n_captions,
+            lx_print(p->cli, "%zu caption%s read, %zu from the folder's words \"%s\"\n",
+                     f->n_captions, lx_plural(f->n_captions), f->n_images - f->n_captions,
                      lx_safe(p->cli, f->class_tokens));
         else
             lx_print(p->cli, "all captions read (%s)\n",
@@ -72,7 +67,7 @@ static void show_buckets(const lx_planned *p, const lx_data_part *part)
     lx_print(p->cli,
              "buckets               batches hold %zu image%s of one size; the last of a "
              "bucket may be short\n",
-             batch, plural(batch));
+             batch, lx_plural(batch));
     for (size_t i = part->first_bucket; i < part->first_bucket + part->n_buckets; i++) {
         const lx_bucket *b = &d->buckets[i];
         size_t n = (b->n_samples + batch - 1) / batch;
@@ -80,8 +75,8 @@ static void show_buckets(const lx_planned *p, const lx_data_part *part)
             continue;
         lx_print(p->cli,
                  "  %5d x %-5d       %zu image%s, %zu sample%s / %zu -> %zu batch%s\n",
-                 b->width, b->height, b->n_images, plural(b->n_images), b->n_samples,
-                 plural(b->n_samples), batch, n, n == 1 ? "" : "es");
+                 b->width, b->height, b->n_images, lx_plural(b->n_images), b->n_samples,
+                 lx_plural(b->n_samples), batch, n, n == 1 ? "" : "es");
     }
 }
 
@@ -119,13 +114,13 @@ static void show_steps(const lx_planned *p)
     else
         lx_print(p->cli, "steps in an epoch     %lld\n", steps);
     if (c->max_train_epochs > 0)
-        lx_print(p->cli, "steps                 %lld epochs x %lld = %lld\n",
-                 (long long)s->epochs, steps, (long long)s->total_steps);
+        lx_print(p->cli, "steps                 %lld epoch%s x %lld = %lld\n",
+                 (long long)s->epochs, lx_plural((size_t)s->epochs), steps, (long long)s->total_steps);
     else
         lx_print(p->cli,
                  "steps                 %lld (--max_train_steps), that is %lld epoch%s\n",
                  (long long)s->total_steps, (long long)s->epochs,
-                 plural((size_t)s->epochs));
+                 lx_plural((size_t)s->epochs));
 }
 
 /* Of a GPU. */
@@ -144,8 +139,8 @@ static void show_device(const lx_planned *p)
         {m->context, "CUDA and its libraries (an estimate)"},
     };
 
-    lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules,
-             p->n_values);
+    lx_print(p->cli, "LoRA                  %zu module%s, %zu numbers\n", p->n_modules,
+             lx_plural(p->n_modules), p->n_values);
     lx_print(p->cli, "memory of the GPU     %.1f MB at the peak:\n",
              (double)m->device / 1e6);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -175,8 +170,8 @@ static void show_memory(const lx_planned *p)
         {m->program, "the program, its libraries and tables"},
     };
 
-    lx_print(p->cli, "LoRA                  %zu modules, %zu numbers\n", p->n_modules,
-             p->n_values);
+    lx_print(p->cli, "LoRA                  %zu module%s, %zu numbers\n", p->n_modules,
+             lx_plural(p->n_modules), p->n_values);
     lx_print(p->cli, "memory                %.1f MB at the peak:\n",
              (double)m->peak / 1e6);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -211,8 +206,8 @@ static void show_time(const lx_planned *p)
         snprintf(step, sizeof step, "%.3gs", e->step.seconds);
     else
         lx_duration_format(step, e->step.seconds);
-    lx_print(p->cli, "                      %lld steps of %s\n",
-             (long long)p->steps.total_steps, step);
+    lx_print(p->cli, "                      %lld step%s of %s\n",
+             (long long)p->steps.total_steps, lx_plural((size_t)p->steps.total_steps), step);
     lx_print(p->cli,
              "                      an estimate, from timing the kernels of these shapes "
              "on this machine for a\n"
@@ -267,8 +262,8 @@ static void show_change(const lx_planned *p, const lx_plan_change *c)
         lx_duration_format(took, c->forecast.all.seconds);
         lx_print(p->cli, ", about %s", took);
     }
-    lx_print(p->cli, ", %lld steps%s%s\n", (long long)c->steps.total_steps,
-             *c->note ? ": " : "", c->note);
+    lx_print(p->cli, ", %lld step%s%s%s\n", (long long)c->steps.total_steps,
+             lx_plural((size_t)c->steps.total_steps), *c->note ? ": " : "", c->note);
 }
 
 static void show_fit(const lx_planned *p, const lx_plan_fit *fit)

@@ -137,7 +137,7 @@ static int write_report(lx_cli *cli, const lx_report *report,
         lx_message(cli, "wrote %s, %.1f kB", lx_safe(cli, args->output),
                    (double)out.len / 1e3);
         if (n_files)
-            lx_message(cli, ", and %zu files beside it", n_files);
+            lx_message(cli, ", and %zu file%s beside it", n_files, lx_plural(n_files));
         lx_message(cli, "\n");
     }
     lx_str_release(&out);

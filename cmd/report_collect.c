@@ -341,11 +341,6 @@ static void say(prose *p, const char *sentence)
         p->items[p->n++] = sentence;
 }
 
-static const char *plural(int64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void count_images(const lx_report_run *r, int64_t *images, int64_t *captioned)
 {
     *images = *captioned = 0;
@@ -382,11 +377,11 @@ static void say_training(prose *p, const lx_report_run *r, const cJSON *flags)
     else
         lx_str_puts(&s, "A training was recorded");
     if (images)
-        lx_str_printf(&s, " on %lld image%s", (long long)images, plural(images));
+        lx_str_printf(&s, " on %lld image%s", (long long)images, lx_plural((size_t)images));
     if (r->steps > 0)
-        lx_str_printf(&s, " for %lld step%s", (long long)r->steps, plural(r->steps));
+        lx_str_printf(&s, " for %lld step%s", (long long)r->steps, lx_plural((size_t)r->steps));
     if (r->n_epochs)
-        lx_str_printf(&s, ", %zu epochs", r->n_epochs);
+        lx_str_printf(&s, ", %zu epoch%s", r->n_epochs, lx_plural(r->n_epochs));
     lx_str_putc(&s, '.');
     say(p, lx_arena_strdup(p->arena, lx_str_text(&s)));
     p->failed |= s.failed;

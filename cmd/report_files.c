@@ -159,11 +159,11 @@ static void describe_parts(description *d, const lx_lora_summary *s)
             continue;
         fact(d, lx_lora_part_name((lx_lora_part)p),
              part->rank_min == part->rank_max
-                 ? lx_arena_printf(d->arena, "%zu modules of rank %lld, alpha %g",
-                                   part->n_modules, (long long)part->rank_min,
+                 ? lx_arena_printf(d->arena, "%zu module%s of rank %lld, alpha %g",
+                                   part->n_modules, lx_plural(part->n_modules), (long long)part->rank_min,
                                    part->alpha_max)
-                 : lx_arena_printf(d->arena, "%zu modules of rank %lld to %lld",
-                                   part->n_modules, (long long)part->rank_min,
+                 : lx_arena_printf(d->arena, "%zu module%s of rank %lld to %lld",
+                                   part->n_modules, lx_plural(part->n_modules), (long long)part->rank_min,
                                    (long long)part->rank_max));
     }
 }
@@ -181,15 +181,16 @@ static void describe(description *d, const lx_lora_file *f, const lx_lora_summar
             s->verdict.text);
     if (s->n_not_finite)
         finding(d, LX_TONE_BAD,
-                lx_arena_printf(d->arena, "%zu values are not finite, the first in %s.",
-                                s->n_not_finite, s->first_not_finite));
+                lx_arena_printf(d->arena, "%zu value%s not finite, the first in %s.",
+                                s->n_not_finite, s->n_not_finite == 1 ? " is" : "s are", s->first_not_finite));
     if (s->n_untrained)
         finding(d, LX_TONE_WARN,
-                lx_arena_printf(d->arena, "%zu modules were not changed by the training.",
-                                s->n_untrained));
+                lx_arena_printf(d->arena, "%zu module%s not changed by the training.",
+                                s->n_untrained, s->n_untrained == 1 ? " was" : "s were"));
     if (f->n_problems)
         finding(d, LX_TONE_BAD,
-                lx_arena_printf(d->arena, "%zu modules cannot be used.", f->n_problems));
+                lx_arena_printf(d->arena, "%zu module%s cannot be used.", f->n_problems,
+                                lx_plural(f->n_problems)));
     if (s->hash == LX_HASH_DIFFERS)
         finding(d, LX_TONE_WARN, "The values were changed after the training.");
 }

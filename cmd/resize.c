@@ -396,28 +396,31 @@ static int print_result(const resize_job *j, lx_error *err)
             kept += r->rows[i].fro_kept;
             n++;
         }
-    lx_print(j->cli, "  %s: %zu modules, rank %s\n", lx_safe(j->cli, j->input),
-             r->merge.n_modules,
+    lx_print(j->cli, "  %s: %zu module%s, rank %s\n", lx_safe(j->cli, j->input),
+             r->merge.n_modules, lx_plural(r->merge.n_modules),
              r->old_rank ? lx_arena_printf(j->cli->arena, "%zu", r->old_rank) : "full");
     lx_print(j->cli, "= %s: %s, %s, error %s, mean norm kept %s\n",
              lx_safe(j->cli, j->output), rank_text(j), lx_dtype_name(j->options.dtype),
              lx_percent_text(j->cli->arena, r->merge.error),
              lx_percent_text(j->cli->arena, n ? kept / (double)n : 1));
     if (r->n_converted)
-        lx_print(j->cli, "  %zu modules of another kind are LoRA now\n", r->n_converted);
+        lx_print(j->cli, "  %zu module%s of another kind %s LoRA now\n", r->n_converted,
+                 lx_plural(r->n_converted), r->n_converted == 1 ? "is" : "are");
     if (r->n_kept)
-        lx_print(j->cli, "  %zu norms and biases have no rank and are as they were\n",
-                 r->n_kept);
+        lx_print(j->cli, "  %zu norm%s no rank and %s as before\n", r->n_kept,
+                 r->n_kept == 1 ? " or bias has" : "s and biases have", r->n_kept == 1 ? "is" : "are");
     if (j->file->n_embeddings)
-        lx_print(j->cli, "  %zu embeddings are carried along\n", j->file->n_embeddings);
+        lx_print(j->cli, "  %zu embedding%s carried along\n", j->file->n_embeddings,
+                 j->file->n_embeddings == 1 ? " is" : "s are");
     if (r->n_padded)
         lx_print(j->cli,
-                 "  %zu modules had a smaller rank: filled up with zeros, no change\n",
-                 r->n_padded);
+                 "  %zu module%s had a smaller rank: filled up with zeros, no change\n",
+                 r->n_padded, lx_plural(r->n_padded));
     if (r->n_bounded)
         lx_print(j->cli,
-                 "  %zu modules are smaller than that rank and have all of theirs\n",
-                 r->n_bounded);
+                 "  %zu module%s\n", r->n_bounded,
+                 r->n_bounded == 1 ? " is smaller than that rank and has all of its own"
+                                   : "s are smaller than that rank and have all of theirs");
     return rc;
 }
 

@@ -215,8 +215,8 @@ static int show_table(const view *v, lx_cli *cli, bool is_csv, lx_error *err)
     if (v->n_hidden && !is_csv && !cli->is_quiet)
         lx_message(
             cli,
-            "%zu more settings differ: --columns +FIELD,... shows them, lx compare all\n",
-            v->n_hidden);
+            "%zu more setting%s: --columns +FIELD,... shows %s, lx compare all\n",
+            v->n_hidden, v->n_hidden == 1 ? " differs" : "s differ", v->n_hidden == 1 ? "it" : "them");
     return rc;
 }
 

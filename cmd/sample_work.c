@@ -377,8 +377,8 @@ static int make_batch(job *j, size_t first, size_t n, lx_error *err)
                             j->tokenizer, &watch, &n_cut, err)) < 0)
         return rc;
     if (n_cut > 0 && !j->cli->is_quiet)
-        lx_message(j->cli, "note: %zu tokens of a prompt did not fit and had no effect\n",
-                   n_cut);
+        lx_message(j->cli, "note: %zu token%s of a prompt did not fit and had no effect\n",
+                   n_cut, lx_plural(n_cut));
     for (size_t i = 0; i < n; i++) {
         if ((rc = decode(j, j->latents + i * cells, &p->settings, err)) < 0 ||
             (rc = write_picture(j, &p[i], err)) < 0)

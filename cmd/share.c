@@ -386,15 +386,16 @@ static int add_findings(sharing *s, lx_error *err)
     if (m->n_not_finite)
         add_finding(
             list, &n, LX_TONE_BAD,
-            lx_arena_printf(arena, "%zu values are not finite.", m->n_not_finite));
+            lx_arena_printf(arena, "%zu value%s not finite.", m->n_not_finite,
+                            m->n_not_finite == 1 ? " is" : "s are"));
     if (m->n_untrained)
         add_finding(list, &n, LX_TONE_WARN,
                     lx_arena_printf(arena, "%zu of %zu modules add nothing.",
                                     m->n_untrained, m->n_modules));
     if (s->x.file->n_unknown)
         add_finding(list, &n, LX_TONE_WARN,
-                    lx_arena_printf(arena, "%zu tensors are of no known kind.",
-                                    s->x.file->n_unknown));
+                    lx_arena_printf(arena, "%zu tensor%s of no known kind.", s->x.file->n_unknown,
+                                    s->x.file->n_unknown == 1 ? " is" : "s are"));
     if (m->base_note)
         add_finding(list, &n, LX_TONE_WARN, safe(s, m->base_note));
     s->card.findings = list;

@@ -214,8 +214,8 @@ static int show_curves(lx_cli *cli, const detail *d, lx_error *err)
         const lx_curve *c = &d->curves[i];
         if (c->n)
             line(cli, i ? "" : "curves",
-                 lx_arena_printf(cli->arena, "%-16s %6zu points, last %.6g at step %lld", c->key,
-                                 c->n, c->values[c->n - 1], (long long)c->steps[c->n - 1]));
+                 lx_arena_printf(cli->arena, "%-16s %6zu %-7s last %.6g at step %lld", c->key, c->n,
+                                 c->n == 1 ? "point," : "points,", c->values[c->n - 1], (long long)c->steps[c->n - 1]));
     }
     return loss && loss->n > 1 ? plot(cli, loss, err) : LX_OK;
 }

@@ -241,7 +241,7 @@ static int show_command(lx_sweep *s, const lx_sweep_trial *t, lx_error *err)
     if ((rc = lx_str_check(&line, err)) == LX_OK) {
         lx_print(s->cli, "# %s", t->name);
         if (steps)
-            lx_print(s->cli, ": %lld steps", (long long)steps);
+            lx_print(s->cli, ": %lld step%s", (long long)steps, lx_plural((size_t)steps));
         if (t->run.id)
             lx_print(s->cli, ", %s (run %.10s)", t->run.status, t->run.id);
         lx_print(s->cli, "\n%s\n", lx_safe(s->cli, lx_str_text(&line)));

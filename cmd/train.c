@@ -302,14 +302,17 @@ static void show_plan(job *j)
 {
     lx_step_count count = lx_train_steps(j->train);
     lx_plan_memory memory = lx_train_memory(j->train);
+    const size_t n_samples = j->dataset->n_train_samples + j->dataset->n_reg_samples;
+
     if (j->cli->is_quiet)
         return;
     lx_message(j->cli,
-               "run %.10s: %zu samples an epoch in %lld batches, %lld epochs, %lld steps; "
+               "run %.10s: %zu sample%s an epoch in %lld batch%s, %lld epoch%s, %lld step%s; "
                "%.2f GB for activations and gradients\n",
-               lx_run_id(j->run), j->dataset->n_train_samples + j->dataset->n_reg_samples,
-               (long long)count.batches_per_epoch, (long long)count.epochs,
-               (long long)count.total_steps, (double)memory.arena_bytes / 1e9);
+               lx_run_id(j->run), n_samples, lx_plural(n_samples), (long long)count.batches_per_epoch,
+               count.batches_per_epoch == 1 ? "" : "es", (long long)count.epochs, lx_plural((size_t)count.epochs),
+               (long long)count.total_steps, lx_plural((size_t)count.total_steps),
+               (double)memory.arena_bytes / 1e9);
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */

@@ -179,9 +179,9 @@ static int complete_config_name(const char **path, const lx_flags *f, lx_error *
                        "one to %s if it is one",
                        named, *path);
     return lx_fail(err, LX_EUSAGE,
-                   "--config_file %s: takes TOML, and this is JSON, as the GUI of kohya_ss saves its settings. When the "
-                   "GUI starts a training, it writes the same as config_lora-DATE.toml into the output folder: give "
-                   "that file",
+                   "--config_file %s: takes TOML, and this is JSON, as the GUI of kohya_ss saves its settings. When "
+                   "the GUI starts a training, it writes the same as config_lora-DATE.toml into the output folder: "
+                   "give that file",
                    named);
 }
 

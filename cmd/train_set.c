@@ -101,8 +101,8 @@ SETTER(base_weights_multiplier)
     if (!factors)
         return lx_oom(err);
     if (v->words.count > c->n_base_weights)
-        return lx_fail(err, LX_EUSAGE, "%zu numbers for %zu files of --base_weights",
-                       v->words.count, c->n_base_weights);
+        return lx_fail(err, LX_EUSAGE, "%zu number%s for %zu file%s of --base_weights",
+                       v->words.count, lx_plural(v->words.count), c->n_base_weights, lx_plural(c->n_base_weights));
     for (size_t i = 0; i < c->n_base_weights; i++)
         factors[i] = i < v->words.count ? v->numbers[i] : 1;
     c->base_weights_multiplier = factors;

@@ -439,7 +439,7 @@ static int mend_curve(repair *r, mending *m, const cJSON *curve, bool may_grow,
         return LX_OK;
     if ((rc = write_curve(r, m, err)) < 0)
         return rc;
-    say(r, "repaired: run %s, curve %s: %zu points", m->id, m->key, missing);
+    say(r, "repaired: run %s, curve %s: %zu point%s", m->id, m->key, missing, lx_plural(missing));
     r->report->n_curves++;
     return LX_OK;
 }

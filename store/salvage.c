@@ -333,10 +333,10 @@ static int copy_table(salvage *s, const char *name, lx_error *err)
         rc = t.has_rowid ? copy_by_rowid(&t, s, err) : copy_by_key(&t, s, err);
     if (rc == LX_OK && (t.is_broken || t.n_lost)) {
         s->report->has_lost = true;
-        say(s, "table %s: %zu rows could be read%s", name, t.n_rows,
+        say(s, "table %s: %zu row%s could be read%s", name, t.n_rows, lx_plural(t.n_rows),
             t.is_broken ? ", and parts of it cannot be" : "");
         if (t.n_lost)
-            say(s, "table %s: %zu rows are damaged", name, t.n_lost);
+            say(s, "table %s: %zu row%s damaged", name, t.n_lost, t.n_lost == 1 ? " is" : "s are");
     }
     s->report->n_rows += t.n_rows;
     s->report->n_lost += t.n_lost;

@@ -348,6 +348,11 @@ void lx_escape_shell(lx_str *out, const char *word)
     lx_str_putc(out, '\'');
 }
 
+const char *lx_plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static int fold(char c)
 {
     return c == '-' ? '_' : tolower((unsigned char)c);

@@ -59,6 +59,9 @@ void lx_escape_csv(lx_str *out, const char *text, size_t n);
 /* One word of a POSIX shell, between apostrophes where it holds more than plain letters. */
 void lx_escape_shell(lx_str *out, const char *word);
 
+/* "s", but "" for one: "%zu image%s", n, lx_plural(n). */
+const char *lx_plural(size_t n);
+
 /* Levenshtein distance of names, for "did you mean"; case and -/_ are ignored. */
 int lx_name_distance(const char *a, const char *b);
 

@@ -5,11 +5,6 @@
 #include <stdio.h>
 
 /* "1 caption file is", "39 caption files are" */
-static const char *plural(size_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static const char *is_or_are(size_t n)
 {
     return n == 1 ? "is" : "are";
@@ -42,12 +37,12 @@ static int report_trap(lx_scan *scan, lx_error *err)
                              "%zu caption file%s (%s) %s not read, as --allow-untagged allows, for "
                              "example \"%s\": the images are trained on the words of the "
                              "folder's name",
-                             t->n, plural(t->n), ending, is_or_are(t->n), t->example);
+                             t->n, lx_plural(t->n), ending, is_or_are(t->n), t->example);
     return lx_scan__find(scan, LX_FINDING_STOP, "caption-trap", err,
                          "%zu caption file%s (%s) beside the images would not be read, for "
                          "example \"%s\": add --caption_extension %s, or --allow-untagged to "
                          "train on the folder name only",
-                         t->n, plural(t->n), ending, t->example, ending);
+                         t->n, lx_plural(t->n), ending, t->example, ending);
 }
 
 static int report_unread(lx_scan *scan, lx_error *err)
@@ -63,7 +58,7 @@ static int report_unread(lx_scan *scan, lx_error *err)
             rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-unread", err,
                                "%zu caption file%s (%s) %s not read, for example \"%s\": the "
                                "others end in %s, rename %s",
-                               t->n, plural(t->n), lx_scan__caption_endings[i], is_or_are(t->n),
+                               t->n, lx_plural(t->n), lx_scan__caption_endings[i], is_or_are(t->n),
                                t->example, read, t->n == 1 ? "it" : "them");
     }
     scan->about = doubled->example;
@@ -71,7 +66,7 @@ static int report_unread(lx_scan *scan, lx_error *err)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "caption-unread", err,
                            "%zu caption file%s %s not read, for example \"%s\": rename %s so that "
                            "%s takes the place of the image's own ending",
-                           doubled->n, plural(doubled->n), is_or_are(doubled->n),
+                           doubled->n, lx_plural(doubled->n), is_or_are(doubled->n),
                            doubled->example, doubled->n == 1 ? "it" : "them", read);
     return rc;
 }
@@ -87,14 +82,14 @@ static int report_missing(lx_scan *scan, lx_error *err)
                            "no-caption", err,
                            "%zu image%s %s no caption file and %s trained on the words of the "
                            "folder's name, for example \"%s\"",
-                           s->missing.n, plural(s->missing.n), s->missing.n == 1 ? "has" : "have",
+                           s->missing.n, lx_plural(s->missing.n), s->missing.n == 1 ? "has" : "have",
                            is_or_are(s->missing.n), s->missing.example);
     scan->about = s->wordless.example;
     if (rc == LX_OK && s->wordless.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "no-caption", err,
                            "%zu image%s %s no caption file, %s folder no class tokens, and %s "
                            "trained without words, for example \"%s\"",
-                           s->wordless.n, plural(s->wordless.n),
+                           s->wordless.n, lx_plural(s->wordless.n),
                            s->wordless.n == 1 ? "has" : "have",
                            s->wordless.n == 1 ? "its" : "their", is_or_are(s->wordless.n),
                            s->wordless.example);
@@ -103,7 +98,7 @@ static int report_missing(lx_scan *scan, lx_error *err)
         rc = lx_scan__find(scan, LX_FINDING_NOTE, "no-caption", err,
                            "%zu regularisation image%s %s trained on the words of the folder's "
                            "name",
-                           s->missing_reg.n, plural(s->missing_reg.n),
+                           s->missing_reg.n, lx_plural(s->missing_reg.n),
                            is_or_are(s->missing_reg.n));
     return rc;
 }
@@ -134,7 +129,7 @@ static int report_texts(lx_scan *scan, lx_error *err)
         if (rows[i].tally->n > 0)
             rc = lx_scan__find(scan, rows[i].kind, rows[i].code, err,
                                "%zu %s%s%s, for example that of \"%s\": %s", rows[i].tally->n,
-                               rows[i].what, plural(rows[i].tally->n), rows[i].with,
+                               rows[i].what, lx_plural(rows[i].tally->n), rows[i].with,
                                rows[i].tally->example, rows[i].then);
     }
     return rc;
@@ -152,19 +147,19 @@ static int report_images(lx_scan *scan, lx_error *err)
         rc = lx_scan__find(scan, LX_FINDING_WARNING, "alpha", err,
                            "%zu image%s can be transparent, for example \"%s\": what is, is laid on "
                            "%s (--background COLOUR changes that)",
-                           s->alpha.n, plural(s->alpha.n), s->alpha.example,
+                           s->alpha.n, lx_plural(s->alpha.n), s->alpha.example,
                            background != NULL ? background : "white");
     if (rc == LX_OK && s->palette.n > 0)
         rc = lx_scan__find(scan, LX_FINDING_NOTE, "palette", err,
                            "%zu image%s %s a palette of at most 256 colours, for example \"%s\"",
-                           s->palette.n, plural(s->palette.n), s->palette.n == 1 ? "has" : "have",
+                           s->palette.n, lx_plural(s->palette.n), s->palette.n == 1 ? "has" : "have",
                            s->palette.example);
     if (rc == LX_OK && s->rotated.n > 0)
         rc = lx_scan__find(
             scan, LX_FINDING_NOTE, "rotated", err,
             "%zu image%s %s turned as %s EXIF orientation says, for example \"%s\" "
             "(sd-scripts trains it as stored, and so does --ignore_exif)",
-            s->rotated.n, plural(s->rotated.n), is_or_are(s->rotated.n),
+            s->rotated.n, lx_plural(s->rotated.n), is_or_are(s->rotated.n),
             s->rotated.n == 1 ? "its" : "their", s->rotated.example);
     scan->about = s->faceless.example;
     if (rc == LX_OK && s->faceless.n > 0)
@@ -201,8 +196,8 @@ static int report_left_out(lx_scan *scan, lx_error *err)
                            "%zu image%s in %zu folder%s inside image folders %s never seen, "
                            "for example in \"%s\": a training looks into the folder with the "
                            "number and no deeper",
-                           s->nested.n_images, plural(s->nested.n_images),
-                           s->nested.n_folders, plural(s->nested.n_folders),
+                           s->nested.n_images, lx_plural(s->nested.n_images),
+                           s->nested.n_folders, lx_plural(s->nested.n_folders),
                            is_or_are(s->nested.n_images), s->nested.first);
     return rc;
 }

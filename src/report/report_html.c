@@ -331,7 +331,7 @@ static void put_frequencies(writer *w, const lx_report_run *r)
     lx_html_close(&w->h);
     if (r->n_more_frequencies) {
         lx_html_open(&w->h, "p", "class", "note", NULL);
-        lx_html_textf(&w->h, "and %zu more tags", r->n_more_frequencies);
+        lx_html_textf(&w->h, "and %zu more tag%s", r->n_more_frequencies, lx_plural(r->n_more_frequencies));
         lx_html_close(&w->h);
     }
 }
@@ -346,7 +346,7 @@ static void put_sheet(writer *w, const lx_report_run *r)
     lx_html_close(&w->h);
     if (r->n_more_images) {
         lx_html_open(&w->h, "p", "class", "note", NULL);
-        lx_html_textf(&w->h, "and %zu more images", r->n_more_images);
+        lx_html_textf(&w->h, "and %zu more image%s", r->n_more_images, lx_plural(r->n_more_images));
         lx_html_close(&w->h);
     }
 }

@@ -273,7 +273,7 @@ static int put_data(writer *w, const lx_report_run *r, lx_error *err)
         lx_str_printf(w->out, " | %lld |\n", (long long)r->frequencies[i].count);
     }
     if (r->n_more_frequencies)
-        lx_str_printf(w->out, "\nand %zu more tags\n", r->n_more_frequencies);
+        lx_str_printf(w->out, "\nand %zu more tag%s\n", r->n_more_frequencies, lx_plural(r->n_more_frequencies));
     lx_str_putc(w->out, '\n');
     return put_pictures(w, r->images, r->n_images, "image", err);
 }

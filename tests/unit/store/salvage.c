@@ -278,7 +278,7 @@ static void test_store_salvage__one_row_of_many(void **state)
     lx_assert_ok(salvage(&err), &err);
     assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES - 1);
     assert_int_equal(report.n_lost, 1);
-    assert_true(tells("table remark: 1 rows are damaged"));
+    assert_true(tells("table remark: 1 row is damaged"));
 }
 
 static void test_store_salvage__rows_that_the_schema_refuses(void **state)
