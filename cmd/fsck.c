@@ -228,7 +228,12 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
 
     if (args->source)
         return repair(cli, args->source, err);
-    if ((rc = lx_store_check_emptied(cli->store_path, &why)) == LX_OK)
+    /* So is one whose making was killed: no damage, then. */
+    if ((rc = lx_store_check_emptied(cli->store_path, &why)) == LX_EFORMAT)
+        return lx_fail(err, LX_ENOTFOUND,
+                       "no runs yet: %s; if there were runs, lx fsck --repair-from REMOTE or BUNDLE brings them back",
+                       why.text);
+    if (rc == LX_OK)
         rc = args->rebuilds ? lx_store_open_existing(&store, cli->store_path, &why)
                             : lx_store_open(&store, cli->store_path, true, &why);
     if (rc == LX_EFORMAT) {
