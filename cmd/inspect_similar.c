@@ -149,7 +149,25 @@ static const char *akin_text(similar *s, const item *a, const item *b, double co
     return lx_arena_printf(s->cli->arena, "related, cosine %.3f", cosine);
 }
 
-static int compare(similar *s, size_t i, size_t j, lx_error *err)
+static bool is_same_bytes(const item *a, const item *b)
+{
+    return lx_hash_equal(&a->bytes, &b->bytes);
+}
+
+static bool is_same_tensors(const item *a, const item *b)
+{
+    return a->has_tensors && b->has_tensors && lx_hash_equal(&a->tensors, &b->tensors);
+}
+
+static void join_same(similar *s, size_t j, bool (*is_same)(const item *, const item *),
+                      const char *why)
+{
+    for (size_t i = 0; i < j && !s->items[j].why; i++)
+        if (is_same(&s->items[i], &s->items[j]))
+            join(s, i, j, why, 1);
+}
+
+static int join_akin(similar *s, size_t i, size_t j, lx_error *err)
 {
     const item *a = &s->items[i], *b = &s->items[j];
     const bool one = a->session && b->session && strcmp(a->session, b->session) == 0;
@@ -157,14 +175,6 @@ static int compare(similar *s, size_t i, size_t j, lx_error *err)
     lx_kinship kinship;
     int rc;
 
-    if (lx_hash_equal(&a->bytes, &b->bytes)) {
-        join(s, i, j, "the same bytes", 1);
-        return LX_OK;
-    }
-    if (a->has_tensors && b->has_tensors && lx_hash_equal(&a->tensors, &b->tensors)) {
-        join(s, i, j, "the same tensors, other metadata", 1);
-        return LX_OK;
-    }
     if (!one && (!a->sketch || !b->sketch ||
                  fabs(lx_sketch_cosine(a->sketch, b->sketch)) < looks_akin))
         return LX_OK;
@@ -184,14 +194,18 @@ static int compare(similar *s, size_t i, size_t j, lx_error *err)
     return LX_OK;
 }
 
-/* A file is joined to the first that it belongs to: the earliest in order. */
+/* A file is joined to the earliest that it is a copy of; only without one to the earliest that
+ * it is akin to, which may well come before that one. */
 static int join_all(similar *s, lx_error *err)
 {
     int rc = LX_OK;
 
-    for (size_t j = 1; j < s->n && rc == LX_OK; j++)
+    for (size_t j = 1; j < s->n && rc == LX_OK; j++) {
+        join_same(s, j, is_same_bytes, "the same bytes");
+        join_same(s, j, is_same_tensors, "the same tensors, other metadata");
         for (size_t i = 0; i < j && rc == LX_OK && !s->items[j].why; i++)
-            rc = compare(s, i, j, err);
+            rc = join_akin(s, i, j, err);
+    }
     return rc;
 }
 

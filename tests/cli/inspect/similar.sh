@@ -30,3 +30,9 @@ echo x >broken.safetensors
 "$LX" inspect --similar d.safetensors .
 mkdir sub && cp d.safetensors sub && ln -s d.safetensors sub/link.safetensors
 "$LX" inspect --similar sub/d.safetensors sub
+# A copy is told as that, though an earlier file is akin to both.
+mkdir copies
+cp a.safetensors copies/1.safetensors
+cp c.safetensors copies/2.safetensors
+cp c.safetensors copies/3.safetensors
+"$LX" inspect --similar copies
