@@ -70,6 +70,22 @@ bool lx_is_option_word(const char *word)
     return word[0] == '-' && word[1] && lx_parse_number(&number, word, NULL) < 0;
 }
 
+static bool has_letter(const parser *p, char letter)
+{
+    for (size_t s = 0; s < p->n_sets; s++)
+        for (const lx_option *o = p->sets[s].options; o->name; o++)
+            if (o->kind != LX_OPTION_ARGS && o->letter == letter)
+                return true;
+    return false;
+}
+
+/* As argparse: where a command has -1, -1 is that and not a number. */
+static bool is_option_word(const parser *p, const char *word)
+{
+    return lx_is_option_word(word) ||
+           (word[0] == '-' && isdigit((unsigned char)word[1]) && has_letter(p, word[1]));
+}
+
 static bool has_prefix(const char *name, const char *prefix, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -186,7 +202,7 @@ static int take_list(const parser *p, lx_words *words, const char *first, int *a
     *words = (lx_words){NULL, 0}; /* given twice: the last one counts, as in argparse */
     if (first)
         return add_word(p, words, first, err);
-    while (rc == 0 && *at < p->argc && !lx_is_option_word(p->argv[*at]))
+    while (rc == 0 && *at < p->argc && !is_option_word(p, p->argv[*at]))
         rc = add_word(p, words, p->argv[(*at)++], err);
     return rc;
 }
@@ -250,7 +266,7 @@ static int take_option(parser *p, match m, const char *inline_value, lx_error *e
                          &p->at, err);
     if (!inline_value) {
         if (p->at == p->argc || (m.option->kind != LX_OPTION_DASHED &&
-                                 lx_is_option_word(p->argv[p->at])))
+                                 is_option_word(p, p->argv[p->at])))
             return lx_fail(err, LX_EUSAGE, "--%s needs a value%s%s", m.option->name,
                            m.option->value ? ": " : "", m.option->value ? m.option->value : "");
         inline_value = p->argv[p->at++];
@@ -309,7 +325,7 @@ int lx_option_sets_parse(const lx_option_set *sets, size_t n_sets, int argc, cha
 
     while (rc == 0 && p.at < argc) {
         const char *word = argv[p.at];
-        bool is_option = !only_words && lx_is_option_word(word);
+        bool is_option = !only_words && is_option_word(&p, word);
         if (rest && !is_option)
             break;
         p.at++;

@@ -42,3 +42,6 @@ tail -1 told | grep -o 'finished'
 echo "exit $?"
 "$LX" watch "$id" --interval 0
 echo "exit $?"
+# A letter that is a digit is no number.
+"$LX" watch -1
+"$LX" watch "$id" -1 | grep -o 'finished'

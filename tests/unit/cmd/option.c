@@ -163,6 +163,21 @@ static void test_option__a_switch_that_knows_it_was_given_can_be_taken_back(void
     assert_non_null(strstr(err.text, "'maybe'"));
 }
 
+static void test_option__a_letter_that_is_a_digit_wins_over_a_number(void **state)
+{
+    const lx_option table[] = {LX_FLAG(words_args, is_json, '1', "once", ""),
+                               LX_ARGS(words_args, files, "FILE", ""), LX_OPTION_END};
+    words_args a = {0};
+    char *words[] = {"-2", "-1", "--", "-1"};
+    lx_error err;
+
+    assert_int_equal(lx_options_parse(&a, table, 4, words, arena, &err), 0);
+    assert_true(a.is_json);
+    assert_int_equal(a.files.count, 2);
+    assert_string_equal(a.files.items[0], "-2");
+    assert_string_equal(a.files.items[1], "-1");
+}
+
 static void test_option__numbers_are_strict(void **state)
 {
     int64_t whole;
@@ -192,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_option__many_words_are_kept),
         cmocka_unit_test(test_option__errors_name_the_flag_and_the_value),
         cmocka_unit_test(test_option__a_switch_that_knows_it_was_given_can_be_taken_back),
+        cmocka_unit_test(test_option__a_letter_that_is_a_digit_wins_over_a_number),
         cmocka_unit_test(test_option__numbers_are_strict),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
