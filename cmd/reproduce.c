@@ -439,21 +439,25 @@ static int is_ours(bool *out, job *j, const lx_run_row *run, lx_error *err)
     return rc;
 }
 
-/* The newest that says of itself that it reproduces the old one; others may train meanwhile. */
+/* The last to be recorded that says of itself that it reproduces the old one; others may train
+ * meanwhile. */
 static int find_new_run(lx_run_row *out, job *j, lx_error *err)
 {
     const lx_run_filter filter = {.kind = j->run.kind};
+    int64_t last = j->run.seq;
     lx_run_list list;
-    bool is_found = false;
     int rc = lx_query_runs(&list, j->store, &filter, j->cli->arena, err);
 
-    for (size_t i = 0; rc == LX_OK && !is_found && i < list.count; i++) {
-        *out = list.rows[i];
-        if (out->seq == j->run.seq)
-            break;
-        rc = is_ours(&is_found, j, out, err);
+    for (size_t i = 0; rc == LX_OK && i < list.count; i++) {
+        bool is_found = false;
+        if (list.rows[i].seq <= last)
+            continue;
+        if ((rc = is_ours(&is_found, j, &list.rows[i], err)) == LX_OK && is_found) {
+            *out = list.rows[i];
+            last = out->seq;
+        }
     }
-    if (rc == LX_OK && !is_found)
+    if (rc == LX_OK && last == j->run.seq)
         rc = lx_fail(err, LX_ENOTFOUND, "the new run is not in the store");
     return rc;
 }

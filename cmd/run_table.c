@@ -23,7 +23,8 @@ typedef struct field_column {
 struct lx_run_table {
     lx_store *store;
     lx_arena *arena;
-    lx_run_list all;  /* newest first: seq falls */
+    lx_run_list all;  /* newest first */
+    size_t *by_seq;   /* places in `all`, so that seq rises */
     size_t *selected; /* places in `all` */
     size_t n_selected;
     field_column *columns;
@@ -41,6 +42,14 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static int compare_seqs(const void *a, const void *b, void *context)
+{
+    const lx_run_row *rows = context;
+    const int64_t x = rows[*(const size_t *)a].seq, y = rows[*(const size_t *)b].seq;
+
+    return (x > y) - (x < y);
+}
+
 int lx_run_table_open(lx_run_table **out, lx_store *store, const lx_run_filter *filter,
                       lx_arena *arena, lx_error *err)
 {
@@ -54,10 +63,13 @@ int lx_run_table_open(lx_run_table **out, lx_store *store, const lx_run_filter *
     t->now = now();
     if ((rc = lx_query_runs(&t->all, store, filter, arena, err)) < 0)
         return rc;
-    if (!(t->selected = lx_arena_calloc(arena, t->all.count + 1, sizeof *t->selected)))
+    t->selected = lx_arena_calloc(arena, t->all.count + 1, sizeof *t->selected);
+    t->by_seq = lx_arena_calloc(arena, t->all.count + 1, sizeof *t->by_seq);
+    if (!t->selected || !t->by_seq)
         return lx_oom(err);
     for (size_t i = 0; i < t->all.count; i++)
-        t->selected[t->n_selected++] = i;
+        t->selected[t->n_selected++] = t->by_seq[i] = i;
+    qsort_r(t->by_seq, t->all.count, sizeof *t->by_seq, compare_seqs, t->all.rows);
     *out = t;
     return LX_OK;
 }
@@ -220,19 +232,20 @@ static lx_cell fact(const lx_run_table *t, const lx_run_row *r, lx_run_field fie
     }
 }
 
-/* The place of a run in `all`, whose seqs fall; count when it is not there. */
+/* The place of a run in `all`; count when it is not there. */
 static size_t place_of(const lx_run_table *t, int64_t seq)
 {
     size_t low = 0, high = t->all.count;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (t->all.rows[middle].seq > seq)
+        if (t->all.rows[t->by_seq[middle]].seq < seq)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < t->all.count && t->all.rows[low].seq == seq ? low : t->all.count;
+    return low < t->all.count && t->all.rows[t->by_seq[low]].seq == seq ? t->by_seq[low]
+                                                                        : t->all.count;
 }
 
 /* Few runs of many: one query each is quicker than one over all. */

@@ -312,18 +312,32 @@ int lx_sweep_find(lx_sweep *s, const char *name, lx_error *err)
 /* seq of run -> number of trial, from the facts of all runs. */
 typedef struct place {
     int64_t run;
+    size_t row; /* of the list of runs */
     bool is_ours;
     size_t trial; /* 0 = not said */
 } place;
 
+static int by_run(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    return (x->run > y->run) - (x->run < y->run);
+}
+
+static int by_row(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* Among places by run. */
 static void take_fact(place *places, size_t n, const lx_sweep *s,
                       const lx_remark_row *fact)
 {
     size_t low = 0, high = n;
 
-    while (low < high) { /* runs come newest first: seq falls */
+    while (low < high) {
         const size_t middle = (low + high) / 2;
-        if (places[middle].run > fact->run)
+        if (places[middle].run < fact->run)
             low = middle + 1;
         else
             high = middle;
@@ -362,9 +376,11 @@ int lx_sweep_refresh(lx_sweep *s, lx_error *err)
     if (!(places = lx_arena_calloc(s->cli->arena, runs.count + 1, sizeof *places)))
         return lx_oom(err);
     for (size_t i = 0; i < runs.count; i++)
-        places[i].run = runs.rows[i].seq;
+        places[i] = (place){.run = runs.rows[i].seq, .row = i};
+    qsort(places, runs.count, sizeof *places, by_run);
     for (size_t i = 0; i < n_facts; i++)
         take_fact(places, runs.count, s, &facts[i]);
+    qsort(places, runs.count, sizeof *places, by_row);
     for (size_t i = 0; i < s->n_trials; i++)
         s->trials[i].run = s->trials[i].before = (lx_run_row){0};
     for (size_t i = 0; i < runs.count; i++) {

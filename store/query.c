@@ -66,6 +66,17 @@ double lx_run_seconds(const lx_run_row *run, double now)
     " n.is_trashed, n.n_points"
 #define RUN_TABLES \
     " FROM run r LEFT JOIN run_end e ON e.run=r.seq LEFT JOIN run_now n ON n.run=r.seq "
+/*
+ * Newest first is not by seq alone: that is the order of arrival, and old runs of others arrive late (pull, import).
+ * Nor is it by started alone: a clock may be set back, and what was recorded here last is the newest here. So a run
+ * that began here (it has a boot_id) stands at the latest start that was recorded up to it, one that came from
+ * elsewhere at its own.
+ */
+#define RUN_MOMENTS                                                                       \
+    " JOIN (SELECT seq, iif(boot_id IS NULL, started,"                                    \
+    " max(iif(boot_id IS NULL, 0, started)) OVER (ORDER BY seq)) AS moment FROM run) m" \
+    " ON m.seq=r.seq "
+#define RUN_ORDER " ORDER BY m.moment DESC, r.seq DESC"
 
 static const char *status_of(sqlite3_stmt *stmt, lx_arena *arena)
 {
@@ -132,14 +143,14 @@ int lx_query_runs(lx_run_list *out, lx_store *s, const lx_run_filter *filter,
     sqlite3_stmt *stmt;
     int rc = store__query(
         &stmt, s, err,
-        "SELECT " RUN_COLUMNS RUN_TABLES "WHERE (?1 IS NULL OR r.kind=?1)"
+        "SELECT " RUN_COLUMNS RUN_TABLES RUN_MOMENTS "WHERE (?1 IS NULL OR r.kind=?1)"
         " AND (?2 IS NULL OR coalesce(n.name, r.name)=?2)"
         " AND (?3 IS NULL OR n.grp=?3)"
         " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM remark m WHERE m.run=r.seq"
         "  AND m.kind='tag' AND m.key=?4 AND m.value IS NOT NULL AND m.seq="
         "  (SELECT max(seq) FROM remark o WHERE o.run=m.run AND o.kind='tag'"
         "   AND o.key=?4)))"
-        " AND (?5 OR NOT coalesce(n.is_trashed, 0)) ORDER BY r.seq DESC",
+        " AND (?5 OR NOT coalesce(n.is_trashed, 0))" RUN_ORDER,
         "tttti", f->kind, f->name, f->group, f->tag, (int64_t)f->has_trashed);
     return collect_runs(out, s, stmt, rc, f, arena, err);
 }
@@ -207,10 +218,11 @@ int lx_query_find(lx_run_row *out, lx_store *s, const char *text, lx_arena *aren
     if (!is_hex(text) || strlen(text) < 16) {
         rc = store__query(
             &stmt, s, err,
-            "SELECT " RUN_COLUMNS RUN_TABLES "WHERE r.seq=(SELECT max(seq) FROM ("
-            "SELECT run AS seq FROM run_now WHERE name=?1 UNION ALL"
+            "SELECT " RUN_COLUMNS RUN_TABLES RUN_MOMENTS "WHERE r.seq IN ("
+            "SELECT run FROM run_now WHERE name=?1 UNION ALL"
             " SELECT seq FROM run WHERE name=?1 AND NOT EXISTS"
-            " (SELECT 1 FROM run_now o WHERE o.run=seq AND o.name IS NOT NULL)))",
+            " (SELECT 1 FROM run_now o WHERE o.run=seq AND o.name IS NOT NULL))" RUN_ORDER
+            " LIMIT 1",
             "t", text);
         rc = collect_runs(&list, s, stmt, rc, NULL, arena, err);
     }
@@ -449,7 +461,7 @@ int lx_query_artifacts_of(lx_artifact_row **out, size_t *count, lx_store *s,
     sqlite3_stmt *stmt;
     int rc = store__query(&stmt, s, err,
                           ARTIFACT_COLUMNS
-                          "WHERE object=?1 OR tensor_hash=?2 ORDER BY seq DESC",
+                          "WHERE object=?1 OR tensor_hash=?2 ORDER BY at DESC, seq DESC",
                           "hh", hash, tensor_hash);
     return collect_artifacts(out, count, s, stmt, rc, arena, err);
 }

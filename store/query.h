@@ -33,7 +33,7 @@ typedef struct lx_run_row {
 double lx_run_seconds(const lx_run_row *run, double now);
 
 typedef struct lx_run_list {
-    lx_run_row *rows; /* newest first */
+    lx_run_row *rows; /* newest first: by start, but runs of this store as they were recorded */
     size_t count;
 } lx_run_list;
 
