@@ -119,6 +119,14 @@ const char *lx_run_flag_name(const char *name)
     return NULL;
 }
 
+lx_field_type lx_run_flag_type(const char *flag)
+{
+    for (size_t i = 0; i < LX_FLAG_COUNT; i++)
+        if (strcmp(lx_flag_table[i].name, flag) == 0)
+            return lx_flag_table[i].type == LX_TYPE_FLAG ? LX_FIELD_SWITCH : LX_FIELD_ANY;
+    return LX_FIELD_SWITCH;
+}
+
 const char *lx_run_flag_short(const char *flag)
 {
     for (size_t i = 0; i < sizeof short_names / sizeof *short_names; i++)

@@ -47,6 +47,8 @@ extern const lx_run_field_name lx_run_field_names[];
 /* "network_dim" of "dim"; the flag itself when it has no short name; NULL when no
  * training has such a flag. - and _ are the same. */
 const char *lx_run_flag_name(const char *name);
+/* How a query compares it: a flag of no training may be a switch. */
+lx_field_type lx_run_flag_type(const char *flag);
 /* "dim" of "network_dim", else the flag itself. */
 const char *lx_run_flag_short(const char *flag);
 

@@ -129,7 +129,7 @@ static int resolve(field_column *c, lx_run_table *t, const char *name, const cha
     }
     if (!part && (c->key = lx_run_flag_name(name))) {
         c->field = LX_RUN_FLAG;
-        c->shown.type = LX_FIELD_ANY;
+        c->shown.type = lx_run_flag_type(c->key);
         c->own_key = lx_option_name_is(c->key, name, strlen(name)) ? NULL : name;
         return LX_OK;
     }
@@ -141,7 +141,7 @@ static int resolve(field_column *c, lx_run_table *t, const char *name, const cha
     if (part)
         return lx_fail(err, LX_EUSAGE, "no run has a curve \"%s\"", name);
     c->field = LX_RUN_FLAG;
-    c->shown.type = LX_FIELD_ANY;
+    c->shown.type = LX_FIELD_SWITCH; /* of a script: it may be one */
     if ((c->key = find_key(t->flag_keys, t->n_flag_keys, name)))
         return LX_OK;
     return fail_unknown(name, err);

@@ -178,7 +178,8 @@ enum { WIDEST = 40, WIDEST_ASKED = 160 };
 /* Ids, dates, numbers and the few words of a status are of no use when cut. */
 static bool may_shrink(const lx_run_column *column)
 {
-    return (column->type == LX_FIELD_TEXT || column->type == LX_FIELD_ANY) &&
+    return (column->type == LX_FIELD_TEXT || column->type == LX_FIELD_ANY ||
+            column->type == LX_FIELD_SWITCH) &&
            strcmp(column->title, "status") != 0 && strcmp(column->title, "kind") != 0;
 }
 

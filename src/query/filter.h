@@ -31,7 +31,8 @@
 enum { LX_FILTER_BYTES = 64 * 1024, LX_FILTER_DEPTH = 64 };
 
 typedef enum lx_field_type {
-    LX_FIELD_ANY, /* flags: numbers where both sides read as numbers, else text */
+    LX_FIELD_ANY,    /* flags: numbers where both sides read as numbers, else text */
+    LX_FIELD_SWITCH, /* the same, and the words true and false are 1 and 0 as well */
     LX_FIELD_TEXT,
     LX_FIELD_ID, /* = means "begins with" */
     LX_FIELD_NUMBER,

@@ -46,7 +46,7 @@ int query__next(token *out, lexer *l, lx_error *err);
 
 typedef struct literal {
     const char *text, *lower; /* lower: for ~ */
-    bool is_none;
+    bool is_none, is_truth; /* is_truth: true or false of a switch; number is 1 or 0 */
     double number;   /* NaN = none; seconds of a duration */
     double from, to; /* of a moment */
 } literal;

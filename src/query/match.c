@@ -36,7 +36,7 @@ static int order_of(bool *is_comparable, const lx_cell *c, const literal *v,
         *is_comparable = !isnan(v->number);
         return (c->number > v->number) - (c->number < v->number);
     }
-    *is_comparable = type == LX_FIELD_TEXT || isnan(v->number);
+    *is_comparable = type == LX_FIELD_TEXT || v->is_truth || isnan(v->number);
     return strcmp(c->text, v->text);
 }
 

@@ -109,6 +109,12 @@ static int check_value(literal *v, const parser *p, const node *test, const toke
                 test->type == LX_FIELD_NUMBER ? "number" : "duration (90s, 5m, 2h)",
                 t->text);
         return LX_OK;
+    case LX_FIELD_SWITCH:
+        if (strcasecmp(t->text, "true") == 0 || strcasecmp(t->text, "false") == 0) {
+            v->is_truth = true;
+            v->number = strcasecmp(t->text, "true") == 0;
+        }
+        return LX_OK;
     default:
         return LX_OK;
     }

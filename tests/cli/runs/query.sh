@@ -26,3 +26,6 @@ ask lr = 1e-4 and seed = 7 and group != sweep --columns name,lr --sort name
 ask 'loss < 0.07' --columns "$columns" --csv
 ask 'loss < 0.07' --columns "$columns" --json
 ask 'dim > 100'
+"$LX" run -q --name switches -- true --cache_latents --shuffle >/dev/null
+ask 'cache_latents = true and shuffle = true' --columns name
+ask 'cache_latents != true or cache_latents = false' --columns name,cache_latents

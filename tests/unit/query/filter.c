@@ -13,7 +13,7 @@
 #include "src/query/filter.h"
 #include "src/query/when.h"
 
-enum { LOSS, DIM, DATASET, TAG, STARTED, TOOK, ID, MIN_LOSS, OPTIMIZER, N };
+enum { LOSS, DIM, DATASET, TAG, STARTED, TOOK, ID, MIN_LOSS, OPTIMIZER, CACHE, FLIP, WORD, N };
 
 static lx_arena *arena;
 static double now;
@@ -28,7 +28,8 @@ static int bind(int *column, lx_field_type *type, void *context, const char *nam
                    {"dataset", LX_FIELD_TEXT}, {"tag", LX_FIELD_TEXT},
                    {"started", LX_FIELD_TIME}, {"duration", LX_FIELD_DURATION},
                    {"id", LX_FIELD_ID},        {"loss", LX_FIELD_NUMBER},
-                   {"optimizer", LX_FIELD_ANY}};
+                   {"optimizer", LX_FIELD_ANY}, {"cache", LX_FIELD_SWITCH},
+                   {"flip", LX_FIELD_SWITCH},   {"word", LX_FIELD_SWITCH}};
 
     (void)context;
     for (int i = 0; i < N; i++)
@@ -61,6 +62,9 @@ static const lx_cell *row(void)
     cells[ID] = lx_cell_text("4fa3b2c1d0e9f887");
     cells[MIN_LOSS] = lx_cell_number(0.04);
     cells[OPTIMIZER] = lx_cell_text(NULL);
+    cells[CACHE] = lx_cell_text("1"); /* as the store has true */
+    cells[FLIP] = lx_cell_text("0");
+    cells[WORD] = lx_cell_text("true"); /* as a script may have written it */
     return cells;
 }
 
@@ -96,6 +100,14 @@ static void test_query_filter__compares(void **state)
         {"dim not in (2, 4, 8)", false},
         {"dim in ('4')", true},
         {"dim = four", false},
+        {"cache = true and flip = false", true},
+        {"cache = 'TRUE' and cache = 1 and cache", true},
+        {"cache = false or flip = true", false},
+        {"cache != true or flip != false", false},
+        {"cache != false and flip != true", true},
+        {"cache in (true, none)", true},
+        {"word = true and word != false", true},
+        {"dim = true", false},
         {"dim != four", true},
         {"dim > 3 and dim < 10", true}, /* as numbers: "4" > "10" as texts */
         {"dataset ~ 'ÖTZI'", true},
