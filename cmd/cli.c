@@ -81,6 +81,12 @@ void lx_print(lx_cli *cli, const char *fmt, ...)
         cli->write_error = errno ? errno : EIO;
 }
 
+void lx_print_bytes(lx_cli *cli, const char *bytes, size_t n)
+{
+    if (fwrite(bytes, 1, n, cli->out) < n && !cli->write_error)
+        cli->write_error = errno ? errno : EIO;
+}
+
 void lx_message(lx_cli *cli, const char *fmt, ...)
 {
     va_list args;

@@ -80,6 +80,8 @@ void lx_cli_init(lx_cli *cli, lx_arena *arena, FILE *out, FILE *err);
 
 /* printf to cli->out / to cli->err; text from files goes through %s only after escaping. */
 void lx_print(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
+/* n bytes as they are to cli->out: a whole document. */
+void lx_print_bytes(lx_cli *cli, const char *bytes, size_t n);
 void lx_message(lx_cli *cli, const char *fmt, ...) LX_PRINTF(2, 3);
 /* An escaped copy in the command's arena, for one line of a terminal. Never NULL ("?" without
  * memory). */

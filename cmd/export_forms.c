@@ -392,7 +392,7 @@ static int put_out(lx_export_job *job, const lx_str *text, lx_error *err)
 {
     int rc;
     if (!job->output) {
-        fwrite(lx_str_text(text), 1, text->len, job->cli->out);
+        lx_print_bytes(job->cli, lx_str_text(text), text->len);
         return LX_OK;
     }
     rc = lx_alloc_has_failed()

@@ -130,7 +130,7 @@ static int write_report(lx_cli *cli, const lx_report *report,
     if (rc == LX_OK && lx_alloc_has_failed())
         rc = lx_oom(err); /* some of it may be missing */
     if (rc == LX_OK && is_standard_output(args))
-        fwrite(lx_str_text(&out), 1, out.len, cli->out);
+        lx_print_bytes(cli, lx_str_text(&out), out.len);
     else if (rc == LX_OK &&
              (rc = lx_file_write(args->output, out.data, out.len, err)) == LX_OK &&
              !cli->is_quiet) {
