@@ -170,12 +170,18 @@ static void put_x_axis(lx_str *out, const canvas *c)
 static double *all_means(const canvas *c, int n)
 {
     double *means = lx_calloc(c->plot->n_lines * (size_t)n, sizeof *means);
+    size_t *counts = lx_calloc((size_t)n, sizeof *counts);
 
-    for (size_t i = 0; means && i < c->plot->n_lines; i++) {
+    for (size_t i = 0; means && counts && i < c->plot->n_lines; i++) {
         const lx_plot_line *l = &c->plot->lines[i];
-        lx_bin_means(means + i * (size_t)n, (size_t)n, l->x, l->y, l->n, c->first,
+        lx_bin_means(means + i * (size_t)n, counts, (size_t)n, l->x, l->y, l->n, c->first,
                      c->last);
     }
+    if (!counts) {
+        lx_free(means);
+        means = NULL;
+    }
+    lx_free(counts);
     return means;
 }
 

@@ -17,10 +17,10 @@
 /* weight in [0, 1); out may be x. NaN before the first finite value. */
 void lx_smooth(double *out, const double *x, size_t n, double weight);
 
-/* Means of the finite values of n points over [first, end) of `axis`, in n_bins equal
- * stretches; NaN where a stretch has none. axis: steps, images seen, anything that does
- * not fall. */
-void lx_bin_means(double *out, size_t n_bins, const double *axis, const double *values,
-                  size_t n, double first, double end);
+/* Means of the finite values of n points over [first, end] of `axis`, in n_bins >= 1 equal
+ * stretches, and how many points each has; NaN where a stretch has none. The points may come in any order:
+ * a step is told as late as whoever records it likes. */
+void lx_bin_means(double *out, size_t *counts, size_t n_bins, const double *axis,
+                  const double *values, size_t n, double first, double end);
 
 #endif

@@ -198,13 +198,21 @@ static void test_stats_smooth__passes_over_what_is_no_number(void **state)
 static void test_stats_smooth__bins_by_the_axis(void **state)
 {
     static const double axis[] = {1, 2, 3, 4, 9, 10}, y[] = {1, 3, 5, (double)NAN, 7, 9};
+    static const double mixed[] = {9, 3, 1, 11, 2, 10, 0, 4},
+                        values[] = {7, 5, 1, 50, 3, 9, 50, (double)NAN};
     double bins[3];
+    size_t counts[3];
 
     (void)state;
-    lx_bin_means(bins, 3, axis, y, 6, 1, 10);
+    lx_bin_means(bins, counts, 3, axis, y, 6, 1, 10);
     assert_near(bins[0], 3, 0);  /* [1, 4) */
     assert_true(isnan(bins[1])); /* [4, 7): only the one that is no number */
     assert_near(bins[2], 8, 0);  /* [7, 10] */
+    assert_true(counts[0] == 3 && counts[1] == 0 && counts[2] == 2);
+    lx_bin_means(bins, counts, 3, mixed, values, 8, 1, 10); /* in any order */
+    assert_near(bins[0], 3, 0);
+    assert_true(isnan(bins[1]));
+    assert_near(bins[2], 8, 0);
 }
 
 int main(void)
