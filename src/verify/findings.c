@@ -639,10 +639,15 @@ static int begin(work *w)
         w->even_scale += even_base(w->t, c) / (double)w->n;
         w->scale += lx_mean(c->base, (size_t)w->t->plan->n_draws) / (double)w->n;
     }
-    return w->scale > 0 && w->even_scale > 0 && isfinite(w->scale) && isfinite(w->total)
+    if (!isfinite(w->total))
+        return lx_fail(w->err, LX_EFORMAT,
+                       "%s: with this LoRA, at this strength, the losses are not numbers: its "
+                       "values are too large (lx inspect --weights shows them)",
+                       w->r->path);
+    return w->scale > 0 && w->even_scale > 0
                ? LX_OK
-               : lx_fail(w->err, LX_ECHECK,
-                         "the losses are not numbers: the base model cannot be measured");
+               : lx_fail(w->err, LX_EFORMAT,
+                         "the base model's loss is 0: nothing can be measured on it");
 }
 
 int lx_findings_of(lx_verify_result *result, const lx_findings_input *in, lx_error *err)

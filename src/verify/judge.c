@@ -134,6 +134,19 @@ static int judge_text_path(lx_verify_result *r, lx_verify *v, lx_patient *p,
     return lx_text_path(r, &in, err);
 }
 
+/* So that what is no number later is the LoRA's doing. */
+static int check_base(const lx_verify *v, lx_error *err)
+{
+    for (size_t i = 0; i < v->trial->n_cells; i++)
+        for (int k = 0; k < v->plan.n_draws; k++)
+            if (!isfinite(v->trial->cells[i].base[k]))
+                return lx_fail(err, LX_EFORMAT,
+                               "%s: the losses of this base model are not numbers: it "
+                               "cannot be measured",
+                               v->options->base);
+    return LX_OK;
+}
+
 static int judge_on_base(lx_verify_result *r, lx_verify *v, const char *path,
                          lx_arena *scratch, lx_error *err)
 {
@@ -145,6 +158,8 @@ static int judge_on_base(lx_verify_result *r, lx_verify *v, const char *path,
     if (rc == LX_OK && !v->has_base_half) {
         if ((rc = lx_dose_set(p.dose, 0, 0, err)) == LX_OK)
             rc = lx_trial_run_base(v->trial, p.probe, err);
+        if (rc == LX_OK)
+            rc = check_base(v, err);
         v->has_base_half = rc == LX_OK;
         v->base_cost = v->trial->n_forwards - before;
     }
