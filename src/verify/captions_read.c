@@ -128,7 +128,7 @@ static int try_all(lx_captions_read *out, const char *folder,
             return rc;
         if (t.n_files > out->n_files) {
             out->n_files = t.n_files;
-            out->to_use = ending;
+            out->to_use = out->most = ending;
         }
         if (t.is_equal && !(out->ending && *out->ending))
             out->ending = t.n_files ? ending : "";
@@ -136,7 +136,7 @@ static int try_all(lx_captions_read *out, const char *folder,
             out->likeness = t.likeness;
         if (t.is_equal && t.n_files) { /* this very one */
             out->n_files = t.n_files;
-            out->to_use = ending;
+            out->to_use = out->most = ending;
             return LX_OK;
         }
     }

@@ -16,9 +16,10 @@ typedef struct lx_captions_read {
     const char
         *ending; /* that was read, by exact counts; "" = none was; NULL = not found out */
     const char
-        *to_use;     /* with captions in the folder: `ending`, else that of most files */
-    size_t n_files;  /* of `to_use` */
-    double likeness; /* of the best ending; NAN without counts in the file */
+        *to_use;      /* with captions in the folder: `ending`, else that of most files */
+    const char *most; /* the ending found in the folder, whatever was given; NULL = none */
+    size_t n_files;   /* of `most` */
+    double likeness;  /* of the best ending; NAN without counts in the file */
 } lx_captions_read;
 
 /* given: the user's ending or NULL. */

@@ -143,6 +143,32 @@ done:
 
 /* ---- images -------------------------------------------------------------------- */
 
+/* Who names an ending wants those captions, and not the folder's words in their place. */
+static int check_ending(lx_verify *v, lx_error *err)
+{
+    const char *ending = v->options->caption_extension, *folder = lx_verify__data(v);
+    const size_t n_found = v->captions.n_files;
+    lx_dataset *d = NULL;
+    size_t n = 0;
+    int rc = lx_verify_scan(&d, folder, &v->training.data, false, err);
+
+    for (size_t i = 0; rc == LX_OK && i < d->n_folders; i++)
+        n += d->folders[i].n_captions;
+    lx_dataset_free(d);
+    if (rc < 0 || n)
+        return rc;
+    if (n_found)
+        return lx_fail(err, LX_ENOTFOUND,
+                       "--caption_extension %s: no image of %s has such a file; %zu caption "
+                       "file%s in %s: leave the flag out, or give that ending",
+                       ending, folder, n_found, n_found == 1 ? " ends" : "s end",
+                       v->captions.most);
+    return lx_fail(err, LX_ENOTFOUND,
+                   "--caption_extension %s: no image of %s has such a file, nor any other "
+                   "caption: leave the flag out to measure on the words of the folder's name",
+                   ending, folder);
+}
+
 /* How the pictures are to be read: as trained, unless the user says otherwise. */
 static int settle_data(lx_verify *v, const lx_tensor_file *lora, lx_error *err)
 {
@@ -171,6 +197,8 @@ static int settle_data(lx_verify *v, const lx_tensor_file *lora, lx_error *err)
     }
     d->caption_extension = v->captions.to_use;
     d->caption_extension_given = true;
+    if (rc == LX_OK && o->caption_extension)
+        rc = check_ending(v, err);
     return rc;
 }
 
