@@ -2,8 +2,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cmd/cli.h"
+#include "cmd/derived.h"
 #include "cmd/progress.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -374,6 +376,32 @@ static int write_page(const job *j, lx_error *err)
     return rc;
 }
 
+/* That the page can be written is found out before hours of measuring, not after. What is there and no file of
+ * the disk (a device, a FIFO) is not touched for it. */
+static int check_page(const struct verify_args *a, lx_error *err)
+{
+    const char *others[] = {a->base, a->vae};
+    lx_new_file *file;
+    struct stat st;
+    int rc;
+
+    for (size_t i = 0; i < a->files.count; i++)
+        if (lx_is_same_file(a->html, a->files.items[i]))
+            return lx_fail(err, LX_EEXISTS, "--html %s is the LoRA: choose another file",
+                           a->html);
+    for (size_t i = 0; i < 2; i++)
+        if (others[i] && lx_is_same_file(a->html, others[i]))
+            return lx_fail(err, LX_EEXISTS, "--html %s is the %s: choose another file",
+                           a->html, i ? "VAE" : "base model");
+    if (stat(a->html, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return LX_OK;
+    if ((rc = lx_new_file_open(&file, a->html, err)) < 0)
+        lx_within(err, "--html");
+    else
+        lx_new_file_close(file);
+    return rc;
+}
+
 /* ---- the whole ----------------------------------------------------------------- */
 
 static int judge_all(job *j, lx_error *err)
@@ -403,17 +431,18 @@ static int run(lx_cli *cli, void *args, lx_error *err)
     int rc;
 
     lx_progress_init(&j.progress, cli);
-    if ((rc = read_options(&j, err)) < 0)
+    if ((rc = read_options(&j, err)) < 0 ||
+        (j.args->html && (rc = check_page(j.args, err)) < 0))
         return rc;
     lx_signals_install();
     rc = judge_all(&j, err);
     lx_progress_close(&j.progress);
-    if (rc == LX_OK && j.args->html)
-        rc = write_page(&j, err);
     if (rc == LX_OK && j.args->json)
         rc = show_json(&j, err);
     else if (rc == LX_OK)
         show_words(&j);
+    if (rc == LX_OK && j.args->html) /* last: what was measured is told though the disk is full */
+        rc = write_page(&j, err);
     if (rc == LX_OK)
         cli->exit_status =
             lx_label_exit_status(j.results[j.n > 1 ? j.sweep.best : 0]->verdict.label);
