@@ -19,8 +19,9 @@ int lx_inspected_open(lx_inspected *x, lx_cli *cli, const lx_inspect_options *op
                                 err)) < 0)
         goto done;
     x->trainer = lx_lora_trainer(x->file->file, x->file->family);
-    x->model =
-        x->file->n_modules || x->file->n_embeddings ? NULL : lx_model_kind(x->file->file);
+    x->model = x->file->n_modules || x->file->n_embeddings || x->file->is_state
+                   ? NULL
+                   : lx_model_kind(x->file->file);
     if (!(x->what = lx_lora_what(x->file, x->model, cli->arena))) {
         rc = lx_oom(err);
         goto done;

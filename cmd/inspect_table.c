@@ -53,7 +53,7 @@ const lx_inspect_field lx_inspect_fields[] = {
     {"file", "path as it was given or found", F_FILE, LX_FIELD_TEXT, NULL},
     {"name", "the last part of the path", F_NAME, LX_FIELD_TEXT, NULL},
     {"folder", "the path before it", F_FOLDER, LX_FIELD_TEXT, NULL},
-    {"what", "LoRA, LoHa, LoKr, ...; checkpoint, textual inversion; broken", F_WHAT,
+    {"what", "LoRA, LoHa, LoKr, ...; checkpoint, training state, textual inversion; broken", F_WHAT,
      LX_FIELD_TEXT, NULL},
     {"base", "the model it is for, by shapes", F_BASE, LX_FIELD_TEXT, NULL},
     {"family", "spelling of its names: kohya, diffusers, PEFT, ...", F_FAMILY,

@@ -65,13 +65,27 @@ static const char *dtypes(lx_arena *arena, const size_t counts[LX_DTYPE_COUNT])
 
 /* ---- what it is -------------------------------------------------------------------------- */
 
+/* The step and the optimizer are metadata, which may be missing; the run stands under "recorded". */
+static void show_state(lx_cli *cli, const lx_inspected *x)
+{
+    const char *step = lx_tensor_file_metadata(x->file->file, "lx.step"),
+               *optimizer = lx_tensor_file_metadata(x->file->file, "lx.optimizer");
+
+    line(cli, "what", "the state of a training of lx%s%s%s%s, %s: lx resume goes on from it; no LoRA to use",
+         step ? " at step " : "", step ? step : "", optimizer ? ", with " : "",
+         optimizer ? optimizer : "",
+         lx_inspect__size(cli->arena, (double)x->summary.data_bytes));
+}
+
 static void show_what(lx_cli *cli, const lx_inspected *x)
 {
     const lx_lora_summary *s = &x->summary;
     const char *size = lx_inspect__size(cli->arena, (double)s->data_bytes);
     const char *base = strcmp(s->base, "unknown") == 0 ? "an unknown model" : s->base;
 
-    if (x->file->n_modules)
+    if (x->file->is_state)
+        show_state(cli, x);
+    else if (x->file->n_modules)
         line(cli, "what", "%s for %s, %s keys, %s, %zu module%s, %s", x->what, base,
              x->file->family, dtypes(cli->arena, s->n_dtypes), s->n_modules,
              s->n_modules == 1 ? "" : "s", size);

@@ -660,9 +660,10 @@ static int share(sharing *s, const char *path, lx_error *err)
         return rc;
     if (!s->x.file->n_modules)
         return lx_fail(err, LX_EFORMAT, "%s: is %s, no LoRA to share", path,
-                       s->x.file->n_embeddings ? "a textual inversion"
-                       : s->x.model            ? "a whole model"
-                                               : "of no known kind");
+                       s->x.file->is_state       ? "the state of a training"
+                       : s->x.file->n_embeddings ? "a textual inversion"
+                       : s->x.model              ? "a whole model"
+                                                 : "of no known kind");
     s->name = lx_arena_printf(s->cli->arena, "%.*s.safetensors", (int)lx_card_stem(base), base);
     if (!s->name)
         return lx_oom(err);

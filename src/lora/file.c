@@ -579,6 +579,16 @@ static int find_list_part(lx_lora_file *f, lx_error *err)
     return LX_OK;
 }
 
+/* By the tensors that no other file has, so that one whose metadata were taken off is known too. */
+static bool is_state(const lx_tensor_file *file)
+{
+    const lx_tensor_view *progress = lx_tensor_file_find(file, "progress"),
+                         *sum = lx_tensor_file_find(file, "recent_sum");
+
+    return progress && progress->dtype == LX_I64 && sum && sum->dtype == LX_F64 &&
+           lx_tensor_file_find(file, "recent");
+}
+
 int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
 {
     lx_lora_file *f = lx_calloc(1, sizeof *f);
@@ -590,7 +600,8 @@ int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
         return lx_oom(err);
     }
     f->file = file;
-    if ((rc = collect(f, err)) == LX_OK) {
+    f->is_state = is_state(file);
+    if ((rc = f->is_state ? LX_OK : collect(f, err)) == LX_OK) {
         understand(f);
         rc = find_list_part(f, err);
     }

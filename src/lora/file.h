@@ -78,6 +78,8 @@ typedef struct lx_lora_file {
     const lx_tensor_view **embeddings; /* textual inversions, alone or bundled */
     size_t n_embeddings;
     size_t n_problems; /* modules with a problem */
+    bool is_state;     /* of a training (train/state): a LoRA, its optimizer and more, to go on from; no modules
+                          and nothing unknown then */
     const char *config; /* what told alphas that no tensor has (lora/peft_config), or NULL */
     const char *config_problem; /* a literal, or NULL */
 } lx_lora_file;

@@ -46,7 +46,7 @@ static int look(shapes *s, const lx_lora_file *f, lx_error *err)
     g->n_embeddings = f->n_embeddings;
     g->n_problems = f->n_problems;
     g->problem = find_problem(f, s->arena);
-    g->model = f->n_modules ? NULL : lx_model_kind(f->file);
+    g->model = f->n_modules || f->is_state ? NULL : lx_model_kind(f->file);
     g->what = lx_lora_what(f, g->model, s->arena);
     for (size_t i = 0; i < f->n_modules; i++) {
         const lx_lora_entry *e = &f->modules[i];

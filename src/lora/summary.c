@@ -154,6 +154,8 @@ const char *lx_lora_what(const lx_lora_file *f, const char *model, lx_arena *are
     bool has_dora = false;
     size_t n = 0, k;
 
+    if (f->is_state)
+        return "training state";
     if (!f->n_modules)
         return f->n_embeddings ? "textual inversion" : model ? "checkpoint" : "no LoRA";
     for (size_t i = 0; i < f->n_modules; i++) {

@@ -43,7 +43,8 @@ typedef struct lx_lora_summary {
     lx_tag_list tags;
 } lx_lora_summary;
 
-/* "LoRA", "LoCon", "LoHa + norm", "LoRA (DoRA)"; "textual inversion", "checkpoint", "no LoRA".
+/* "LoRA", "LoCon", "LoHa + norm", "LoRA (DoRA)"; "textual inversion", "checkpoint", "training state",
+ * "no LoRA".
  * `model`: what lx_model_kind says of a file without modules. In the arena; NULL without memory. */
 const char *lx_lora_what(const lx_lora_file *file, const char *model, lx_arena *arena);
 
