@@ -113,6 +113,8 @@ int lx_sweep_judge(const char **metric, lx_sweep *sweep, const size_t *which, si
                    double until, lx_error *err);
 /* LX_ENOTFOUND: trials have points, and none has the curve that --metric names. */
 int lx_sweep_check_metric(lx_sweep *sweep, lx_error *err);
+/* Is a curve of single steps, so that the mean of the last quarter counts, and not the last value? */
+bool lx_sweep_is_mean(const char *curve);
 /* Mean score of a configuration over its seeds; infinite where one of them has none. */
 double lx_sweep_config_score(const lx_sweep *sweep, size_t config);
 /* Has the trial done what rung wants? Without halving: has it ended well? What goes on from a rung has done that rung,

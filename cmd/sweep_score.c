@@ -20,7 +20,7 @@ static const struct {
     {"loss/average", false},
 };
 
-static bool is_noisy(const char *key)
+bool lx_sweep_is_mean(const char *key)
 {
     for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
         if (strcmp(curves[i].key, key) == 0)
@@ -85,7 +85,7 @@ static int score_of(double *score, bool *has_any, const lx_curve *c, const char 
     if (!end || !isfinite(c->values[end - 1]))
         return LX_OK;
     *score = c->values[end - 1];
-    if (!is_noisy(key))
+    if (!lx_sweep_is_mean(key))
         return LX_OK;
     if ((rc = lx_loss_order(&ordered, c->steps, c->values, end, arena, err)) == LX_OK)
         *score = lx_loss_tail(&ordered, until, 0.25);

@@ -314,14 +314,26 @@ static const lx_sweep_trial *best_trial(const results *r)
     return best;
 }
 
+/* What the numbers are: lx runs shows the last value of a curve, which is another one. */
+static void show_measure(const results *r)
+{
+    const char *metric = r->metric ? lx_safe(r->sweep->cli, r->metric) : "loss",
+               *rungs = r->sweep->n_rungs > 1 ? " at the end of the last rung that each reached"
+                                              : "";
+
+    if (r->metric && lx_sweep_is_mean(r->metric))
+        lx_print(r->sweep->cli, "\n%s is the mean over the last quarter of the steps%s%s\n",
+                 metric, *rungs ? "," : "", rungs);
+    else if (*rungs)
+        lx_print(r->sweep->cli, "\n%s is that%s\n", metric, rungs);
+}
+
 static void show_best(const results *r)
 {
     const lx_sweep *s = r->sweep;
     const lx_sweep_trial *best = best_trial(r);
 
-    if (s->n_rungs > 1)
-        lx_print(s->cli, "\n%s is that at the end of the last rung that each reached\n",
-                 r->metric ? r->metric : "loss");
+    show_measure(r);
     if (!best)
         return;
     lx_print(s->cli, "\nbest: %s (run %.10s), %s: %s %.5g\n", best->name, best->run.id,

@@ -423,8 +423,8 @@ static int put_run(writer *w, const lx_report_run *r, lx_error *err)
 
 static void put_overview(writer *w)
 {
-    static const char *const names[] = {"run",  "status", "steps",
-                                        "loss", "least",  "took"};
+    static const char *const names[] = {"run",           "status", "steps",
+                                        "smoothed loss", "least",  "took"};
     open_table(w, NULL);
     put_headings(w, names, 6, "ttnnnn");
     lx_html_open(&w->h, "tbody", NULL);

@@ -191,7 +191,7 @@ static void put_summary(writer *w, const lx_report_run *r)
         put(w->out, r->summary.items[i]);
         lx_str_puts(w->out, i + 1 < r->summary.count ? "\n" : "\n\n");
     }
-    lx_str_puts(w->out, "| status | steps | loss | least | took | run |\n"
+    lx_str_puts(w->out, "| status | steps | smoothed loss | least | took | run |\n"
                         "|---|--:|--:|--:|--:|---|\n| ");
     put(w->out, r->status);
     lx_str_puts(w->out, " | ");
