@@ -135,7 +135,8 @@ static int run(lx_cli *cli, void *args_, lx_error *err)
         return rc;
     if (args->output && strcmp(args->output, "-") == 0) {
         if (!how->is_text)
-            return lx_fail(err, LX_EUSAGE, "-o -: %s is no text for standard output; name a %s, or say --format csv or json",
+            return lx_fail(err, LX_EUSAGE,
+                           "-o -: %s is no text for standard output; name a %s, or say --format csv or json",
                            how == &forms[0] ? "a bundle" : how->name,
                            how == &forms[0] ? "file, as in -o runs.lxb" : "folder");
         job.output = NULL;

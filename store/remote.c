@@ -714,8 +714,8 @@ static int fail_push(lx_remote *r, int code, lx_error *err)
     if (!has_work_tree)
         return fail_git(r, code, "pushing", err);
     return lx_fail(err, LX_EUNSUPPORTED,
-                   "%s: it has a work tree, and of the repositories on this machine lx pushes into bare ones only: make "
-                   "one for the runs (git init --bare runs.git), or push to where this one is pushed to",
+                   "%s: it has a work tree, and of the repositories on this machine lx pushes into bare ones only: "
+                   "make one for the runs (git init --bare runs.git), or push to where this one is pushed to",
                    r->shown);
 }
 

@@ -50,8 +50,8 @@ typedef struct lx_salvage_report {
 } lx_salvage_report;
 
 /*
- * LX_EFORMAT when the file of the database has 0 bytes. It was emptied, or its making was cut off: whoever opens it gets
- * a new database, and who repairs would find nothing wrong with that.
+ * LX_EFORMAT when the file of the database has 0 bytes. It was emptied, or its making was cut off: whoever opens it
+ * gets a new database, and who repairs would find nothing wrong with that.
  */
 int lx_store_check_emptied(const char *path, lx_error *err);
 

@@ -323,7 +323,8 @@ static int check_place(const char *path, lx_error *err)
     if (S_ISDIR(st.st_mode))
         return lx_fail(err, LX_EEXISTS, "is a folder, a file is to be written");
     if (!S_ISREG(st.st_mode))
-        return lx_fail(err, LX_EEXISTS, "is a device, a pipe or a socket; lx writes whole files, to be renamed into place");
+        return lx_fail(err, LX_EEXISTS,
+                       "is a device, a pipe or a socket; lx writes whole files, to be renamed into place");
     return LX_OK;
 }
 

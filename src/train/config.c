@@ -238,12 +238,13 @@ static int check_rates(const lx_train_config *c, lx_error *err)
         return LX_OK;
     if (has_unet && c->unet_lr != 0)
         return lx_fail(err, LX_EUSAGE,
-                       "nothing would be trained: down_lr_weight, mid_lr_weight and up_lr_weight (--network_args) are 0 "
-                       "for every block of the UNet, and the text encoder is %s",
+                       "nothing would be trained: down_lr_weight, mid_lr_weight and up_lr_weight (--network_args) "
+                       "are 0 for every block of the UNet, and the text encoder is %s",
                        has_text ? "not trained either" : "left out");
     if (has_unet && has_text && unet != text)
         return lx_fail(err, LX_EUSAGE,
-                       "nothing would be trained: %s is 0 for the UNet, and %s for the text encoder; one must be above 0",
+                       "nothing would be trained: %s is 0 for the UNet, and %s for the text encoder; one must be "
+                       "above 0",
                        unet, text);
     return lx_fail(err, LX_EUSAGE, "nothing would be trained: %s is 0 for %s; it must be above 0",
                    has_unet ? unet : text,
