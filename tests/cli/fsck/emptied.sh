@@ -14,3 +14,5 @@ rm -f s/store.db-wal s/store.db-shm
 "$LX" --store s fsck 2>&1; echo "exit $?"
 mkdir begun && : >begun/store.db
 "$LX" --store begun fsck 2>&1; echo "exit $?"
+mkdir -p folder/store.db
+"$LX" --store folder fsck 2>&1; echo "exit $?"

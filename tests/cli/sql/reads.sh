@@ -29,5 +29,10 @@ select 2'; do
     esac
     echo "exit $?"
 done
+for statement in 'select 1; - 1' 'select 1; / 1' 'select 1; /* not closed'; do
+    "$LX" sql "$statement"
+    echo "exit $?"
+done
+"$LX" sql 'select 1' a b
 "$LX" sql --json 'select 1 as name, 2 as name, 3 as name_2, 4 as name'
 "$LX" sql --csv 'select 1 as name, 2 as name'

@@ -559,6 +559,16 @@ static int open_packed(const char *path, const void *data, size_t n, lx_error *e
     return rc;
 }
 
+/* Where the first block of a frame begins: behind magic, descriptor, window and size (RFC 8878, 3.1.1.1). */
+static size_t first_block(const lx_str *frame)
+{
+    static const size_t sizes[] = {0, 2, 4, 8};
+    const unsigned descriptor = (unsigned char)frame->data[4], is_single = descriptor >> 5 & 1;
+    const size_t size = descriptor >> 6 ? sizes[descriptor >> 6] : is_single;
+
+    return 5 + !is_single + size;
+}
+
 static void test_store_bundle__compressed_data_are_whole(void **state)
 {
     lx_store *a = open_store("a");
@@ -566,15 +576,21 @@ static void test_store_bundle__compressed_data_are_whole(void **state)
     unsigned char header[LX_TAR_BLOCK];
     lx_str packed = LX_STR_INIT;
     lx_error err = {0};
+    char was;
 
     record(a);
     export_to(path, a, true, 0);
     lx_assert_ok(lx_file_read(&packed, path, 1 << 24, &err), &err);
     assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_OK);
+    was = packed.data[first_block(&packed)];
     assert_int_equal(open_packed(other, packed.data, packed.len - 9, &err), LX_EFORMAT);
     packed.data[packed.len / 2] ^= 1;
     assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_EFORMAT);
     packed.data[packed.len / 2] ^= 1;
+    packed.data[first_block(&packed)] |= 6; /* no type of a block */
+    assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_EFORMAT);
+    assert_non_null(strstr(err.text, "the compressed data are damaged"));
+    packed.data[first_block(&packed)] = was;
     lx_str_putc(&packed, 'x');
     assert_int_equal(open_packed(other, packed.data, packed.len, &err), LX_EFORMAT);
     assert_non_null(strstr(err.text, "behind the compressed data"));

@@ -528,6 +528,8 @@ static void test_store_query__arguments_and_values_of_every_type(void **state)
                                  {.type = LX_SQL_TEXT, .bytes = "text", .n = 4},
                                  {.type = LX_SQL_BLOB, .bytes = "\0x", .n = 2},
                                  {.type = LX_SQL_BLOB, .bytes = "", .n = 0}};
+    const lx_sql_value large[] = {{.type = LX_SQL_BLOB, .bytes = "x", .n = (size_t)3 << 30}, /* SQLite takes no such */
+                                  {.type = LX_SQL_NULL}};
     lx_sql_value got[6];
     lx_error err = {0};
     (void)state;
@@ -542,6 +544,7 @@ static void test_store_query__arguments_and_values_of_every_type(void **state)
     assert_true(got[1].integer == 7 && got[1].real == 7 && got[2].real == 0.5);
     assert_int_equal(lx_store_sql(store, "SELECT ?1", args, 3, keep_types, got, &err),
                      LX_EUSAGE); /* two too many */
+    assert_true(lx_store_sql(store, "SELECT ?1, ?2", large, 2, keep_types, got, &err) < 0);
 }
 
 /* Bytes that SQLite makes only when they are asked for; and all that is done before and after. */
