@@ -29,7 +29,7 @@ select 2'; do
     esac
     echo "exit $?"
 done
-for statement in 'select 1; - 1' 'select 1; / 1' 'select 1; /* not closed'; do
+for statement in 'select 1; - 1' 'select 1; / 1' 'select 1; /* one */ -- two' 'select 1; /* not closed'; do
     "$LX" sql "$statement"
     echo "exit $?"
 done
