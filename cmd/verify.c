@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cmd/cli.h"
 #include "cmd/derived.h"
@@ -376,13 +375,11 @@ static int write_page(const job *j, lx_error *err)
     return rc;
 }
 
-/* That the page can be written is found out before hours of measuring, not after. What is there and no file of
- * the disk (a device, a FIFO) is not touched for it. */
+/* That the page can be written is found out before hours of measuring, not after. */
 static int check_page(const struct verify_args *a, lx_error *err)
 {
     const char *others[] = {a->base, a->vae};
     lx_new_file *file;
-    struct stat st;
     int rc;
 
     for (size_t i = 0; i < a->files.count; i++)
@@ -393,8 +390,6 @@ static int check_page(const struct verify_args *a, lx_error *err)
         if (others[i] && lx_is_same_file(a->html, others[i]))
             return lx_fail(err, LX_EEXISTS, "--html %s is the %s: choose another file",
                            a->html, i ? "VAE" : "base model");
-    if (stat(a->html, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return LX_OK;
     if ((rc = lx_new_file_open(&file, a->html, err)) < 0)
         lx_within(err, "--html");
     else

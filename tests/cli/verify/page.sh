@@ -11,6 +11,7 @@ mkdir folder
 verify --html folder
 verify --html out/it.safetensors
 verify --html tiny.safetensors
+mkfifo pipe && verify --html pipe
 "$LX" verify out/it.safetensors --html page.html -q >said
 [ -s said ] && [ -s page.html ] && echo "written"
 find . -name '.lx-*'
