@@ -314,6 +314,10 @@ static int check_place(const char *path, lx_error *err)
 {
     struct stat st;
 
+    if (!*path)
+        return lx_fail(err, LX_EUSAGE, "an empty name is given for a file to be written");
+    if (strcmp(path, "-") == 0)
+        return lx_fail(err, LX_EUSAGE, "is not standard output here; ./- is a file of that name");
     if (is_own_descriptor(path))
         return lx_fail(err, LX_EUSAGE, "is no place of a file: leave the option out, or give a file's name");
     if (lx_io_get()->stat(path, &st) < 0) {
@@ -342,7 +346,8 @@ static int open_new(lx_new_file **out, const char *path, mode_t mode, lx_error *
     else if ((rc = check_place(path, err)) == LX_OK)
         rc = open_temporary(file, mode, err);
     if (rc < 0) {
-        lx_within(err, "%s", path);
+        if (*path)
+            lx_within(err, "%s", path);
         lx_new_file_close(file);
         return rc;
     }

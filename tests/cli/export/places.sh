@@ -10,4 +10,10 @@ for place in pipe link stdout folder; do
     echo "$?"
     kind $place
 done
+"$LX" log --new b --end finished loss=1 >/dev/null
+for place in '' - ./-; do
+    "$LX" compare a b --svg "$place" >/dev/null
+    echo "$?"
+done
+ls ./-
 "$LX" export a --format csv -o file && kind file
