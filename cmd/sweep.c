@@ -34,7 +34,8 @@ static const lx_option options[] = {
      offsetof(struct sweep_args, min_steps),
      (int)offsetof(struct sweep_args, has_min_steps)},
     LX_TEXT(struct sweep_args, metric, 0, "metric", "CURVE",
-            "judge by the last value of this curve (validation loss, else loss)"),
+            "judge by the last value of this curve, of loss by the mean over its last quarter "
+            "(validation loss, else loss)"),
     LX_FLAG(struct sweep_args, fail_fast, 0, "fail-fast",
             "stop at the first run that fails; else the others go on"),
     LX_FLAG(struct sweep_args, dry_run, 'n', "dry-run",
