@@ -179,8 +179,8 @@ static int add_values(work *w)
     int rc = LX_OK;
 
     if (s->n_not_finite)
-        rc = ADD(w, "B1", "Q2", LX_PROVES, rc, "%zu values are not numbers, first in %s",
-                 s->n_not_finite, s->first_not_finite);
+        rc = ADD(w, "B1", "Q2", LX_PROVES, rc, "%zu value%s, first in %s", s->n_not_finite,
+                 s->n_not_finite == 1 ? " is no number" : "s are not numbers", s->first_not_finite);
     else if (b->share_subnormal > 0.01)
         rc = ADD(w, "B1", "Q2", LX_SUGGESTS, rc,
                  "%.1f %% of the F16 values are too small for their full precision",

@@ -103,8 +103,9 @@ static int judge_file(lx_verify_result *r, size_t *n_constant, lx_verify *v,
     if (rc == LX_OK && v->trial && !v->options->ignores_metadata)
         rc = add_captions_read(r, v, file->file, scratch, err);
     if (rc == LX_OK && summary.n_not_finite)
-        rc = lx_fail(err, LX_EFORMAT, "%zu values are not numbers, first in %s",
-                     summary.n_not_finite, summary.first_not_finite);
+        rc = lx_fail(err, LX_EFORMAT, "%zu value%s, first in %s", summary.n_not_finite,
+                     summary.n_not_finite == 1 ? " is no number" : "s are not numbers",
+                     summary.first_not_finite);
 done:
     lx_lora_file_close(file);
     if (rc < 0)

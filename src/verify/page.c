@@ -374,8 +374,8 @@ static void put_plan(writer *w)
     if (lx_verify_images_of(w->v))
         lx_html_textf(
             &w->h,
-            "%zu training images, %d draws of noise each, seed %llu; base model %s",
-            plan->n_images, plan->n_draws, (unsigned long long)w->options->seed,
+            "%zu training image%s, %d draws of noise each, seed %llu; base model %s",
+            plan->n_images, lx_plural(plan->n_images), plan->n_draws, (unsigned long long)w->options->seed,
             lx_path_base(w->options->base));
     else
         lx_html_text(&w->h, "From the file alone");
