@@ -1,5 +1,6 @@
 #include "cmd/inspect_similar.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +47,10 @@ static int read_item(item *it, lx_cli *cli, const char *path, lx_error *err)
     it->cosine = (double)NAN;
     if ((rc = lx_file_hash(&it->bytes, path, err)) < 0)
         return rc;
-    it->has_tensors = lx_lora_tensor_hash(&it->tensors, path, NULL) == LX_OK;
+    rc = lx_lora_tensor_hash(&it->tensors, path, err);
+    it->has_tensors = rc == LX_OK; /* no other kind of file has any */
+    if (rc == LX_EIO || rc == LX_ENOMEM)
+        return rc;
     if ((rc = lx_lora_file_open(&file, path, err)) < 0)
         goto done;
     session = lx_tensor_file_metadata(file->file, "ss_session_id");
@@ -66,8 +70,12 @@ done:
 static int is_first(bool *out, lx_visited *seen, const char *path, lx_error *err)
 {
     struct stat st;
-    int rc = lx_io_get()->stat(path, &st) == 0 ? lx_visited_add(seen, &st, err) : 1;
+    int rc;
 
+    *out = true;
+    if (lx_io_get()->stat(path, &st) < 0)
+        return errno == EIO ? lx_fail_errno(err, EIO, "%s", path) : LX_OK; /* else reading it says why */
+    rc = lx_visited_add(seen, &st, err);
     *out = rc > 0;
     return rc < 0 ? rc : LX_OK;
 }

@@ -346,10 +346,13 @@ int lx_store_check(lx_check_report *out, lx_store *store,
                    lx_error *err)
 {
     check c = {out, store, tell, context};
+    bool has_lost;
     int rc;
 
     *out = (lx_check_report){0};
-    if (store__has_lost(store->path))
+    if ((rc = store__has_lost(&has_lost, store->path, err)) < 0)
+        return rc;
+    if (has_lost)
         problem(&c, "rows were lost with pages of the database: lx fsck --repair-from "
                     "REMOTE|BUNDLE looks for them");
     if ((rc = check_database(&c, err)) < 0 || (rc = check_objects(&c, err)) < 0 ||

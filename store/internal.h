@@ -142,7 +142,7 @@ int store__keep_aside(lx_store *store, const char *name, const void *data, size_
 int store__copy_readable(int64_t *n_lost, const char *to, const char *from, lx_error *err);
 /* The file that says that rows were lost in a salvage (store/repair.h). */
 void store__lost_path(lx_str *out, const char *folder);
-bool store__has_lost(const char *folder);
+int store__has_lost(bool *has_lost, const char *folder, lx_error *err);
 /* Puts an object in the place of a damaged or missing one, which is kept aside. `data`
  * hashes to `hash`. */
 int store__object_mend(lx_store *store, const lx_hash *hash, const void *data, size_t n,

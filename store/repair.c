@@ -594,11 +594,13 @@ int lx_store_repair(lx_repair_report *out, lx_store *store,
                 .source = source,
                 .tell = tell,
                 .context = context};
-    bool has_lost = store__has_lost(store->path);
+    bool has_lost;
     size_t n_broken;
-    int rc = LX_OK;
+    int rc;
 
     *out = (lx_repair_report){0};
+    if ((rc = store__has_lost(&has_lost, store->path, err)) < 0)
+        return rc;
     if (has_lost)
         rc = each_record(&r, bring_run, err);
     if (rc == LX_OK && (rc = mend_objects(&r, err)) == LX_OK &&

@@ -442,15 +442,20 @@ void store__lost_path(lx_str *out, const char *folder)
     lx_str_printf(out, "%s/damaged/rows-are-missing", folder);
 }
 
-bool store__has_lost(const char *folder)
+int store__has_lost(bool *has_lost, const char *folder, lx_error *err)
 {
     lx_str path = LX_STR_INIT;
-    bool has;
+    struct stat st;
+    int rc;
 
     store__lost_path(&path, folder);
-    has = !path.failed && lx_file_exists(path.data);
+    if ((rc = lx_str_check(&path, err)) == LX_OK) {
+        *has_lost = lx_io_get()->stat(path.data, &st) == 0;
+        if (!*has_lost && errno != ENOENT && errno != ENOTDIR)
+            rc = lx_fail_errno(err, errno, "%s", path.data);
+    }
     lx_str_release(&path);
-    return has;
+    return rc;
 }
 
 static int remember_lost(salvage *s, lx_error *err)
