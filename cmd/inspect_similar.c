@@ -47,9 +47,7 @@ static int read_item(item *it, lx_cli *cli, const char *path, lx_error *err)
     it->cosine = (double)NAN;
     if ((rc = lx_file_hash(&it->bytes, path, err)) < 0)
         return rc;
-    rc = lx_lora_tensor_hash(&it->tensors, path, err);
-    it->has_tensors = rc == LX_OK; /* no other kind of file has any */
-    if (rc == LX_EIO || rc == LX_ENOMEM)
+    if ((rc = lx_lora_tensor_hash_if(&it->has_tensors, &it->tensors, path, err)) < 0)
         return rc;
     if ((rc = lx_lora_file_open(&file, path, err)) < 0)
         goto done;

@@ -307,6 +307,8 @@ typedef struct source {
     const lx_tensor_file *file;
     const lx_glance *glance;
     lx_arena *scratch, *kept;
+    int rc; /* of reading more than the header */
+    lx_error *err;
 } source;
 
 static lx_cell kept_text(const source *s, const char *text)
@@ -416,14 +418,17 @@ static lx_cell date_cell(const source *s)
     return lx_cell_number(seconds);
 }
 
-static lx_cell hash_cell(const source *s, field_id id)
+static lx_cell hash_cell(source *s, field_id id)
 {
     char hex[LX_HASH_HEX + 1];
     lx_hash hash;
-    int rc = id == F_SHA256 ? lx_file_hash(&hash, s->path, NULL)
-                            : lx_lora_tensor_hash(&hash, s->path, NULL);
+    bool has = true;
+    int rc = id == F_SHA256 ? lx_file_hash(&hash, s->path, s->err)
+                            : lx_lora_tensor_hash_if(&has, &hash, s->path, s->err);
 
     if (rc < 0)
+        s->rc = rc;
+    if (rc < 0 || !has)
         return lx_cell_text(NULL);
     lx_hash_hex(hex, &hash);
     return kept_text(s, hex);
@@ -463,7 +468,7 @@ static lx_cell path_cell(const source *s, field_id id)
     return lx_cell_text(folder && *folder ? folder : NULL);
 }
 
-static lx_cell cell_of(const source *s, const table_column *c)
+static lx_cell cell_of(source *s, const table_column *c)
 {
     const lx_glance *g = s->glance;
     const lx_lora_summary *m = &g->summary;
@@ -535,7 +540,7 @@ static int fill(table_row *row, reader *r, const char *path, lx_tensor_file *fil
 {
     const lx_inspect_table *t = r->table;
     lx_glance glance;
-    source s = {path, file, &glance, r->scratch, r->kept};
+    source s = {path, file, &glance, r->scratch, r->kept, LX_OK, err};
     int rc = lx_glance_of(&glance, file, path, r->scratch, err);
 
     if (rc < 0)
@@ -544,6 +549,8 @@ static int fill(table_row *row, reader *r, const char *path, lx_tensor_file *fil
         return lx_oom(err);
     for (size_t c = 0; c < t->n_columns; c++)
         row->cells[c] = cell_of(&s, &t->columns[c]);
+    if (s.rc < 0)
+        return s.rc;
     row->is_lora = glance.summary.n_modules > 0;
     row->captions = glance.summary.verdict.captions;
     return LX_OK;
@@ -554,10 +561,14 @@ static int fill_broken(table_row *row, reader *r, const char *path,
                        const lx_error *problem)
 {
     const lx_inspect_table *t = r->table;
-    source s = {path, NULL, NULL, r->scratch, r->kept};
+    source s = {.path = path, .kept = r->kept};
+    const char *text = problem->text;
+    const size_t n = strlen(path);
 
+    if (strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0)
+        text += n + 2; /* the row has it */
     row->code = problem->code;
-    row->problem = lx_arena_strdup(r->kept, problem->text);
+    row->problem = lx_arena_strdup(r->kept, text);
     row->cells = lx_arena_calloc(r->kept, t->n_columns, sizeof *row->cells);
     if (!row->problem || !row->cells)
         return LX_ENOMEM;

@@ -226,10 +226,13 @@ static int put_file(job *j, const char *path, lx_error *err)
 {
     lx_artifact artifact = artifact_of(j->args, path);
     lx_hash tensors;
+    bool has_tensors = false;
+    int rc;
 
     if (strcmp(artifact.role, "lora") == 0 &&
-        lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK)
-        artifact.tensor_hash = &tensors;
+        (rc = lx_lora_tensor_hash_if(&has_tensors, &tensors, path, err)) < 0)
+        return rc;
+    artifact.tensor_hash = has_tensors ? &tensors : NULL;
     return lx_run_attach(NULL, j->store, lx_run_seq(j->run), &artifact, err);
 }
 

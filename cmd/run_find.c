@@ -21,13 +21,14 @@ static int find_file(lx_run_row *out, lx_cli *cli, lx_store *store, const char *
 {
     lx_artifact_row *rows;
     lx_hash bytes, tensors;
-    bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK, is_exact;
+    bool has_tensors, is_exact;
     const lx_artifact_row *found = NULL;
     char hex[LX_HASH_HEX + 1];
     size_t n;
     int rc;
 
-    if ((rc = lx_file_hash(&bytes, path, err)) < 0 ||
+    if ((rc = lx_lora_tensor_hash_if(&has_tensors, &tensors, path, err)) < 0 ||
+        (rc = lx_file_hash(&bytes, path, err)) < 0 ||
         (rc = lx_query_artifacts_of(&rows, &n, store, &bytes,
                                     has_tensors ? &tensors : NULL, cli->arena, err)) < 0)
         return rc;

@@ -106,7 +106,7 @@ static int find_run(const char **id, sharing *s, const char *path, lx_error *err
 {
     lx_artifact_row *rows;
     lx_hash bytes, tensors;
-    bool has_tensors = lx_lora_tensor_hash(&tensors, path, NULL) == LX_OK;
+    bool has_tensors;
     lx_run_row row;
     lx_error problem = {0};
     size_t n;
@@ -120,7 +120,8 @@ static int find_run(const char **id, sharing *s, const char *path, lx_error *err
             return LX_OK;
         return lx_fail_as(err, rc, &problem);
     }
-    if ((rc = lx_file_hash(&bytes, path, err)) < 0 ||
+    if ((rc = lx_lora_tensor_hash_if(&has_tensors, &tensors, path, err)) < 0 ||
+        (rc = lx_file_hash(&bytes, path, err)) < 0 ||
         (rc = lx_query_artifacts_of(&rows, &n, s->c.store, &bytes,
                                     has_tensors ? &tensors : NULL, s->cli->arena, err)) <
             0)
@@ -653,17 +654,15 @@ static int make_folder(const char *path, lx_error *err)
 static int share(sharing *s, const char *path, lx_error *err)
 {
     const lx_inspect_options how = {0};
-    const char *base = lx_path_base(path);
+    const char *base = lx_path_base(path), *instead;
     int rc;
 
     if ((rc = lx_inspected_open(&s->x, s->cli, &how, path, path, err)) < 0)
         return rc;
+    instead = lx_lora_file_instead(s->x.file);
     if (!s->x.file->n_modules)
         return lx_fail(err, LX_EFORMAT, "%s: is %s, no LoRA to share", path,
-                       s->x.file->is_state       ? "the state of a training"
-                       : s->x.file->n_embeddings ? "a textual inversion"
-                       : s->x.model              ? "a whole model"
-                                                 : "of no known kind");
+                       instead ? instead : "of no known kind");
     s->name = lx_arena_printf(s->cli->arena, "%.*s.safetensors", (int)lx_card_stem(base), base);
     if (!s->name)
         return lx_oom(err);

@@ -195,12 +195,15 @@ static int on_checkpoint(void *context, const lx_checkpoint_report *r, lx_error 
                             .step = r->step,
                             .path = r->path};
     lx_hash tensors;
+    bool has_tensors; /* a .ckpt has not */
+    int rc;
 
     lx_progress_close(&j->progress);
     lx_print(j->cli, "saved %s (step %lld, sha256 %.16s)\n", lx_safe(j->cli, r->path),
              (long long)r->step, r->sha256);
-    if (lx_lora_tensor_hash(&tensors, r->path, NULL) == LX_OK) /* not of a .ckpt */
-        artifact.tensor_hash = &tensors;
+    if ((rc = lx_lora_tensor_hash_if(&has_tensors, &tensors, r->path, err)) < 0)
+        return rc;
+    artifact.tensor_hash = has_tensors ? &tensors : NULL;
     return lx_later_attach(&j->later, &artifact, err);
 }
 
@@ -220,6 +223,16 @@ static void on_note(void *context, const char *text)
     job *j = context;
     lx_progress_close(&j->progress);
     lx_message(j->cli, "note: %s\n", lx_safe(j->cli, text));
+}
+
+/* The training is sound; what the system refused shows in the exit status. */
+static void on_problem(void *context, const lx_error *problem)
+{
+    job *j = context;
+
+    on_note(context, problem->text);
+    if (problem->code == LX_EIO)
+        j->cli->exit_status = lx_exit_status(LX_EIO);
 }
 
 static int should_stop(void *context)
@@ -394,6 +407,7 @@ static int train_recorded(job *j, lx_error *err)
                                   .on_epoch = on_epoch,
                                   .on_validation = on_validation,
                                   .on_note = on_note,
+                                  .on_problem = on_problem,
                                   .should_stop = should_stop};
     lx_train_identity identity;
     lx_error keeping = {0};

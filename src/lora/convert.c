@@ -59,7 +59,7 @@ int lx_convert_add(lx_convert *c, lx_lora_file *file, lx_lora_part part, lx_erro
     if (text && lx_json_parse(&s->scales, text, strlen(text), NULL) == LX_ENOMEM)
         return lx_oom(err);
     if (!file->n_modules)
-        return lx_fail(err, LX_EFORMAT, "has no LoRA modules");
+        return lx_lora_file_fail_empty(file, err);
     return LX_OK;
 }
 

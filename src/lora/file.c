@@ -10,6 +10,7 @@
 #include "src/base/str.h"
 #include "src/lora/delta.h"
 #include "src/lora/peft_config.h"
+#include "src/model/kind.h"
 
 #define ENDING(text) text, sizeof text - 1
 
@@ -614,6 +615,25 @@ int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err)
     f->family = family_of(f);
     *out = f;
     return LX_OK;
+}
+
+const char *lx_lora_file_instead(const lx_lora_file *f)
+{
+    if (f->is_state)
+        return "the state of a training";
+    if (f->n_embeddings)
+        return "a textual inversion";
+    return lx_model_kind(f->file) ? "a whole model" : NULL;
+}
+
+int lx_lora_file_fail_empty(const lx_lora_file *f, lx_error *err)
+{
+    const char *instead = lx_lora_file_instead(f);
+
+    if (!instead)
+        return lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
+    return lx_fail(err, LX_EFORMAT, "no LoRA modules in it: it is %s%s", instead,
+                   f->is_state ? ", which --resume goes on from" : "");
 }
 
 static bool lacks_alphas(const lx_lora_file *f)

@@ -91,6 +91,11 @@ int lx_lora_file_open(lx_lora_file **out, const char *path, lx_error *err);
 int lx_lora_file_of(lx_lora_file **out, lx_tensor_file *file, lx_error *err);
 void lx_lora_file_close(lx_lora_file *file);
 
+/* What a file without modules is: "the state of a training", "a textual inversion", "a whole model"; NULL: not known. A literal. */
+const char *lx_lora_file_instead(const lx_lora_file *file);
+/* LX_EFORMAT, for whoever needs modules: that there are none, and what the file is instead. */
+int lx_lora_file_fail_empty(const lx_lora_file *file, lx_error *err);
+
 const char *lx_lora_kind_name(lx_lora_kind kind);
 const char *lx_lora_part_name(lx_lora_part part);
 /* alpha / rank; 1 for a module without rank. */

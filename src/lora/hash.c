@@ -34,6 +34,15 @@ int lx_lora_tensor_hash(lx_hash *out, const char *path, lx_error *err)
     return rc;
 }
 
+int lx_lora_tensor_hash_if(bool *has, lx_hash *out, const char *path, lx_error *err)
+{
+    lx_error problem;
+    int rc = lx_lora_tensor_hash(out, path, &problem);
+
+    *has = rc == LX_OK;
+    return rc == LX_OK || rc == LX_EFORMAT ? LX_OK : lx_fail_as(err, rc, &problem);
+}
+
 int lx_model_hashes_of(lx_model_hashes *out, const char *path, lx_error *err)
 {
     enum { V1_BEGIN = 0x100000, V1_BYTES = 0x10000 };

@@ -8,11 +8,15 @@
 #ifndef LX_LORA_HASH_H
 #define LX_LORA_HASH_H
 
+#include <stdbool.h>
+
 #include "src/base/error.h"
 #include "src/base/sha256.h"
 
 /* LX_EFORMAT when it is no safetensors file. The message does not name the path. */
 int lx_lora_tensor_hash(lx_hash *out, const char *path, lx_error *err);
+/* Of a file that need not be one: *has says whether it is. */
+int lx_lora_tensor_hash_if(bool *has, lx_hash *out, const char *path, lx_error *err);
 
 /*
  * The names that programs and model sites know a file by, lower-case hex:

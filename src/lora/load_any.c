@@ -85,7 +85,7 @@ static int sort_modules(found_module *found, const lx_lora_targets *targets,
         return lx_fail(err, LX_EUNSUPPORTED, "\"%s\" is no part of a LoRA that lx knows",
                        file->unknown[0]->name);
     if (!file->n_modules)
-        return lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
+        return lx_lora_file_fail_empty(file, err);
     for (size_t i = 0; i < file->n_modules; i++) {
         const lx_lora_entry *e = &file->modules[i];
         size_t target;

@@ -199,7 +199,7 @@ int lx_merge_add(lx_merge *m, const lx_merge_source *source, lx_error *err)
         return lx_oom(err);
     *s = *source;
     if (!file->n_modules)
-        return lx_fail(err, LX_EFORMAT, "has no LoRA modules");
+        return lx_lora_file_fail_empty(file, err);
     if (file->n_unknown)
         return lx_fail(
             err, LX_EUNSUPPORTED,

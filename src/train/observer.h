@@ -76,6 +76,8 @@ typedef struct lx_observer {
     int (*on_validation)(void *context, const lx_validation_report *report,
                          lx_error *err);
     void (*on_note)(void *context, const char *text); /* worth telling, no error */
+    /* Something beside the training was left out, a sample, and it goes on. */
+    void (*on_problem)(void *context, const lx_error *problem);
     /* Asked between steps: nonzero ends the training cleanly (save, LX_EINTERRUPTED). */
     int (*should_stop)(void *context);
 } lx_observer;

@@ -213,10 +213,10 @@ static int draw_one(session *d, const lx_prompt_line *line, lx_error *err)
 
 /* ---- one time of drawing ----------------------------------------------------------- */
 
-static void note(const session *d, const char *text)
+static void leave_out(const session *d, const lx_error *problem)
 {
-    if (d->s->observer->on_note)
-        d->s->observer->on_note(d->s->observer->context, text);
+    if (d->s->observer->on_problem)
+        d->s->observer->on_problem(d->s->observer->context, problem);
 }
 
 static int draw_all(session *d, lx_error *err)
@@ -232,7 +232,7 @@ static int draw_all(session *d, lx_error *err)
         return lx_oom(err);
     if (lx_prompt_file_read(&d->prompts, d->arena, s->config->sample_prompts, &problem) <
         0) {
-        note(d, problem.text);
+        leave_out(d, &problem);
         return LX_OK;
     }
     if ((rc = lx_make_dirs(folder, err)) < 0 ||
@@ -244,7 +244,7 @@ static int draw_all(session *d, lx_error *err)
         rc = draw_one(d, &d->prompts.lines[d->at], &problem);
         if (rc == LX_ECHECK || rc == LX_EUSAGE || rc == LX_EUNSUPPORTED ||
             rc == LX_ELIMIT || rc == LX_EFORMAT) {
-            note(d, problem.text);
+            leave_out(d, &problem);
             rc = LX_OK;
         } else {
             lx_fail_as(err, rc, &problem);

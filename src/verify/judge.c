@@ -87,7 +87,7 @@ static int judge_file(lx_verify_result *r, size_t *n_constant, lx_verify *v,
         (rc = lx_training_facts_of(&training, file->file, scratch, err)) < 0)
         goto done;
     if (summary.n_modules == 0) {
-        rc = lx_fail(err, LX_EFORMAT, "no LoRA modules in it");
+        rc = lx_lora_file_fail_empty(file, err);
         goto done;
     }
     const lx_file_input in = {.file = file,

@@ -41,6 +41,10 @@ try none.safetensors -o out.safetensors
 try st_lora_alpha_nan.safetensors -o out.safetensors
 try st_lora_rank_mismatch.safetensors -o out.safetensors
 try st_ok_minimal.safetensors -o out.safetensors
+make_tensors state.safetensors '' progress=I64[4] recent=F32[2] recent_sum=F64[1] lora.0.down=F32[2,2]
+try state.safetensors -o out.safetensors
+make_tensors embedding.safetensors '' emb_params=F32[1,768]
+try embedding.safetensors -o out.safetensors
 try st_trunc_data.safetensors -o out.safetensors
 try a.safetensors --new_rank 0 -o out.safetensors
 try a.safetensors --rank 4 --conv_rank 0 -o out.safetensors
