@@ -218,12 +218,15 @@ static int check_optimizer(const lx_train_config *c, lx_error *err)
     return LX_OK;
 }
 
+/* One that has a rank, or convolutions that have, and a rate. */
 static bool has_a_block(const lx_lora_spec *s)
 {
-    bool has_one = !s->has_block_lr;
+    bool has_one = false;
 
-    for (int i = 0; i < LX_LORA_BLOCKS; i++)
-        has_one |= s->has_block_lr && s->block_lr[i] != 0;
+    for (int i = 0; i < LX_LORA_BLOCKS; i++) {
+        const bool has_rank = !s->has_block_ranks || s->block_rank[i] > 0 || (s->has_conv && s->conv_block_rank[i] > 0);
+        has_one |= has_rank && (!s->has_block_lr || s->block_lr[i] != 0);
+    }
     return has_one;
 }
 
@@ -238,8 +241,11 @@ static int check_rates(const lx_train_config *c, lx_error *err)
         return LX_OK;
     if (has_unet && c->unet_lr != 0)
         return lx_fail(err, LX_EUSAGE,
-                       "nothing would be trained: down_lr_weight, mid_lr_weight and up_lr_weight (--network_args) "
-                       "are 0 for every block of the UNet, and the text encoder is %s",
+                       "nothing would be trained: %s (--network_args) are 0 for every block of the UNet, and the text "
+                       "encoder is %s",
+                       !c->network.has_block_lr     ? "block_dims"
+                       : !c->network.has_block_dims ? "down_lr_weight, mid_lr_weight and up_lr_weight"
+                                                    : "block_dims or the weights of rates",
                        has_text ? "not trained either" : "left out");
     if (has_unet && has_text && unet != text)
         return lx_fail(err, LX_EUSAGE,

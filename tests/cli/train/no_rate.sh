@@ -15,3 +15,9 @@ try --learning_rate 0 --unet_lr 1e-4 --network_train_unet_only
 try --network_train_unet_only --network_args down_lr_weight=zeros mid_lr_weight=0 up_lr_weight=zeros
 try --learning_rate 1e-4 --text_encoder_lr 0 --network_args down_lr_weight=zeros mid_lr_weight=0 up_lr_weight=zeros
 try --network_args down_lr_weight=zeros mid_lr_weight=0 up_lr_weight=zeros
+zeros=0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0
+try --network_train_unet_only --network_args block_dims=$zeros,0
+try --network_train_unet_only --network_args block_dims=$zeros,4
+try --network_train_unet_only --network_args block_dims=$zeros,4 up_lr_weight=zeros
+try --network_train_unet_only --network_args block_dims=$zeros,0 conv_dim=4 conv_block_dims=$zeros,2
+try --network_args block_dims=$zeros,0
