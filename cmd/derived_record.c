@@ -11,39 +11,44 @@
 #include "store/store.h"
 
 /* The run that wrote a file of these bytes; "" when none is known. */
-static const char *run_of(lx_arena *arena, lx_store *store, const char *hex)
+static int run_of(const char **id, lx_arena *arena, lx_store *store, const char *hex, lx_error *err)
 {
     lx_artifact_row *rows;
     lx_run_row row;
     lx_hash hash;
-    size_t n;
+    size_t n = 0;
+    int rc = LX_OK;
 
-    if (!hex || !lx_hash_from_hex(&hash, hex) ||
-        lx_query_artifacts_of(&rows, &n, store, &hash, NULL, arena, NULL) < 0)
-        return "";
-    for (size_t i = 0; i < n; i++)
-        if (lx_query_run(&row, store, rows[i].run, arena, NULL) == LX_OK)
-            return row.id;
-    return "";
+    *id = "";
+    if (hex && lx_hash_from_hex(&hash, hex))
+        rc = lx_query_artifacts_of(&rows, &n, store, &hash, NULL, arena, err);
+    for (size_t i = 0; i < n && rc == LX_OK && !**id; i++) {
+        rc = lx_query_run(&row, store, rows[i].run, arena, err);
+        *id = rc == LX_OK ? row.id : "";
+        rc = rc == LX_ENOTFOUND ? LX_OK : rc;
+    }
+    return rc;
 }
 
 /* The sources with the names of their files and the runs that they are from. */
-static const char *sources_text(const lx_derived *d, lx_store *store)
+static int sources_text(const char **out, const lx_derived *d, lx_store *store, lx_error *err)
 {
     cJSON *list = cJSON_Duplicate(d->sources, true), *source;
-    const char *text;
     size_t i = 0;
+    int rc = LX_OK;
 
     cJSON_ArrayForEach(source, list)
     {
-        const char *run = run_of(d->cli->arena, store, lx_json_text(source, "sha256"));
+        const char *run;
+        if ((rc = run_of(&run, d->cli->arena, store, lx_json_text(source, "sha256"), err)) < 0)
+            break;
         cJSON_AddStringToObject(source, "file", lx_path_base(d->paths[i++]));
         if (*run)
             cJSON_AddStringToObject(source, "run", run);
     }
-    text = lx_json_in_arena(list, d->cli->arena);
+    *out = lx_json_in_arena(list, d->cli->arena);
     cJSON_Delete(list);
-    return text;
+    return rc < 0 ? rc : *out ? LX_OK : lx_oom(err);
 }
 
 /* Everything that determines the bytes; the flags are the same without the hashes. */
@@ -131,12 +136,13 @@ static int attach(lx_store *store, const lx_run *run, const lx_derived_output *o
 static int put_facts(lx_store *store, const lx_run *run, const lx_derived *d,
                      lx_error *err)
 {
-    const char *sources = sources_text(d, store);
-    const char *key = lx_arena_printf(d->cli->arena, "%s.sources", d->kind);
+    const char *sources, *key = lx_arena_printf(d->cli->arena, "%s.sources", d->kind);
     int rc;
 
-    if (!sources || !key)
+    if (!key)
         return lx_oom(err);
+    if ((rc = sources_text(&sources, d, store, err)) < 0)
+        return rc;
     rc = lx_run_fact(store, lx_run_seq(run), key, sources, err);
     for (size_t i = 0; i < d->n_facts && rc == LX_OK; i++)
         rc = lx_run_fact(store, lx_run_seq(run), d->facts[i][0], d->facts[i][1], err);

@@ -162,11 +162,12 @@ int lx_inspect_stored(lx_cli *cli, const lx_inspect_options *options, const char
 {
     lx_artifact_row artifact = {0};
     lx_store *store = NULL;
+    lx_error problem;
     int rc;
 
-    if ((rc = lx_store_open(&store, cli->store_path, true, NULL)) < 0)
-        return rc == LX_ENOMEM
-                   ? lx_oom(err)
+    if ((rc = lx_store_open(&store, cli->store_path, true, &problem)) < 0)
+        return rc == LX_ENOMEM || rc == LX_EIO
+                   ? lx_fail_as(err, rc, &problem)
                    : lx_fail(err, LX_ENOTFOUND,
                              "%s: no such file (and no store to look in)", word);
     if ((rc = find(&artifact, cli, store, word, err)) == LX_OK)

@@ -344,15 +344,19 @@ static int find_recorded(const char **path, job *j, const lx_artifact_row *old,
                          lx_error *err)
 {
     lx_hash hash, now;
+    lx_error problem;
+    int rc;
 
     *path = NULL;
     if (!lx_hash_from_hex(&hash, old->object))
         return LX_OK;
-    if (*old->path && lx_file_hash(&now, old->path, NULL) == LX_OK &&
-        memcmp(&now, &hash, sizeof now) == 0) {
+    rc = *old->path ? lx_file_hash(&now, old->path, &problem) : LX_ENOTFOUND;
+    if (rc == LX_OK && lx_hash_equal(&now, &hash)) {
         *path = old->path;
         return LX_OK;
     }
+    if (rc == LX_EIO && !old->is_kept)
+        return lx_fail_as(err, rc, &problem);
     if (!old->is_kept)
         return LX_OK;
     if (!(*path =

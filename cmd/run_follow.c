@@ -41,6 +41,20 @@ static bool has_ending(const char *name, const char *const *endings)
     return false;
 }
 
+typedef enum moment { FIRST, MIDWAY, LAST } moment;
+
+/*
+ * No names where the folder is not there yet. What the system refuses may be told at the next look; the first says what
+ * is not this run's, and after the last comes none.
+ */
+static int list_folder(lx_dir *out, const char *folder, moment when, lx_error *err)
+{
+    lx_error problem;
+    int rc = lx_dir_list(out, folder, &problem);
+
+    return rc == LX_ENOMEM || (rc == LX_EIO && when != MIDWAY) ? lx_fail_as(err, rc, &problem) : LX_OK;
+}
+
 /* ---- whole files ------------------------------------------------------------------- */
 
 typedef struct known_file {
@@ -79,20 +93,19 @@ static int add_file(known_file **out, lx_follow_files *f, const char *path,
 }
 
 /* Others than safetensors have no length in them to compare with. */
-static bool is_whole(const char *path)
+static bool is_whole(const char *path, moment when)
 {
     lx_tensor_file *file = NULL;
-    bool is_one;
+    int rc;
 
     if (strcmp(lx_path_ext(path), ".safetensors") != 0)
         return true;
-    is_one = lx_tensor_file_open(&file, path, NULL) == LX_OK;
+    rc = lx_tensor_file_open(&file, path, NULL);
     lx_tensor_file_close(file);
-    return is_one;
+    return rc == LX_OK || (rc == LX_EIO && when == LAST); /* whoever reads it says why it cannot be */
 }
 
-static int look_at_file(lx_follow_files *f, const char *path, bool is_first, bool is_last,
-                        lx_error *err)
+static int look_at_file(lx_follow_files *f, const char *path, moment when, lx_error *err)
 {
     known_file *known = find_file(f, path);
     stamp seen;
@@ -105,21 +118,19 @@ static int look_at_file(lx_follow_files *f, const char *path, bool is_first, boo
     if (!known && (rc = add_file(&known, f, path, &seen, err)) < 0)
         return rc;
     if (!is_stable)
-        known->is_told = is_first;
+        known->is_told = when == FIRST;
     known->seen = seen;
-    if (is_first || known->is_told || (!is_stable && !is_last) || !is_whole(path))
+    if (known->is_told || (!is_stable && when != LAST) || !is_whole(path, when))
         return LX_OK;
     known->is_told = true;
     return f->on_file(f->context, path, err);
 }
 
-static int look_at_files(lx_follow_files *f, bool is_first, bool is_last, lx_error *err)
+static int look_at_files(lx_follow_files *f, moment when, lx_error *err)
 {
-    lx_dir dir = {0};
-    int rc = LX_OK;
+    lx_dir dir;
+    int rc = list_folder(&dir, f->folder, when, err);
 
-    if (!lx_file_is_dir(f->folder) || lx_dir_list(&dir, f->folder, NULL) < 0)
-        return LX_OK; /* not made yet */
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
         lx_str path = LX_STR_INIT;
         if (!has_ending(dir.names[i], f->endings) ||
@@ -128,7 +139,7 @@ static int look_at_files(lx_follow_files *f, bool is_first, bool is_last, lx_err
         lx_str_printf(&path, "%s%s%s", f->folder, lx_ends_with(f->folder, "/") ? "" : "/",
                       dir.names[i]);
         if ((rc = lx_str_check(&path, err)) == LX_OK)
-            rc = look_at_file(f, lx_str_text(&path), is_first, is_last, err);
+            rc = look_at_file(f, lx_str_text(&path), when, err);
         lx_str_release(&path);
     }
     lx_dir_free(&dir);
@@ -150,7 +161,7 @@ int lx_follow_files_open(lx_follow_files **out, const char *folder, const char *
                            .endings = endings,
                            .on_file = on_file,
                            .context = context};
-    if ((rc = look_at_files(f, true, false, err)) < 0)
+    if ((rc = look_at_files(f, FIRST, err)) < 0)
         lx_follow_files_close(f);
     else
         *out = f;
@@ -169,7 +180,7 @@ void lx_follow_files_close(lx_follow_files *f)
 
 int lx_follow_files_look(lx_follow_files *f, bool is_last, lx_error *err)
 {
-    return f ? look_at_files(f, false, is_last, err) : LX_OK;
+    return f ? look_at_files(f, is_last ? LAST : MIDWAY, err) : LX_OK;
 }
 
 /* ---- event files ------------------------------------------------------------------- */
@@ -345,24 +356,21 @@ static int look_at_event_file(lx_follow_events *f, const char *path, bool is_fir
     return read_more(f, file, err);
 }
 
-static int look_at_events(lx_follow_events *f, const char *folder, bool is_first,
+static int look_at_events(lx_follow_events *f, const char *folder, moment when,
                           int depth, lx_error *err)
 {
     lx_dir dir = {0};
-    int rc = LX_OK;
+    int rc = depth < MOST_DEPTH ? list_folder(&dir, folder, when, err) : LX_OK;
 
-    if (depth == MOST_DEPTH || !lx_file_is_dir(folder) ||
-        lx_dir_list(&dir, folder, NULL) < 0)
-        return LX_OK;
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
         lx_str path = LX_STR_INIT;
         lx_str_printf(&path, "%s/%s", folder, dir.names[i]);
         if ((rc = lx_str_check(&path, err)) < 0)
             ;
         else if (lx_tfevents_is_name(dir.names[i]))
-            rc = look_at_event_file(f, lx_str_text(&path), is_first, err);
+            rc = look_at_event_file(f, lx_str_text(&path), when == FIRST, err);
         else if (dir.names[i][0] != '.')
-            rc = look_at_events(f, lx_str_text(&path), is_first, depth + 1, err);
+            rc = look_at_events(f, lx_str_text(&path), when, depth + 1, err);
         lx_str_release(&path);
     }
     lx_dir_free(&dir);
@@ -379,7 +387,7 @@ int lx_follow_events_open(lx_follow_events **out, const char *folder,
     if (!f)
         return lx_oom(err);
     *f = (lx_follow_events){.folder = folder, .sink = sink, .context = context};
-    if ((rc = look_at_events(f, folder, true, 0, err)) < 0)
+    if ((rc = look_at_events(f, folder, FIRST, 0, err)) < 0)
         lx_follow_events_close(f);
     else
         *out = f;
@@ -408,9 +416,9 @@ void lx_follow_events_of(lx_follow_events *f, int child)
     f->child_began = read_process(&p, child) ? p.began : 0;
 }
 
-int lx_follow_events_look(lx_follow_events *f, lx_error *err)
+int lx_follow_events_look(lx_follow_events *f, bool is_last, lx_error *err)
 {
-    return f ? look_at_events(f, f->folder, false, 0, err) : LX_OK;
+    return f ? look_at_events(f, f->folder, is_last ? LAST : MIDWAY, 0, err) : LX_OK;
 }
 
 int lx_follow_events_each(lx_follow_events *f, lx_follow_file on_file, void *context,

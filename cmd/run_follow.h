@@ -37,7 +37,7 @@ void lx_follow_events_close(lx_follow_events *events); /* NULL is fine */
 /* The process whose files these are, with those of its group and of what it started, in
  * whatever group or session; before it is told, any is. */
 void lx_follow_events_of(lx_follow_events *events, int child);
-int lx_follow_events_look(lx_follow_events *events, lx_error *err);
+int lx_follow_events_look(lx_follow_events *events, bool is_last, lx_error *err);
 /* Once for each file that something was read of. */
 int lx_follow_events_each(lx_follow_events *events, lx_follow_file on_file, void *context,
                           lx_error *err);

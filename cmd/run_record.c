@@ -353,15 +353,19 @@ static int on_event_file(void *context, const char *path, lx_error *err)
     lx_run_record *r = context;
     char real[PATH_MAX];
     struct stat st;
+    lx_error problem;
     lx_hash hash;
+    int rc;
     lx_artifact artifact = {.role = "events",
                             .name = lx_path_base(path),
                             .step = -1,
                             .path = realpath(path, real) ? real : path,
                             .hash = &hash};
 
-    if (lx_io_get()->stat(path, &st) < 0 || lx_file_hash(&hash, path, NULL) < 0)
+    if (lx_io_get()->stat(path, &st) < 0)
         return LX_OK; /* removed meanwhile; its points are kept */
+    if ((rc = lx_file_hash(&hash, path, &problem)) < 0)
+        return rc == LX_ENOTFOUND ? LX_OK : lx_fail_as(err, rc, &problem);
     artifact.size = st.st_size;
     return lx_later_attach(&r->later, &artifact, err);
 }
@@ -408,7 +412,7 @@ static int follow_all(lx_run_record *r, lx_error *err)
 
 static int look(lx_run_record *r, bool is_last, lx_error *err)
 {
-    int rc = lx_follow_events_look(r->events, err);
+    int rc = lx_follow_events_look(r->events, is_last, err);
 
     for (size_t i = 0; i < r->n_files && rc == LX_OK; i++)
         rc = lx_follow_files_look(r->files[i], is_last, err);

@@ -364,19 +364,23 @@ static int read_remarks(lx_run_table *t, field_column *c, const char *kind, lx_e
     return rc;
 }
 
-/* Words of one object: folders of a dataset, path and hashes of a base model. Unreadable:
- * none. */
+/* Words of one object: folders of a dataset, path and hashes of a base model. Of one that is
+ * lost or damaged: none. */
 static int words_of(lx_cell *out, lx_run_table *t, lx_run_field field,
                     const lx_hash *hash, lx_error *err)
 {
     lx_str text = LX_STR_INIT;
     cJSON *root = NULL;
     const cJSON *folder;
-    int rc = LX_OK;
+    lx_error problem;
+    int rc = lx_object_get(&text, t->store, hash, &problem);
 
     *out = (lx_cell){.kind = LX_CELL_NONE};
-    if (lx_object_get(&text, t->store, hash, NULL) == LX_OK)
+    if (rc == LX_EIO || rc == LX_ENOMEM)
+        return lx_fail_as(err, rc, &problem);
+    if (rc == LX_OK)
         lx_json_parse(&root, text.data, text.len, NULL);
+    rc = LX_OK;
     if (field == LX_RUN_DATASET) {
         cJSON_ArrayForEach(folder, cJSON_GetObjectItemCaseSensitive(root, "folders"))
         {

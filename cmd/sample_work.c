@@ -125,20 +125,20 @@ static int hash_loras(lx_sample_plan *plan, lx_error *err)
 }
 
 /* The next free number among files called 00012-42.png. */
-static int number_after(const char *folder)
+static int number_after(int *out, const char *folder, lx_error *err)
 {
-    lx_dir list = {0};
-    int most = -1;
+    lx_dir list;
+    int most = -1, rc = lx_dir_list(&list, folder, err);
 
-    if (lx_dir_list(&list, folder, NULL) == LX_OK)
-        for (size_t i = 0; i < list.count; i++) {
-            char *end;
-            long n = strtol(list.names[i], &end, 10);
-            if (end == list.names[i] + 5 && *end == '-' && n > most)
-                most = (int)n;
-        }
+    for (size_t i = 0; i < list.count; i++) {
+        char *end;
+        long n = strtol(list.names[i], &end, 10);
+        if (end == list.names[i] + 5 && *end == '-' && n > most)
+            most = (int)n;
+    }
     lx_dir_free(&list);
-    return most + 1;
+    *out = most + 1;
+    return rc;
 }
 
 /* The name of a file in another format; a folder may have any name once it is there. */
@@ -181,8 +181,7 @@ static int open_output(job *j, lx_error *err)
     j->folder = out;
     if ((rc = lx_make_dirs(out, err)) < 0)
         return rc;
-    j->next_number = number_after(out);
-    return LX_OK;
+    return number_after(&j->next_number, out, err);
 }
 
 static int take_memory(job *j, lx_error *err)

@@ -386,11 +386,15 @@ static int keep_log(job *j, lx_error *err)
     const char *path = lx_train_log_path(&j->log);
     char real[PATH_MAX];
     struct stat st;
+    lx_error problem;
     lx_hash hash;
     lx_artifact artifact = {.role = "events", .step = -1, .hash = &hash};
+    int rc;
 
-    if (!path || lx_io_get()->stat(path, &st) < 0 || lx_file_hash(&hash, path, NULL) < 0)
+    if (!path || lx_io_get()->stat(path, &st) < 0)
         return LX_OK; /* removed meanwhile: its points are in the store */
+    if ((rc = lx_file_hash(&hash, path, &problem)) < 0)
+        return rc == LX_ENOTFOUND ? LX_OK : lx_fail_as(err, rc, &problem);
     artifact.name = lx_path_base(path);
     artifact.path = realpath(path, real) ? real : path;
     artifact.size = st.st_size;

@@ -487,10 +487,10 @@ static int look(looking *l, const char *folder, int depth, lx_error *err)
     lx_below *out = l->out;
     lx_dir dir = {0};
     size_t n = 0;
-    int rc = LX_OK;
+    int rc = lx_dir_list(&dir, folder, err);
 
-    if (lx_dir_list(&dir, folder, NULL) < 0)
-        return LX_OK;
+    if (rc < 0)
+        return rc == LX_EIO ? rc : LX_OK;
     for (size_t i = 0; i < dir.count && rc == LX_OK; i++) {
         n += depth > 0 && lx_scan__is_image_name(dir.names[i]);
         if (depth < DEEPEST && may_be_folder(dir.names[i]))

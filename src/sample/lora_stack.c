@@ -57,9 +57,10 @@ static int search_dir(const char **found, lx_arena *arena, const char *dir,
     if (rc <= 0)
         return rc;
     *found = with_ending(arena, dir, name);
-    if (*found || depth == MAX_DEPTH || lx_dir_list(&list, dir, NULL) < 0)
+    if (*found || depth == MAX_DEPTH)
         return LX_OK;
-    rc = LX_OK;
+    if ((rc = lx_dir_list(&list, dir, err)) < 0)
+        return rc == LX_EIO ? rc : LX_OK;
     for (size_t i = 0; i < list.count && rc == LX_OK && !*found; i++) {
         const char *path = lx_arena_printf(arena, "%s/%s", dir, list.names[i]);
         rc = path ? search_dir(found, arena, path, name, depth + 1, visited, err)

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 
 #include "cmd/run_follow.h"
 #include "src/base/file.h"
+#include "src/base/io.h"
 
 static char folder[256];
 
@@ -176,17 +178,56 @@ static void test_cmd_run_follow__event_files_as_they_grow(void **state)
              (long)getpid());
     for (size_t i = 0; i < n; i++) { /* byte by byte */
         put(name, bytes + i, 1, "a");
-        assert_int_equal(lx_follow_events_look(events, &err), LX_OK);
+        assert_int_equal(lx_follow_events_look(events, false, &err), LX_OK);
         assert_int_equal(seen, i + 1 == n);
     }
     put("events.out.tfevents.2.host.1.0", bytes, n, "w"); /* process 1 is none of ours */
-    assert_int_equal(lx_follow_events_look(events, &err), LX_OK);
+    assert_int_equal(lx_follow_events_look(events, false, &err), LX_OK);
     assert_int_equal(seen, 1);
     put(name, "spoiled record", 14, "a"); /* nothing after it is believed */
     put(name, bytes + first, n - first, "a");
-    assert_int_equal(lx_follow_events_look(events, &err), LX_OK);
+    assert_int_equal(lx_follow_events_look(events, false, &err), LX_OK);
     assert_int_equal(seen, 1);
     lx_follow_events_close(events);
+}
+
+static int failing_open(const char *path, int flags, mode_t mode)
+{
+    (void)path;
+    (void)flags;
+    (void)mode;
+    errno = EIO;
+    return -1;
+}
+
+/* At the next look the folder may be readable again; after the last one nobody would know. */
+static void test_cmd_run_follow__a_folder_that_cannot_be_read(void **state)
+{
+    static const char *const endings[] = {".safetensors", NULL};
+    lx_io io = lx_io_system;
+    lx_follow_files *files;
+    lx_follow_events *events;
+    lx_str seen = LX_STR_INIT;
+    lx_error err = {0};
+
+    (void)state;
+    io.open = failing_open;
+    lx_io_set(&io);
+    assert_int_equal(lx_follow_files_open(&files, folder, "", endings, write_down, &seen, &err), LX_EIO);
+    assert_non_null(strstr(err.text, folder));
+    assert_int_equal(lx_follow_events_open(&events, folder, (lx_tfevents_sink){0}, NULL, &err), LX_EIO);
+    lx_io_set(NULL);
+    assert_int_equal(lx_follow_files_open(&files, folder, "", endings, write_down, &seen, &err), LX_OK);
+    assert_int_equal(lx_follow_events_open(&events, folder, (lx_tfevents_sink){0}, NULL, &err), LX_OK);
+    lx_io_set(&io);
+    look(files, &seen, false, "");
+    assert_int_equal(lx_follow_events_look(events, false, &err), LX_OK);
+    assert_int_equal(lx_follow_files_look(files, true, &err), LX_EIO);
+    assert_int_equal(lx_follow_events_look(events, true, &err), LX_EIO);
+    lx_io_set(NULL);
+    lx_follow_files_close(files);
+    lx_follow_events_close(events);
+    lx_str_release(&seen);
 }
 
 int main(void)
@@ -197,6 +238,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cmd_run_follow__folders_made_later_and_names,
                                         make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_cmd_run_follow__event_files_as_they_grow,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_cmd_run_follow__a_folder_that_cannot_be_read,
                                         make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
