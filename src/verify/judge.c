@@ -197,7 +197,7 @@ int lx_verify_judge(const lx_verify_result **out, lx_verify *v, const char *path
 {
     lx_verify_result *r = lx_arena_calloc(v->arena, 1, sizeof *r);
     lx_arena *scratch = lx_arena_new();
-    size_t n_constant;
+    size_t n_constant = 0;
     int rc;
 
     *out = NULL;
