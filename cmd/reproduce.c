@@ -355,10 +355,8 @@ static int find_recorded(const char **path, job *j, const lx_artifact_row *old,
         *path = old->path;
         return LX_OK;
     }
-    if (rc == LX_EIO && !old->is_kept)
-        return lx_fail_as(err, rc, &problem);
     if (!old->is_kept)
-        return LX_OK;
+        return rc == LX_EIO ? lx_fail_as(err, rc, &problem) : LX_OK;
     if (!(*path =
               lx_arena_printf(j->cli->arena, "%s/recorded.safetensors", j->output_dir)))
         return lx_oom(err);

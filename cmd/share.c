@@ -654,15 +654,16 @@ static int make_folder(const char *path, lx_error *err)
 static int share(sharing *s, const char *path, lx_error *err)
 {
     const lx_inspect_options how = {0};
-    const char *base = lx_path_base(path), *instead;
+    const char *base = lx_path_base(path);
     int rc;
 
     if ((rc = lx_inspected_open(&s->x, s->cli, &how, path, path, err)) < 0)
         return rc;
-    instead = lx_lora_file_instead(s->x.file);
-    if (!s->x.file->n_modules)
+    if (!s->x.file->n_modules) {
+        const char *instead = lx_lora_file_instead(s->x.file);
         return lx_fail(err, LX_EFORMAT, "%s: is %s, no LoRA to share", path,
                        instead ? instead : "of no known kind");
+    }
     s->name = lx_arena_printf(s->cli->arena, "%.*s.safetensors", (int)lx_card_stem(base), base);
     if (!s->name)
         return lx_oom(err);

@@ -13,9 +13,9 @@
 #include "src/base/error.h"
 #include "src/base/sha256.h"
 
-/* LX_EFORMAT when it is no safetensors file. The message does not name the path. */
+/* LX_EFORMAT, without the path in the message, when it is no safetensors file; what lx_file_map fails with. */
 int lx_lora_tensor_hash(lx_hash *out, const char *path, lx_error *err);
-/* Of a file that need not be one: *has says whether it is. */
+/* Of a file that need not be one: *has says whether it is, and *out is set then. A file that cannot be read is an error. */
 int lx_lora_tensor_hash_if(bool *has, lx_hash *out, const char *path, lx_error *err);
 
 /*

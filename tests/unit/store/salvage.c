@@ -182,6 +182,8 @@ static void test_store_salvage__a_sound_one_stays_as_it_is(void **state)
     assert_int_equal(change("SELECT count(*) FROM remark"), N_NOTES);
     assert_int_equal(change("SELECT count(*) FROM tail_point"), N_POINTS);
     assert_false(has_lost());
+    assert_int_equal(system("rm -rf store/damaged && : >store/damaged"), 0);
+    assert_false(has_lost()); /* a file holds no mark */
 }
 
 /* A page is named twice: its rows come once, and reading ends. */
